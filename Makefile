@@ -1,0 +1,87 @@
+# Podium without Docker. `make` lists what there is. Works with GNU make 3.81 and BSD tools (macOS).
+
+PY_FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# The first of these that is Python 3.11, 3.12 or 3.13; name another one with `make PYTHON=/path/to/python`.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(PY_FITS)' 2>/dev/null && { echo $$p; exit; }; done; echo python3)
+UV_VERSION := 0.13.8
+UPGRADE ?=
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+HAS_UV := .venv/.stamp-uv
+HAS_RUN := .venv/.stamp-run
+HAS_DEV := .venv/.stamp-dev
+COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" $(UPGRADE)
+
+# Without compiled bytecode every Airflow task starts seconds later.
+unexport PYTHONDONTWRITEBYTECODE
+# A foreign PYTHONPATH must not decide which podium runs.
+unexport PYTHONPATH
+
+.PHONY: help venv demo up down clean status test test-unit check format lock
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+venv: $(HAS_RUN) ## Make .venv with everything that runs (the other targets do it by themselves)
+
+demo: $(HAS_RUN) ## Tell the whole story once, on a stack of its own: train, approve, promote, roll back
+	$(BIN)/python -m podium.demo
+
+up: $(HAS_RUN) ## Start Postgres, S3, MLflow and Airflow and leave them running
+	@$(BIN)/python -m podium.stack up
+
+down: ## Stop them; the data stays
+	@if [ -f $(HAS_RUN) ]; then $(BIN)/python -m podium.stack down; else echo "Nothing runs: there is no .venv."; fi
+
+clean: ## Stop them and remove .podium: data, logs, logins
+	@if [ -f $(HAS_RUN) ]; then $(BIN)/python -m podium.stack clean; else echo "Nothing to remove: there is no .venv."; fi
+
+status: $(HAS_RUN) ## Show the state of each part (exit code 2 of make: not everything runs)
+	@$(BIN)/python -m podium.stack status
+
+test: $(HAS_DEV) ## Run all tests
+	$(BIN)/python -m pytest
+
+test-unit: $(HAS_DEV) ## Run the fast tests
+	$(BIN)/python -m pytest tests/unit
+
+check: $(HAS_DEV) ## Check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy include plugins
+
+format: $(HAS_DEV) ## Format the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: $(HAS_UV) ## Renew requirements*.txt from requirements*.in (UPGRADE=--upgrade for newer versions)
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
+	printf 'uv==%s\nsetuptools>=77\n' $(UV_VERSION) | $(COMPILE) - -o requirements-uv.txt
+
+$(BIN)/python:
+	@$(PYTHON) -c '$(PY_FITS)' 2>/dev/null || { \
+		echo "Podium needs Python 3.11, 3.12 or 3.13; $(PYTHON) is: $$($(PYTHON) --version 2>&1)"; \
+		echo "Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv || { \
+		rm -rf .venv; echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu install python3-venv."; exit 1; }
+
+# uv, and setuptools to install Podium itself without a look outside.
+$(HAS_UV): requirements-uv.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	@touch $@
+
+# uv does not read pip's configuration: where only pip knows the way to the packages, pip installs them (slower).
+$(HAS_RUN): requirements.txt pyproject.toml $(HAS_UV)
+	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.txt \
+		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation --offline -e .
+	@touch $@
+
+$(HAS_DEV): requirements-dev.txt $(HAS_RUN)
+	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt \
+		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
