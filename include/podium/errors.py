@@ -1,0 +1,93 @@
+"""Everything that Podium raises.
+
+PodiumError
+├── SpecError          a model file is wrong; names file, key, value and what is allowed
+├── DataError          the data cannot be used as the model file says
+├── TrainerError       the user's training code broke its protocol
+├── NotFound           no such model, version or alias
+├── Refused            an outcome, not a fault: a rule or a person said no; never retried
+│   ├── NothingToDo        the asked state is already there
+│   ├── ChampionChanged    the champion is not the one that the decision was made against
+│   ├── NotApproved        the ledger holds no valid approval for this run and version
+│   └── CannotRollBack     the target never was champion, or fails its proof
+└── Outage             a part could not be asked; retried, never read as an answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class PodiumError(Exception):
+    """Base of everything that Podium raises."""
+
+
+class SpecError(PodiumError):
+    """A model file is wrong.
+
+    Attributes:
+        path: The model file.
+        problems: One sentence per wrong key: the key, its value and what is allowed.
+    """
+
+    def __init__(self, path: Path, problems: Sequence[str]) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{path}: {problem}" for problem in self.problems))
+
+
+class DataError(PodiumError):
+    """The data cannot be used as the model file says: a missing file, column or window."""
+
+
+class TrainerError(PodiumError):
+    """A trainer broke its protocol: cannot be imported, or returned something else than it must."""
+
+
+class NotFound(PodiumError):
+    """There is no such model, version or alias."""
+
+
+class Refused(PodiumError):
+    """A gate or a person said no. An outcome: recorded, never retried; the run ends cleanly."""
+
+
+class NothingToDo(Refused):
+    """The asked state is already there."""
+
+
+class ChampionChanged(PodiumError):
+    """The champion is not the one that the decision was made against.
+
+    Attributes:
+        expected: The champion's version at the time of the decision, or None if there was none.
+        found: The champion's version now, or None.
+    """
+
+    def __init__(self, model: str, expected: int | None, found: int | None, moved_by: str) -> None:
+        self.model = model
+        self.expected = expected
+        self.found = found
+        super().__init__(
+            f"{model}: the decision was made against champion {version_name(expected)}, but the champion is "
+            f"now {version_name(found)} ({moved_by}). Nothing was moved; run the lifecycle again, so that "
+            f"the gates and the approver compare with {version_name(found)}."
+        )
+
+
+class NotApproved(PodiumError):
+    """The ledger holds no decision of this run."""
+
+
+class CannotRollBack(PodiumError):
+    """The rollback target never was champion, or does not load and predict."""
+
+
+class Outage(PodiumError):
+    """A part (registry, ledger, store) could not be asked. Retried, never read as an answer."""
+
+
+def version_name(version: int | None) -> str:
+    """Return ``v3`` for 3 and ``none`` for no version, as messages and tables show it."""
+    return "none" if version is None else f"v{version}"

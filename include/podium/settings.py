@@ -1,0 +1,52 @@
+"""Where the parts are: read from the environment when asked, never at import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from podium.errors import PodiumError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """Addresses and folders; ``make up`` writes them to ``.podium/client.env`` for the command line."""
+
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_ROOT / ".podium" / "client.env", extra="ignore", frozen=True
+    )
+
+    mlflow_tracking_uri: str = Field(alias="MLFLOW_TRACKING_URI")
+    ledger_url: SecretStr = Field(alias="PODIUM_LEDGER_URL")
+    home: Path = Field(default=PROJECT_ROOT, alias="PODIUM_HOME")
+    models_dir: Path = Field(default=PROJECT_ROOT / "include" / "models", alias="PODIUM_MODELS_DIR")
+    airflow_url: str | None = Field(default=None, alias="PODIUM_AIRFLOW_URL")
+    git_commit: str | None = Field(default=None, alias="PODIUM_GIT_COMMIT")
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment, else from ``.podium/client.env``.
+
+    Raises:
+        PodiumError: An address is missing; the message names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        names = ", ".join(str(item["loc"][0]) for item in error.errors())
+        raise PodiumError(
+            f"{names} not set or not valid. `make up` starts the embedded stack and writes them to "
+            ".podium/client.env; elsewhere set them in the environment."
+        ) from error
+
+
+def models_dir() -> Path:
+    """The folder of the model files, for Dag files, which need no other setting."""
+    return _ModelsDir().models_dir
+
+
+class _ModelsDir(BaseSettings):
+    models_dir: Path = Field(default=PROJECT_ROOT / "include" / "models", alias="PODIUM_MODELS_DIR")

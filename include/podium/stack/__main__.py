@@ -1,0 +1,5 @@
+"""`python -m podium.stack`."""
+
+from podium.stack.cli import main
+
+main()

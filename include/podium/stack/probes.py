@@ -1,0 +1,130 @@
+"""Is a part ready? Real questions, not open ports. A probe returns None when ready, else what is missing."""
+
+import hashlib
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from podium.stack.errors import StackError
+from podium.stack.layout import Layout
+from podium.stack.parts import Part
+from podium.stack.postgres import SUPERUSER
+from podium.stack.programs import BUCKET
+
+Probe = Callable[[], str | None]
+_FORBIDDEN = 403
+_HEARTBEATS: Mapping[Part, str] = {
+    Part.SCHEDULER: "scheduler",
+    Part.DAG_PROCESSOR: "dag_processor",
+    Part.TRIGGERER: "triggerer",
+}
+# An empty proxy table: a proxy from the environment must never see requests to our own loopback.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def probe_of(part: Part, layout: Layout, since: datetime) -> Probe:
+    """Return the probe of a part that was started at `since`."""
+    if part is Part.POSTGRES:
+        return lambda: postgres_login(layout)
+    if part is Part.S3:
+        return lambda: s3_round_trip(layout)
+    if part is Part.MLFLOW:
+        return lambda: _get(f"{layout.mlflow_url}/health")[1]
+    return lambda: airflow_health(part, layout, since)
+
+
+def postgres_login(layout: Layout) -> str | None:
+    """Log in and ask for 1."""
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(
+            host="127.0.0.1",
+            port=layout.ports.postgres,
+            user=SUPERUSER,
+            password=layout.secrets.postgres_superuser,
+            dbname="postgres",
+            connect_timeout=5,
+        )
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.close()
+    except psycopg2.OperationalError as error:
+        return str(error).strip()
+    return None
+
+
+def s3_round_trip(layout: Layout) -> str | None:
+    """Write and read one small object with our keys."""
+    body = b"podium"
+    keys = (layout.secrets.s3_key, layout.secrets.s3_secret)
+    for method, payload in (("PUT", body), ("GET", b"")):
+        status, answer = _s3(method, layout, keys, payload)
+        if status != 200 or (method == "GET" and answer != body):
+            return f"{method} of the probe object answered {status or answer!r}"
+    return None
+
+
+def assert_keys_enforced(layout: Layout) -> None:
+    """Make sure that the store turns away a wrong secret and an unsigned request.
+
+    Raises:
+        StackError: it does not; an open store must not be left running.
+    """
+    wrong = (layout.secrets.s3_key, "x" * len(layout.secrets.s3_secret))
+    for what, keys in (("a wrong key", wrong), ("no signature", None)):
+        status, _ = _s3("GET", layout, keys, b"")
+        if status != _FORBIDDEN:
+            raise StackError(f"s3 answered {status} to {what} where only {_FORBIDDEN} is right: it is open.")
+
+
+def _s3(method: str, layout: Layout, keys: tuple[str, str] | None, body: bytes) -> tuple[int, bytes]:
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    url = f"{layout.s3_url}/{BUCKET}/.podium-probe"
+    signed = AWSRequest(method, url, data=body)
+    signed.headers["x-amz-content-sha256"] = hashlib.sha256(body).hexdigest()
+    if keys is not None:
+        S3SigV4Auth(Credentials(*keys), "s3", "us-east-1").add_auth(signed)
+    headers = {name: str(value) for name, value in signed.headers.items()}
+    request = urllib.request.Request(url, data=body or None, headers=headers, method=method)  # noqa: S310
+    try:
+        with _OPENER.open(request, timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except (OSError, http.client.HTTPException) as error:
+        return 0, str(error).encode()
+
+
+def airflow_health(part: Part, layout: Layout, since: datetime) -> str | None:
+    """Ask the API server; a heartbeat counts only if it is younger than the start."""
+    body, missing = _get(f"{layout.airflow_url}/api/v2/monitor/health")
+    if missing is not None or part is Part.API_SERVER:
+        return missing
+    name = _HEARTBEATS[part]
+    entry: Mapping[str, str | None] = json.loads(body).get(name) or {}
+    beat = entry.get(f"latest_{name}_heartbeat")
+    if entry.get("status") != "healthy" or beat is None:
+        return f"the API server calls it {entry.get('status')}"
+    if _moment(beat) < since:
+        return "no heartbeat since it was started"
+    return None
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _get(url: str) -> tuple[bytes, str | None]:
+    try:
+        with _OPENER.open(url, timeout=10) as answer:
+            return answer.read(), None
+    except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors
+        return b"", f"{url}: {error}"

@@ -1,0 +1,259 @@
+"""The embedded stack, as far as it can be judged without starting anything."""
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from supervisor.options import ServerOptions
+
+from podium.stack import orphans
+from podium.stack.environment import airflow_env, base_env, client_env
+from podium.stack.errors import PartFailedError, StackError
+from podium.stack.layout import (
+    Layout,
+    Paths,
+    Secrets,
+    create_folders,
+    load_layout,
+    save_layout,
+    socket_path,
+)
+from podium.stack.lifecycle import clean
+from podium.stack.parts import ALL_PARTS, Part, with_needs
+from podium.stack.ports import Ports, choose_ports, is_free, occupied_by
+from podium.stack.postgres import PostgresHome
+from podium.stack.programs import Program, all_programs
+from podium.stack.stack import stack_of
+from podium.stack.supervision import render_config, write_config
+
+PORTS = Ports(s3=20_100, airflow=23_100, mlflow=24_100, postgres=25_100)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    made = Paths(tmp_path / "state dir")
+    create_folders(made)
+    return made
+
+
+@pytest.fixture
+def layout(paths: Paths) -> Layout:
+    return Layout(
+        ports=PORTS,
+        secrets=Secrets.generate(),
+        socket=paths.run / "supervisor.sock",
+        postgres_home=paths.state_dir / "postgres",
+    )
+
+
+@pytest.fixture
+def programs(paths: Paths, layout: Layout) -> tuple[Program, ...]:
+    home = PostgresHome(layout.postgres_home, own_binaries=False, user=None)
+    return all_programs(layout, paths, home, {"PODIUM_MODELS_DIR": '/a b/100%; it\'s # "odd"'})
+
+
+def test_no_command_line_holds_a_secret(programs: tuple[Program, ...], layout: Layout) -> None:
+    words = " ".join(word for program in programs for word in program.argv)
+    assert {program.part for program in programs} == ALL_PARTS
+    assert not [secret for secret in layout.secrets.values() if secret in words]
+
+
+def test_supervisor_config_holds_no_secret_and_parses(
+    programs: tuple[Program, ...], layout: Layout, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = render_config(programs, layout.socket)
+    assert not [secret for secret in layout.secrets.values() if secret in text]
+    write_config(programs, paths, layout.socket)
+    monkeypatch.chdir(paths.run)
+    options = ServerOptions()
+    options.realize(["-c", "supervisord.conf"])
+    parsed = {group.name: group.process_configs[0] for group in options.process_group_configs}
+    assert set(parsed) == {part.value for part in ALL_PARTS}
+    assert all(not program.autostart for program in parsed.values())
+    assert shlex.split(parsed["mlflow"].command) == ["/bin/sh", "./mlflow.sh"]
+    # Postgres runs in its data folder, perhaps as another user: out of reach of a script in the run folder.
+    assert shlex.split(parsed["postgres"].command)[0].endswith("/bin/postgres")
+    assert [p.directory for p in parsed.values() if p.command.startswith("/bin/sh")] == [None] * 6
+
+
+def test_start_scripts_are_private_and_quote_every_value(programs: tuple[Program, ...], paths: Paths) -> None:
+    odd = next(program for program in programs if program.part is Part.SCHEDULER)
+    probe = Program(Part.SCHEDULER, ("/bin/sh", "-c", 'printf %s "$PODIUM_MODELS_DIR"'), odd.env)
+    write_config((probe,), paths, paths.run / "s.sock")
+    script = paths.run / "scheduler.sh"
+    assert script.stat().st_mode & 0o777 == 0o600
+    printed = subprocess.run(["/bin/sh", str(script)], capture_output=True, text=True, check=True).stdout
+    assert printed == odd.env["PODIUM_MODELS_DIR"]
+
+
+def test_every_server_is_told_to_stay_on_loopback(programs: tuple[Program, ...]) -> None:
+    by_part = {program.part: program for program in programs}
+    assert "127.0.0.1" in by_part[Part.POSTGRES].argv
+    assert {"-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-disableHttp"} <= set(by_part[Part.S3].argv)
+    assert "127.0.0.1" in by_part[Part.MLFLOW].argv
+    assert by_part[Part.API_SERVER].env["AIRFLOW__API__HOST"] == "127.0.0.1"
+    for part in (Part.SCHEDULER, Part.TRIGGERER):
+        assert "--skip-serve-logs" in by_part[part].argv
+
+
+def test_nobody_is_admin_by_default(layout: Layout, paths: Paths) -> None:
+    env = airflow_env(layout, paths, {})
+    assert env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
+    assert env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == "operator:user,approver:user,admin:admin"
+
+
+def test_the_callers_airflow_settings_win(layout: Layout, paths: Paths) -> None:
+    assert airflow_env(layout, paths, {"PODIUM_HOME": "/x"})["PODIUM_HOME"] == "/x"
+
+
+def test_foreign_settings_do_not_reach_the_programs() -> None:
+    env = base_env(
+        {
+            "AWS_ACCESS_KEY_ID": "real",
+            "AIRFLOW__CORE__FERNET_KEY": "x",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "AIRFLOW_CONN_MAIL": "smtp://",
+            "NO_PROXY": "corp",
+            "HTTPS_PROXY": "http://proxy",
+        }
+    )
+    assert not {"AWS_ACCESS_KEY_ID", "AIRFLOW__CORE__FERNET_KEY", "PYTHONDONTWRITEBYTECODE"} & set(env)
+    assert env["AIRFLOW_CONN_MAIL"] == "smtp://"
+    assert env["HTTPS_PROXY"] == "http://proxy"
+    assert env["NO_PROXY"] == "corp,127.0.0.1,localhost"
+
+
+def test_database_urls_name_the_driver(layout: Layout) -> None:
+    assert client_env(layout)["PODIUM_LEDGER_URL"].startswith("postgresql+psycopg2://podium:")
+    assert layout.ledger_url.endswith("@127.0.0.1:25100/ledger")
+
+
+def test_layout_survives_and_is_private(paths: Paths, layout: Layout) -> None:
+    save_layout(paths, layout)
+    assert paths.layout.stat().st_mode & 0o777 == 0o600
+    assert load_layout(paths) == layout
+
+
+def test_a_damaged_layout_is_named(paths: Paths) -> None:
+    paths.layout.write_text("{")
+    with pytest.raises(StackError, match=r"layout\.json is damaged"):
+        load_layout(paths)
+
+
+def test_empty_s3_keys_are_refused(layout: Layout) -> None:
+    with pytest.raises(ValidationError):
+        Secrets.model_validate(layout.secrets.model_dump() | {"s3_key": ""})
+
+
+def test_repr_shows_no_secret(layout: Layout, paths: Paths, programs: tuple[Program, ...]) -> None:
+    shown = repr(layout) + repr(stack_of(paths.state_dir, layout, was_running=False)) + repr(programs)
+    assert not [secret for secret in layout.secrets.values() if secret in shown]
+
+
+def test_ports_are_kept_while_they_are_free() -> None:
+    assert choose_ports(PORTS, {}, Path("/s"), free=lambda _: True) == PORTS
+
+
+def test_a_port_taken_by_somebody_else_is_chosen_anew() -> None:
+    chosen = choose_ports(PORTS, {}, Path("/s"), free=lambda port: port != PORTS.mlflow)
+    assert chosen.mlflow != PORTS.mlflow
+    assert chosen.airflow == PORTS.airflow
+
+
+@pytest.mark.parametrize("taken", [PORTS.s3 + 8, PORTS.s3 + 10_008])
+def test_s3_needs_its_whole_block(taken: int) -> None:
+    chosen = choose_ports(PORTS, {}, Path("/s"), free=lambda port: port != taken)
+    assert taken not in occupied_by("s3", chosen.s3)
+
+
+def test_the_environment_decides_a_port() -> None:
+    env = {"PODIUM_AIRFLOW_PORT": "8080"}
+    assert choose_ports(PORTS, env, Path("/s"), free=lambda _: True).airflow == 8080
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"PODIUM_MLFLOW_PORT": "web"}, "PODIUM_MLFLOW_PORT='web' is not a port number"),
+        ({"PODIUM_S3_PORT": "9000"}, "from 20000 to 55000"),
+        ({"PODIUM_AIRFLOW_PORT": "8080"}, "PODIUM_AIRFLOW_PORT=8080: port 8080 is taken"),
+    ],
+)
+def test_an_impossible_port_is_named(env: dict[str, str], message: str) -> None:
+    with pytest.raises(StackError, match=message):
+        choose_ports(None, env, Path("/s"), free=lambda port: port != 8080)
+
+
+def test_a_listening_port_is_not_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert not is_free(server.getsockname()[1])
+
+
+def test_a_long_state_path_gets_a_short_private_socket(tmp_path: Path) -> None:
+    deep = Paths(tmp_path / ("d" * 60) / ("e" * 60))
+    first = socket_path(deep, None)
+    try:
+        assert len(str(first)) < 60
+        assert first.parent.stat().st_mode & 0o777 == 0o700
+        assert socket_path(deep, first) == first
+    finally:
+        first.parent.rmdir()
+    again = socket_path(deep, first)
+    assert again != first
+    again.parent.rmdir()
+
+
+def test_needs_of_parts() -> None:
+    assert with_needs(frozenset({Part.MLFLOW})) == {Part.MLFLOW, Part.POSTGRES, Part.S3}
+    assert Part.POSTGRES in with_needs(frozenset({Part.SCHEDULER}))
+
+
+@pytest.fixture
+def sitting_there(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], cwd=tmp_path)
+    shell = subprocess.Popen(["sleep", "60"], cwd=tmp_path)
+    yield program, shell
+    for process in (program, shell):
+        process.kill()
+        process.wait()
+
+
+def test_only_our_programs_in_our_folder_are_ended(
+    tmp_path: Path, sitting_there: tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]
+) -> None:
+    program, bystander = sitting_there
+    elsewhere = orphans.Footprint.of([tmp_path / "other"], [Path(sys.executable)])
+    assert orphans.find(elsewhere) == []
+    ours = orphans.Footprint.of([tmp_path], [Path(sys.executable)])
+    assert [process.pid for process in orphans.find(ours)] == [program.pid]
+    assert orphans.end_all(ours) == 1
+    assert bystander.poll() is None
+
+
+def test_we_never_end_ourselves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = orphans.find(orphans.Footprint.of([tmp_path], [Path(sys.executable)]))
+    assert os.getpid() not in {process.pid for process in found}
+
+
+def test_a_failed_part_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "mlflow.log"
+    log.write_text("\n".join(f"line {number}" for number in range(100)))
+    text = str(PartFailedError("mlflow", "it ended", log))
+    assert text.startswith("mlflow did not come up: it ended.")
+    assert "line 99" in text
+    assert "line 10\n" not in text
+    assert str(log) in text
+
+
+def test_clean_touches_no_foreign_folder(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(StackError, match="nothing was removed"):
+        clean(Paths(tmp_path))
+    assert (tmp_path / "thesis.tex").exists()
