@@ -1,0 +1,110 @@
+"""A small client of Airflow's REST API: trigger a Dag, watch its tasks, answer a required action."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+
+from podium.errors import Outage, PodiumError
+
+TIMEOUT_SECONDS = 30
+
+
+class AirflowClient:
+    """Airflow, as one logged-in user sees it.
+
+    Args:
+        url: Airflow's address, such as ``http://127.0.0.1:8080``.
+        user: Login name.
+        password: Its password.
+
+    Raises:
+        PodiumError: Airflow refused the login.
+        Outage: Airflow did not answer.
+    """
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self.url = url.rstrip("/")
+        self.user = user
+        self._session = requests.Session()
+        token = self._call("POST", "/auth/token", {"username": user, "password": password})
+        self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
+
+    def dag_ids(self) -> list[str]:
+        """Return the ids of all Dags that Airflow has parsed."""
+        return [dag["dag_id"] for dag in self._call("GET", "/api/v2/dags?limit=1000")["dags"]]
+
+    def import_errors(self) -> list[dict[str, Any]]:
+        """Return the import errors, each with ``filename`` and ``stack_trace``."""
+        errors: list[dict[str, Any]] = self._call("GET", "/api/v2/importErrors")["import_errors"]
+        return errors
+
+    def wait_for_dag(self, dag_id: str, timeout_seconds: float = 120) -> None:
+        """Wait until Airflow has parsed a Dag.
+
+        Raises:
+            PodiumError: It has not within the time; says what it knows and any import errors.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while dag_id not in (known := self.dag_ids()):
+            if time.monotonic() > deadline:
+                errors = "\n".join(error["stack_trace"] for error in self.import_errors())
+                raise PodiumError(
+                    f"Airflow knows no Dag {dag_id} after {timeout_seconds} s: {known}\n{errors}"
+                )
+            time.sleep(0.5)
+
+    def unpause(self, dag_id: str) -> None:
+        """Let a Dag run."""
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+
+    def trigger(self, dag_id: str, form: Mapping[str, Any], logical_date: str | None = None) -> str:
+        """Start a run and return its id.
+
+        Raises:
+            PodiumError: Airflow refused: the form is wrong, or this user may not.
+        """
+        body = {"logical_date": logical_date, "conf": dict(form)}
+        return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run, such as ``running`` or ``success``."""
+        return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """Return the state of each task of a run."""
+        answer = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
+        return {task["task_id"]: task["state"] for task in answer["task_instances"]}
+
+    def required_action(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """Return what a task asks people: ``subject``, ``body``, ``options``, and an answer if it has one."""
+        answer: dict[str, Any] = self._call("GET", self._action(dag_id, run_id, task_id))
+        return answer
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str, form: Mapping[str, Any]) -> None:
+        """Answer a required action.
+
+        Raises:
+            PodiumError: Airflow refused: it is answered already, or this user is not asked.
+        """
+        body = {"chosen_options": [option], "params_input": dict(form)}
+        self._call("PATCH", self._action(dag_id, run_id, task_id), body)
+
+    def _action(self, dag_id: str, run_id: str, task_id: str) -> str:
+        return f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        try:
+            answer = self._session.request(method, self.url + path, json=body, timeout=TIMEOUT_SECONDS)
+        except requests.RequestException as error:
+            raise Outage(f"Airflow did not answer {method} {path}: {error}") from error
+        if answer.status_code >= 500:
+            raise Outage(f"Airflow failed at {method} {path}: {answer.status_code} {answer.text[:300]}")
+        if not answer.ok:
+            raise PodiumError(
+                f"Airflow refused {method} {path} to {self.user}: {answer.status_code} {answer.text[:500]}"
+            )
+        return answer.json()

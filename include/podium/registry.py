@@ -1,0 +1,200 @@
+"""The only module that talks to MLflow's registry; nothing above it sees an MLflow exception."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import mlflow
+import requests
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel
+
+from podium.errors import NotFound, Outage, PodiumError, version_name
+
+
+class Alias(StrEnum):
+    """The pointers of a registered model."""
+
+    CHAMPION = "champion"
+    CANDIDATE = "candidate"
+    PREVIOUS_CHAMPION = "previous_champion"
+
+
+class Tag(StrEnum):
+    """Tags of a version. They mirror the ledger for people who look at MLflow; nothing decides by them."""
+
+    VALIDATION_STATUS = "validation_status"
+    APPROVAL_STATUS = "approval_status"
+    LIFECYCLE_STAGE = "lifecycle_stage"
+    AS_OF = "podium.as_of"
+    DATA_VERSION = "podium.data_version"
+    GIT_COMMIT = "podium.git_commit"
+    GATES = "podium.gates"
+    DECIDED_BY = "podium.decided_by"
+    DECISION_REASON = "podium.decision_reason"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version.
+
+    Attributes:
+        model: The registered model's name.
+        number: 1, 2, ...
+        run_id: The MLflow run that trained it.
+        tags: Its tags.
+        created_at: When it was registered.
+    """
+
+    model: str
+    number: int
+    run_id: str
+    tags: Mapping[str, str]
+    created_at: datetime
+
+
+class Registry:
+    """MLflow's model registry at one tracking URI."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        mlflow.set_tracking_uri(tracking_uri)
+        self.tracking_uri = tracking_uri
+        self.client = mlflow.MlflowClient(tracking_uri)
+
+    def register(self, model: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> Version:
+        """Register a run's model as the next version, or return the version that this run already has.
+
+        The caller holds the model's ledger lock, or two callers at once could both make one.
+
+        Raises:
+            Outage: The registry did not answer.
+        """
+        with mlflow_errors(f"registering a version of {model}"):
+            self._ensure_model(model)
+            found = self.client.search_model_versions(f"name='{model}' and run_id='{run_id}'")
+            if found:
+                return _version(min(found, key=lambda version: int(version.version)))
+            created = self.client.create_model_version(
+                model, source=f"models:/{model_id}", run_id=run_id, tags=dict(tags), model_id=model_id
+            )
+        return _version(created)
+
+    def aliases(self, model: str) -> dict[str, int]:
+        """Return the version of each alias; empty for a model that is not registered yet."""
+        try:
+            with mlflow_errors(f"reading the aliases of {model}"):
+                return {
+                    name: int(number)
+                    for name, number in self.client.get_registered_model(model).aliases.items()
+                }
+        except NotFound:
+            return {}
+
+    def champion(self, model: str) -> int | None:
+        """Return the version that serves, or None."""
+        return self.aliases(model).get(Alias.CHAMPION)
+
+    def set_alias(self, model: str, alias: Alias, number: int) -> None:
+        """Move an alias, unconditionally. Only ``podium.promotion`` moves ``champion``.
+
+        Raises:
+            NotFound: There is no such version.
+            Outage: The registry did not answer; the alias may or may not have moved.
+        """
+        with mlflow_errors(f"moving {alias} of {model} to {version_name(number)}"):
+            self.client.set_registered_model_alias(model, alias, str(number))
+
+    def delete_alias(self, model: str, alias: Alias) -> None:
+        """Remove an alias; does nothing where there is none."""
+        with mlflow_errors(f"removing {alias} of {model}"):
+            self.client.delete_registered_model_alias(model, alias)
+
+    def version(self, model: str, number: int) -> Version:
+        """Return one version.
+
+        Raises:
+            NotFound: There is no such version.
+        """
+        with mlflow_errors(f"reading {model} {version_name(number)}"):
+            return _version(self.client.get_model_version(model, str(number)))
+
+    def versions(self, model: str) -> list[Version]:
+        """Return all versions, newest first."""
+        with mlflow_errors(f"listing the versions of {model}"):
+            found: list[ModelVersion] = []
+            token: str | None = None
+            while True:
+                page = self.client.search_model_versions(f"name='{model}'", page_token=token)
+                found.extend(page)
+                if not (token := page.token):
+                    break
+        return sorted(map(_version, found), key=lambda version: version.number, reverse=True)
+
+    def set_tags(self, model: str, number: int, tags: Mapping[str, str]) -> None:
+        """Write tags of a version; those not named stay."""
+        with mlflow_errors(f"tagging {model} {version_name(number)}"):
+            for key, value in tags.items():
+                self.client.set_model_version_tag(model, str(number), key, value)
+
+    def holdout_metrics(self, run_id: str) -> dict[str, float]:
+        """Return the model's own metrics on the holdout of its training run, by metric name."""
+        with mlflow_errors(f"reading run {run_id}"):
+            metrics = self.client.get_run(run_id).data.metrics
+        return {
+            name.removeprefix("holdout."): value
+            for name, value in metrics.items()
+            if name.startswith("holdout.") and name.count(".") == 1
+        }
+
+    def experiment_id(self, run_id: str) -> str:
+        """Return the experiment of a run, for links."""
+        with mlflow_errors(f"reading run {run_id}"):
+            return str(self.client.get_run(run_id).info.experiment_id)
+
+    def load(self, model: str, number: int) -> PyFuncModel:
+        """Download and load one version.
+
+        Raises:
+            NotFound: There is no such version.
+            Outage: The registry or the store did not answer.
+        """
+        with mlflow_errors(f"loading {model} {version_name(number)}"):
+            return mlflow.pyfunc.load_model(f"models:/{model}/{number}")
+
+    def _ensure_model(self, model: str) -> None:
+        try:
+            self.client.create_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+
+@contextmanager
+def mlflow_errors(doing: str) -> Iterator[None]:
+    """Translate MLflow's errors: 404 to NotFound, no or a failing answer to Outage, others to PodiumError."""
+    try:
+        yield
+    except requests.RequestException as error:
+        raise Outage(f"{doing}: MLflow did not answer: {error}") from error
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise NotFound(f"{doing}: {error.message}") from error
+        if error.get_http_status_code() >= 500 or error.error_code == "REQUEST_LIMIT_EXCEEDED":
+            raise Outage(f"{doing}: MLflow failed or did not answer: {error.message}") from error
+        raise PodiumError(f"{doing}: MLflow refused: {error.message}") from error
+
+
+def _version(found: Any) -> Version:
+    return Version(
+        model=found.name,
+        number=int(found.version),
+        run_id=found.run_id or "",
+        tags=dict(found.tags),
+        created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+    )

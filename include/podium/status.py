@@ -1,0 +1,118 @@
+"""Where each model stands now: aliases from the registry, open requests from the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from podium.approval import Request, open_requests
+from podium.errors import NotFound, version_name
+from podium.parts import Parts
+from podium.registry import Alias, Tag, Version
+from podium.spec import load_specs
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A candidate that waits for a person."""
+
+    version: int
+    run: str
+    expires_at: datetime
+
+    def in_words(self) -> str:
+        """Say what waits and how long."""
+        return f"{version_name(self.version)} waits for approval until {self.expires_at:%Y-%m-%d %H:%M} UTC"
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model's aliases, versions (newest first) and open approval requests.
+
+    Attributes:
+        metrics: Of each version, its metrics on the holdout of its own training run.
+    """
+
+    model: str
+    champion: int | None
+    candidate: int | None
+    previous_champion: int | None
+    versions: tuple[Version, ...]
+    waiting: tuple[Waiting, ...]
+    metrics: Mapping[int, Mapping[str, float]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the status with plain JSON values."""
+        return {
+            "model": self.model,
+            "champion": self.champion,
+            "candidate": self.candidate,
+            "previous_champion": self.previous_champion,
+            "versions": [
+                _version_as_json(version, self.metrics[version.number]) for version in self.versions
+            ],
+            "waiting": [{**asdict(item), "expires_at": item.expires_at.isoformat()} for item in self.waiting],
+        }
+
+
+def model_statuses(parts: Parts) -> list[ModelStatus]:
+    """Return the status of every model that has a model file or a version, in order of names.
+
+    Raises:
+        Outage: The registry or the ledger did not answer.
+    """
+    return [_status(parts, model) for model in _known_models(parts)]
+
+
+def known_model(parts: Parts, model: str) -> str:
+    """Return the name if there is such a model.
+
+    Raises:
+        NotFound: There is none; names those that there are.
+    """
+    known = _known_models(parts)
+    if model not in known:
+        raise NotFound(f"no model '{model}'; there are: {', '.join(known) or 'none'}")
+    return model
+
+
+def _known_models(parts: Parts) -> list[str]:
+    return sorted({*load_specs(parts.settings.models_dir)[0], *parts.ledger.models()})
+
+
+def _status(parts: Parts, model: str) -> ModelStatus:
+    aliases = parts.registry.aliases(model)
+    versions = tuple(parts.registry.versions(model))
+    return ModelStatus(
+        model=model,
+        champion=aliases.get(Alias.CHAMPION),
+        candidate=aliases.get(Alias.CANDIDATE),
+        previous_champion=aliases.get(Alias.PREVIOUS_CHAMPION),
+        versions=versions,
+        waiting=tuple(_waiting(open_requests(parts.ledger.history(model)))),
+        metrics={version.number: parts.registry.holdout_metrics(version.run_id) for version in versions},
+    )
+
+
+def _waiting(requests: Iterable[Request]) -> Iterable[Waiting]:
+    now = datetime.now(UTC)
+    return (
+        Waiting(request.version, request.run, request.expires_at)
+        for request in requests
+        if request.expires_at > now
+    )
+
+
+def _version_as_json(version: Version, metrics: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "lifecycle_stage": version.tags.get(Tag.LIFECYCLE_STAGE),
+        "validation_status": version.tags.get(Tag.VALIDATION_STATUS),
+        "approval_status": version.tags.get(Tag.APPROVAL_STATUS),
+        "as_of": version.tags.get(Tag.AS_OF),
+        "metrics": dict(metrics),
+        "run_id": version.run_id,
+        "created_at": version.created_at.isoformat(),
+    }

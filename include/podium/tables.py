@@ -1,0 +1,74 @@
+"""Tables for the terminal: plain values in, a rich table out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from podium.errors import version_name
+from podium.ledger import CHAMPION_MOVES, Event
+from podium.registry import Tag
+from podium.spec import Metric
+from podium.status import ModelStatus
+
+_SHORT = {
+    Metric.LOG_LOSS: "log loss",
+    Metric.ACCURACY: "accuracy",
+    Metric.BRIER_SCORE: "Brier",
+    Metric.RANKED_PROBABILITY_SCORE: "RPS",
+}
+
+
+def status_table(statuses: Iterable[ModelStatus]) -> Table:
+    """Render models, one row each."""
+    table = Table("model", "champion", "candidate", "previous", "versions", "waiting", box=SIMPLE_HEAD)
+    for item in statuses:
+        table.add_row(
+            item.model,
+            version_name(item.champion),
+            version_name(item.candidate),
+            version_name(item.previous_champion),
+            str(len(item.versions)),
+            "\n".join(waiting.in_words() for waiting in item.waiting) or "nobody",
+        )
+    return table
+
+
+def versions_table(status: ModelStatus) -> Table:
+    """Render a model's versions, one row each, newest first, with their numbers on the holdout."""
+    table = Table("version", "as of", "stage", *_SHORT.values(), "gates", "decided by", box=SIMPLE_HEAD)
+    for version in status.versions:
+        tags = version.tags
+        table.add_row(
+            version_name(version.number),
+            tags.get(Tag.AS_OF, "")[:10],
+            tags.get(Tag.LIFECYCLE_STAGE, ""),
+            *(f"{status.metrics[version.number].get(metric, float('nan')):.4f}" for metric in _SHORT),
+            tags.get(Tag.VALIDATION_STATUS, ""),
+            tags.get(Tag.DECIDED_BY, ""),
+        )
+    return table
+
+
+def history_table(events: Iterable[Event]) -> Table:
+    """Render events, one row each; the champion's moves in bold, with where it was before."""
+    table = Table("seq", box=SIMPLE_HEAD)
+    for name in ("at (UTC)", "event", "version", "by"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("reason")
+    for event in events:
+        moved = event.event in CHAMPION_MOVES
+        version = "" if event.version is None else version_name(event.version)
+        table.add_row(
+            str(event.seq),
+            f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M}",
+            event.event.replace("_", " "),
+            f"{version_name(event.from_version)} → {version}" if moved else version,
+            event.actor,
+            event.reason,
+            style="bold" if moved else None,
+        )
+    return table

@@ -1,0 +1,302 @@
+"""Call the model's trainer and log the run: params, metrics, pictures, signature, lineage.
+
+The trainer protocol, all that a user writes besides the model file::
+
+    def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel: ...
+
+It gets the examples before the holdout and the params of the model file (with a run's overrides), and returns
+a fitted scikit-learn classifier, with baselines to be shown beside it. It must be deterministic: the same
+examples and params make the same model, because a re-run with equal inputs returns the first run's model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import subprocess
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.models import infer_signature
+
+from podium import plots
+from podium.data import DataWindow, TrainingExamples, import_object, load_window
+from podium.errors import PodiumError, TrainerError
+from podium.metrics import Probabilities, all_metrics, label_indices
+from podium.registry import Registry, Tag, mlflow_errors
+from podium.scoring import in_label_order
+from podium.settings import Settings
+from podium.spec import ModelSpec, training_digest
+
+__all__ = ["TrainedModel", "TrainedRun", "TrainingExamples", "read_holdout", "train_model"]
+
+log = logging.getLogger(__name__)
+
+INPUT_EXAMPLE_ROWS = 5
+INPUTS_DIGEST = "podium.inputs_digest"
+_HOLDOUT = "holdout/examples.parquet"
+_BASELINES = "holdout/baseline_probabilities.parquet"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a trainer returns.
+
+    Attributes:
+        model: A fitted scikit-learn classifier with ``predict_proba`` and ``classes_``.
+        baselines: Fitted classifiers on the same inputs, by name; scored beside the model on the holdout.
+    """
+
+    model: Any
+    baselines: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished training run.
+
+    Attributes:
+        run_id: The MLflow run.
+        model_id: The MLflow logged model, to be registered.
+        tags: Lineage for the version: as_of, data version, git commit.
+        reused: True if equal inputs had been trained before and that run is returned.
+    """
+
+    run_id: str
+    model_id: str
+    tags: Mapping[str, str]
+    reused: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the run with plain JSON values."""
+        return {**asdict(self), "tags": {str(tag): value for tag, value in self.tags.items()}}
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """The rows that the gates score, as the training run stored them.
+
+    Attributes:
+        examples: Inputs, label and time.
+        baselines: Each baseline's probabilities, shape (rows, labels), in the model file's label order.
+    """
+
+    examples: TrainingExamples
+    baselines: Mapping[str, Probabilities]
+
+
+def train_model(
+    spec: ModelSpec, settings: Settings, as_of: datetime, overrides: Mapping[str, Any], run: str
+) -> TrainedRun:
+    """Train a model as of a moment, or return the finished run that had the same inputs.
+
+    Args:
+        spec: The model file.
+        settings: Where the parts are.
+        as_of: With a zone; rows at or after it are not seen.
+        overrides: Params that replace those of the model file in this run.
+        run: The Airflow run, for lineage.
+
+    Raises:
+        DataError: The data cannot be used.
+        TrainerError: The trainer broke its protocol.
+        Outage: MLflow or the store did not answer.
+    """
+    params = _merge_params(spec, overrides)
+    window = load_window(spec, as_of, settings.home)
+    log.info(
+        "%s as of %s: %s training rows, %s holdout rows from %s on, data version %s",
+        *(spec.name, window.as_of.date(), f"{len(window.train):,}", f"{len(window.holdout):,}"),
+        *(window.holdout_start.date(), window.version[:12]),
+    )
+    trainer = import_object(spec.trainer)
+    digest = _inputs_digest(spec, params, window, trainer)
+    registry = Registry(settings.mlflow_tracking_uri)
+    with mlflow_errors(f"training {spec.name}"):
+        experiment = mlflow.set_experiment(spec.name)
+        finished = registry.client.search_runs(
+            [experiment.experiment_id],
+            f"tags.`{INPUTS_DIGEST}` = '{digest}' and attributes.status = 'FINISHED'",
+            order_by=["attributes.start_time ASC"],
+            max_results=1,
+        )
+        if finished:
+            log.info("Equal inputs were trained before: run %s is used again.", finished[0].info.run_id)
+            return _trained_run(finished[0], reused=True)
+        tags = {
+            INPUTS_DIGEST: digest,
+            "podium.airflow_run": run,
+            Tag.AS_OF: window.as_of.isoformat(),
+            Tag.DATA_VERSION: window.version,
+            Tag.GIT_COMMIT: settings.git_commit or _git_commit(settings.home),
+        }
+        with mlflow.start_run(run_name=f"as of {window.as_of.date()}", tags=tags) as active:
+            mlflow.log_params(params)
+            trained = _call_trainer(spec, trainer, window.train, params)
+            _log_holdout(spec, trained, window)
+            _log_model(spec, trained, window.train.inputs)
+        return _trained_run(registry.client.get_run(active.info.run_id), reused=False)
+
+
+def read_holdout(spec: ModelSpec, run_id: str) -> Holdout:
+    """Read the holdout that a training run stored.
+
+    Raises:
+        Outage: The store did not answer.
+    """
+    with mlflow_errors(f"reading the holdout of run {run_id}"), TemporaryDirectory() as folder:
+        path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="holdout", dst_path=folder)
+        rows = pd.read_parquet(Path(path) / Path(_HOLDOUT).name)
+        baselines = pd.read_parquet(Path(path) / Path(_BASELINES).name)
+    names = dict.fromkeys(column.rpartition(":")[0] for column in baselines.columns)
+    return Holdout(
+        examples=TrainingExamples(
+            inputs=rows[list(spec.data.inputs)], label=rows[spec.data.label], time=rows[spec.data.time_column]
+        ),
+        baselines={
+            name: baselines[[f"{name}:{label}" for label in spec.labels]].to_numpy() for name in names
+        },
+    )
+
+
+def _merge_params(spec: ModelSpec, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    if unknown := sorted(set(overrides) - set(spec.params)):
+        allowed = ", ".join(sorted(spec.params)) or "none"
+        raise PodiumError(f"{spec.name}: params: unknown {', '.join(unknown)}; allowed: {allowed}")
+    return {**spec.params, **overrides}
+
+
+def _inputs_digest(spec: ModelSpec, params: Mapping[str, Any], window: DataWindow, trainer: Any) -> str:
+    source = Path(inspect.getfile(trainer)).read_bytes()
+    parts = [
+        training_digest(spec, params),
+        window.version,
+        window.as_of.isoformat(),
+        hashlib.sha256(source).hexdigest(),
+        *_pinned(spec),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _call_trainer(
+    spec: ModelSpec, trainer: Any, examples: TrainingExamples, params: Mapping[str, Any]
+) -> TrainedModel:
+    try:
+        trained = trainer(examples, dict(params))
+    except ValueError as error:
+        raise TrainerError(f"{spec.trainer}: {error}") from error
+    if not isinstance(trained, TrainedModel):
+        raise TrainerError(f"{spec.trainer} must return a TrainedModel, not {type(trained).__name__}")
+    for name, model in {"model": trained.model, **trained.baselines}.items():
+        if sorted(getattr(model, "classes_", ())) != sorted(spec.labels):
+            raise TrainerError(
+                f"{spec.trainer}: {name} knows the labels {list(getattr(model, 'classes_', ()))}, "
+                f"the model file lists {list(spec.labels)}"
+            )
+    return trained
+
+
+def _log_holdout(spec: ModelSpec, trained: TrainedModel, window: DataWindow) -> None:
+    """Score model and baselines on the holdout; log metrics, pictures and the rows for the gates."""
+    holdout = window.holdout
+    truth = label_indices(holdout.label, spec.labels)
+    scored = {
+        name: in_label_order(
+            model.predict_proba(holdout.inputs), list(model.classes_), spec.labels, len(holdout)
+        )
+        for name, model in {"candidate": trained.model, **trained.baselines}.items()
+    }
+    for name, probabilities in scored.items():
+        prefix = "holdout" if name == "candidate" else f"holdout.{name}"
+        metrics = all_metrics(truth, probabilities)
+        mlflow.log_metrics({f"{prefix}.{metric}": value for metric, value in metrics.items()})
+        log.info("%s on the holdout: %s", name, _in_words(metrics))
+    candidate = scored.pop("candidate")
+    mlflow.log_figure(plots.confusion_matrix(truth, candidate, spec.labels), "confusion_matrix.png")
+    mlflow.log_figure(plots.calibration(truth, candidate, spec.labels), "calibration.png")
+    mlflow.log_figure(
+        plots.loss_per_month(holdout.time, truth, {"candidate": candidate, **scored}), "loss_per_month.png"
+    )
+    rows = holdout.inputs.assign(**{spec.data.label: holdout.label, spec.data.time_column: holdout.time})
+    baselines = pd.DataFrame(
+        {
+            f"{name}:{label}": probabilities[:, index]
+            for name, probabilities in scored.items()
+            for index, label in enumerate(spec.labels)
+        },
+        index=rows.index,
+    )
+    _log_parquet(rows, _HOLDOUT)
+    _log_parquet(baselines, _BASELINES)
+
+
+def _log_parquet(rows: pd.DataFrame, artifact: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / Path(artifact).name
+        rows.to_parquet(path)
+        mlflow.log_artifact(str(path), str(Path(artifact).parent))
+
+
+def _log_model(spec: ModelSpec, trained: TrainedModel, inputs: pd.DataFrame) -> None:
+    example = inputs.head(INPUT_EXAMPLE_ROWS)
+    with warnings.catch_warnings():
+        # skops looks at every loaded module, and Airflow's lazy ones answer with a warning each.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*airflow.*")
+        mlflow.sklearn.log_model(
+            trained.model,
+            name="model",
+            serialization_format="skops",
+            skops_trusted_types=list(spec.skops_trusted_types),
+            pyfunc_predict_fn="predict_proba",
+            signature=infer_signature(example, np.asarray(trained.model.predict_proba(example))),
+            input_example=example,
+            pip_requirements=_pinned(spec),
+            metadata={"classes": [str(label) for label in trained.model.classes_]},
+        )
+
+
+def _trained_run(run: mlflow.entities.Run, *, reused: bool) -> TrainedRun:
+    kept = (Tag.AS_OF, Tag.DATA_VERSION, Tag.GIT_COMMIT)
+    return TrainedRun(
+        run_id=run.info.run_id,
+        model_id=run.outputs.model_outputs[0].model_id,
+        tags={tag: run.data.tags[tag] for tag in kept},
+        reused=reused,
+    )
+
+
+def _pinned(spec: ModelSpec) -> list[str]:
+    try:
+        return [f"{name}=={installed_version(name)}" for name in spec.requirements]
+    except PackageNotFoundError as error:
+        raise TrainerError(f"{spec.name}: requirements: {error.name} is not installed here") from error
+
+
+def _git_commit(home: Path) -> str:
+    """Return the commit of the project, with ``-dirty`` if files differ from it; 'unknown' outside git."""
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(home), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return described.stdout.strip() or "unknown"
+
+
+def _in_words(metrics: Mapping[Any, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
