@@ -1,0 +1,11 @@
+"""Reports every wrong model file as an Airflow import error: file, key, value and what is allowed.
+
+It makes no Dag. It is a file of its own because an import error takes all Dags of its file with it: so the
+wrong model file stops no other model.
+"""
+
+from podium.settings import models_dir
+from podium.spec import load_specs
+
+if wrong_files := load_specs(models_dir())[1]:
+    raise ExceptionGroup("Model files with errors; their Dags are gone until mended", wrong_files)

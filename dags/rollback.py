@@ -1,0 +1,73 @@
+"""Move a champion back.
+
+Moves the `champion` alias of a model back to a version that was champion before, after proof that this
+version loads and predicts. Refuses (and fails, so that you see it) when there is no such version or when the
+alias was moved outside Podium.
+
+Leave `to_version` empty for the previous champion. Who triggered it and the reason go on record.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Context, Param, dag, task
+
+from podium.settings import models_dir
+from podium.spec import load_specs
+from podium_airflow.assets import CHAMPION_MOVES, champion_asset
+from podium_airflow.outcomes import task_outcomes
+from podium_airflow.runs import run_reference, triggered_by
+
+MODELS = list(load_specs(models_dir())[0])
+
+FORM = {
+    "model": Param(MODELS[0] if MODELS else "", type="string", enum=MODELS or [""], title="Model"),
+    "to_version": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="To version",
+        description="A former champion. Empty: the previous champion.",
+    ),
+    "reason": Param(type="string", minLength=10, title="Reason", description="Why; at least 10 characters."),
+}
+
+
+@task(multiple_outputs=False)
+@task_outcomes()
+def move_champion_back(**context: Context) -> dict[str, Any]:
+    """Prove the target and move the alias."""
+    from podium.parts import connect
+    from podium.promotion import rollback, rollback_request
+
+    parts, form = connect(), context["params"]
+    request = rollback_request(
+        form["model"],
+        form["to_version"],
+        actor=triggered_by(context),
+        reason=form["reason"],
+        run=run_reference(context),
+    )
+    return rollback(parts.registry, parts.ledger, request).as_json()
+
+
+@task(outlets=[CHAMPION_MOVES])
+def announce(moved: dict[str, Any], **context: Context) -> None:
+    """Tell whoever follows the champion."""
+    context["outlet_events"][CHAMPION_MOVES].add(champion_asset(moved["model"]), extra=moved)
+
+
+@dag(
+    schedule=None,
+    doc_md=__doc__,
+    description="Move a model's champion alias back to a former champion, after proof that it works",
+    tags=["podium"],
+    params=FORM,
+    default_args={"owner": "podium", "retries": 3, "retry_delay": timedelta(seconds=10)},
+)
+def rollback_champion() -> None:
+    """Wire the two steps."""
+    announce(move_champion_back())
+
+
+rollback_champion()

@@ -1,0 +1,12 @@
+"""The one place that names assets; producers and consumers import them from here."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset, AssetAlias
+
+CHAMPION_MOVES = AssetAlias("champion_moves")
+
+
+def champion_asset(model: str) -> Asset:
+    """The champion of a model; updated by each promotion and each rollback."""
+    return Asset(name=f"champion of {model}", uri=f"podium://{model}/champion")

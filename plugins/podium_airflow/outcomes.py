@@ -1,0 +1,29 @@
+"""How what Podium raises ends a task: refused is skipped, an outage is retried, all else fails at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from podium.errors import Outage, PodiumError, Refused
+
+
+@contextmanager
+def task_outcomes() -> Iterator[None]:
+    """Wrap a task's work; also usable as a decorator.
+
+    Raises:
+        AirflowSkipException: A gate or a person said no: the run ends cleanly.
+        Outage: A part did not answer: Airflow retries the task.
+        AirflowFailException: Anything else that Podium raises: a retry would not help.
+    """
+    try:
+        yield
+    except Refused as error:
+        raise AirflowSkipException(str(error)) from error
+    except Outage:
+        raise
+    except PodiumError as error:
+        raise AirflowFailException(str(error)) from error
