@@ -1,0 +1,70 @@
+"""Fixtures that several tiers share: a toy model, and the real parts that need no Airflow."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from podium.ledger import Ledger
+from podium.parts import Parts
+from podium.registry import Registry
+from podium.settings import PROJECT_ROOT, Settings
+from podium.spec import ModelSpec, load_spec
+from podium.stack import running_stack
+from support.toy import TOY, write_toy_rows
+
+
+@pytest.fixture
+def toy_file(tmp_path: Path) -> Callable[..., Path]:
+    """Write the toy's model file with changed keys (``data__source='x'`` goes one level down)."""
+
+    def write(**changes: Any) -> Path:
+        content = copy.deepcopy(TOY)
+        for key, value in changes.items():
+            *parents, last = key.split("__")
+            section = content
+            for parent in parents:
+                section = section[parent]
+            section[last] = value
+        path = tmp_path / f"{content['name']}.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def toy_spec(toy_file: Callable[..., Path], tmp_path: Path) -> ModelSpec:
+    """A toy of a name of its own, with its rows beside the model file."""
+    write_toy_rows(tmp_path / "toy.csv", first_day="2024-01-01")
+    return load_spec(toy_file(name=f"toy-{uuid.uuid4().hex[:8]}"))
+
+
+@pytest.fixture(scope="session")
+def ledger_url() -> Iterator[str]:
+    """A ledger database in a real Postgres, migrated."""
+    with running_stack(PROJECT_ROOT / ".podium" / "test-postgres", parts={"postgres"}) as stack:
+        yield stack.ledger_url
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """MLflow on a SQLite file: the same registry code, without a server."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture
+def parts(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """Registry and ledger, with the temporary folder as the project's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    monkeypatch.setenv("PODIUM_LEDGER_URL", ledger_url)
+    monkeypatch.setenv("PODIUM_HOME", str(tmp_path))
+    monkeypatch.setenv("PODIUM_MODELS_DIR", str(tmp_path))
+    return Parts(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))

@@ -1,0 +1,57 @@
+"""Parse the Dag folder and print what was found as one line of JSON. Run by ``conftest.py``."""
+
+import json
+import os
+import socket
+import sys
+import warnings
+from pathlib import Path
+
+connections: list[str] = []
+real_connect = socket.socket.connect
+
+
+def connect(self: socket.socket, address: object) -> None:
+    connections.append(repr(address))
+    real_connect(self, address)  # type: ignore[arg-type]
+
+
+from airflow.dag_processing.dagbag import DagBag
+
+before = set(sys.modules)
+socket.socket.connect = connect  # type: ignore[method-assign]
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+heavy = {"mlflow", "pandas", "numpy", "sklearn", "boto3", "matplotlib", "skops", "scipy", "pyarrow"}
+
+dags = {
+    dag.dag_id: {
+        "edges": sorted(
+            f"{task.task_id} >> {after}" for task in dag.tasks for after in task.downstream_task_ids
+        ),
+        "tasks": sorted(dag.task_ids),
+        "owners": sorted({task.owner for task in dag.tasks}),
+        "retries": {task.task_id: task.retries for task in dag.tasks},
+        "tags": sorted(dag.tags),
+        "schedule": getattr(dag.schedule, "expression", dag.schedule),
+        "catchup": dag.catchup,
+        "params": sorted(dag.params),
+        "doc": dag.doc_md,
+        "fileloc": Path(dag.fileloc).name,
+        "outlets": sorted(outlet.name for task in dag.tasks for outlet in task.outlets),
+    }
+    for dag in bag.dags.values()
+}
+ours = [str(item.message) for item in caught if "/dags/" in item.filename or "podium" in item.filename]
+print(
+    json.dumps(
+        {
+            "dags": dags,
+            "import_errors": {Path(path).name: text for path, text in bag.import_errors.items()},
+            "heavy": sorted(heavy & (set(sys.modules) - before)),
+            "connections": connections,
+            "warnings": ours,
+        }
+    )
+)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from podium.settings import PROJECT_ROOT
+
+ParseDags = Callable[[Path], dict[str, Any]]
+SHIPPED_MODEL = PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml"
+
+
+def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
+    assert shipped["import_errors"] == {}
+    assert sorted(shipped["dags"]) == ["lifecycle_soccer_match_outcome", "rollback_champion"]
+
+
+def test_parsing_is_light(shipped: dict[str, Any]) -> None:
+    assert shipped["heavy"] == []
+    assert shipped["connections"] == []
+    assert shipped["warnings"] == []
+
+
+def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
+    dag = shipped["dags"]["lifecycle_soccer_match_outcome"]
+    assert dag["edges"] == sorted(
+        [
+            "train >> register",
+            "register >> validate",
+            "validate >> nominate",
+            "validate >> approve",  # its report is on the card
+            "nominate >> approve",
+            "approve >> promote",
+            "promote >> announce",
+        ]
+    )
+    assert dag["outlets"] == ["champion of soccer-match-outcome"]
+    assert dag["schedule"] == "0 6 * * 1"
+    assert dag["catchup"] is False
+    assert dag["params"] == ["as_of", "params"]
+    assert dag["fileloc"] == "lifecycle.py"
+
+
+def test_the_rollback_is_manual_and_asks_for_model_version_and_reason(shipped: dict[str, Any]) -> None:
+    dag = shipped["dags"]["rollback_champion"]
+    assert dag["edges"] == ["move_champion_back >> announce"]
+    assert dag["params"] == ["model", "reason", "to_version"]
+    assert dag["schedule"] is None
+
+
+def test_every_dag_has_an_owner_tags_docs_and_retries(shipped: dict[str, Any]) -> None:
+    for dag in shipped["dags"].values():
+        assert "airflow" not in dag["owners"]
+        assert "podium" in dag["tags"]
+        assert len(dag["doc"]) > 100
+        assert all(retries >= 3 for retries in dag["retries"].values())
+
+
+def test_a_wrong_model_file_is_an_import_error_and_stops_no_other_model(
+    parse_dags: ParseDags, tmp_path: Path
+) -> None:
+    shutil.copy(SHIPPED_MODEL, tmp_path)
+    wrong = (
+        SHIPPED_MODEL.read_text()
+        .replace("name: soccer-match-outcome", "name: second")
+        .replace("threshold: 0.95", "treshold: 0.95")
+    )
+    (tmp_path / "second.yaml").write_text(wrong)
+    found = parse_dags(tmp_path)
+    assert "lifecycle_soccer_match_outcome" in found["dags"]
+    assert list(found["import_errors"]) == ["check_model_files.py"]
+    message = found["import_errors"]["check_model_files.py"]
+    expected = f"{tmp_path}/second.yaml: gates[1].treshold: unknown key; did you mean 'threshold'?"
+    assert expected in message
+
+
+def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Path) -> None:
+    found = parse_dags(tmp_path)
+    assert found["import_errors"] == {}
+    assert list(found["dags"]) == ["rollback_champion"]

@@ -1,0 +1,98 @@
+"""One embedded stack for all integration tests, with a folder of toy models beside the football model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+from podium.airflow_client import AirflowClient
+from podium.parts import Parts, connect
+from podium.settings import PROJECT_ROOT
+from podium.spec import find_spec
+from podium.stack import Stack, lifecycle, running_stack
+from podium.stack.layout import Paths
+from support.airflow import LifecycleRun
+from support.toy import TOY, write_toy_rows
+
+HOME = PROJECT_ROOT / ".podium" / "test-lifecycle"
+MODELS = HOME / "models"
+FOOTBALL = PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml"
+
+TOYS: dict[str, dict[str, Any]] = {
+    "toy": {"schedule": "0 0 * * *"},
+    "toy-hasty": {},
+    "toy-reject": {},
+    "toy-expire": {"approval": {**TOY["approval"], "expires_after": "15s"}},
+    "toy-refused": {"gates": [{"metric": "log_loss", "threshold": 0.0001}]},
+    "toy-skipped-approval": {},
+    "toy-outage": {},
+    "toy-minutely": {"schedule": "* * * * *"},
+}
+
+
+def write_models() -> None:
+    """Put the model files and the toy's rows into the test's own folder: 600 days until tomorrow."""
+    shutil.rmtree(MODELS, ignore_errors=True)
+    MODELS.mkdir(parents=True)
+    shutil.copy(FOOTBALL, MODELS)
+    first_day = datetime.now(UTC).date() - timedelta(days=598)
+    write_toy_rows(MODELS / "toy.csv", first_day=first_day.isoformat())
+    for name, changes in TOYS.items():
+        content = {**TOY, "name": name, "data": {**TOY["data"], "source": str(MODELS / "toy.csv")}, **changes}
+        content["approval"] = {**content["approval"], "approvers": ["approver"]}
+        (MODELS / f"{name}.yaml").write_text(yaml.safe_dump(content))
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The whole embedded stack, from an empty state."""
+    lifecycle.clean(Paths(HOME))
+    write_models()
+    path = os.pathsep.join(str(PROJECT_ROOT / name) for name in ("include", "plugins", "tests"))
+    environment = {"PODIUM_MODELS_DIR": str(MODELS), "PYTHONPATH": path}
+    with running_stack(HOME, extra_airflow_env=environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def operator(stack: Stack) -> AirflowClient:
+    return AirflowClient(stack.airflow_url, "operator", stack.passwords["operator"])
+
+
+@pytest.fixture(scope="session")
+def approver(stack: Stack) -> AirflowClient:
+    return AirflowClient(stack.airflow_url, "approver", stack.passwords["approver"])
+
+
+@pytest.fixture(scope="session")
+def admin(stack: Stack) -> AirflowClient:
+    return AirflowClient(stack.airflow_url, "admin", stack.passwords["admin"])
+
+
+@pytest.fixture
+def stack_parts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """The stack's own registry and ledger."""
+    for name, value in stack.client_env().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PODIUM_MODELS_DIR", str(MODELS))
+    return connect()
+
+
+@pytest.fixture(scope="session")
+def start(operator: AirflowClient, admin: AirflowClient) -> Callable[..., LifecycleRun]:
+    """Trigger a model's lifecycle as the operator."""
+
+    def trigger(model: str, as_of: str | None = None) -> LifecycleRun:
+        spec = find_spec(MODELS, model)
+        admin.wait_for_dag(spec.lifecycle_dag_id)
+        admin.unpause(spec.lifecycle_dag_id)
+        form = {} if as_of is None else {"as_of": f"{as_of}T00:00:00+00:00"}
+        return LifecycleRun(operator, spec, operator.trigger(spec.lifecycle_dag_id, form))
+
+    return trigger

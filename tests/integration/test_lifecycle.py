@@ -1,0 +1,300 @@
+"""The whole lifecycle on real Airflow, MLflow, Postgres and S3."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from podium import demo
+from podium.airflow_client import AirflowClient
+from podium.errors import PodiumError
+from podium.parts import Parts
+from podium.registry import Tag
+from podium.settings import PROJECT_ROOT
+from podium.spec import find_spec
+from podium.stack import Stack
+from support.airflow import LifecycleRun, event_of, events_of, get, send
+
+MODELS = PROJECT_ROOT / ".podium" / "test-lifecycle" / "models"
+Start = Callable[..., LifecycleRun]
+STORY = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
+STORY += ["promotion_started", "promoted"]
+
+
+def podium(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
+    program = [str(Path(sys.executable).parent / "podium"), *words]
+    environment = {**stack.client_env(), "PODIUM_MODELS_DIR": str(MODELS), "PATH": "", "COLUMNS": "160"}
+    return subprocess.run(
+        program, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd="/"
+    )
+
+
+def test_the_demo_tells_the_whole_story_on_the_football_data(
+    stack: Stack, stack_parts: Parts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = find_spec(MODELS, demo.MODEL)
+    demo._tell_the_story(stack, spec)
+    events = [event for event, _, _ in events_of(stack_parts, demo.MODEL)]
+    assert events == [*STORY, *STORY, "rollback_started", "rolled_back"]
+    assert stack_parts.registry.aliases(demo.MODEL) == {"champion": 1}
+    as_of = {
+        version.number: version.tags[Tag.AS_OF][:10] for version in stack_parts.registry.versions(demo.MODEL)
+    }
+    assert as_of == {1: "2024-07-01", 2: "2025-07-01"}
+    assert event_of(stack_parts, demo.MODEL, "rolled_back").actor == "operator"
+    promoted = [event for event in stack_parts.ledger.history(demo.MODEL) if event.event == "promoted"]
+    assert [event.actor for event in promoted] == ["approver", "approver"]
+    shown = capsys.readouterr().out
+    assert "waits for a person" in shown
+    assert "v1 → v2" in shown
+    assert "Warning" not in shown
+
+    # Once more: the same inputs are the same versions; v1 is the champion already, v2 is approved anew.
+    demo._tell_the_story(stack, spec)
+    assert len(stack_parts.registry.versions(demo.MODEL)) == 2
+    assert stack_parts.registry.aliases(demo.MODEL) == {"champion": 1}
+
+
+def test_the_command_line_tells_the_same(stack: Stack) -> None:
+    done = podium(stack, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    status = {item["model"]: item for item in json.loads(done.stdout)}
+    football = status[demo.MODEL]
+    assert (football["champion"], football["candidate"], football["previous_champion"]) == (1, None, None)
+    assert [version["version"] for version in football["versions"]] == [2, 1]
+    done = podium(stack, "history", demo.MODEL, "--json")
+    events = json.loads(done.stdout)
+    assert {"seq", "at", "event", "model", "version", "from_version", "actor", "reason"} <= set(events[0])
+    assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
+    promoted = next(event for event in events if event["event"] == "promoted" and event["version"] == 2)
+    done = podium(stack, "history", demo.MODEL, "--at", promoted["at"])
+    assert "the champion of soccer-match-outcome was v2" in " ".join(done.stdout.split())
+    assert "no champion" in podium(stack, "history", demo.MODEL, "--at", "2020-01-01").stdout
+    assert "champion" in podium(stack, "status").stdout
+    wrong = podium(stack, "history", "socer")
+    assert wrong.returncode == 1
+    assert "no model 'socer'; there are: soccer-match-outcome" in wrong.stderr
+
+
+def test_the_log_of_train_can_be_read(stack: Stack) -> None:
+    logs = sorted(stack.logs.rglob("dag_id=lifecycle_soccer_match_outcome/*/task_id=train/attempt=1.log"))
+    text = logs[0].read_text()
+    assert "candidate on the holdout: log_loss 0.8" in text
+    assert "Warning" not in text
+    assert len(text.splitlines()) < 60
+
+
+def test_an_answer_that_does_not_count_is_asked_again(
+    start: Start, operator: AirflowClient, approver: AirflowClient, stack_parts: Parts
+) -> None:
+    run = start("toy-hasty")
+    run.wait_until("approve", "awaiting_input")
+    # At once: the scheduler may lose it, but neither passes nor fails the run.
+    run.answer(approver, "Approve", None)
+    deadline = time.monotonic() + 60
+    while run.task_states()["approve"] == "awaiting_input" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    run.wait_until("approve", "awaiting_input")
+    time.sleep(2)
+    with pytest.raises(PodiumError, match="403"):
+        run.answer(operator, "Approve", "I would like it to be approved")
+    run.answer(approver, "Approve", "short")
+    while not any(event == "answer_invalid" for event, _, _ in events_of(stack_parts, "toy-hasty")):
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.3)
+    assert stack_parts.registry.champion("toy-hasty") is None
+    run.approve(approver)
+    assert run.wait_for_end() == "success"
+    assert stack_parts.registry.champion("toy-hasty") == 1
+    invalid = [event for event in stack_parts.ledger.history("toy-hasty") if event.event == "answer_invalid"]
+    assert invalid[-1].actor == "approver"
+    assert "the reason has 5 characters, at least 10 are required" in invalid[-1].reason
+    event_of(stack_parts, "toy-hasty", "approved")
+    event_of(stack_parts, "toy-hasty", "promoted")
+
+
+def test_waiting_holds_no_worker_slot_and_no_trigger_and_a_rejection_ends_cleanly(
+    start: Start, admin: AirflowClient, approver: AirflowClient, stack_parts: Parts
+) -> None:
+    run = start("toy-reject")
+    run.wait_until("approve", "awaiting_input")
+    time.sleep(2)
+    pool = get(admin, "/api/v2/pools/default_pool")
+    assert (pool["occupied_slots"], pool["running_slots"], pool["deferred_slots"]) == (0, 0, 0)
+    task = get(admin, f"/api/v2/dags/{run.spec.lifecycle_dag_id}/dagRuns/{run.run_id}/taskInstances/approve")
+    assert task["trigger"] is None
+    action = approver.required_action(run.spec.lifecycle_dag_id, run.run_id, "approve")
+    assert action["subject"] == "Promote toy-reject v1 to champion, the first champion?"
+    for shown in (
+        "log_loss at most 0.69",
+        "class_prior",
+        "trained as of",
+        "git commit",
+        "/#/models/toy-reject",
+    ):
+        assert shown in action["body"]
+    run.answer(approver, "Reject", "too early in the season")
+    assert run.wait_for_end() == "success"
+    states = run.task_states()
+    assert (states["approve"], states["promote"], states["announce"]) == ("success", "skipped", "skipped")
+    rejected = event_of(stack_parts, "toy-reject", "rejected")
+    assert (rejected.actor, rejected.reason) == ("approver", "too early in the season")
+    assert stack_parts.registry.aliases("toy-reject") == {}
+    assert stack_parts.registry.version("toy-reject", 1).tags[Tag.APPROVAL_STATUS] == "rejected"
+
+
+def test_clearing_a_run_makes_no_second_version_and_no_second_promotion(
+    start: Start, admin: AirflowClient, approver: AirflowClient, stack_parts: Parts
+) -> None:
+    run = start("toy")
+    run.approve(approver)
+    assert run.wait_for_end() == "success"
+    body = {"dry_run": False, "dag_run_id": run.run_id, "only_failed": False, "reset_dag_runs": True}
+    cleared = send(admin, "POST", f"/api/v2/dags/{run.spec.lifecycle_dag_id}/clearTaskInstances", body)
+    assert cleared.ok, cleared.text
+    time.sleep(2)
+    run.wait_for_end()
+    assert len(stack_parts.registry.versions("toy")) == 1
+    event_of(stack_parts, "toy", "registered")
+    event_of(stack_parts, "toy", "promoted")
+    assert stack_parts.registry.champion("toy") == 1
+
+
+def test_an_expired_request_is_an_outcome(start: Start, stack_parts: Parts) -> None:
+    run = start("toy-expire")
+    assert run.wait_for_end() == "success"
+    states = run.task_states()
+    assert (states["approve"], states["promote"]) == ("success", "skipped")
+    assert event_of(stack_parts, "toy-expire", "expired").actor == "podium"
+    assert stack_parts.registry.aliases("toy-expire") == {}
+
+
+def test_a_refused_gate_ends_the_run_cleanly_with_the_report_on_the_version(
+    start: Start, stack_parts: Parts
+) -> None:
+    run = start("toy-refused")
+    assert run.wait_for_end() == "success"
+    states = run.task_states()
+    assert (states["validate"], states["nominate"], states["approve"]) == ("success", "skipped", "skipped")
+    tags = stack_parts.registry.version("toy-refused", 1).tags
+    assert tags[Tag.VALIDATION_STATUS] == "failed"
+    assert "refused by 1 of 1 gates: log_loss at most 0.0001" in tags[Tag.GATES]
+    assert [event for event, _, _ in events_of(stack_parts, "toy-refused")] == ["registered", "gates_refused"]
+
+
+def test_marking_the_approval_as_success_promotes_nothing(
+    start: Start, operator: AirflowClient, stack_parts: Parts
+) -> None:
+    run = start("toy-skipped-approval")
+    run.wait_until("approve", "awaiting_input")
+    time.sleep(2)
+    path = f"/api/v2/dags/{run.spec.lifecycle_dag_id}/dagRuns/{run.run_id}/taskInstances/approve"
+    assert send(operator, "PATCH", path, {"new_state": "success"}).ok
+    assert run.wait_for_end() == "failed"
+    assert run.task_states()["promote"] == "failed"
+    assert stack_parts.registry.champion("toy-skipped-approval") is None
+
+
+def test_an_outage_is_waited_out(
+    stack: Stack, start: Start, approver: AirflowClient, stack_parts: Parts
+) -> None:
+    stack.stop_part("mlflow")
+    try:
+        run = start("toy-outage")
+        run.wait_until("train", "running", "up_for_retry")
+        time.sleep(5)
+    finally:
+        stack.start_part("mlflow")
+    run.approve(approver)
+    assert run.wait_for_end() == "success"
+    assert [event for event, _, _ in events_of(stack_parts, "toy-outage")] == STORY
+
+
+def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_parts: Parts) -> None:
+    spec = find_spec(MODELS, "toy-minutely")
+    admin.unpause(spec.lifecycle_dag_id)
+    deadline = time.monotonic() + 150
+    found: list[dict[str, str]] = []
+    while not found and time.monotonic() < deadline:
+        found = get(admin, f"/api/v2/dags/{spec.lifecycle_dag_id}/dagRuns")["dag_runs"]
+        time.sleep(1)
+    send(admin, "PATCH", f"/api/v2/dags/{spec.lifecycle_dag_id}", {"is_paused": True})
+    assert found[0]["run_type"] == "scheduled"
+    send(admin, "PATCH", f"/api/v2/dags/{spec.lifecycle_dag_id}", {"is_paused": False})
+    run = LifecycleRun(admin, spec, found[0]["dag_run_id"])
+    run.wait_until("register", "success")
+    send(admin, "PATCH", f"/api/v2/dags/{spec.lifecycle_dag_id}", {"is_paused": True})
+    as_of = datetime.fromisoformat(stack_parts.registry.version("toy-minutely", 1).tags[Tag.AS_OF])
+    assert as_of == datetime.fromisoformat(found[0]["logical_date"]).replace(tzinfo=None)
+
+
+def test_a_backfill_sees_each_date_as_it_was(admin: AirflowClient, stack_parts: Parts) -> None:
+    spec = find_spec(MODELS, "toy")
+    before = {version.number for version in stack_parts.registry.versions("toy")}
+    last = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10)
+    body = {
+        "dag_id": spec.lifecycle_dag_id,
+        "from_date": (last - timedelta(days=2)).isoformat(),
+        "to_date": last.isoformat(),
+        "max_active_runs": 3,
+        "run_backwards": False,
+        "dag_run_conf": {},
+        "reprocess_behavior": "none",
+    }
+    answer = send(admin, "POST", "/api/v2/backfills", body)
+    assert answer.ok, answer.text
+    runs: list[str] = []
+    while len(runs) < 3:
+        listed = get(admin, f"/api/v2/dags/{spec.lifecycle_dag_id}/dagRuns?limit=100")["dag_runs"]
+        runs = [run["dag_run_id"] for run in listed if run["run_type"] == "backfill"]
+        time.sleep(0.5)
+    for run_id in runs:
+        LifecycleRun(admin, spec, run_id).wait_until("approve", "awaiting_input", "skipped")
+    made = [version for version in stack_parts.registry.versions("toy") if version.number not in before]
+    days = sorted(version.tags[Tag.AS_OF][:10] for version in made)
+    assert days == [f"{last - timedelta(days=back):%Y-%m-%d}" for back in (2, 1, 0)]
+
+
+def test_a_rollback_needs_a_reason_and_says_when_there_is_no_way_back(
+    operator: AirflowClient, admin: AirflowClient, stack_parts: Parts
+) -> None:
+    admin.unpause("rollback_champion")
+    with pytest.raises(PodiumError, match="reason"):
+        operator.trigger("rollback_champion", {"model": "toy-hasty"})
+    with pytest.raises(PodiumError, match="model"):
+        operator.trigger("rollback_champion", {"model": "nonsense", "reason": "there is no such model"})
+    run_id = operator.trigger("rollback_champion", {"model": "toy-hasty", "reason": "it is not good"})
+    deadline = time.monotonic() + 60
+    while (state := operator.run_state("rollback_champion", run_id)) in ("queued", "running"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert state == "failed"
+    refused = event_of(stack_parts, "toy-hasty", "rollback_refused")
+    assert "no earlier champion to go back to; the champion is v1" in refused.reason
+    assert refused.actor == "operator"
+
+
+def test_a_wrong_model_file_is_explained_and_all_others_keep_working(admin: AirflowClient) -> None:
+    wrong = MODELS / "wrong.yaml"
+    wrong.write_text(
+        (MODELS / "toy.yaml").read_text().replace("threshold", "treshold").replace("name: toy", "name: wrong")
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while not (errors := admin.import_errors()):
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        assert [error["filename"] for error in errors] == ["check_model_files.py"]
+        assert (
+            f"{wrong}: gates[1].treshold: unknown key; did you mean 'threshold'?" in errors[0]["stack_trace"]
+        )
+        assert "lifecycle_toy" in admin.dag_ids()
+    finally:
+        wrong.unlink()

@@ -1,0 +1,94 @@
+"""Follow a run of a lifecycle Dag over Airflow's REST API, and read what it left behind."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from podium.airflow_client import AirflowClient
+from podium.ledger import Event
+from podium.parts import Parts
+from podium.spec import ModelSpec
+
+WAIT_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class LifecycleRun:
+    """A run of a lifecycle Dag, as a test follows it."""
+
+    client: AirflowClient
+    spec: ModelSpec
+    run_id: str
+
+    @property
+    def reference(self) -> str:
+        return f"{self.spec.lifecycle_dag_id}/{self.run_id}"
+
+    def task_states(self) -> dict[str, str | None]:
+        return self.client.task_states(self.spec.lifecycle_dag_id, self.run_id)
+
+    def wait_until(self, task_id: str, *states: str) -> str:
+        """Wait until a task is in one of these states; fails at once if the run has failed before."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (state := self.task_states().get(task_id)) not in states:
+            ended = self.client.run_state(self.spec.lifecycle_dag_id, self.run_id)
+            assert ended != "failed", f"{self.reference} failed: {self.task_states()}"
+            assert time.monotonic() < deadline, f"{task_id} of {self.reference} is {state}, not {states}"
+            time.sleep(0.3)
+        return str(state)
+
+    def wait_for_end(self) -> str:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (state := self.client.run_state(self.spec.lifecycle_dag_id, self.run_id)) in (
+            "running",
+            "queued",
+        ):
+            assert time.monotonic() < deadline, f"{self.reference} has not ended: {self.task_states()}"
+            time.sleep(0.3)
+        return state
+
+    def answer(self, who: AirflowClient, option: str, reason: str | None) -> None:
+        """Answer the approval; without a reason the form stays empty."""
+        form = {} if reason is None else {"reason": reason}
+        who.answer(self.spec.lifecycle_dag_id, self.run_id, "approve", option, form)
+
+    def approve(self, who: AirflowClient, reason: str = "it is good enough") -> None:
+        """Approve, and again if Airflow lost the answer, as a person would."""
+        for _ in range(5):
+            self.wait_until("approve", "awaiting_input")
+            time.sleep(2)
+            self.answer(who, "Approve", reason)
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                if self.task_states()["approve"] == "success":
+                    return
+                time.sleep(0.3)
+        raise AssertionError(f"{self.reference} was not approved: {self.task_states()}")
+
+
+def events_of(parts: Parts, model: str) -> list[tuple[str, int | None, str]]:
+    """Return (event, version, actor) of a model's history."""
+    return [(event.event.value, event.version, event.actor) for event in parts.ledger.history(model)]
+
+
+def event_of(parts: Parts, model: str, kind: str) -> Event:
+    """Return the one event of a kind."""
+    found = [event for event in parts.ledger.history(model) if event.event == kind]
+    assert len(found) == 1, f"{kind} stands {len(found)} times in the history of {model}"
+    return found[0]
+
+
+def get(client: AirflowClient, path: str) -> Any:
+    """GET anything of Airflow's REST API as a user."""
+    answer = client._session.get(client.url + path, timeout=30)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def send(client: AirflowClient, method: str, path: str, body: dict[str, Any]) -> requests.Response:
+    """Send anything to Airflow's REST API as a user, whatever it answers."""
+    return client._session.request(method, client.url + path, json=body, timeout=30)

@@ -1,0 +1,21 @@
+"""A trainer that fits in a blink; the tests' smallest user."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+
+from podium.training import TrainedModel, TrainingExamples
+
+
+def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:
+    strength = float(params["strength"])
+    return TrainedModel(
+        model=LogisticRegression(C=strength).fit(examples.inputs, examples.label),
+        baselines={"class_prior": DummyClassifier(strategy="prior").fit(examples.inputs, examples.label)},
+    )
+
+
+def return_nonsense(examples: TrainingExamples, params: Mapping[str, Any]) -> object:
+    return "no model"
