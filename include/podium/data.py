@@ -6,7 +6,7 @@ import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class DataWindow:
         train: Examples before the holdout.
         holdout: The newest ``holdout.days`` before ``as_of``; a trainer never sees them.
         holdout_start: First moment of the holdout, UTC without a zone.
-        as_of: The moment as of which the run sees the world, UTC without a zone.
+        as_of: The moment before which the run sees the world, UTC without a zone.
     """
 
     version: str
@@ -66,6 +66,8 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
         DataError: The source or a column is missing, or the training or holdout window is empty.
     """
     moment = as_of.astimezone(UTC).replace(tzinfo=None)
+    if spec.data.time_resolution == "day":
+        moment = datetime.combine(moment, time.min)
     rows = _read(home / spec.data.source)
     if spec.data.time_column not in rows:
         raise _missing_column(spec.data.source, spec.data.time_column, rows)
@@ -121,13 +123,13 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _parse_time(column: pd.Series, data: DataSpec) -> pd.Series:
     try:
-        time = pd.to_datetime(column, utc=True, format="ISO8601").dt.tz_localize(None)
+        moments = pd.to_datetime(column, utc=True, format="ISO8601").dt.tz_localize(None)
     except (ValueError, TypeError) as error:
         raise DataError(f"{data.source}: column {data.time_column}: not an ISO 8601 date: {error}") from error
-    if time.isna().any():
-        row = int(time.isna().to_numpy().argmax())
+    if moments.isna().any():
+        row = int(moments.isna().to_numpy().argmax())
         raise DataError(f"{data.source}: column {data.time_column}: row {row} is empty")
-    return time
+    return moments
 
 
 def _examples(data: DataSpec, known: pd.DataFrame) -> TrainingExamples:

@@ -67,6 +67,19 @@ class Registry:
         self.tracking_uri = tracking_uri
         self.client = mlflow.MlflowClient(tracking_uri)
 
+    def ensure_experiment(self, name: str) -> str:
+        """Return the id of the experiment of this name; makes it if there is none."""
+        with mlflow_errors(f"reading experiment {name}"):
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                try:
+                    return str(self.client.create_experiment(name))
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                    found = self.client.get_experiment_by_name(name)
+            return str(found.experiment_id)
+
     def register(self, model: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> Version:
         """Register a run's model as the next version, or return the version that this run already has.
 

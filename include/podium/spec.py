@@ -71,7 +71,9 @@ class DataSpec(_Closed):
         source: A csv (also .gz) or parquet file; relative to the project's top folder.
         examples: Import path of a function ``rows -> examples`` that makes the labelled examples (one row
             each, with the time, label and input columns); without it the rows are the examples.
-        time_column: When the example became known. Rows at or after a run's ``as_of`` are never read.
+        time_column: When a row became known. Rows at or after a run's ``as_of`` are never seen.
+        time_resolution: ``day``: the time column says on which day, so a run sees whole days before the day
+            of its ``as_of`` only; ``moment``: it says when, and a run sees all rows before its ``as_of``.
         label: The column to predict.
         inputs: The model's input columns, in the order in which it gets them.
     """
@@ -79,6 +81,7 @@ class DataSpec(_Closed):
     source: str = Field(min_length=1)
     examples: ImportPath | None = None
     time_column: ColumnName
+    time_resolution: Literal["day", "moment"] = "day"
     label: ColumnName
     inputs: tuple[ColumnName, ...] = Field(min_length=1)
 

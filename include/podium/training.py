@@ -124,9 +124,9 @@ def train_model(
     digest = _inputs_digest(spec, params, window, trainer)
     registry = Registry(settings.mlflow_tracking_uri)
     with mlflow_errors(f"training {spec.name}"):
-        experiment = mlflow.set_experiment(spec.name)
+        experiment_id = registry.ensure_experiment(spec.name)
         finished = registry.client.search_runs(
-            [experiment.experiment_id],
+            [experiment_id],
             f"tags.`{INPUTS_DIGEST}` = '{digest}' and attributes.status = 'FINISHED'",
             order_by=["attributes.start_time ASC"],
             max_results=1,
@@ -141,7 +141,8 @@ def train_model(
             Tag.DATA_VERSION: window.version,
             Tag.GIT_COMMIT: settings.git_commit or _git_commit(settings.home),
         }
-        with mlflow.start_run(run_name=f"as of {window.as_of.date()}", tags=tags) as active:
+        name = f"as of {window.as_of.date()}"
+        with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as active:
             mlflow.log_params(params)
             trained = _call_trainer(spec, trainer, window.train, params)
             _log_holdout(spec, trained, window)
@@ -251,8 +252,8 @@ def _log_parquet(rows: pd.DataFrame, artifact: str) -> None:
 def _log_model(spec: ModelSpec, trained: TrainedModel, inputs: pd.DataFrame) -> None:
     example = inputs.head(INPUT_EXAMPLE_ROWS)
     with warnings.catch_warnings():
-        # skops looks at every loaded module, and Airflow's lazy ones answer with a warning each.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*airflow.*")
+        # skops asks every loaded module for every NumPy ufunc; Airflow's lazy ones warn at each question.
+        warnings.filterwarnings("ignore", message=r"The `airflow\.")
         mlflow.sklearn.log_model(
             trained.model,
             name="model",

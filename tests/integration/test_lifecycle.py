@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 
 import pytest
@@ -232,7 +233,8 @@ def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_
     run.wait_until("register", "success")
     send(admin, "PATCH", f"/api/v2/dags/{spec.lifecycle_dag_id}", {"is_paused": True})
     as_of = datetime.fromisoformat(stack_parts.registry.version("toy-minutely", 1).tags[Tag.AS_OF])
-    assert as_of == datetime.fromisoformat(found[0]["logical_date"]).replace(tzinfo=None)
+    logical_date = datetime.fromisoformat(found[0]["logical_date"])
+    assert as_of == datetime.combine(logical_date, time_of_day.min)
 
 
 def test_a_backfill_sees_each_date_as_it_was(admin: AirflowClient, stack_parts: Parts) -> None:

@@ -23,6 +23,15 @@ def test_rows_are_split_by_time_and_none_is_from_the_future(toy_spec: ModelSpec,
     assert len(window.holdout) == 100
 
 
+@pytest.mark.parametrize(("resolution", "newest"), [("day", "2025-05-31"), ("moment", "2025-06-01")])
+def test_a_day_that_is_not_over_is_not_known(
+    toy_file: Callable[..., Path], toy_spec: ModelSpec, tmp_path: Path, resolution: str, newest: str
+) -> None:
+    spec = load_spec(toy_file(name=toy_spec.name, data__time_resolution=resolution))
+    window = load_window(spec, AS_OF.replace(hour=6), tmp_path)
+    assert window.holdout.time.max() == pd.Timestamp(newest)
+
+
 def test_the_data_version_is_of_the_rows_known_then(toy_spec: ModelSpec, tmp_path: Path) -> None:
     first = load_window(toy_spec, AS_OF, tmp_path).version
     rows = pd.read_csv(tmp_path / "toy.csv")

@@ -28,8 +28,10 @@ from podium.errors import (
 from podium.ledger import Event, EventKind
 from podium.parts import Parts
 from podium.registry import Alias, Registry, Tag
+from podium.settings import Settings
 from podium.spec import ModelSpec, load_spec
 from podium.training import TrainedRun, read_holdout, train_model
+from support.toy import TOY, write_toy_rows
 
 FIRST = datetime(2025, 6, 1, tzinfo=UTC)
 SECOND = datetime(2025, 7, 1, tzinfo=UTC)
@@ -43,8 +45,23 @@ def train(parts: Parts, spec: ModelSpec, as_of: datetime = FIRST, **overrides: A
     return train_model(spec, parts.settings, as_of, overrides, new_run())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def trained_once(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Train the toy as of both dates; what promotion does with a version does not depend on its training."""
+    home = tmp_path_factory.mktemp("trained-once")
+    write_toy_rows(home / "toy.csv", first_day="2024-01-01")
+    settings = Settings(MLFLOW_TRACKING_URI=mlflow_uri, PODIUM_LEDGER_URL="unused", PODIUM_HOME=home)
+    spec = ModelSpec.model_validate({**TOY, "name": "trained-once"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        TRAINED.update({as_of: train_model(spec, settings, as_of, {}, "once") for as_of in (FIRST, SECOND)})
+
+
+TRAINED: dict[datetime, TrainedRun] = {}
+
+
 def nominate(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> lifecycle.Nomination:
-    trained = train_model(spec, parts.settings, as_of, {}, run)
+    trained = TRAINED[as_of]
     version = lifecycle.register_version(parts.registry, parts.ledger, spec, trained, run)
     report = lifecycle.validate_version(parts.registry, parts.ledger, spec, version, run)
     return lifecycle.nominate_version(parts.registry, parts.ledger, report.as_json(), run)
@@ -188,7 +205,7 @@ def test_a_refused_version_keeps_its_report_and_goes_no_further(
 def test_the_champion_is_scored_again_on_the_candidates_rows(parts: Parts, toy_spec: ModelSpec) -> None:
     promote_as_of(parts, toy_spec, FIRST)
     run = new_run()
-    trained = train(parts, toy_spec, SECOND)
+    trained = TRAINED[SECOND]
     version = lifecycle.register_version(parts.registry, parts.ledger, toy_spec, trained, run)
     report = lifecycle.validate_version(parts.registry, parts.ledger, toy_spec, version, run)
     logged = parts.registry.holdout_metrics(parts.registry.version(toy_spec.name, 1).run_id)
@@ -329,9 +346,13 @@ def test_a_rollback_target_that_does_not_load_is_refused(
     promote_as_of(parts, toy_spec, FIRST)
     promote_as_of(parts, toy_spec, SECOND)
     broken = Path(mlflow.artifacts.download_artifacts(f"models:/{toy_spec.name}/1")) / "model.skops"
+    whole = broken.read_bytes()
     broken.write_bytes(b"no model")
-    with pytest.raises(CannotRollBack, match="v1 does not load and predict"):
-        roll_back(parts, toy_spec)
+    try:
+        with pytest.raises(CannotRollBack, match="v1 does not load and predict"):
+            roll_back(parts, toy_spec)
+    finally:
+        broken.write_bytes(whole)
     assert parts.registry.champion(toy_spec.name) == 2
     assert kinds(parts, toy_spec)[-1] == "rollback_refused"
 

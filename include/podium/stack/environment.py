@@ -102,6 +102,8 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
         "AIRFLOW_HOME": str(paths.airflow_home),
         "PYTHONPATH": os.pathsep.join([str(home / "include"), str(home / "plugins")]),
         "PODIUM_HOME": str(home),
+        # Airflow 3.3.2's own parsing warns about its use of pathspec, in each task log.
+        "PYTHONWARNINGS": "ignore:GitWildMatchPattern:DeprecationWarning",
         **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
         **client_env(layout),
         **extra,
