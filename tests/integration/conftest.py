@@ -15,13 +15,15 @@ from podium.airflow_client import AirflowClient
 from podium.parts import Parts, connect
 from podium.settings import PROJECT_ROOT
 from podium.spec import find_spec
-from podium.stack import Stack, lifecycle, running_stack
+from podium.stack import Stack, operations, running_stack
 from podium.stack.layout import Paths
 from support.airflow import LifecycleRun
 from support.toy import TOY, write_toy_rows
 
 HOME = PROJECT_ROOT / ".podium" / "test-lifecycle"
-MODELS = HOME / "models"
+PROJECT = PROJECT_ROOT / ".podium" / "test-project"
+MODELS = PROJECT / "include" / "models"
+TRAINERS = PROJECT / "include" / "trainers"
 FOOTBALL = PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml"
 
 TOYS: dict[str, dict[str, Any]] = {
@@ -37,14 +39,20 @@ TOYS: dict[str, dict[str, Any]] = {
 
 
 def write_models() -> None:
-    """Put the model files and the toy's rows into the test's own folder: 600 days until tomorrow."""
-    shutil.rmtree(MODELS, ignore_errors=True)
+    """Add models as a user does: a model file and a trainer each, here in folders of the tests' own.
+
+    The toy's rows are of 600 days until tomorrow.
+    """
+    shutil.rmtree(PROJECT, ignore_errors=True)
     MODELS.mkdir(parents=True)
+    TRAINERS.mkdir()
     shutil.copy(FOOTBALL, MODELS)
+    shutil.copy(PROJECT_ROOT / "tests" / "support" / "toy_trainer.py", TRAINERS / "toy.py")
     first_day = datetime.now(UTC).date() - timedelta(days=598)
     write_toy_rows(MODELS / "toy.csv", first_day=first_day.isoformat())
     for name, changes in TOYS.items():
-        content = {**TOY, "name": name, "data": {**TOY["data"], "source": str(MODELS / "toy.csv")}, **changes}
+        content = {**TOY, "name": name, "trainer": "trainers.toy:train", **changes}
+        content["data"] = {**TOY["data"], "source": str(MODELS / "toy.csv")}
         content["approval"] = {**content["approval"], "approvers": ["approver"]}
         (MODELS / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
@@ -52,9 +60,9 @@ def write_models() -> None:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The whole embedded stack, from an empty state."""
-    lifecycle.clean(Paths(HOME))
+    operations.clean(Paths(HOME))
     write_models()
-    path = os.pathsep.join(str(PROJECT_ROOT / name) for name in ("include", "plugins", "tests"))
+    path = os.pathsep.join(map(str, (PROJECT_ROOT / "include", PROJECT_ROOT / "plugins", TRAINERS.parent)))
     environment = {"PODIUM_MODELS_DIR": str(MODELS), "PYTHONPATH": path}
     with running_stack(HOME, extra_airflow_env=environment) as running:
         yield running

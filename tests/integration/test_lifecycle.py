@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -23,7 +25,7 @@ from podium.spec import find_spec
 from podium.stack import Stack
 from support.airflow import LifecycleRun, event_of, events_of, get, send
 
-MODELS = PROJECT_ROOT / ".podium" / "test-lifecycle" / "models"
+MODELS = PROJECT_ROOT / ".podium" / "test-project" / "include" / "models"
 Start = Callable[..., LifecycleRun]
 STORY = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
 STORY += ["promotion_started", "promoted"]
@@ -82,6 +84,16 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     wrong = podium(stack, "history", "socer")
     assert wrong.returncode == 1
     assert "no model 'socer'; there are: soccer-match-outcome" in wrong.stderr
+
+
+def test_every_podium_command_of_the_documents_runs(stack: Stack) -> None:
+    documents = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")]
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", "".join(map(Path.read_text, documents)), re.DOTALL))
+    commands = re.findall(r"^\.venv/bin/podium (.*)$", blocks, re.MULTILINE)
+    assert len(commands) >= 3
+    for command in commands:
+        done = podium(stack, *shlex.split(command, comments=True))
+        assert done.returncode == 0, f"podium {command}: {done.stderr}"
 
 
 def test_the_log_of_train_can_be_read(stack: Stack) -> None:

@@ -15,7 +15,7 @@ import psutil
 import psycopg2
 import pytest
 
-from podium.stack import PartFailedError, StackBusyError, StackError, lifecycle, orphans, running_stack
+from podium.stack import PartFailedError, StackBusyError, StackError, operations, orphans, running_stack
 from podium.stack.layout import Layout, Paths, load_layout, repo_root
 from podium.stack.parts import ALL_PARTS
 from podium.stack.postgres import fallback_root
@@ -26,7 +26,7 @@ from podium.stack.probes import assert_keys_enforced, s3_round_trip
 def paths() -> Iterator[Paths]:
     made = Paths(repo_root() / ".podium" / f"test-stack-{os.getpid()}")
     yield made
-    lifecycle.clean(made)
+    operations.clean(made)
 
 
 def command(paths: Paths, *words: str) -> subprocess.CompletedProcess[str]:
@@ -42,7 +42,7 @@ def layout_of(paths: Paths) -> Layout:
 
 
 def processes_of(paths: Paths) -> list[psutil.Process]:
-    return orphans.find(lifecycle._footprint(paths, load_layout(paths)))
+    return orphans.find(operations._footprint(paths, load_layout(paths)))
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,7 @@ def test_a_folder_that_nobody_can_reach() -> None:
             assert fallback_root(paths).is_dir()
         with running_stack(paths.state_dir, parts={"postgres"}):
             pass
-        lifecycle.clean(paths)
+        operations.clean(paths)
         assert not fallback_root(paths).exists()
     finally:
         shutil.rmtree(private)

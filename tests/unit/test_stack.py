@@ -24,7 +24,7 @@ from podium.stack.layout import (
     save_layout,
     socket_path,
 )
-from podium.stack.lifecycle import clean
+from podium.stack.operations import clean
 from podium.stack.parts import ALL_PARTS, Part, with_needs
 from podium.stack.ports import Ports, choose_ports, is_free, occupied_by
 from podium.stack.postgres import PostgresHome

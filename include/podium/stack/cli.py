@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from podium.errors import PodiumError
-from podium.stack import lifecycle
+from podium.stack import operations
 from podium.stack.layout import PEOPLE, Paths, default_state_dir, load_layout
 from podium.stack.stack import Stack, memory_mib, stack_of
 
@@ -38,8 +38,8 @@ def up(state_dir: StateDir = None) -> None:
     paths = _paths(state_dir)
     began = time.monotonic()
     _console.print(f"Starting the stack in {paths.state_dir}", soft_wrap=True)
-    with lifecycle.signals_as_exit():
-        started = lifecycle.start(paths, _console, extra_airflow_env={}, detached=True)
+    with operations.signals_as_exit():
+        started = operations.start(paths, _console, extra_airflow_env={}, detached=True)
     stack = stack_of(paths.state_dir, started.layout, was_running=started.was_running)
     if stack.was_running:
         _console.print("It is already running.")
@@ -68,7 +68,7 @@ def down(state_dir: StateDir = None) -> None:
     """Stop everything; the data stays."""
     paths = _paths(state_dir)
     began = time.monotonic()
-    lifecycle.stop(paths)
+    operations.stop(paths)
     _console.print(
         f"Nothing runs any more in {paths.state_dir} ({time.monotonic() - began:.1f} s).", soft_wrap=True
     )
@@ -78,7 +78,7 @@ def down(state_dir: StateDir = None) -> None:
 def clean(state_dir: StateDir = None) -> None:
     """Stop everything and remove the state directory: data, logs and logins. Cannot be undone."""
     paths = _paths(state_dir)
-    removed = lifecycle.clean(paths)
+    removed = operations.clean(paths)
     _console.print(f"{paths.state_dir} {'is removed' if removed else 'was not there'}.", soft_wrap=True)
 
 
@@ -89,7 +89,7 @@ def status(
 ) -> None:
     """Show the state of each part; exit code 0 if all of them run, else 3."""
     paths = _paths(state_dir)
-    states = lifecycle.status(paths)
+    states = operations.status(paths)
     layout = load_layout(paths)
     running = all(state.running for state in states.values())
     if as_json:

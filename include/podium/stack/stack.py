@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from podium.stack import lifecycle, postgres
+from podium.stack import operations, postgres
 from podium.stack.environment import client_env
 from podium.stack.errors import StackError
 from podium.stack.layout import Layout, Paths, load_layout
@@ -104,8 +104,8 @@ def running_stack(
         PartFailedError: a part did not come up; everything was stopped again.
     """
     paths = Paths(state_dir.resolve())
-    with lifecycle.signals_as_exit():
-        started = lifecycle.start(
+    with operations.signals_as_exit():
+        started = operations.start(
             paths,
             console or Console(quiet=True),
             parts=frozenset(map(Part, parts)),
@@ -116,12 +116,12 @@ def running_stack(
             yield stack_of(paths.state_dir, started.layout, was_running=started.was_running)
         finally:
             if not started.was_running:
-                lifecycle.stop(paths)
+                operations.stop(paths)
 
 
 def memory_mib(state_dir: Path) -> int:
     """Return the resident memory of all processes of a stack, in MiB (shared pages count in each process)."""
-    pids = {state.pid for state in lifecycle.status(Paths(state_dir.resolve())).values() if state.pid}
+    pids = {state.pid for state in operations.status(Paths(state_dir.resolve())).values() if state.pid}
     total = 0
     for pid in pids - {os.getpid()}:
         try:

@@ -1,0 +1,47 @@
+"""What the documents say is true of what is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from podium.settings import PROJECT_ROOT
+from podium.spec import ModelSpec, load_spec
+
+DOCUMENTS = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")]
+MODEL_FILE = (PROJECT_ROOT / "docs" / "model-file.md").read_text()
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from keys(section, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_every_key_of_the_model_file_is_documented() -> None:
+    documented = set(re.findall(r"^\| `([\w.]+)` \|", MODEL_FILE, re.MULTILINE))
+    assert documented == set(keys(ModelSpec))
+
+
+def test_the_documented_gates_are_good(toy_file: Callable[..., Path]) -> None:
+    for example in re.findall(r"```yaml\n(.*?)```", MODEL_FILE, re.DOTALL):
+        spec = load_spec(toy_file(gates=yaml.safe_load(example)["gates"]))
+        assert len(spec.gates) == 4
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT_ROOT)))
+def test_links_lead_somewhere_and_make_targets_exist(document: Path) -> None:
+    text = document.read_text()
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert link.startswith("https://") or (document.parent / link).exists(), link
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT_ROOT / "Makefile").read_text(), re.MULTILINE))
+    used = set(re.findall(r"(?:`|^|\$ )make ([a-z][a-z-]*)", text, re.MULTILINE))
+    assert used <= targets
