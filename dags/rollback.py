@@ -21,7 +21,7 @@ from podium_airflow.runs import run_reference, triggered_by
 MODELS = list(load_specs(models_dir())[0])
 
 FORM = {
-    "model": Param(MODELS[0] if MODELS else "", type="string", enum=MODELS or [""], title="Model"),
+    "model": Param(type="string", enum=MODELS or [""], title="Model"),
     "to_version": Param(
         None,
         type=["null", "integer"],

@@ -50,13 +50,17 @@ def calibration(truth: Indices, probabilities: Probabilities, labels: Sequence[s
 
 
 def loss_per_month(time: pd.Series, truth: Indices, predictions: Mapping[str, Probabilities]) -> Figure:
-    """Draw the mean log loss of each calendar month, one line per model (the baselines beside it)."""
+    """Draw the mean log loss of each calendar month, one line per model, and its number of rows."""
     month = time.dt.to_period("M").dt.to_timestamp().to_numpy()
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.add_subplot(title="Log loss per month (holdout)", ylabel="log loss")
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    axes.set(title="Log loss per month (holdout)", ylabel="log loss")
+    rows = pd.Series(1, index=month).groupby(level=0).sum()
+    counts.bar(rows.index.to_pydatetime(), rows.to_numpy(), width=20, color="grey")
+    counts.set_ylabel("rows")
     for name, probabilities in predictions.items():
         per_month = pd.Series(log_loss_per_row(truth, probabilities)).groupby(month).mean()
         axes.plot(per_month.index.to_numpy(), per_month.to_numpy(), marker="o", label=name)
-    axes.tick_params(axis="x", rotation=45)
+    counts.tick_params(axis="x", rotation=45)
     axes.legend()
     return figure

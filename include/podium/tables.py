@@ -55,10 +55,8 @@ def versions_table(status: ModelStatus) -> Table:
 
 def history_table(events: Iterable[Event]) -> Table:
     """Render events, one row each; the champion's moves in bold, with where it was before."""
-    table = Table("seq", box=SIMPLE_HEAD)
-    for name in ("at (UTC)", "event", "version", "by"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("reason")
+    table = Table("seq", "at (UTC)", "event", "version", "by", box=SIMPLE_HEAD)
+    table.add_column("reason", min_width=30)
     for event in events:
         moved = event.event in CHAMPION_MOVES
         version = "" if event.version is None else version_name(event.version)
