@@ -56,7 +56,7 @@ def loss_per_month(time: pd.Series, truth: Indices, predictions: Mapping[str, Pr
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     axes.set(title="Log loss per month (holdout)", ylabel="log loss")
     rows = pd.Series(1, index=month).groupby(level=0).sum()
-    counts.bar(rows.index.to_pydatetime(), rows.to_numpy(), width=20, color="grey")
+    counts.bar(rows.index.to_numpy(), rows.to_numpy(), width=np.timedelta64(20, "D"), color="grey")
     counts.set_ylabel("rows")
     for name, probabilities in predictions.items():
         per_month = pd.Series(log_loss_per_row(truth, probabilities)).groupby(month).mean()
