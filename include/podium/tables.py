@@ -55,8 +55,12 @@ def versions_table(status: ModelStatus) -> Table:
 
 def history_table(events: Iterable[Event]) -> Table:
     """Render events, one row each; the champion's moves in bold, with where it was before."""
-    table = Table("seq", "at (UTC)", "event", "version", "by", box=SIMPLE_HEAD)
-    table.add_column("reason", min_width=30)
+    table = Table("seq", box=SIMPLE_HEAD, pad_edge=False)
+    # The day above the time, and two words of an event above each other: so reasons have room in 80 columns.
+    table.add_column("at (UTC)", max_width=10)
+    table.add_column("event", max_width=9)
+    for name in ("version", "by", "reason"):
+        table.add_column(name)
     for event in events:
         moved = event.event in CHAMPION_MOVES
         version = "" if event.version is None else version_name(event.version)

@@ -55,6 +55,8 @@ def test_every_dag_has_an_owner_tags_docs_and_retries(shipped: dict[str, Any]) -
         assert "podium" in dag["tags"]
         assert len(dag["doc"]) > 100
         assert all(retries >= 3 for retries in dag["retries"].values())
+    # Each answer that Airflow loses costs the approval one retry.
+    assert shipped["dags"]["lifecycle_soccer_match_outcome"]["retries"]["approve"] == 20
 
 
 def test_a_wrong_model_file_is_an_import_error_and_stops_no_other_model(
