@@ -108,7 +108,7 @@ class Event:
 
     def as_json(self) -> dict[str, Any]:
         """Return the event with plain JSON values; ``at`` in ISO 8601."""
-        return {**asdict(self), "at": self.at.isoformat()}
+        return {**asdict(self), "at": self.at.isoformat(), "event": str(self.event)}
 
 
 class Ledger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,7 +95,12 @@ class Registry:
             if found:
                 return _version(min(found, key=lambda version: int(version.version)))
             created = self.client.create_model_version(
-                model, source=f"models:/{model_id}", run_id=run_id, tags=dict(tags), model_id=model_id
+                model,
+                source=f"models:/{model_id}",
+                run_id=run_id,
+                tags=dict(tags),
+                model_id=model_id,
+                await_creation_for=None,
             )
         return _version(created)
 
@@ -177,7 +183,7 @@ class Registry:
             NotFound: There is no such version.
             Outage: The registry or the store did not answer.
         """
-        with mlflow_errors(f"loading {model} {version_name(number)}"):
+        with mlflow_errors(f"loading {model} {version_name(number)}"), without_skops_noise():
             return mlflow.pyfunc.load_model(f"models:/{model}/{number}")
 
     def _ensure_model(self, model: str) -> None:
@@ -186,6 +192,18 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+@contextmanager
+def without_skops_noise() -> Iterator[None]:
+    """Keep a task log readable while skops saves or loads.
+
+    skops asks every loaded module for every NumPy ufunc, and Airflow's lazy modules warn at each question:
+    about 1,300 lines.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"The `airflow\.")
+        yield
 
 
 @contextmanager

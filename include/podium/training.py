@@ -15,7 +15,6 @@ import hashlib
 import inspect
 import logging
 import subprocess
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -34,7 +33,7 @@ from podium import plots
 from podium.data import DataWindow, TrainingExamples, import_object, load_window
 from podium.errors import PodiumError, TrainerError
 from podium.metrics import Probabilities, all_metrics, label_indices
-from podium.registry import Registry, Tag, mlflow_errors
+from podium.registry import Registry, Tag, mlflow_errors, without_skops_noise
 from podium.scoring import in_label_order
 from podium.settings import Settings
 from podium.spec import ModelSpec, training_digest
@@ -251,9 +250,7 @@ def _log_parquet(rows: pd.DataFrame, artifact: str) -> None:
 
 def _log_model(spec: ModelSpec, trained: TrainedModel, inputs: pd.DataFrame) -> None:
     example = inputs.head(INPUT_EXAMPLE_ROWS)
-    with warnings.catch_warnings():
-        # skops asks every loaded module for every NumPy ufunc; Airflow's lazy ones warn at each question.
-        warnings.filterwarnings("ignore", message=r"The `airflow\.")
+    with without_skops_noise():
         mlflow.sklearn.log_model(
             trained.model,
             name="model",

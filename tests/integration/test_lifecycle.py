@@ -96,12 +96,20 @@ def test_every_podium_command_of_the_documents_runs(stack: Stack) -> None:
         assert done.returncode == 0, f"podium {command}: {done.stderr}"
 
 
-def test_the_log_of_train_can_be_read(stack: Stack) -> None:
-    logs = sorted(stack.logs.rglob("dag_id=lifecycle_soccer_match_outcome/*/task_id=train/attempt=1.log"))
-    text = logs[0].read_text()
-    assert "candidate on the holdout: log_loss 0.8" in text
-    assert "Warning" not in text
-    assert len(text.splitlines()) < 60
+def test_the_task_logs_can_be_read(stack: Stack) -> None:
+    logs = [
+        log
+        for dag_id in ("lifecycle_soccer_match_outcome", "rollback_champion")
+        for log in sorted(stack.logs.rglob(f"dag_id={dag_id}/*/task_id=*/attempt=*.log"))
+    ]
+    tasks = {log.parent.name.removeprefix("task_id=") for log in logs}
+    assert {"train", "register", "validate", "nominate", "approve", "promote", "move_champion_back"} <= tasks
+    for log in logs:
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert len(lines) < 40, f"{log} has {len(lines)} lines"
+        loud = [line["event"] for line in lines if line["level"] not in ("debug", "info")]
+        assert loud == [], log
+    assert any("candidate on the holdout: log_loss 0.8" in log.read_text() for log in logs)
 
 
 def test_an_answer_that_does_not_count_is_asked_again(
