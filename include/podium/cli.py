@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 from rich.console import Console
 
-from podium.errors import PodiumError, version_name
+from podium.errors import Outage, PodiumError, version_name
 
 if TYPE_CHECKING:
     from podium.ledger import Event
@@ -32,7 +33,13 @@ def _explained(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except PodiumError as error:
-            Console(stderr=True).print(f"podium: {error}", style="red", markup=False, highlight=False)
+            hint = (
+                " Is the stack up? `make status` tells, `make up` starts it."
+                if isinstance(error, Outage)
+                else ""
+            )
+            message = f"podium: {error}{hint}"
+            Console(stderr=True).print(message, style="red", markup=False, highlight=False)
             raise typer.Exit(1) from error
 
     return run
@@ -41,6 +48,8 @@ def _explained(command: Callable[P, None]) -> Callable[P, None]:
 @app.callback()
 def main() -> None:
     """The model lifecycle: who is champion, who decided it, and why."""
+    # A person at a terminal wants to be told soon; tasks wait longer.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 
 @app.command()
