@@ -27,7 +27,7 @@ help: ## List the targets
 
 venv: $(HAS_RUN) ## Make .venv with everything that runs (the other targets do it by themselves)
 
-demo: $(HAS_RUN) ## Tell the whole story once, on a stack of its own: train, approve, promote, roll back
+demo: $(HAS_RUN) ## Tell the whole story once: train, approve, promote, roll back
 	$(BIN)/python -m podium.demo
 
 up: $(HAS_RUN) ## Start Postgres, S3, MLflow and Airflow and leave them running

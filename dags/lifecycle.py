@@ -10,7 +10,6 @@ One Dag per model file: train, register, validate, nominate, wait for a person, 
 Trigger it by hand to choose `as_of` (train on what was known then) or to override params.
 """
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Context, CronTriggerTimetable, Param, dag, task
@@ -19,7 +18,7 @@ from podium.settings import models_dir
 from podium.spec import ModelSpec, load_specs
 from podium_airflow.approval_sensor import ApprovalSensor
 from podium_airflow.assets import champion_asset
-from podium_airflow.outcomes import task_outcomes
+from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
 from podium_airflow.runs import as_of, run_reference
 
 FORM = {
@@ -101,7 +100,7 @@ def build_lifecycle(spec: ModelSpec) -> None:
         doc_md=__doc__,
         tags=["podium", spec.name],
         params=FORM,
-        default_args={"owner": spec.owner, "retries": 3, "retry_delay": timedelta(seconds=20)},
+        default_args={"owner": spec.owner, **WAIT_OUT_AN_OUTAGE},
     )
     def lifecycle() -> None:
         report = validate(register(train()))

@@ -7,7 +7,6 @@ alias was moved outside Podium.
 Leave `to_version` empty for the previous champion. Who triggered it and the reason go on record.
 """
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Context, Param, dag, task
@@ -15,7 +14,7 @@ from airflow.sdk import Context, Param, dag, task
 from podium.settings import models_dir
 from podium.spec import load_specs
 from podium_airflow.assets import CHAMPION_MOVES, champion_asset
-from podium_airflow.outcomes import task_outcomes
+from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
 from podium_airflow.runs import run_reference, triggered_by
 
 MODELS = list(load_specs(models_dir())[0])
@@ -63,7 +62,7 @@ def announce(moved: dict[str, Any], **context: Context) -> None:
     description="Move a model's champion alias back to a former champion, after proof that it works",
     tags=["podium"],
     params=FORM,
-    default_args={"owner": "podium", "retries": 3, "retry_delay": timedelta(seconds=10)},
+    default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
 )
 def rollback_champion() -> None:
     """Wire the two steps."""

@@ -57,17 +57,21 @@ class AirflowClient:
                 )
             time.sleep(0.5)
 
-    def unpause(self, dag_id: str) -> None:
-        """Let a Dag run."""
-        self._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+    def is_paused(self, dag_id: str) -> bool:
+        """Tell whether a Dag is kept from running."""
+        return bool(self._call("GET", f"/api/v2/dags/{dag_id}")["is_paused"])
 
-    def trigger(self, dag_id: str, form: Mapping[str, Any], logical_date: str | None = None) -> str:
+    def set_paused(self, dag_id: str, *, paused: bool) -> None:
+        """Keep a Dag from running, or let it run."""
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
+
+    def trigger(self, dag_id: str, form: Mapping[str, Any]) -> str:
         """Start a run and return its id.
 
         Raises:
             PodiumError: Airflow refused: the form is wrong, or this user may not.
         """
-        body = {"logical_date": logical_date, "conf": dict(form)}
+        body = {"logical_date": None, "conf": dict(form)}
         return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:

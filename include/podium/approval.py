@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from podium.errors import NotFound, version_name
-from podium.ledger import Event, EventKind, Ledger, NewEvent
+from podium.ledger import Event, EventKind, Ledger, NewEvent, lifecycle_stage
 from podium.registry import Alias, Registry, Tag
 from podium.spec import ApprovalSpec
 
@@ -154,10 +154,17 @@ def record_expiry(ledger: Ledger, request: Request) -> Event:
     return _record(ledger, request, EventKind.EXPIRED, "podium", reason)
 
 
-def mirror_decision(registry: Registry, decision: Event) -> None:
-    """Write a decision to the version's tags; a version that was not approved is no candidate any more."""
+def mirror_decision(registry: Registry, ledger: Ledger, decision: Event) -> None:
+    """Write a version's newest decision to its tags; what was not approved is no candidate any more.
+
+    An older decision is left alone, and so is the candidate while another run asks about it.
+    """
     if decision.version is None:
         raise NotFound(f"decision {decision.seq} names no version")
+    events = ledger.history(decision.model)
+    decisions = [event for event in events if event.event in _STATUS and event.version == decision.version]
+    if decisions[-1].seq != decision.seq:
+        return
     registry.set_tags(
         decision.model,
         decision.version,
@@ -167,10 +174,12 @@ def mirror_decision(registry: Registry, decision: Event) -> None:
             Tag.DECISION_REASON: decision.reason,
         },
     )
-    aliases = registry.aliases(decision.model)
-    if decision.event is not EventKind.APPROVED and aliases.get(Alias.CANDIDATE) == decision.version:
+    asked = any(request.version == decision.version for request in open_requests(events))
+    candidate = registry.aliases(decision.model).get(Alias.CANDIDATE)
+    if decision.event is not EventKind.APPROVED and candidate == decision.version and not asked:
         registry.delete_alias(decision.model, Alias.CANDIDATE)
-        registry.set_tags(decision.model, decision.version, {Tag.LIFECYCLE_STAGE: "None"})
+        stage = lifecycle_stage(events, decision.version)
+        registry.set_tags(decision.model, decision.version, {Tag.LIFECYCLE_STAGE: stage})
 
 
 def decision_in_words(decision: Event) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from podium.approval import Request
 from podium.errors import version_name
-from podium.registry import Registry, Tag, Version
+from podium.parts import Parts
+from podium.registry import Tag, Version
 from podium.spec import ModelSpec
 
 
@@ -17,14 +18,14 @@ def subject(request: Request) -> str:
     return f"Promote {request.model} {version_name(request.version)} to champion, {champion}?"
 
 
-def body(registry: Registry, spec: ModelSpec, request: Request, report: Mapping[str, Any]) -> str:
+def body(parts: Parts, spec: ModelSpec, request: Request, report: Mapping[str, Any]) -> str:
     """Return the card: candidate beside champion, every gate with its numbers, lineage and links.
 
     Raises:
         Outage: The registry did not answer.
     """
-    candidate = registry.version(request.model, request.version)
-    champion = None if request.champion is None else registry.version(request.model, request.champion)
+    numbers = [request.version] if request.champion is None else [request.version, request.champion]
+    sides = [parts.registry.version(request.model, number) for number in numbers]
     return "\n".join(
         [
             spec.description,
@@ -33,7 +34,7 @@ def body(registry: Registry, spec: ModelSpec, request: Request, report: Mapping[
             "",
             str(report["markdown"]),
             "",
-            *_lineage(registry, candidate, champion),
+            *_lineage(parts, sides),
             "",
             f"A reason of at least {spec.approval.reason_min_length} characters is required, also to reject. "
             f"Who may decide: {', '.join(spec.approval.approvers)}. "
@@ -42,26 +43,29 @@ def body(registry: Registry, spec: ModelSpec, request: Request, report: Mapping[
     )
 
 
-def _lineage(registry: Registry, candidate: Version, champion: Version | None) -> list[str]:
-    sides = {f"candidate {version_name(candidate.number)}": candidate}
-    if champion is not None:
-        sides[f"champion {version_name(champion.number)}"] = champion
+def _lineage(parts: Parts, sides: Sequence[Version]) -> list[str]:
+    names = [
+        f"{role} {version_name(side.number)}"
+        for role, side in zip(("candidate", "champion"), sides, strict=False)
+    ]
     rows = {
-        "trained as of": [_tag(side, Tag.AS_OF)[:10] for side in sides.values()],
-        "data version": [f"`{_tag(side, Tag.DATA_VERSION)[:12]}`" for side in sides.values()],
-        "git commit": [f"`{_tag(side, Tag.GIT_COMMIT)[:12]}`" for side in sides.values()],
-        "in MLflow": [_links(registry, side) for side in sides.values()],
+        "trained on": [_tag(side, Tag.TRAINED_ON) for side in sides],
+        "judged on (its own holdout)": [_tag(side, Tag.JUDGED_ON) for side in sides],
+        "as of": [_tag(side, Tag.AS_OF)[:10] for side in sides],
+        "data version": [f"`{_tag(side, Tag.DATA_VERSION)[:12]}`" for side in sides],
+        "git commit": [f"`{_tag(side, Tag.GIT_COMMIT)[:12]}`" for side in sides],
+        "in MLflow": [_links(parts, side) for side in sides],
     }
     return [
-        "| | " + " | ".join(sides) + " |",
-        "|---|" + "---|" * len(sides),
+        "| | " + " | ".join(names) + " |",
+        "|---|" + "---|" * len(names),
         *(f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items()),
     ]
 
 
-def _links(registry: Registry, version: Version) -> str:
-    base = registry.tracking_uri.rstrip("/")
-    run = f"{base}/#/experiments/{registry.experiment_id(version.run_id)}/runs/{version.run_id}"
+def _links(parts: Parts, version: Version) -> str:
+    base = (parts.settings.mlflow_public_url or parts.settings.mlflow_tracking_uri).rstrip("/")
+    run = f"{base}/#/experiments/{parts.registry.experiment_id(version.run_id)}/runs/{version.run_id}"
     return f"[run]({run}), [version]({base}/#/models/{version.model}/versions/{version.number})"
 
 

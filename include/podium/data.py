@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from podium.errors import DataError, TrainerError
+from podium.errors import DataError, PodiumError, TrainerError
 from podium.spec import DataSpec, ModelSpec
 
 
@@ -68,12 +71,14 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     moment = as_of.astimezone(UTC).replace(tzinfo=None)
     if spec.data.time_resolution == "day":
         moment = datetime.combine(moment, time.min)
-    rows = _read(home / spec.data.source)
-    if spec.data.time_column not in rows:
-        raise _missing_column(spec.data.source, spec.data.time_column, rows)
-    rows[spec.data.time_column] = _parse_time(rows[spec.data.time_column], spec.data)
-    known = rows[rows[spec.data.time_column] < moment].reset_index(drop=True)
-    examples = _examples(spec.data, known)
+    raw = _read(home / spec.data.source)
+    if spec.data.time_column not in raw:
+        raise _missing_column(spec.data.source, spec.data.time_column, raw)
+    known = raw[_parse_time(raw[spec.data.time_column], spec.data) < moment].reset_index(drop=True)
+    if _kind(home / spec.data.source) == ".csv":
+        known = pd.read_csv(StringIO(known.to_csv(index=False)))
+    typed = known.assign(**{spec.data.time_column: _parse_time(known[spec.data.time_column], spec.data)})
+    examples = _examples(spec.data, typed)
     start = moment - timedelta(days=spec.holdout.days)
     window = DataWindow(
         version=_content_digest(known),
@@ -91,6 +96,21 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     return window
 
 
+@contextmanager
+def trainer_errors(path: str) -> Iterator[None]:
+    """Translate what a user's function raises; a broken function fails at once, an OSError may pass by.
+
+    Raises:
+        TrainerError: Names the function and what it raised.
+    """
+    try:
+        yield
+    except (PodiumError, OSError):
+        raise
+    except Exception as error:
+        raise TrainerError(f"{path}: {type(error).__name__}: {error}") from error
+
+
 def import_object(path: str) -> Callable[..., Any]:
     """Import what a model file names as ``module:function``.
 
@@ -100,7 +120,7 @@ def import_object(path: str) -> Callable[..., Any]:
     module_name, _, name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
+    except (ImportError, SyntaxError) as error:
         raise TrainerError(
             f"'{path}' cannot be imported: {error}; trainers live in include/trainers/"
         ) from error
@@ -111,14 +131,19 @@ def import_object(path: str) -> Callable[..., Any]:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
+    """Read all rows; those of a csv as text, so that later rows cannot change the types of known ones."""
     if not path.is_file():
         raise DataError(f"data.source: there is no file {path}")
-    if suffixes[-1:] == [".csv"]:
-        return pd.read_csv(path)
-    if suffixes[-1:] == [".parquet"]:
-        return pd.read_parquet(path)
-    raise DataError(f"data.source: {path.name}: allowed are .csv, .csv.gz and .parquet")
+    if _kind(path) not in (".csv", ".parquet"):
+        raise DataError(f"data.source: {path.name}: allowed are .csv, .csv.gz and .parquet")
+    try:
+        return pd.read_csv(path, dtype=str) if _kind(path) == ".csv" else pd.read_parquet(path)
+    except (ValueError, EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"data.source: {path} cannot be read: {error}") from error
+
+
+def _kind(path: Path) -> str:
+    return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
 
 
 def _parse_time(column: pd.Series, data: DataSpec) -> pd.Series:
@@ -135,17 +160,19 @@ def _parse_time(column: pd.Series, data: DataSpec) -> pd.Series:
 def _examples(data: DataSpec, known: pd.DataFrame) -> TrainingExamples:
     examples = known
     if data.examples is not None:
-        try:
+        with trainer_errors(data.examples):
             examples = import_object(data.examples)(known)
-        except ValueError as error:
-            raise DataError(f"{data.examples}: {error}") from error
         if not isinstance(examples, pd.DataFrame):
             raise TrainerError(f"{data.examples} must return a DataFrame, not {type(examples).__name__}")
     for column in (data.time_column, data.label, *data.inputs):
         if column not in examples:
             raise _missing_column(data.examples or data.source, column, examples)
+    label = examples[data.label]
+    if label.isna().any():
+        row = int(label.isna().to_numpy().argmax())
+        raise DataError(f"{data.examples or data.source}: column {data.label}: row {row} has no label")
     return TrainingExamples(
-        inputs=examples[list(data.inputs)], label=examples[data.label], time=examples[data.time_column]
+        inputs=examples[list(data.inputs)], label=label.astype(str), time=examples[data.time_column]
     )
 
 

@@ -51,16 +51,18 @@ def _tell_the_story(stack: Stack, spec: ModelSpec) -> None:
     admin = AirflowClient(stack.airflow_url, "admin", stack.passwords["admin"])
     operator = AirflowClient(stack.airflow_url, "operator", stack.passwords["operator"])
     approver = AirflowClient(stack.airflow_url, "approver", stack.passwords["approver"])
-    for dag_id in (spec.lifecycle_dag_id, ROLLBACK_DAG):
-        admin.wait_for_dag(dag_id)
-        admin.unpause(dag_id)
+    with _unpaused(admin, spec.lifecycle_dag_id, ROLLBACK_DAG):
+        _act(operator, approver, spec)
+    _show_the_record()
+
+
+def _act(operator: AirflowClient, approver: AirflowClient, spec: ModelSpec) -> None:
     _promote_as_of(
         operator, approver, spec, "2024-07-01", "First model: beats the class prior and Elo alone."
     )
     _promote_as_of(operator, approver, spec, "2025-07-01", "One more season; no worse on the newest matches.")
     with _chapter("Roll back, as the operator"):
         _roll_back(operator)
-    _show_the_record()
 
 
 def _promote_as_of(
@@ -79,7 +81,7 @@ def _promote_as_of(
                 time.sleep(ANSWER_AFTER_SECONDS)
                 approver.answer(run.dag_id, run_id, "approve", "Approve", {"reason": reason})
                 console.print(f"[bold]approver[/bold] answers: Approve, because “{reason}”")
-        _show_champion()
+        _expect_champion(as_of)
 
 
 def _roll_back(operator: AirflowClient) -> None:
@@ -87,20 +89,27 @@ def _roll_back(operator: AirflowClient) -> None:
 
     aliases = connect().registry.aliases(MODEL)
     champion = version_name(aliases.get("champion"))
-    if "previous_champion" not in aliases:
-        console.print(f"Nothing to roll back: there is no champion before {champion}.")
-        return
     form = {"model": MODEL, "to_version": None, "reason": f"Complaints about the forecasts of {champion}."}
     run = Run(operator, ROLLBACK_DAG, operator.trigger(ROLLBACK_DAG, form))
     for _ in run.follow():
         pass
-    _show_champion()
+    _expect_champion("2024-07-01")
 
 
-def _show_champion() -> None:
+def _expect_champion(as_of: str) -> None:
+    """Show the champion; it must be the version trained as of this date, or the story did not happen."""
     from podium.parts import connect
+    from podium.registry import Tag
 
-    champion = connect().registry.champion(MODEL)
+    registry = connect().registry
+    champion = registry.champion(MODEL)
+    if champion is None or registry.version(MODEL, champion).tags.get(Tag.AS_OF, "")[:10] != as_of:
+        newest = registry.versions(MODEL)[0]
+        raise PodiumError(
+            f"the champion of {MODEL} is {version_name(champion)}, not the version as of {as_of}. Newest "
+            f"gate report: {version_name(newest.number)} {newest.tags.get(Tag.GATES, 'has none')}. The story "
+            "starts from an empty registry: `make clean`, then `make demo`."
+        )
     console.print(f"champion of {MODEL}: [bold green]{version_name(champion)}[/bold green]")
 
 
@@ -113,7 +122,7 @@ def _show_the_record() -> None:
     statuses = [status for status in model_statuses(parts) if status.model == MODEL]
     console.print(Rule("What is on record"))
     console.print(status_table(statuses))
-    console.print(versions_table(statuses[0]))
+    console.print(versions_table(statuses[0], parts.registry))
     console.print(history_table(parts.ledger.history(MODEL)))
 
 
@@ -159,6 +168,21 @@ _SHOWN = {
     "up_for_retry": "[yellow]will be tried again[/yellow]",
     "failed": "[red]failed[/red]",
 }
+
+
+@contextmanager
+def _unpaused(admin: AirflowClient, *dag_ids: str) -> Iterator[None]:
+    """Let Dags run, and leave them afterwards as they were."""
+    for dag_id in dag_ids:
+        admin.wait_for_dag(dag_id)
+    paused = [dag_id for dag_id in dag_ids if admin.is_paused(dag_id)]
+    for dag_id in paused:
+        admin.set_paused(dag_id, paused=False)
+    try:
+        yield
+    finally:
+        for dag_id in paused:
+            admin.set_paused(dag_id, paused=True)
 
 
 @contextmanager

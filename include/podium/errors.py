@@ -1,16 +1,16 @@
 """Everything that Podium raises.
 
-PodiumError
-├── SpecError          a model file is wrong; names file, key, value and what is allowed
-├── DataError          the data cannot be used as the model file says
-├── TrainerError       the user's training code broke its protocol
-├── NotFound           no such model, version or alias
-├── Refused            an outcome, not a fault: a rule or a person said no; never retried
-│   ├── NothingToDo        the asked state is already there
-│   ├── ChampionChanged    the champion is not the one that the decision was made against
-│   ├── NotApproved        the ledger holds no valid approval for this run and version
-│   └── CannotRollBack     the target never was champion, or fails its proof
-└── Outage             a part could not be asked; retried, never read as an answer
+PodiumError                a fault: the task fails at once, for somebody to look
+├── SpecError              a model file is wrong; names file, key, value and what is allowed
+├── DataError              the data cannot be used as the model file says
+├── TrainerError           the user's training code broke its protocol
+├── NotFound               no such model, version or alias
+├── ChampionChanged        the champion is not the one that the decision was made against
+├── NotApproved            the ledger holds no decision of this run
+├── CannotRollBack         the target never was champion, or fails its proof
+├── Refused                an outcome: a gate or a person said no; the run ends cleanly
+│   └── NothingToDo        the asked state is already there, or was and has been replaced since
+└── Outage                 a part could not be asked; retried, never read as an answer
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Refused(PodiumError):
 
 
 class NothingToDo(Refused):
-    """The asked state is already there."""
+    """The asked state is already there, or was and has been replaced since."""
 
 
 class ChampionChanged(PodiumError):
@@ -71,8 +71,9 @@ class ChampionChanged(PodiumError):
         self.found = found
         super().__init__(
             f"{model}: the decision was made against champion {version_name(expected)}, but the champion is "
-            f"now {version_name(found)} ({moved_by}). Nothing was moved; run the lifecycle again, so that "
-            f"the gates and the approver compare with {version_name(found)}."
+            f"now {version_name(found)} ({moved_by}). Nothing was moved. Run the lifecycle again, so that "
+            f"gates and approver compare with {version_name(found)}; if it was moved by mistake, move it "
+            f"back to {version_name(expected)} first."
         )
 
 

@@ -89,7 +89,11 @@ class GateReport:
         failed = [_in_words(result) for result in self.results if result.status is GateStatus.FAILED]
         if failed:
             return f"refused by {len(failed)} of {len(self.results)} gates: {'; '.join(failed)}"
-        return f"passed all {len(self.results)} gates"
+        passed = sum(result.status is GateStatus.PASSED for result in self.results)
+        rest = len(self.results) - passed
+        if rest:
+            return f"passed {passed} gates, {rest} had no champion to compare with"
+        return f"passed all {passed} gates"
 
     def sentence(self) -> str:
         """Say in one sentence what came out and why."""
@@ -198,6 +202,8 @@ def _status(holds: bool) -> GateStatus:
 
 
 def _in_words(result: GateResult) -> str:
+    if result.limit is not None and math.isnan(result.limit):
+        return f"{result.gate} (there is no such number to compare with; is the baseline's name right?)"
     return f"{result.gate} (is {_number(result.value)}, limit {_number(result.limit)})"
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from podium.errors import Outage, PodiumError
 
 LOCK_TIMEOUT_SECONDS = 60
+_LOCK_NOT_AVAILABLE = "55P03"
 
 _METADATA = sa.MetaData()
 _EVENTS = sa.Table(
@@ -71,7 +72,7 @@ class NewEvent:
         event: What happened.
         model: The registered model.
         version: The version it is about.
-        from_version: The version that was in that place before (the way back).
+        from_version: The champion before: of a move the way back, else the one compared with.
         actor: Who: the name that Airflow's login gave, or ``podium`` for an automatic step.
         reason: Why, in words.
         run: The Airflow run, as ``dag_id/run_id``.
@@ -199,6 +200,14 @@ def former_champions(events: Iterable[Event]) -> list[int]:
     return stack[-2::-1]
 
 
+def lifecycle_stage(events: Iterable[Event], version: int) -> str:
+    """Return the stage of a version that is no candidate: Production, Archived, or None if never champion."""
+    moves = [event for event in events if event.event in CHAMPION_MOVES]
+    if moves and moves[-1].version == version:
+        return "Production"
+    return "Archived" if any(move.version == version for move in moves) else "None"
+
+
 def migrate(url: str) -> None:
     """Bring the ledger database to the newest schema; does nothing where it is."""
     from alembic import command
@@ -217,6 +226,8 @@ def _outages() -> Iterator[None]:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
         cause = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        if getattr(getattr(error, "orig", None), "pgcode", None) == _LOCK_NOT_AVAILABLE:
+            raise Outage(f"another run held the model's lock for {LOCK_TIMEOUT_SECONDS} s") from error
         raise Outage(f"the ledger database did not answer: {cause}") from error
     except sa.exc.ProgrammingError as error:
         cause = str(error.orig).strip().splitlines()[0]

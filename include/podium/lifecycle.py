@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+from podium.approval import find_decision
 from podium.errors import NothingToDo, Refused, version_name
 from podium.gates import CHAMPION, GateReport, Scores, evaluate
 from podium.ledger import EventKind, Ledger, NewEvent
@@ -113,6 +114,10 @@ def nominate_version(registry: Registry, ledger: Ledger, report: Mapping[str, An
         raise Refused(report["sentence"])
     if champion == number:
         raise NothingToDo(f"{model} {version_name(number)} is the champion already: nothing to promote")
+    nomination = Nomination(model=model, version=number, champion=champion)
+    if find_decision(ledger, run) is not None:
+        log.info("%s %s has its decision of this run already.", model, version_name(number))
+        return nomination
     registry.set_alias(model, Alias.CANDIDATE, number)
     registry.set_tags(model, number, {Tag.LIFECYCLE_STAGE: "Staging", Tag.APPROVAL_STATUS: "pending"})
     ledger.append(
@@ -126,7 +131,7 @@ def nominate_version(registry: Registry, ledger: Ledger, report: Mapping[str, An
             key=f"nominated:{run}",
         )
     )
-    return Nomination(model=model, version=number, champion=champion)
+    return nomination
 
 
 def _score(registry: Registry, spec: ModelSpec, number: int, holdout: Holdout) -> dict[Metric, float]:

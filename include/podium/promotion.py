@@ -8,6 +8,7 @@ finished by running it again, since its intent is on record.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from podium import approval
@@ -50,7 +51,7 @@ def promote(registry: Registry, ledger: Ledger, run: str) -> Event:
             f"the ledger holds no decision of run {run}: nobody has approved. Marking a task as success "
             "approves nothing. Clear the approval task, and decide in Airflow's required actions."
         )
-    approval.mirror_decision(registry, decision)
+    approval.mirror_decision(registry, ledger, decision)
     if decision.event is not EventKind.APPROVED:
         raise Refused(f"{approval.decision_in_words(decision)}; nothing is promoted")
     intent = NewEvent(
@@ -144,6 +145,8 @@ def prove(registry: Registry, model: str, number: int) -> None:
         loaded.predict(example)
     except (Outage, CannotRollBack):
         raise
+    except FileNotFoundError as error:
+        raise CannotRollBack(f"{name} does not load: a file of it is missing: {error}") from error
     except OSError as error:
         raise Outage(f"{name} could not be loaded here: {error}") from error
     except Exception as error:
@@ -155,6 +158,7 @@ def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
     events = ledger.history(request.model)
     current = champion_move(events)
     former = former_champions(events)
+    _refuse_rolled_away(request, events, former)
     if current is None or not former:
         raise CannotRollBack(
             f"{request.model}: no earlier champion to go back to; the champion is "
@@ -167,6 +171,21 @@ def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
             f"{request.model}: {version_name(target)} is no earlier champion; there are: {allowed}"
         )
     return replace(request, version=target, from_version=current.version)
+
+
+def _refuse_rolled_away(request: NewEvent, events: Sequence[Event], former: Sequence[int]) -> None:
+    """Say so where somebody asks for a version that was itself rolled back."""
+    away = [
+        event
+        for event in events
+        if event.event is EventKind.ROLLED_BACK and event.from_version == request.version
+    ]
+    if request.version is not None and request.version not in former and away:
+        raise CannotRollBack(
+            f"{request.model}: {version_name(request.version)} was itself rolled back on "
+            f"{away[-1].at:%Y-%m-%d %H:%M} UTC by {away[-1].actor}: {away[-1].reason}. It can become "
+            "champion again by a new approval: run the lifecycle for it."
+        )
 
 
 def _move(registry: Registry, ledger: Ledger, intent: NewEvent, result: EventKind) -> Event:
@@ -187,6 +206,11 @@ def _move(registry: Registry, ledger: Ledger, intent: NewEvent, result: EventKin
                 "run it again"
             )
         done = ledger.append(replace(intent, event=result, key=f"{result}:{intent.run}"))
+    elif champion_move(ledger.history(model)) != done:
+        raise NothingToDo(
+            f"{model}: this run made {version_name(target)} the champion on {done.at:%Y-%m-%d %H:%M} UTC; "
+            "the champion was moved since, so nothing is moved again"
+        )
     _mirror(registry, ledger, model)
     log.info("%s: champion %s -> %s", model, version_name(done.from_version), version_name(done.version))
     return done
@@ -199,18 +223,16 @@ def _compare(ledger: Ledger, intent: NewEvent, live: int | None) -> None:
         if intent.event is EventKind.ROLLBACK_STARTED
         else EventKind.PROMOTION_REFUSED
     )
-    if live == intent.version:
+    recorded = champion_move(ledger.history(intent.model))
+    if live == intent.version and recorded is not None and recorded.version == live:
         already = NothingToDo(f"{intent.model}: {version_name(live)} is the champion already")
         _record_refusal(ledger, intent, refused, already)
         raise already
     if live != intent.from_version:
-        last = champion_move(ledger.history(intent.model))
-        by_podium = last is not None and last.version == live
-        moved_by = (
-            f"{last.event} by {last.actor} on {last.at:%Y-%m-%d %H:%M} UTC"
-            if last is not None and by_podium
-            else "moved outside Podium, the ledger does not know by whom"
-        )
+        moved_by = "moved outside Podium, the ledger does not know by whom"
+        if recorded is not None and recorded.version == live:
+            words = recorded.event.replace("_", " ")
+            moved_by = f"{words} by {recorded.actor} on {recorded.at:%Y-%m-%d %H:%M} UTC"
         changed = ChampionChanged(intent.model, intent.from_version, live, moved_by)
         _record_refusal(ledger, intent, refused, changed)
         raise changed
@@ -236,7 +258,10 @@ def _mirror(registry: Registry, ledger: Ledger, model: str) -> None:
         registry.delete_alias(model, Alias.CANDIDATE)
     registry.set_tags(model, current.version, {Tag.LIFECYCLE_STAGE: "Production"})
     if current.from_version is not None:
-        registry.set_tags(model, current.from_version, {Tag.LIFECYCLE_STAGE: "Archived"})
+        tags: dict[str, str] = {Tag.LIFECYCLE_STAGE: "Archived"}
+        if current.event is EventKind.ROLLED_BACK:
+            tags[Tag.ROLLED_BACK] = f"by {current.actor}: {current.reason}"
+        registry.set_tags(model, current.from_version, tags)
 
 
 def _number(event: NewEvent) -> int:

@@ -33,12 +33,16 @@ class Tag(StrEnum):
     VALIDATION_STATUS = "validation_status"
     APPROVAL_STATUS = "approval_status"
     LIFECYCLE_STAGE = "lifecycle_stage"
+    INPUTS_DIGEST = "podium.inputs_digest"
     AS_OF = "podium.as_of"
+    TRAINED_ON = "podium.trained_on"
+    JUDGED_ON = "podium.judged_on"
     DATA_VERSION = "podium.data_version"
     GIT_COMMIT = "podium.git_commit"
     GATES = "podium.gates"
     DECIDED_BY = "podium.decided_by"
     DECISION_REASON = "podium.decision_reason"
+    ROLLED_BACK = "podium.rolled_back"
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,19 @@ class Registry:
                     found = self.client.get_experiment_by_name(name)
             return str(found.experiment_id)
 
+    def finished_run(self, experiment_id: str, inputs_digest: str) -> mlflow.entities.Run | None:
+        """Return the first finished run with this digest of its inputs, or None."""
+        with mlflow_errors(f"looking for a run of the inputs {inputs_digest[:12]}"):
+            found = self.client.search_runs(
+                [experiment_id],
+                f"tags.`{Tag.INPUTS_DIGEST}` = '{inputs_digest}' and attributes.status = 'FINISHED'",
+                order_by=["attributes.start_time ASC"],
+                max_results=1,
+            )
+        return found[0] if found else None
+
     def register(self, model: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> Version:
-        """Register a run's model as the next version, or return the version that this run already has.
+        """Register a run's model as the next version, or return the version of these inputs if there is one.
 
         The caller holds the model's ledger lock, or two callers at once could both make one.
 
@@ -91,7 +106,8 @@ class Registry:
         """
         with mlflow_errors(f"registering a version of {model}"):
             self._ensure_model(model)
-            found = self.client.search_model_versions(f"name='{model}' and run_id='{run_id}'")
+            same_inputs = f"tags.`{Tag.INPUTS_DIGEST}` = '{tags[Tag.INPUTS_DIGEST]}'"
+            found = self.client.search_model_versions(f"name='{model}' and {same_inputs}")
             if found:
                 return _version(min(found, key=lambda version: int(version.version)))
             created = self.client.create_model_version(
@@ -162,9 +178,14 @@ class Registry:
                 self.client.set_model_version_tag(model, str(number), key, value)
 
     def holdout_metrics(self, run_id: str) -> dict[str, float]:
-        """Return the model's own metrics on the holdout of its training run, by metric name."""
-        with mlflow_errors(f"reading run {run_id}"):
-            metrics = self.client.get_run(run_id).data.metrics
+        """Return the model's own metrics on the holdout of its training run; none if that run is gone."""
+        if not run_id:
+            return {}
+        try:
+            with mlflow_errors(f"reading run {run_id}"):
+                metrics = self.client.get_run(run_id).data.metrics
+        except NotFound:
+            return {}
         return {
             name.removeprefix("holdout."): value
             for name, value in metrics.items()
@@ -211,6 +232,15 @@ def mlflow_errors(doing: str) -> Iterator[None]:
     """Translate MLflow's errors: 404 to NotFound, no or a failing answer to Outage, others to PodiumError."""
     try:
         yield
+    except requests.HTTPError as error:
+        if error.response.status_code == requests.codes.not_found:
+            raise NotFound(f"{doing}: {error}") from error
+        if (
+            error.response.status_code < 500
+            and error.response.status_code != requests.codes.too_many_requests
+        ):
+            raise PodiumError(f"{doing}: MLflow refused: {error}") from error
+        raise Outage(f"{doing}: MLflow failed: {error}") from error
     except requests.RequestException as error:
         raise Outage(f"{doing}: MLflow did not answer: {error}") from error
     except MlflowException as error:

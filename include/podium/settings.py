@@ -13,7 +13,11 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Settings(BaseSettings):
-    """Addresses and folders; ``make up`` writes them to ``.podium/client.env`` for the command line."""
+    """Addresses and folders; ``make up`` writes them to ``.podium/client.env`` for the command line.
+
+    Attributes:
+        mlflow_public_url: MLflow's address for people's browsers, where it differs from the tasks'.
+    """
 
     model_config = SettingsConfigDict(
         env_file=PROJECT_ROOT / ".podium" / "client.env", extra="ignore", frozen=True
@@ -23,7 +27,7 @@ class Settings(BaseSettings):
     ledger_url: SecretStr = Field(alias="PODIUM_LEDGER_URL")
     home: Path = Field(default=PROJECT_ROOT, alias="PODIUM_HOME")
     models_dir: Path = Field(default=PROJECT_ROOT / "include" / "models", alias="PODIUM_MODELS_DIR")
-    airflow_url: str | None = Field(default=None, alias="PODIUM_AIRFLOW_URL")
+    mlflow_public_url: str | None = Field(default=None, alias="PODIUM_MLFLOW_PUBLIC_URL")
     git_commit: str | None = Field(default=None, alias="PODIUM_GIT_COMMIT")
 
 

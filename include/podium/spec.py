@@ -31,15 +31,18 @@ from podium.errors import NotFound, SpecError
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 ColumnName = Annotated[str, Field(min_length=1)]
 
+LONGEST_DURATION = timedelta(days=365)
 _DURATION = re.compile(r"^(\d+)\s*(s|m|h|d)$")
 _DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _parse_duration(value: object) -> object:
     match = _DURATION.match(value) if isinstance(value, str) else None
-    if match is None or int(match[1]) == 0:
-        raise ValueError("a duration such as 30m, 12h or 3d (s, m, h, d; more than zero)")
-    return timedelta(**{_DURATION_UNITS[match[2]]: int(match[1])})
+    if match is not None and len(match[1]) < 9:
+        duration = timedelta(**{_DURATION_UNITS[match[2]]: int(match[1])})
+        if timedelta(0) < duration <= LONGEST_DURATION:
+            return duration
+    raise ValueError("a duration such as 30m, 12h or 3d (s, m, h, d; more than zero, at most 365d)")
 
 
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
@@ -52,7 +55,7 @@ def _check_cron(value: str) -> str:
 
 
 class _Closed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Metric(StrEnum):
@@ -84,6 +87,14 @@ class DataSpec(_Closed):
     time_resolution: Literal["day", "moment"] = "day"
     label: ColumnName
     inputs: tuple[ColumnName, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _inputs_leak_nothing(self) -> Self:
+        if self.label in self.inputs:
+            raise ValueError(f"inputs must not hold the label '{self.label}'")
+        if len(set(self.inputs)) != len(self.inputs):
+            raise ValueError("inputs: each column once")
+        return self
 
 
 class HoldoutSpec(_Closed):
@@ -189,6 +200,20 @@ class ModelSpec(_Closed):
         return f"lifecycle_{self.name.replace('-', '_')}"
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML lets a key stand twice, and the last one wins; here it is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key.value}' twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_spec(path: Path) -> ModelSpec:
     """Read one model file.
 
@@ -196,9 +221,9 @@ def load_spec(path: Path) -> ModelSpec:
         SpecError: The file is not YAML, or a key is unknown, missing or has a value that is not allowed.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(path, [f"not a YAML file: {error}"]) from error
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SpecError(path, [f"not a YAML file that can be read: {error}"]) from error
     except OSError as error:
         raise SpecError(path, [f"cannot be read: {error.strerror}"]) from error
     if not isinstance(content, dict):

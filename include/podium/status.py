@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,11 +29,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model's aliases, versions (newest first) and open approval requests.
-
-    Attributes:
-        metrics: Of each version, its metrics on the holdout of its own training run.
-    """
+    """One model's aliases, versions (newest first) and open approval requests."""
 
     model: str
     champion: int | None
@@ -41,7 +37,6 @@ class ModelStatus:
     previous_champion: int | None
     versions: tuple[Version, ...]
     waiting: tuple[Waiting, ...]
-    metrics: Mapping[int, Mapping[str, float]]
 
     def as_json(self) -> dict[str, Any]:
         """Return the status with plain JSON values."""
@@ -50,9 +45,7 @@ class ModelStatus:
             "champion": self.champion,
             "candidate": self.candidate,
             "previous_champion": self.previous_champion,
-            "versions": [
-                _version_as_json(version, self.metrics[version.number]) for version in self.versions
-            ],
+            "versions": [_version_as_json(version) for version in self.versions],
             "waiting": [{**asdict(item), "expires_at": item.expires_at.isoformat()} for item in self.waiting],
         }
 
@@ -92,7 +85,6 @@ def _status(parts: Parts, model: str) -> ModelStatus:
         previous_champion=aliases.get(Alias.PREVIOUS_CHAMPION),
         versions=versions,
         waiting=tuple(_waiting(open_requests(parts.ledger.history(model)))),
-        metrics={version.number: parts.registry.holdout_metrics(version.run_id) for version in versions},
     )
 
 
@@ -105,14 +97,13 @@ def _waiting(requests: Iterable[Request]) -> Iterable[Waiting]:
     )
 
 
-def _version_as_json(version: Version, metrics: Mapping[str, float]) -> dict[str, Any]:
+def _version_as_json(version: Version) -> dict[str, Any]:
     return {
         "version": version.number,
         "lifecycle_stage": version.tags.get(Tag.LIFECYCLE_STAGE),
         "validation_status": version.tags.get(Tag.VALIDATION_STATUS),
         "approval_status": version.tags.get(Tag.APPROVAL_STATUS),
         "as_of": version.tags.get(Tag.AS_OF),
-        "metrics": dict(metrics),
         "run_id": version.run_id,
         "created_at": version.created_at.isoformat(),
     }

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from podium.errors import version_name
 from podium.ledger import CHAMPION_MOVES, Event
-from podium.registry import Tag
+from podium.registry import Registry, Tag
 from podium.spec import Metric
 from podium.status import ModelStatus
 
@@ -37,16 +37,17 @@ def status_table(statuses: Iterable[ModelStatus]) -> Table:
     return table
 
 
-def versions_table(status: ModelStatus) -> Table:
-    """Render a model's versions, one row each, newest first, with their numbers on the holdout."""
+def versions_table(status: ModelStatus, registry: Registry) -> Table:
+    """Render a model's versions, one row each, newest first, with their numbers on their own holdout."""
     table = Table("version", "as of", "stage", *_SHORT.values(), "gates", "decided by", box=SIMPLE_HEAD)
     for version in status.versions:
         tags = version.tags
+        metrics = registry.holdout_metrics(version.run_id)
         table.add_row(
             version_name(version.number),
             tags.get(Tag.AS_OF, "")[:10],
             tags.get(Tag.LIFECYCLE_STAGE, ""),
-            *(f"{status.metrics[version.number].get(metric, float('nan')):.4f}" for metric in _SHORT),
+            *(f"{metrics.get(metric, float('nan')):.4f}" for metric in _SHORT),
             tags.get(Tag.VALIDATION_STATUS, ""),
             tags.get(Tag.DECIDED_BY, ""),
         )

@@ -30,7 +30,7 @@ import pandas as pd
 from mlflow.models import infer_signature
 
 from podium import plots
-from podium.data import DataWindow, TrainingExamples, import_object, load_window
+from podium.data import DataWindow, TrainingExamples, import_object, load_window, trainer_errors
 from podium.errors import PodiumError, TrainerError
 from podium.metrics import Probabilities, all_metrics, label_indices
 from podium.registry import Registry, Tag, mlflow_errors, without_skops_noise
@@ -43,7 +43,6 @@ __all__ = ["TrainedModel", "TrainedRun", "TrainingExamples", "read_holdout", "tr
 log = logging.getLogger(__name__)
 
 INPUT_EXAMPLE_ROWS = 5
-INPUTS_DIGEST = "podium.inputs_digest"
 _HOLDOUT = "holdout/examples.parquet"
 _BASELINES = "holdout/baseline_probabilities.parquet"
 
@@ -68,14 +67,12 @@ class TrainedRun:
     Attributes:
         run_id: The MLflow run.
         model_id: The MLflow logged model, to be registered.
-        tags: Lineage for the version: as_of, data version, git commit.
-        reused: True if equal inputs had been trained before and that run is returned.
+        tags: Lineage for the version: digest of the inputs, as_of, windows, data version, git commit.
     """
 
     run_id: str
     model_id: str
     tags: Mapping[str, str]
-    reused: bool
 
     def as_json(self) -> dict[str, Any]:
         """Return the run with plain JSON values."""
@@ -122,31 +119,28 @@ def train_model(
     trainer = import_object(spec.trainer)
     digest = _inputs_digest(spec, params, window, trainer)
     registry = Registry(settings.mlflow_tracking_uri)
-    with mlflow_errors(f"training {spec.name}"):
-        experiment_id = registry.ensure_experiment(spec.name)
-        finished = registry.client.search_runs(
-            [experiment_id],
-            f"tags.`{INPUTS_DIGEST}` = '{digest}' and attributes.status = 'FINISHED'",
-            order_by=["attributes.start_time ASC"],
-            max_results=1,
-        )
-        if finished:
-            log.info("Equal inputs were trained before: run %s is used again.", finished[0].info.run_id)
-            return _trained_run(finished[0], reused=True)
-        tags = {
-            INPUTS_DIGEST: digest,
-            "podium.airflow_run": run,
-            Tag.AS_OF: window.as_of.isoformat(),
-            Tag.DATA_VERSION: window.version,
-            Tag.GIT_COMMIT: settings.git_commit or _git_commit(settings.home),
-        }
-        name = f"as of {window.as_of.date()}"
+    experiment_id = registry.ensure_experiment(spec.name)
+    finished = registry.finished_run(experiment_id, digest)
+    if finished is not None:
+        log.info("Equal inputs were trained before: run %s is used again.", finished.info.run_id)
+        return _trained_run(finished)
+    trained = _call_trainer(spec, trainer, window.train, params)
+    tags = {
+        Tag.INPUTS_DIGEST: digest,
+        "podium.airflow_run": run,
+        Tag.AS_OF: window.as_of.isoformat(),
+        Tag.TRAINED_ON: _in_dates(window.train),
+        Tag.JUDGED_ON: _in_dates(window.holdout),
+        Tag.DATA_VERSION: window.version,
+        Tag.GIT_COMMIT: settings.git_commit or _git_commit(settings.home),
+    }
+    name = f"as of {window.as_of.date()}"
+    with mlflow_errors(f"logging the training of {spec.name}"):
         with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as active:
             mlflow.log_params(params)
-            trained = _call_trainer(spec, trainer, window.train, params)
             _log_holdout(spec, trained, window)
             _log_model(spec, trained, window.train.inputs)
-        return _trained_run(registry.client.get_run(active.info.run_id), reused=False)
+        return _trained_run(registry.client.get_run(active.info.run_id))
 
 
 def read_holdout(spec: ModelSpec, run_id: str) -> Holdout:
@@ -192,12 +186,12 @@ def _inputs_digest(spec: ModelSpec, params: Mapping[str, Any], window: DataWindo
 def _call_trainer(
     spec: ModelSpec, trainer: Any, examples: TrainingExamples, params: Mapping[str, Any]
 ) -> TrainedModel:
-    try:
+    with trainer_errors(spec.trainer):
         trained = trainer(examples, dict(params))
-    except ValueError as error:
-        raise TrainerError(f"{spec.trainer}: {error}") from error
     if not isinstance(trained, TrainedModel):
         raise TrainerError(f"{spec.trainer} must return a TrainedModel, not {type(trained).__name__}")
+    if taken := {"champion", "candidate", "model"} & set(trained.baselines):
+        raise TrainerError(f"{spec.trainer}: a baseline must not be called {' or '.join(sorted(taken))}")
     for name, model in {"model": trained.model, **trained.baselines}.items():
         if sorted(getattr(model, "classes_", ())) != sorted(spec.labels):
             raise TrainerError(
@@ -264,13 +258,20 @@ def _log_model(spec: ModelSpec, trained: TrainedModel, inputs: pd.DataFrame) -> 
         )
 
 
-def _trained_run(run: mlflow.entities.Run, *, reused: bool) -> TrainedRun:
-    kept = (Tag.AS_OF, Tag.DATA_VERSION, Tag.GIT_COMMIT)
+def _in_dates(examples: TrainingExamples) -> str:
+    first, last = examples.time.min(), examples.time.max()
+    return f"{first:%Y-%m-%d} to {last:%Y-%m-%d} ({len(examples):,} rows)"
+
+
+def _trained_run(run: mlflow.entities.Run) -> TrainedRun:
+    kept = (
+        *(Tag.INPUTS_DIGEST, Tag.AS_OF, Tag.TRAINED_ON, Tag.JUDGED_ON),
+        *(Tag.DATA_VERSION, Tag.GIT_COMMIT),
+    )
     return TrainedRun(
         run_id=run.info.run_id,
         model_id=run.outputs.model_outputs[0].model_id,
         tags={tag: run.data.tags[tag] for tag in kept},
-        reused=reused,
     )
 
 

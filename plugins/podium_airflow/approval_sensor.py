@@ -15,7 +15,9 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from podium.errors import Outage
 from podium_airflow.outcomes import task_outcomes
 from podium_airflow.runs import run_reference
 
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
 # An answer within a second of parking can make the scheduler fail the task although the answer was accepted
 # (the executor's event comes late and meets the state 'queued'). A retry asks again.
 RETRIES_AFTER_LOST_ANSWERS = 20
+
+
+_while_out = Retrying(
+    retry=retry_if_exception_type(Outage),
+    wait=wait_exponential(max=30),
+    stop=stop_after_delay(timedelta(minutes=10)),
+    reraise=True,
+)
 
 
 class ApprovalSensor(HITLOperator):
@@ -49,6 +59,7 @@ class ApprovalSensor(HITLOperator):
     ) -> None:
         kwargs.setdefault("retries", RETRIES_AFTER_LOST_ANSWERS)
         kwargs.setdefault("retry_delay", timedelta(seconds=3))
+        kwargs.setdefault("max_retry_delay", timedelta(minutes=1))
         # Airflow hands over the Dag's params here, which are not this form's.
         kwargs["params"] = {
             "reason": Param("", type="string", title="Reason", description="Why; goes on record.")
@@ -76,16 +87,21 @@ class ApprovalSensor(HITLOperator):
             return self._close(parts, decision)
         request = approval.open_request(parts.ledger, self.spec.approval, self.nomination, run)
         self.subject = card.subject(request)
-        self.body = card.body(parts.registry, self.spec, request, self.report)
+        self.body = card.body(parts, self.spec, request, self.report)
         raise self._ask(context, request)
 
     @task_outcomes()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Judge an answer: record the decision, or say what is wrong and ask again."""
-        from podium import approval
         from podium.parts import connect
 
         parts = connect()
+        # Without a retry in place, a person's answer would be lost with the task's try.
+        return _while_out(self._judge, parts, context, event)
+
+    def _judge(self, parts: Parts, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        from podium import approval
+
         request = approval.find_request(parts.ledger, run_reference(context))
         if event.get("error_type") == "timeout":
             return self._close(parts, approval.record_expiry(parts.ledger, request))
@@ -126,6 +142,6 @@ class ApprovalSensor(HITLOperator):
     def _close(self, parts: Parts, decision: Event) -> dict[str, Any]:
         from podium.approval import decision_in_words, mirror_decision
 
-        mirror_decision(parts.registry, decision)
+        mirror_decision(parts.registry, parts.ledger, decision)
         self.log.info("%s", decision_in_words(decision))
         return decision.as_json()

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from podium.errors import Outage, PodiumError, Refused
+
+# 10 s, 20 s, 40 s, ... five minutes: about half an hour in all.
+WAIT_OUT_AN_OUTAGE = {
+    "retries": 9,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=5),
+}
 
 
 @contextmanager

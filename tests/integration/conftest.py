@@ -99,7 +99,7 @@ def start(operator: AirflowClient, admin: AirflowClient) -> Callable[..., Lifecy
     def trigger(model: str, as_of: str | None = None) -> LifecycleRun:
         spec = find_spec(MODELS, model)
         admin.wait_for_dag(spec.lifecycle_dag_id)
-        admin.unpause(spec.lifecycle_dag_id)
+        admin.set_paused(spec.lifecycle_dag_id, paused=False)
         form = {} if as_of is None else {"as_of": f"{as_of}T00:00:00+00:00"}
         return LifecycleRun(operator, spec, operator.trigger(spec.lifecycle_dag_id, form))
 

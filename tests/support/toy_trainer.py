@@ -19,3 +19,12 @@ def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel
 
 def return_nonsense(examples: TrainingExamples, params: Mapping[str, Any]) -> object:
     return "no model"
+
+
+def claim_to_be_champion(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:
+    trained = train(examples, params)
+    return TrainedModel(model=trained.model, baselines={"champion": trained.model})
+
+
+def crash(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:
+    return params["no such param"]  # type: ignore[no-any-return]

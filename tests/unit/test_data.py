@@ -35,7 +35,7 @@ def test_a_day_that_is_not_over_is_not_known(
 def test_the_data_version_is_of_the_rows_known_then(toy_spec: ModelSpec, tmp_path: Path) -> None:
     first = load_window(toy_spec, AS_OF, tmp_path).version
     rows = pd.read_csv(tmp_path / "toy.csv")
-    later = pd.DataFrame({"day": ["2026-01-01"], "x": [1.0], "y": ["yes"]})
+    later = pd.DataFrame({"day": ["2026-01-01"], "x": ["unknown"], "y": [None]})
     pd.concat([rows, later]).to_csv(tmp_path / "toy.csv", index=False)
     assert load_window(toy_spec, AS_OF, tmp_path).version == first
     rows.loc[3, "x"] += 1e-9
@@ -79,6 +79,28 @@ def test_unusable_data_is_explained(
     spec = load_spec(toy_file(**changes))
     with pytest.raises(error, match=message):
         load_window(spec, AS_OF, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"day,x,y\n1,2,3,4,5\n", b"\x1f\x8bnot gzip"])
+def test_a_file_that_is_no_table_is_named(toy_spec: ModelSpec, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "toy.csv").write_bytes(content)
+    with pytest.raises(DataError, match="toy.csv"):
+        load_window(toy_spec, AS_OF, tmp_path)
+
+
+def test_numbers_may_be_labels(toy_file: Callable[..., Path], toy_spec: ModelSpec, tmp_path: Path) -> None:
+    rows = pd.read_csv(tmp_path / "toy.csv")
+    rows.assign(y=(rows.y == "yes").astype(int)).to_csv(tmp_path / "toy.csv", index=False)
+    spec = load_spec(toy_file(name=toy_spec.name, labels=["0", "1"]))
+    assert set(load_window(spec, AS_OF, tmp_path).train.label) == {"0", "1"}
+
+
+def test_a_missing_label_is_named(toy_spec: ModelSpec, tmp_path: Path) -> None:
+    rows = pd.read_csv(tmp_path / "toy.csv")
+    rows.loc[5, "y"] = None
+    rows.to_csv(tmp_path / "toy.csv", index=False)
+    with pytest.raises(DataError, match="column y: row 5 has no label"):
+        load_window(toy_spec, AS_OF, tmp_path)
 
 
 def test_a_missing_time_is_named(toy_spec: ModelSpec, tmp_path: Path) -> None:

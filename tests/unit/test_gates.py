@@ -114,6 +114,18 @@ def test_a_refused_report_says_why_in_one_sentence() -> None:
     assert report(0.69).sentence() == "toy v3: passed all 2 gates"
 
 
+def test_what_could_not_be_compared_is_said() -> None:
+    against = MetricGate(metric=LOSS, against=CHAMPION, max_regression_abs=0.1)
+    first = GateReport(
+        "toy", 1, None, Scores(9, {LOSS: 0.1}, {}), evaluate([against], Scores(9, {LOSS: 0.1}, {}))
+    )
+    assert first.verdict() == "passed 0 gates, 1 had no champion to compare with"
+    typo = MetricGate(metric=LOSS, against="elo", min_improvement=0.1)
+    scores = Scores(9, {LOSS: 0.1}, {"elo_only": {LOSS: 0.2}})
+    refused = GateReport("toy", 1, None, scores, evaluate([typo], scores))
+    assert "is the baseline's name right?" in refused.verdict()
+
+
 def test_the_report_keeps_every_number() -> None:
     content = json.loads(json.dumps(report(0.71).as_json()))
     assert content["passed"] is False

@@ -8,7 +8,16 @@ from datetime import timedelta
 import pytest
 
 from podium.errors import Outage, PodiumError
-from podium.ledger import Event, EventKind, Ledger, NewEvent, champion_move, former_champions, migrate
+from podium.ledger import (
+    Event,
+    EventKind,
+    Ledger,
+    NewEvent,
+    champion_move,
+    former_champions,
+    lifecycle_stage,
+    migrate,
+)
 
 
 @pytest.fixture
@@ -117,17 +126,23 @@ def test_a_ledger_that_cannot_be_reached_is_an_outage(ledger_url: str) -> None:
 
 
 def test_a_database_without_the_table_is_explained(ledger_url: str) -> None:
-    import sqlalchemy as sa
+    with pytest.raises(PodiumError, match="not as it must be"):
+        Ledger(f"{ledger_url}?options=-csearch_path%3Dpg_catalog").find("x")
 
-    ledger = Ledger(ledger_url)
-    with ledger._engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE ledger_events RENAME TO away"))
-    try:
-        with pytest.raises(PodiumError, match="not as it must be"):
-            ledger.find("x")
-    finally:
-        with ledger._engine.begin() as connection:
-            connection.execute(sa.text("ALTER TABLE away RENAME TO ledger_events"))
+
+@pytest.mark.parametrize(
+    ("steps", "version", "expected"),
+    [
+        ([], 1, "None"),
+        ([(PROMOTED, 1, None)], 1, "Production"),
+        ([(PROMOTED, 1, None), (PROMOTED, 2, 1)], 1, "Archived"),
+        ([(PROMOTED, 1, None), (PROMOTED, 2, 1), (ROLLED_BACK, 1, 2)], 2, "Archived"),
+    ],
+)
+def test_the_stage_is_a_fold_too(
+    ledger: Ledger, model: str, steps: list[tuple[EventKind, int, int | None]], version: int, expected: str
+) -> None:
+    assert lifecycle_stage(moves(ledger, model, *steps), version) == expected
 
 
 def test_migrating_again_changes_nothing(ledger: Ledger, ledger_url: str, model: str) -> None:

@@ -148,7 +148,6 @@ def test_the_model_has_signature_example_and_pinned_requirements(parts: Parts, t
 def test_equal_inputs_are_trained_once_and_are_one_version(parts: Parts, toy_spec: ModelSpec) -> None:
     first, again = train(parts, toy_spec), train(parts, toy_spec)
     assert again.run_id == first.run_id
-    assert (first.reused, again.reused) == (False, True)
     numbers = {
         lifecycle.register_version(parts.registry, parts.ledger, toy_spec, trained, new_run())
         for trained in (first, again, first)
@@ -182,6 +181,12 @@ def test_a_trainer_that_breaks_the_protocol_is_named(
         TrainerError, match="support.toy_trainer:return_nonsense must return a TrainedModel, not str"
     ):
         train(parts, broken)
+    reserved = load_spec(toy_file(name=toy_spec.name, trainer="support.toy_trainer:claim_to_be_champion"))
+    with pytest.raises(TrainerError, match="a baseline must not be called champion"):
+        train(parts, reserved)
+    crashing = load_spec(toy_file(name=toy_spec.name, trainer="support.toy_trainer:crash"))
+    with pytest.raises(TrainerError, match="support.toy_trainer:crash: KeyError: 'no such param'"):
+        train(parts, crashing)
     labels = load_spec(toy_file(name=toy_spec.name, labels=["yes", "no", "maybe"]))
     with pytest.raises(TrainerError, match="model knows the labels"):
         train(parts, labels)
@@ -249,10 +254,48 @@ def test_promoting_twice_moves_once(parts: Parts, toy_spec: ModelSpec) -> None:
     run = new_run()
     decide(parts, toy_spec, nominate(parts, toy_spec, FIRST, run), run)
     first = promotion.promote(parts.registry, parts.ledger, run)
-    promote_as_of(parts, toy_spec, SECOND)
     assert promotion.promote(parts.registry, parts.ledger, run) == first
-    assert parts.registry.champion(toy_spec.name) == 2
-    assert kinds(parts, toy_spec).count(EventKind.PROMOTED) == 2
+    assert kinds(parts, toy_spec).count(EventKind.PROMOTED) == 1
+
+
+def test_an_old_run_that_runs_again_changes_nothing(parts: Parts, toy_spec: ModelSpec) -> None:
+    old = new_run()
+    decide(parts, toy_spec, nominate(parts, toy_spec, FIRST, old), old)
+    promotion.promote(parts.registry, parts.ledger, old)
+    promote_as_of(parts, toy_spec, SECOND)
+    aliases = parts.registry.aliases(toy_spec.name)
+    nominate(parts, toy_spec, FIRST, old)
+    with pytest.raises(NothingToDo, match="this run made v1 the champion on .* moved since"):
+        promotion.promote(parts.registry, parts.ledger, old)
+    assert parts.registry.aliases(toy_spec.name) == aliases == {"champion": 2, "previous_champion": 1}
+
+
+def test_an_old_request_that_ends_says_nothing_about_a_version_decided_since(
+    parts: Parts, toy_spec: ModelSpec
+) -> None:
+    slow, fast = new_run(), new_run()
+    asked = approval.open_request(
+        parts.ledger, toy_spec.approval, nominate(parts, toy_spec, FIRST, slow), slow
+    )
+    approval.record_expiry(parts.ledger, asked)
+    decide(parts, toy_spec, nominate(parts, toy_spec, FIRST, fast), fast)
+    promotion.promote(parts.registry, parts.ledger, fast)
+    expired = approval.find_decision(parts.ledger, slow)
+    assert expired is not None
+    approval.mirror_decision(parts.registry, parts.ledger, expired)
+    tags = parts.registry.version(toy_spec.name, 1).tags
+    assert tags[Tag.APPROVAL_STATUS] == "approved"
+    assert tags[Tag.LIFECYCLE_STAGE] == "Production"
+
+
+def test_equal_inputs_trained_twice_at_once_are_one_version(parts: Parts, toy_spec: ModelSpec) -> None:
+    first = TRAINED[FIRST]
+    twin = replace(first, run_id=TRAINED[SECOND].run_id, model_id=TRAINED[SECOND].model_id)
+    numbers = {
+        lifecycle.register_version(parts.registry, parts.ledger, toy_spec, trained, new_run())
+        for trained in (first, twin)
+    }
+    assert numbers == {1}
 
 
 def test_of_two_approved_at_once_the_second_is_told_who_was_first(parts: Parts, toy_spec: ModelSpec) -> None:
@@ -270,7 +313,7 @@ def test_a_champion_moved_by_hand_stops_promotion_and_rollback(parts: Parts, toy
     promote_as_of(parts, toy_spec, FIRST)
     promote_as_of(parts, toy_spec, SECOND)
     parts.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
-    with pytest.raises((ChampionChanged, NothingToDo)):
+    with pytest.raises(ChampionChanged, match="outside Podium"):
         roll_back(parts, toy_spec)
     third = new_run()
     nomination = {"model": toy_spec.name, "version": 2, "champion": 2}
@@ -338,6 +381,9 @@ def test_a_rollback_needs_a_former_champion(parts: Parts, toy_spec: ModelSpec) -
     with pytest.raises(CannotRollBack, match="v7 is no earlier champion; there are: v1"):
         roll_back(parts, toy_spec, to_version=7)
     assert parts.registry.champion(toy_spec.name) == 2
+    roll_back(parts, toy_spec)
+    with pytest.raises(CannotRollBack, match="v2 was itself rolled back on .* by olga: complaints"):
+        roll_back(parts, toy_spec, to_version=2)
 
 
 def test_a_rollback_target_that_does_not_load_is_refused(
@@ -347,8 +393,11 @@ def test_a_rollback_target_that_does_not_load_is_refused(
     promote_as_of(parts, toy_spec, SECOND)
     broken = Path(mlflow.artifacts.download_artifacts(f"models:/{toy_spec.name}/1")) / "model.skops"
     whole = broken.read_bytes()
-    broken.write_bytes(b"no model")
     try:
+        broken.unlink()
+        with pytest.raises(CannotRollBack, match="v1 does not load"):
+            roll_back(parts, toy_spec)
+        broken.write_bytes(b"no model")
         with pytest.raises(CannotRollBack, match="v1 does not load and predict"):
             roll_back(parts, toy_spec)
     finally:

@@ -52,6 +52,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"approval__approvers": []}, "approval.approvers: []: needs at least 1"),
     ({"approval__expires_after": "2 weeks"}, "approval.expires_after: '2 weeks': a duration such as 30m"),
     ({"approval__expires_after": "0d"}, "approval.expires_after: '0d': a duration such as 30m"),
+    ({"approval__expires_after": "99999999999d"}, "approval.expires_after: '99999999999d': a duration"),
+    ({"approval__expires_after": "366d"}, "approval.expires_after: '366d': a duration"),
+    ({"data__inputs": ["x", "y"]}, "data: inputs must not hold the label 'y'"),
+    ({"data__inputs": ["x", "x"]}, "data: inputs: each column once"),
+    (
+        {"gates": [{"metric": "log_loss", "threshold": float("inf")}]},
+        "gates[0].threshold: inf: Input should be",
+    ),
+    ({"labels": [0, 1]}, "labels[0]: 0: Input should be a valid string"),
     ({"approval": {}}, "approval.approvers: missing"),
     ({"retention": {"keep_versions": 0}}, "retention.keep_versions: 0: Input should be greater than 0"),
     ({"schedule": "every monday"}, "schedule: 'every monday': a cron expression such as '0 6 * * 1'"),
@@ -74,6 +83,9 @@ def test_a_wrong_file_is_explained(toy_file: ToyFile, changes: dict[str, Any], m
         (b"\xff\xfe", "not a YAML file"),
         (b"", "a model file is a mapping"),
         (b"- a", "a model file is a mapping"),
+        (b"params: {seed: 2024-02-30}", "day is out of range for month"),
+        (b"a: " + b"[" * 5000, "not a YAML file"),
+        (b"name: a\nname: b", "key 'name' twice"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_explained(tmp_path: Path, content: bytes, message: str) -> None:

@@ -102,6 +102,8 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
         "AIRFLOW_HOME": str(paths.airflow_home),
         "PYTHONPATH": os.pathsep.join([str(home / "include"), str(home / "plugins")]),
         "PODIUM_HOME": str(home),
+        # A task gives its slot back soon and is retried; MLflow's default waits four minutes in it.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
         # Airflow 3.3.2's own parsing warns about its use of pathspec, in each task log.
         "PYTHONWARNINGS": "ignore:GitWildMatchPattern:DeprecationWarning",
         **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
