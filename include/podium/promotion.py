@@ -42,6 +42,7 @@ def promote(registry: Registry, ledger: Ledger, run: str) -> Event:
     Raises:
         NotApproved: There is no decision of this run on record.
         Refused: The decision was no approval.
+        NothingToDo: The version is the champion already, or this run made it so and it was moved since.
         ChampionChanged: The champion is not the one that the approver saw; nothing was moved.
         Outage: A part did not answer; run it again.
     """
@@ -83,6 +84,7 @@ def rollback(registry: Registry, ledger: Ledger, request: NewEvent) -> Event:
     Raises:
         CannotRollBack: There is no earlier champion, the target never was champion, or it fails its proof.
         ChampionChanged: The champion was moved by hand; nothing was moved.
+        NothingToDo: This run did it, and the champion was moved since.
         Outage: A part did not answer; run it again.
     """
     with ledger.lock(request.model):

@@ -59,7 +59,7 @@ def history_table(events: Iterable[Event]) -> Table:
     table = Table("seq", box=SIMPLE_HEAD, pad_edge=False)
     # The day above the time, and two words of an event above each other: so reasons have room in 80 columns.
     table.add_column("at (UTC)", max_width=10)
-    table.add_column("event", max_width=9)
+    table.add_column("event", max_width=10)
     for name in ("version", "by", "reason"):
         table.add_column(name)
     for event in events:

@@ -93,13 +93,13 @@ def stack_parts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Parts:
 
 
 @pytest.fixture(scope="session")
-def start(operator: AirflowClient, admin: AirflowClient) -> Callable[..., LifecycleRun]:
-    """Trigger a model's lifecycle as the operator."""
+def start(operator: AirflowClient) -> Callable[..., LifecycleRun]:
+    """Unpause and trigger a model's lifecycle, both as the operator, as the README says."""
 
     def trigger(model: str, as_of: str | None = None) -> LifecycleRun:
         spec = find_spec(MODELS, model)
-        admin.wait_for_dag(spec.lifecycle_dag_id)
-        admin.set_paused(spec.lifecycle_dag_id, paused=False)
+        operator.wait_for_dag(spec.lifecycle_dag_id)
+        operator.set_paused(spec.lifecycle_dag_id, paused=False)
         form = {} if as_of is None else {"as_of": f"{as_of}T00:00:00+00:00"}
         return LifecycleRun(operator, spec, operator.trigger(spec.lifecycle_dag_id, form))
 
