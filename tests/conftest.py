@@ -16,7 +16,8 @@ from podium.parts import Parts
 from podium.registry import Registry
 from podium.settings import PROJECT_ROOT, Settings
 from podium.spec import ModelSpec, load_spec
-from podium.stack import running_stack
+from podium.stack import operations, running_stack
+from podium.stack.layout import Paths
 from support.toy import TOY, write_toy_rows
 
 
@@ -48,8 +49,10 @@ def toy_spec(toy_file: Callable[..., Path], tmp_path: Path) -> ModelSpec:
 
 @pytest.fixture(scope="session")
 def ledger_url() -> Iterator[str]:
-    """A ledger database in a real Postgres, migrated."""
-    with running_stack(PROJECT_ROOT / ".podium" / "test-postgres", parts={"postgres"}) as stack:
+    """A new ledger database in a real Postgres, migrated."""
+    state = PROJECT_ROOT / ".podium" / "test-postgres"
+    operations.clean(Paths(state))
+    with running_stack(state, parts={"postgres"}) as stack:
         yield stack.ledger_url
 
 
