@@ -266,3 +266,15 @@ def test_data_without_its_passwords_is_not_touched(paths: Paths) -> None:
             pass
     finally:
         hidden.rename(paths.layout)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root keeps the databases outside the state directory")
+def test_a_state_directory_removed_by_hand_does_not_stop_the_next_start() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # mode 700: nobody cannot enter it
+        hidden = Paths(Path(folder).resolve() / "state")
+        for _ in range(2):
+            with running_stack(hidden.state_dir, parts={"postgres"}):
+                assert fallback_root(hidden).exists()
+            shutil.rmtree(hidden.state_dir)
+        assert operations.clean(hidden)
+        assert not fallback_root(hidden).exists()

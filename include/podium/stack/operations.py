@@ -146,7 +146,8 @@ def start(
         env_digest=hashlib.sha256(json.dumps(sorted(extra_airflow_env.items())).encode()).hexdigest(),
         executables=_executables(paths),
     )
-    if not paths.state_dir.exists():
+    is_new = not paths.state_dir.exists()
+    if is_new:
         create_folders(paths)
     with locked(paths):
         running = _running(paths, session)
@@ -155,6 +156,8 @@ def start(
         lost = _stop(paths)
         if lost:
             console.print(f"  ended {lost} processes that an earlier run had left behind")
+        if is_new and _remove_fallback(paths):
+            console.print("  removed the databases of a state directory that was here before and is gone")
         plan = _prepare(paths, parts, extra_airflow_env, console)
         try:
             write_private(paths.session, session.model_dump_json() + "\n")
@@ -281,7 +284,8 @@ def clean(paths: Paths) -> bool:
         StackError: the folder does not look like a state directory.
     """
     if not paths.state_dir.is_dir():
-        return False
+        orphans.end_all(_footprint(paths, None))
+        return _remove_fallback(paths)
     if not _is_ours(paths.state_dir):
         raise StackError(f"{paths.state_dir} holds other things than a stack: nothing was removed.")
     for inner in paths.state_dir.glob("*/layout.json"):
@@ -289,10 +293,18 @@ def clean(paths: Paths) -> bool:
     layout = load_layout(paths)
     stop(paths)
     shutil.rmtree(paths.state_dir)
-    if os.geteuid() == 0 and postgres.fallback_root(paths).exists():
-        shutil.rmtree(postgres.fallback_root(paths))
+    _remove_fallback(paths)
     if layout is not None and layout.socket.parent != paths.run and layout.socket.parent.is_dir():
         shutil.rmtree(layout.socket.parent)
+    return True
+
+
+def _remove_fallback(paths: Paths) -> bool:
+    """Remove what root keeps outside the state directory; its passwords are gone with that directory."""
+    root = postgres.fallback_root(paths)
+    if os.geteuid() != 0 or not root.exists():
+        return False
+    shutil.rmtree(root)
     return True
 
 
