@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -189,12 +190,11 @@ def server_command(home: PostgresHome, port: int) -> tuple[str, ...]:
     return (str(home.bin / "postgres"), "-D", str(home.data), *options, "-c", "jit=off")
 
 
-def create_databases(layout: Layout) -> None:
-    """Make the three roles and their databases, each closed to the other two; safe to repeat."""
+def connect_as_superuser(layout: Layout) -> Any:
+    """Log in as the role that only the initialise step and the readiness check use."""
     import psycopg2
-    from psycopg2 import sql
 
-    connection = psycopg2.connect(
+    return psycopg2.connect(
         host="127.0.0.1",
         port=layout.ports.postgres,
         user=SUPERUSER,
@@ -202,6 +202,13 @@ def create_databases(layout: Layout) -> None:
         dbname="postgres",
         connect_timeout=5,
     )
+
+
+def create_databases(layout: Layout) -> None:
+    """Make the three roles and their databases, each closed to the other two; safe to repeat."""
+    from psycopg2 import sql
+
+    connection = connect_as_superuser(layout)
     connection.autocommit = True
     with connection.cursor() as cursor:
         for database in ("postgres", "template1"):

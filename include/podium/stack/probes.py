@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from podium.stack.errors import StackError
 from podium.stack.layout import Layout
 from podium.stack.parts import Part
-from podium.stack.postgres import SUPERUSER
+from podium.stack.postgres import connect_as_superuser
 from podium.stack.programs import BUCKET
 
 Probe = Callable[[], str | None]
@@ -41,14 +41,7 @@ def postgres_login(layout: Layout) -> str | None:
     import psycopg2
 
     try:
-        connection = psycopg2.connect(
-            host="127.0.0.1",
-            port=layout.ports.postgres,
-            user=SUPERUSER,
-            password=layout.secrets.postgres_superuser,
-            dbname="postgres",
-            connect_timeout=5,
-        )
+        connection = connect_as_superuser(layout)
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         connection.close()
