@@ -1,25 +1,31 @@
 """Take a model from training data to champion.
 
-One Dag per model file: train, register, validate, nominate, wait for a person, promote, announce.
+One Dag per model file: train, register, validate, nominate, wait for people, promote, announce.
 
 - **validate** runs the gates beside the champion, re-scored on the same rows. A refused version goes no
-  further: the rest is skipped, and its report is on the version and in the MLflow run.
-- **approve** waits under *required actions* for an approver; it holds no worker and no trigger.
+  further: its report is on the version and in the MLflow run.
+- **approve** waits under *required actions* for the approvers; it holds no worker and no trigger. A newer
+  candidate closes the requests of older runs (**close_superseded**).
+- **outcome** shows how the run came out: one of the tasks after it runs, the others are skipped.
 - **promote** acts on the decision in the ledger, not on the colour of a task.
 
 Trigger it by hand to choose `as_of` (train on what was known then) or to override params.
 """
 
+from datetime import timedelta
 from typing import Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Context, CronTriggerTimetable, Param, dag, task
 
+from podium.outcomes import Outcome
 from podium.settings import models_dir
 from podium.spec import ModelSpec, load_specs
 from podium_airflow.approval_sensor import ApprovalSensor
 from podium_airflow.assets import champion_asset
 from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
-from podium_airflow.runs import as_of, run_reference
+from podium_airflow.runs import as_of, run_id_of, run_reference
 
 FORM = {
     "as_of": Param(
@@ -36,26 +42,25 @@ FORM = {
 def build_lifecycle(spec: ModelSpec) -> None:
     """Make the Dag of one model file."""
 
-    @task(multiple_outputs=False)
+    @task
     @task_outcomes()
-    def train(**context: Context) -> dict[str, Any]:
+    def train(**context: Context) -> str:
+        from podium.lifecycle import refuse_decided_run
         from podium.parts import connect
         from podium.training import train_model
 
-        overrides = context["params"]["params"]
-        trained = train_model(spec, connect().settings, as_of(context), overrides, run_reference(context))
-        return trained.as_json()
+        parts, run = connect(), run_reference(context)
+        refuse_decided_run(parts.ledger, run)
+        return train_model(spec, parts.settings, as_of(context), context["params"]["params"], run).run_id
 
     @task
     @task_outcomes()
-    def register(trained: dict[str, Any], **context: Context) -> int:
+    def register(mlflow_run: str, **context: Context) -> int:
         from podium.lifecycle import register_version
         from podium.parts import connect
-        from podium.training import TrainedRun
 
         parts = connect()
-        run = run_reference(context)
-        return register_version(parts.registry, parts.ledger, spec, TrainedRun(**trained), run)
+        return register_version(parts.registry, parts.ledger, spec, mlflow_run, run_reference(context))
 
     @task(multiple_outputs=False)
     @task_outcomes()
@@ -64,26 +69,35 @@ def build_lifecycle(spec: ModelSpec) -> None:
         from podium.parts import connect
 
         parts = connect()
-        report = validate_version(parts.registry, parts.ledger, spec, version, run_reference(context))
-        return {**report.as_json(), "markdown": report.markdown()}
+        run = run_reference(context)
+        return validate_version(parts.registry, parts.ledger, spec, version, run).as_json()
 
-    @task(multiple_outputs=False)
+    @task(multiple_outputs=True)
     @task_outcomes()
-    def nominate(report: dict[str, Any], **context: Context) -> dict[str, Any]:
+    def nominate(**context: Context) -> dict[str, Any]:
         from podium.lifecycle import nominate_version
         from podium.parts import connect
 
         parts = connect()
-        return dict(nominate_version(parts.registry, parts.ledger, report, run_reference(context)))
+        nomination = nominate_version(parts.registry, parts.ledger, spec.name, run_reference(context))
+        return {**nomination, "superseded": [run_id_of(run) for run in nomination["superseded"]]}
 
-    @task(multiple_outputs=False)
+    @task.branch(trigger_rule="none_failed")
+    @task_outcomes()
+    def outcome(**context: Context) -> str:
+        from podium.lifecycle import outcome_of
+        from podium.parts import connect
+
+        return outcome_of(connect().ledger, spec.name, run_reference(context))
+
+    @task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
     @task_outcomes()
     def promote(**context: Context) -> dict[str, Any]:
         from podium.parts import connect
         from podium.promotion import promote as promote_approved
 
         parts = connect()
-        return promote_approved(parts.registry, parts.ledger, run_reference(context)).as_json()
+        return promote_approved(parts.registry, parts.ledger, spec.name, run_reference(context)).as_json()
 
     champion = champion_asset(spec.name)
 
@@ -103,11 +117,18 @@ def build_lifecycle(spec: ModelSpec) -> None:
         default_args={"owner": spec.owner, **WAIT_OUT_AN_OUTAGE},
     )
     def lifecycle() -> None:
-        report = validate(register(train()))
-        nomination = nominate(report)
-        approval = ApprovalSensor(task_id="approve", spec=spec, nomination=nomination, report=report)
+        validated = validate(register(train()))
+        nominated = nominate()
+        approval = ApprovalSensor(task_id="approve", spec=spec)
+        came_out = outcome()
         promoted = promote()
-        nomination >> approval >> promoted >> announce(promoted)
+        validated >> nominated >> approval >> came_out
+        came_out >> promoted >> announce(promoted)
+        came_out >> [EmptyOperator(task_id=other) for other in Outcome if other is not Outcome.PROMOTE]
+        # Clearing a run is how its parked approval hears that it was superseded.
+        TriggerDagRunOperator.partial(
+            task_id="close_superseded", trigger_dag_id=spec.lifecycle_dag_id, reset_dag_run=True
+        ).expand(trigger_run_id=nominated["superseded"])
 
     lifecycle()
 

@@ -1,20 +1,24 @@
 """Move a champion back.
 
 Moves the `champion` alias of a model back to a version that was champion before, after proof that this
-version loads and predicts. Refuses (and fails, so that you see it) when there is no such version or when the
-alias was moved outside Podium.
+version can serve: its files are those that were registered, it takes what the champion's clients send, and
+it predicts its stored example as it did when trained. Refuses (and fails, so that you see it) when there is
+no such version or when the alias was moved outside Podium.
 
-Leave `to_version` empty for the previous champion. Who triggered it and the reason go on record.
+Leave `to_version` empty for the previous champion. Who triggered it and the reason go on record. A version
+that never was champion needs `force_version`, which only an approver of the model may tick; it is marked so.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Context, Param, dag, task
 
 from podium.settings import models_dir
-from podium.spec import load_specs
+from podium.spec import find_spec, load_specs
 from podium_airflow.assets import CHAMPION_MOVES, champion_asset
 from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.people import person
 from podium_airflow.runs import run_reference, triggered_by
 
 MODELS = list(load_specs(models_dir())[0])
@@ -29,24 +33,30 @@ FORM = {
         description="A former champion. Empty: the previous champion.",
     ),
     "reason": Param(type="string", minLength=10, title="Reason", description="Why; at least 10 characters."),
+    "force_version": Param(
+        False,
+        type="boolean",
+        title="Force version",
+        description="Also a version that never was champion. For approvers of the model; goes on record.",
+    ),
 }
 
 
-@task(multiple_outputs=False)
+@task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
 @task_outcomes()
 def move_champion_back(**context: Context) -> dict[str, Any]:
     """Prove the target and move the alias."""
     from podium.parts import connect
-    from podium.promotion import rollback, rollback_request
+    from podium.promotion import force_version, rollback, rollback_request
 
     parts, form = connect(), context["params"]
+    policy = find_spec(models_dir(), form["model"]).approval
+    asks = person(triggered_by(context), policy)
     request = rollback_request(
-        form["model"],
-        form["to_version"],
-        actor=triggered_by(context),
-        reason=form["reason"],
-        run=run_reference(context),
+        form["model"], form["to_version"], asks=asks, reason=form["reason"], run=run_reference(context)
     )
+    if form["force_version"]:
+        request = force_version(request, policy, asks)
     return rollback(parts.registry, parts.ledger, request).as_json()
 
 

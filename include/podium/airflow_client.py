@@ -11,6 +11,7 @@ import requests
 from podium.errors import Outage, PodiumError
 
 TIMEOUT_SECONDS = 30
+ROLLBACK_DAG = "rollback_champion"
 
 
 class AirflowClient:
@@ -77,6 +78,12 @@ class AirflowClient:
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run, such as ``running`` or ``success``."""
         return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def wait_for_end(self, dag_id: str, run_id: str) -> str:
+        """Wait until a run has ended, however long it takes, and return its state."""
+        while (state := self.run_state(dag_id, run_id)) not in ("success", "failed"):
+            time.sleep(0.5)
+        return state
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """Return the state of each task of a run."""

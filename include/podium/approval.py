@@ -1,25 +1,26 @@
-"""The approval policy: is this answer valid? And its record: one request and one decision per run."""
+"""The approval policy: is this answer valid? And its record: one request and one decision per run.
+
+A request is bound to what the approver is shown: version, manifest, gate report, champion. A decision holds
+for exactly that; if any of it changed, the answer is void.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
+from podium import history
 from podium.errors import NotFound, version_name
-from podium.ledger import Event, EventKind, Ledger, NewEvent, lifecycle_stage
-from podium.registry import Alias, Registry, Tag
-from podium.spec import ApprovalSpec
+from podium.history import DECISIONS
+from podium.ledger import Event, EventKind, Ledger, NewEvent
+from podium.spec import ROLE, ApprovalSpec
 
 APPROVE = "Approve"
 REJECT = "Reject"
 
-_STATUS = {
-    EventKind.APPROVED: "approved",
-    EventKind.REJECTED: "rejected",
-    EventKind.EXPIRED: "expired",
-}
+GATES = (EventKind.GATES_PASSED, EventKind.GATES_REFUSED)
+_ANSWERS = (EventKind.ASKED_AGAIN, EventKind.ANSWER_INVALID, EventKind.APPROVAL_GIVEN)
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,39 @@ class Request:
     """A candidate waiting for a decision.
 
     Attributes:
+        seq: Its number in the ledger.
         model: The registered model.
         version: The candidate.
         champion: The champion at the time of asking: promotion compares it before it swaps.
         run: The Airflow run that asks, as ``dag_id/run_id``.
+        requester: Who triggered that run, as Airflow's login says; None for a scheduled run.
+        manifest: Digest of the candidate's files.
+        gates: Digest of the gate report that the approver is shown.
         expires_at: When the request is void.
     """
 
+    seq: int
     model: str
     version: int
     champion: int | None
     run: str
+    requester: str | None
+    manifest: str
+    gates: str
     expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody as Airflow's login names them.
+
+    Attributes:
+        name: The login name.
+        roles: The Airflow roles; needed only where the policy names roles.
+    """
+
+    name: str
+    roles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -48,35 +70,49 @@ class Answer:
     Attributes:
         option: ``Approve`` or ``Reject``.
         reason: The form's reason; may be missing, since Airflow's API does not check forms.
-        user: The name that Airflow's login gave, or None.
+        who: Who gave it, or None.
         at: When it was given.
+        ticked: The statements of the checklist that were ticked.
     """
 
     option: str
     reason: str
-    user: str | None
+    who: Person | None
     at: datetime
+    ticked: frozenset[str] = frozenset()
 
 
-def open_request(ledger: Ledger, policy: ApprovalSpec, nomination: Mapping[str, Any], run: str) -> Request:
-    """Record that a run asks for a decision; the run's first request stays as it is.
+def open_request(
+    ledger: Ledger, policy: ApprovalSpec, model: str, run: str, requester: str | None = None
+) -> Request:
+    """Record that a run asks for a decision on what it nominated; a run's first request stays as it is.
 
-    Args:
-        ledger: The ledger.
-        policy: The model file's approval section.
-        nomination: What ``lifecycle.nominate`` returned: model, version, champion.
-        run: The Airflow run.
+    All that the request is bound to comes from the ledger: what tasks hand to each other could be forged.
+
+    Raises:
+        NotFound: The run nominated nothing, or the ledger holds no manifest or gate report of it.
     """
+    if found := ledger.find(_request_key(run)):
+        return _request(found)
+    events = ledger.history(model)
+    nominated = ledger.find(f"nominated:{run}")
+    if nominated is None or nominated.model != model or nominated.version is None:
+        raise NotFound(f"the ledger holds no nomination of run {run}: clear its task 'nominate'")
     event = ledger.append(
         NewEvent(
             event=EventKind.APPROVAL_REQUESTED,
-            model=nomination["model"],
-            version=nomination["version"],
-            from_version=nomination["champion"],
-            reason=f"waits for {' or '.join(policy.approvers)}",
+            model=model,
+            version=nominated.version,
+            from_version=nominated.from_version,
+            reason=f"waits for {who_may_decide(policy)}",
             run=run,
             key=_request_key(run),
-            details={"expires_after_seconds": policy.expires_after.total_seconds()},
+            details={
+                "requester": requester,
+                "manifest": manifest_digest(events, nominated.version),
+                "gates": gate_report(events, nominated.version).details["digest"],
+                "expires_after_seconds": policy.expires_after.total_seconds(),
+            },
         )
     )
     return _request(event)
@@ -100,108 +136,243 @@ def open_requests(events: Iterable[Event]) -> list[Request]:
     for event in events:
         if event.event is EventKind.APPROVAL_REQUESTED:
             pending[event.run] = event
-        elif event.event in _STATUS:
+        elif event.event in DECISIONS:
             pending.pop(event.run, None)
     return [_request(event) for event in pending.values()]
 
 
 def find_decision(ledger: Ledger, run: str) -> Event | None:
-    """Return the run's decision (approved, rejected or expired), or None."""
+    """Return the run's decision, one of ``history.DECISIONS``, or None."""
     return ledger.find(_decision_key(run))
 
 
-def problems(policy: ApprovalSpec, answer: Answer) -> list[str]:
-    """Say what is wrong with an answer; empty if it is valid."""
+def gate_report(events: Iterable[Event], version: int) -> Event:
+    """Return the newest gate report of a version.
+
+    Raises:
+        NotFound: There is none.
+    """
+    found = [event for event in events if event.event in GATES and event.version == version]
+    if not found:
+        raise NotFound(f"the ledger holds no gate report of {version_name(version)}")
+    return found[-1]
+
+
+def manifest_digest(events: Iterable[Event], version: int) -> str:
+    """Return the digest of a version's manifest.
+
+    Raises:
+        NotFound: There is none.
+    """
+    registered = history.registration(events, version)
+    if registered is None:
+        raise NotFound(f"the ledger holds no manifest of {version_name(version)}: Podium did not register it")
+    return str(registered.details["manifest_digest"])
+
+
+def answers(events: Iterable[Event], run: str) -> list[Event]:
+    """Return what a run was answered so far without a decision: invalid and lost answers, approvals."""
+    return [event for event in events if event.event in _ANSWERS and event.run == run]
+
+
+def may_decide(policy: ApprovalSpec, who: Person) -> bool:
+    """Tell whether the policy names this person, or one of the person's roles."""
+    return who.name in policy.approvers or any(f"{ROLE}{role}" in policy.approvers for role in who.roles)
+
+
+def who_may_decide(policy: ApprovalSpec) -> str:
+    """Name the approvers in words."""
+    named = ", ".join(name.replace(ROLE, "any ") for name in policy.approvers)
+    return named if policy.required == 1 else f"{policy.required} of: {named}"
+
+
+def problems(
+    policy: ApprovalSpec, request: Request, answer: Answer, given: Iterable[Event] = ()
+) -> list[str]:
+    """Say what is wrong with an answer; empty if it is valid.
+
+    Args:
+        policy: The model file's approval section.
+        request: What was asked.
+        answer: The answer.
+        given: The approvals that count already.
+    """
     found = []
-    if answer.user is None:
+    if answer.who is None:
         found.append("the answer has no user")
-    elif answer.user not in policy.approvers:
-        found.append(f"{answer.user} is not an approver (approvers: {', '.join(policy.approvers)})")
+    elif not may_decide(policy, answer.who):
+        found.append(f"{answer.who.name} is not an approver (approvers: {who_may_decide(policy)})")
     if answer.option not in (APPROVE, REJECT):
         found.append(f"'{answer.option}' is neither {APPROVE} nor {REJECT}")
-    if len(answer.reason.strip()) < policy.reason_min_length:
-        found.append(
-            f"the reason has {len(answer.reason.strip())} characters, "
-            f"at least {policy.reason_min_length} are required"
-        )
+    length = len(answer.reason.strip())
+    if length < policy.reason_min_length:
+        found.append(f"the reason has {length} characters, at least {policy.reason_min_length} are required")
+    if answer.option == APPROVE:
+        found += _problems_of_approval(policy, request, answer, given)
     return found
 
 
-def record_invalid(ledger: Ledger, request: Request, answer: Answer, found: list[str]) -> Event:
-    """Record an answer that was not taken, with what is wrong with it."""
-    return ledger.append(
-        NewEvent(
-            event=EventKind.ANSWER_INVALID,
-            model=request.model,
-            version=request.version,
-            actor=answer.user or "unknown",
-            reason="; ".join(found),
-            run=request.run,
-            details={"option": answer.option, "reason": answer.reason, "at": answer.at.isoformat()},
+def _problems_of_approval(
+    policy: ApprovalSpec, request: Request, answer: Answer, given: Iterable[Event]
+) -> list[str]:
+    found = []
+    name = _name(answer)
+    if policy.prevent_self_approval and name == request.requester:
+        found.append(f"{name} triggered this run and may not approve it; somebody else must")
+    if any(event.actor == name for event in given):
+        found.append(f"{name} has approved already; another person must")
+    return found + [
+        f"not ticked: '{statement}'" for statement in policy.checklist if statement not in answer.ticked
+    ]
+
+
+def judge(
+    ledger: Ledger, policy: ApprovalSpec, request: Request, answer: Answer, champion: int | None
+) -> Event:
+    """Record what an answer amounts to: a decision, one approval of several, or an invalid answer.
+
+    Args:
+        ledger: The ledger.
+        policy: The model file's approval section.
+        request: What was asked.
+        answer: The answer; judged again, the same answer has the same record.
+        champion: The live champion.
+
+    Returns:
+        The decision (one of ``history.DECISIONS``), or an ``approval_given`` or ``answer_invalid`` event,
+        after which the question stays open.
+    """
+    answered = _answered(request, answer)
+    if found := find_decision(ledger, request.run) or ledger.find(str(answered.key)):
+        return found
+    events = ledger.history(request.model)
+    given = [event for event in answers(events, request.run) if event.event is EventKind.APPROVAL_GIVEN]
+    wrong = problems(policy, request, answer, given)
+    late = answer.at >= request.expires_at
+    if late:
+        wrong.append(f"the request expired on {_moment(request.expires_at)}")
+    if wrong:
+        invalid = ledger.append(replace(answered, event=EventKind.ANSWER_INVALID, reason="; ".join(wrong)))
+        return record_expiry(ledger, request) if late else invalid
+    if answer.option == REJECT:
+        return ledger.append(_decision(request, EventKind.REJECTED, answered.actor, answered.reason))
+    if changed := changes_since(request, events, champion):
+        reason = "; ".join(changed)
+        ledger.append(replace(answered, event=EventKind.ANSWER_INVALID, reason=reason))
+        return ledger.append(_decision(request, EventKind.VOIDED, "podium", reason))
+    approvals: list[Event | NewEvent] = [*given, answered]
+    if len(approvals) < policy.required:
+        return ledger.append(answered)
+    names = ", ".join(approval.actor for approval in approvals)
+    reasons = "; ".join(approval.reason for approval in approvals)
+    valid_until = {"valid_until": (datetime.now(UTC) + policy.valid_for).isoformat()}
+    return ledger.append(_decision(request, EventKind.APPROVED, names, reasons, valid_until))
+
+
+def changes_since(request: Request, events: Sequence[Event], champion: int | None) -> list[str]:
+    """Say what the request is bound to and is not so any more; empty if an answer still holds.
+
+    Args:
+        request: What was asked.
+        events: The model's history.
+        champion: The live champion.
+    """
+    changed = []
+    if champion != request.champion:
+        changed.append(
+            f"the champion was {version_name(request.champion)} and is {version_name(champion)} now"
         )
-    )
-
-
-def record_decision(ledger: Ledger, request: Request, answer: Answer) -> Event:
-    """Record a valid answer; the run's first decision stays as it is."""
-    kind = EventKind.APPROVED if answer.option == APPROVE else EventKind.REJECTED
-    return _record(ledger, request, kind, answer.user or "unknown", answer.reason.strip())
+    if gate_report(events, request.version).details["digest"] != request.gates:
+        newest = gate_report(events, request.version)
+        changed.append(f"the gates were run again since, with another report: {newest.reason}")
+    if manifest_digest(events, request.version) != request.manifest:
+        changed.append("its manifest is another one")
+    away = history.rolled_away(events).get(request.version)
+    if away is not None and away.seq > request.seq:
+        changed.append(f"it was rolled back on {_moment(away.at)} by {away.actor}: {away.reason}")
+    return changed
 
 
 def record_expiry(ledger: Ledger, request: Request) -> Event:
     """Record that nobody gave a valid answer in time; the run's first decision stays as it is."""
-    reason = f"no valid answer until {request.expires_at:%Y-%m-%d %H:%M} UTC"
-    return _record(ledger, request, EventKind.EXPIRED, "podium", reason)
+    reason = f"no valid answer until {_moment(request.expires_at)}"
+    return ledger.append(_decision(request, EventKind.EXPIRED, "podium", reason))
 
 
-def mirror_decision(registry: Registry, ledger: Ledger, decision: Event) -> None:
-    """Write a version's newest decision to its tags; what was not approved is no candidate any more.
+def record_asked_again(ledger: Ledger, request: Request, try_number: int) -> Event:
+    """Record that a request is put up once more though nobody answered it on record.
 
-    An older decision is left alone, and so is the candidate while another run asks about it.
+    Its task was cleared, or Airflow lost an answer: one given within a second of parking can be.
     """
-    if decision.version is None:
-        raise NotFound(f"decision {decision.seq} names no version")
-    events = ledger.history(decision.model)
-    decisions = [event for event in events if event.event in _STATUS and event.version == decision.version]
-    if decisions[-1].seq != decision.seq:
-        return
-    registry.set_tags(
-        decision.model,
-        decision.version,
-        {
-            Tag.APPROVAL_STATUS: _STATUS[decision.event],
-            Tag.DECIDED_BY: decision.actor,
-            Tag.DECISION_REASON: decision.reason,
-        },
+    return ledger.append(
+        NewEvent(
+            event=EventKind.ASKED_AGAIN,
+            model=request.model,
+            version=request.version,
+            reason="the task was cleared, or Airflow lost an answer given within a second of asking",
+            run=request.run,
+            key=f"asked_again:{request.run}:{try_number}",
+        )
     )
-    asked = any(request.version == decision.version for request in open_requests(events))
-    candidate = registry.aliases(decision.model).get(Alias.CANDIDATE)
-    if decision.event is not EventKind.APPROVED and candidate == decision.version and not asked:
-        registry.delete_alias(decision.model, Alias.CANDIDATE)
-        stage = lifecycle_stage(events, decision.version)
-        registry.set_tags(decision.model, decision.version, {Tag.LIFECYCLE_STAGE: stage})
+
+
+def supersede(ledger: Ledger, model: str, version: int, run: str) -> list[str]:
+    """Close the pending requests of a model's other runs, because of a newer candidate.
+
+    Returns:
+        The runs that a newer candidate superseded and that never heard of it from their own tasks.
+    """
+    for request in open_requests(ledger.history(model)):
+        if request.run != run:
+            reason = f"{version_name(version)} of run {run} is a newer candidate"
+            ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason, {"by": run}))
+    return [
+        str(event.run)
+        for event in ledger.history(model)
+        if event.event is EventKind.SUPERSEDED and event.details.get("by") == run
+    ]
 
 
 def decision_in_words(decision: Event) -> str:
     """Say who decided what and why."""
     return (
-        f"{decision.model} {version_name(decision.version)} was {_STATUS[decision.event]} "
+        f"{decision.model} {version_name(decision.version)} was {decision.event} "
         f"by {decision.actor}: {decision.reason}"
     )
 
 
-def _record(ledger: Ledger, request: Request, kind: EventKind, actor: str, reason: str) -> Event:
-    return ledger.append(
-        NewEvent(
-            event=kind,
-            model=request.model,
-            version=request.version,
-            from_version=request.champion,
-            actor=actor,
-            reason=reason,
-            run=request.run,
-            key=_decision_key(request.run),
-        )
+def _answered(request: Request, answer: Answer) -> NewEvent:
+    """Describe an answer as one approval of several; what else it amounts to replaces that."""
+    return NewEvent(
+        event=EventKind.APPROVAL_GIVEN,
+        model=request.model,
+        version=request.version,
+        actor=_name(answer),
+        reason=answer.reason.strip(),
+        run=request.run,
+        key=f"answer:{request.run}:{answer.at.isoformat()}",
+        details={"option": answer.option, "reason": answer.reason, "at": answer.at.isoformat()},
+    )
+
+
+def _decision(
+    request: Request, kind: EventKind, actor: str, reason: str, more: Mapping[str, str] | None = None
+) -> NewEvent:
+    return NewEvent(
+        event=kind,
+        model=request.model,
+        version=request.version,
+        from_version=request.champion,
+        actor=actor,
+        reason=reason,
+        run=request.run,
+        key=_decision_key(request.run),
+        details={
+            "request": request.seq,
+            "manifest": request.manifest,
+            "gates": request.gates,
+            **(more or {}),
+        },
     )
 
 
@@ -209,12 +380,24 @@ def _request(event: Event) -> Request:
     if event.version is None or event.run is None:
         raise NotFound(f"approval request {event.seq} names no version")
     return Request(
+        seq=event.seq,
         model=event.model,
         version=event.version,
         champion=event.from_version,
         run=event.run,
+        requester=event.details["requester"],
+        manifest=event.details["manifest"],
+        gates=event.details["gates"],
         expires_at=event.at + timedelta(seconds=event.details["expires_after_seconds"]),
     )
+
+
+def _name(answer: Answer) -> str:
+    return answer.who.name if answer.who else "unknown"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _request_key(run: str) -> str:

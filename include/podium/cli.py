@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, time
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
@@ -78,7 +79,7 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show all that happened to a model, in order; with --at also who was champion then."""
-    from podium.ledger import champion_move
+    from podium.history import champion_move
     from podium.parts import connect
     from podium.status import known_model
     from podium.tables import history_table
@@ -92,6 +93,101 @@ def history(
     console.print(history_table(events))
     if until is not None:
         console.print(_champion_in_words(model, champion_move(events), until))
+
+
+@app.command()
+@_explained
+def verify(
+    file: Annotated[
+        Path | None, typer.Option(help="Check a file that `podium export` wrote, without any part running.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check that the ledger's chain is whole and that the live aliases are what it says."""
+    from podium.parts import connect
+    from podium.verify import alias_differences, read_export, told_heads, walk
+
+    if file is not None:
+        chain, differences = walk(read_export(file)), []
+    else:
+        parts = connect()
+        models = parts.ledger.models()
+        chain = walk(parts.ledger.record(), told_heads(parts.registry, models))
+        differences = [
+            difference
+            for model in models
+            for difference in alias_differences(parts.registry, parts.ledger, model)
+        ]
+    found = [*filter(None, [chain.difference]), *differences]
+    if as_json:
+        _print_json({"whole": not found, "events": chain.events, "head": chain.head, "differences": found})
+    elif found:
+        console.print(f"Not as it must be: {found[0]}", style="red", markup=False)
+        if found[1:]:
+            console.print(f"and {len(found) - 1} more; --json lists all.", markup=False)
+    else:
+        where = "" if file else "; live aliases are what the ledger says"
+        console.print(f"Whole: {chain.events} events, each chained to the one before{where}.", markup=False)
+        console.print(f"Head: {chain.head}", markup=False)
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+@_explained
+def export(
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; without it the record goes to standard output.")
+    ] = None,
+) -> None:
+    """Write the whole record of all models as JSON Lines, in order, with the hashes of the chain."""
+    from podium.parts import connect
+
+    lines = (json.dumps(event.as_json()) + "\n" for event in connect().ledger.record())
+    if output is None:
+        sys.stdout.writelines(lines)
+        return
+    try:
+        with output.open("w", encoding="utf-8") as stream:
+            stream.writelines(lines)
+    except OSError as error:
+        raise PodiumError(f"{output} cannot be written: {error.strerror}") from error
+
+
+@app.command()
+@_explained
+def rollback(  # noqa: PLR0913 - one for each option of the command
+    model: Annotated[str, typer.Argument(help="The model's name, as in its model file.")],
+    reason: Annotated[str, typer.Option(help="Why; goes on record.")],
+    to_version: Annotated[
+        int | None, typer.Option(help="A former champion; without it the previous one.")
+    ] = None,
+    force_version: Annotated[
+        bool, typer.Option(help="Also a version that never was champion; for approvers of the model.")
+    ] = False,
+    user: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_USER", prompt="Airflow user")] = "",
+    password: Annotated[
+        str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", prompt=True, hide_input=True, show_default=False)
+    ] = "",
+) -> None:
+    """Roll a champion back, logged in to Airflow; waits until it is done."""
+    from podium.airflow_client import ROLLBACK_DAG, AirflowClient
+    from podium.parts import connect
+
+    parts = connect()
+    if parts.settings.airflow_url is None:
+        raise PodiumError("PODIUM_AIRFLOW_URL is not set: where Airflow is")
+    airflow = AirflowClient(parts.settings.airflow_url, user, password)
+    form = {"model": model, "to_version": to_version, "reason": reason, "force_version": force_version}
+    run = airflow.trigger(ROLLBACK_DAG, form)
+    with console.status(f"rolling back {model}, run {run}"):
+        airflow.wait_for_end(ROLLBACK_DAG, run)
+    told = [event for event in parts.ledger.history(model) if event.run == f"{ROLLBACK_DAG}/{run}"]
+    if not told or told[-1].event != "rolled_back":
+        why = told[-1].reason if told else f"see the log of run {run} of {ROLLBACK_DAG} in Airflow"
+        raise PodiumError(f"not rolled back: {why}")
+    names = f"{version_name(told[-1].from_version)} -> {version_name(told[-1].version)}"
+    console.print(f"{model}: champion {names}, by {told[-1].actor}: {told[-1].reason}", markup=False)
 
 
 def _champion_in_words(model: str, move: Event | None, until: datetime) -> str:
@@ -117,6 +213,6 @@ def _parse_moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _print_json(content: Iterable[Any]) -> None:
-    json.dump(list(content), sys.stdout, indent=2, default=str)
+def _print_json(content: Any) -> None:
+    json.dump(content, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")

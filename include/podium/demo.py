@@ -16,14 +16,13 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.rule import Rule
 
-from podium.airflow_client import AirflowClient
+from podium.airflow_client import ROLLBACK_DAG, AirflowClient
 from podium.errors import PodiumError, version_name
 from podium.settings import PROJECT_ROOT, models_dir
 from podium.spec import ModelSpec, find_spec
 from podium.stack import Stack, running_stack
 
 MODEL = "soccer-match-outcome"
-ROLLBACK_DAG = "rollback_champion"
 RUN_TIMEOUT_SECONDS = 300
 ANSWER_AFTER_SECONDS = 2
 
@@ -89,7 +88,7 @@ def _roll_back(operator: AirflowClient) -> None:
 
     aliases = connect().registry.aliases(MODEL)
     champion = version_name(aliases.get("champion"))
-    form = {"model": MODEL, "to_version": None, "reason": f"Complaints about the forecasts of {champion}."}
+    form = {"model": MODEL, "reason": f"Complaints about the forecasts of {champion}."}
     run = Run(operator, ROLLBACK_DAG, operator.trigger(ROLLBACK_DAG, form))
     for _ in run.follow():
         pass
@@ -117,6 +116,7 @@ def _show_the_record() -> None:
     from podium.parts import connect
     from podium.status import model_statuses
     from podium.tables import history_table, status_table, versions_table
+    from podium.verify import alias_differences, told_heads, walk
 
     parts = connect()
     statuses = [status for status in model_statuses(parts) if status.model == MODEL]
@@ -124,6 +124,15 @@ def _show_the_record() -> None:
     console.print(status_table(statuses))
     console.print(versions_table(statuses[0], parts.registry))
     console.print(history_table(parts.ledger.history(MODEL)))
+    chain = walk(parts.ledger.record(), told_heads(parts.registry, [MODEL]))
+    if difference := chain.difference or next(
+        iter(alias_differences(parts.registry, parts.ledger, MODEL)), None
+    ):
+        raise PodiumError(f"the record is not as it must be: {difference}")
+    console.print(
+        f"[green]Verified:[/green] {chain.events} events, each chained to the one before by its hash, and "
+        f"the live aliases are what they say. Head: {chain.head[:16]}"
+    )
 
 
 class Run:

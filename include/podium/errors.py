@@ -6,7 +6,10 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── TrainerError           the user's training code broke its protocol
 ├── NotFound               no such model, version or alias
 ├── ChampionChanged        the champion is not the one that the decision was made against
+├── Frozen                 the champion was moved outside Podium, and nobody has settled it yet
 ├── NotApproved            the ledger holds no decision of this run
+├── DecisionVoid           the decision does not hold any more: too old, or its subject changed
+├── BytesChanged           the files in the store are not those that were registered
 ├── CannotRollBack         the target never was champion, or fails its proof
 ├── Refused                an outcome: a gate or a person said no; the run ends cleanly
 │   └── NothingToDo        the asked state is already there, or was and has been replaced since
@@ -72,8 +75,19 @@ class ChampionChanged(PodiumError):
         super().__init__(
             f"{model}: the decision was made against champion {version_name(expected)}, but the champion is "
             f"now {version_name(found)} ({moved_by}). Nothing was moved. Run the lifecycle again, so that "
-            f"gates and approver compare with {version_name(found)}; if it was moved by mistake, move it "
-            f"back to {version_name(expected)} first."
+            f"gates and approver compare with {version_name(found)}."
+        )
+
+
+class Frozen(PodiumError):
+    """The champion was moved outside Podium; until somebody settles that, nothing moves it."""
+
+    def __init__(self, model: str, recorded: int | None, live: int | None) -> None:
+        super().__init__(
+            f"{model}: the champion is {version_name(live)}, but the ledger says {version_name(recorded)}: "
+            "it was moved outside Podium. Nothing was moved, and nothing will be until that is settled: an "
+            "approver runs settle_champion to accept or revert it, or reconcile reverts it if the model file "
+            "says champion_moved_outside: revert."
         )
 
 
@@ -81,8 +95,16 @@ class NotApproved(PodiumError):
     """The ledger holds no decision of this run."""
 
 
+class DecisionVoid(PodiumError):
+    """The decision does not hold any more: too old, or what it was about has changed since."""
+
+
+class BytesChanged(PodiumError):
+    """The files of a version in the store are not those that were registered."""
+
+
 class CannotRollBack(PodiumError):
-    """The rollback target never was champion, or does not load and predict."""
+    """The rollback target never was champion, or fails its proof."""
 
 
 class Outage(PodiumError):

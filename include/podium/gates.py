@@ -100,9 +100,25 @@ class GateReport:
         return f"{self.model} {version_name(self.version)}: {self.verdict()}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report with plain JSON values; NaN as null."""
+        """Return the report with plain JSON values; what JSON has no number for as ``"nan"``, ``"inf"``."""
         content: dict[str, Any] = _without_nan(asdict(self))
         return {**content, "passed": self.passed, "verdict": self.verdict(), "sentence": self.sentence()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> GateReport:
+        """Return the report that ``as_json`` wrote."""
+        scores = content["scores"]
+        return cls(
+            model=content["model"],
+            version=content["version"],
+            champion=content["champion"],
+            scores=Scores(
+                rows=scores["rows"],
+                candidate=_metrics(scores["candidate"]),
+                references={name: _metrics(metrics) for name, metrics in scores["references"].items()},
+            ),
+            results=tuple(_result(result) for result in content["results"]),
+        )
 
     def digest(self) -> str:
         """Return the sha256 of the report's canonical JSON."""
@@ -213,9 +229,21 @@ def _number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
+def _metrics(content: Mapping[str, float | str]) -> dict[Metric, float]:
+    return {Metric(name): float(value) for name, value in content.items()}
+
+
+def _result(content: Mapping[str, Any]) -> GateResult:
+    numbers = {
+        name: float(content[name]) if isinstance(content[name], str) else content[name]
+        for name in ("value", "reference", "limit")
+    }
+    return GateResult(gate=content["gate"], status=GateStatus(content["status"]), **numbers)
+
+
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,34 +1,40 @@
-"""The append-only history: who decided what, when and why. Who is champion is a fold over it.
+"""The append-only record: who decided what, when and why; ``podium.history`` folds over it.
 
-The table lives in a Postgres database of its own, ordered by ``seq``. An event with a key is written once:
-appending it again returns the first one, so that every step can be killed and run again.
+The table lives in a Postgres database of its own, where the application may only insert and select. Events
+are numbered without gaps, and each holds the hash of the one before, so that no event can be changed, removed
+or slipped in without breaking the chain. An event with a key is written once: appending it again returns the
+first one, so that every step can be killed and run again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from podium.errors import Outage, PodiumError
 
 LOCK_TIMEOUT_SECONDS = 60
+CONNECT_TIMEOUT_SECONDS = 10
+FIRST_PREVIOUS_HASH = "0" * 64
+_APPEND_LOCK = 4_215_337_002
+_GRANT_LOCK = 4_215_337_003
 _LOCK_NOT_AVAILABLE = "55P03"
 
 _METADATA = sa.MetaData()
 _EVENTS = sa.Table(
     "ledger_events",
     _METADATA,
-    sa.Column("seq", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("at", sa.DateTime(timezone=True), server_default=sa.func.clock_timestamp(), nullable=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("event", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("version", sa.Integer),
@@ -37,7 +43,10 @@ _EVENTS = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("run", sa.Text),
     sa.Column("key", sa.Text, unique=True),
-    sa.Column("details", JSONB, nullable=False),
+    # Not JSONB: that one rewrites numbers, and the hash would not be that of what was written.
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("previous_hash", sa.Text, nullable=False, unique=True),
+    sa.Column("hash", sa.Text, nullable=False, unique=True),
 )
 
 
@@ -49,19 +58,27 @@ class EventKind(StrEnum):
     GATES_REFUSED = "gates_refused"
     NOMINATED = "nominated"
     APPROVAL_REQUESTED = "approval_requested"
+    ASKED_AGAIN = "asked_again"
     ANSWER_INVALID = "answer_invalid"
+    APPROVAL_GIVEN = "approval_given"
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    VOIDED = "voided"
     PROMOTION_STARTED = "promotion_started"
     PROMOTED = "promoted"
     PROMOTION_REFUSED = "promotion_refused"
     ROLLBACK_STARTED = "rollback_started"
     ROLLED_BACK = "rolled_back"
     ROLLBACK_REFUSED = "rollback_refused"
+    MOVED_OUTSIDE = "moved_outside"
+    OUTSIDE_MOVE_REVERTED = "outside_move_reverted"
+    ACCEPTANCE_GIVEN = "acceptance_given"
+    OUTSIDE_MOVE_ACCEPTED = "outside_move_accepted"
 
 
-CHAMPION_MOVES = (EventKind.PROMOTED, EventKind.ROLLED_BACK)
+CHAMPION_MOVES = (EventKind.PROMOTED, EventKind.ROLLED_BACK, EventKind.OUTSIDE_MOVE_ACCEPTED)
 
 
 @dataclass(frozen=True)
@@ -93,7 +110,14 @@ class NewEvent:
 
 @dataclass(frozen=True)
 class Event:
-    """One recorded event; see ``NewEvent`` for the attributes."""
+    """One recorded event; see ``NewEvent`` for what is not listed here.
+
+    Attributes:
+        seq: 1, 2, ... over all models.
+        at: When the ledger database wrote it; never before the event before.
+        previous_hash: The hash of the event before.
+        hash: ``event_hash`` of all else.
+    """
 
     seq: int
     at: datetime
@@ -106,10 +130,54 @@ class Event:
     run: str | None
     key: str | None
     details: Mapping[str, Any]
+    previous_hash: str
+    hash: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return the event with plain JSON values; ``at`` in ISO 8601."""
-        return {**asdict(self), "at": self.at.isoformat(), "event": str(self.event)}
+        """Return the event with plain JSON values; ``at`` in ISO 8601, UTC."""
+        return {**asdict(self), "at": self.at.astimezone(UTC).isoformat(), "event": str(self.event)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Event:
+        """Return the event that ``as_json`` wrote.
+
+        Raises:
+            PodiumError: It is none: a field is missing, unknown or of another kind.
+        """
+        try:
+            at, kind = datetime.fromisoformat(content["at"]), EventKind(content["event"])
+            return cls(**{**content, "at": at, "event": kind})
+        except (KeyError, TypeError, ValueError) as error:
+            raise PodiumError(f"not an event of the ledger: {error}") from error
+
+
+def event_hash(content: Mapping[str, Any]) -> str:
+    """Return the sha256 of an event's canonical JSON.
+
+    Args:
+        content: The event as ``Event.as_json`` gives it; its own ``hash`` is left out.
+
+    The canonical form is JSON with sorted keys, no spaces, ASCII only.
+    """
+    hashed = {name: value for name, value in content.items() if name != "hash"}
+    canonical = json.dumps(hashed, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class Lock:
+    """The lock of one model, held by this connection."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def assert_held(self) -> None:
+        """Make sure that the lock was not lost with its connection.
+
+        Raises:
+            Outage: It was: another process may hold it now. Run the step again.
+        """
+        with _outages():
+            self._connection.execute(sa.select(1))
 
 
 class Ledger:
@@ -120,7 +188,13 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        # No pool: a process that waits for a model's lock would keep a second connection open for nothing.
+        self._engine = sa.create_engine(
+            url,
+            poolclass=sa.pool.NullPool,
+            hide_parameters=True,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "tcp_user_timeout": 60_000},
+        )
 
     def append(self, new: NewEvent) -> Event:
         """Record an event; one with a key that is already recorded stays as it is and is returned.
@@ -128,19 +202,34 @@ class Ledger:
         Raises:
             Outage: The ledger cannot be reached.
         """
-        row = {**asdict(new), "details": dict(new.details)}
-        statement = insert(_EVENTS).values(row).on_conflict_do_nothing(index_elements=["key"])
-        with _outages(), self._engine.begin() as connection:
-            stored = connection.execute(statement.returning(_EVENTS)).one_or_none()
-            if stored is None:
-                stored = connection.execute(sa.select(_EVENTS).where(_EVENTS.c.key == new.key)).one()
-        return _event(stored)
+        with _outages(), self._appending() as connection:
+            return _find(connection, new.key) or _insert(connection, new)
+
+    def append_move(self, new: NewEvent, after: Event | None) -> Event:
+        """Record a move of the champion, if the newest recorded move is still ``after``.
+
+        Raises:
+            Outage: It is not, or the ledger cannot be reached; run the step again, which compares anew.
+        """
+        newest = (
+            sa.select(_EVENTS.c.seq)
+            .where(_EVENTS.c.model == new.model, _EVENTS.c.event.in_(CHAMPION_MOVES))
+            .order_by(_EVENTS.c.seq.desc())
+            .limit(1)
+        )
+        with _outages(), self._appending() as connection:
+            if found := _find(connection, new.key):
+                return found
+            if connection.scalar(newest) != (after and after.seq):
+                raise Outage(
+                    f"{new.model}: another move of the champion was recorded meanwhile; run it again"
+                )
+            return _insert(connection, new)
 
     def find(self, key: str) -> Event | None:
         """Return the event with this key, or None."""
         with _outages(), self._engine.connect() as connection:
-            row = connection.execute(sa.select(_EVENTS).where(_EVENTS.c.key == key)).one_or_none()
-        return None if row is None else _event(row)
+            return _find(connection, key)
 
     def history(self, model: str, *, until: datetime | None = None) -> list[Event]:
         """Return all events of a model in order, up to and including a moment."""
@@ -150,6 +239,13 @@ class Ledger:
         with _outages(), self._engine.connect() as connection:
             return [_event(row) for row in connection.execute(query)]
 
+    def record(self) -> Iterator[Event]:
+        """Yield all events of all models in order, in bounded memory."""
+        query = sa.select(_EVENTS).order_by(_EVENTS.c.seq)
+        with _outages(), self._engine.connect() as connection:
+            rows = connection.execution_options(yield_per=1000).execute(query)
+            yield from map(_event, rows)
+
     def models(self) -> list[str]:
         """Return the names of all models that the ledger knows."""
         query = sa.select(_EVENTS.c.model).distinct().order_by(_EVENTS.c.model)
@@ -157,7 +253,7 @@ class Ledger:
             return list(connection.scalars(query))
 
     @contextmanager
-    def lock(self, model: str) -> Iterator[None]:
+    def lock(self, model: str) -> Iterator[Lock]:
         """Hold the lock of one model; it ends with the connection, so a killed holder frees it.
 
         Raises:
@@ -170,54 +266,56 @@ class Ledger:
             with _outages():
                 connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
                 connection.execute(sa.select(sa.func.pg_advisory_lock(number)))
-            yield
+            yield Lock(connection)
         finally:
             # Closed, not returned to the pool: only the end of the session surely frees the lock.
             connection.invalidate()
             connection.close()
 
+    @contextmanager
+    def _appending(self) -> Iterator[sa.Connection]:
+        """A transaction that alone may append, so that the numbers have no gap and the chain no fork."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
+            yield connection
 
-def champion_move(events: Iterable[Event]) -> Event | None:
-    """Return the event that made the current champion champion, or None: the fold over a history."""
-    moves = [event for event in events if event.event in CHAMPION_MOVES]
-    return moves[-1] if moves else None
 
+def migrate(url: str, *, app_role: str) -> None:
+    """Bring the ledger database to the newest schema, where the application may only insert and select.
 
-def former_champions(events: Iterable[Event]) -> list[int]:
-    """Return the versions that were champion, newest first, without the present one, each once.
+    Safe to repeat.
 
-    A version that was rolled away from is no way back, unless it was promoted again later.
+    Args:
+        url: Logs in as the owner of the database and its tables.
+        app_role: The application's role.
+
+    Raises:
+        Outage: The ledger cannot be reached.
+        PodiumError: The application's role is the owner, or the database is not as it must be.
     """
-    stack: list[int] = []
-    for event in events:
-        if event.event not in CHAMPION_MOVES or event.version is None:
-            continue
-        if event.event is EventKind.ROLLED_BACK and event.from_version in stack:
-            stack.remove(event.from_version)
-        if event.version in stack:
-            stack.remove(event.version)
-        stack.append(event.version)
-    return stack[-2::-1]
-
-
-def lifecycle_stage(events: Iterable[Event], version: int) -> str:
-    """Return the stage of a version that is no candidate: Production, Archived, or None if never champion."""
-    moves = [event for event in events if event.event in CHAMPION_MOVES]
-    if moves and moves[-1].version == version:
-        return "Production"
-    return "Archived" if any(move.version == version for move in moves) else "None"
-
-
-def migrate(url: str) -> None:
-    """Bring the ledger database to the newest schema; does nothing where it is."""
     from alembic import command
     from alembic.config import Config
 
+    if sa.make_url(url).username == app_role:
+        raise PodiumError(f"{app_role} cannot be both the ledger's owner and the application's role")
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["url"] = url
     with _outages():
         command.upgrade(config, "head")
+        _grant(url, app_role)
+
+
+def _grant(url: str, app_role: str) -> None:
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, hide_parameters=True)
+    role = engine.dialect.identifier_preparer.quote_identifier(app_role)
+    with engine.begin() as connection:
+        # Of two that grant on one table at once, Postgres lets one fail.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GRANT_LOCK)))
+        for table, privileges in (("ledger_events", "SELECT, INSERT"), ("alembic_version", "SELECT")):
+            connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM PUBLIC, {role}")
+            connection.exec_driver_sql(f"GRANT {privileges} ON {table} TO {role}")
 
 
 @contextmanager
@@ -227,11 +325,43 @@ def _outages() -> Iterator[None]:
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
         cause = str(getattr(error, "orig", error)).strip().splitlines()[0]
         if getattr(getattr(error, "orig", None), "pgcode", None) == _LOCK_NOT_AVAILABLE:
-            raise Outage(f"another run held the model's lock for {LOCK_TIMEOUT_SECONDS} s") from error
+            raise Outage(f"another process held the lock for {LOCK_TIMEOUT_SECONDS} s") from error
         raise Outage(f"the ledger database did not answer: {cause}") from error
     except sa.exc.ProgrammingError as error:
         cause = str(error.orig).strip().splitlines()[0]
         raise PodiumError(f"the ledger database is not as it must be (migrated?): {cause}") from error
+
+
+def _find(connection: sa.Connection, key: str | None) -> Event | None:
+    row = connection.execute(sa.select(_EVENTS).where(_EVENTS.c.key == key)).one_or_none() if key else None
+    return None if row is None else _event(row)
+
+
+def _insert(connection: sa.Connection, new: NewEvent) -> Event:
+    last = connection.execute(
+        sa.select(_EVENTS.c.seq, _EVENTS.c.at, _EVENTS.c.hash).order_by(_EVENTS.c.seq.desc()).limit(1)
+    ).one_or_none()
+    now: datetime = connection.scalar(sa.select(sa.func.clock_timestamp()))  # type: ignore[assignment]
+    event = Event(
+        **{
+            **asdict(new),
+            "actor": _storable(new.actor),
+            "reason": _storable(new.reason),
+            "details": json.loads(json.dumps(dict(new.details), allow_nan=False)),
+        },
+        seq=1 if last is None else last.seq + 1,
+        at=now if last is None else max(now, last.at),
+        previous_hash=FIRST_PREVIOUS_HASH if last is None else last.hash,
+        hash="",
+    )
+    event = replace(event, hash=event_hash(event.as_json()))
+    connection.execute(sa.insert(_EVENTS).values(asdict(event)))
+    return event
+
+
+def _storable(text: str) -> str:
+    """Replace what a form can hold and a text column cannot: NUL and lone surrogates."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _event(row: sa.Row[Any]) -> Event:

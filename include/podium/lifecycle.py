@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
-from podium.approval import find_decision
-from podium.errors import NothingToDo, Refused, version_name
+from podium.approval import GATES, decision_in_words, find_decision, supersede
+from podium.errors import NotFound, NothingToDo, Refused, version_name
 from podium.gates import CHAMPION, GateReport, Scores, evaluate
-from podium.ledger import EventKind, Ledger, NewEvent
+from podium.ledger import Event, EventKind, Ledger, NewEvent
+from podium.manifest import downloaded, read_manifest, verified
 from podium.metrics import all_metrics, label_indices
-from podium.registry import Alias, Registry, Tag, mlflow_errors
+from podium.mirror import mirror
+from podium.outcomes import Outcome
+from podium.promotion import find_approval
+from podium.proof import manifest_of
+from podium.registry import Registry, Tag, Version, load_model, mlflow_errors, read_signature
 from podium.scoring import predict_probabilities
 from podium.spec import Metric, ModelSpec
-from podium.training import Holdout, TrainedRun, read_holdout
+from podium.training import LINEAGE, Holdout, read_holdout, read_trained_run
 
 log = logging.getLogger(__name__)
 
 
 class Nomination(TypedDict):
-    """A candidate and the champion that it was compared with; goes from task to task."""
+    """A candidate, the champion that it was compared with, and the runs whose requests it closed."""
 
     model: str
     version: int
     champion: int | None
+    superseded: list[str]
 
 
-def register_version(
-    registry: Registry, ledger: Ledger, spec: ModelSpec, trained: TrainedRun, run: str
-) -> int:
-    """Register a run's model; the same training run always has the same version.
+def register_version(registry: Registry, ledger: Ledger, spec: ModelSpec, mlflow_run: str, run: str) -> int:
+    """Register a run's model with the manifest of its files; equal inputs always have the same version.
+
+    Args:
+        registry: The model registry.
+        ledger: The ledger.
+        spec: The model file.
+        mlflow_run: The training run.
+        run: The Airflow run.
 
     Raises:
+        NotFound: There is no such training run.
         Outage: A part did not answer.
     """
+    trained = read_trained_run(registry, mlflow_run)
     tags = {
         **trained.tags,
         Tag.VALIDATION_STATUS: "pending",
@@ -43,19 +56,37 @@ def register_version(
     }
     with ledger.lock(spec.name):
         version = registry.register(spec.name, trained.run_id, trained.model_id, tags)
-    ledger.append(
-        NewEvent(
-            event=EventKind.REGISTERED,
-            model=spec.name,
-            version=version.number,
-            reason=f"trained as of {trained.tags[Tag.AS_OF][:10]}",
-            run=run,
-            key=f"registered:{spec.name}:{version.number}",
-            details={"mlflow_run": trained.run_id, **trained.tags},
-        )
-    )
-    log.info("%s %s is run %s.", spec.name, version_name(version.number), trained.run_id)
+        key = f"registered:{spec.name}:{version.number}"
+        if ledger.find(key) is None:
+            ledger.append(_registration(registry, version, run, key))
+    log.info("%s %s is run %s.", spec.name, version_name(version.number), version.run_id)
     return version.number
+
+
+def _registration(registry: Registry, version: Version, run: str, key: str) -> NewEvent:
+    """Make the manifest of what the store holds, and leave it on the version and its training run as well."""
+    with downloaded(registry, version.model, version.number) as folder:
+        manifest, signature = read_manifest(folder), read_signature(folder)
+    with mlflow_errors(f"keeping the manifest of {version.model} {version_name(version.number)}"):
+        files = {"files": manifest.as_json()}
+        registry.client.log_dict(version.run_id, files, f"manifests/v{version.number}.json")
+    registry.set_tags(version.model, version.number, {Tag.MANIFEST_DIGEST: manifest.digest()})
+    lineage = {str(tag): version.tags[tag] for tag in LINEAGE}
+    return NewEvent(
+        event=EventKind.REGISTERED,
+        model=version.model,
+        version=version.number,
+        reason=f"trained as of {version.tags[Tag.AS_OF][:10]}",
+        run=run,
+        key=key,
+        details={
+            "mlflow_run": version.run_id,
+            **lineage,
+            "manifest": manifest.as_json(),
+            "manifest_digest": manifest.digest(),
+            "signature": signature,
+        },
+    )
 
 
 def validate_version(
@@ -66,16 +97,18 @@ def validate_version(
     The report goes to the version's MLflow run as JSON and Markdown, to the version's tags and to the ledger.
 
     Raises:
+        BytesChanged: The files of the version or of the champion are not those that were registered.
         Outage: A part did not answer: no report, neither a pass nor a refusal.
         PodiumError: The champion cannot be scored on these rows.
     """
     version = registry.version(spec.name, number)
     champion = registry.champion(spec.name)
+    events = ledger.history(spec.name)
     holdout = read_holdout(spec, version.run_id)
     scores = Scores(
         rows=len(holdout.examples),
-        candidate=_score(registry, spec, number, holdout),
-        references=_score_references(registry, spec, champion, holdout),
+        candidate=_score(registry, events, spec, number, holdout),
+        references=_score_references(registry, events, spec, champion, holdout),
     )
     report = GateReport(spec.name, number, champion, scores, evaluate(spec.gates, scores))
     _keep(registry, version.run_id, report)
@@ -88,66 +121,113 @@ def validate_version(
             reason=report.verdict(),
             run=run,
             key=f"gates:{run}:{report.digest()}",
-            details=report.as_json(),
+            details={**report.as_json(), "digest": report.digest()},
         )
     )
+    mirror(registry, ledger, spec.name)
     log.info("%s\n%s", report.sentence(), report.markdown())
     return report
 
 
-def nominate_version(registry: Registry, ledger: Ledger, report: Mapping[str, Any], run: str) -> Nomination:
-    """Make a version that passed its gates the candidate.
+def nominate_version(registry: Registry, ledger: Ledger, model: str, run: str) -> Nomination:
+    """Make the version that passed its gates in this run the candidate; close older requests.
 
     Args:
         registry: The model registry.
-        ledger: The ledger.
-        report: The gate report as JSON, of this run.
+        ledger: The ledger: its gate report counts, not what a task says of it.
+        model: The registered model.
         run: The Airflow run.
 
     Raises:
+        NotFound: The ledger holds no gate report of this run.
         Refused: The gates said no.
         NothingToDo: The version is the champion already.
         Outage: A part did not answer.
     """
-    model, number, champion = report["model"], report["version"], report["champion"]
-    if not report["passed"]:
-        raise Refused(report["sentence"])
-    if champion == number:
-        raise NothingToDo(f"{model} {version_name(number)} is the champion already: nothing to promote")
-    nomination = Nomination(model=model, version=number, champion=champion)
-    if find_decision(ledger, run) is not None:
-        log.info("%s %s has its decision of this run already.", model, version_name(number))
-        return nomination
-    registry.set_alias(model, Alias.CANDIDATE, number)
-    registry.set_tags(model, number, {Tag.LIFECYCLE_STAGE: "Staging", Tag.APPROVAL_STATUS: "pending"})
-    ledger.append(
-        NewEvent(
-            event=EventKind.NOMINATED,
-            model=model,
-            version=number,
-            from_version=champion,
-            reason=report["verdict"],
-            run=run,
-            key=f"nominated:{run}",
-        )
-    )
-    return nomination
+    with ledger.lock(model):
+        report = _newest_report(ledger, model, run)
+        number, champion = int(report.version or 0), report.from_version
+        if report.event is EventKind.GATES_REFUSED:
+            raise Refused(report.details["sentence"])
+        if champion == number:
+            raise NothingToDo(f"{model} {version_name(number)} is the champion already: nothing to promote")
+        superseded = []
+        if find_decision(ledger, run) is None:
+            ledger.append(
+                NewEvent(
+                    event=EventKind.NOMINATED,
+                    model=model,
+                    version=number,
+                    from_version=champion,
+                    reason=report.reason,
+                    run=run,
+                    key=f"nominated:{run}",
+                )
+            )
+            superseded = supersede(ledger, model, number, run)
+        mirror(registry, ledger, model)
+    return Nomination(model=model, version=number, champion=champion, superseded=superseded)
 
 
-def _score(registry: Registry, spec: ModelSpec, number: int, holdout: Holdout) -> dict[Metric, float]:
-    inputs = holdout.examples.inputs
-    probabilities = predict_probabilities(registry.load(spec.name, number), inputs, spec.labels)
+def refuse_decided_run(ledger: Ledger, run: str) -> None:
+    """Let a run that was turned down end, when its tasks are run again.
+
+    Raises:
+        Refused: The run was rejected, expired, superseded or voided.
+    """
+    decision = find_decision(ledger, run)
+    if decision is not None and decision.event is not EventKind.APPROVED:
+        raise Refused(f"{decision_in_words(decision)}. To ask again, start another run")
+
+
+def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
+    """Say how a run came out, by what the ledger holds of it.
+
+    Raises:
+        NotApproved: It was neither decided nor refused: its approval was skipped.
+    """
+    decision = find_decision(ledger, run)
+    if decision is None:
+        events = [event for event in ledger.history(model) if event.run == run]
+        kinds = {event.event for event in events}
+        if not kinds & {EventKind.NOMINATED, EventKind.APPROVAL_REQUESTED}:
+            reports = [event.event for event in events if event.event in GATES]
+            if reports and reports[-1] is EventKind.GATES_REFUSED:
+                return Outcome.REFUSED_BY_GATES
+            if reports:
+                return Outcome.NOTHING_TO_PROMOTE
+    try:
+        find_approval(ledger, model, run)
+    except Refused:
+        return Outcome(str(decision and decision.event))
+    return Outcome.PROMOTE
+
+
+def _newest_report(ledger: Ledger, model: str, run: str) -> Event:
+    found = [event for event in ledger.history(model) if event.event in GATES and event.run == run]
+    if not found:
+        raise NotFound(f"the ledger holds no gate report of run {run}: clear its task 'validate'")
+    return found[-1]
+
+
+def _score(
+    registry: Registry, events: Sequence[Event], spec: ModelSpec, number: int, holdout: Holdout
+) -> dict[Metric, float]:
+    manifest = manifest_of(events, spec.name, number)
+    with verified(registry, spec.name, number, manifest) as folder:
+        model = load_model(folder)
+        probabilities = predict_probabilities(model, holdout.examples.inputs, spec.labels)
     return all_metrics(label_indices(holdout.examples.label, spec.labels), probabilities)
 
 
 def _score_references(
-    registry: Registry, spec: ModelSpec, champion: int | None, holdout: Holdout
+    registry: Registry, events: Sequence[Event], spec: ModelSpec, champion: int | None, holdout: Holdout
 ) -> dict[str, dict[Metric, float]]:
     truth = label_indices(holdout.examples.label, spec.labels)
     references = {name: all_metrics(truth, stored) for name, stored in holdout.baselines.items()}
     if champion is None:
         return references
-    return {CHAMPION: _score(registry, spec, champion, holdout), **references}
+    return {CHAMPION: _score(registry, events, spec, champion, holdout), **references}
 
 
 def _keep(registry: Registry, run_id: str, report: GateReport) -> None:
@@ -155,11 +235,3 @@ def _keep(registry: Registry, run_id: str, report: GateReport) -> None:
     with mlflow_errors(f"keeping the gate report of {report.model} {version_name(report.version)}"):
         registry.client.log_dict(run_id, report.as_json(), f"{folder}/report.json")
         registry.client.log_text(run_id, report.markdown(), f"{folder}/report.md")
-    registry.set_tags(
-        report.model,
-        report.version,
-        {
-            Tag.VALIDATION_STATUS: "passed" if report.passed else "failed",
-            Tag.GATES: report.verdict(),
-        },
-    )

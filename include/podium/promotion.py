@@ -1,20 +1,25 @@
 """Move the champion alias, forward and back: compared and swapped, on the record, safe to re-run.
 
-Both moves hold the model's ledger lock and go the same way: write the intent with the way back, move the
-alias, read it back, write the result, mirror it to aliases and tags. A move that was killed half-way is
-finished by running it again, since its intent is on record.
+Both moves hold the model's ledger lock and go the same way: compare, check the bytes, write the intent with
+the way back, move the alias, read it back, write the result, mirror it to the other aliases and tags. A move
+that was killed half-way is finished by running it again, since its intent is on record.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from podium import approval
+from podium import approval, history
 from podium.errors import (
     CannotRollBack,
     ChampionChanged,
+    DecisionVoid,
+    Frozen,
     NotApproved,
     NothingToDo,
     Outage,
@@ -22,18 +27,56 @@ from podium.errors import (
     Refused,
     version_name,
 )
-from podium.ledger import Event, EventKind, Ledger, NewEvent, champion_move, former_champions
-from podium.registry import Alias, Registry, Tag
+from podium.ledger import Event, EventKind, Ledger, Lock, NewEvent
+from podium.manifest import verified
+from podium.mirror import mirror
+from podium.proof import manifest_of, prove
+from podium.registry import Alias, Registry
+from podium.spec import ApprovalSpec
 
 log = logging.getLogger(__name__)
 
+_REFUSALS = {
+    EventKind.PROMOTION_STARTED: EventKind.PROMOTION_REFUSED,
+    EventKind.ROLLBACK_STARTED: EventKind.ROLLBACK_REFUSED,
+}
 
-def promote(registry: Registry, ledger: Ledger, run: str) -> Event:
+
+@dataclass(frozen=True)
+class _Move:
+    """A move under the model's lock, with what the ledger and the registry say at its beginning.
+
+    ``begun`` means that an earlier try wrote the intent, and nothing else moved the champion since.
+    """
+
+    registry: Registry
+    ledger: Ledger
+    lock: Lock
+    intent: NewEvent
+    result: EventKind
+    events: Sequence[Event]
+    live: int | None
+    begun: bool
+
+    @property
+    def target(self) -> int:
+        if self.intent.version is None:
+            raise PodiumError(f"{self.intent.model}: the record of {self.intent.run} names no version")
+        return self.intent.version
+
+    @property
+    def recorded(self) -> int | None:
+        return history.champion(self.events)
+
+
+def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
     """Make the version that a run's decision approved the champion.
 
     Args:
         registry: The model registry.
-        ledger: The ledger; its recorded decision is what counts, not the state of any task.
+        ledger: The ledger; its recorded decision is what counts, not the state of any task. It names the
+            version, and the champion that the approver compared with.
+        model: The registered model.
         run: The Airflow run, as ``dag_id/run_id``.
 
     Returns:
@@ -43,21 +86,18 @@ def promote(registry: Registry, ledger: Ledger, run: str) -> Event:
         NotApproved: There is no decision of this run on record.
         Refused: The decision was no approval.
         NothingToDo: The version is the champion already, or this run made it so and it was moved since.
-        ChampionChanged: The champion is not the one that the approver saw; nothing was moved.
+        DecisionVoid: The decision is too old, or what it was about has changed since.
+        ChampionChanged: The champion is not the one that the approver saw.
+        Frozen: The champion was moved outside Podium.
+        BytesChanged: The version's files are not those that were registered.
         Outage: A part did not answer; run it again.
+
+    Whatever is raised, the champion was not moved, except by an Outage: then the same call finishes the move.
     """
-    decision = approval.find_decision(ledger, run)
-    if decision is None:
-        raise NotApproved(
-            f"the ledger holds no decision of run {run}: nobody has approved. Marking a task as success "
-            "approves nothing. Clear the approval task, and decide in Airflow's required actions."
-        )
-    approval.mirror_decision(registry, ledger, decision)
-    if decision.event is not EventKind.APPROVED:
-        raise Refused(f"{approval.decision_in_words(decision)}; nothing is promoted")
+    decision = find_approval(ledger, model, run)
     intent = NewEvent(
         event=EventKind.PROMOTION_STARTED,
-        model=decision.model,
+        model=model,
         version=decision.version,
         from_version=decision.from_version,
         actor=decision.actor,
@@ -66,12 +106,41 @@ def promote(registry: Registry, ledger: Ledger, run: str) -> Event:
         key=f"promotion_started:{run}",
         details={"decision": decision.seq},
     )
-    with ledger.lock(decision.model):
-        return _move(registry, ledger, intent, EventKind.PROMOTED)
+    with ledger.lock(model) as lock:
+        if done := ledger.find(f"{EventKind.PROMOTED}:{run}"):
+            return _done_before(registry, ledger, done)
+        move = _begin(registry, ledger, lock, intent, EventKind.PROMOTED)
+        with _refusals_on_record(ledger, intent):
+            _compare(move)
+            if not move.begun:
+                _assert_holds(move, decision)
+            if not _swapped_before(move):
+                _check_bytes(move)
+        return _swap(move)
+
+
+def find_approval(ledger: Ledger, model: str, run: str) -> Event:
+    """Return the decision by which a run may promote.
+
+    Raises:
+        NotApproved: There is no decision of this run on record; this try of it is recorded.
+        Refused: The decision was no approval.
+    """
+    decision = approval.find_decision(ledger, run)
+    if decision is None or decision.model != model:
+        error = NotApproved(
+            f"the ledger holds no decision of run {run}: nobody has approved. Marking a task as success "
+            "approves nothing. Clear the approval task, and decide in Airflow's required actions."
+        )
+        _record_refusal(ledger, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
+        raise error
+    if decision.event is not EventKind.APPROVED:
+        raise Refused(f"{approval.decision_in_words(decision)}; nothing is promoted")
+    return decision
 
 
 def rollback(registry: Registry, ledger: Ledger, request: NewEvent) -> Event:
-    """Move the champion alias back to a version that was champion, after proof that it loads and predicts.
+    """Move the champion alias back to a version that was champion, after proof that it can serve.
 
     Args:
         registry: The model registry.
@@ -83,40 +152,39 @@ def rollback(registry: Registry, ledger: Ledger, request: NewEvent) -> Event:
 
     Raises:
         CannotRollBack: There is no earlier champion, the target never was champion, or it fails its proof.
-        ChampionChanged: The champion was moved by hand; nothing was moved.
-        NothingToDo: This run did it, and the champion was moved since.
+        Frozen: The champion was moved outside Podium.
+        NothingToDo: The target is the champion already, or this run did it and the champion was moved since.
         Outage: A part did not answer; run it again.
     """
-    with ledger.lock(request.model):
-        intent = ledger.find(str(request.key))
-        if intent is not None:
-            started = replace(request, version=intent.version, from_version=intent.from_version)
-            return _move(registry, ledger, started, EventKind.ROLLED_BACK)
-        try:
+    with ledger.lock(request.model) as lock:
+        if done := ledger.find(f"{EventKind.ROLLED_BACK}:{request.run}"):
+            return _done_before(registry, ledger, done)
+        with _refusals_on_record(ledger, request):
             chosen = _choose_target(ledger, request)
-            prove(registry, chosen.model, _number(chosen))
-        except CannotRollBack as error:
-            _record_refusal(ledger, request, EventKind.ROLLBACK_REFUSED, error)
-            raise
-        return _move(registry, ledger, chosen, EventKind.ROLLED_BACK)
+        move = _begin(registry, ledger, lock, chosen, EventKind.ROLLED_BACK)
+        with _refusals_on_record(ledger, chosen):
+            _compare(move)
+            if not _swapped_before(move):
+                prove(registry, move.events, request.model, move.target)
+        return _swap(move)
 
 
 def rollback_request(
-    model: str, to_version: int | None, *, actor: str | None, reason: str, run: str
+    model: str, to_version: int | None, *, asks: approval.Person | None, reason: str, run: str
 ) -> NewEvent:
     """Describe a rollback that somebody asks for.
 
     Args:
         model: The registered model.
         to_version: A former champion, or None for the previous one.
-        actor: Who asks, as Airflow's login or the operating system says.
+        asks: Who asks, as Airflow's login says.
         reason: Why, in words.
         run: The Airflow run; the same run never rolls back twice.
 
     Raises:
         CannotRollBack: The reason is empty, or nobody is known to ask.
     """
-    if not actor:
+    if asks is None:
         raise CannotRollBack(f"{model}: who asks is not known; trigger the rollback logged in to Airflow")
     if not reason.strip():
         raise CannotRollBack(f"{model}: a rollback needs a reason")
@@ -124,149 +192,159 @@ def rollback_request(
         event=EventKind.ROLLBACK_STARTED,
         model=model,
         version=to_version,
-        actor=actor,
+        actor=asks.name,
         reason=reason.strip(),
         run=run,
         key=f"rollback_started:{run}",
     )
 
 
-def prove(registry: Registry, model: str, number: int) -> None:
-    """Load a version and predict its stored input example.
+def force_version(request: NewEvent, policy: ApprovalSpec, asks: approval.Person) -> NewEvent:
+    """Let a rollback go to a version that never was champion; it is marked so on record.
 
     Raises:
-        CannotRollBack: It does not load, has no input example, or does not predict it.
-        Outage: The registry or the store did not answer.
+        CannotRollBack: No version is named, or who asks is none of the model's approvers.
     """
-    name = f"{model} {version_name(number)}"
-    try:
-        loaded = registry.load(model, number)
-        example = loaded.input_example
-        if example is None:
-            raise CannotRollBack(f"{name} has no input example to prove itself with")
-        loaded.predict(example)
-    except (Outage, CannotRollBack):
-        raise
-    except FileNotFoundError as error:
-        raise CannotRollBack(f"{name} does not load: a file of it is missing: {error}") from error
-    except OSError as error:
-        raise Outage(f"{name} could not be loaded here: {error}") from error
-    except Exception as error:
-        raise CannotRollBack(f"{name} does not load and predict: {error}") from error
-    log.info("%s loads and predicts its input example of %s rows.", name, len(example))
+    if request.version is None:
+        raise CannotRollBack(f"{request.model}: to force a version, name it")
+    if not approval.may_decide(policy, asks):
+        raise CannotRollBack(
+            f"{request.model}: only an approver may force a version that never was champion, and {asks.name} "
+            f"is none (approvers: {approval.who_may_decide(policy)})"
+        )
+    return replace(request, details={**request.details, "forced": True})
+
+
+def _begin(registry: Registry, ledger: Ledger, lock: Lock, intent: NewEvent, result: EventKind) -> _Move:
+    events, live = ledger.history(intent.model), registry.champion(intent.model)
+    unfinished = history.unfinished_move(events)
+    begun = unfinished is not None and unfinished.key == intent.key
+    if unfinished is not None and not begun and live == unfinished.version != history.champion(events):
+        raise Outage(
+            f"{intent.model}: run {unfinished.run} moved the champion to {version_name(live)} and was "
+            "stopped before it could record it. Its retry or reconcile finishes that; then run this again."
+        )
+    return _Move(registry, ledger, lock, intent, result, events, live, begun)
+
+
+def _done_before(registry: Registry, ledger: Ledger, done: Event) -> Event:
+    """Finish what may be missing after the result was written, or say that it is history."""
+    if history.champion_move(ledger.history(done.model)) != done:
+        raise NothingToDo(
+            f"{done.model}: this run made {version_name(done.version)} the champion on "
+            f"{done.at:%Y-%m-%d %H:%M} UTC; the champion was moved since, so nothing is moved again"
+        )
+    mirror(registry, ledger, done.model)
+    return done
 
 
 def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
-    events = ledger.history(request.model)
-    current = champion_move(events)
-    former = former_champions(events)
-    _refuse_rolled_away(request, events, former)
-    if current is None or not former:
+    """Name the target and the champion that it replaces; a rollback that began keeps those of its intent."""
+    if begun := ledger.find(str(request.key)):
+        return replace(request, version=begun.version, from_version=begun.from_version)
+    model, events = request.model, ledger.history(request.model)
+    former, current = history.former_champions(events), history.champion(events)
+    target = request.version if request.version is not None else next(iter(former), None)
+    if target is None:
         raise CannotRollBack(
-            f"{request.model}: no earlier champion to go back to; the champion is "
-            f"{version_name(current.version if current else None)}"
+            f"{model}: no earlier champion to go back to; the champion is {version_name(current)}"
         )
-    target = former[0] if request.version is None else request.version
-    if target not in former:
-        allowed = ", ".join(map(version_name, former))
+    if away := history.rolled_away(events).get(target):
         raise CannotRollBack(
-            f"{request.model}: {version_name(target)} is no earlier champion; there are: {allowed}"
+            f"{model}: {version_name(target)} was itself rolled back on {away.at:%Y-%m-%d %H:%M} UTC by "
+            f"{away.actor}: {away.reason}. It can become champion again by a new approval: run the lifecycle "
+            "for it."
         )
-    return replace(request, version=target, from_version=current.version)
-
-
-def _refuse_rolled_away(request: NewEvent, events: Sequence[Event], former: Sequence[int]) -> None:
-    """Say so where somebody asks for a version that was itself rolled back."""
-    away = [
-        event
-        for event in events
-        if event.event is EventKind.ROLLED_BACK and event.from_version == request.version
-    ]
-    if request.version is not None and request.version not in former and away:
+    if target not in former and target != current and not request.details.get("forced"):
+        there_are = ", ".join(map(version_name, former)) or "none"
         raise CannotRollBack(
-            f"{request.model}: {version_name(request.version)} was itself rolled back on "
-            f"{away[-1].at:%Y-%m-%d %H:%M} UTC by {away[-1].actor}: {away[-1].reason}. It can become "
-            "champion again by a new approval: run the lifecycle for it."
+            f"{model}: {version_name(target)} is no earlier champion; there are: {there_are}. An approver "
+            "may force another version."
+        )
+    return replace(request, version=target, from_version=current)
+
+
+def _compare(move: _Move) -> None:
+    """Refuse unless the live champion is the recorded one, and the one that was compared with."""
+    model, expected = move.intent.model, move.intent.from_version
+    if _swapped_before(move):
+        return
+    newest = history.champion_move(move.events)
+    if move.live != move.recorded:
+        raise Frozen(model, move.recorded, move.live)
+    if move.live == move.target:
+        raise NothingToDo(f"{model}: {version_name(move.live)} is the champion already")
+    if move.live != expected:
+        moved_by = "nobody ever moved it"
+        if newest is not None:
+            words = newest.event.replace("_", " ")
+            moved_by = f"{words} by {newest.actor} on {newest.at:%Y-%m-%d %H:%M} UTC"
+        raise ChampionChanged(model, expected, move.live, moved_by)
+
+
+def _assert_holds(move: _Move, decision: Event) -> None:
+    """Refuse a decision that is too old, or about something that has changed since."""
+    name = f"{move.intent.model} {version_name(move.target)}"
+    request = approval.find_request(move.ledger, str(decision.run))
+    if changed := approval.changes_since(request, move.events, move.live):
+        raise DecisionVoid(
+            f"{name}: the approval by {decision.actor} is void, since {'; '.join(changed)}. Nothing was "
+            "moved. Run the lifecycle again."
+        )
+    valid_until = datetime.fromisoformat(decision.details["valid_until"])
+    if datetime.now(UTC) > valid_until:
+        raise DecisionVoid(
+            f"{name}: the approval by {decision.actor} was valid until {valid_until:%Y-%m-%d %H:%M} UTC. "
+            "Nothing was moved. Run the lifecycle again."
         )
 
 
-def _move(registry: Registry, ledger: Ledger, intent: NewEvent, result: EventKind) -> Event:
-    """Compare, record the intent, swap, read back, record the result. The caller holds the lock."""
-    model, target = intent.model, _number(intent)
-    done = ledger.find(f"{result}:{intent.run}")
-    if done is None:
-        live = registry.champion(model)
-        begun = ledger.find(str(intent.key)) is not None
-        if not (begun and live == target):
-            _compare(ledger, intent, live)
-        ledger.append(intent)
-        registry.set_alias(model, Alias.CHAMPION, target)
-        found = registry.champion(model)
-        if found != target:
-            raise Outage(
-                f"{model}: champion was set to {version_name(target)} but reads {version_name(found)}; "
-                "run it again"
-            )
-        done = ledger.append(replace(intent, event=result, key=f"{result}:{intent.run}"))
-    elif champion_move(ledger.history(model)) != done:
-        raise NothingToDo(
-            f"{model}: this run made {version_name(target)} the champion on {done.at:%Y-%m-%d %H:%M} UTC; "
-            "the champion was moved since, so nothing is moved again"
+def _swapped_before(move: _Move) -> bool:
+    """An earlier try moved the alias, and was stopped before it recorded the result."""
+    return move.begun and move.live == move.target
+
+
+def _check_bytes(move: _Move) -> None:
+    model = move.intent.model
+    with verified(move.registry, model, move.target, manifest_of(move.events, model, move.target)):
+        log.info("%s %s: its files are those that were registered.", model, version_name(move.target))
+
+
+def _swap(move: _Move) -> Event:
+    """Record the intent, move the alias, read it back, record the result."""
+    model, target = move.intent.model, move.target
+    move.ledger.append(move.intent)
+    move.lock.assert_held()
+    move.registry.set_alias(model, Alias.CHAMPION, target)
+    found = move.registry.champion(model)
+    if found != target:
+        raise Outage(
+            f"{model}: champion was set to {version_name(target)} but reads {version_name(found)}; "
+            "run it again"
         )
-    _mirror(registry, ledger, model)
+    done = move.ledger.append_move(
+        replace(move.intent, event=move.result, key=f"{move.result}:{move.intent.run}"),
+        after=history.champion_move(move.events),
+    )
+    mirror(move.registry, move.ledger, model)
     log.info("%s: champion %s -> %s", model, version_name(done.from_version), version_name(done.version))
     return done
 
 
-def _compare(ledger: Ledger, intent: NewEvent, live: int | None) -> None:
-    """Refuse unless the live champion is the one that the decision was made against."""
-    refused = (
-        EventKind.ROLLBACK_REFUSED
-        if intent.event is EventKind.ROLLBACK_STARTED
-        else EventKind.PROMOTION_REFUSED
-    )
-    recorded = champion_move(ledger.history(intent.model))
-    if live == intent.version and recorded is not None and recorded.version == live:
-        already = NothingToDo(f"{intent.model}: {version_name(live)} is the champion already")
-        _record_refusal(ledger, intent, refused, already)
-        raise already
-    if live != intent.from_version:
-        moved_by = "moved outside Podium, the ledger does not know by whom"
-        if recorded is not None and recorded.version == live:
-            words = recorded.event.replace("_", " ")
-            moved_by = f"{words} by {recorded.actor} on {recorded.at:%Y-%m-%d %H:%M} UTC"
-        changed = ChampionChanged(intent.model, intent.from_version, live, moved_by)
-        _record_refusal(ledger, intent, refused, changed)
-        raise changed
+@contextmanager
+def _refusals_on_record(ledger: Ledger, intent: NewEvent) -> Iterator[None]:
+    """Record why a move was refused; an outage is no refusal."""
+    try:
+        yield
+    except Outage:
+        raise
+    except PodiumError as error:
+        _record_refusal(ledger, intent, error)
+        raise
 
 
-def _record_refusal(ledger: Ledger, intent: NewEvent, kind: EventKind, error: PodiumError) -> None:
-    ledger.append(replace(intent, event=kind, reason=str(error), key=f"{kind}:{intent.run}"))
-
-
-def _mirror(registry: Registry, ledger: Ledger, model: str) -> None:
-    """Make aliases and stage tags say what the ledger says."""
-    events = ledger.history(model)
-    current = champion_move(events)
-    if current is None or current.version is None:
-        return
-    aliases = registry.aliases(model)
-    former = former_champions(events)
-    if former:
-        registry.set_alias(model, Alias.PREVIOUS_CHAMPION, former[0])
-    elif Alias.PREVIOUS_CHAMPION in aliases:
-        registry.delete_alias(model, Alias.PREVIOUS_CHAMPION)
-    if aliases.get(Alias.CANDIDATE) == current.version:
-        registry.delete_alias(model, Alias.CANDIDATE)
-    registry.set_tags(model, current.version, {Tag.LIFECYCLE_STAGE: "Production"})
-    if current.from_version is not None:
-        tags: dict[str, str] = {Tag.LIFECYCLE_STAGE: "Archived"}
-        if current.event is EventKind.ROLLED_BACK:
-            tags[Tag.ROLLED_BACK] = f"by {current.actor}: {current.reason}"
-        registry.set_tags(model, current.from_version, tags)
-
-
-def _number(event: NewEvent) -> int:
-    if event.version is None:
-        raise PodiumError(f"{event.model}: the record of {event.run} names no version")
-    return event.version
+def _record_refusal(ledger: Ledger, intent: NewEvent, error: PodiumError) -> None:
+    """Record a refusal; once per run and reason, however often it is run again."""
+    kind = _REFUSALS[intent.event]
+    reason = hashlib.sha256(str(error).encode()).hexdigest()[:16]
+    ledger.append(replace(intent, event=kind, reason=str(error), key=f"{kind}:{intent.run}:{reason}"))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import mlflow
 import requests
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from podium.errors import NotFound, Outage, PodiumError, version_name
 
@@ -34,6 +37,8 @@ class Tag(StrEnum):
     APPROVAL_STATUS = "approval_status"
     LIFECYCLE_STAGE = "lifecycle_stage"
     INPUTS_DIGEST = "podium.inputs_digest"
+    MANIFEST_DIGEST = "podium.manifest_digest"
+    GATES_DIGEST = "podium.gates_digest"
     AS_OF = "podium.as_of"
     TRAINED_ON = "podium.trained_on"
     JUDGED_ON = "podium.judged_on"
@@ -43,6 +48,7 @@ class Tag(StrEnum):
     DECIDED_BY = "podium.decided_by"
     DECISION_REASON = "podium.decision_reason"
     ROLLED_BACK = "podium.rolled_back"
+    LEDGER_HEAD = "podium.ledger_head"
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Version:
         model: The registered model's name.
         number: 1, 2, ...
         run_id: The MLflow run that trained it.
+        ready: MLflow says that its files are all there.
         tags: Its tags.
         created_at: When it was registered.
     """
@@ -60,6 +67,7 @@ class Version:
     model: str
     number: int
     run_id: str
+    ready: bool
     tags: Mapping[str, str]
     created_at: datetime
 
@@ -177,6 +185,12 @@ class Registry:
             for key, value in tags.items():
                 self.client.set_model_version_tag(model, str(number), key, value)
 
+    def delete_tags(self, model: str, number: int, tags: Iterable[str]) -> None:
+        """Remove tags of a version."""
+        with mlflow_errors(f"removing tags of {model} {version_name(number)}"):
+            for tag in tags:
+                self.client.delete_model_version_tag(model, str(number), tag)
+
     def holdout_metrics(self, run_id: str) -> dict[str, float]:
         """Return the model's own metrics on the holdout of its training run; none if that run is gone."""
         if not run_id:
@@ -197,15 +211,32 @@ class Registry:
         with mlflow_errors(f"reading run {run_id}"):
             return str(self.client.get_run(run_id).info.experiment_id)
 
-    def load(self, model: str, number: int) -> PyFuncModel:
-        """Download and load one version.
+    def download(self, model: str, number: int, folder: Path) -> None:
+        """Copy a version's files as the store has them into a folder.
 
         Raises:
             NotFound: There is no such version.
             Outage: The registry or the store did not answer.
         """
-        with mlflow_errors(f"loading {model} {version_name(number)}"), without_skops_noise():
-            return mlflow.pyfunc.load_model(f"models:/{model}/{number}")
+        with mlflow_errors(f"downloading {model} {version_name(number)}"):
+            uri = f"models:/{model}/{number}"
+            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
+        # MLflow writes this one on our side; it is no file of the model.
+        (folder / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
+
+    def set_model_tag(self, model: str, tag: Tag, value: str) -> None:
+        """Write a tag of the registered model itself."""
+        with mlflow_errors(f"tagging {model}"):
+            self.client.set_registered_model_tag(model, tag, value)
+
+    def model_tag(self, model: str, tag: Tag) -> str | None:
+        """Return a tag of the registered model, or None; None also for a model that is not registered."""
+        try:
+            with mlflow_errors(f"reading the tags of {model}"):
+                value: str | None = self.client.get_registered_model(model).tags.get(tag)
+                return value
+        except NotFound:
+            return None
 
     def _ensure_model(self, model: str) -> None:
         try:
@@ -213,6 +244,18 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+def load_model(folder: Path) -> PyFuncModel:
+    """Load a model from a folder of verified files (``podium.manifest.verified``)."""
+    with without_skops_noise():
+        return mlflow.pyfunc.load_model(str(folder))
+
+
+def read_signature(folder: Path) -> dict[str, Any]:
+    """Return the signature of the model in a folder, as MLflow's ``ModelSignature.to_dict`` gives it."""
+    signature = Model.load(str(folder)).signature
+    return {} if signature is None else dict(signature.to_dict())
 
 
 @contextmanager
@@ -256,6 +299,7 @@ def _version(found: Any) -> Version:
         model=found.name,
         number=int(found.version),
         run_id=found.run_id or "",
+        ready=found.status == "READY",
         tags=dict(found.tags),
         created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
     )

@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     home: Path = Field(default=PROJECT_ROOT, alias="PODIUM_HOME")
     models_dir: Path = Field(default=PROJECT_ROOT / "include" / "models", alias="PODIUM_MODELS_DIR")
     mlflow_public_url: str | None = Field(default=None, alias="PODIUM_MLFLOW_PUBLIC_URL")
+    airflow_url: str | None = Field(default=None, alias="PODIUM_AIRFLOW_URL")
     git_commit: str | None = Field(default=None, alias="PODIUM_GIT_COMMIT")
 
 
@@ -49,8 +50,14 @@ def load_settings() -> Settings:
 
 def models_dir() -> Path:
     """The folder of the model files, for Dag files, which need no other setting."""
-    return _ModelsDir().models_dir
+    return _ParseTime().models_dir
 
 
-class _ModelsDir(BaseSettings):
+def reconcile_schedule() -> str:
+    """When champions are compared with the ledger, as a cron expression in UTC."""
+    return _ParseTime().reconcile_schedule
+
+
+class _ParseTime(BaseSettings):
     models_dir: Path = Field(default=PROJECT_ROOT / "include" / "models", alias="PODIUM_MODELS_DIR")
+    reconcile_schedule: str = Field(default="*/5 * * * *", alias="PODIUM_RECONCILE_SCHEDULE")

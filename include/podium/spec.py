@@ -33,6 +33,7 @@ ColumnName = Annotated[str, Field(min_length=1)]
 
 LONGEST_DURATION = timedelta(days=365)
 _DURATION = re.compile(r"^(\d+)\s*(s|m|h|d)$")
+ROLE = "role:"
 _DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -152,14 +153,35 @@ class ApprovalSpec(_Closed):
     """Who may decide, and how.
 
     Attributes:
-        approvers: Names of Airflow users, as they log in.
+        approvers: Names of Airflow users, as they log in, and of Airflow roles with ``role:`` before them.
+        required: How many distinct people must approve. One rejection is enough.
+        prevent_self_approval: Whoever triggered the run may not approve it.
         reason_min_length: Characters that a reason must have at least.
+        checklist: Statements that each approver must tick.
         expires_after: How long a request waits; then it is recorded as expired.
+        valid_for: How long after the approval the promotion may still begin.
     """
 
     approvers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
+    required: int = Field(default=1, ge=1)
+    prevent_self_approval: bool = True
     reason_min_length: int = Field(default=10, ge=1)
+    checklist: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     expires_after: Duration = timedelta(days=3)
+    valid_for: Duration = timedelta(days=1)
+
+    @model_validator(mode="after")
+    def _enough_approvers(self) -> Self:
+        if len(set(self.approvers)) != len(self.approvers):
+            raise ValueError("approvers: each name once")
+        if len(set(self.checklist)) != len(self.checklist):
+            raise ValueError("checklist: each statement once")
+        only_users = not any(name.startswith(ROLE) for name in self.approvers)
+        if only_users and len(self.approvers) < self.required:
+            raise ValueError(
+                f"{self.required} people are required, but only {len(self.approvers)} may approve"
+            )
+        return self
 
 
 class RetentionSpec(_Closed):
@@ -185,6 +207,7 @@ class ModelSpec(_Closed):
     schedule: Annotated[str, AfterValidator(_check_cron)] | None = None
     gates: tuple[_TaggedGate, ...] = Field(min_length=1)
     approval: ApprovalSpec
+    champion_moved_outside: Literal["ask", "revert"] = "ask"
     retention: RetentionSpec = RetentionSpec()
 
     @field_validator("labels")

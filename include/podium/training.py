@@ -16,7 +16,7 @@ import inspect
 import logging
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -33,6 +33,7 @@ from podium import plots
 from podium.data import DataWindow, TrainingExamples, import_object, load_window, trainer_errors
 from podium.errors import PodiumError, TrainerError
 from podium.metrics import Probabilities, all_metrics, label_indices
+from podium.proof import EXAMPLE_OUTPUT, example_output
 from podium.registry import Registry, Tag, mlflow_errors, without_skops_noise
 from podium.scoring import in_label_order
 from podium.settings import Settings
@@ -43,6 +44,15 @@ __all__ = ["TrainedModel", "TrainedRun", "TrainingExamples", "read_holdout", "tr
 log = logging.getLogger(__name__)
 
 INPUT_EXAMPLE_ROWS = 5
+# Tags that go from a training run to its version, and into the ledger.
+LINEAGE = (
+    Tag.INPUTS_DIGEST,
+    Tag.AS_OF,
+    Tag.TRAINED_ON,
+    Tag.JUDGED_ON,
+    Tag.DATA_VERSION,
+    Tag.GIT_COMMIT,
+)
 _HOLDOUT = "holdout/examples.parquet"
 _BASELINES = "holdout/baseline_probabilities.parquet"
 
@@ -73,10 +83,6 @@ class TrainedRun:
     run_id: str
     model_id: str
     tags: Mapping[str, str]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the run with plain JSON values."""
-        return {**asdict(self), "tags": {str(tag): value for tag, value in self.tags.items()}}
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,18 @@ def train_model(
             mlflow.log_params(params)
             _log_holdout(spec, trained, window)
             _log_model(spec, trained, window.train.inputs)
-        return _trained_run(registry.client.get_run(active.info.run_id))
+        return read_trained_run(registry, active.info.run_id)
+
+
+def read_trained_run(registry: Registry, run_id: str) -> TrainedRun:
+    """Return a finished training run as MLflow has it.
+
+    Raises:
+        NotFound: There is no such run.
+        Outage: MLflow did not answer.
+    """
+    with mlflow_errors(f"reading run {run_id}"):
+        return _trained_run(registry.client.get_run(run_id))
 
 
 def read_holdout(spec: ModelSpec, run_id: str) -> Holdout:
@@ -244,6 +261,7 @@ def _log_parquet(rows: pd.DataFrame, artifact: str) -> None:
 
 def _log_model(spec: ModelSpec, trained: TrainedModel, inputs: pd.DataFrame) -> None:
     example = inputs.head(INPUT_EXAMPLE_ROWS)
+    output = np.asarray(trained.model.predict_proba(example))
     with without_skops_noise():
         mlflow.sklearn.log_model(
             trained.model,
@@ -251,10 +269,13 @@ def _log_model(spec: ModelSpec, trained: TrainedModel, inputs: pd.DataFrame) -> 
             serialization_format="skops",
             skops_trusted_types=list(spec.skops_trusted_types),
             pyfunc_predict_fn="predict_proba",
-            signature=infer_signature(example, np.asarray(trained.model.predict_proba(example))),
+            signature=infer_signature(example, output),
             input_example=example,
             pip_requirements=_pinned(spec),
-            metadata={"classes": [str(label) for label in trained.model.classes_]},
+            metadata={
+                "classes": [str(label) for label in trained.model.classes_],
+                EXAMPLE_OUTPUT: example_output(output),
+            },
         )
 
 
@@ -264,14 +285,10 @@ def _in_dates(examples: TrainingExamples) -> str:
 
 
 def _trained_run(run: mlflow.entities.Run) -> TrainedRun:
-    kept = (
-        *(Tag.INPUTS_DIGEST, Tag.AS_OF, Tag.TRAINED_ON, Tag.JUDGED_ON),
-        *(Tag.DATA_VERSION, Tag.GIT_COMMIT),
-    )
     return TrainedRun(
         run_id=run.info.run_id,
         model_id=run.outputs.model_outputs[0].model_id,
-        tags={tag: run.data.tags[tag] for tag in kept},
+        tags={tag: run.data.tags[tag] for tag in LINEAGE},
     )
 
 

@@ -1,7 +1,7 @@
-"""The approval sensor: parks a run until a person has decided, and judges the answer itself.
+"""The approval sensor: parks a run until people have decided, and judges each answer itself.
 
 Airflow's API checks the options and the assigned users of an answer, but not the form. So every answer is
-judged here by the model's policy; one that is not valid is recorded, and the question stays open. The
+judged here by the model's policy; one that is not valid is recorded, and the question is put up again. The
 decision is written to the ledger, which alone counts for the promotion.
 """
 
@@ -18,18 +18,20 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from podium.errors import Outage
+from podium.spec import ROLE
 from podium_airflow.outcomes import task_outcomes
-from podium_airflow.runs import run_reference
+from podium_airflow.people import person
+from podium_airflow.runs import run_reference, triggered_by
 
 if TYPE_CHECKING:
-    from podium.approval import Request
+    from podium.approval import Answer, Request
     from podium.ledger import Event
     from podium.parts import Parts
     from podium.spec import ModelSpec
 
-# An answer within a second of parking can make the scheduler fail the task although the answer was accepted
-# (the executor's event comes late and meets the state 'queued'). A retry asks again.
-RETRIES_AFTER_LOST_ANSWERS = 20
+# Each question is a try of its own: only a new try shows a new card. Airflow may also lose an answer that
+# comes within a second of parking (the executor's event comes late and meets the state 'queued').
+QUESTIONS = 1000
 
 
 _while_out = Retrying(
@@ -40,40 +42,44 @@ _while_out = Retrying(
 )
 
 
+class AskAgain(Exception):
+    """The question stays open; the next try of the task puts it up again, with what was answered so far."""
+
+
 class ApprovalSensor(HITLOperator):
     """Asks the model's approvers whether a candidate shall be champion, and waits without holding a slot.
 
-    Ends in success when a decision is on record: approved, rejected or expired. Whether that promotes is for
-    the ledger to say, not for this task's state: marking it as success approves nothing.
+    Ends in success when a decision is on record. Whether that promotes is for the ledger to say, not for this
+    task's state: marking it as success approves nothing. What it asks about comes from the ledger as well.
 
     Args:
         spec: The model file.
-        nomination: What ``nominate`` returned: model, version and the champion it was compared with.
-        report: The gate report as JSON, for the card.
     """
 
-    template_fields: ClassVar[Collection[str]] = ("subject", "body", "nomination", "report")
+    template_fields: ClassVar[Collection[str]] = ("subject", "body")
 
-    def __init__(
-        self, *, spec: ModelSpec, nomination: Mapping[str, Any], report: Mapping[str, Any], **kwargs: Any
-    ) -> None:
-        kwargs.setdefault("retries", RETRIES_AFTER_LOST_ANSWERS)
-        kwargs.setdefault("retry_delay", timedelta(seconds=3))
-        kwargs.setdefault("max_retry_delay", timedelta(minutes=1))
+    def __init__(self, *, spec: ModelSpec, **kwargs: Any) -> None:
+        kwargs.setdefault("retries", QUESTIONS)
+        kwargs.setdefault("retry_delay", timedelta(seconds=1))
+        kwargs["retry_exponential_backoff"] = False
         # Airflow hands over the Dag's params here, which are not this form's.
         kwargs["params"] = {
-            "reason": Param("", type="string", title="Reason", description="Why; goes on record.")
+            "reason": Param("", type="string", title="Reason", description="Why; goes on record."),
+            **{
+                name: Param(False, type="boolean", title=statement)
+                for name, statement in _tick_names(spec).items()
+            },
         }
+        policy = spec.approval
+        only_users = not any(name.startswith(ROLE) for name in policy.approvers)
         super().__init__(
             subject=f"Promote a version of {spec.name} to champion?",
             options=["Approve", "Reject"],
-            assigned_users=[{"id": name, "name": name} for name in spec.approval.approvers],
-            response_timeout=spec.approval.expires_after,
+            assigned_users=[{"id": name, "name": name} for name in policy.approvers] if only_users else None,
+            response_timeout=policy.expires_after,
             **kwargs,
         )
         self.spec = spec
-        self.nomination = nomination
-        self.report = report
 
     @task_outcomes()
     def execute(self, context: Context) -> dict[str, Any]:
@@ -81,18 +87,21 @@ class ApprovalSensor(HITLOperator):
         from podium import approval, card
         from podium.parts import connect
 
-        parts = connect()
-        run = run_reference(context)
+        parts, run = connect(), run_reference(context)
         if decision := approval.find_decision(parts.ledger, run):
             return self._close(parts, decision)
-        request = approval.open_request(parts.ledger, self.spec.approval, self.nomination, run)
+        requester = triggered_by(context)
+        request = approval.open_request(parts.ledger, self.spec.approval, self.spec.name, run, requester)
+        earlier_tries = context["task_instance"].try_number - 1
+        if earlier_tries > len(approval.answers(parts.ledger.history(self.spec.name), run)):
+            approval.record_asked_again(parts.ledger, request, earlier_tries)
         self.subject = card.subject(request)
-        self.body = card.body(parts, self.spec, request, self.report)
+        self.body = card.body(parts, self.spec, request)
         raise self._ask(context, request)
 
     @task_outcomes()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Judge an answer: record the decision, or say what is wrong and ask again."""
+        """Judge an answer: end with the decision, or put up the question again."""
         from podium.parts import connect
 
         parts = connect()
@@ -101,26 +110,35 @@ class ApprovalSensor(HITLOperator):
 
     def _judge(self, parts: Parts, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         from podium import approval
+        from podium.history import DECISIONS
 
         request = approval.find_request(parts.ledger, run_reference(context))
         if event.get("error_type") == "timeout":
             return self._close(parts, approval.record_expiry(parts.ledger, request))
-        answer = approval.Answer(
+        champion = parts.registry.champion(request.model)
+        answer = self._read_answer(event)
+        judged = approval.judge(parts.ledger, self.spec.approval, request, answer, champion)
+        if judged.event in DECISIONS:
+            return self._close(parts, judged)
+        words = "approved" if judged.event == "approval_given" else "gave an answer that does not count"
+        raise AskAgain(f"{judged.actor} {words}: {judged.reason}. Asking again.")
+
+    def _read_answer(self, event: Mapping[str, Any]) -> Answer:
+        from podium.approval import Answer
+
+        form = event["params_input"] or {}
+        return Answer(
             option=next(iter(event["chosen_options"]), ""),
-            reason=str((event["params_input"] or {}).get("reason") or ""),
-            user=(event["responded_by_user"] or {}).get("id"),
+            reason=str(form.get("reason") or ""),
+            who=person((event["responded_by_user"] or {}).get("id"), self.spec.approval),
             at=event["responded_at"],
+            ticked=frozenset(
+                statement for name, statement in _tick_names(self.spec).items() if form.get(name) is True
+            ),
         )
-        if answer.at >= request.expires_at:
-            return self._close(parts, approval.record_expiry(parts.ledger, request))
-        if found := approval.problems(self.spec.approval, answer):
-            approval.record_invalid(parts.ledger, request, answer, found)
-            self.log.warning("This answer does not count: %s. Asking again.", "; ".join(found))
-            raise self._ask(context, request)
-        return self._close(parts, approval.record_decision(parts.ledger, request, answer))
 
     def _ask(self, context: Context, request: Request) -> TaskAwaitingInput:
-        """Ask (an earlier answer is cleared); the result, raised, waits until the request expires."""
+        """Put up the card; the result, raised, waits until the request expires."""
         upsert_hitl_detail(
             ti_id=context["task_instance"].id,
             options=self.options,
@@ -140,8 +158,14 @@ class ApprovalSensor(HITLOperator):
         return TaskAwaitingInput(method_name="execute_complete", timeout=left)
 
     def _close(self, parts: Parts, decision: Event) -> dict[str, Any]:
-        from podium.approval import decision_in_words, mirror_decision
+        from podium.approval import decision_in_words
+        from podium.mirror import mirror
 
-        mirror_decision(parts.registry, parts.ledger, decision)
+        mirror(parts.registry, parts.ledger, decision.model)
         self.log.info("%s", decision_in_words(decision))
         return decision.as_json()
+
+
+def _tick_names(spec: ModelSpec) -> dict[str, str]:
+    """Name the form's field of each statement of the checklist."""
+    return {f"tick_{place}": statement for place, statement in enumerate(spec.approval.checklist, start=1)}

@@ -13,6 +13,11 @@ def run_reference(context: Context) -> str:
     return f"{dag_run.dag_id}/{dag_run.run_id}"
 
 
+def run_id_of(reference: str) -> str:
+    """Return Airflow's id of the run that ``run_reference`` named."""
+    return reference.partition("/")[2]
+
+
 def as_of(context: Context) -> datetime:
     """Return the moment as of which the run sees the world: the form's, else the run's logical date.
 

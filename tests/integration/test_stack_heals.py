@@ -141,7 +141,7 @@ def test_another_run_with_other_settings_is_turned_away(up: Paths) -> None:
 def test_kill_9_of_everything_then_up_heals(up: Paths) -> None:
     layout = layout_of(up)
     with (
-        psycopg2.connect(layout.ledger_url.replace("+psycopg2", "")) as connection,
+        psycopg2.connect(layout.ledger_owner_url.replace("+psycopg2", "")) as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute("CREATE TABLE keep_me AS SELECT 42 AS answer")
@@ -160,7 +160,7 @@ def test_kill_9_of_everything_then_up_heals(up: Paths) -> None:
     assert not killed & {process.pid for process in processes_of(up)}
     assert layout_of(up).secrets == layout.secrets
     with (
-        psycopg2.connect(layout_of(up).ledger_url.replace("+psycopg2", "")) as connection,
+        psycopg2.connect(layout_of(up).ledger_owner_url.replace("+psycopg2", "")) as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute("SELECT answer FROM keep_me")

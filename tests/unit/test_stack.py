@@ -1,5 +1,6 @@
 """The embedded stack, as far as it can be judged without starting anything."""
 
+import json
 import os
 import shlex
 import socket
@@ -9,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
+from rich.console import Console
 from supervisor.options import ServerOptions
 
-from podium.stack import orphans
+from podium.stack import operations, orphans
 from podium.stack.environment import airflow_env, base_env, client_env
 from podium.stack.errors import PartFailedError, StackError
 from podium.stack.layout import (
@@ -21,6 +24,7 @@ from podium.stack.layout import (
     Secrets,
     create_folders,
     load_layout,
+    repo_root,
     save_layout,
     socket_path,
 )
@@ -118,12 +122,14 @@ def test_foreign_settings_do_not_reach_the_programs() -> None:
             "AWS_ACCESS_KEY_ID": "real",
             "AIRFLOW__CORE__FERNET_KEY": "x",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PODIUM_LEDGER_OWNER_URL": "postgresql://owner:x@production/ledger",
             "AIRFLOW_CONN_MAIL": "smtp://",
             "NO_PROXY": "corp",
             "HTTPS_PROXY": "http://proxy",
         }
     )
     assert not {"AWS_ACCESS_KEY_ID", "AIRFLOW__CORE__FERNET_KEY", "PYTHONDONTWRITEBYTECODE"} & set(env)
+    assert "PODIUM_LEDGER_OWNER_URL" not in env
     assert env["AIRFLOW_CONN_MAIL"] == "smtp://"
     assert env["HTTPS_PROXY"] == "http://proxy"
     assert env["NO_PROXY"] == "corp,127.0.0.1,localhost"
@@ -132,12 +138,60 @@ def test_foreign_settings_do_not_reach_the_programs() -> None:
 def test_database_urls_name_the_driver(layout: Layout) -> None:
     assert client_env(layout)["PODIUM_LEDGER_URL"].startswith("postgresql+psycopg2://podium:")
     assert layout.ledger_url.endswith("@127.0.0.1:25100/ledger")
+    assert layout.ledger_owner_url.startswith("postgresql+psycopg2://ledger_owner:")
+    assert layout.ledger_owner_url.endswith("@127.0.0.1:25100/ledger")
+
+
+def test_the_ledgers_owner_is_known_to_the_stack_alone(
+    layout: Layout, paths: Paths, programs: tuple[Program, ...]
+) -> None:
+    password = layout.secrets.db_ledger_owner
+    assert password in layout.secrets.values()
+    assert password != layout.secrets.db_podium
+    write_config(programs, paths, layout.socket)
+    written = [path.read_text() for path in paths.run.iterdir()]
+    environments = [client_env(layout), airflow_env(layout, paths, {}), *(p.env for p in programs)]
+    values = [value for env in environments for value in env.values()]
+    assert not [text for text in [*written, *values] if password in text or "ledger_owner" in text]
+
+
+def test_on_containers_only_postgres_and_initialise_know_the_ledgers_owner() -> None:
+    services = yaml.safe_load((repo_root() / "docker-compose.yaml").read_text())["services"]
+    told = {
+        name: [variable for variable, value in service["environment"].items() if "LEDGER_OWNER" in value]
+        for name, service in services.items()
+    }
+    assert {name: variables for name, variables in told.items() if variables} == {
+        "postgres": ["LEDGER_OWNER_DB_PASSWORD"],
+        "initialise": ["PODIUM_LEDGER_OWNER_URL"],
+    }
 
 
 def test_layout_survives_and_is_private(paths: Paths, layout: Layout) -> None:
     save_layout(paths, layout)
     assert paths.layout.stat().st_mode & 0o777 == 0o600
     assert load_layout(paths) == layout
+
+
+def test_a_layout_of_an_earlier_version_gets_an_owner_of_the_ledger_once(
+    paths: Paths, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "socket_path", lambda *_: layout.socket)
+    earlier = json.loads(layout.model_dump_json())
+    del earlier["secrets"]["db_ledger_owner"]
+    paths.layout.write_text(json.dumps(earlier))
+
+    started = operations._prepare(paths, ALL_PARTS, {}, Console(quiet=True)).layout
+    kept = load_layout(paths)
+    again = operations._prepare(paths, ALL_PARTS, {}, Console(quiet=True)).layout
+
+    assert len(started.secrets.db_ledger_owner) >= 32
+    assert kept is not None
+    assert kept.secrets == started.secrets == again.secrets
+    assert started.secrets.db_podium == layout.secrets.db_podium
+    written = paths.client_env.read_text()
+    assert started.secrets.db_podium in written
+    assert started.secrets.db_ledger_owner not in written
 
 
 def test_a_damaged_layout_is_named(paths: Paths) -> None:

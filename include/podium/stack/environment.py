@@ -19,6 +19,7 @@ _DROPPED_PREFIXES = (
     "WEED_",
     "GUNICORN_",
     "UVICORN_",
+    "PODIUM_LEDGER_OWNER_",
 )
 _KEPT_PREFIXES = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
 _LOOPBACK = "127.0.0.1,localhost"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from podium.stack.errors import StackError
 from podium.stack.ports import Ports
 
+LEDGER_DATABASE, LEDGER_OWNER_ROLE, LEDGER_APP_ROLE = "ledger", "ledger_owner", "podium"
 PEOPLE: tuple[tuple[str, str], ...] = (("operator", "user"), ("approver", "user"), ("admin", "admin"))
 # sun_path holds 104 bytes on macOS, 108 on Linux, and supervisor binds to '<path>.<pid>' first.
 _SOCKET_PATH_LIMIT = 90
@@ -88,6 +89,8 @@ class Secrets(BaseModel):
     db_airflow: str = Field(repr=False)
     db_mlflow: str = Field(repr=False)
     db_podium: str = Field(repr=False)
+    # An earlier version had no such role: its file gets a value, which the next start saves.
+    db_ledger_owner: str = Field(repr=False, default_factory=lambda: secrets.token_urlsafe(24))
     s3_key: str = Field(repr=False, min_length=8)
     s3_secret: str = Field(repr=False, min_length=16)
     fernet: str = Field(repr=False)
@@ -104,6 +107,7 @@ class Secrets(BaseModel):
             db_airflow=token(24),
             db_mlflow=token(24),
             db_podium=token(24),
+            db_ledger_owner=token(24),
             s3_key="PODIUM" + secrets.token_hex(7).upper(),
             s3_secret=secrets.token_hex(20),
             fernet=base64.urlsafe_b64encode(os.urandom(32)).decode(),
@@ -152,8 +156,13 @@ class Layout(BaseModel):
 
     @property
     def ledger_url(self) -> str:
-        """The ledger's database, with its password."""
-        return self.database_url("podium", "ledger")
+        """The ledger's database for the application, which may insert and select; with its password."""
+        return self.database_url(LEDGER_APP_ROLE, LEDGER_DATABASE)
+
+    @property
+    def ledger_owner_url(self) -> str:
+        """The ledger's database for its owner, who migrates it; with its password. Only the stack uses it."""
+        return self.database_url(LEDGER_OWNER_ROLE, LEDGER_DATABASE)
 
 
 def write_private(path: Path, text: str) -> None:

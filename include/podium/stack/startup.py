@@ -13,7 +13,7 @@ from rich.console import Console
 from podium.stack import postgres
 from podium.stack.environment import airflow_env, base_env
 from podium.stack.errors import PartFailedError
-from podium.stack.layout import Layout, Paths, save_layout
+from podium.stack.layout import LEDGER_APP_ROLE, Layout, Paths, save_layout
 from podium.stack.parts import AIRFLOW_PARTS, Part
 from podium.stack.postgres import PostgresHome
 from podium.stack.probes import Probe, assert_keys_enforced, probe_of
@@ -142,7 +142,7 @@ def bring_up(plan: Plan, console: Console) -> None:
     if Part.POSTGRES in plan.parts:
         from podium import ledger  # imports SQLAlchemy: while MLflow and Airflow start anyway
 
-        ledger.migrate(plan.layout.ledger_url)
+        ledger.migrate(plan.layout.ledger_owner_url, app_role=LEDGER_APP_ROLE)
     startup.wait()
 
 

@@ -1,0 +1,248 @@
+"""Find champions that were moved outside Podium, and settle them: revert, or accept by an approver.
+
+Until a move outside is settled, promotions and rollbacks of the model are refused (``errors.Frozen``).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+from podium import history, promotion
+from podium.approval import Person, may_decide, who_may_decide
+from podium.errors import NotFound, Outage, PodiumError, Refused, version_name
+from podium.ledger import Event, EventKind, Ledger, Lock, NewEvent
+from podium.manifest import downloaded, read_manifest, verified
+from podium.mirror import mirror
+from podium.proof import manifest_of
+from podium.registry import Alias, Registry, read_signature
+from podium.spec import ApprovalSpec, ModelSpec
+
+log = logging.getLogger(__name__)
+
+
+class Settlement(StrEnum):
+    """What can be done about a champion that was moved outside Podium."""
+
+    ACCEPT = "accept"
+    REVERT = "revert"
+
+
+_SETTLED_BY = {
+    Settlement.ACCEPT: EventKind.OUTSIDE_MOVE_ACCEPTED,
+    Settlement.REVERT: EventKind.OUTSIDE_MOVE_REVERTED,
+}
+
+
+def reconcile(registry: Registry, ledger: Ledger, spec: ModelSpec) -> Event | None:
+    """Compare a model's live champion with the ledger; record a move outside, and revert it by policy.
+
+    A promotion or rollback that was stopped between moving the alias and recording it is finished first.
+
+    Returns:
+        What was recorded (``moved_outside`` or ``outside_move_reverted``), or None where nothing is new.
+
+    Raises:
+        BytesChanged: The champion to go back to is not what was registered; the model stays frozen.
+        NotFound: The champion to go back to does not exist any more; the model stays frozen.
+        Outage: A part did not answer.
+    """
+    model = spec.name
+    _finish_stopped_move(registry, ledger, model)
+    with ledger.lock(model) as lock:
+        events, live = ledger.history(model), registry.champion(model)
+        recorded, open_move = history.champion(events), history.outside_move(events)
+        new: Event | None = None
+        if live != recorded and (open_move is None or open_move.version != live):
+            new = ledger.append(_moved_outside(registry, model, recorded, live))
+            log.warning("%s", new.reason)
+        if live != recorded and spec.champion_moved_outside == "revert":
+            reason = "the model file says champion_moved_outside: revert"
+            reverted = NewEvent(EventKind.OUTSIDE_MOVE_REVERTED, model, reason=reason)
+            new = _revert(registry, ledger, lock, reverted)
+        elif live == recorded and open_move is not None:
+            reason = "moved back outside Podium"
+            back = NewEvent(
+                EventKind.OUTSIDE_MOVE_REVERTED, model, recorded, open_move.version, "unknown", reason
+            )
+            new = ledger.append(back)
+        mirror(registry, ledger, model)
+    return new
+
+
+def settle(registry: Registry, ledger: Ledger, spec: ModelSpec, request: NewEvent) -> Event:
+    """Accept or revert a champion that was moved outside, as an approver asks.
+
+    Args:
+        registry: The model registry.
+        ledger: The ledger.
+        spec: The model file; accepting takes as many people as approving.
+        request: Who asks for what and why, from ``settle_request``.
+
+    Returns:
+        The ``outside_move_accepted`` or ``outside_move_reverted`` event, or ``acceptance_given`` while people
+        are missing.
+
+    Raises:
+        Refused: There is nothing to settle.
+        NotFound: The version to accept does not exist.
+        BytesChanged: The version's files are not those that were registered.
+        Outage: A part did not answer.
+    """
+    model = spec.name
+    with ledger.lock(model) as lock:
+        if done := ledger.find(str(request.key)):
+            mirror(registry, ledger, model)
+            return done
+        events, live = ledger.history(model), registry.champion(model)
+        open_move = history.outside_move(events)
+        if open_move is None or live != open_move.version:
+            raise Refused(
+                f"{model}: no move outside Podium waits to be settled; the champion is {version_name(live)}. "
+                "What happened since the last look, reconcile records within minutes"
+            )
+        if request.event is EventKind.OUTSIDE_MOVE_ACCEPTED:
+            return _accept(registry, ledger, spec.approval, open_move, request)
+        return _revert(registry, ledger, lock, request)
+
+
+def settle_request(
+    spec: ModelSpec, settlement: Settlement, *, asks: Person | None, reason: str, run: str
+) -> NewEvent:
+    """Describe who asks to settle a move outside, how and why.
+
+    Raises:
+        PodiumError: Nobody is known to ask, who asks is no approver, or the reason is too short.
+    """
+    policy, model = spec.approval, spec.name
+    if asks is None:
+        raise PodiumError(f"{model}: who asks is not known; trigger this logged in to Airflow")
+    if not may_decide(policy, asks):
+        raise PodiumError(f"{model}: {asks.name} is not an approver (approvers: {who_may_decide(policy)})")
+    if len(reason.strip()) < policy.reason_min_length:
+        raise PodiumError(f"{model}: the reason needs at least {policy.reason_min_length} characters")
+    return NewEvent(
+        event=_SETTLED_BY[settlement],
+        model=model,
+        actor=asks.name,
+        reason=reason.strip(),
+        run=run,
+        key=f"settled:{run}",
+    )
+
+
+def _finish_stopped_move(registry: Registry, ledger: Ledger, model: str) -> None:
+    events = ledger.history(model)
+    stopped = history.unfinished_move(events)
+    live = registry.champion(model)
+    if stopped is None or live != stopped.version or live == history.champion(events):
+        return
+    log.info("%s: finishing what run %s began.", model, stopped.run)
+    if stopped.event is EventKind.PROMOTION_STARTED:
+        promotion.promote(registry, ledger, model, str(stopped.run))
+    else:
+        request = NewEvent(
+            event=stopped.event,
+            model=model,
+            version=stopped.version,
+            actor=stopped.actor,
+            reason=stopped.reason,
+            run=stopped.run,
+            key=stopped.key,
+            details=stopped.details,
+        )
+        promotion.rollback(registry, ledger, request)
+
+
+def _moved_outside(registry: Registry, model: str, recorded: int | None, live: int | None) -> NewEvent:
+    if live is None:
+        what = f"its champion alias, at {version_name(recorded)}, was deleted"
+    else:
+        what = f"its champion was moved from {version_name(recorded)} to {version_name(live)}"
+        try:
+            registry.version(model, live)
+        except NotFound:
+            what += ", which does not exist"
+    return NewEvent(
+        event=EventKind.MOVED_OUTSIDE,
+        model=model,
+        version=live,
+        from_version=recorded,
+        actor="unknown",
+        reason=f"{model}: {what}, outside Podium; promotions and rollbacks are frozen until that is settled",
+    )
+
+
+def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) -> Event:
+    """Move the alias back to what the ledger says, whose bytes must be those that were registered."""
+    model = reverted.model
+    events, live = ledger.history(model), registry.champion(model)
+    recorded = history.champion(events)
+    if recorded is None:
+        lock.assert_held()
+        registry.delete_alias(model, Alias.CHAMPION)
+    else:
+        with verified(registry, model, recorded, manifest_of(events, model, recorded)):
+            lock.assert_held()
+            registry.set_alias(model, Alias.CHAMPION, recorded)
+    found = registry.champion(model)
+    if found != recorded:
+        raise Outage(
+            f"{model}: champion was set back to {version_name(recorded)}, reads {version_name(found)}"
+        )
+    done = ledger.append(replace(reverted, version=recorded, from_version=live))
+    mirror(registry, ledger, model)
+    return done
+
+
+def _accept(
+    registry: Registry, ledger: Ledger, policy: ApprovalSpec, open_move: Event, request: NewEvent
+) -> Event:
+    model = open_move.model
+    accepted = _what_is_accepted(registry, ledger, open_move)
+    given = replace(
+        request,
+        event=EventKind.ACCEPTANCE_GIVEN,
+        version=open_move.version,
+        key=f"acceptance:{open_move.seq}:{request.actor}",
+        details={"outside_move": open_move.seq},
+    )
+    acceptance = ledger.append(given)
+    events = ledger.history(model)
+    names = [
+        event.actor
+        for event in events
+        if event.event is EventKind.ACCEPTANCE_GIVEN and event.details["outside_move"] == open_move.seq
+    ]
+    if len(names) < policy.required:
+        return acceptance
+    settled = replace(
+        request,
+        version=open_move.version,
+        from_version=open_move.from_version,
+        actor=", ".join(names),
+        details={"outside_move": open_move.seq, **accepted},
+    )
+    done = ledger.append_move(settled, after=history.champion_move(events))
+    mirror(registry, ledger, model)
+    return done
+
+
+def _what_is_accepted(registry: Registry, ledger: Ledger, open_move: Event) -> dict[str, Any]:
+    """Check the bytes of a registered version; make the manifest of one that Podium never registered."""
+    model, version = open_move.model, open_move.version
+    if version is None:
+        return {}
+    events = ledger.history(model)
+    if history.registration(events, version) is not None:
+        with verified(registry, model, version, manifest_of(events, model, version)):
+            return {}
+    with downloaded(registry, model, version) as folder:
+        manifest = read_manifest(folder)
+        return {
+            "manifest": manifest.as_json(),
+            "manifest_digest": manifest.digest(),
+            "signature": read_signature(folder),
+        }

@@ -1,0 +1,48 @@
+"""Can clients of one version use another one? Model signatures compared column by column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+Signature = Mapping[str, Any]
+
+
+def incompatibilities(served: Signature, offered: Signature) -> list[str]:
+    """Say why clients that send what one version takes could not use another one; empty if they can.
+
+    Args:
+        served: The signature that clients know, as MLflow's ``ModelSignature.to_dict`` gives it.
+        offered: The signature of the version that shall serve instead.
+
+    A column that only the served version takes does no harm: MLflow drops what a signature does not name.
+    """
+    sent, wanted = _columns(served), _columns(offered)
+    said = []
+    for name, column in wanted.items():
+        if name not in sent:
+            if column.get("required", True):
+                said.append(f"it needs {name}, which clients do not send")
+        elif _type(sent[name]) != _type(column):
+            said.append(f"it takes {name} as {_type(column)}, clients send {_type(sent[name])}")
+    if _outputs(served) != _outputs(offered):
+        said.append(f"it answers with {_outputs(offered)}, clients expect {_outputs(served)}")
+    return said
+
+
+def _columns(signature: Signature) -> dict[str, dict[str, Any]]:
+    listed = json.loads(signature.get("inputs") or "[]")
+    return {str(column.get("name", place)): column for place, column in enumerate(listed)}
+
+
+def _outputs(signature: Signature) -> list[str]:
+    return [_type(column) for column in json.loads(signature.get("outputs") or "[]")]
+
+
+def _type(column: Mapping[str, Any]) -> str:
+    """Name a column's type; of a tensor its dtype and shape, of arrays and objects all that is inside."""
+    if tensor := column.get("tensor-spec"):
+        return f"{tensor['dtype']}{tensor['shape']}"
+    inside = {name: value for name, value in column.items() if name not in ("name", "required", "type")}
+    return f"{column.get('type')}{json.dumps(inside, sort_keys=True) if inside else ''}"

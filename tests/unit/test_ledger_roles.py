@@ -1,0 +1,205 @@
+"""Who may do what in the ledger's database: the application inserts and selects, its owner migrates."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from alembic import command
+from alembic.config import Config
+from psycopg2 import sql
+from psycopg2.errors import InsufficientPrivilege
+
+from podium import ledger as ledger_module
+from podium.errors import PodiumError
+from podium.initialise import migrate_ledger
+from podium.ledger import EventKind, Ledger, NewEvent, migrate
+from podium.settings import PROJECT_ROOT
+from podium.stack import postgres
+from podium.stack.layout import Layout, Paths, load_layout
+
+PRIVILEGES = """
+    SELECT table_name, privilege_type FROM information_schema.table_privileges
+    WHERE grantee IN (%s, 'PUBLIC') AND table_schema = 'public'
+"""
+ALLOWED = {("ledger_events", "SELECT"), ("ledger_events", "INSERT"), ("alembic_version", "SELECT")}
+OWNERS = """
+    SELECT relname, relowner::regrole::text FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
+    UNION ALL
+    SELECT datname, datdba::regrole::text FROM pg_database WHERE datname = current_database()
+"""
+
+
+@pytest.fixture
+def layout(ledger_url: str) -> Layout:
+    found = load_layout(Paths(PROJECT_ROOT / ".podium" / "test-postgres"))
+    assert found is not None
+    assert found.ledger_url == ledger_url
+    return found
+
+
+def execute(url: str, statement: str, *values: str) -> list[tuple[Any, ...]]:
+    """Run a statement on a connection of its own."""
+    with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+def as_superuser(layout: Layout, statement: Any, database: str = "postgres") -> None:
+    with closing(postgres.connect_as_superuser(layout, database)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+def registered(model: str) -> NewEvent:
+    return NewEvent(EventKind.REGISTERED, model, 1)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger_events SET model = 'x'",
+        "DELETE FROM ledger_events",
+        "TRUNCATE ledger_events",
+        "DROP TABLE ledger_events",
+        "ALTER TABLE ledger_events ADD COLUMN x int",
+        "ALTER TABLE ledger_events DISABLE TRIGGER ALL",
+        "ALTER TABLE ledger_events OWNER TO podium",
+        "CREATE INDEX ON ledger_events (model)",
+        "CREATE TABLE x ()",
+        "CREATE TEMPORARY TABLE ledger_events ()",
+        "CREATE SCHEMA x",
+        "ALTER DATABASE ledger OWNER TO podium",
+        "SET ROLE ledger_owner",
+        "INSERT INTO alembic_version VALUES ('x')",
+        "UPDATE alembic_version SET version_num = 'x'",
+        "DELETE FROM alembic_version",
+    ],
+)
+def test_the_application_changes_nothing_that_is_written(ledger_url: str, statement: str) -> None:
+    with pytest.raises(InsufficientPrivilege):
+        execute(ledger_url, statement)
+
+
+def test_the_application_inserts_and_selects(ledger_url: str) -> None:
+    model = f"model-{uuid.uuid4().hex[:8]}"
+    written = Ledger(ledger_url).append(registered(model))
+    assert Ledger(ledger_url).history(model) == [written]
+    assert execute(ledger_url, "SELECT count(*) FROM alembic_version") == [(1,)]
+
+
+def test_migrating_takes_back_what_else_was_granted(layout: Layout) -> None:
+    owner = layout.ledger_owner_url
+    execute(owner, "GRANT UPDATE, DELETE ON ledger_events TO podium")
+    execute(owner, "GRANT UPDATE (model) ON ledger_events TO podium")
+    execute(owner, "GRANT TRUNCATE ON ledger_events TO PUBLIC")
+    execute(owner, "GRANT ALL ON alembic_version TO PUBLIC, podium")
+    for _ in range(2):
+        migrate(owner, app_role="podium")
+        assert set(execute(owner, PRIVILEGES, "podium")) == ALLOWED
+    with pytest.raises(InsufficientPrivilege):
+        execute(layout.ledger_url, "UPDATE ledger_events SET model = 'x'")
+
+
+def test_any_name_of_a_role_is_quoted(layout: Layout) -> None:
+    odd = """odd "role" 100%s; it's :x"""
+    role = sql.Identifier(odd)
+    as_superuser(layout, sql.SQL("CREATE ROLE {}").format(role))
+    try:
+        migrate(layout.ledger_owner_url, app_role=odd)
+        assert set(execute(layout.ledger_owner_url, PRIVILEGES, odd)) == ALLOWED
+    finally:
+        as_superuser(layout, sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(role), "ledger")
+
+
+def test_the_application_cannot_be_the_owner(layout: Layout) -> None:
+    with pytest.raises(PodiumError, match="podium cannot be both"):
+        migrate(layout.ledger_url, app_role="podium")
+
+
+@pytest.fixture
+def earlier(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A ledger database as an earlier version made it: the application's own, at the first revision."""
+    name = f"earlier_{uuid.uuid4().hex[:8]}"
+    monkeypatch.setattr(postgres, "LEDGER_DATABASE", name)
+    monkeypatch.setattr(postgres, "DATABASES", (("ledger_owner", name),))
+    as_superuser(layout, f"CREATE DATABASE {name} OWNER podium")
+    config = Config()
+    config.set_main_option("script_location", str(Path(ledger_module.__file__).parent / "migrations"))
+    config.attributes["url"] = layout.database_url("podium", name)
+    command.upgrade(config, "0001")
+    yield name
+    as_superuser(layout, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_the_owner_takes_over_the_ledger_of_an_earlier_version(layout: Layout, earlier: str) -> None:
+    app, owner = (layout.database_url(role, earlier) for role in ("podium", "ledger_owner"))
+    assert {role for _, role in execute(app, OWNERS)} == {"podium"}
+
+    for _ in range(2):
+        postgres.create_databases(layout)
+        migrate(owner, app_role="podium")
+
+    owners = dict(execute(app, OWNERS))
+    assert {"ledger_events", "alembic_version", earlier} <= set(owners)
+    assert set(owners.values()) == {"ledger_owner"}
+    Ledger(app).append(registered("toy"))
+    assert set(execute(owner, PRIVILEGES, "podium")) == ALLOWED
+    for statement in ("DELETE FROM ledger_events", "CREATE TABLE x ()", "CREATE TEMPORARY TABLE x ()"):
+        with pytest.raises(InsufficientPrivilege):
+            execute(app, statement)
+
+
+def test_each_start_sets_the_databases_owner_and_grants_again(layout: Layout, earlier: str) -> None:
+    as_superuser(layout, f"ALTER DATABASE {earlier} OWNER TO {postgres.SUPERUSER}")
+    as_superuser(layout, f"GRANT ALL ON DATABASE {earlier} TO podium, PUBLIC")
+    postgres.create_databases(layout)
+    app = layout.database_url("podium", earlier)
+    assert (earlier, "ledger_owner") in execute(app, OWNERS)
+    for statement in ("CREATE SCHEMA x", "CREATE TEMPORARY TABLE x ()"):
+        with pytest.raises(InsufficientPrivilege):
+            execute(app, statement)
+
+
+def test_only_the_two_roles_of_the_ledger_may_connect_to_it(layout: Layout) -> None:
+    for role in ("podium", "ledger_owner"):
+        assert execute(layout.database_url(role, "ledger"), "SELECT 1") == [(1,)]
+    for role, database in (("mlflow", "ledger"), ("ledger_owner", "mlflow"), ("podium", "airflow")):
+        with pytest.raises(psycopg2.OperationalError, match="permission denied"):
+            execute(layout.database_url(role, database), "SELECT 1")
+
+
+@pytest.fixture
+def containers(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """The environment of the service that initialises the stack on containers."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "unused")
+    monkeypatch.setenv("PODIUM_LEDGER_URL", layout.ledger_url)
+    monkeypatch.setenv("PODIUM_LEDGER_OWNER_URL", layout.ledger_owner_url)
+    return layout
+
+
+def test_initialise_migrates_as_the_owner_for_the_application(containers: Layout) -> None:
+    execute(containers.ledger_owner_url, "REVOKE ALL ON ledger_events FROM podium")
+    migrate_ledger()
+    assert set(execute(containers.ledger_owner_url, PRIVILEGES, "podium")) == ALLOWED
+
+
+def test_initialise_names_the_missing_owner(containers: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PODIUM_LEDGER_OWNER_URL")
+    with pytest.raises(PodiumError, match="PODIUM_LEDGER_OWNER_URL is not set"):
+        migrate_ledger()
+
+
+def test_initialise_names_a_url_without_a_role(containers: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODIUM_LEDGER_URL", "postgresql+psycopg2://127.0.0.1/ledger")
+    with pytest.raises(PodiumError, match="PODIUM_LEDGER_URL names no user"):
+        migrate_ledger()

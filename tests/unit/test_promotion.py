@@ -1,0 +1,400 @@
+"""Promote and roll back: what is refused, and why, on the real registry code and a real ledger."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import yaml
+
+from podium import approval, lifecycle, promotion
+from podium.approval import Person
+from podium.errors import (
+    BytesChanged,
+    CannotRollBack,
+    ChampionChanged,
+    DecisionVoid,
+    Frozen,
+    NotApproved,
+    NothingToDo,
+    Refused,
+)
+from podium.ledger import Event, EventKind
+from podium.parts import Parts
+from podium.registry import Alias, Tag
+from podium.spec import ModelSpec, load_spec
+from support.steps import (
+    FIRST,
+    SECOND,
+    TRAINED,
+    decide,
+    kinds,
+    new_run,
+    nominate,
+    nominate_unjudged,
+    pass_gates,
+    promote,
+    promote_as_of,
+    register,
+    roll_back,
+)
+
+
+def newest(parts: Parts, spec: ModelSpec) -> Event:
+    return parts.ledger.history(spec.name)[-1]
+
+
+def stored_files(parts: Parts, spec: ModelSpec, number: int) -> Path:
+    """The folder of the store that holds a version's files."""
+    source = parts.registry.client.get_model_version(spec.name, str(number)).source
+    logged = parts.registry.client.get_logged_model(source.removeprefix("models:/"))
+    return Path(logged.artifact_location.removeprefix("file://"))
+
+
+@contextmanager
+def changed_bytes(folder: Path, what: str) -> Iterator[None]:
+    """Flip a byte of a model, remove a file of it, or add one; undone at the end."""
+    model, added = folder / "model.skops", folder / "extra" / "code.py"
+    whole = model.read_bytes()
+    try:
+        if what == "flipped":
+            model.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+        elif what == "missing":
+            model.unlink()
+        else:
+            added.parent.mkdir()
+            added.write_text("import this")
+        yield
+    finally:
+        model.write_bytes(whole)
+        added.unlink(missing_ok=True)
+        if added.parent.is_dir():
+            added.parent.rmdir()
+
+
+TAMPERED = {
+    "flipped": r"model\.skops differs \(.* bytes, sha256 .*; registered with",
+    "missing": r"model\.skops is missing",
+    "added": r"extra/code\.py was added",
+}
+
+
+def test_nobody_is_promoted_without_a_decision(parts: Parts, toy_spec: ModelSpec) -> None:
+    run = new_run()
+    nominate_unjudged(parts, toy_spec, FIRST, run)
+    approval.open_request(parts.ledger, toy_spec.approval, toy_spec.name, run)
+    with pytest.raises(NotApproved, match="nobody has approved"):
+        promote(parts, toy_spec, run)
+    assert parts.registry.champion(toy_spec.name) is None
+    assert newest(parts, toy_spec).event == "promotion_refused"
+
+
+def test_tags_approve_nothing_and_are_put_right(parts: Parts, toy_spec: ModelSpec) -> None:
+    run = new_run()
+    nominate_unjudged(parts, toy_spec, FIRST, run)
+    parts.registry.set_tags(
+        toy_spec.name, 1, {Tag.APPROVAL_STATUS: "approved", Tag.DECIDED_BY: "eve", Tag.LIFECYCLE_STAGE: "x"}
+    )
+    with pytest.raises(NotApproved):
+        promote(parts, toy_spec, run)
+    decide(parts, toy_spec, run, "Reject")
+    lifecycle.mirror(parts.registry, parts.ledger, toy_spec.name)
+    tags = parts.registry.version(toy_spec.name, 1).tags
+    assert tags[Tag.APPROVAL_STATUS] == "rejected"
+    assert tags[Tag.DECIDED_BY] == "amy"
+    assert tags[Tag.LIFECYCLE_STAGE] == "None"
+
+
+def test_a_rejected_version_is_not_promoted_and_no_candidate(parts: Parts, toy_spec: ModelSpec) -> None:
+    run = new_run()
+    nominate_unjudged(parts, toy_spec, FIRST, run)
+    assert parts.registry.aliases(toy_spec.name) == {"candidate": 1}
+    decide(parts, toy_spec, run, "Reject")
+    with pytest.raises(Refused, match="v1 was rejected by amy: it is good enough"):
+        promote(parts, toy_spec, run)
+    lifecycle.mirror(parts.registry, parts.ledger, toy_spec.name)
+    assert parts.registry.aliases(toy_spec.name) == {}
+
+
+def test_promoting_twice_moves_once(parts: Parts, toy_spec: ModelSpec) -> None:
+    run = new_run()
+    nominate_unjudged(parts, toy_spec, FIRST, run)
+    decide(parts, toy_spec, run)
+    first = promote(parts, toy_spec, run)
+    assert promote(parts, toy_spec, run) == first
+    assert kinds(parts, toy_spec).count(EventKind.PROMOTED) == 1
+
+
+def test_an_old_run_that_runs_again_changes_nothing(parts: Parts, toy_spec: ModelSpec) -> None:
+    old = new_run()
+    nominate_unjudged(parts, toy_spec, FIRST, old)
+    decide(parts, toy_spec, old)
+    promote(parts, toy_spec, old)
+    promote_as_of(parts, toy_spec, SECOND)
+    aliases = parts.registry.aliases(toy_spec.name)
+    nominate_unjudged(parts, toy_spec, FIRST, old)
+    with pytest.raises(NothingToDo, match="this run made v1 the champion on .* moved since"):
+        promote(parts, toy_spec, old)
+    assert parts.registry.aliases(toy_spec.name) == aliases == {"champion": 2, "previous_champion": 1}
+
+
+def test_a_decision_of_one_run_promotes_nothing_of_another(parts: Parts, toy_spec: ModelSpec) -> None:
+    approved, other = new_run(), new_run()
+    nominate_unjudged(parts, toy_spec, FIRST, approved)
+    decide(parts, toy_spec, approved)
+    # The approved run is run again, and has another version to show now: its decision is about the old one.
+    version = register(parts, toy_spec, SECOND, approved)
+    pass_gates(parts, toy_spec, version, approved)
+    lifecycle.nominate_version(parts.registry, parts.ledger, toy_spec.name, approved)
+    assert promote(parts, toy_spec, approved).version == 1
+    nominate_unjudged(parts, toy_spec, SECOND, other)
+    with pytest.raises(NotApproved):
+        promote(parts, toy_spec, other)
+    with pytest.raises(NotApproved):
+        promotion.promote(parts.registry, parts.ledger, "another-model", approved)
+
+
+def test_of_two_approved_at_once_the_second_is_told_who_was_first(parts: Parts, toy_spec: ModelSpec) -> None:
+    one, two = new_run(), new_run()
+    nominate_unjudged(parts, toy_spec, FIRST, one)
+    decide(parts, toy_spec, one)
+    nominate_unjudged(parts, toy_spec, SECOND, two)
+    decide(parts, toy_spec, two)
+    promote(parts, toy_spec, two)
+    with pytest.raises(ChampionChanged, match=r"against champion none, but .* now v2 \(promoted by amy on"):
+        promote(parts, toy_spec, one)
+    assert parts.registry.champion(toy_spec.name) == 2
+    assert newest(parts, toy_spec).event == "promotion_refused"
+
+
+def test_a_champion_moved_by_hand_freezes_promotion_and_rollback(parts: Parts, toy_spec: ModelSpec) -> None:
+    promote_as_of(parts, toy_spec, FIRST)
+    promote_as_of(parts, toy_spec, SECOND)
+    run = new_run()
+    register(parts, toy_spec, FIRST, run)
+    pass_gates(parts, toy_spec, 1, run)
+    lifecycle.nominate_version(parts.registry, parts.ledger, toy_spec.name, run)
+    decide(parts, toy_spec, run)
+    parts.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
+    with pytest.raises(
+        Frozen, match="the champion is v1, but the ledger says v2: it was moved outside Podium"
+    ):
+        promote(parts, toy_spec, run)
+    with pytest.raises(Frozen, match="settle_champion"):
+        roll_back(parts, toy_spec)
+    assert parts.registry.champion(toy_spec.name) == 1
+    assert kinds(parts, toy_spec)[-2:] == ["promotion_refused", "rollback_refused"]
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_approved_and_then_changed_in_the_store_is_refused_with_the_file_named(
+    parts: Parts, toy_spec: ModelSpec, what: str
+) -> None:
+    run = new_run()
+    nominate_unjudged(parts, toy_spec, FIRST, run)
+    decide(parts, toy_spec, run)
+    with (
+        changed_bytes(stored_files(parts, toy_spec, 1), what),
+        pytest.raises(BytesChanged, match=f"v1 is not what was registered: {TAMPERED[what]}"),
+    ):
+        promote(parts, toy_spec, run)
+    assert parts.registry.champion(toy_spec.name) is None
+    refused = newest(parts, toy_spec)
+    assert refused.event == "promotion_refused"
+    assert "is not what was registered" in refused.reason
+    assert promote(parts, toy_spec, run).version == 1
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_gates_do_not_load_what_is_not_what_was_registered(
+    parts: Parts, toy_spec: ModelSpec, what: str
+) -> None:
+    register(parts, toy_spec, FIRST, new_run())
+    with changed_bytes(stored_files(parts, toy_spec, 1), what), pytest.raises(BytesChanged):
+        lifecycle.validate_version(parts.registry, parts.ledger, toy_spec, 1, new_run())
+
+
+def test_an_approval_is_void_after_a_while(
+    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+) -> None:
+    hasty = load_spec(toy_file(name=toy_spec.name, approval__valid_for="1s"))
+    run = new_run()
+    nominate_unjudged(parts, hasty, FIRST, run)
+    decide(parts, hasty, run)
+    time.sleep(1.1)
+    with pytest.raises(
+        DecisionVoid, match="v1: the approval by amy was valid until .*Run the lifecycle again"
+    ):
+        promote(parts, hasty, run)
+    assert parts.registry.champion(hasty.name) is None
+
+
+def test_an_approval_is_void_once_the_gates_say_something_else(
+    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+) -> None:
+    run = new_run()
+    nominate(parts, toy_spec, FIRST, run)
+    decide(parts, toy_spec, run)
+    strict = load_spec(toy_file(name=toy_spec.name, gates=[{"metric": "log_loss", "threshold": 0.0001}]))
+    lifecycle.validate_version(parts.registry, parts.ledger, strict, 1, new_run())
+    with pytest.raises(DecisionVoid, match="the gates were run again since, with another report: refused by"):
+        promote(parts, toy_spec, run)
+
+
+def test_what_was_rolled_back_needs_an_approval_given_after_that(parts: Parts, toy_spec: ModelSpec) -> None:
+    promote_as_of(parts, toy_spec, FIRST)
+    early, fast, fresh = new_run(), new_run(), new_run()
+    for run in (early, fast):
+        nominate_unjudged(parts, toy_spec, SECOND, run)
+        decide(parts, toy_spec, run)
+    promote(parts, toy_spec, fast)
+    roll_back(parts, toy_spec)
+    tags = parts.registry.version(toy_spec.name, 2).tags
+    assert tags[Tag.ROLLED_BACK] == "by olga: complaints"
+    with pytest.raises(DecisionVoid, match="it was rolled back on .* by olga: complaints"):
+        promote(parts, toy_spec, early)
+    assert parts.registry.champion(toy_spec.name) == 1
+    nominate_unjudged(parts, toy_spec, SECOND, fresh)
+    decide(parts, toy_spec, fresh)
+    assert promote(parts, toy_spec, fresh).version == 2
+    assert Tag.ROLLED_BACK not in parts.registry.version(toy_spec.name, 2).tags
+
+
+def test_a_rollback_needs_a_former_champion(parts: Parts, toy_spec: ModelSpec) -> None:
+    with pytest.raises(CannotRollBack, match="no earlier champion to go back to; the champion is none"):
+        roll_back(parts, toy_spec)
+    promote_as_of(parts, toy_spec, FIRST)
+    nominate_unjudged(parts, toy_spec, SECOND, new_run())
+    with pytest.raises(CannotRollBack, match="no earlier champion to go back to; the champion is v1"):
+        roll_back(parts, toy_spec)
+    promote_as_of(parts, toy_spec, SECOND)
+    with pytest.raises(CannotRollBack, match=r"v7 is no earlier champion; there are: v1\. An approver may"):
+        roll_back(parts, toy_spec, to_version=7)
+    with pytest.raises(NothingToDo, match="v2 is the champion already"):
+        roll_back(parts, toy_spec, to_version=2)
+    assert parts.registry.champion(toy_spec.name) == 2
+    roll_back(parts, toy_spec)
+    with pytest.raises(CannotRollBack, match="v2 was itself rolled back on .* by olga: complaints"):
+        roll_back(parts, toy_spec, to_version=2)
+
+
+def test_only_an_approver_forces_a_version_and_it_is_marked(parts: Parts, toy_spec: ModelSpec) -> None:
+    promote_as_of(parts, toy_spec, FIRST)
+    register(parts, toy_spec, SECOND, new_run())
+
+    def force(name: str, to_version: int | None) -> Event:
+        asks = Person(name)
+        request = promotion.rollback_request(
+            toy_spec.name, to_version, asks=asks, reason="the only good one", run=new_run()
+        )
+        request = promotion.force_version(request, toy_spec.approval, asks)
+        return promotion.rollback(parts.registry, parts.ledger, request)
+
+    with pytest.raises(CannotRollBack, match="only an approver may force .* and olga is none"):
+        force("olga", 2)
+    with pytest.raises(CannotRollBack, match="to force a version, name it"):
+        force("amy", None)
+    forced = force("amy", 2)
+    assert (forced.version, forced.from_version, forced.details["forced"]) == (2, 1, True)
+    assert parts.registry.aliases(toy_spec.name) == {"champion": 2}
+    with pytest.raises(CannotRollBack, match="v1 was itself rolled back"):
+        force("amy", 1)
+    with pytest.raises(CannotRollBack, match="v9"):
+        force("amy", 9)
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_a_rollback_target_that_was_changed_in_the_store_is_refused(
+    parts: Parts, toy_spec: ModelSpec, what: str
+) -> None:
+    promote_as_of(parts, toy_spec, FIRST)
+    promote_as_of(parts, toy_spec, SECOND)
+    with (
+        changed_bytes(stored_files(parts, toy_spec, 1), what),
+        pytest.raises(CannotRollBack, match=TAMPERED[what]),
+    ):
+        roll_back(parts, toy_spec)
+    assert parts.registry.champion(toy_spec.name) == 2
+    assert newest(parts, toy_spec).event == "rollback_refused"
+
+
+def test_a_champion_that_is_broken_itself_does_not_stop_its_rollback(
+    parts: Parts, toy_spec: ModelSpec
+) -> None:
+    promote_as_of(parts, toy_spec, FIRST)
+    promote_as_of(parts, toy_spec, SECOND)
+    with changed_bytes(stored_files(parts, toy_spec, 2), "missing"):
+        assert roll_back(parts, toy_spec).version == 1
+
+
+def test_a_rollback_target_must_be_ready(
+    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote_as_of(parts, toy_spec, FIRST)
+    promote_as_of(parts, toy_spec, SECOND)
+    real = parts.registry.client.get_model_version
+
+    def pending(name: str, number: str) -> mlflow.entities.model_registry.ModelVersion:
+        version = real(name, number)
+        version._status = "PENDING_REGISTRATION"
+        return version
+
+    monkeypatch.setattr(parts.registry.client, "get_model_version", pending)
+    with pytest.raises(CannotRollBack, match="v1 is not READY"):
+        roll_back(parts, toy_spec)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            lambda content: content["metadata"].update(input_example_output=[[0.5, 0.5]] * 5),
+            r"predicts \[\[.* for its input example, not \[\[0\.5, 0\.5\]",
+        ),
+        (lambda content: content["metadata"].pop("input_example_output"), "no input example with its output"),
+        (
+            lambda content: content["signature"].update(
+                inputs=json.dumps([{"type": "double", "name": "z", "required": True}])
+            ),
+            "v1 does not fit the clients of champion v2: it needs z, which clients do not send",
+        ),
+        (
+            lambda content: content["signature"].update(
+                inputs=json.dumps([{"type": "string", "name": "x", "required": True}])
+            ),
+            "it takes x as string, clients send double",
+        ),
+        (lambda content: content["flavors"].pop("python_function"), "does not load and predict"),
+    ],
+)
+def test_a_rollback_target_must_prove_itself(
+    parts: Parts, toy_spec: ModelSpec, change: Callable[[dict[str, Any]], None], why: str
+) -> None:
+    trained = TRAINED[FIRST]
+    location = parts.registry.client.get_logged_model(trained.model_id).artifact_location
+    path = Path(location.removeprefix("file://")) / "MLmodel"
+    whole = path.read_text()
+    content = yaml.safe_load(whole)
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+    try:
+        # Registered as it is now, so its manifest fits: the proof must find what the manifest cannot.
+        promote_as_of(parts, toy_spec, FIRST)
+        promote_as_of(parts, toy_spec, SECOND)
+        with pytest.raises(CannotRollBack, match=why):
+            roll_back(parts, toy_spec)
+    finally:
+        path.write_text(whole)
+    assert parts.registry.champion(toy_spec.name) == 2
+
+
+@pytest.mark.parametrize(("asks", "reason"), [(None, "a good reason"), (Person("olga"), "  ")])
+def test_a_rollback_needs_a_person_and_a_reason(asks: Person | None, reason: str) -> None:
+    with pytest.raises(CannotRollBack, match="who asks is not known|needs a reason"):
+        promotion.rollback_request("toy", None, asks=asks, reason=reason, run="r")
