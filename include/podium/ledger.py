@@ -188,10 +188,10 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        # No pool: a process that waits for a model's lock would keep a second connection open for nothing.
         self._engine = sa.create_engine(
             url,
-            poolclass=sa.pool.NullPool,
+            pool_size=2,
+            pool_pre_ping=True,
             hide_parameters=True,
             connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "tcp_user_timeout": 60_000},
         )
@@ -260,6 +260,8 @@ class Ledger:
             Outage: The ledger cannot be reached, or the lock is not free within ``LOCK_TIMEOUT_SECONDS``.
         """
         number = int.from_bytes(hashlib.sha256(model.encode()).digest()[:8], signed=True)
+        # A process that waits keeps one connection open, not two: Postgres has few.
+        self._engine.dispose()
         with _outages():
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
