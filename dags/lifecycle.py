@@ -72,23 +72,23 @@ def build_lifecycle(spec: ModelSpec) -> None:
         run = run_reference(context)
         return validate_version(parts.registry, parts.ledger, spec, version, run).as_json()
 
-    @task(multiple_outputs=True)
+    @task
     @task_outcomes()
-    def nominate(**context: Context) -> dict[str, Any]:
+    def nominate(**context: Context) -> list[str]:
         from podium.lifecycle import nominate_version
         from podium.parts import connect
 
         parts = connect()
         nomination = nominate_version(parts.registry, parts.ledger, spec.name, run_reference(context))
-        return {**nomination, "superseded": [run_id_of(run) for run in nomination["superseded"]]}
+        return [run_id_of(run) for run in nomination["superseded"]]
 
     @task.branch(trigger_rule="none_failed")
     @task_outcomes()
     def outcome(**context: Context) -> str:
-        from podium.lifecycle import outcome_of
-        from podium.parts import connect
+        from podium.ledger import connect_ledger
+        from podium.outcomes import outcome_of
 
-        return outcome_of(connect().ledger, spec.name, run_reference(context))
+        return outcome_of(connect_ledger(), spec.name, run_reference(context))
 
     @task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
     @task_outcomes()
@@ -118,17 +118,17 @@ def build_lifecycle(spec: ModelSpec) -> None:
     )
     def lifecycle() -> None:
         validated = validate(register(train()))
-        nominated = nominate()
+        superseded = nominate()
         approval = ApprovalSensor(task_id="approve", spec=spec)
         came_out = outcome()
         promoted = promote()
-        validated >> nominated >> approval >> came_out
+        validated >> superseded >> approval >> came_out
         came_out >> promoted >> announce(promoted)
         came_out >> [EmptyOperator(task_id=other) for other in Outcome if other is not Outcome.PROMOTE]
         # Clearing a run is how its parked approval hears that it was superseded.
         TriggerDagRunOperator.partial(
             task_id="close_superseded", trigger_dag_id=spec.lifecycle_dag_id, reset_dag_run=True
-        ).expand(trigger_run_id=nominated["superseded"])
+        ).expand(trigger_run_id=superseded)
 
     lifecycle()
 

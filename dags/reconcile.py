@@ -2,8 +2,8 @@
 
 Compares each model's live `champion` alias with the ledger, every five minutes by default. A champion that
 was moved, deleted or left dangling by hand is recorded and announced, and promotions and rollbacks of that
-model are frozen until it is settled: reverted at once where the model file says `champion_moved_outside: revert`,
-else accepted or reverted by an approver with `settle_champion`.
+model are frozen until it is settled: reverted at once where the model file says
+`champion_moved_outside: revert`, else accepted or reverted by an approver with `settle_champion`.
 
 Also finishes a promotion or rollback that was stopped half-way, and renews the other aliases and tags.
 """
@@ -13,26 +13,25 @@ from typing import Any
 from airflow.sdk import Context, CronTriggerTimetable, dag, task
 
 from podium.settings import models_dir, reconcile_schedule
-from podium.spec import find_spec, load_specs
+from podium.spec import load_specs
 from podium_airflow.assets import MOVES_OUTSIDE, moved_outside_asset
 from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
 
-MODELS = list(load_specs(models_dir())[0])
 
-
-@task(multiple_outputs=False, outlets=[MOVES_OUTSIDE], map_index_template="{{ task.op_kwargs['model'] }}")
+@task(outlets=[MOVES_OUTSIDE])
 @task_outcomes()
-def compare_with_ledger(model: str, **context: Context) -> dict[str, Any] | None:
-    """Look at one model; what is new is recorded and announced."""
+def compare_with_ledger(**context: Context) -> list[dict[str, Any]]:
+    """Look at every model; what is new is recorded and announced."""
     from podium.parts import connect
-    from podium.reconcile import reconcile
+    from podium.reconcile import reconcile_all
 
     parts = connect()
-    found = reconcile(parts.registry, parts.ledger, find_spec(models_dir(), model))
-    if found is None:
-        return None
-    context["outlet_events"][MOVES_OUTSIDE].add(moved_outside_asset(model), extra=found.as_json())
-    return found.as_json()
+    found, errors = reconcile_all(parts.registry, parts.ledger, load_specs(models_dir())[0].values())
+    for event in found:
+        context["outlet_events"][MOVES_OUTSIDE].add(moved_outside_asset(event.model), extra=event.as_json())
+    for error in errors:
+        raise error
+    return [event.as_json() for event in found]
 
 
 @dag(
@@ -48,8 +47,8 @@ def compare_with_ledger(model: str, **context: Context) -> dict[str, Any] | None
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE, "retries": 2},
 )
 def reconcile_champions() -> None:
-    """Look at every model, each for itself."""
-    compare_with_ledger.expand(model=MODELS)
+    """One look at all models."""
+    compare_with_ledger()
 
 
 reconcile_champions()

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from podium import history
-from podium.errors import NotFound, version_name
+from podium.errors import NotApproved, NotFound, Refused, version_name
 from podium.history import DECISIONS
-from podium.ledger import Event, EventKind, Ledger, NewEvent
+from podium.ledger import Event, EventKind, Ledger, NewEvent, record_refusal
 from podium.spec import ROLE, ApprovalSpec
 
 APPROVE = "Approve"
@@ -144,6 +144,26 @@ def open_requests(events: Iterable[Event]) -> list[Request]:
 def find_decision(ledger: Ledger, run: str) -> Event | None:
     """Return the run's decision, one of ``history.DECISIONS``, or None."""
     return ledger.find(_decision_key(run))
+
+
+def find_approval(ledger: Ledger, model: str, run: str) -> Event:
+    """Return the decision by which a run may promote.
+
+    Raises:
+        NotApproved: There is no decision of this run on record; this try of it is recorded.
+        Refused: The decision was no approval.
+    """
+    decision = find_decision(ledger, run)
+    if decision is None or decision.model != model:
+        error = NotApproved(
+            f"the ledger holds no decision of run {run}: nobody has approved. Marking a task as success "
+            "approves nothing. Clear the approval task, and decide in Airflow's required actions."
+        )
+        record_refusal(ledger, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
+        raise error
+    if decision.event is not EventKind.APPROVED:
+        raise Refused(f"{decision_in_words(decision)}; nothing is promoted")
+    return decision
 
 
 def gate_report(events: Iterable[Event], version: int) -> Event:

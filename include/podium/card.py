@@ -11,8 +11,9 @@ from podium.errors import version_name
 from podium.gates import GateReport
 from podium.ledger import Event, EventKind
 from podium.parts import Parts
-from podium.registry import Tag, Version
+from podium.registry import Version
 from podium.spec import ModelSpec
+from podium.tags import Tag
 
 
 def subject(request: Request) -> str:

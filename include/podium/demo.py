@@ -98,7 +98,7 @@ def _roll_back(operator: AirflowClient) -> None:
 def _expect_champion(as_of: str) -> None:
     """Show the champion; it must be the version trained as of this date, or the story did not happen."""
     from podium.parts import connect
-    from podium.registry import Tag
+    from podium.tags import Tag
 
     registry = connect().registry
     champion = registry.champion(MODEL)

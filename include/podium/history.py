@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from podium.ledger import CHAMPION_MOVES, Event, EventKind
-from podium.registry import Alias
+from podium.tags import Alias
 
 DECISIONS = (
     EventKind.APPROVED,

@@ -21,6 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from podium.errors import Outage, PodiumError
+from podium.settings import load_settings
 
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
@@ -78,6 +79,10 @@ class EventKind(StrEnum):
     OUTSIDE_MOVE_ACCEPTED = "outside_move_accepted"
 
 
+_REFUSALS = {
+    EventKind.PROMOTION_STARTED: EventKind.PROMOTION_REFUSED,
+    EventKind.ROLLBACK_STARTED: EventKind.ROLLBACK_REFUSED,
+}
 CHAMPION_MOVES = (EventKind.PROMOTED, EventKind.ROLLED_BACK, EventKind.OUTSIDE_MOVE_ACCEPTED)
 
 
@@ -281,6 +286,22 @@ class Ledger:
             connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
             yield connection
+
+
+def record_refusal(ledger: Ledger, intent: NewEvent, error: PodiumError) -> None:
+    """Record a refusal; once per run and reason, however often it is run again."""
+    kind = _REFUSALS[intent.event]
+    reason = hashlib.sha256(str(error).encode()).hexdigest()[:16]
+    ledger.append(replace(intent, event=kind, reason=str(error), key=f"{kind}:{intent.run}:{reason}"))
+
+
+def connect_ledger() -> Ledger:
+    """Return the ledger that the environment names.
+
+    Raises:
+        PodiumError: Its address is not set.
+    """
+    return Ledger(load_settings().ledger_url.get_secret_value())
 
 
 def migrate(url: str, *, app_role: str) -> None:

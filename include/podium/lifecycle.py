@@ -13,12 +13,11 @@ from podium.ledger import Event, EventKind, Ledger, NewEvent
 from podium.manifest import downloaded, read_manifest, verified
 from podium.metrics import all_metrics, label_indices
 from podium.mirror import mirror
-from podium.outcomes import Outcome
-from podium.promotion import find_approval
 from podium.proof import manifest_of
-from podium.registry import Registry, Tag, Version, load_model, mlflow_errors, read_signature
+from podium.registry import Registry, Version, load_model, mlflow_errors, read_signature
 from podium.scoring import predict_probabilities
 from podium.spec import Metric, ModelSpec
+from podium.tags import Tag
 from podium.training import LINEAGE, Holdout, read_holdout, read_trained_run
 
 log = logging.getLogger(__name__)
@@ -178,29 +177,6 @@ def refuse_decided_run(ledger: Ledger, run: str) -> None:
     decision = find_decision(ledger, run)
     if decision is not None and decision.event is not EventKind.APPROVED:
         raise Refused(f"{decision_in_words(decision)}. To ask again, start another run")
-
-
-def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
-    """Say how a run came out, by what the ledger holds of it.
-
-    Raises:
-        NotApproved: It was neither decided nor refused: its approval was skipped.
-    """
-    decision = find_decision(ledger, run)
-    if decision is None:
-        events = [event for event in ledger.history(model) if event.run == run]
-        kinds = {event.event for event in events}
-        if not kinds & {EventKind.NOMINATED, EventKind.APPROVAL_REQUESTED}:
-            reports = [event.event for event in events if event.event in GATES]
-            if reports and reports[-1] is EventKind.GATES_REFUSED:
-                return Outcome.REFUSED_BY_GATES
-            if reports:
-                return Outcome.NOTHING_TO_PROMOTE
-    try:
-        find_approval(ledger, model, run)
-    except Refused:
-        return Outcome(str(decision and decision.event))
-    return Outcome.PROMOTE
 
 
 def _newest_report(ledger: Ledger, model: str, run: str) -> Event:

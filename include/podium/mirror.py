@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from podium import history
 from podium.ledger import Event, EventKind, Ledger
-from podium.registry import Alias, Registry, Tag
+from podium.registry import Registry
+from podium.tags import Alias, Tag
 
 # MLflow takes up to 5,000 characters; people read fewer.
 _LONGEST_TAG = 1000

@@ -1,6 +1,14 @@
 """How a lifecycle run comes out."""
 
+from __future__ import annotations
+
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from podium.errors import Refused
+
+if TYPE_CHECKING:
+    from podium.ledger import Ledger
 
 
 class Outcome(StrEnum):
@@ -13,3 +21,30 @@ class Outcome(StrEnum):
     VOIDED = "voided"
     REFUSED_BY_GATES = "refused_by_gates"
     NOTHING_TO_PROMOTE = "nothing_to_promote"
+
+
+def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
+    """Say how a run came out, by what the ledger holds of it.
+
+    Raises:
+        NotApproved: It was neither decided nor refused: its approval was skipped.
+    """
+    # Imported here: the Dag file needs the names above, and nothing heavy.
+    from podium.approval import GATES, find_approval, find_decision
+    from podium.ledger import EventKind
+
+    decision = find_decision(ledger, run)
+    if decision is None:
+        events = [event for event in ledger.history(model) if event.run == run]
+        kinds = {event.event for event in events}
+        if not kinds & {EventKind.NOMINATED, EventKind.APPROVAL_REQUESTED}:
+            reports = [event.event for event in events if event.event in GATES]
+            if reports and reports[-1] is EventKind.GATES_REFUSED:
+                return Outcome.REFUSED_BY_GATES
+            if reports:
+                return Outcome.NOTHING_TO_PROMOTE
+    try:
+        find_approval(ledger, model, run)
+    except Refused:
+        return Outcome(str(decision and decision.event))
+    return Outcome.PROMOTE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from podium.ledger import Ledger
+from podium.ledger import Ledger, connect_ledger
 from podium.registry import Registry
 from podium.settings import Settings, load_settings
 
@@ -28,5 +28,5 @@ def connect() -> Parts:
     return Parts(
         settings=settings,
         registry=Registry(settings.mlflow_tracking_uri),
-        ledger=Ledger(settings.ledger_url.get_secret_value()),
+        ledger=connect_ledger(),
     )

@@ -7,7 +7,6 @@ that was killed half-way is finished by running it again, since its intent is on
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,26 +19,20 @@ from podium.errors import (
     ChampionChanged,
     DecisionVoid,
     Frozen,
-    NotApproved,
     NothingToDo,
     Outage,
     PodiumError,
-    Refused,
     version_name,
 )
-from podium.ledger import Event, EventKind, Ledger, Lock, NewEvent
+from podium.ledger import Event, EventKind, Ledger, Lock, NewEvent, record_refusal
 from podium.manifest import verified
 from podium.mirror import mirror
 from podium.proof import manifest_of, prove
-from podium.registry import Alias, Registry
+from podium.registry import Registry
 from podium.spec import ApprovalSpec
+from podium.tags import Alias
 
 log = logging.getLogger(__name__)
-
-_REFUSALS = {
-    EventKind.PROMOTION_STARTED: EventKind.PROMOTION_REFUSED,
-    EventKind.ROLLBACK_STARTED: EventKind.ROLLBACK_REFUSED,
-}
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,7 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
 
     Whatever is raised, the champion was not moved, except by an Outage: then the same call finishes the move.
     """
-    decision = find_approval(ledger, model, run)
+    decision = approval.find_approval(ledger, model, run)
     intent = NewEvent(
         event=EventKind.PROMOTION_STARTED,
         model=model,
@@ -117,26 +110,6 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
             if not _swapped_before(move):
                 _check_bytes(move)
         return _swap(move)
-
-
-def find_approval(ledger: Ledger, model: str, run: str) -> Event:
-    """Return the decision by which a run may promote.
-
-    Raises:
-        NotApproved: There is no decision of this run on record; this try of it is recorded.
-        Refused: The decision was no approval.
-    """
-    decision = approval.find_decision(ledger, run)
-    if decision is None or decision.model != model:
-        error = NotApproved(
-            f"the ledger holds no decision of run {run}: nobody has approved. Marking a task as success "
-            "approves nothing. Clear the approval task, and decide in Airflow's required actions."
-        )
-        _record_refusal(ledger, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
-        raise error
-    if decision.event is not EventKind.APPROVED:
-        raise Refused(f"{approval.decision_in_words(decision)}; nothing is promoted")
-    return decision
 
 
 def rollback(registry: Registry, ledger: Ledger, request: NewEvent) -> Event:
@@ -339,12 +312,5 @@ def _refusals_on_record(ledger: Ledger, intent: NewEvent) -> Iterator[None]:
     except Outage:
         raise
     except PodiumError as error:
-        _record_refusal(ledger, intent, error)
+        record_refusal(ledger, intent, error)
         raise
-
-
-def _record_refusal(ledger: Ledger, intent: NewEvent, error: PodiumError) -> None:
-    """Record a refusal; once per run and reason, however often it is run again."""
-    kind = _REFUSALS[intent.event]
-    reason = hashlib.sha256(str(error).encode()).hexdigest()[:16]
-    ledger.append(replace(intent, event=kind, reason=str(error), key=f"{kind}:{intent.run}:{reason}"))

@@ -6,6 +6,7 @@ Until a move outside is settled, promotions and rollbacks of the model are refus
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
@@ -17,8 +18,9 @@ from podium.ledger import Event, EventKind, Ledger, Lock, NewEvent
 from podium.manifest import downloaded, read_manifest, verified
 from podium.mirror import mirror
 from podium.proof import manifest_of
-from podium.registry import Alias, Registry, read_signature
+from podium.registry import Registry, read_signature
 from podium.spec import ApprovalSpec, ModelSpec
+from podium.tags import Alias
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,28 @@ _SETTLED_BY = {
     Settlement.ACCEPT: EventKind.OUTSIDE_MOVE_ACCEPTED,
     Settlement.REVERT: EventKind.OUTSIDE_MOVE_REVERTED,
 }
+
+
+def reconcile_all(
+    registry: Registry, ledger: Ledger, specs: Iterable[ModelSpec]
+) -> tuple[list[Event], list[PodiumError]]:
+    """Reconcile every model, each for itself: what stops one stops no other.
+
+    Returns:
+        What was recorded, and what went wrong; outages last, since only they are worth a retry.
+    """
+    found: list[Event] = []
+    errors: list[PodiumError] = []
+    for spec in specs:
+        try:
+            event = reconcile(registry, ledger, spec)
+        except PodiumError as error:
+            log.error("%s", error)
+            errors.append(error)
+            continue
+        if event is not None:
+            found.append(event)
+    return found, sorted(errors, key=lambda error: isinstance(error, Outage))
 
 
 def reconcile(registry: Registry, ledger: Ledger, spec: ModelSpec) -> Event | None:

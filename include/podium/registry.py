@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +19,7 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from podium.errors import NotFound, Outage, PodiumError, version_name
-
-
-class Alias(StrEnum):
-    """The pointers of a registered model."""
-
-    CHAMPION = "champion"
-    CANDIDATE = "candidate"
-    PREVIOUS_CHAMPION = "previous_champion"
-
-
-class Tag(StrEnum):
-    """Tags of a version. They mirror the ledger for people who look at MLflow; nothing decides by them."""
-
-    VALIDATION_STATUS = "validation_status"
-    APPROVAL_STATUS = "approval_status"
-    LIFECYCLE_STAGE = "lifecycle_stage"
-    INPUTS_DIGEST = "podium.inputs_digest"
-    MANIFEST_DIGEST = "podium.manifest_digest"
-    GATES_DIGEST = "podium.gates_digest"
-    AS_OF = "podium.as_of"
-    TRAINED_ON = "podium.trained_on"
-    JUDGED_ON = "podium.judged_on"
-    DATA_VERSION = "podium.data_version"
-    GIT_COMMIT = "podium.git_commit"
-    GATES = "podium.gates"
-    DECIDED_BY = "podium.decided_by"
-    DECISION_REASON = "podium.decision_reason"
-    ROLLED_BACK = "podium.rolled_back"
-    LEDGER_HEAD = "podium.ledger_head"
+from podium.tags import Alias, Tag
 
 
 @dataclass(frozen=True)

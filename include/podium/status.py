@@ -10,8 +10,9 @@ from typing import Any
 from podium.approval import Request, open_requests
 from podium.errors import NotFound, version_name
 from podium.parts import Parts
-from podium.registry import Alias, Tag, Version
+from podium.registry import Version
 from podium.spec import load_specs
+from podium.tags import Alias, Tag
 
 
 @dataclass(frozen=True)

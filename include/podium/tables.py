@@ -10,9 +10,10 @@ from rich.table import Table
 
 from podium.errors import version_name
 from podium.ledger import CHAMPION_MOVES, Event
-from podium.registry import Registry, Tag
+from podium.registry import Registry
 from podium.spec import Metric
 from podium.status import ModelStatus
+from podium.tags import Tag
 
 _SHORT = {
     Metric.LOG_LOSS: "log loss",

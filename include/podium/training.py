@@ -34,10 +34,11 @@ from podium.data import DataWindow, TrainingExamples, import_object, load_window
 from podium.errors import PodiumError, TrainerError
 from podium.metrics import Probabilities, all_metrics, label_indices
 from podium.proof import EXAMPLE_OUTPUT, example_output
-from podium.registry import Registry, Tag, mlflow_errors, without_skops_noise
+from podium.registry import Registry, mlflow_errors, without_skops_noise
 from podium.scoring import in_label_order
 from podium.settings import Settings
 from podium.spec import ModelSpec, training_digest
+from podium.tags import Tag
 
 __all__ = ["TrainedModel", "TrainedRun", "TrainingExamples", "read_holdout", "train_model"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from podium import history
 from podium.errors import PodiumError, version_name
 from podium.ledger import FIRST_PREVIOUS_HASH, Event, Ledger, event_hash
-from podium.registry import Alias, Registry, Tag
+from podium.registry import Registry
+from podium.tags import Alias, Tag
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ dags = {
         "tags": sorted(dag.tags),
         "schedule": getattr(dag.schedule, "expression", dag.schedule),
         "catchup": dag.catchup,
+        "paused_at_creation": dag.is_paused_upon_creation,
         "params": sorted(dag.params),
         "doc": dag.doc_md,
         "fileloc": Path(dag.fileloc).name,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from podium.outcomes import Outcome
 from podium.settings import PROJECT_ROOT
 
 ParseDags = Callable[[Path], dict[str, Any]]
@@ -13,7 +14,12 @@ SHIPPED_MODEL = PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml
 
 def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
     assert shipped["import_errors"] == {}
-    assert sorted(shipped["dags"]) == ["lifecycle_soccer_match_outcome", "rollback_champion"]
+    assert sorted(shipped["dags"]) == [
+        "lifecycle_soccer_match_outcome",
+        "reconcile",
+        "rollback_champion",
+        "settle_champion",
+    ]
 
 
 def test_parsing_is_light(shipped: dict[str, Any]) -> None:
@@ -29,9 +35,11 @@ def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
             "train >> register",
             "register >> validate",
             "validate >> nominate",
-            "validate >> approve",  # its report is on the card
             "nominate >> approve",
-            "approve >> promote",
+            "nominate >> close_superseded",
+            "approve >> outcome",
+            "outcome >> promote",
+            *(f"outcome >> {other}" for other in Outcome if other is not Outcome.PROMOTE),
             "promote >> announce",
         ]
     )
@@ -45,7 +53,7 @@ def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
 def test_the_rollback_is_manual_and_asks_for_model_version_and_reason(shipped: dict[str, Any]) -> None:
     dag = shipped["dags"]["rollback_champion"]
     assert dag["edges"] == ["move_champion_back >> announce"]
-    assert dag["params"] == ["model", "reason", "to_version"]
+    assert dag["params"] == ["force_version", "model", "reason", "to_version"]
     assert dag["schedule"] is None
 
 
@@ -54,9 +62,24 @@ def test_every_dag_has_an_owner_tags_docs_and_retries(shipped: dict[str, Any]) -
         assert "airflow" not in dag["owners"]
         assert "podium" in dag["tags"]
         assert len(dag["doc"]) > 100
-        assert all(retries >= 3 for retries in dag["retries"].values())
-    # Each answer that Airflow loses costs the approval one retry.
-    assert shipped["dags"]["lifecycle_soccer_match_outcome"]["retries"]["approve"] == 20
+        assert all(retries >= 2 for retries in dag["retries"].values())
+    # Each question that is put up again is a try of its own.
+    assert shipped["dags"]["lifecycle_soccer_match_outcome"]["retries"]["approve"] == 1000
+
+
+def test_champions_are_compared_with_the_ledger_every_five_minutes(shipped: dict[str, Any]) -> None:
+    dag = shipped["dags"]["reconcile"]
+    assert dag["schedule"] == "*/5 * * * *"
+    assert dag["paused_at_creation"] is False
+    assert dag["tasks"] == ["compare_with_ledger"]
+    assert all(retries < 5 for retries in dag["retries"].values())
+
+
+def test_settling_asks_for_model_settlement_and_reason(shipped: dict[str, Any]) -> None:
+    dag = shipped["dags"]["settle_champion"]
+    assert dag["edges"] == ["settle >> announce"]
+    assert dag["params"] == ["model", "reason", "settlement"]
+    assert dag["schedule"] is None
 
 
 def test_a_wrong_model_file_is_an_import_error_and_stops_no_other_model(
@@ -80,4 +103,4 @@ def test_a_wrong_model_file_is_an_import_error_and_stops_no_other_model(
 def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Path) -> None:
     found = parse_dags(tmp_path)
     assert found["import_errors"] == {}
-    assert list(found["dags"]) == ["rollback_champion"]
+    assert sorted(found["dags"]) == ["reconcile", "rollback_champion", "settle_champion"]

@@ -10,6 +10,7 @@ import requests
 
 from podium.airflow_client import AirflowClient
 from podium.ledger import Event
+from podium.outcomes import Outcome
 from podium.parts import Parts
 from podium.spec import ModelSpec
 
@@ -50,6 +51,13 @@ class LifecycleRun:
             assert time.monotonic() < deadline, f"{self.reference} has not ended: {self.task_states()}"
             time.sleep(0.3)
         return state
+
+    def came_out(self) -> str:
+        """Return the one task after ``outcome`` that was not skipped."""
+        states = self.task_states()
+        shown = [outcome.value for outcome in Outcome if states[outcome] != "skipped"]
+        assert len(shown) == 1, f"{self.reference} came out as {states}"
+        return shown[0]
 
     def answer(self, who: AirflowClient, option: str, reason: str | None) -> None:
         """Answer the approval; without a reason the form stays empty."""

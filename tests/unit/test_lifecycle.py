@@ -13,7 +13,7 @@ from podium import approval, lifecycle
 from podium.errors import NotFound, NothingToDo, PodiumError, Refused, TrainerError
 from podium.ledger import EventKind
 from podium.manifest import Manifest, verified
-from podium.outcomes import Outcome
+from podium.outcomes import Outcome, outcome_of
 from podium.parts import Parts
 from podium.proof import manifest_of
 from podium.registry import Tag, load_model
@@ -229,7 +229,7 @@ def test_the_outcome_of_a_run_is_what_the_ledger_says(
     parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
 ) -> None:
     def outcome(run: str) -> str:
-        return lifecycle.outcome_of(parts.ledger, toy_spec.name, run)
+        return outcome_of(parts.ledger, toy_spec.name, run)
 
     refused, rejected, approved, again = (new_run() for _ in range(4))
     strict = load_spec(toy_file(name=toy_spec.name, gates=[{"metric": "log_loss", "threshold": 0.0001}]))

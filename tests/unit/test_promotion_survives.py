@@ -1,0 +1,265 @@
+"""Promote and roll back killed at every step, with a part away or slow at every step, and 50 at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import mlflow
+import pytest
+from sqlalchemy import make_url
+
+from podium import history, lifecycle
+from podium.errors import Outage
+from podium.ledger import Ledger
+from podium.parts import Parts
+from podium.registry import Registry, Tag
+from podium.settings import PROJECT_ROOT, Settings
+from podium.spec import ModelSpec
+from podium.stack.layout import Paths, load_layout
+from podium.training import train_model
+from podium.verify import alias_differences, told_heads, walk
+from support.moves import Move, Steps, killed_at, race
+from support.proxy import Proxy
+from support.steps import (
+    FIRST,
+    SECOND,
+    TRAINED,
+    decide,
+    new_run,
+    nominate_unjudged,
+    pass_gates,
+    promote_as_of,
+)
+from support.toy import TOY, write_toy_rows
+
+KINDS = ("promote", "rollback")
+MOVED = {"promote": "promoted", "rollback": "rolled_back"}
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    """Starts processes from one that has imported everything and opened nothing."""
+    folders = (PROJECT_ROOT / name for name in ("include", "plugins", "tests"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, folders))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["support.moves"])
+    return context
+
+
+def prepare(parts: Parts, spec: ModelSpec, kind: str, ledger_url: str) -> Move:
+    """Bring a model to where the next call moves its champion to another version."""
+    run = new_run()
+    champion = parts.registry.champion(spec.name)
+    if champion is None:
+        promote_as_of(parts, spec, FIRST)
+        champion = 1
+    if kind == "promote":
+        nominate_unjudged(parts, spec, SECOND if champion == 1 else FIRST, run)
+        decide(parts, spec, run)
+    elif champion == 1:
+        promote_as_of(parts, spec, SECOND)
+    return Move(kind, spec.name, run, parts.registry.tracking_uri, ledger_url)
+
+
+def assert_done_once(parts: Parts, move: Move, target: int) -> None:
+    """The champion is the target; alias, tags and ledger agree; nothing is recorded twice."""
+    events = parts.ledger.history(move.model)
+    assert history.champion(events) == parts.registry.champion(move.model) == target
+    assert alias_differences(parts.registry, parts.ledger, move.model) == []
+    for version in parts.registry.versions(move.model):
+        stage = history.lifecycle_stage(events, version.number)
+        assert version.tags[Tag.LIFECYCLE_STAGE] == stage
+    recorded = Counter(event.event.value for event in events if event.run == move.run)
+    started = "promotion_started" if move.kind == "promote" else "rollback_started"
+    assert recorded[started] == recorded[MOVED[move.kind]] == 1
+    assert max(recorded.values()) == 1
+    assert "promotion_refused" not in recorded
+    assert "rollback_refused" not in recorded
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_move_killed_at_any_step_ends_as_intended_when_it_is_run_again(
+    parts: Parts,
+    toy_spec: ModelSpec,
+    ledger_url: str,
+    processes: ForkServerContext,
+    kind: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = []
+    step = 0
+    while True:
+        step += 1
+        move = prepare(parts, toy_spec, kind, ledger_url)
+        before = parts.registry.champion(move.model)
+        target = 1 if before == 2 else 2
+        listen, tell = processes.Pipe(duplex=False)
+        process = processes.Process(target=killed_at, args=(move, step, tell))
+        process.start()
+        process.join(60)
+        name = listen.recv() if listen.poll() else "never told"
+        if process.exitcode == 0:
+            assert name == ""
+            assert_done_once(parts, move, target)
+            break
+        assert process.exitcode == -9, f"step {step} ({name}) ended with {process.exitcode}"
+        left = parts.registry.champion(move.model)
+        assert left in (before, target)
+        move.go(parts.registry, parts.ledger)
+        assert_done_once(parts, move, target)
+        table.append(f"{step:>4}  {name:<45} v{left:<14} v{target}")
+    assert walk(parts.ledger.record(), told_heads(parts.registry, [toy_spec.name])).difference is None
+    assert any("set_alias champion" in line for line in table)
+    with capsys.disabled():
+        print(f"\n{kind}, killed (SIGKILL) before each of its {len(table)} steps; v{before} -> v{target}")
+        print(f"{'step':>4}  {'killed before':<45} {'champion then':<15} after it was run again")
+        print("\n".join(table))
+
+
+@pytest.fixture(scope="module")
+def mlflow_on_postgres(ledger_url: str) -> str:
+    """MLflow's own database of the tests' Postgres."""
+    layout = load_layout(Paths(PROJECT_ROOT / ".podium" / "test-postgres"))
+    assert layout is not None
+    return layout.database_url("mlflow", "mlflow")
+
+
+@pytest.fixture
+def parts_on_postgres(parts: Parts, mlflow_on_postgres: str, tmp_path: Path) -> Iterator[Parts]:
+    """The same ledger, and MLflow on Postgres, with the toy trained there as well."""
+    registry = Registry(mlflow_on_postgres)
+    there = replace(parts, registry=registry)
+    elsewhere = dict(TRAINED)
+    settings = Settings(
+        MLFLOW_TRACKING_URI=mlflow_on_postgres, PODIUM_LEDGER_URL="unused", PODIUM_HOME=tmp_path
+    )
+    spec = ModelSpec.model_validate({**TOY, "name": "trained-on-postgres"})
+    write_toy_rows(tmp_path / "toy.csv", first_day="2024-01-01")
+    TRAINED.update({as_of: train_model(spec, settings, as_of, {}, "once") for as_of in (FIRST, SECOND)})
+    yield there
+    TRAINED.update(elsewhere)
+    mlflow.set_tracking_uri(parts.registry.tracking_uri)
+
+
+@pytest.fixture
+def proxies(ledger_url: str, mlflow_on_postgres: str) -> Iterator[dict[str, Proxy]]:
+    """A proxy before the ledger and one before MLflow's database."""
+    made = {
+        "ledger": Proxy(int(make_url(ledger_url).port or 0)),
+        "registry": Proxy(int(make_url(mlflow_on_postgres).port or 0)),
+    }
+    yield made
+    for proxy in made.values():
+        proxy.close()
+
+
+def through(url: str, proxy: Proxy) -> str:
+    return make_url(url).set(port=proxy.port).render_as_string(hide_password=False)
+
+
+def part_of(step: str) -> str:
+    return "registry" if step.startswith("registry") else "ledger"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_that_is_away_at_any_step_is_an_outage_and_the_next_try_ends_as_intended(
+    parts_on_postgres: Parts,
+    toy_spec: ModelSpec,
+    ledger_url: str,
+    proxies: dict[str, Proxy],
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = parts_on_postgres
+    ledger = Ledger(through(ledger_url, proxies["ledger"]))
+    registry = Registry(through(parts.registry.tracking_uri, proxies["registry"]))
+    away = []
+    while True:
+        move = prepare(parts, toy_spec, kind, ledger_url)
+        before = parts.registry.champion(move.model)
+        target = 1 if before == 2 else 2
+        steps = Steps(len(away) + 1, lambda name: proxies[part_of(name)].cut())
+        with monkeypatch.context() as patched:
+            steps.watch(patched.setattr)
+            try:
+                move.go(registry, ledger)
+            except Outage:
+                away.append(steps.names[-1])
+            else:
+                assert len(steps.names) == len(away), f"{steps.names[len(away)]} did not notice"
+                break
+            finally:
+                for proxy in proxies.values():
+                    proxy.mend()
+        assert parts.registry.champion(move.model) in (before, target)
+        recorded = [event.event for event in parts.ledger.history(move.model) if event.run == move.run]
+        assert not {"promotion_refused", "rollback_refused"} & set(recorded)
+        move.go(parts.registry, parts.ledger)
+        assert_done_once(parts, move, target)
+    assert {part_of(name) for name in away} == {"ledger", "registry"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_that_are_slow_at_every_step_only_take_time(
+    parts_on_postgres: Parts, toy_spec: ModelSpec, ledger_url: str, proxies: dict[str, Proxy], kind: str
+) -> None:
+    parts = parts_on_postgres
+    move = prepare(parts, toy_spec, kind, ledger_url)
+    target = 1 if parts.registry.champion(move.model) == 2 else 2
+    for proxy in proxies.values():
+        proxy.delay_seconds = 0.05
+    move.go(
+        Registry(through(parts.registry.tracking_uri, proxies["registry"])),
+        Ledger(through(ledger_url, proxies["ledger"])),
+    )
+    assert_done_once(parts, move, target)
+
+
+def test_of_fifty_promotions_at_once_from_separate_processes_exactly_one_wins(
+    parts: Parts, toy_spec: ModelSpec, ledger_url: str, processes: ForkServerContext
+) -> None:
+    moves = [approved_version(parts, toy_spec, ledger_url) for _ in range(50)]
+    start, told = processes.Barrier(len(moves)), processes.Queue()
+    children = [processes.Process(target=race, args=(move, start, told)) for move in moves]
+    for child in children:
+        child.start()
+    outcomes = [told.get(timeout=120) for _ in children]
+    for child in children:
+        child.join(60)
+    ended = Counter(name for name, _, _ in outcomes)
+    assert ended == {"moved": 1, "ChampionChanged": 49}
+    winner = next(version for name, version, _ in outcomes if name == "moved")
+    assert all(
+        f"is now v{winner} (promoted by amy on" in told for name, _, told in outcomes if name != "moved"
+    )
+    events = parts.ledger.history(toy_spec.name)
+    assert parts.registry.champion(toy_spec.name) == winner == history.champion(events)
+    kinds_of_runs = {
+        event.run: event.event.value for event in events if event.event in ("promoted", "promotion_refused")
+    }
+    assert Counter(kinds_of_runs.values()) == {"promoted": 1, "promotion_refused": 49}
+    assert set(kinds_of_runs) == {move.run for move in moves}
+    assert [event.event.value for event in events].count("promotion_started") == 1
+    assert walk(parts.ledger.record()).difference is None
+
+
+def approved_version(parts: Parts, spec: ModelSpec, ledger_url: str) -> Move:
+    """Make one more version of the same training, approved over no champion."""
+    run, trained = new_run(), TRAINED[FIRST]
+    digest = trained.tags[Tag.INPUTS_DIGEST]
+    parts.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, uuid.uuid4().hex)
+    try:
+        version = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    finally:
+        parts.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, digest)
+    pass_gates(parts, spec, version, run)
+    lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    decide(parts, spec, run)
+    return Move("promote", spec.name, run, parts.registry.tracking_uri, ledger_url)
