@@ -6,17 +6,32 @@ A step is a call of the ledger or the registry: between two of them nothing outs
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy.orm import configure_mappers
+
 from podium import promotion
 from podium.approval import Person
 from podium.errors import PodiumError
 from podium.ledger import Event, Ledger, Lock
 from podium.registry import Registry
+
+# What a move imports late: imported once, in the process that the others are forked from.
+for late in (
+    "mlflow.store.db_migrations",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "alembic.command",
+    "skops.io",
+    "sklearn.linear_model",
+):
+    importlib.import_module(late)
+configure_mappers()
 
 LEDGER_CALLS = ("append", "append_move", "find", "history", "lock")
 REGISTRY_CALLS = (

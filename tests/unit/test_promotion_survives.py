@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 
 from podium import history, lifecycle
 from podium.errors import Outage
-from podium.ledger import Ledger
+from podium.ledger import EventKind, Ledger, NewEvent
 from podium.parts import Parts
 from podium.registry import Registry, Tag
 from podium.settings import PROJECT_ROOT, Settings
@@ -114,12 +114,12 @@ def test_a_move_killed_at_any_step_ends_as_intended_when_it_is_run_again(
         assert left in (before, target)
         move.go(parts.registry, parts.ledger)
         assert_done_once(parts, move, target)
-        table.append(f"{step:>4}  {name:<45} v{left:<14} v{target}")
+        table.append(f"{step:>4}  {name:<40} v{before} -> v{target}   v{left:<14} v{target}")
     assert walk(parts.ledger.record(), told_heads(parts.registry, [toy_spec.name])).difference is None
     assert any("set_alias champion" in line for line in table)
     with capsys.disabled():
-        print(f"\n{kind}, killed (SIGKILL) before each of its {len(table)} steps; v{before} -> v{target}")
-        print(f"{'step':>4}  {'killed before':<45} {'champion then':<15} after it was run again")
+        print(f"\n{kind}, killed (SIGKILL) before each of its {len(table)} steps")
+        print(f"{'step':>4}  {'killed before':<40} {'intended':<10} {'champion then':<15} when run again")
         print("\n".join(table))
 
 
@@ -214,7 +214,7 @@ def test_parts_that_are_slow_at_every_step_only_take_time(
     move = prepare(parts, toy_spec, kind, ledger_url)
     target = 1 if parts.registry.champion(move.model) == 2 else 2
     for proxy in proxies.values():
-        proxy.delay_seconds = 0.05
+        proxy.delay_seconds = 0.01
     move.go(
         Registry(through(parts.registry.tracking_uri, proxies["registry"])),
         Ledger(through(ledger_url, proxies["ledger"])),
@@ -260,6 +260,6 @@ def approved_version(parts: Parts, spec: ModelSpec, ledger_url: str) -> Move:
     finally:
         parts.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, digest)
     pass_gates(parts, spec, version, run)
-    lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    parts.ledger.append(NewEvent(EventKind.NOMINATED, spec.name, version, run=run, key=f"nominated:{run}"))
     decide(parts, spec, run)
     return Move("promote", spec.name, run, parts.registry.tracking_uri, ledger_url)
