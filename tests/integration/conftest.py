@@ -26,15 +26,32 @@ MODELS = PROJECT / "include" / "models"
 TRAINERS = PROJECT / "include" / "trainers"
 FOOTBALL = PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml"
 
+
+def approval(**changes: Any) -> dict[str, Any]:
+    return {"approval": {**TOY["approval"], "approvers": ["approver"], **changes}}
+
+
 TOYS: dict[str, dict[str, Any]] = {
     "toy": {"schedule": "0 0 * * *"},
     "toy-hasty": {},
     "toy-reject": {},
-    "toy-expire": {"approval": {**TOY["approval"], "expires_after": "15s"}},
+    "toy-expire": approval(expires_after="15s"),
     "toy-refused": {"gates": [{"metric": "log_loss", "threshold": 0.0001}]},
-    "toy-skipped-approval": {},
     "toy-outage": {},
     "toy-minutely": {"schedule": "* * * * *"},
+    "toy-marked": {},
+    "toy-cleared": {},
+    "toy-self": approval(approvers=["approver", "admin"]),
+    "toy-quorum": approval(
+        approvers=["approver", "admin"], required=2, checklist=["I looked at the calibration"]
+    ),
+    "toy-role": approval(approvers=["role:admin"]),
+    "toy-late": approval(expires_after="40s"),
+    "toy-tampered": {},
+    "toy-moved": {},
+    "toy-voided": {"champion_moved_outside": "revert"},
+    "toy-replayed": {},
+    "toy-newer": {},
 }
 
 
@@ -51,9 +68,8 @@ def write_models() -> None:
     first_day = datetime.now(UTC).date() - timedelta(days=598)
     write_toy_rows(MODELS / "toy.csv", first_day=first_day.isoformat())
     for name, changes in TOYS.items():
-        content = {**TOY, "name": name, "trainer": "trainers.toy:train", **changes}
+        content = {**TOY, **approval(), "name": name, "trainer": "trainers.toy:train", **changes}
         content["data"] = {**TOY["data"], "source": str(MODELS / "toy.csv")}
-        content["approval"] = {**content["approval"], "approvers": ["approver"]}
         (MODELS / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
 
@@ -96,11 +112,11 @@ def stack_parts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Parts:
 def start(operator: AirflowClient) -> Callable[..., LifecycleRun]:
     """Unpause and trigger a model's lifecycle, both as the operator, as the README says."""
 
-    def trigger(model: str, as_of: str | None = None) -> LifecycleRun:
+    def trigger(model: str, as_of: str | None = None, who: AirflowClient = operator) -> LifecycleRun:
         spec = find_spec(MODELS, model)
         operator.wait_for_dag(spec.lifecycle_dag_id)
         operator.set_paused(spec.lifecycle_dag_id, paused=False)
         form = {} if as_of is None else {"as_of": f"{as_of}T00:00:00+00:00"}
-        return LifecycleRun(operator, spec, operator.trigger(spec.lifecycle_dag_id, form))
+        return LifecycleRun(operator, spec, who.trigger(spec.lifecycle_dag_id, form))
 
     return trigger

@@ -59,17 +59,31 @@ class LifecycleRun:
         assert len(shown) == 1, f"{self.reference} came out as {states}"
         return shown[0]
 
-    def answer(self, who: AirflowClient, option: str, reason: str | None) -> None:
+    def answer(self, who: AirflowClient, option: str, reason: str | None, **ticks: bool) -> None:
         """Answer the approval; without a reason the form stays empty."""
-        form = {} if reason is None else {"reason": reason}
+        form = {} if reason is None else {"reason": reason, **ticks}
         who.answer(self.spec.lifecycle_dag_id, self.run_id, "approve", option, form)
 
-    def approve(self, who: AirflowClient, reason: str = "it is good enough") -> None:
+    def wait_for_card(self, shown: str = "") -> dict[str, Any]:
+        """Wait until the card is up and shows something, a little longer than Airflow can lose an answer."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            self.wait_until("approve", "awaiting_input")
+            card = self.client.required_action(self.spec.lifecycle_dag_id, self.run_id, "approve")
+            if shown in card["body"] and card["responded_at"] is None:
+                time.sleep(2)
+                return card
+            assert time.monotonic() < deadline, f"the card of {self.reference} does not show {shown!r}"
+            time.sleep(0.3)
+
+    def approve(self, who: AirflowClient, reason: str = "it is good enough", *, wait: bool = True) -> None:
         """Approve, and again if Airflow lost the answer, as a person would."""
         for _ in range(5):
             self.wait_until("approve", "awaiting_input")
             time.sleep(2)
             self.answer(who, "Approve", reason)
+            if not wait:
+                return
             deadline = time.monotonic() + 30
             while time.monotonic() < deadline:
                 if self.task_states()["approve"] == "success":
@@ -81,6 +95,16 @@ class LifecycleRun:
 def events_of(parts: Parts, model: str) -> list[tuple[str, int | None, str]]:
     """Return (event, version, actor) of a model's history."""
     return [(event.event.value, event.version, event.actor) for event in parts.ledger.history(model)]
+
+
+def wait_for_event(parts: Parts, model: str, kind: str) -> Event:
+    """Wait until the history of a model has an event of a kind, and return the newest."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        if found := [event for event in parts.ledger.history(model) if event.event == kind]:
+            return found[-1]
+        assert time.monotonic() < deadline, f"no {kind} in the history of {model}: {events_of(parts, model)}"
+        time.sleep(0.05)
 
 
 def event_of(parts: Parts, model: str, kind: str) -> Event:

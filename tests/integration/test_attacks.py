@@ -1,0 +1,335 @@
+"""Tried as an attacker on the real stack: each try is refused, and on record."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+
+from podium.airflow_client import AirflowClient
+from podium.errors import PodiumError
+from podium.parts import Parts
+from podium.registry import Alias, Tag
+from podium.stack import Stack
+from podium.stack.layout import Layout, Paths, load_layout
+from support.airflow import LifecycleRun, event_of, events_of, get, send, wait_for_event
+
+Start = Callable[..., LifecycleRun]
+TODAY = datetime.now(UTC).date()
+ATTACKED = (
+    "toy-marked",
+    "toy-cleared",
+    "toy-quorum",
+    "toy-role",
+    "toy-tampered",
+    "toy-moved",
+    "toy-voided",
+    "toy-replayed",
+)
+
+
+@pytest.fixture(scope="module")
+def runs(start: Start, approver: AirflowClient) -> dict[str, LifecycleRun]:
+    """All runs that are attacked, begun together: they wait for each other less than for the processors."""
+    as_of = str(TODAY - timedelta(days=10))
+    return {
+        **{model: start(model, as_of) for model in ATTACKED},
+        "toy-self": start("toy-self", as_of, who=approver),
+    }
+
+
+@pytest.fixture
+def layout(stack: Stack) -> Layout:
+    found = load_layout(Paths(stack.state_dir))
+    assert found is not None
+    return found
+
+
+def path_of(run: LifecycleRun, rest: str = "") -> str:
+    return f"/api/v2/dags/{run.spec.lifecycle_dag_id}/dagRuns/{run.run_id}{rest}"
+
+
+def clear(who: AirflowClient, run: LifecycleRun, *tasks: str) -> None:
+    body = {"dry_run": False, "dag_run_id": run.run_id, "only_failed": False, "reset_dag_runs": True}
+    body |= {"task_ids": list(tasks), "include_downstream": True}
+    path = f"/api/v2/dags/{run.spec.lifecycle_dag_id}/clearTaskInstances"
+    answer = send(who, "POST", path, body)
+    assert answer.ok, answer.text
+
+
+def wait_for_run(client: AirflowClient, dag_id: str, run_id: str) -> str:
+    deadline = time.monotonic() + 120
+    while (state := client.run_state(dag_id, run_id)) in ("queued", "running"):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    return state
+
+
+def test_marking_tasks_forging_xcoms_and_setting_tags_promotes_nothing(
+    runs: dict[str, LifecycleRun], operator: AirflowClient, admin: AirflowClient, stack_parts: Parts
+) -> None:
+    run = runs["toy-marked"]
+    run.wait_for_card()
+    forged = {"key": "return_value", "value": {"event": "approved", "actor": "approver", "version": 1}}
+    answer = send(admin, "POST", path_of(run, "/taskInstances/approve/xcomEntries"), forged)
+    assert answer.ok, answer.text
+    edited = {"value": ["forged"], "map_index": -1}
+    answer = send(admin, "PATCH", path_of(run, "/taskInstances/nominate/xcomEntries/return_value"), edited)
+    assert answer.ok, answer.text
+    stack_parts.registry.set_tags("toy-marked", 1, {Tag.APPROVAL_STATUS: "approved"})
+    assert send(operator, "PATCH", path_of(run, "/taskInstances/approve"), {"new_state": "success"}).ok
+    run.wait_until("outcome", "failed")
+    assert wait_for_run(operator, run.spec.lifecycle_dag_id, run.run_id) == "failed"
+    assert run.task_states()["promote"] == "upstream_failed"
+    assert send(operator, "PATCH", path_of(run, "/taskInstances/outcome"), {"new_state": "success"}).ok
+    clear(operator, run, "promote")
+    run.wait_until("promote", "failed")
+    refused = event_of(stack_parts, "toy-marked", "promotion_refused")
+    assert "nobody has approved" in refused.reason
+    assert stack_parts.registry.champion("toy-marked") is None
+
+
+def test_a_cleared_approval_is_asked_again_and_says_so(
+    runs: dict[str, LifecycleRun], operator: AirflowClient, approver: AirflowClient, stack_parts: Parts
+) -> None:
+    run = runs["toy-cleared"]
+    run.wait_for_card()
+    clear(operator, run, "approve")
+    card = run.wait_for_card("asked again")
+    assert "the task was cleared" in card["body"]
+    assert stack_parts.registry.champion("toy-cleared") is None
+    run.approve(approver)
+    assert run.wait_for_end() == "success"
+    before = events_of(stack_parts, "toy-cleared")
+    clear(operator, run, "approve")
+    assert run.wait_for_end() == "success"
+    assert run.came_out() == "promote"
+    assert events_of(stack_parts, "toy-cleared") == before
+
+
+def test_whoever_triggered_the_run_may_not_approve_it(
+    runs: dict[str, LifecycleRun], approver: AirflowClient, admin: AirflowClient, stack_parts: Parts
+) -> None:
+    run = runs["toy-self"]
+    card = run.wait_for_card()
+    assert "`approver` triggered this run and may not approve it" in card["body"]
+    run.answer(approver, "Approve", "I trained it, I like it")
+    card = run.wait_for_card("did not count")
+    assert "approver triggered this run and may not approve it; somebody else must" in card["body"]
+    run.approve(admin)
+    assert run.wait_for_end() == "success"
+    assert event_of(stack_parts, "toy-self", "approved").actor == "admin"
+    assert event_of(stack_parts, "toy-self", "answer_invalid").actor == "approver"
+
+
+def test_a_quorum_of_two_is_two_people_who_tick_everything(
+    runs: dict[str, LifecycleRun], approver: AirflowClient, admin: AirflowClient, stack_parts: Parts
+) -> None:
+    run = runs["toy-quorum"]
+    run.wait_for_card()
+    run.answer(approver, "Approve", "looks fine to me", tick_1=False)
+    run.wait_for_card("not ticked: 'I looked at the calibration'")
+    run.answer(approver, "Approve", "looks fine to me", tick_1=True)
+    card = run.wait_for_card("Approved by 1 of 2")
+    assert "`approver` approved" in card["body"]
+    assert "looks fine to me" in card["body"]
+    assert stack_parts.registry.champion("toy-quorum") is None
+    run.answer(approver, "Approve", "and once more from me", tick_1=True)
+    run.wait_for_card("approver has approved already; another person must")
+    run.answer(admin, "Approve", "I looked as well", tick_1=True)
+    assert run.wait_for_end() == "success"
+    approved = event_of(stack_parts, "toy-quorum", "approved")
+    assert (approved.actor, approved.reason) == ("approver, admin", "looks fine to me; I looked as well")
+    assert stack_parts.registry.champion("toy-quorum") == 1
+
+
+def test_who_is_not_on_the_list_is_refused_and_on_record(
+    runs: dict[str, LifecycleRun], operator: AirflowClient, admin: AirflowClient, stack_parts: Parts
+) -> None:
+    by_name, by_role = runs["toy-replayed"], runs["toy-role"]
+    by_name.wait_for_card()
+    with pytest.raises(PodiumError, match="403"):
+        by_name.answer(operator, "Approve", "I would like it to be approved")
+    log = get(admin, f"/api/v2/eventLogs?dag_id={by_name.spec.lifecycle_dag_id}&order_by=-when")["event_logs"]
+    assert ("update_hitl_detail", "operator") in {(entry["event"], entry["owner"]) for entry in log}
+    by_role.wait_for_card()
+    by_role.answer(operator, "Approve", "I would like it to be approved")
+    by_role.wait_for_card("operator is not an approver (approvers: any admin)")
+    assert event_of(stack_parts, "toy-role", "answer_invalid").actor == "operator"
+    by_role.answer(admin, "Reject", "not by an operator")
+    assert by_role.wait_for_end() == "success"
+    assert event_of(stack_parts, "toy-role", "rejected").actor == "admin"
+
+
+def test_an_answer_after_expiry_does_not_count(
+    stack: Stack, start: Start, approver: AirflowClient, stack_parts: Parts
+) -> None:
+    run = start("toy-late")
+    run.wait_until("approve", "awaiting_input")
+    # With the scheduler away nobody closes the request in time, and Airflow takes the answer.
+    stack.stop_part("scheduler")
+    try:
+        asked = wait_for_event(stack_parts, "toy-late", "approval_requested")
+        time.sleep(max(0.0, (asked.at + timedelta(seconds=41) - datetime.now(UTC)).total_seconds()))
+        run.answer(approver, "Approve", "better late than never")
+    finally:
+        stack.start_part("scheduler")
+    assert run.wait_for_end() == "success"
+    assert run.came_out() == "expired"
+    assert "the request expired on" in event_of(stack_parts, "toy-late", "answer_invalid").reason
+    assert stack_parts.registry.champion("toy-late") is None
+
+
+def test_approved_and_then_changed_in_the_store_is_not_promoted(
+    runs: dict[str, LifecycleRun], approver: AirflowClient, layout: Layout, stack_parts: Parts
+) -> None:
+    run = runs["toy-tampered"]
+    run.approve(approver, wait=False)
+    wait_for_event(stack_parts, "toy-tampered", "approved")
+    flip_a_byte(stack_parts, layout, "toy-tampered", 1)
+    run.wait_until("promote", "failed")
+    refused = event_of(stack_parts, "toy-tampered", "promotion_refused")
+    assert "v1 is not what was registered: model.skops differs" in refused.reason
+    assert stack_parts.registry.champion("toy-tampered") is None
+
+
+def flip_a_byte(parts: Parts, layout: Layout, model: str, number: int) -> None:
+    """Change the model's file behind MLflow's back, with the keys of the store."""
+    store = boto3.client(
+        "s3",
+        endpoint_url=layout.s3_url,
+        aws_access_key_id=layout.secrets.s3_key,
+        aws_secret_access_key=layout.secrets.s3_secret,
+        region_name="us-east-1",
+    )
+    model_id = parts.registry.client.get_model_version(model, str(number)).source.rpartition("/")[2]
+    objects = store.list_objects_v2(Bucket="mlflow")["Contents"]
+    (key,) = [item["Key"] for item in objects if item["Key"].endswith(f"{model_id}/artifacts/model.skops")]
+    whole = store.get_object(Bucket="mlflow", Key=key)["Body"].read()
+    changed = whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
+    store.put_object(Bucket="mlflow", Key=key, Body=changed)
+
+
+def test_approved_and_then_moved_by_hand_is_frozen_until_an_approver_settles_it(
+    runs: dict[str, LifecycleRun],
+    operator: AirflowClient,
+    approver: AirflowClient,
+    admin: AirflowClient,
+    stack_parts: Parts,
+) -> None:
+    run = runs["toy-moved"]
+    run.approve(approver, wait=False)
+    wait_for_event(stack_parts, "toy-moved", "approved")
+    stack_parts.registry.set_alias("toy-moved", Alias.CHAMPION, 1)
+    run.wait_until("promote", "failed")
+    assert "moved outside Podium" in event_of(stack_parts, "toy-moved", "promotion_refused").reason
+
+    assert wait_for_run(admin, "reconcile", admin.trigger("reconcile", {})) == "success"
+    found = event_of(stack_parts, "toy-moved", "moved_outside")
+    assert (found.version, found.from_version) == (1, None)
+    assets = get(admin, "/api/v2/assets/events?limit=100&order_by=-timestamp")["asset_events"]
+    assert "toy-moved" in [move["extra"].get("model") for move in assets if "outside" in move["uri"]]
+
+    for dag_id in ("settle_champion", "rollback_champion"):
+        admin.set_paused(dag_id, paused=False)
+    form = {"model": "toy-moved", "settlement": "accept", "reason": "it was an emergency"}
+    assert wait_for_run(admin, "settle_champion", operator.trigger("settle_champion", form)) == "failed"
+    assert stack_parts.registry.champion("toy-moved") == 1
+    run_id = approver.trigger("settle_champion", {**form, "settlement": "revert"})
+    assert wait_for_run(admin, "settle_champion", run_id) == "success"
+    reverted = event_of(stack_parts, "toy-moved", "outside_move_reverted")
+    assert (reverted.actor, reverted.reason) == ("approver", "it was an emergency")
+    assert stack_parts.registry.champion("toy-moved") is None
+
+
+def test_an_answer_about_something_that_changed_is_void(
+    runs: dict[str, LifecycleRun], approver: AirflowClient, admin: AirflowClient, stack_parts: Parts
+) -> None:
+    run = runs["toy-voided"]
+    run.wait_for_card()
+    stack_parts.registry.set_alias("toy-voided", Alias.CHAMPION, 1)
+    run.answer(approver, "Approve", "it is good enough")
+    assert run.wait_for_end() == "success"
+    assert run.came_out() == "voided"
+    voided = event_of(stack_parts, "toy-voided", "voided")
+    assert voided.reason == "the champion was none and is v1 now"
+    # This model's file says that a champion moved outside is to be reverted.
+    assert wait_for_run(admin, "reconcile", admin.trigger("reconcile", {})) == "success"
+    assert event_of(stack_parts, "toy-voided", "outside_move_reverted").actor == "podium"
+    assert stack_parts.registry.champion("toy-voided") is None
+
+
+def test_an_old_decision_is_worth_nothing_for_a_new_version(
+    runs: dict[str, LifecycleRun], admin: AirflowClient, approver: AirflowClient, stack_parts: Parts
+) -> None:
+    run = runs["toy-replayed"]
+    run.approve(approver)
+    assert run.wait_for_end() == "success"
+    assert stack_parts.registry.champion("toy-replayed") == 1
+    # The run is deleted, and made again under the same name about other data.
+    assert send(admin, "DELETE", path_of(run), {}).ok
+    body = {
+        "logical_date": None,
+        "dag_run_id": run.run_id,
+        "conf": {"as_of": f"{TODAY - timedelta(days=3)}T00:00:00+00:00"},
+    }
+    answer = send(admin, "POST", f"/api/v2/dags/{run.spec.lifecycle_dag_id}/dagRuns", body)
+    assert answer.ok, answer.text
+    assert run.wait_for_end() == "success"
+    assert run.task_states()["promote"] == "success"
+    assert len(stack_parts.registry.versions("toy-replayed")) == 2
+    assert stack_parts.registry.champion("toy-replayed") == 1
+    assert [event for event, _, _ in events_of(stack_parts, "toy-replayed")].count("promoted") == 1
+
+
+def test_a_newer_candidate_ends_an_older_request_by_itself(
+    start: Start, approver: AirflowClient, stack_parts: Parts
+) -> None:
+    older = start("toy-newer", str(TODAY - timedelta(days=20)))
+    older.wait_for_card()
+    newer = start("toy-newer", str(TODAY - timedelta(days=10)))
+    newer.wait_for_card()
+    assert older.wait_for_end() == "success"
+    assert older.came_out() == "superseded"
+    superseded = event_of(stack_parts, "toy-newer", "superseded")
+    assert (superseded.version, superseded.run) == (1, older.reference)
+    assert stack_parts.registry.aliases("toy-newer") == {"candidate": 2}
+    newer.approve(approver)
+    assert newer.wait_for_end() == "success"
+    assert stack_parts.registry.aliases("toy-newer") == {"champion": 2}
+
+
+def test_the_record_is_whole_after_all_that_and_survives_airflows_own_cleaning(
+    stack: Stack, layout: Layout, stack_parts: Parts
+) -> None:
+    from podium.stack.environment import airflow_env, base_env
+    from podium.stack.programs import airflow_command
+    from podium.verify import told_heads, walk
+
+    def state() -> tuple[int, str, str | None]:
+        chain = walk(
+            stack_parts.ledger.record(), told_heads(stack_parts.registry, stack_parts.ledger.models())
+        )
+        return chain.events, chain.head, chain.difference
+
+    events, head, difference = state()
+    assert events > 100
+    assert difference is None
+    paths = Paths(stack.state_dir)
+    environment = base_env({"PATH": ""}) | airflow_env(layout, paths, {})
+    moment = datetime.now(UTC).isoformat()
+    done = subprocess.run(
+        airflow_command("db", "clean", "--clean-before-timestamp", moment, "--skip-archive", "--yes"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert state() == (events, head, None)
+    assert event_of(stack_parts, "toy-quorum", "approved").actor == "approver, admin"
