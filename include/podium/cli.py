@@ -92,7 +92,7 @@ def history(
         return
     console.print(history_table(events))
     if until is not None:
-        console.print(_champion_in_words(model, champion_move(events), until))
+        console.print(_champion_in_words(model, champion_move(events), until), markup=False)
 
 
 @app.command()
@@ -111,11 +111,11 @@ def verify(
         chain, differences = walk(read_export(file)), []
     else:
         parts = connect()
-        models = parts.ledger.models()
-        chain = walk(parts.ledger.record(), told_heads(parts.registry, models))
+        # The registry's models: a ledger that lost its end may not know one of them any more.
+        chain = walk(parts.ledger.record(), told_heads(parts.registry, parts.registry.models()))
         differences = [
             difference
-            for model in models
+            for model in parts.ledger.models()
             for difference in alias_differences(parts.registry, parts.ledger, model)
         ]
     found = [*filter(None, [chain.difference]), *differences]
@@ -147,8 +147,11 @@ def export(
     if output is None:
         sys.stdout.writelines(lines)
         return
+    # Asked for before the file is opened: a ledger that does not answer must not empty an older export.
+    first = next(lines, "")
     try:
         with output.open("w", encoding="utf-8") as stream:
+            stream.write(first)
             stream.writelines(lines)
     except OSError as error:
         raise PodiumError(f"{output} cannot be written: {error.strerror}") from error

@@ -67,14 +67,15 @@ def rolled_away(events: Iterable[Event]) -> dict[int, Event]:
 def candidate(events: Iterable[Event]) -> int | None:
     """Return the newest nominated version that nobody has turned down and that is not champion."""
     nominated: Event | None = None
+    current: int | None = None
     for event in events:
         if event.event is EventKind.NOMINATED:
             nominated = event
-        elif nominated is None:
-            continue
+        elif event.event in CHAMPION_MOVES:
+            current = event.version
         elif event.event in DECISIONS and event.event is not EventKind.APPROVED:
-            nominated = None if event.run == nominated.run else nominated
-        elif event.event in CHAMPION_MOVES and event.version == nominated.version:
+            nominated = None if nominated is None or event.run == nominated.run else nominated
+        if nominated is not None and nominated.version == current:
             nominated = None
     return None if nominated is None else nominated.version
 

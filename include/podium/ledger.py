@@ -29,6 +29,13 @@ FIRST_PREVIOUS_HASH = "0" * 64
 _APPEND_LOCK = 4_215_337_002
 _GRANT_LOCK = 4_215_337_003
 _LOCK_NOT_AVAILABLE = "55P03"
+# The last one: a connection that was lost before is asked again.
+_NO_ANSWER = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.TimeoutError,
+    sa.exc.PendingRollbackError,
+)
 
 _METADATA = sa.MetaData()
 _EVENTS = sa.Table(
@@ -151,6 +158,9 @@ class Event:
         """
         try:
             at, kind = datetime.fromisoformat(content["at"]), EventKind(content["event"])
+            if at.astimezone(UTC).isoformat() != content["at"]:
+                raise ValueError(f"at: {content['at']!r} is not written as the ledger writes it")
+            json.dumps(content["details"], allow_nan=False)
             return cls(**{**content, "at": at, "event": kind})
         except (KeyError, TypeError, ValueError) as error:
             raise PodiumError(f"not an event of the ledger: {error}") from error
@@ -345,7 +355,7 @@ def _grant(url: str, app_role: str) -> None:
 def _outages() -> Iterator[None]:
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+    except _NO_ANSWER as error:
         cause = str(getattr(error, "orig", error)).strip().splitlines()[0]
         if getattr(getattr(error, "orig", None), "pgcode", None) == _LOCK_NOT_AVAILABLE:
             raise Outage(f"another process held the lock for {LOCK_TIMEOUT_SECONDS} s") from error
@@ -389,4 +399,7 @@ def _storable(text: str) -> str:
 
 def _event(row: sa.Row[Any]) -> Event:
     values = dict(row._mapping)
-    return Event(**{**values, "event": EventKind(values["event"])})
+    try:
+        return Event(**{**values, "event": EventKind(values["event"])})
+    except ValueError as error:
+        raise PodiumError(f"event {row.seq} of the ledger cannot be read: {error}") from error

@@ -36,13 +36,16 @@ def mirror(registry: Registry, ledger: Ledger, model: str) -> None:
     events = ledger.history(model)
     if not events:
         return
-    wanted, live = history.aliases(events), registry.aliases(model)
+    live, versions = registry.aliases(model), registry.versions(model)
+    # A version that was deleted in MLflow can bear no alias.
+    there = {version.number for version in versions}
+    wanted = {alias: number for alias, number in history.aliases(events).items() if number in there}
     for alias in (Alias.CANDIDATE, Alias.PREVIOUS_CHAMPION):
         if alias in wanted and live.get(alias) != wanted[alias]:
             registry.set_alias(model, alias, wanted[alias])
         elif alias in live and alias not in wanted:
             registry.delete_alias(model, alias)
-    for version in registry.versions(model):
+    for version in versions:
         tags = version_tags(events, version.number)
         changed: dict[str, str] = {
             tag: value for tag, value in tags.items() if version.tags.get(tag) != value

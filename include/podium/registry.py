@@ -129,6 +129,17 @@ class Registry:
         with mlflow_errors(f"removing {alias} of {model}"):
             self.client.delete_registered_model_alias(model, alias)
 
+    def models(self) -> list[str]:
+        """Return the names of all registered models, also of those that Podium knows nothing of."""
+        with mlflow_errors("listing the registered models"):
+            found: list[str] = []
+            token: str | None = None
+            while True:
+                page = self.client.search_registered_models(page_token=token)
+                found.extend(model.name for model in page)
+                if not (token := page.token):
+                    return found
+
     def version(self, model: str, number: int) -> Version:
         """Return one version.
 

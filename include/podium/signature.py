@@ -24,6 +24,8 @@ def incompatibilities(served: Signature, offered: Signature) -> list[str]:
         if name not in sent:
             if column.get("required", True):
                 said.append(f"it needs {name}, which clients do not send")
+        elif column.get("required", True) and not sent[name].get("required", True):
+            said.append(f"it needs {name}, which clients may leave out")
         elif _type(sent[name]) != _type(column):
             said.append(f"it takes {name} as {_type(column)}, clients send {_type(sent[name])}")
     if _outputs(served) != _outputs(offered):
@@ -37,7 +39,9 @@ def _columns(signature: Signature) -> dict[str, dict[str, Any]]:
 
 
 def _outputs(signature: Signature) -> list[str]:
-    return [_type(column) for column in json.loads(signature.get("outputs") or "[]")]
+    """Name the answer's parts in their order: clients find them by name, or by place where there is none."""
+    listed = json.loads(signature.get("outputs") or "[]")
+    return [f"{column['name']}: {_type(column)}" if "name" in column else _type(column) for column in listed]
 
 
 def _type(column: Mapping[str, Any]) -> str:

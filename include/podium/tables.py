@@ -7,6 +7,7 @@ from datetime import UTC
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from podium.errors import version_name
 from podium.ledger import CHAMPION_MOVES, Event
@@ -71,8 +72,8 @@ def history_table(events: Iterable[Event]) -> Table:
             f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M}",
             event.event.replace("_", " "),
             f"{version_name(event.from_version)} → {version}" if moved else version,
-            event.actor,
-            event.reason,
+            Text(event.actor),
+            Text(event.reason),
             style="bold" if moved else None,
         )
     return table

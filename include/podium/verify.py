@@ -88,13 +88,14 @@ def read_export(path: Path) -> Iterator[Event]:
         PodiumError: A line is no event; names the line.
     """
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
                 try:
-                    yield Event.from_json(json.loads(line))
-                except (json.JSONDecodeError, PodiumError) as error:
+                    event = Event.from_json(json.loads(line.decode()))
+                except (ValueError, RecursionError, PodiumError) as error:
                     raise PodiumError(f"{path}, line {number}: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
+                yield event
+    except OSError as error:
         raise PodiumError(f"{path} cannot be read: {error}") from error
 
 

@@ -1,82 +1,422 @@
+"""Which answers count, and what they amount to, on a real ledger."""
+
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from podium import approval
-from podium.approval import Answer, Request
+from podium.approval import Answer, Person, Request
 from podium.errors import NotFound
-from podium.ledger import EventKind
-from podium.parts import Parts
+from podium.ledger import Event, EventKind, Ledger, NewEvent
 from podium.spec import ApprovalSpec
 
 POLICY = ApprovalSpec(approvers=("amy", "ben"), reason_min_length=10)
+TWO = ApprovalSpec(approvers=("amy", "ben", "role:op"), required=2, reason_min_length=10)
+BOXES = ("I looked at the calibration", "The owner was told")
+CHECKED = ApprovalSpec(approvers=("amy",), checklist=BOXES)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ASKED = Request(
+    seq=1,
+    model="toy",
+    version=2,
+    champion=1,
+    run="lifecycle_toy/r",
+    requester="amy",
+    manifest="m",
+    gates="g",
+    expires_at=NOW + timedelta(days=1),
+)
+SELF = "amy triggered this run and may not approve it; somebody else must"
+
+
+def says(
+    option: str = "Approve",
+    who: str | None = "ben",
+    reason: str = "looks good to me",
+    *,
+    roles: tuple[str, ...] = (),
+    ticked: tuple[str, ...] = (),
+) -> Answer:
+    person = None if who is None else Person(who, frozenset(roles))
+    return Answer(option, reason, person, datetime.now(UTC), frozenset(ticked))
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("policy", "answer", "expected"),
     [
-        (Answer("Approve", "looks good to me", "amy", NOW), []),
-        (Answer("Reject", "worse on friendlies", "ben", NOW), []),
-        (Answer("Approve", "looks good to me", "eve", NOW), ["eve is not an approver (approvers: amy, ben)"]),
-        (Answer("Approve", "looks good to me", None, NOW), ["the answer has no user"]),
-        (Answer("Approve", "", "amy", NOW), ["the reason has 0 characters, at least 10 are required"]),
+        (POLICY, says(), []),
+        (POLICY, says("Reject", "ben", "worse on friendlies"), []),
+        (POLICY, says(who="eve"), ["eve is not an approver (approvers: amy, ben)"]),
+        (POLICY, says(who=None), ["the answer has no user"]),
+        (POLICY, says(reason=""), ["the reason has 0 characters, at least 10 are required"]),
+        (POLICY, says(reason=" short     "), ["the reason has 5 characters, at least 10 are required"]),
+        (POLICY, says("Reject", reason=""), ["the reason has 0 characters, at least 10 are required"]),
+        (POLICY, says("Maybe"), ["'Maybe' is neither Approve nor Reject"]),
+        (POLICY, says("approve"), ["'approve' is neither Approve nor Reject"]),
         (
-            Answer("Approve", "  short      ", "amy", NOW),
-            ["the reason has 5 characters, at least 10 are required"],
+            POLICY,
+            says("", None, ""),
+            [
+                "the answer has no user",
+                "'' is neither Approve nor Reject",
+                "the reason has 0 characters, at least 10 are required",
+            ],
         ),
-        (Answer("Reject", "", "amy", NOW), ["the reason has 0 characters, at least 10 are required"]),
-        (Answer("Maybe", "looks good to me", "amy", NOW), ["'Maybe' is neither Approve nor Reject"]),
-        (Answer("", "", None, NOW), 3),
+        # Whoever triggered the run may not approve it, but may well see that it is no good.
+        (POLICY, says(who="amy"), [SELF]),
+        (POLICY, says("Reject", "amy"), []),
+        (POLICY.model_copy(update={"prevent_self_approval": False}), says(who="amy"), []),
+        # Roles are named with role: before them, so no user name can be taken for one.
+        (TWO, says(who="olga", roles=("op",)), []),
+        (TWO, says(who="olga", roles=("viewer", "op")), []),
+        (
+            TWO,
+            says(who="olga", roles=("Op",)),
+            ["olga is not an approver (approvers: 2 of: amy, ben, any op)"],
+        ),
+        (TWO, says(who="op"), ["op is not an approver (approvers: 2 of: amy, ben, any op)"]),
+        (
+            TWO,
+            says(who="olga", roles=("amy",)),
+            ["olga is not an approver (approvers: 2 of: amy, ben, any op)"],
+        ),
+        (TWO, says(who="amy", roles=("op",)), [SELF]),
+        # Each statement that was not ticked is named; to reject, none is needed.
+        (CHECKED, says(who="amy", ticked=BOXES), [SELF]),
+        (
+            CHECKED,
+            says(who="amy", ticked=BOXES[:1]),
+            [SELF, "not ticked: 'The owner was told'"],
+        ),
+        (CHECKED, says(who="amy"), [SELF, *(f"not ticked: '{box}'" for box in BOXES)]),
+        (
+            CHECKED,
+            says(who="amy", ticked=("Something else",)),
+            [SELF, *(f"not ticked: '{b}'" for b in BOXES)],
+        ),
+        (CHECKED, says("Reject", "amy"), []),
     ],
 )
-def test_an_answer_is_judged(answer: Answer, expected: list[str] | int) -> None:
-    found = approval.problems(POLICY, answer)
-    assert found == expected or len(found) == expected
+def test_what_is_wrong_with_an_answer_is_said(
+    policy: ApprovalSpec, answer: Answer, expected: list[str]
+) -> None:
+    assert approval.problems(policy, ASKED, answer) == expected
+
+
+def test_a_run_that_nobody_triggered_may_be_approved_by_any_approver() -> None:
+    assert approval.problems(POLICY, replace(ASKED, requester=None), says(who="amy")) == []
+    assert approval.problems(POLICY, replace(ASKED, requester=None), says(who=None)) != []
+
+
+Ask = Callable[..., Request]
 
 
 @pytest.fixture
-def request_(parts: Parts) -> Request:
-    nomination = {"model": "asked", "version": 2, "champion": 1}
-    return approval.open_request(parts.ledger, POLICY, nomination, f"run/{uuid.uuid4()}")
+def ledger(ledger_url: str) -> Ledger:
+    return Ledger(ledger_url)
 
 
-def test_a_run_asks_once_and_its_clock_does_not_start_again(parts: Parts, request_: Request) -> None:
-    later = ApprovalSpec(approvers=("amy",), expires_after="9d")
-    again = approval.open_request(
-        parts.ledger, later, {"model": "asked", "version": 2, "champion": 1}, request_.run
+@pytest.fixture
+def model() -> str:
+    return f"asked-{uuid.uuid4().hex[:8]}"
+
+
+def record(ledger: Ledger, model: str, kind: EventKind, version: int | None, **more: Any) -> Event:
+    return ledger.append(NewEvent(kind, model, version, **more))
+
+
+def nominated(ledger: Ledger, model: str, version: int = 2, champion: int | None = 1) -> str:
+    """What stands in the ledger before anybody is asked; returns the run."""
+    run = f"lifecycle/{uuid.uuid4()}"
+    registered = {"manifest": [], "manifest_digest": f"manifest of v{version}"}
+    gates = {"digest": f"gates of v{version}"}
+    record(ledger, model, EventKind.REGISTERED, version, details=registered)
+    record(ledger, model, EventKind.GATES_PASSED, version, from_version=champion, run=run, details=gates)
+    record(
+        ledger, model, EventKind.NOMINATED, version, from_version=champion, run=run, key=f"nominated:{run}"
     )
-    assert again == request_ == approval.find_request(parts.ledger, request_.run)
+    return run
+
+
+@pytest.fixture
+def request_(ledger: Ledger, model: str) -> Request:
+    return approval.open_request(ledger, POLICY, model, nominated(ledger, model))
+
+
+def kinds(ledger: Ledger, request: Request) -> list[str]:
+    """What stands in the history after the request."""
+    return [str(event.event) for event in ledger.history(request.model) if event.seq > request.seq]
+
+
+def judge(
+    ledger: Ledger, request: Request, answer: Answer, policy: ApprovalSpec = POLICY, champion: int | None = 1
+) -> Event:
+    return approval.judge(ledger, policy, request, answer, champion)
+
+
+def test_a_request_is_bound_to_what_the_ledger_says_of_the_nominated_version(
+    ledger: Ledger, model: str
+) -> None:
+    run = nominated(ledger, model, version=3, champion=2)
+    request = approval.open_request(ledger, POLICY, model, run, requester="olga")
+    assert (request.version, request.champion, request.requester) == (3, 2, "olga")
+    assert (request.manifest, request.gates) == ("manifest of v3", "gates of v3")
+    assert approval.find_request(ledger, run) == request
+    asked = ledger.history(model)[-1]
+    assert (asked.event, asked.reason, asked.seq) == ("approval_requested", "waits for amy, ben", request.seq)
+
+
+def test_a_run_that_nominated_nothing_asks_nothing(ledger: Ledger, model: str) -> None:
+    nominating = nominated(ledger, model)
+    with pytest.raises(NotFound, match="holds no nomination of run other/run: clear its task 'nominate'"):
+        approval.open_request(ledger, POLICY, model, "other/run")
+    with pytest.raises(NotFound, match="holds no nomination of run"):
+        approval.open_request(ledger, POLICY, "another-model", nominating)
+    with pytest.raises(NotFound, match="holds no approval request of run"):
+        approval.find_request(ledger, nominating)
+
+
+def test_a_version_without_manifest_or_gates_cannot_be_asked_for(ledger: Ledger, model: str) -> None:
+    record(ledger, model, EventKind.NOMINATED, 1, run="x", key=f"nominated:{model}")
+    with pytest.raises(NotFound, match="no manifest of v1: Podium did not register it"):
+        approval.open_request(ledger, POLICY, model, model)
+    details = {"manifest": [], "manifest_digest": "m"}
+    record(ledger, model, EventKind.REGISTERED, 1, details=details)
+    with pytest.raises(NotFound, match="no gate report of v1"):
+        approval.open_request(ledger, POLICY, model, model)
+
+
+def test_a_run_asks_once_and_its_clock_does_not_start_again(ledger: Ledger, request_: Request) -> None:
+    later = ApprovalSpec(approvers=("amy",), expires_after="9d")
+    again = approval.open_request(ledger, later, request_.model, request_.run, requester="eve")
+    assert again == request_ == approval.find_request(ledger, request_.run)
     assert timedelta(days=2) < request_.expires_at - datetime.now(UTC) < timedelta(days=3)
 
 
-def test_the_first_decision_of_a_run_stays(parts: Parts, request_: Request) -> None:
-    first = approval.record_decision(parts.ledger, request_, Answer("Reject", "too risky now", "amy", NOW))
-    second = approval.record_decision(parts.ledger, request_, Answer("Approve", "well, go on", "ben", NOW))
-    assert first == second == approval.record_expiry(parts.ledger, request_)
-    assert approval.find_decision(parts.ledger, request_.run) == first
+def test_a_valid_approval_decides_and_is_bound_to_what_was_asked(ledger: Ledger, request_: Request) -> None:
+    decision = judge(ledger, request_, says(reason="  looks good to me "))
+    assert decision == approval.find_decision(ledger, request_.run)
+    assert (decision.event, decision.actor, decision.reason) == ("approved", "ben", "looks good to me")
+    assert (decision.version, decision.from_version, decision.run) == (2, 1, request_.run)
+    bound = {"request": request_.seq, "manifest": "manifest of v2", "gates": "gates of v2"}
+    assert bound.items() <= decision.details.items()
+    valid_for = datetime.fromisoformat(decision.details["valid_until"]) - datetime.now(UTC)
+    assert timedelta(hours=23) < valid_for < timedelta(days=1)
+    assert (
+        approval.decision_in_words(decision) == f"{request_.model} v2 was approved by ben: looks good to me"
+    )
+
+
+def test_the_first_decision_of_a_run_stays_whatever_comes_after(ledger: Ledger, request_: Request) -> None:
+    first = judge(ledger, request_, says("Reject", "amy", "too risky now"))
     assert (first.event, first.actor, first.reason) == (EventKind.REJECTED, "amy", "too risky now")
-    assert (first.version, first.from_version) == (2, 1)
+    assert judge(ledger, request_, says()) == first
+    assert judge(ledger, request_, says(who="eve")) == first
+    assert judge(ledger, request_, says(), champion=7) == first
+    assert approval.record_expiry(ledger, request_) == first
+    assert approval.supersede(ledger, request_.model, 3, "new/run") == []
+    assert kinds(ledger, request_) == ["rejected"]
 
 
-def test_an_invalid_answer_is_on_record_and_decides_nothing(parts: Parts, request_: Request) -> None:
-    answer = Answer("Approve", "", "eve", NOW)
-    event = approval.record_invalid(parts.ledger, request_, answer, approval.problems(POLICY, answer))
+def test_an_invalid_answer_is_on_record_once_and_decides_nothing(ledger: Ledger, request_: Request) -> None:
+    answer = says("Approve", "eve", "")
+    event = judge(ledger, request_, answer)
     assert (event.event, event.actor) == (EventKind.ANSWER_INVALID, "eve")
-    assert "not an approver" in event.reason
-    assert approval.find_decision(parts.ledger, request_.run) is None
+    assert event.reason == (
+        "eve is not an approver (approvers: amy, ben); the reason has 0 characters, at least 10 are required"
+    )
+    assert event.details["option"] == "Approve"
+    assert judge(ledger, request_, answer) == event
+    assert approval.find_decision(ledger, request_.run) is None
+    assert judge(ledger, request_, says()).event == "approved"
+    assert kinds(ledger, request_) == ["answer_invalid", "approved"]
 
 
-def test_open_requests_are_those_without_a_decision(parts: Parts, request_: Request) -> None:
-    events = parts.ledger.history("asked")
-    assert request_ in approval.open_requests(events)
-    approval.record_expiry(parts.ledger, request_)
-    assert request_ not in approval.open_requests(parts.ledger.history("asked"))
+def test_of_two_that_are_needed_the_second_decides(ledger: Ledger, model: str) -> None:
+    request = approval.open_request(ledger, TWO, model, nominated(ledger, model))
+    amy, ben = says(who="amy", reason="fine on all leagues"), says(who="ben", reason="I agree with amy")
+    given = judge(ledger, request, amy, TWO)
+    assert (given.event, given.actor, given.reason) == ("approval_given", "amy", "fine on all leagues")
+    assert judge(ledger, request, amy, TWO) == given
+    assert approval.find_decision(ledger, request.run) is None
+
+    twice = judge(ledger, request, says(who="amy", reason="fine, as I said"), TWO)
+    assert (twice.event, twice.reason) == (
+        "answer_invalid",
+        "amy has approved already; another person must",
+    )
+    decision = judge(ledger, request, ben, TWO)
+    assert (decision.event, decision.actor) == ("approved", "amy, ben")
+    assert decision.reason == "fine on all leagues; I agree with amy"
+    assert judge(ledger, request, ben, TWO) == decision == judge(ledger, request, amy, TWO)
+    assert kinds(ledger, request) == ["approval_given", "answer_invalid", "approved"]
+    told = approval.answers(ledger.history(model), request.run)
+    assert told == [given, twice]
 
 
-def test_a_run_that_asked_nobody_has_no_request(parts: Parts) -> None:
-    with pytest.raises(NotFound, match="holds no approval request of run x/y"):
-        approval.find_request(parts.ledger, "x/y")
+def test_one_rejection_is_enough_also_after_an_approval_and_by_who_approved(
+    ledger: Ledger, model: str
+) -> None:
+    request = approval.open_request(ledger, TWO, model, nominated(ledger, model))
+    judge(ledger, request, says(who="amy"), TWO)
+    decision = judge(ledger, request, says("Reject", "amy", "I was wrong, sorry"), TWO)
+    assert (decision.event, decision.actor) == ("rejected", "amy")
+
+
+def test_approvals_of_another_run_do_not_count(ledger: Ledger, model: str) -> None:
+    one, other = (approval.open_request(ledger, TWO, model, nominated(ledger, model)) for _ in range(2))
+    judge(ledger, one, says(who="amy"), TWO)
+    assert judge(ledger, other, says(who="ben"), TWO).event == "approval_given"
+    assert judge(ledger, other, says(who="amy"), TWO).actor == "ben, amy"
+
+
+@pytest.mark.parametrize("option", ["Approve", "Reject"])
+def test_a_late_answer_is_on_record_and_the_request_expired(
+    ledger: Ledger, request_: Request, option: str
+) -> None:
+    late = replace(says(option), at=request_.expires_at)
+    decision = judge(ledger, request_, late)
+    assert (decision.event, decision.actor) == ("expired", "podium")
+    assert decision.reason == f"no valid answer until {request_.expires_at:%Y-%m-%d %H:%M} UTC"
+    assert judge(ledger, request_, late) == decision
+    assert kinds(ledger, request_) == ["answer_invalid", "expired"]
+    invalid = ledger.history(request_.model)[-2]
+    assert (invalid.actor, invalid.reason) == (
+        "ben",
+        f"the request expired on {request_.expires_at:%Y-%m-%d %H:%M} UTC",
+    )
+
+
+def test_an_answer_in_time_counts_also_if_it_is_read_late(ledger: Ledger, model: str) -> None:
+    hasty = POLICY.model_copy(update={"expires_after": timedelta(microseconds=1)})
+    request = approval.open_request(ledger, hasty, model, nominated(ledger, model))
+    in_time = replace(says(), at=request.expires_at - timedelta(microseconds=1))
+    assert judge(ledger, request, in_time).event == "approved"
+
+
+def gates_run_again(ledger: Ledger, request: Request) -> None:
+    record(
+        ledger,
+        request.model,
+        EventKind.GATES_REFUSED,
+        2,
+        reason="refused by 1 of 4 gates",
+        details={"digest": "another report"},
+    )
+
+
+def gates_run_again_alike(ledger: Ledger, request: Request) -> None:
+    record(ledger, request.model, EventKind.GATES_PASSED, 2, details={"digest": "gates of v2"})
+
+
+def gates_of_another_version(ledger: Ledger, request: Request) -> None:
+    record(ledger, request.model, EventKind.GATES_PASSED, 3, details={"digest": "gates of v3"})
+
+
+def rolled_back(ledger: Ledger, request: Request) -> None:
+    record(ledger, request.model, EventKind.ROLLED_BACK, 1, from_version=2, actor="olga", reason="complaints")
+
+
+def nothing(ledger: Ledger, request: Request) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("happens", "champion", "why"),
+    [
+        (nothing, 3, "the champion was v1 and is v3 now"),
+        (nothing, None, "the champion was v1 and is none now"),
+        (
+            gates_run_again,
+            1,
+            "the gates were run again since, with another report: refused by 1 of 4 gates",
+        ),
+        (rolled_back, 1, "it was rolled back on "),
+    ],
+)
+def test_an_approval_of_what_has_changed_is_void(
+    ledger: Ledger,
+    request_: Request,
+    happens: Callable[[Ledger, Request], None],
+    champion: int | None,
+    why: str,
+) -> None:
+    happens(ledger, request_)
+    answer = says()
+    decision = judge(ledger, request_, answer, champion=champion)
+    assert (decision.event, decision.actor) == ("voided", "podium")
+    assert decision.reason.startswith(why)
+    assert judge(ledger, request_, answer, champion=1) == decision
+    assert kinds(ledger, request_)[-2:] == ["answer_invalid", "voided"]
+    invalid = ledger.history(request_.model)[-2]
+    assert (invalid.actor, invalid.reason) == ("ben", decision.reason)
+
+
+@pytest.mark.parametrize("happens", [nothing, gates_run_again_alike, gates_of_another_version])
+def test_what_is_the_same_still_is_not_void(
+    ledger: Ledger, request_: Request, happens: Callable[[Ledger, Request], None]
+) -> None:
+    happens(ledger, request_)
+    assert judge(ledger, request_, says()).event == "approved"
+
+
+def test_a_rejection_holds_whatever_has_changed(ledger: Ledger, request_: Request) -> None:
+    gates_run_again(ledger, request_)
+    assert judge(ledger, request_, says("Reject"), champion=9).event == "rejected"
+
+
+def test_a_rollback_before_the_request_does_not_matter(ledger: Ledger, model: str) -> None:
+    record(ledger, model, EventKind.PROMOTED, 2, from_version=1)
+    record(ledger, model, EventKind.ROLLED_BACK, 1, from_version=2)
+    request = approval.open_request(ledger, POLICY, model, nominated(ledger, model))
+    assert judge(ledger, request, says()).event == "approved"
+
+
+@pytest.mark.parametrize("option", ["Approve", "Reject", "Maybe"])
+def test_any_text_in_a_reason_can_be_recorded(ledger: Ledger, request_: Request, option: str) -> None:
+    odd = "NUL \0 and a lone \ud800 surrogate"
+    event = judge(ledger, request_, says(option, reason=odd))
+    assert event == ledger.history(request_.model)[-1]
+    if option == "Maybe":
+        assert event.details["reason"] == odd
+    else:
+        assert event.reason == "NUL \ufffd and a lone ? surrogate"
+
+
+def test_a_newer_candidate_closes_the_requests_of_other_runs_only(ledger: Ledger, model: str) -> None:
+    old, answered, new = (
+        approval.open_request(ledger, POLICY, model, nominated(ledger, model, version))
+        for version in (1, 2, 3)
+    )
+    elsewhere = approval.open_request(ledger, POLICY, f"{model}-b", nominated(ledger, f"{model}-b"))
+    approved = judge(ledger, answered, says())
+    for _ in range(2):
+        assert approval.supersede(ledger, model, 3, new.run) == [old.run]
+    decision = approval.find_decision(ledger, old.run)
+    assert decision is not None
+    assert (decision.event, decision.actor, decision.version) == ("superseded", "podium", 1)
+    assert decision.reason == f"v3 of run {new.run} is a newer candidate"
+    assert approval.find_decision(ledger, answered.run) == approved
+    assert approval.open_requests(ledger.history(model)) == [new]
+    assert approval.open_requests(ledger.history(elsewhere.model)) == [elsewhere]
+
+
+def test_open_requests_are_those_without_a_decision(ledger: Ledger, request_: Request) -> None:
+    assert approval.open_requests(ledger.history(request_.model)) == [request_]
+    judge(ledger, request_, says(who="eve"))
+    approval.record_asked_again(ledger, request_, 2)
+    assert approval.open_requests(ledger.history(request_.model)) == [request_]
+    approval.record_expiry(ledger, request_)
+    assert approval.open_requests(ledger.history(request_.model)) == []
+
+
+def test_asking_again_is_on_record_once_per_try(ledger: Ledger, request_: Request) -> None:
+    for try_number in (2, 2, 3):
+        approval.record_asked_again(ledger, request_, try_number)
+    assert kinds(ledger, request_) == ["asked_again", "asked_again"]

@@ -3,16 +3,35 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import UTC
+from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import Result
 from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from podium.cli import app
-from podium.ledger import EventKind, NewEvent
+from podium.ledger import Event, EventKind, NewEvent
 from podium.parts import Parts
+from podium.registry import Alias
+from podium.spec import ModelSpec
+from podium.stack.layout import Layout
+from podium.verify import read_export
+from support.database import execute
+from support.steps import FIRST, SECOND, promote_as_of
 
 run = CliRunner().invoke
+
+
+def text(done: Result) -> str:
+    """What was printed, without the terminal's line breaks."""
+    return " ".join(done.stdout.split())
+
+
+@pytest.fixture
+def model() -> str:
+    return f"toy-{uuid.uuid4().hex[:8]}"
 
 
 def test_an_outage_is_told_with_what_to_do(
@@ -27,26 +46,53 @@ def test_an_outage_is_told_with_what_to_do(
     assert "`make up` starts it" in told
 
 
-def test_a_date_that_is_none_is_explained(parts: Parts) -> None:
-    model = f"toy-{uuid.uuid4().hex[:8]}"
+def test_a_date_that_is_none_is_explained(parts: Parts, model: str) -> None:
     parts.ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
     done = run(app, ["history", model, "--at", "last week"])
     assert done.exit_code == 1
     assert "--at: 'last week' is no date; write 2025-03-01" in " ".join(done.stderr.split())
 
 
-def test_history_at_a_day_is_at_its_end(parts: Parts) -> None:
-    model = f"toy-{uuid.uuid4().hex[:8]}"
+def at(event: Event) -> str:
+    return f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def test_history_at_a_moment_says_who_was_champion_since_when_by_whom_and_why(
+    parts: Parts, model: str
+) -> None:
+    before = parts.ledger.append(NewEvent(EventKind.REGISTERED, model, 3))
+    moved = parts.ledger.append(NewEvent(EventKind.PROMOTED, model, 3, 2, actor="amy", reason="better"))
+    back = parts.ledger.append(NewEvent(EventKind.ROLLED_BACK, model, 2, 3, actor="olga", reason="too slow"))
+
+    def told(event: Event) -> str:
+        return text(run(app, ["history", model, "--at", event.at.isoformat()]))
+
+    assert told(before).endswith(f"At {at(before)} {model} had no champion.")
+    assert told(moved).endswith(
+        f"At {at(moved)} the champion of {model} was v3, since {at(moved)}, promoted by amy: better"
+    )
+    assert told(back).endswith(
+        f"At {at(back)} the champion of {model} was v2, since {at(back)}, rolled back by olga: too slow"
+    )
+
+
+def test_history_at_a_day_is_at_its_end(parts: Parts, model: str) -> None:
     event = parts.ledger.append(NewEvent(EventKind.PROMOTED, model, 3, 2, actor="amy", reason="better"))
     day = event.at.astimezone(UTC).date().isoformat()
-    assert json.loads(run(app, ["history", model, "--at", day, "--json"]).stdout)[0]["version"] == 3
-    told = " ".join(run(app, ["history", model, "--at", day]).stdout.split())
-    assert f"the champion of {model} was v3" in told
-    assert "promoted by amy: better" in told
+    assert json.loads(run(app, ["history", model, "--at", day, "--json"]).stdout) == [event.as_json()]
+    assert f"the champion of {model} was v3" in text(run(app, ["history", model, "--at", day]))
 
 
-def test_status_of_a_model_that_only_the_ledger_knows(parts: Parts) -> None:
-    model = f"toy-{uuid.uuid4().hex[:8]}"
+def test_history_shows_what_people_wrote_as_it_is(parts: Parts, model: str) -> None:
+    event = parts.ledger.append(
+        NewEvent(EventKind.PROMOTED, model, 1, actor="[b]", reason="see [/red] and [link=x]y[/link]")
+    )
+    told = text(run(app, ["history", model, "--at", event.at.isoformat()]))
+    assert told.endswith("promoted by [b]: see [/red] and [link=x]y[/link]")
+    assert told.count("[/red]") == 2
+
+
+def test_status_of_a_model_that_only_the_ledger_knows(parts: Parts, model: str) -> None:
     parts.ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
     status = {item["model"]: item for item in json.loads(run(app, ["status", "--json"]).stdout)}
     assert status[model] == {
@@ -57,3 +103,115 @@ def test_status_of_a_model_that_only_the_ledger_knows(parts: Parts) -> None:
         "versions": [],
         "waiting": [],
     }
+
+
+@pytest.fixture
+def lived(own_parts: Parts, toy_spec: ModelSpec) -> Parts:
+    promote_as_of(own_parts, toy_spec, FIRST)
+    promote_as_of(own_parts, toy_spec, SECOND)
+    return own_parts
+
+
+def verdict(*options: str) -> tuple[int, dict[str, Any]]:
+    done = run(app, ["verify", "--json", *options])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_a_record_that_is_whole_is_said_to_be(lived: Parts) -> None:
+    newest = list(lived.ledger.record())[-1]
+    done = run(app, ["verify"])
+    assert done.exit_code == 0
+    assert text(done) == (
+        "Whole: 14 events, each chained to the one before; live aliases are what the ledger says. "
+        f"Head: {newest.hash}"
+    )
+    assert verdict() == (0, {"whole": True, "events": 14, "head": newest.hash, "differences": []})
+
+
+def test_aliases_that_were_moved_by_hand_are_told(lived: Parts, toy_spec: ModelSpec) -> None:
+    name = toy_spec.name
+    lived.registry.set_alias(name, Alias.CHAMPION, 1)
+    lived.registry.set_alias(name, Alias.PREVIOUS_CHAMPION, 2)
+    done = run(app, ["verify"])
+    assert done.exit_code == 1
+    first = f"{name}: alias champion is v1, the ledger says v2"
+    assert text(done) == f"Not as it must be: {first} and 1 more; --json lists all."
+    code, told = verdict()
+    assert code == 1
+    assert not told["whole"]
+    assert told["differences"] == [first, f"{name}: alias previous_champion is v2, the ledger says v1"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("UPDATE ledger_events SET actor = 'eve' WHERE seq = 7", "event 7 was changed"),
+        ("DELETE FROM ledger_events WHERE seq = 14", "event 14, which the registry was told of"),
+        # Then the ledger does not know the model any more, but the registry does.
+        ("TRUNCATE ledger_events", "event 14, which the registry was told of"),
+    ],
+)
+def test_a_record_that_was_changed_is_told(
+    lived: Parts, layout: Layout, empty_database: str, statement: str, found: str
+) -> None:
+    execute(layout.database_url("ledger_owner", empty_database), statement)
+    done = run(app, ["verify"])
+    assert done.exit_code == 1
+    assert text(done).startswith(f"Not as it must be: {found}")
+    code, told = verdict()
+    assert (code, told["whole"]) == (1, False)
+    assert told["differences"][0].startswith(found)
+
+
+def test_an_export_is_the_whole_record_and_is_verified_without_any_part(
+    lived: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = list(lived.ledger.record())
+    path = tmp_path / "record.jsonl"
+    done = run(app, ["export", "--output", str(path)])
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert list(read_export(path)) == events
+    assert run(app, ["export"]).stdout == path.read_text()
+
+    monkeypatch.setenv("PODIUM_LEDGER_URL", "postgresql+psycopg2://nobody@127.0.0.1:1/nothing")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    done = run(app, ["verify", "--file", str(path)])
+    assert done.exit_code == 0
+    assert text(done) == f"Whole: 14 events, each chained to the one before. Head: {events[-1].hash}"
+    assert verdict("--file", str(path)) == (
+        0,
+        {"whole": True, "events": 14, "head": events[-1].hash, "differences": []},
+    )
+
+    path.write_text(path.read_text().replace('"amy"', '"eve"', 1))
+    code, told = verdict("--file", str(path))
+    assert (code, told["whole"], told["head"]) == (1, False, events[told["events"] - 1].hash)
+    assert told["differences"] == [
+        f"event {told['events'] + 1} was changed: its hash is not that of its content"
+    ]
+    path.write_text("no JSON\n")
+    done = run(app, ["verify", "--file", str(path)])
+    assert done.exit_code == 1
+    assert "record.jsonl, line 1: Expecting value" in " ".join(done.stderr.split())
+
+
+def test_a_file_that_cannot_be_written_or_read_is_named(parts: Parts, tmp_path: Path) -> None:
+    path = tmp_path / "no" / "such" / "folder.jsonl"
+    for command in (["export", "--output", str(path)], ["verify", "--file", str(path)]):
+        done = run(app, command)
+        assert done.exit_code == 1
+        told = done.stderr.replace("\n", "")
+        assert "folder.jsonl" in told
+        assert "No such file" in told
+
+
+def test_an_export_without_a_ledger_leaves_an_older_one_as_it_was(
+    parts: Parts, ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "record.jsonl"
+    path.write_text("an older export\n")
+    away = make_url(ledger_url).set(port=1).render_as_string(hide_password=False)
+    monkeypatch.setenv("PODIUM_LEDGER_URL", away)
+    assert run(app, ["export", "--output", str(path)]).exit_code == 1
+    assert path.read_text() == "an older export\n"
+    assert list(tmp_path.glob("*.jsonl*")) == [path]

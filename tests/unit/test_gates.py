@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.gates import CHAMPION, GateReport, GateStatus, Scores, evaluate
+from podium.gates import CHAMPION, GateReport, GateResult, GateStatus, Scores, evaluate
 from podium.spec import Gate, Metric, MetricGate, RowsGate
 
 LOSS, ACCURACY = Metric.LOG_LOSS, Metric.ACCURACY
@@ -136,7 +136,42 @@ def test_the_report_keeps_every_number() -> None:
     assert "| on 1,234 holdout rows | candidate v3 | champion v2 |" in shown
 
 
-def test_a_report_with_nan_is_json_all_the_same() -> None:
-    content = report(math.nan).as_json()
-    assert content["results"][0]["value"] is None
+def test_what_json_has_no_number_for_is_written_as_text() -> None:
+    content = report(math.nan, reference=math.inf).as_json()
+    assert [result["value"] for result in content["results"]] == ["nan", "nan"]
+    assert [result["reference"] for result in content["results"]] == [None, "inf"]
+    assert report(-math.inf).as_json()["scores"]["candidate"] == {"log_loss": "-inf"}
     json.dumps(content, allow_nan=False)
+
+
+any_number = st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, 1e-7, 0.1, -0.0])
+metrics = st.dictionaries(st.sampled_from(Metric), any_number)
+results = st.builds(
+    GateResult,
+    gate=st.text(),
+    status=st.sampled_from(GateStatus),
+    value=any_number | st.integers(),
+    reference=st.none() | any_number,
+    limit=st.none() | any_number | st.integers(),
+)
+reports = st.builds(
+    GateReport,
+    model=st.text(),
+    version=st.integers(1),
+    champion=st.none() | st.integers(1),
+    scores=st.builds(Scores, st.integers(0), metrics, st.dictionaries(st.text(), metrics, max_size=2)),
+    results=st.lists(results, max_size=3).map(tuple),
+)
+
+
+@given(reports)
+def test_a_report_comes_back_from_json_as_it_was(report: GateReport) -> None:
+    again = GateReport.from_json(json.loads(json.dumps(report.as_json(), allow_nan=False)))
+    # Compared as text, since NaN is not equal to itself.
+    assert repr(again) == repr(report)
+    assert again.digest() == report.digest()
+    assert (again.passed, again.verdict()) == (report.passed, report.verdict())
+
+
+def test_another_number_is_another_digest() -> None:
+    assert len({report(value).digest() for value in (0.71, 0.71 + 1e-12, math.nan, math.inf)}) == 4

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
@@ -19,9 +17,9 @@ from podium import ledger as ledger_module
 from podium.errors import PodiumError
 from podium.initialise import migrate_ledger
 from podium.ledger import EventKind, Ledger, NewEvent, migrate
-from podium.settings import PROJECT_ROOT
 from podium.stack import postgres
-from podium.stack.layout import Layout, Paths, load_layout
+from podium.stack.layout import Layout
+from support.database import as_superuser, execute
 
 PRIVILEGES = """
     SELECT table_name, privilege_type FROM information_schema.table_privileges
@@ -34,30 +32,6 @@ OWNERS = """
     UNION ALL
     SELECT datname, datdba::regrole::text FROM pg_database WHERE datname = current_database()
 """
-
-
-@pytest.fixture
-def layout(ledger_url: str) -> Layout:
-    found = load_layout(Paths(PROJECT_ROOT / ".podium" / "test-postgres"))
-    assert found is not None
-    assert found.ledger_url == ledger_url
-    return found
-
-
-def execute(url: str, statement: str, *values: str) -> list[tuple[Any, ...]]:
-    """Run a statement on a connection of its own."""
-    with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
-
-
-def as_superuser(layout: Layout, statement: Any, database: str = "postgres") -> None:
-    with closing(postgres.connect_as_superuser(layout, database)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
 
 
 def registered(model: str) -> NewEvent:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,38 +43,11 @@ from support.steps import (
     register,
     roll_back,
 )
+from support.store import changed_bytes, stored_files
 
 
 def newest(parts: Parts, spec: ModelSpec) -> Event:
     return parts.ledger.history(spec.name)[-1]
-
-
-def stored_files(parts: Parts, spec: ModelSpec, number: int) -> Path:
-    """The folder of the store that holds a version's files."""
-    source = parts.registry.client.get_model_version(spec.name, str(number)).source
-    logged = parts.registry.client.get_logged_model(source.removeprefix("models:/"))
-    return Path(logged.artifact_location.removeprefix("file://"))
-
-
-@contextmanager
-def changed_bytes(folder: Path, what: str) -> Iterator[None]:
-    """Flip a byte of a model, remove a file of it, or add one; undone at the end."""
-    model, added = folder / "model.skops", folder / "extra" / "code.py"
-    whole = model.read_bytes()
-    try:
-        if what == "flipped":
-            model.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
-        elif what == "missing":
-            model.unlink()
-        else:
-            added.parent.mkdir()
-            added.write_text("import this")
-        yield
-    finally:
-        model.write_bytes(whole)
-        added.unlink(missing_ok=True)
-        if added.parent.is_dir():
-            added.parent.rmdir()
 
 
 TAMPERED = {
@@ -200,7 +172,7 @@ def test_approved_and_then_changed_in_the_store_is_refused_with_the_file_named(
     nominate_unjudged(parts, toy_spec, FIRST, run)
     decide(parts, toy_spec, run)
     with (
-        changed_bytes(stored_files(parts, toy_spec, 1), what),
+        changed_bytes(stored_files(parts, toy_spec.name, 1), what),
         pytest.raises(BytesChanged, match=f"v1 is not what was registered: {TAMPERED[what]}"),
     ):
         promote(parts, toy_spec, run)
@@ -216,7 +188,7 @@ def test_gates_do_not_load_what_is_not_what_was_registered(
     parts: Parts, toy_spec: ModelSpec, what: str
 ) -> None:
     register(parts, toy_spec, FIRST, new_run())
-    with changed_bytes(stored_files(parts, toy_spec, 1), what), pytest.raises(BytesChanged):
+    with changed_bytes(stored_files(parts, toy_spec.name, 1), what), pytest.raises(BytesChanged):
         lifecycle.validate_version(parts.registry, parts.ledger, toy_spec, 1, new_run())
 
 
@@ -316,7 +288,7 @@ def test_a_rollback_target_that_was_changed_in_the_store_is_refused(
     promote_as_of(parts, toy_spec, FIRST)
     promote_as_of(parts, toy_spec, SECOND)
     with (
-        changed_bytes(stored_files(parts, toy_spec, 1), what),
+        changed_bytes(stored_files(parts, toy_spec.name, 1), what),
         pytest.raises(CannotRollBack, match=TAMPERED[what]),
     ):
         roll_back(parts, toy_spec)
@@ -329,7 +301,7 @@ def test_a_champion_that_is_broken_itself_does_not_stop_its_rollback(
 ) -> None:
     promote_as_of(parts, toy_spec, FIRST)
     promote_as_of(parts, toy_spec, SECOND)
-    with changed_bytes(stored_files(parts, toy_spec, 2), "missing"):
+    with changed_bytes(stored_files(parts, toy_spec.name, 2), "missing"):
         assert roll_back(parts, toy_spec).version == 1
 
 

@@ -27,13 +27,42 @@ def test_a_good_file_is_read(toy_file: ToyFile) -> None:
     assert [type(gate).__name__ for gate in spec.gates] == ["RowsGate", *["MetricGate"] * 3]
 
 
+def test_the_approval_that_a_file_does_not_describe_is_strict(toy_file: ToyFile) -> None:
+    approval = load_spec(toy_file()).approval
+    assert (approval.required, approval.prevent_self_approval, approval.checklist) == (1, True, ())
+    assert approval.valid_for == timedelta(days=1)
+    assert load_spec(toy_file()).champion_moved_outside == "ask"
+
+
+def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
+    path = toy_file(
+        approval={
+            "approvers": ["amy", "role:Op"],
+            "required": 5,
+            "prevent_self_approval": False,
+            "checklist": ["I looked at the calibration"],
+            "valid_for": "12h",
+        },
+        champion_moved_outside="revert",
+    )
+    spec = load_spec(path)
+    assert spec.approval.approvers == ("amy", "role:Op")
+    assert (spec.approval.required, spec.approval.prevent_self_approval) == (5, False)
+    assert spec.approval.checklist == ("I looked at the calibration",)
+    assert spec.approval.valid_for == timedelta(hours=12)
+    assert spec.champion_moved_outside == "revert"
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"name": "My Model"}, "name: 'My Model': must be lower-case words and digits joined by '-'"),
     ({"trainer": "toy_trainer"}, "trainer: 'toy_trainer': must be an import path such as"),
     ({"task": "clustering"}, "task: 'clustering': Input should be 'classification'"),
     ({"labels": ["only"]}, "labels: ['only']: needs at least 2"),
     ({"labels": ["a", "a"]}, "labels: ['a', 'a']: each label once"),
-    ({"shedule": "@daily"}, "shedule: unknown key; did you mean 'schedule'? allowed: approval, data"),
+    (
+        {"shedule": "@daily"},
+        "shedule: unknown key; did you mean 'schedule'? allowed: approval, champion_moved_outside, data",
+    ),
     ({"data__time_colum": "day"}, "data.time_colum: unknown key; did you mean 'time_column'?"),
     ({"data__inputs": []}, "data.inputs: []: needs at least 1"),
     ({"holdout__days": 0}, "holdout.days: 0: Input should be greater than 0"),
@@ -54,6 +83,27 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"approval__expires_after": "0d"}, "approval.expires_after: '0d': a duration such as 30m"),
     ({"approval__expires_after": "99999999999d"}, "approval.expires_after: '99999999999d': a duration"),
     ({"approval__expires_after": "366d"}, "approval.expires_after: '366d': a duration"),
+    ({"approval__valid_for": "0h"}, "approval.valid_for: '0h': a duration such as 30m, 12h or 3d"),
+    ({"approval__required": 0}, "approval.required: 0: Input should be greater than or equal to 1"),
+    ({"approval__required": 2}, "approval: 2 people are required, but only 1 may approve"),
+    (
+        {"approval__required": 4, "approval__approvers": ["a", "b", "c"]},
+        "approval: 4 people are required, but only 3 may approve",
+    ),
+    ({"approval__approvers": ["amy", "ben", "amy"]}, "approval: approvers: each name once"),
+    ({"approval__approvers": ["role:op", "role:op"]}, "approval: approvers: each name once"),
+    ({"approval__approvers": [""]}, "approval.approvers[0]: '': String should have at least 1 character"),
+    ({"approval__checklist": ["checked", "checked"]}, "approval: checklist: each statement once"),
+    ({"approval__checklist": [""]}, "approval.checklist[0]: '': String should have at least 1 character"),
+    ({"approval__checklst": ["x"]}, "approval.checklst: unknown key; did you mean 'checklist'?"),
+    (
+        {"approval__prevent_self_approval": "perhaps"},
+        "approval.prevent_self_approval: 'perhaps': Input should",
+    ),
+    (
+        {"champion_moved_outside": "accept"},
+        "champion_moved_outside: 'accept': Input should be 'ask' or 'revert'",
+    ),
     ({"data__inputs": ["x", "y"]}, "data: inputs must not hold the label 'y'"),
     ({"data__inputs": ["x", "x"]}, "data: inputs: each column once"),
     (

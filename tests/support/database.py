@@ -1,0 +1,27 @@
+"""Statements on the ledger's database as one of its roles, past the product's code."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+
+from podium.stack import postgres
+from podium.stack.layout import Layout
+
+
+def execute(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Run a statement on a connection of its own."""
+    with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+def as_superuser(layout: Layout, statement: Any, database: str = "postgres") -> None:
+    with closing(postgres.connect_as_superuser(layout, database)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)

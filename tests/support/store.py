@@ -1,0 +1,37 @@
+"""The files of a version in the store, and what can happen to them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from podium.parts import Parts
+
+
+def stored_files(parts: Parts, model: str, number: int) -> Path:
+    """The folder of the store that holds a version's files."""
+    source = parts.registry.client.get_model_version(model, str(number)).source
+    logged = parts.registry.client.get_logged_model(source.removeprefix("models:/"))
+    return Path(logged.artifact_location.removeprefix("file://"))
+
+
+@contextmanager
+def changed_bytes(folder: Path, what: str) -> Iterator[None]:
+    """Flip a byte of a model, remove a file of it, or add one; undone at the end."""
+    model, added = folder / "model.skops", folder / "extra" / "code.py"
+    whole = model.read_bytes()
+    try:
+        if what == "flipped":
+            model.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+        elif what == "missing":
+            model.unlink()
+        else:
+            added.parent.mkdir()
+            added.write_text("import this")
+        yield
+    finally:
+        model.write_bytes(whole)
+        added.unlink(missing_ok=True)
+        if added.parent.is_dir():
+            added.parent.rmdir()

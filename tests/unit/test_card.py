@@ -1,0 +1,140 @@
+"""What the approver sees, drawn from a real ledger and registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from podium import approval, card
+from podium.approval import Request
+from podium.parts import Parts
+from podium.registry import Tag
+from podium.spec import ModelSpec, load_spec
+from support.steps import FIRST, SECOND, answer, new_run, nominate, promote_as_of
+
+BOXES = ["I looked at the calibration", "The owner was told"]
+
+
+@pytest.fixture
+def spec(toy_spec: ModelSpec, toy_file: Callable[..., Path]) -> ModelSpec:
+    """Two of three must approve, and tick a checklist."""
+    policy = {"approvers": ["amy", "ben", "role:Op"], "required": 2, "checklist": BOXES}
+    return load_spec(toy_file(name=toy_spec.name, approval=policy))
+
+
+def ask(parts: Parts, spec: ModelSpec, requester: str | None = "olga") -> Request:
+    run = new_run()
+    nominate(parts, spec, FIRST, run)
+    return approval.open_request(parts.ledger, spec.approval, spec.name, run, requester)
+
+
+def say(parts: Parts, spec: ModelSpec, request: Request, who: str, reason: str) -> None:
+    given = answer(who=who, reason=reason)
+    ticked = type(given)(given.option, given.reason, given.who, given.at, frozenset(BOXES))
+    approval.judge(parts.ledger, spec.approval, request, ticked, request.champion)
+
+
+def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
+    parts: Parts, spec: ModelSpec
+) -> None:
+    request = ask(parts, spec)
+    assert card.subject(request) == f"Promote {spec.name} v1 to champion, the first champion?"
+    body = card.body(parts, spec, request)
+    assert body.startswith("A toy.\n\n**")
+    assert f"**{spec.name} v1: passed 3 gates, 1 had no champion to compare with.**" in body
+    assert f"`{request.manifest[:12]}`" in body
+    assert request.manifest == parts.registry.version(spec.name, 1).tags[Tag.MANIFEST_DIGEST]
+    assert "Who may decide: 2 of: amy, ben, any Op. A reason of at least 10 characters" in body
+    assert "`olga` triggered this run and may not approve it." in body
+    assert "To approve, tick every statement of the checklist." in body
+    assert f"expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC" in body
+    assert "Approved by" not in body
+
+
+def test_the_card_shows_candidate_and_champion_side_by_side(parts: Parts, spec: ModelSpec) -> None:
+    plain = spec.model_copy(update={"approval": spec.approval.model_copy(update={"required": 1})})
+    plain = plain.model_copy(update={"approval": plain.approval.model_copy(update={"checklist": ()})})
+    promote_as_of(parts, plain, SECOND)
+    run = new_run()
+    nominate(parts, plain, FIRST, run)
+    request = approval.open_request(parts.ledger, plain.approval, plain.name, run)
+    assert card.subject(request) == f"Promote {spec.name} v2 to champion, over v1?"
+    body = card.body(parts, plain, request)
+    digests = [parts.registry.version(spec.name, number).tags[Tag.MANIFEST_DIGEST][:12] for number in (2, 1)]
+    assert "| | candidate v2 | champion v1 |" in body
+    assert f"| files (sha256 of the manifest) | `{digests[0]}` | `{digests[1]}` |" in body
+    assert "champion v1 |" in body.split("holdout rows", 1)[1]
+    # Nobody triggered the run, and there is no checklist.
+    assert "triggered this run" not in body
+    assert "checklist" not in body
+    assert "Who may decide: amy, ben, any Op." in body
+
+
+def test_whoever_triggered_the_run_may_approve_it_where_the_model_file_says_so(
+    parts: Parts, spec: ModelSpec
+) -> None:
+    request = ask(parts, spec)
+    relaxed = spec.approval.model_copy(update={"prevent_self_approval": False})
+    body = card.body(parts, spec.model_copy(update={"approval": relaxed}), request)
+    assert "may not approve" not in body
+
+
+def test_the_card_shows_who_has_approved_and_what_was_wrong_with_other_answers(
+    parts: Parts, spec: ModelSpec
+) -> None:
+    request = ask(parts, spec)
+    approval.record_asked_again(parts.ledger, request, 2)
+    say(parts, spec, request, "eve", "let me in, please")
+    assert "**Approved by 0 of 2.** So far:" in card.body(parts, spec, request)
+    say(parts, spec, request, "amy", "fine on all leagues")
+    say(parts, spec, request, "amy", "really, it is fine")
+    lines = card.body(parts, spec, request).splitlines()
+    when = r"^- \d{4}-\d\d-\d\d \d\d:\d\d UTC: "
+    assert lines[0] == "**Approved by 1 of 2.** So far:"
+    expected = [
+        "asked again: `the task was cleared, or Airflow lost an answer given within a second of asking`",
+        "the answer of `eve` did not count: `eve is not an approver (approvers: 2 of: amy, ben, any Op)`",
+        "**`amy` approved**: `fine on all leagues`",
+        "the answer of `amy` did not count: `amy has approved already; another person must`",
+    ]
+    assert [re.sub(when, "", line) for line in lines[2:6]] == expected
+    assert lines[6:9] == ["", "---", ""]
+    assert lines[9] == "A toy."
+
+
+ODD = [
+    "[click me](https://evil.example) and it is fine",
+    "![](https://evil.example/pixel.png) looks good",
+    "a | b | c |\n|---|---|---|\n| 1 | 2 | 3 |",
+    "`` ` ``` **bold** ``` [x](https://evil.example)",
+    "<script>alert('x')</script><img src=x onerror=y>",
+    "line one\r\nline two\u2028line three\x0bline four\x85five",
+    "# Headline\n\n> quote\n\n- [ ] list\n\n---\n\nend of it",
+    "ends in a backslash \\",
+    "NUL \0 and a lone \ud800 surrogate",
+]
+
+
+@pytest.mark.parametrize("reason", ODD)
+def test_what_somebody_typed_is_inline_code_on_one_line(parts: Parts, spec: ModelSpec, reason: str) -> None:
+    request = ask(parts, spec)
+    say(parts, spec, request, "amy", reason)
+    body = card.body(parts, spec, request)
+    (line,) = [line for line in body.split("\n") if "**`amy` approved**" in line]
+    shown = line.split("**: ", 1)[1]
+    assert shown[0] == shown[-1] == "`"
+    assert "`" not in shown[1:-1]
+    assert shown.splitlines() == [shown]
+    plain = reason.replace("`", "'").replace("\0", "\ufffd").replace("\ud800", "?")
+    assert shown[1:-1] == " ".join(plain.split())
+
+
+def test_what_somebody_is_called_is_inline_code_too(parts: Parts, spec: ModelSpec) -> None:
+    request = ask(parts, spec, requester="[o](https://evil.example)\n# x")
+    say(parts, spec, request, "**e**\n![](x)", "let me in, please")
+    body = card.body(parts, spec, request)
+    assert "`[o](https://evil.example) # x` triggered this run and may not approve it." in body
+    assert "the answer of `**e** ![](x)` did not count: `**e** ![](x) is not an approver" in body
