@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from datetime import UTC
+from xml.sax.saxutils import escape
 
 from podium import approval
 from podium.approval import Request
@@ -12,8 +14,12 @@ from podium.gates import GateReport
 from podium.ledger import Event, EventKind
 from podium.parts import Parts
 from podium.registry import Version
-from podium.spec import ModelSpec
+from podium.spec import ApprovalSpec, ModelSpec
 from podium.tags import Tag
+
+_PICTURE_COLUMNS = 100
+_PICTURE_WIDTH = 830
+_PICTURE_ROW = 20
 
 
 def subject(request: Request) -> str:
@@ -22,10 +28,17 @@ def subject(request: Request) -> str:
     return f"Promote {request.model} {version_name(request.version)} to champion, {champion}?"
 
 
-def body(parts: Parts, spec: ModelSpec, request: Request) -> str:
+def body(parts: Parts, spec: ModelSpec, request: Request, answers_url: str) -> str:
     """Return the card: what was answered so far, candidate beside champion, every gate, lineage and links.
 
     All of it comes from the ledger and the registry, nothing from what tasks hand to each other.
+
+    Args:
+        parts: The registry and the ledger.
+        spec: The model file.
+        request: What is asked.
+        answers_url: Where ``answers_picture`` is served. Airflow never changes the text of a card that is up,
+            not even for a new try of the task; so what was answered so far is a picture that is always new.
 
     Raises:
         Outage: A part did not answer.
@@ -36,7 +49,8 @@ def body(parts: Parts, spec: ModelSpec, request: Request) -> str:
     sides = [parts.registry.version(request.model, number) for number in numbers]
     return "\n".join(
         [
-            *_answers(spec, approval.answers(events, request.run)),
+            f"[![Answers so far]({answers_url})]({answers_url})",
+            "",
             spec.description,
             "",
             f"**{report.sentence()}.**",
@@ -50,23 +64,40 @@ def body(parts: Parts, spec: ModelSpec, request: Request) -> str:
     )
 
 
-def _answers(spec: ModelSpec, answers: Sequence[Event]) -> list[str]:
-    """Say who has approved, and what was wrong with answers that did not count."""
-    if not answers:
-        return []
+def answers_in_words(policy: ApprovalSpec, answers: Iterable[Event]) -> list[str]:
+    """Say who has approved, and what was wrong with answers that did not count, a line each."""
+    answers = list(answers)
     approved = sum(event.event is EventKind.APPROVAL_GIVEN for event in answers)
-    lines = [f"**Approved by {approved} of {spec.approval.required}.** So far:", ""]
+    lines = [f"Approved by {approved} of {policy.required}."]
     for event in answers:
         when = f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         if event.event is EventKind.APPROVAL_GIVEN:
-            lines.append(f"- {when}: **{_plain(event.actor)} approved**: {_plain(event.reason)}")
+            lines.append(f"{when}: {event.actor} approved: {event.reason}")
         elif event.event is EventKind.ANSWER_INVALID:
-            lines.append(
-                f"- {when}: the answer of {_plain(event.actor)} did not count: {_plain(event.reason)}"
-            )
+            lines.append(f"{when}: the answer of {event.actor} did not count: {event.reason}")
         else:
-            lines.append(f"- {when}: asked again: {_plain(event.reason)}")
-    return [*lines, "", "---", ""]
+            lines.append(f"{when}: asked again: {event.reason}")
+    return lines
+
+
+def answers_picture(lines: Iterable[str]) -> str:
+    """Draw lines of text as an SVG picture; whatever people typed stays text."""
+    rows = [row for line in lines for row in textwrap.wrap(line, _PICTURE_COLUMNS, subsequent_indent="   ")]
+    height = _PICTURE_ROW * (len(rows) + 1)
+    text = "".join(
+        f'<text x="12" y="{_PICTURE_ROW * (place + 1)}" xml:space="preserve">{escape(_printable(row))}</text>'
+        for place, row in enumerate(rows)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_PICTURE_WIDTH}" height="{height}" '
+        f'font-family="monospace" font-size="13">'
+        f'<rect width="100%" height="100%" fill="#fff8e1"/>{text}</svg>'
+    )
+
+
+def _printable(text: str) -> str:
+    """Replace what XML cannot hold."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _rules(spec: ModelSpec, request: Request) -> list[str]:

@@ -105,9 +105,8 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
         move = _begin(registry, ledger, lock, intent, EventKind.PROMOTED)
         with _refusals_on_record(ledger, intent):
             _compare(move)
-            if not move.begun:
-                _assert_holds(move, decision)
             if not _swapped_before(move):
+                _assert_holds(move, decision)
                 _check_bytes(move)
         return _swap(move)
 

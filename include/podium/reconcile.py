@@ -122,14 +122,18 @@ def settle(registry: Registry, ledger: Ledger, spec: ModelSpec, request: NewEven
             return done
         events, live = ledger.history(model), registry.champion(model)
         open_move = history.outside_move(events)
+        reverting = request.event is EventKind.OUTSIDE_MOVE_REVERTED
+        if open_move is not None and reverting and live == history.champion(events):
+            # It was moved back, by an earlier try of this that was stopped before it could record it.
+            return _revert(registry, ledger, lock, request)
         if open_move is None or live != open_move.version:
             raise Refused(
                 f"{model}: no move outside Podium waits to be settled; the champion is {version_name(live)}. "
                 "What happened since the last look, reconcile records within minutes"
             )
-        if request.event is EventKind.OUTSIDE_MOVE_ACCEPTED:
-            return _accept(registry, ledger, spec.approval, open_move, request)
-        return _revert(registry, ledger, lock, request)
+        if reverting:
+            return _revert(registry, ledger, lock, request)
+        return _accept(registry, ledger, spec.approval, open_move, request)
 
 
 def settle_request(

@@ -174,6 +174,8 @@ class ApprovalSpec(_Closed):
     def _enough_approvers(self) -> Self:
         if len(set(self.approvers)) != len(self.approvers):
             raise ValueError("approvers: each name once")
+        if ROLE in self.approvers:
+            raise ValueError(f"approvers: '{ROLE}' names no role; write {ROLE}NAME")
         if len(set(self.checklist)) != len(self.checklist):
             raise ValueError("checklist: each statement once")
         only_users = not any(name.startswith(ROLE) for name in self.approvers)

@@ -58,7 +58,7 @@ def told_heads(registry: Registry, models: Iterable[str]) -> Iterator[tuple[str,
     for model in models:
         told = registry.model_tag(model, Tag.LEDGER_HEAD) or ""
         seq, _, digest = told.partition(":")
-        if seq.isdigit():
+        if seq.isascii() and seq.isdigit():
             yield model, int(seq), digest
 
 

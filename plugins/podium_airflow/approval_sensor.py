@@ -1,7 +1,7 @@
 """The approval sensor: parks a run until people have decided, and judges each answer itself.
 
 Airflow's API checks the options and the assigned users of an answer, but not the form. So every answer is
-judged here by the model's policy; one that is not valid is recorded, and the question is put up again. The
+judged here by the model's policy; one that is not valid is recorded, and the question stays open. The
 decision is written to the ledger, which alone counts for the promotion.
 """
 
@@ -21,7 +21,7 @@ from podium.errors import Outage
 from podium.spec import ROLE
 from podium_airflow.outcomes import task_outcomes
 from podium_airflow.people import person
-from podium_airflow.runs import run_reference, triggered_by
+from podium_airflow.runs import answers_url, run_reference, triggered_by
 
 if TYPE_CHECKING:
     from podium.approval import Answer, Request
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from podium.parts import Parts
     from podium.spec import ModelSpec
 
-# Each question is a try of its own: only a new try shows a new card. Airflow may also lose an answer that
-# comes within a second of parking (the executor's event comes late and meets the state 'queued').
-QUESTIONS = 1000
+# An answer within a second of parking can make the scheduler fail the task although the answer was accepted
+# (the executor's event comes late and meets the state 'queued'). A retry asks again.
+RETRIES_AFTER_LOST_ANSWERS = 100
 
 
 _while_out = Retrying(
@@ -40,10 +40,6 @@ _while_out = Retrying(
     stop=stop_after_delay(timedelta(minutes=10)),
     reraise=True,
 )
-
-
-class AskAgain(Exception):
-    """The question stays open; the next try of the task puts it up again, with what was answered so far."""
 
 
 class ApprovalSensor(HITLOperator):
@@ -59,8 +55,8 @@ class ApprovalSensor(HITLOperator):
     template_fields: ClassVar[Collection[str]] = ("subject", "body")
 
     def __init__(self, *, spec: ModelSpec, **kwargs: Any) -> None:
-        kwargs.setdefault("retries", QUESTIONS)
-        kwargs.setdefault("retry_delay", timedelta(seconds=1))
+        kwargs.setdefault("retries", RETRIES_AFTER_LOST_ANSWERS)
+        kwargs.setdefault("retry_delay", timedelta(seconds=3))
         kwargs["retry_exponential_backoff"] = False
         # Airflow hands over the Dag's params here, which are not this form's.
         kwargs["params"] = {
@@ -96,12 +92,12 @@ class ApprovalSensor(HITLOperator):
         if earlier_tries > len(approval.answers(parts.ledger.history(self.spec.name), run)):
             approval.record_asked_again(parts.ledger, request, earlier_tries)
         self.subject = card.subject(request)
-        self.body = card.body(parts, self.spec, request)
+        self.body = card.body(parts, self.spec, request, answers_url(run))
         raise self._ask(context, request)
 
     @task_outcomes()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Judge an answer: end with the decision, or put up the question again."""
+        """Judge an answer: end with the decision, or ask again."""
         from podium.parts import connect
 
         parts = connect()
@@ -121,7 +117,8 @@ class ApprovalSensor(HITLOperator):
         if judged.event in DECISIONS:
             return self._close(parts, judged)
         words = "approved" if judged.event == "approval_given" else "gave an answer that does not count"
-        raise AskAgain(f"{judged.actor} {words}: {judged.reason}. Asking again.")
+        self.log.warning("%s %s: %s. Asking again.", judged.actor, words, judged.reason)
+        raise self._ask(context, request)
 
     def _read_answer(self, event: Mapping[str, Any]) -> Answer:
         from podium.approval import Answer
@@ -138,7 +135,7 @@ class ApprovalSensor(HITLOperator):
         )
 
     def _ask(self, context: Context, request: Request) -> TaskAwaitingInput:
-        """Put up the card; the result, raised, waits until the request expires."""
+        """Ask (an earlier answer is cleared); the result, raised, waits until the request expires."""
         upsert_hitl_detail(
             ti_id=context["task_instance"].id,
             options=self.options,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from urllib.parse import quote, urlparse
 
 from airflow.sdk import Context, timezone
+from airflow.sdk.configuration import conf
+
+ANSWERS_PREFIX = "/podium"
 
 
 def run_reference(context: Context) -> str:
@@ -16,6 +20,13 @@ def run_reference(context: Context) -> str:
 def run_id_of(reference: str) -> str:
     """Return Airflow's id of the run that ``run_reference`` named."""
     return reference.partition("/")[2]
+
+
+def answers_url(reference: str) -> str:
+    """Return where the API server shows what a run was answered so far; ``podium_plugin`` serves it."""
+    prefix = urlparse(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    dag_id, _, run_id = reference.partition("/")
+    return f"{prefix}{ANSWERS_PREFIX}/answers/{quote(dag_id)}/{quote(run_id, safe='')}.svg"
 
 
 def as_of(context: Context) -> datetime:

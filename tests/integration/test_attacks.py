@@ -100,7 +100,7 @@ def test_a_cleared_approval_is_asked_again_and_says_so(
     run.wait_for_card()
     clear(operator, run, "approve")
     card = run.wait_for_card("asked again")
-    assert "the task was cleared" in card["body"]
+    assert "the task was cleared" in card
     assert stack_parts.registry.champion("toy-cleared") is None
     run.approve(approver)
     assert run.wait_for_end() == "success"
@@ -116,10 +116,9 @@ def test_whoever_triggered_the_run_may_not_approve_it(
 ) -> None:
     run = runs["toy-self"]
     card = run.wait_for_card()
-    assert "`approver` triggered this run and may not approve it" in card["body"]
+    assert "`approver` triggered this run and may not approve it" in card
     run.answer(approver, "Approve", "I trained it, I like it")
-    card = run.wait_for_card("did not count")
-    assert "approver triggered this run and may not approve it; somebody else must" in card["body"]
+    run.wait_for_card("the answer of approver did not count: approver triggered this run and may not approve")
     run.approve(admin)
     assert run.wait_for_end() == "success"
     assert event_of(stack_parts, "toy-self", "approved").actor == "admin"
@@ -132,11 +131,10 @@ def test_a_quorum_of_two_is_two_people_who_tick_everything(
     run = runs["toy-quorum"]
     run.wait_for_card()
     run.answer(approver, "Approve", "looks fine to me", tick_1=False)
-    run.wait_for_card("not ticked: 'I looked at the calibration'")
+    run.wait_for_card("did not count: not ticked: 'I looked at the calibration'")
     run.answer(approver, "Approve", "looks fine to me", tick_1=True)
     card = run.wait_for_card("Approved by 1 of 2")
-    assert "`approver` approved" in card["body"]
-    assert "looks fine to me" in card["body"]
+    assert "approver approved: looks fine to me" in card
     assert stack_parts.registry.champion("toy-quorum") is None
     run.answer(approver, "Approve", "and once more from me", tick_1=True)
     run.wait_for_card("approver has approved already; another person must")

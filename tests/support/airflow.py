@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
+from xml.sax.saxutils import unescape
 
 import requests
 
@@ -64,15 +66,20 @@ class LifecycleRun:
         form = {} if reason is None else {"reason": reason, **ticks}
         who.answer(self.spec.lifecycle_dag_id, self.run_id, "approve", option, form)
 
-    def wait_for_card(self, shown: str = "") -> dict[str, Any]:
-        """Wait until the card is up and shows something, a little longer than Airflow can lose an answer."""
+    def wait_for_card(self, shown: str = "") -> str:
+        """Wait until the card is up and its picture shows something; a little longer than answers are lost.
+
+        Returns:
+            The card's text, and then the picture's.
+        """
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             self.wait_until("approve", "awaiting_input")
             card = self.client.required_action(self.spec.lifecycle_dag_id, self.run_id, "approve")
-            if shown in card["body"] and card["responded_at"] is None:
+            picture = picture_of(self.client, card["body"])
+            if shown in picture and card["responded_at"] is None:
                 time.sleep(2)
-                return card
+                return str(card["body"]) + picture
             assert time.monotonic() < deadline, f"the card of {self.reference} does not show {shown!r}"
             time.sleep(0.3)
 
@@ -95,6 +102,16 @@ class LifecycleRun:
 def events_of(parts: Parts, model: str) -> list[tuple[str, int | None, str]]:
     """Return (event, version, actor) of a model's history."""
     return [(event.event.value, event.version, event.actor) for event in parts.ledger.history(model)]
+
+
+def picture_of(client: AirflowClient, body: str) -> str:
+    """Fetch the picture on a card, as whoever is logged in, and return its text."""
+    found = re.search(r"\[!\[Answers so far\]\((.*?)\)\]", body)
+    assert found is not None, body
+    picture = client._session.get(client.url + found[1], timeout=30)
+    picture.raise_for_status()
+    assert picture.headers["content-type"] == "image/svg+xml"
+    return unescape(" ".join(re.findall(r">([^<>]+)</text>", picture.text)))
 
 
 def wait_for_event(parts: Parts, model: str, kind: str) -> Event:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -42,8 +43,8 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
 ) -> None:
     request = ask(parts, spec)
     assert card.subject(request) == f"Promote {spec.name} v1 to champion, the first champion?"
-    body = card.body(parts, spec, request)
-    assert body.startswith("A toy.\n\n**")
+    body = card.body(parts, spec, request, "/podium/x.svg")
+    assert body.startswith("[![Answers so far](/podium/x.svg)](/podium/x.svg)\n\nA toy.\n\n**")
     assert f"**{spec.name} v1: passed 3 gates, 1 had no champion to compare with.**" in body
     assert f"`{request.manifest[:12]}`" in body
     assert request.manifest == parts.registry.version(spec.name, 1).tags[Tag.MANIFEST_DIGEST]
@@ -51,7 +52,6 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     assert "`olga` triggered this run and may not approve it." in body
     assert "To approve, tick every statement of the checklist." in body
     assert f"expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC" in body
-    assert "Approved by" not in body
 
 
 def test_the_card_shows_candidate_and_champion_side_by_side(parts: Parts, spec: ModelSpec) -> None:
@@ -62,7 +62,7 @@ def test_the_card_shows_candidate_and_champion_side_by_side(parts: Parts, spec: 
     nominate(parts, plain, FIRST, run)
     request = approval.open_request(parts.ledger, plain.approval, plain.name, run)
     assert card.subject(request) == f"Promote {spec.name} v2 to champion, over v1?"
-    body = card.body(parts, plain, request)
+    body = card.body(parts, plain, request, "/podium/x.svg")
     digests = [parts.registry.version(spec.name, number).tags[Tag.MANIFEST_DIGEST][:12] for number in (2, 1)]
     assert "| | candidate v2 | champion v1 |" in body
     assert f"| files (sha256 of the manifest) | `{digests[0]}` | `{digests[1]}` |" in body
@@ -78,63 +78,58 @@ def test_whoever_triggered_the_run_may_approve_it_where_the_model_file_says_so(
 ) -> None:
     request = ask(parts, spec)
     relaxed = spec.approval.model_copy(update={"prevent_self_approval": False})
-    body = card.body(parts, spec.model_copy(update={"approval": relaxed}), request)
+    body = card.body(parts, spec.model_copy(update={"approval": relaxed}), request, "/podium/x.svg")
     assert "may not approve" not in body
 
 
-def test_the_card_shows_who_has_approved_and_what_was_wrong_with_other_answers(
+def said(parts: Parts, spec: ModelSpec, request: Request) -> list[str]:
+    answers = approval.answers(parts.ledger.history(spec.name), request.run)
+    return card.answers_in_words(spec.approval, answers)
+
+
+def test_the_picture_shows_who_has_approved_and_what_was_wrong_with_other_answers(
     parts: Parts, spec: ModelSpec
 ) -> None:
     request = ask(parts, spec)
+    assert said(parts, spec, request) == ["Approved by 0 of 2."]
     approval.record_asked_again(parts.ledger, request, 2)
     say(parts, spec, request, "eve", "let me in, please")
-    assert "**Approved by 0 of 2.** So far:" in card.body(parts, spec, request)
     say(parts, spec, request, "amy", "fine on all leagues")
     say(parts, spec, request, "amy", "really, it is fine")
-    lines = card.body(parts, spec, request).splitlines()
-    when = r"^- \d{4}-\d\d-\d\d \d\d:\d\d UTC: "
-    assert lines[0] == "**Approved by 1 of 2.** So far:"
-    expected = [
-        "asked again: `the task was cleared, or Airflow lost an answer given within a second of asking`",
-        "the answer of `eve` did not count: `eve is not an approver (approvers: 2 of: amy, ben, any Op)`",
-        "**`amy` approved**: `fine on all leagues`",
-        "the answer of `amy` did not count: `amy has approved already; another person must`",
+    lines = said(parts, spec, request)
+    assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d UTC: ", "", line) for line in lines] == [
+        "Approved by 1 of 2.",
+        "asked again: the task was cleared, or Airflow lost an answer given within a second of asking",
+        "the answer of eve did not count: eve is not an approver (approvers: 2 of: amy, ben, any Op)",
+        "amy approved: fine on all leagues",
+        "the answer of amy did not count: amy has approved already; another person must",
     ]
-    assert [re.sub(when, "", line) for line in lines[2:6]] == expected
-    assert lines[6:9] == ["", "---", ""]
-    assert lines[9] == "A toy."
 
 
-ODD = [
-    "[click me](https://evil.example) and it is fine",
-    "![](https://evil.example/pixel.png) looks good",
-    "a | b | c |\n|---|---|---|\n| 1 | 2 | 3 |",
-    "`` ` ``` **bold** ``` [x](https://evil.example)",
-    "<script>alert('x')</script><img src=x onerror=y>",
-    "line one\r\nline two\u2028line three\x0bline four\x85five",
-    "# Headline\n\n> quote\n\n- [ ] list\n\n---\n\nend of it",
-    "ends in a backslash \\",
-    "NUL \0 and a lone \ud800 surrogate",
-]
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "<script>alert('x')</script><img src=x onerror=y>",
+        "]]></text></svg><a href='https://evil.example'>here</a>",
+        "&lt;b&gt; &amp; &",
+        "NUL \0, escape \x1b, a lone \ud800 surrogate, \u2028 a line",
+        "w" * 300,
+    ],
+)
+def test_what_somebody_typed_stays_text_in_the_picture(typed: str) -> None:
+    picture = ElementTree.fromstring(  # noqa: S314 - our own
+        card.answers_picture([f"amy approved: {typed}"]).encode()
+    )
+    names = {element.tag.rpartition("}")[2] for element in picture.iter()}
+    assert names == {"svg", "rect", "text"}
+    rows = [element.text or "" for element in picture.iter() if element.tag.endswith("text")]
+    assert all(len(row) <= 100 for row in rows)
+    shown = "".join("".join(rows).split())
+    assert shown.startswith("amyapproved:" + "".join(typed.split())[:3])
+    assert int(picture.attrib["height"]) == 20 * (len(rows) + 1)
 
 
-@pytest.mark.parametrize("reason", ODD)
-def test_what_somebody_typed_is_inline_code_on_one_line(parts: Parts, spec: ModelSpec, reason: str) -> None:
-    request = ask(parts, spec)
-    say(parts, spec, request, "amy", reason)
-    body = card.body(parts, spec, request)
-    (line,) = [line for line in body.split("\n") if "**`amy` approved**" in line]
-    shown = line.split("**: ", 1)[1]
-    assert shown[0] == shown[-1] == "`"
-    assert "`" not in shown[1:-1]
-    assert shown.splitlines() == [shown]
-    plain = reason.replace("`", "'").replace("\0", "\ufffd").replace("\ud800", "?")
-    assert shown[1:-1] == " ".join(plain.split())
-
-
-def test_what_somebody_is_called_is_inline_code_too(parts: Parts, spec: ModelSpec) -> None:
-    request = ask(parts, spec, requester="[o](https://evil.example)\n# x")
-    say(parts, spec, request, "**e**\n![](x)", "let me in, please")
-    body = card.body(parts, spec, request)
-    assert "`[o](https://evil.example) # x` triggered this run and may not approve it." in body
-    assert "the answer of `**e** ![](x)` did not count: `**e** ![](x) is not an approver" in body
+def test_what_somebody_is_called_is_inline_code_on_the_card(parts: Parts, spec: ModelSpec) -> None:
+    request = ask(parts, spec, requester="[o](https://evil.example)\n# `x`")
+    body = card.body(parts, spec, request, "/podium/x.svg")
+    assert "`[o](https://evil.example) # 'x'` triggered this run and may not approve it." in body

@@ -1,0 +1,55 @@
+"""Shows on the approval card what was answered so far.
+
+Airflow stores the text of a card once and never changes it. So the card holds a picture, which the API server
+draws from the ledger whenever somebody opens the card.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.plugins_manager import AirflowPlugin
+from fastapi import Depends, FastAPI, HTTPException, Response
+
+from podium_airflow.runs import ANSWERS_PREFIX
+
+app = FastAPI(title="Podium", openapi_url=None)
+
+
+@app.get(
+    "/answers/{dag_id}/{run_id}.svg",
+    dependencies=[Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.HITL_DETAIL))],
+)
+def answers(dag_id: str, run_id: str) -> Response:
+    """Draw what a run was answered so far, for whoever may see its required actions."""
+    from podium import approval, card
+    from podium.errors import NotFound, Outage
+    from podium.ledger import connect_ledger
+    from podium.settings import models_dir
+    from podium.spec import find_spec
+
+    ledger, run = connect_ledger(), f"{dag_id}/{run_id}"
+    try:
+        request = approval.find_request(ledger, run)
+        policy = find_spec(models_dir(), request.model).approval
+        lines = card.answers_in_words(policy, approval.answers(ledger.history(request.model), run))
+    except NotFound as error:
+        raise HTTPException(404, str(error)) from error
+    except Outage as error:
+        raise HTTPException(503, str(error)) from error
+    return Response(card.answers_picture(lines), media_type="image/svg+xml", headers=HEADERS)
+
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+}
+
+
+class PodiumPlugin(AirflowPlugin):
+    """Tells Airflow of the app."""
+
+    name = "podium"
+    fastapi_apps: ClassVar[list[Any]] = [{"app": app, "url_prefix": ANSWERS_PREFIX, "name": "Podium"}]
