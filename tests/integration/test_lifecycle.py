@@ -31,11 +31,11 @@ STORY = ["registered", "gates_passed", "nominated", "approval_requested", "appro
 STORY += ["promotion_started", "promoted"]
 
 
-def podium(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
+def podium(stack: Stack, *words: str, folder: Path = Path("/")) -> subprocess.CompletedProcess[str]:
     program = [str(Path(sys.executable).parent / "podium"), *words]
     environment = {**stack.client_env(), "PODIUM_MODELS_DIR": str(MODELS), "PATH": "", "COLUMNS": "160"}
     return subprocess.run(
-        program, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd="/"
+        program, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=folder
     )
 
 
@@ -90,18 +90,19 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert "the champion of soccer-match-outcome was v2" in " ".join(done.stdout.split())
     assert "no champion" in podium(stack, "history", demo.MODEL, "--at", "2020-01-01").stdout
     assert "champion" in podium(stack, "status").stdout
+    assert "live aliases are what the ledger says" in podium(stack, "verify").stdout
     wrong = podium(stack, "history", "socer")
     assert wrong.returncode == 1
     assert "no model 'socer'; there are: soccer-match-outcome" in wrong.stderr
 
 
-def test_every_podium_command_of_the_documents_runs(stack: Stack) -> None:
+def test_every_podium_command_of_the_documents_runs(stack: Stack, tmp_path: Path) -> None:
     documents = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")]
     blocks = "".join(re.findall(r"```sh\n(.*?)```", "".join(map(Path.read_text, documents)), re.DOTALL))
     commands = re.findall(r"^\.venv/bin/podium (.*)$", blocks, re.MULTILINE)
     assert len(commands) >= 3
     for command in commands:
-        done = podium(stack, *shlex.split(command, comments=True))
+        done = podium(stack, *shlex.split(command, comments=True), folder=tmp_path)
         assert done.returncode == 0, f"podium {command}: {done.stderr}"
 
 
@@ -242,6 +243,29 @@ def test_an_outage_is_waited_out(
     run.approve(approver)
     assert run.wait_for_end() == "success"
     assert [event for event, _, _ in events_of(stack_parts, "toy-outage")] == STORY
+
+
+def test_a_store_that_is_away_is_waited_out(
+    stack: Stack, operator: AirflowClient, admin: AirflowClient, stack_parts: Parts
+) -> None:
+    assert stack_parts.registry.aliases("toy")["champion"] == 2
+    admin.set_paused("rollback_champion", paused=False)
+    stack.stop_part("s3")
+    try:
+        run_id = operator.trigger("rollback_champion", {"model": "toy", "reason": "complaints about it"})
+        deadline = time.monotonic() + 150
+        while operator.task_states("rollback_champion", run_id)["move_champion_back"] != "up_for_retry":
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert stack_parts.registry.champion("toy") == 2
+    finally:
+        stack.start_part("s3")
+    assert operator.wait_for_end("rollback_champion", run_id) == "success"
+    assert stack_parts.registry.champion("toy") == 1
+    assert [event for event, _, _ in events_of(stack_parts, "toy")][-2:] == [
+        "rollback_started",
+        "rolled_back",
+    ]
 
 
 def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_parts: Parts) -> None:

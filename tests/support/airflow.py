@@ -111,7 +111,7 @@ def picture_of(client: AirflowClient, body: str) -> str:
     picture = client._session.get(client.url + found[1], timeout=30)
     picture.raise_for_status()
     assert picture.headers["content-type"] == "image/svg+xml"
-    return unescape(" ".join(re.findall(r">([^<>]+)</text>", picture.text)))
+    return " ".join(unescape(" ".join(re.findall(r">([^<>]+)</text>", picture.text))).split())
 
 
 def wait_for_event(parts: Parts, model: str, kind: str) -> Event:

@@ -45,3 +45,16 @@ def test_links_lead_somewhere_and_make_targets_exist(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT_ROOT / "Makefile").read_text(), re.MULTILINE))
     used = set(re.findall(r"(?:`|^|\$ )make ([a-z][a-z-]*)", text, re.MULTILINE))
     assert used <= targets
+
+
+def test_every_test_that_a_guarantee_names_is_there() -> None:
+    table = (PROJECT_ROOT / "docs" / "guarantees.md").read_text().split("## What is not promised")[0]
+    rows = [row for row in table.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) > 20
+    for row in rows:
+        *_, tests = row.strip("| ").split(" | ")
+        named = re.findall(r"`((?:integration/)?)(test_\w+)(?:::(test_\w+))?`", tests)
+        assert named, row
+        for folder, file, name in named:
+            source = (PROJECT_ROOT / "tests" / (folder or "unit") / f"{file}.py").read_text()
+            assert f"def {name or 'test_'}" in source, f"{file}::{name}"
