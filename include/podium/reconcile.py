@@ -206,8 +206,8 @@ def _moved_outside(registry: Registry, model: str, recorded: int | None, live: i
 def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) -> Event:
     """Move the alias back to what the ledger says, whose bytes must be those that were registered."""
     model = reverted.model
-    events, live = ledger.history(model), registry.champion(model)
-    recorded = history.champion(events)
+    events = ledger.history(model)
+    recorded, open_move = history.champion(events), history.outside_move(events)
     if recorded is None:
         lock.assert_held()
         registry.delete_alias(model, Alias.CHAMPION)
@@ -220,7 +220,8 @@ def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) 
         raise Outage(
             f"{model}: champion was set back to {version_name(recorded)}, reads {version_name(found)}"
         )
-    done = ledger.append(replace(reverted, version=recorded, from_version=live))
+    from_version = None if open_move is None else open_move.version
+    done = ledger.append(replace(reverted, version=recorded, from_version=from_version))
     mirror(registry, ledger, model)
     return done
 

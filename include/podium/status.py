@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from podium import history
 from podium.approval import Request, open_requests
 from podium.errors import NotFound, version_name
 from podium.parts import Parts
@@ -30,20 +31,35 @@ class Waiting:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model's aliases, versions (newest first) and open approval requests."""
+    """One model's aliases, versions (newest first) and open approval requests.
+
+    Attributes:
+        recorded_champion: What the ledger says; where ``champion`` is another one, the model is frozen.
+    """
 
     model: str
     champion: int | None
+    recorded_champion: int | None
     candidate: int | None
     previous_champion: int | None
     versions: tuple[Version, ...]
     waiting: tuple[Waiting, ...]
+
+    def needs(self) -> list[str]:
+        """Say what waits for people, a line each."""
+        frozen = (
+            f"frozen: champion moved outside Podium, the ledger says {version_name(self.recorded_champion)}; "
+            "settle_champion settles it"
+        )
+        lines = [] if self.champion == self.recorded_champion else [frozen]
+        return [*lines, *(item.in_words() for item in self.waiting)]
 
     def as_json(self) -> dict[str, Any]:
         """Return the status with plain JSON values."""
         return {
             "model": self.model,
             "champion": self.champion,
+            "recorded_champion": self.recorded_champion,
             "candidate": self.candidate,
             "previous_champion": self.previous_champion,
             "versions": [_version_as_json(version) for version in self.versions],
@@ -79,13 +95,15 @@ def _known_models(parts: Parts) -> list[str]:
 def _status(parts: Parts, model: str) -> ModelStatus:
     aliases = parts.registry.aliases(model)
     versions = tuple(parts.registry.versions(model))
+    events = parts.ledger.history(model)
     return ModelStatus(
         model=model,
         champion=aliases.get(Alias.CHAMPION),
+        recorded_champion=history.champion(events),
         candidate=aliases.get(Alias.CANDIDATE),
         previous_champion=aliases.get(Alias.PREVIOUS_CHAMPION),
         versions=versions,
-        waiting=tuple(_waiting(open_requests(parts.ledger.history(model)))),
+        waiting=tuple(_waiting(open_requests(events))),
     )
 
 

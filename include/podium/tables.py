@@ -34,7 +34,7 @@ def status_table(statuses: Iterable[ModelStatus]) -> Table:
             version_name(item.candidate),
             version_name(item.previous_champion),
             str(len(item.versions)),
-            "\n".join(waiting.in_words() for waiting in item.waiting) or "nobody",
+            "\n".join(item.needs()) or "nobody",
         )
     return table
 

@@ -29,7 +29,6 @@ import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
 
-from podium import plots
 from podium.data import DataWindow, TrainingExamples, import_object, load_window, trainer_errors
 from podium.errors import PodiumError, TrainerError
 from podium.metrics import Probabilities, all_metrics, label_indices
@@ -221,6 +220,9 @@ def _call_trainer(
 
 def _log_holdout(spec: ModelSpec, trained: TrainedModel, window: DataWindow) -> None:
     """Score model and baselines on the holdout; log metrics, pictures and the rows for the gates."""
+    # Drawing takes a second to import, which the tasks after training do not need.
+    from podium import plots
+
     holdout = window.holdout
     truth = label_indices(holdout.label, spec.labels)
     scored = {

@@ -46,7 +46,7 @@ TOYS: dict[str, dict[str, Any]] = {
         approvers=["approver", "admin"], required=2, checklist=["I looked at the calibration"]
     ),
     "toy-role": approval(approvers=["role:admin"]),
-    "toy-late": approval(expires_after="40s"),
+    "toy-late": approval(expires_after="25s"),
     "toy-tampered": {},
     "toy-moved": {},
     "toy-voided": {"champion_moved_outside": "revert"},

@@ -39,6 +39,7 @@ def runs(start: Start, approver: AirflowClient) -> dict[str, LifecycleRun]:
     return {
         **{model: start(model, as_of) for model in ATTACKED},
         "toy-self": start("toy-self", as_of, who=approver),
+        "toy-newer": start("toy-newer", str(TODAY - timedelta(days=20))),
     }
 
 
@@ -172,7 +173,7 @@ def test_an_answer_after_expiry_does_not_count(
     stack.stop_part("scheduler")
     try:
         asked = wait_for_event(stack_parts, "toy-late", "approval_requested")
-        time.sleep(max(0.0, (asked.at + timedelta(seconds=41) - datetime.now(UTC)).total_seconds()))
+        time.sleep(max(0.0, (asked.at + timedelta(seconds=26) - datetime.now(UTC)).total_seconds()))
         run.answer(approver, "Approve", "better late than never")
     finally:
         stack.start_part("scheduler")
@@ -285,9 +286,9 @@ def test_an_old_decision_is_worth_nothing_for_a_new_version(
 
 
 def test_a_newer_candidate_ends_an_older_request_by_itself(
-    start: Start, approver: AirflowClient, stack_parts: Parts
+    runs: dict[str, LifecycleRun], start: Start, approver: AirflowClient, stack_parts: Parts
 ) -> None:
-    older = start("toy-newer", str(TODAY - timedelta(days=20)))
+    older = runs["toy-newer"]
     older.wait_for_card()
     newer = start("toy-newer", str(TODAY - timedelta(days=10)))
     newer.wait_for_card()
@@ -315,7 +316,7 @@ def test_the_record_is_whole_after_all_that_and_survives_airflows_own_cleaning(
         return chain.events, chain.head, chain.difference
 
     events, head, difference = state()
-    assert events > 100
+    assert events > 50
     assert difference is None
     paths = Paths(stack.state_dir)
     environment = base_env({"PATH": ""}) | airflow_env(layout, paths, {})

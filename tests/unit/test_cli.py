@@ -98,6 +98,7 @@ def test_status_of_a_model_that_only_the_ledger_knows(parts: Parts, model: str) 
     assert status[model] == {
         "model": model,
         "champion": None,
+        "recorded_champion": None,
         "candidate": None,
         "previous_champion": None,
         "versions": [],

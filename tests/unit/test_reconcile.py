@@ -26,9 +26,10 @@ from podium.errors import (
 from podium.ledger import Event, EventKind, Ledger, NewEvent
 from podium.mirror import mirror
 from podium.parts import Parts
-from podium.reconcile import Settlement, reconcile, settle, settle_request
+from podium.reconcile import Settlement, reconcile, reconcile_all, settle, settle_request
 from podium.registry import Alias, Registry, Tag
 from podium.spec import ModelSpec, load_spec
+from podium.status import model_statuses
 from support.steps import (
     FIRST,
     SECOND,
@@ -244,6 +245,43 @@ def test_an_approver_reverts_for_a_reason_and_once(parts: Parts, spec: ModelSpec
     assert_settled(parts, spec)
     with pytest.raises(Refused, match="no move outside Podium waits to be settled; the champion is v2"):
         ask(parts, spec, Settlement.REVERT)
+
+
+def test_a_revert_that_was_stopped_before_it_was_recorded_keeps_the_approvers_name(
+    parts: Parts, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_by_hand(parts, spec, 1)
+    look(parts, spec)
+    run = new_run()
+
+    def away(ledger: Ledger, new: NewEvent) -> Event:
+        raise Outage("the ledger database did not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "append", away)
+        with pytest.raises(Outage):
+            ask(parts, spec, Settlement.REVERT, reason="nobody asked for v1", run=run)
+    assert parts.registry.champion(spec.name) == 2
+    done = ask(parts, spec, Settlement.REVERT, reason="nobody asked for v1", run=run)
+    assert (done.event, done.version, done.from_version) == ("outside_move_reverted", 2, 1)
+    assert (done.actor, done.reason) == ("amy", "nobody asked for v1")
+    assert_settled(parts, spec)
+
+
+def test_what_stops_one_model_stops_no_other(
+    parts: Parts, spec: ModelSpec, toy_file: ToyFile, tmp_path: Path
+) -> None:
+    healthy = load_spec(toy_file(name=f"{spec.name}-healthy"))
+    promote_as_of(parts, healthy, FIRST)
+    parts.registry.client.delete_registered_model_alias(healthy.name, "champion")
+    reverting = spec.model_copy(update={"champion_moved_outside": "revert"})
+    move_by_hand(parts, spec, 1)
+    with changed_bytes(stored_files(parts, spec.name, 2), "flipped"):
+        found, errors = reconcile_all(parts.registry, parts.ledger, [reverting, healthy])
+    assert [(event.model, event.event.value) for event in found] == [(healthy.name, "moved_outside")]
+    assert [type(error) for error in errors] == [BytesChanged]
+    frozen = {item.model: item.needs() for item in model_statuses(parts)}[healthy.name]
+    assert frozen == ["frozen: champion moved outside Podium, the ledger says v1; settle_champion settles it"]
 
 
 def test_an_approver_accepts_and_the_champion_is_what_was_set(parts: Parts, spec: ModelSpec) -> None:
