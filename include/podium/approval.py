@@ -7,79 +7,19 @@ for exactly that; if any of it changed, the answer is void.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from podium import history
 from podium.errors import NotApproved, NotFound, Refused, version_name
+from podium.events import Event, EventKind, NewEvent
 from podium.history import DECISIONS
-from podium.ledger import Event, EventKind, Ledger, NewEvent, record_refusal
-from podium.spec import ROLE, ApprovalSpec
-
-APPROVE = "Approve"
-REJECT = "Reject"
+from podium.ledger import Ledger, record_refusal
+from podium.policy import REJECT, Answer, Request, problems, who_may_decide
+from podium.spec import ApprovalSpec
 
 GATES = (EventKind.GATES_PASSED, EventKind.GATES_REFUSED)
 _ANSWERS = (EventKind.ASKED_AGAIN, EventKind.ANSWER_INVALID, EventKind.APPROVAL_GIVEN)
-
-
-@dataclass(frozen=True)
-class Request:
-    """A candidate waiting for a decision.
-
-    Attributes:
-        seq: Its number in the ledger.
-        model: The registered model.
-        version: The candidate.
-        champion: The champion at the time of asking: promotion compares it before it swaps.
-        run: The Airflow run that asks, as ``dag_id/run_id``.
-        requester: Who triggered that run, as Airflow's login says; None for a scheduled run.
-        manifest: Digest of the candidate's files.
-        gates: Digest of the gate report that the approver is shown.
-        expires_at: When the request is void.
-    """
-
-    seq: int
-    model: str
-    version: int
-    champion: int | None
-    run: str
-    requester: str | None
-    manifest: str
-    gates: str
-    expires_at: datetime
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody as Airflow's login names them.
-
-    Attributes:
-        name: The login name.
-        roles: The Airflow roles; needed only where the policy names roles.
-    """
-
-    name: str
-    roles: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What somebody answered, as Airflow reports it.
-
-    Attributes:
-        option: ``Approve`` or ``Reject``.
-        reason: The form's reason; may be missing, since Airflow's API does not check forms.
-        who: Who gave it, or None.
-        at: When it was given.
-        ticked: The statements of the checklist that were ticked.
-    """
-
-    option: str
-    reason: str
-    who: Person | None
-    at: datetime
-    ticked: frozenset[str] = frozenset()
 
 
 def open_request(
@@ -193,57 +133,6 @@ def manifest_digest(events: Iterable[Event], version: int) -> str:
 def answers(events: Iterable[Event], run: str) -> list[Event]:
     """Return what a run was answered so far without a decision: invalid and lost answers, approvals."""
     return [event for event in events if event.event in _ANSWERS and event.run == run]
-
-
-def may_decide(policy: ApprovalSpec, who: Person) -> bool:
-    """Tell whether the policy names this person, or one of the person's roles."""
-    return who.name in policy.approvers or any(f"{ROLE}{role}" in policy.approvers for role in who.roles)
-
-
-def who_may_decide(policy: ApprovalSpec) -> str:
-    """Name the approvers in words."""
-    named = ", ".join(name.replace(ROLE, "any ") for name in policy.approvers)
-    return named if policy.required == 1 else f"{policy.required} of: {named}"
-
-
-def problems(
-    policy: ApprovalSpec, request: Request, answer: Answer, given: Iterable[Event] = ()
-) -> list[str]:
-    """Say what is wrong with an answer; empty if it is valid.
-
-    Args:
-        policy: The model file's approval section.
-        request: What was asked.
-        answer: The answer.
-        given: The approvals that count already.
-    """
-    found = []
-    if answer.who is None:
-        found.append("the answer has no user")
-    elif not may_decide(policy, answer.who):
-        found.append(f"{answer.who.name} is not an approver (approvers: {who_may_decide(policy)})")
-    if answer.option not in (APPROVE, REJECT):
-        found.append(f"'{answer.option}' is neither {APPROVE} nor {REJECT}")
-    length = len(answer.reason.strip())
-    if length < policy.reason_min_length:
-        found.append(f"the reason has {length} characters, at least {policy.reason_min_length} are required")
-    if answer.option == APPROVE:
-        found += _problems_of_approval(policy, request, answer, given)
-    return found
-
-
-def _problems_of_approval(
-    policy: ApprovalSpec, request: Request, answer: Answer, given: Iterable[Event]
-) -> list[str]:
-    found = []
-    name = _name(answer)
-    if policy.prevent_self_approval and name == request.requester:
-        found.append(f"{name} triggered this run and may not approve it; somebody else must")
-    if any(event.actor == name for event in given):
-        found.append(f"{name} has approved already; another person must")
-    return found + [
-        f"not ticked: '{statement}'" for statement in policy.checklist if statement not in answer.ticked
-    ]
 
 
 def judge(
@@ -367,7 +256,7 @@ def _answered(request: Request, answer: Answer) -> NewEvent:
         event=EventKind.APPROVAL_GIVEN,
         model=request.model,
         version=request.version,
-        actor=_name(answer),
+        actor=answer.name,
         reason=answer.reason.strip(),
         run=request.run,
         key=f"answer:{request.run}:{answer.at.isoformat()}",
@@ -410,10 +299,6 @@ def _request(event: Event) -> Request:
         gates=event.details["gates"],
         expires_at=event.at + timedelta(seconds=event.details["expires_after_seconds"]),
     )
-
-
-def _name(answer: Answer) -> str:
-    return answer.who.name if answer.who else "unknown"
 
 
 def _moment(at: datetime) -> str:

@@ -8,11 +8,11 @@ from datetime import UTC
 from xml.sax.saxutils import escape
 
 from podium import approval
-from podium.approval import Request
 from podium.errors import version_name
+from podium.events import Event, EventKind
 from podium.gates import GateReport
-from podium.ledger import Event, EventKind
 from podium.parts import Parts
+from podium.policy import Request, who_may_decide
 from podium.registry import Version
 from podium.spec import ApprovalSpec, ModelSpec
 from podium.tags import Tag
@@ -104,7 +104,7 @@ def _rules(spec: ModelSpec, request: Request) -> list[str]:
     policy = spec.approval
     asked = "" if request.requester is None else f"{_plain(request.requester)} triggered this run"
     lines = [
-        f"Who may decide: {approval.who_may_decide(policy)}. A reason of at least {policy.reason_min_length} "
+        f"Who may decide: {who_may_decide(policy)}. A reason of at least {policy.reason_min_length} "
         "characters is required, also to reject."
     ]
     if asked and policy.prevent_self_approval:

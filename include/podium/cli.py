@@ -17,7 +17,7 @@ from rich.console import Console
 from podium.errors import Outage, PodiumError, version_name
 
 if TYPE_CHECKING:
-    from podium.ledger import Event
+    from podium.events import Event
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from podium.ledger import CHAMPION_MOVES, Event, EventKind
+from podium.events import CHAMPION_MOVES, Event, EventKind
 from podium.tags import Alias
 
 DECISIONS = (

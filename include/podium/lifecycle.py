@@ -8,8 +8,9 @@ from typing import TypedDict
 
 from podium.approval import GATES, decision_in_words, find_decision, supersede
 from podium.errors import NotFound, NothingToDo, Refused, version_name
+from podium.events import Event, EventKind, NewEvent
 from podium.gates import CHAMPION, GateReport, Scores, evaluate
-from podium.ledger import Event, EventKind, Ledger, NewEvent
+from podium.ledger import Ledger
 from podium.manifest import downloaded, read_manifest, verified
 from podium.metrics import all_metrics, label_indices
 from podium.mirror import mirror

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from podium import history
-from podium.ledger import Event, EventKind, Ledger
+from podium.events import Event, EventKind
+from podium.ledger import Ledger
 from podium.registry import Registry
 from podium.tags import Alias, Tag
 

@@ -31,7 +31,7 @@ def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
     """
     # Imported here: the Dag file needs the names above, and nothing heavy.
     from podium.approval import GATES, find_approval, find_decision
-    from podium.ledger import EventKind
+    from podium.events import EventKind
 
     decision = find_decision(ledger, run)
     if decision is None:

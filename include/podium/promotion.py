@@ -24,9 +24,11 @@ from podium.errors import (
     PodiumError,
     version_name,
 )
-from podium.ledger import Event, EventKind, Ledger, Lock, NewEvent, record_refusal
+from podium.events import Event, EventKind, NewEvent
+from podium.ledger import Ledger, Lock, record_refusal
 from podium.manifest import verified
 from podium.mirror import mirror
+from podium.policy import Person, may_decide, who_may_decide
 from podium.proof import manifest_of, prove
 from podium.registry import Registry
 from podium.spec import ApprovalSpec
@@ -105,9 +107,8 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
         move = _begin(registry, ledger, lock, intent, EventKind.PROMOTED)
         with _refusals_on_record(ledger, intent):
             _compare(move)
-            if not _swapped_before(move):
-                _assert_holds(move, decision)
-                _check_bytes(move)
+            _assert_holds(move, decision)
+            _check_bytes(move)
         return _swap(move)
 
 
@@ -136,13 +137,12 @@ def rollback(registry: Registry, ledger: Ledger, request: NewEvent) -> Event:
         move = _begin(registry, ledger, lock, chosen, EventKind.ROLLED_BACK)
         with _refusals_on_record(ledger, chosen):
             _compare(move)
-            if not _swapped_before(move):
-                prove(registry, move.events, request.model, move.target)
+            prove(registry, move.events, request.model, move.target)
         return _swap(move)
 
 
 def rollback_request(
-    model: str, to_version: int | None, *, asks: approval.Person | None, reason: str, run: str
+    model: str, to_version: int | None, *, asks: Person | None, reason: str, run: str
 ) -> NewEvent:
     """Describe a rollback that somebody asks for.
 
@@ -171,7 +171,7 @@ def rollback_request(
     )
 
 
-def force_version(request: NewEvent, policy: ApprovalSpec, asks: approval.Person) -> NewEvent:
+def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewEvent:
     """Let a rollback go to a version that never was champion; it is marked so on record.
 
     Raises:
@@ -179,10 +179,10 @@ def force_version(request: NewEvent, policy: ApprovalSpec, asks: approval.Person
     """
     if request.version is None:
         raise CannotRollBack(f"{request.model}: to force a version, name it")
-    if not approval.may_decide(policy, asks):
+    if not may_decide(policy, asks):
         raise CannotRollBack(
             f"{request.model}: only an approver may force a version that never was champion, and {asks.name} "
-            f"is none (approvers: {approval.who_may_decide(policy)})"
+            f"is none (approvers: {who_may_decide(policy)})"
         )
     return replace(request, details={**request.details, "forced": True})
 
@@ -258,7 +258,8 @@ def _assert_holds(move: _Move, decision: Event) -> None:
     """Refuse a decision that is too old, or about something that has changed since."""
     name = f"{move.intent.model} {version_name(move.target)}"
     request = approval.find_request(move.ledger, str(decision.run))
-    if changed := approval.changes_since(request, move.events, move.live):
+    champion = move.intent.from_version if _swapped_before(move) else move.live
+    if changed := approval.changes_since(request, move.events, champion):
         raise DecisionVoid(
             f"{name}: the approval by {decision.actor} is void, since {'; '.join(changed)}. Nothing was "
             "moved. Run the lifecycle again."
@@ -272,7 +273,10 @@ def _assert_holds(move: _Move, decision: Event) -> None:
 
 
 def _swapped_before(move: _Move) -> bool:
-    """An earlier try moved the alias, and was stopped before it recorded the result."""
+    """An earlier try moved the alias, and was stopped before it recorded the result.
+
+    Or somebody moved it there by hand after that try; so all else is checked again.
+    """
     return move.begun and move.live == move.target
 
 

@@ -11,7 +11,7 @@ from mlflow.pyfunc import PyFuncModel
 
 from podium import history
 from podium.errors import BytesChanged, CannotRollBack, NotFound, Outage, PodiumError, version_name
-from podium.ledger import Event
+from podium.events import Event
 from podium.manifest import Manifest, verified
 from podium.registry import Registry, load_model
 from podium.signature import incompatibilities

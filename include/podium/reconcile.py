@@ -12,11 +12,12 @@ from enum import StrEnum
 from typing import Any
 
 from podium import history, promotion
-from podium.approval import Person, may_decide, who_may_decide
 from podium.errors import NotFound, Outage, PodiumError, Refused, version_name
-from podium.ledger import Event, EventKind, Ledger, Lock, NewEvent
+from podium.events import Event, EventKind, NewEvent
+from podium.ledger import Ledger, Lock
 from podium.manifest import downloaded, read_manifest, verified
 from podium.mirror import mirror
+from podium.policy import Person, may_decide, who_may_decide
 from podium.proof import manifest_of
 from podium.registry import Registry, read_signature
 from podium.spec import ApprovalSpec, ModelSpec
@@ -168,20 +169,29 @@ def _finish_stopped_move(registry: Registry, ledger: Ledger, model: str) -> None
     if stopped is None or live != stopped.version or live == history.champion(events):
         return
     log.info("%s: finishing what run %s began.", model, stopped.run)
-    if stopped.event is EventKind.PROMOTION_STARTED:
-        promotion.promote(registry, ledger, model, str(stopped.run))
-    else:
-        request = NewEvent(
-            event=stopped.event,
-            model=model,
-            version=stopped.version,
-            actor=stopped.actor,
-            reason=stopped.reason,
-            run=stopped.run,
-            key=stopped.key,
-            details=stopped.details,
-        )
-        promotion.rollback(registry, ledger, request)
+    try:
+        if stopped.event is EventKind.PROMOTION_STARTED:
+            promotion.promote(registry, ledger, model, str(stopped.run))
+        else:
+            promotion.rollback(registry, ledger, _asked_before(stopped))
+    except Outage:
+        raise
+    except PodiumError as error:
+        # Refused and on record: so it is no stopped move, but one outside.
+        log.warning("%s: what run %s began cannot be finished: %s", model, stopped.run, error)
+
+
+def _asked_before(stopped: Event) -> NewEvent:
+    return NewEvent(
+        event=stopped.event,
+        model=stopped.model,
+        version=stopped.version,
+        actor=stopped.actor,
+        reason=stopped.reason,
+        run=stopped.run,
+        key=stopped.key,
+        details=stopped.details,
+    )
 
 
 def _moved_outside(registry: Registry, model: str, recorded: int | None, live: int | None) -> NewEvent:

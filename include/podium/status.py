@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from podium import history
-from podium.approval import Request, open_requests
+from podium.approval import open_requests
 from podium.errors import NotFound, version_name
 from podium.parts import Parts
+from podium.policy import Request
 from podium.registry import Version
 from podium.spec import load_specs
 from podium.tags import Alias, Tag

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from podium.errors import version_name
-from podium.ledger import CHAMPION_MOVES, Event
+from podium.events import CHAMPION_MOVES, Event
 from podium.registry import Registry
 from podium.spec import Metric
 from podium.status import ModelStatus

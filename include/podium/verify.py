@@ -9,7 +9,8 @@ from pathlib import Path
 
 from podium import history
 from podium.errors import PodiumError, version_name
-from podium.ledger import FIRST_PREVIOUS_HASH, Event, Ledger, event_hash
+from podium.events import FIRST_PREVIOUS_HASH, Event, event_hash
+from podium.ledger import Ledger
 from podium.registry import Registry
 from podium.tags import Alias, Tag
 

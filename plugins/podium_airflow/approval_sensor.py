@@ -24,9 +24,9 @@ from podium_airflow.people import person
 from podium_airflow.runs import answers_url, run_reference, triggered_by
 
 if TYPE_CHECKING:
-    from podium.approval import Answer, Request
-    from podium.ledger import Event
+    from podium.events import Event
     from podium.parts import Parts
+    from podium.policy import Answer, Request
     from podium.spec import ModelSpec
 
 # An answer within a second of parking can make the scheduler fail the task although the answer was accepted
@@ -121,7 +121,7 @@ class ApprovalSensor(HITLOperator):
         raise self._ask(context, request)
 
     def _read_answer(self, event: Mapping[str, Any]) -> Answer:
-        from podium.approval import Answer
+        from podium.policy import Answer
 
         form = event["params_input"] or {}
         return Answer(

@@ -9,7 +9,7 @@ from airflow.sdk.configuration import conf
 from podium.errors import PodiumError
 
 if TYPE_CHECKING:
-    from podium.approval import Person
+    from podium.policy import Person
     from podium.spec import ApprovalSpec
 
 _SIMPLE_AUTH_MANAGER = "SimpleAuthManager"
@@ -21,7 +21,7 @@ def person(name: str | None, policy: ApprovalSpec) -> Person | None:
     Raises:
         PodiumError: The policy names roles, and this auth manager has no way to look them up.
     """
-    from podium.approval import Person
+    from podium.policy import Person
     from podium.spec import ROLE
 
     if name is None:

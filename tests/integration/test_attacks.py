@@ -13,9 +13,9 @@ import pytest
 from podium.airflow_client import AirflowClient
 from podium.errors import PodiumError
 from podium.parts import Parts
-from podium.registry import Alias, Tag
 from podium.stack import Stack
 from podium.stack.layout import Layout, Paths, load_layout
+from podium.tags import Alias, Tag
 from support.airflow import LifecycleRun, event_of, events_of, get, send, wait_for_event
 
 Start = Callable[..., LifecycleRun]

@@ -19,10 +19,10 @@ from podium import demo
 from podium.airflow_client import AirflowClient
 from podium.errors import PodiumError
 from podium.parts import Parts
-from podium.registry import Tag
 from podium.settings import PROJECT_ROOT
 from podium.spec import find_spec
 from podium.stack import Stack
+from podium.tags import Tag
 from support.airflow import LifecycleRun, event_of, events_of, get, send
 
 MODELS = PROJECT_ROOT / ".podium" / "test-project" / "include" / "models"

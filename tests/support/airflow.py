@@ -11,7 +11,7 @@ from xml.sax.saxutils import unescape
 import requests
 
 from podium.airflow_client import AirflowClient
-from podium.ledger import Event
+from podium.events import Event
 from podium.outcomes import Outcome
 from podium.parts import Parts
 from podium.spec import ModelSpec

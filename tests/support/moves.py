@@ -16,9 +16,10 @@ from typing import Any
 from sqlalchemy.orm import configure_mappers
 
 from podium import promotion
-from podium.approval import Person
 from podium.errors import PodiumError
-from podium.ledger import Event, Ledger, Lock
+from podium.events import Event
+from podium.ledger import Ledger, Lock
+from podium.policy import Person
 from podium.registry import Registry
 
 # What a move imports late: imported once, in the process that the others are forked from.

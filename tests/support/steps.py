@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from podium import approval, lifecycle, promotion
-from podium.approval import Answer, Person
-from podium.ledger import Event, EventKind, NewEvent
+from podium.events import Event, EventKind, NewEvent
 from podium.parts import Parts
+from podium.policy import Answer, Person
 from podium.spec import ModelSpec
 from podium.training import TrainedRun, train_model
 

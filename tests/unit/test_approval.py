@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from podium import approval
-from podium.approval import Answer, Person, Request
 from podium.errors import NotFound
-from podium.ledger import Event, EventKind, Ledger, NewEvent
+from podium.events import Event, EventKind, NewEvent
+from podium.ledger import Ledger
+from podium.policy import Answer, Person, Request, problems
 from podium.spec import ApprovalSpec
 
 POLICY = ApprovalSpec(approvers=("amy", "ben"), reason_min_length=10)
@@ -106,12 +107,12 @@ def says(
 def test_what_is_wrong_with_an_answer_is_said(
     policy: ApprovalSpec, answer: Answer, expected: list[str]
 ) -> None:
-    assert approval.problems(policy, ASKED, answer) == expected
+    assert problems(policy, ASKED, answer) == expected
 
 
 def test_a_run_that_nobody_triggered_may_be_approved_by_any_approver() -> None:
-    assert approval.problems(POLICY, replace(ASKED, requester=None), says(who="amy")) == []
-    assert approval.problems(POLICY, replace(ASKED, requester=None), says(who=None)) != []
+    assert problems(POLICY, replace(ASKED, requester=None), says(who="amy")) == []
+    assert problems(POLICY, replace(ASKED, requester=None), says(who=None)) != []
 
 
 Ask = Callable[..., Request]

@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 from podium import approval, card
-from podium.approval import Request
 from podium.parts import Parts
-from podium.registry import Tag
+from podium.policy import Request
 from podium.spec import ModelSpec, load_spec
+from podium.tags import Tag
 from support.steps import FIRST, SECOND, answer, new_run, nominate, promote_as_of
 
 BOXES = ["I looked at the calibration", "The owner was told"]

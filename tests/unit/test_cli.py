@@ -12,11 +12,11 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from podium.cli import app
-from podium.ledger import Event, EventKind, NewEvent
+from podium.events import Event, EventKind, NewEvent
 from podium.parts import Parts
-from podium.registry import Alias
 from podium.spec import ModelSpec
 from podium.stack.layout import Layout
+from podium.tags import Alias
 from podium.verify import read_export
 from support.database import execute
 from support.steps import FIRST, SECOND, promote_as_of

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podium import history
-from podium.ledger import CHAMPION_MOVES, Event, EventKind
-from podium.registry import Alias
+from podium.events import CHAMPION_MOVES, Event, EventKind
+from podium.tags import Alias
 
 NOMINATED, APPROVED, REJECTED = EventKind.NOMINATED, EventKind.APPROVED, EventKind.REJECTED
 PROMOTED, ROLLED_BACK = EventKind.PROMOTED, EventKind.ROLLED_BACK

@@ -18,7 +18,8 @@ from sqlalchemy import make_url
 
 from podium import ledger as ledger_module
 from podium.errors import Outage, PodiumError
-from podium.ledger import FIRST_PREVIOUS_HASH, Event, EventKind, Ledger, NewEvent, event_hash, migrate
+from podium.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
+from podium.ledger import Ledger, migrate
 from podium.stack.layout import Layout
 from podium.verify import walk
 from support.database import as_superuser, execute

@@ -15,8 +15,9 @@ from psycopg2.errors import InsufficientPrivilege
 
 from podium import ledger as ledger_module
 from podium.errors import PodiumError
+from podium.events import EventKind, NewEvent
 from podium.initialise import migrate_ledger
-from podium.ledger import EventKind, Ledger, NewEvent, migrate
+from podium.ledger import Ledger, migrate
 from podium.stack import postgres
 from podium.stack.layout import Layout
 from support.database import as_superuser, execute

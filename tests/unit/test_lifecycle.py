@@ -11,13 +11,14 @@ import pytest
 
 from podium import approval, lifecycle
 from podium.errors import NotFound, NothingToDo, PodiumError, Refused, TrainerError
-from podium.ledger import EventKind
+from podium.events import EventKind
 from podium.manifest import Manifest, verified
 from podium.outcomes import Outcome, outcome_of
 from podium.parts import Parts
 from podium.proof import manifest_of
-from podium.registry import Tag, load_model
+from podium.registry import load_model
 from podium.spec import ModelSpec, load_spec
+from podium.tags import Tag
 from podium.training import read_holdout
 from support.steps import (
     FIRST,

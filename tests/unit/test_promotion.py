@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from podium import approval, lifecycle, promotion
-from podium.approval import Person
 from podium.errors import (
     BytesChanged,
     CannotRollBack,
@@ -24,10 +23,11 @@ from podium.errors import (
     NothingToDo,
     Refused,
 )
-from podium.ledger import Event, EventKind
+from podium.events import Event, EventKind
 from podium.parts import Parts
-from podium.registry import Alias, Tag
+from podium.policy import Person
 from podium.spec import ModelSpec, load_spec
+from podium.tags import Alias, Tag
 from support.steps import (
     FIRST,
     SECOND,

@@ -17,12 +17,14 @@ from sqlalchemy import make_url
 
 from podium import history, lifecycle
 from podium.errors import Outage
-from podium.ledger import EventKind, Ledger, NewEvent
+from podium.events import EventKind, NewEvent
+from podium.ledger import Ledger
 from podium.parts import Parts
-from podium.registry import Registry, Tag
+from podium.registry import Registry
 from podium.settings import PROJECT_ROOT, Settings
 from podium.spec import ModelSpec
 from podium.stack.layout import Paths, load_layout
+from podium.tags import Tag
 from podium.training import train_model
 from podium.verify import alias_differences, told_heads, walk
 from support.moves import Move, Steps, killed_at, race

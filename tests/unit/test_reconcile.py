@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
@@ -12,7 +13,6 @@ from typing import Any
 import pytest
 
 from podium import approval, promotion
-from podium.approval import Person
 from podium.errors import (
     BytesChanged,
     CannotRollBack,
@@ -23,13 +23,16 @@ from podium.errors import (
     PodiumError,
     Refused,
 )
-from podium.ledger import Event, EventKind, Ledger, NewEvent
+from podium.events import Event, EventKind, NewEvent
+from podium.ledger import Ledger
 from podium.mirror import mirror
 from podium.parts import Parts
+from podium.policy import Person
 from podium.reconcile import Settlement, reconcile, reconcile_all, settle, settle_request
-from podium.registry import Alias, Registry, Tag
+from podium.registry import Registry
 from podium.spec import ModelSpec, load_spec
 from podium.status import model_statuses
+from podium.tags import Alias, Tag
 from support.steps import (
     FIRST,
     SECOND,
@@ -266,6 +269,35 @@ def test_a_revert_that_was_stopped_before_it_was_recorded_keeps_the_approvers_na
     assert (done.event, done.version, done.from_version) == ("outside_move_reverted", 2, 1)
     assert (done.actor, done.reason) == ("amy", "nobody asked for v1")
     assert_settled(parts, spec)
+
+
+def test_an_old_intent_makes_no_promotion_of_a_move_by_hand(
+    parts: Parts, spec: ModelSpec, toy_file: ToyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = load_spec(toy_file(name=spec.name, approval__valid_for="1s"))
+    roll_back(parts, hasty)
+    run = new_run()
+    nominate_unjudged(parts, hasty, SECOND, run)
+    decide(parts, hasty, run)
+
+    def away(registry: Registry, model: str, alias: Alias, number: int) -> None:
+        raise Outage("MLflow did not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, "set_alias", away)
+        with pytest.raises(Outage):
+            promote(parts, hasty, run)
+    assert kinds(parts, hasty)[-1] == "promotion_started"
+    time.sleep(1.1)
+    move_by_hand(parts, hasty, 2)
+    found = look(parts, hasty)
+    assert found is not None
+    assert found.event == "moved_outside"
+    assert [str(kind) for kind in kinds(parts, hasty)[-3:]] == [
+        "promotion_started",
+        "promotion_refused",
+        "moved_outside",
+    ]
 
 
 def test_what_stops_one_model_stops_no_other(

@@ -1,0 +1,132 @@
+"""What can happen to a version: the events of the ledger, and the hash that chains them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from podium.errors import PodiumError
+
+FIRST_PREVIOUS_HASH = "0" * 64
+
+
+class EventKind(StrEnum):
+    """What can happen to a version."""
+
+    REGISTERED = "registered"
+    GATES_PASSED = "gates_passed"
+    GATES_REFUSED = "gates_refused"
+    NOMINATED = "nominated"
+    APPROVAL_REQUESTED = "approval_requested"
+    ASKED_AGAIN = "asked_again"
+    ANSWER_INVALID = "answer_invalid"
+    APPROVAL_GIVEN = "approval_given"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    VOIDED = "voided"
+    PROMOTION_STARTED = "promotion_started"
+    PROMOTED = "promoted"
+    PROMOTION_REFUSED = "promotion_refused"
+    ROLLBACK_STARTED = "rollback_started"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_REFUSED = "rollback_refused"
+    MOVED_OUTSIDE = "moved_outside"
+    OUTSIDE_MOVE_REVERTED = "outside_move_reverted"
+    ACCEPTANCE_GIVEN = "acceptance_given"
+    OUTSIDE_MOVE_ACCEPTED = "outside_move_accepted"
+
+
+CHAMPION_MOVES = (EventKind.PROMOTED, EventKind.ROLLED_BACK, EventKind.OUTSIDE_MOVE_ACCEPTED)
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """What is to be recorded.
+
+    Attributes:
+        event: What happened.
+        model: The registered model.
+        version: The version it is about.
+        from_version: The champion before: of a move the way back, else the one compared with.
+        actor: Who: the name that Airflow's login gave, or ``podium`` for an automatic step.
+        reason: Why, in words.
+        run: The Airflow run, as ``dag_id/run_id``.
+        key: Written once; None for events that may repeat.
+        details: Further facts, as JSON.
+    """
+
+    event: EventKind
+    model: str
+    version: int | None = None
+    from_version: int | None = None
+    actor: str = "podium"
+    reason: str = ""
+    run: str | None = None
+    key: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One recorded event; see ``NewEvent`` for what is not listed here.
+
+    Attributes:
+        seq: 1, 2, ... over all models.
+        at: When the ledger database wrote it; never before the event before.
+        previous_hash: The hash of the event before.
+        hash: ``event_hash`` of all else.
+    """
+
+    seq: int
+    at: datetime
+    event: EventKind
+    model: str
+    version: int | None
+    from_version: int | None
+    actor: str
+    reason: str
+    run: str | None
+    key: str | None
+    details: Mapping[str, Any]
+    previous_hash: str
+    hash: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the event with plain JSON values; ``at`` in ISO 8601, UTC."""
+        return {**asdict(self), "at": self.at.astimezone(UTC).isoformat(), "event": str(self.event)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Event:
+        """Return the event that ``as_json`` wrote.
+
+        Raises:
+            PodiumError: It is none: a field is missing, unknown or of another kind.
+        """
+        try:
+            at, kind = datetime.fromisoformat(content["at"]), EventKind(content["event"])
+            if at.astimezone(UTC).isoformat() != content["at"]:
+                raise ValueError(f"at: {content['at']!r} is not written as the ledger writes it")
+            json.dumps(content["details"], allow_nan=False)
+            return cls(**{**content, "at": at, "event": kind})
+        except (KeyError, TypeError, ValueError) as error:
+            raise PodiumError(f"not an event of the ledger: {error}") from error
+
+
+def event_hash(content: Mapping[str, Any]) -> str:
+    """Return the sha256 of an event's canonical JSON.
+
+    Args:
+        content: The event as ``Event.as_json`` gives it; its own ``hash`` is left out.
+
+    The canonical form is JSON with sorted keys, no spaces, ASCII only.
+    """
+    hashed = {name: value for name, value in content.items() if name != "hash"}
+    canonical = json.dumps(hashed, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
