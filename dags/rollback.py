@@ -3,7 +3,7 @@
 Moves the `champion` alias of a model back to a version that was champion before, after proof that this
 version can serve: its files are those that were registered, it takes what the champion's clients send, and
 it predicts its stored example as it did when trained. Refuses (and fails, so that you see it) when there is
-no such version or when the alias was moved outside Podium.
+no such version, when the champion was moved since you asked, or when it was moved outside Podium.
 
 Leave `to_version` empty for the previous champion. Who triggered it and the reason go on record. A version
 that never was champion needs `force_version`, which only an approver of the model may tick; it is marked so.
@@ -29,6 +29,7 @@ FORM = {
         None,
         type=["null", "integer"],
         minimum=1,
+        maximum=2**31 - 1,
         title="To version",
         description="A former champion. Empty: the previous champion.",
     ),
@@ -47,14 +48,14 @@ FORM = {
 def move_champion_back(**context: Context) -> dict[str, Any]:
     """Prove the target and move the alias."""
     from podium.parts import connect
-    from podium.promotion import force_version, rollback, rollback_request
+    from podium.promotion import asked_at, force_version, rollback, rollback_request
 
     parts, form = connect(), context["params"]
     policy = find_spec(models_dir(), form["model"]).approval
     asks = person(triggered_by(context), policy)
-    request = rollback_request(
-        form["model"], form["to_version"], asks=asks, reason=form["reason"], run=run_reference(context)
-    )
+    run = run_reference(context)
+    request = rollback_request(form["model"], form["to_version"], asks=asks, reason=form["reason"], run=run)
+    request = asked_at(request, context["dag_run"].run_after)
     if form["force_version"]:
         request = force_version(request, policy, asks)
     return rollback(parts.registry, parts.ledger, request).as_json()

@@ -12,7 +12,7 @@ from airflow.sdk import Context, Param, dag, task
 
 from podium.settings import models_dir
 from podium.spec import find_spec, load_specs
-from podium_airflow.assets import CHAMPION_MOVES, champion_asset
+from podium_airflow.assets import CHAMPION_MOVES, MOVES_OUTSIDE, champion_asset, moved_outside_asset
 from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
 from podium_airflow.people import person
 from podium_airflow.runs import run_reference, triggered_by
@@ -47,10 +47,12 @@ def settle(**context: Context) -> dict[str, Any]:
     return settle_move(parts.registry, parts.ledger, spec, request).as_json()
 
 
-@task(outlets=[CHAMPION_MOVES])
+@task(outlets=[CHAMPION_MOVES, MOVES_OUTSIDE])
 def announce(settled: dict[str, Any], **context: Context) -> None:
-    """Tell whoever follows the champion."""
-    context["outlet_events"][CHAMPION_MOVES].add(champion_asset(settled["model"]), extra=settled)
+    """Tell whoever follows the champion; nothing while people are missing."""
+    if settled["event"] != "acceptance_given":
+        context["outlet_events"][CHAMPION_MOVES].add(champion_asset(settled["model"]), extra=settled)
+        context["outlet_events"][MOVES_OUTSIDE].add(moved_outside_asset(settled["model"]), extra=settled)
 
 
 @dag(

@@ -6,7 +6,8 @@ draws from the ledger whenever somebody opens the card.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import functools
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
@@ -14,6 +15,9 @@ from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends, FastAPI, HTTPException, Response
 
 from podium_airflow.runs import ANSWERS_PREFIX
+
+if TYPE_CHECKING:
+    from podium.ledger import Ledger
 
 app = FastAPI(title="Podium", openapi_url=None)
 
@@ -25,19 +29,19 @@ app = FastAPI(title="Podium", openapi_url=None)
 def answers(dag_id: str, run_id: str) -> Response:
     """Draw what a run was answered so far, for whoever may see its required actions."""
     from podium import approval, card
-    from podium.errors import NotFound, Outage
-    from podium.ledger import connect_ledger
+    from podium.errors import NotFound, PodiumError
     from podium.settings import models_dir
     from podium.spec import find_spec
 
-    ledger, run = connect_ledger(), f"{dag_id}/{run_id}"
+    run = f"{dag_id}/{run_id}"
     try:
+        ledger = _ledger()
         request = approval.find_request(ledger, run)
         policy = find_spec(models_dir(), request.model).approval
         lines = card.answers_in_words(policy, approval.answers(ledger.history(request.model), run))
     except NotFound as error:
         raise HTTPException(404, str(error)) from error
-    except Outage as error:
+    except PodiumError as error:
         raise HTTPException(503, str(error)) from error
     return Response(card.answers_picture(lines), media_type="image/svg+xml", headers=HEADERS)
 
@@ -46,6 +50,14 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
 }
+
+
+@functools.cache
+def _ledger() -> Ledger:
+    """One connection pool for all pictures."""
+    from podium.ledger import connect_ledger
+
+    return connect_ledger()
 
 
 class PodiumPlugin(AirflowPlugin):

@@ -29,11 +29,20 @@ def open_request(
 
     All that the request is bound to comes from the ledger: what tasks hand to each other could be forged.
 
+    A request that a newer candidate overtook is closed at once, as superseded.
+
     Raises:
         NotFound: The run nominated nothing, or the ledger holds no manifest or gate report of it.
     """
     if found := ledger.find(_request_key(run)):
         return _request(found)
+    with ledger.lock(model):
+        return _open_request(ledger, policy, model, run, requester)
+
+
+def _open_request(
+    ledger: Ledger, policy: ApprovalSpec, model: str, run: str, requester: str | None
+) -> Request:
     events = ledger.history(model)
     nominated = ledger.find(f"nominated:{run}")
     if nominated is None or nominated.model != model or nominated.version is None:
@@ -55,7 +64,12 @@ def open_request(
             },
         )
     )
-    return _request(event)
+    request = _request(event)
+    newer = [later for later in events if later.event is EventKind.NOMINATED and later.seq > nominated.seq]
+    if newer:
+        reason = f"{version_name(newer[-1].version)} of run {newer[-1].run} is a newer candidate"
+        ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason))
+    return request
 
 
 def find_request(ledger: Ledger, run: str) -> Request:
@@ -231,8 +245,10 @@ def supersede(ledger: Ledger, model: str, version: int, run: str) -> list[str]:
     Returns:
         The runs that a newer candidate superseded and that never heard of it from their own tasks.
     """
-    for request in open_requests(ledger.history(model)):
-        if request.run != run:
+    events = ledger.history(model)
+    nominated = {event.run: event.seq for event in events if event.event is EventKind.NOMINATED}
+    for request in open_requests(events):
+        if nominated.get(request.run, 0) < nominated.get(run, 0):
             reason = f"{version_name(version)} of run {run} is a newer candidate"
             ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason, {"by": run}))
     return [

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC
 from xml.sax.saxutils import escape
 
-from podium import approval
+from podium import approval, history
 from podium.errors import version_name
 from podium.events import Event, EventKind
 from podium.gates import GateReport
 from podium.parts import Parts
 from podium.policy import Request, who_may_decide
-from podium.registry import Version
 from podium.spec import ApprovalSpec, ModelSpec
 from podium.tags import Tag
 
+_UNKNOWN = "unknown"
 _PICTURE_COLUMNS = 100
 _PICTURE_WIDTH = 830
 _PICTURE_ROW = 20
@@ -45,8 +45,6 @@ def body(parts: Parts, spec: ModelSpec, request: Request, answers_url: str) -> s
     """
     events = parts.ledger.history(request.model)
     report = GateReport.from_json(approval.gate_report(events, request.version).details)
-    numbers = [request.version] if request.champion is None else [request.version, request.champion]
-    sides = [parts.registry.version(request.model, number) for number in numbers]
     return "\n".join(
         [
             f"[![Answers so far]({answers_url})]({answers_url})",
@@ -57,7 +55,7 @@ def body(parts: Parts, spec: ModelSpec, request: Request, answers_url: str) -> s
             "",
             report.markdown(),
             "",
-            *_lineage(parts, sides),
+            *_lineage(parts, events, request),
             "",
             *_rules(spec, request),
         ]
@@ -119,19 +117,24 @@ def _rules(spec: ModelSpec, request: Request) -> list[str]:
     return lines
 
 
-def _lineage(parts: Parts, sides: Sequence[Version]) -> list[str]:
+def _lineage(parts: Parts, events: Sequence[Event], request: Request) -> list[str]:
+    """Put candidate and champion side by side, as they were registered; tags in MLflow can be edited."""
+    numbers = [request.version] if request.champion is None else [request.version, request.champion]
+    sides = [history.registration(events, number) for number in numbers]
     names = [
-        f"{role} {version_name(side.number)}"
-        for role, side in zip(("candidate", "champion"), sides, strict=False)
+        f"{role} {version_name(number)}"
+        for role, number in zip(("candidate", "champion"), numbers, strict=False)
     ]
     rows = {
-        "trained on": [_tag(side, Tag.TRAINED_ON) for side in sides],
-        "judged on (its own holdout)": [_tag(side, Tag.JUDGED_ON) for side in sides],
-        "as of": [_tag(side, Tag.AS_OF)[:10] for side in sides],
-        "data version": [f"`{_tag(side, Tag.DATA_VERSION)[:12]}`" for side in sides],
-        "git commit": [f"`{_tag(side, Tag.GIT_COMMIT)[:12]}`" for side in sides],
-        "files (sha256 of the manifest)": [f"`{_tag(side, Tag.MANIFEST_DIGEST)[:12]}`" for side in sides],
-        "in MLflow": [_links(parts, side) for side in sides],
+        "trained on": [_fact(side, Tag.TRAINED_ON) for side in sides],
+        "judged on (its own holdout)": [_fact(side, Tag.JUDGED_ON) for side in sides],
+        "as of": [_fact(side, Tag.AS_OF)[:10] for side in sides],
+        "data version": [_plain(_fact(side, Tag.DATA_VERSION)[:12]) for side in sides],
+        "git commit": [_plain(_fact(side, Tag.GIT_COMMIT)[:12]) for side in sides],
+        "files (sha256 of the manifest)": [_plain(_fact(side, "manifest_digest")[:12]) for side in sides],
+        "in MLflow": [
+            _links(parts, request.model, number, side) for number, side in zip(numbers, sides, strict=True)
+        ],
     }
     return [
         "| | " + " | ".join(names) + " |",
@@ -140,14 +143,19 @@ def _lineage(parts: Parts, sides: Sequence[Version]) -> list[str]:
     ]
 
 
-def _links(parts: Parts, version: Version) -> str:
+def _links(parts: Parts, model: str, number: int, registered: Event | None) -> str:
     base = (parts.settings.mlflow_public_url or parts.settings.mlflow_tracking_uri).rstrip("/")
-    run = f"{base}/#/experiments/{parts.registry.experiment_id(version.run_id)}/runs/{version.run_id}"
-    return f"[run]({run}), [version]({base}/#/models/{version.model}/versions/{version.number})"
+    version = f"[version]({base}/#/models/{model}/versions/{number})"
+    mlflow_run = _fact(registered, "mlflow_run")
+    if mlflow_run == _UNKNOWN:
+        return version
+    experiment = parts.registry.experiment_id(mlflow_run)
+    return f"[run]({base}/#/experiments/{experiment}/runs/{mlflow_run}), {version}"
 
 
-def _tag(version: Version, tag: Tag) -> str:
-    return version.tags.get(tag, "unknown")
+def _fact(registered: Event | None, name: str) -> str:
+    """Return what the ledger holds of a version; one that Podium did not register has less."""
+    return _UNKNOWN if registered is None else str(registered.details.get(name, _UNKNOWN))
 
 
 def _plain(text: str) -> str:

@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     ROLLED_BACK = "rolled_back"
     ROLLBACK_REFUSED = "rollback_refused"
     MOVED_OUTSIDE = "moved_outside"
+    REVERT_STARTED = "revert_started"
     OUTSIDE_MOVE_REVERTED = "outside_move_reverted"
     ACCEPTANCE_GIVEN = "acceptance_given"
     OUTSIDE_MOVE_ACCEPTED = "outside_move_accepted"

@@ -147,10 +147,10 @@ def nominate_version(registry: Registry, ledger: Ledger, model: str, run: str) -
     with ledger.lock(model):
         report = _newest_report(ledger, model, run)
         number, champion = int(report.version or 0), report.from_version
-        if report.event is EventKind.GATES_REFUSED:
-            raise Refused(report.details["sentence"])
         if champion == number:
             raise NothingToDo(f"{model} {version_name(number)} is the champion already: nothing to promote")
+        if report.event is EventKind.GATES_REFUSED:
+            raise Refused(report.details["sentence"])
         superseded = []
         if find_decision(ledger, run) is None:
             ledger.append(

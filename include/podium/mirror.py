@@ -5,12 +5,12 @@ The champion alias is not touched here: only ``podium.promotion`` and ``podium.r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from podium import history
 from podium.events import Event, EventKind
 from podium.ledger import Ledger
-from podium.registry import Registry
+from podium.registry import Registry, Version
 from podium.tags import Alias, Tag
 
 # MLflow takes up to 5,000 characters; people read fewer.
@@ -38,9 +38,7 @@ def mirror(registry: Registry, ledger: Ledger, model: str) -> None:
     if not events:
         return
     live, versions = registry.aliases(model), registry.versions(model)
-    # A version that was deleted in MLflow can bear no alias.
-    there = {version.number for version in versions}
-    wanted = {alias: number for alias, number in history.aliases(events).items() if number in there}
+    wanted = wanted_aliases(events, versions)
     for alias in (Alias.CANDIDATE, Alias.PREVIOUS_CHAMPION):
         if alias in wanted and live.get(alias) != wanted[alias]:
             registry.set_alias(model, alias, wanted[alias])
@@ -56,6 +54,19 @@ def mirror(registry: Registry, ledger: Ledger, model: str) -> None:
     head = f"{events[-1].seq}:{events[-1].hash}"
     if registry.model_tag(model, Tag.LEDGER_HEAD) != head:
         registry.set_model_tag(model, Tag.LEDGER_HEAD, head)
+
+
+def wanted_aliases(events: Sequence[Event], versions: Iterable[Version]) -> dict[Alias, int]:
+    """Return where each alias must point; the champion's always, the others' only to versions that are there.
+
+    A version that was deleted in MLflow can bear no alias.
+    """
+    there = {version.number for version in versions}
+    return {
+        alias: number
+        for alias, number in history.aliases(events).items()
+        if alias is Alias.CHAMPION or number in there
+    }
 
 
 def version_tags(events: Sequence[Event], version: int) -> dict[Tag, str]:

@@ -35,14 +35,12 @@ def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
 
     decision = find_decision(ledger, run)
     if decision is None:
-        events = [event for event in ledger.history(model) if event.run == run]
-        kinds = {event.event for event in events}
-        if not kinds & {EventKind.NOMINATED, EventKind.APPROVAL_REQUESTED}:
-            reports = [event.event for event in events if event.event in GATES]
-            if reports and reports[-1] is EventKind.GATES_REFUSED:
-                return Outcome.REFUSED_BY_GATES
-            if reports:
-                return Outcome.NOTHING_TO_PROMOTE
+        history = ledger.history(model)
+        reports = [event for event in history if event.run == run and event.event in GATES]
+        if reports and reports[-1].version == reports[-1].from_version:
+            return Outcome.NOTHING_TO_PROMOTE
+        if reports and reports[-1].event is EventKind.GATES_REFUSED:
+            return Outcome.REFUSED_BY_GATES
     try:
         find_approval(ledger, model, run)
     except Refused:

@@ -87,7 +87,7 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
         BytesChanged: The version's files are not those that were registered.
         Outage: A part did not answer; run it again.
 
-    Whatever is raised, the champion was not moved, except by an Outage: then the same call finishes the move.
+    What is refused has moved nothing. After an Outage the champion may have moved: run the same call again.
     """
     decision = approval.find_approval(ledger, model, run)
     intent = NewEvent(
@@ -98,7 +98,6 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
         actor=decision.actor,
         reason=decision.reason,
         run=run,
-        key=f"promotion_started:{run}",
         details={"decision": decision.seq},
     )
     with ledger.lock(model) as lock:
@@ -144,7 +143,7 @@ def rollback(registry: Registry, ledger: Ledger, request: NewEvent) -> Event:
 def rollback_request(
     model: str, to_version: int | None, *, asks: Person | None, reason: str, run: str
 ) -> NewEvent:
-    """Describe a rollback that somebody asks for.
+    """Describe a rollback that somebody asks for; ``asked_at`` and ``force_version`` add to it.
 
     Args:
         model: The registered model.
@@ -167,15 +166,20 @@ def rollback_request(
         actor=asks.name,
         reason=reason.strip(),
         run=run,
-        key=f"rollback_started:{run}",
     )
+
+
+def asked_at(request: NewEvent, moment: datetime) -> NewEvent:
+    """Bind a rollback to the champion at the moment when it was asked for."""
+    return replace(request, details={**request.details, "asked_at": moment.isoformat()})
 
 
 def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewEvent:
     """Let a rollback go to a version that never was champion; it is marked so on record.
 
     Raises:
-        CannotRollBack: No version is named, or who asks is none of the model's approvers.
+        CannotRollBack: No version is named, who asks is none of the model's approvers, or approving takes
+            more than one person.
     """
     if request.version is None:
         raise CannotRollBack(f"{request.model}: to force a version, name it")
@@ -184,13 +188,18 @@ def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewE
             f"{request.model}: only an approver may force a version that never was champion, and {asks.name} "
             f"is none (approvers: {who_may_decide(policy)})"
         )
+    if policy.required > 1:
+        raise CannotRollBack(
+            f"{request.model}: nobody may force a version alone, since approving takes "
+            f"{policy.required} people; run the lifecycle for it"
+        )
     return replace(request, details={**request.details, "forced": True})
 
 
 def _begin(registry: Registry, ledger: Ledger, lock: Lock, intent: NewEvent, result: EventKind) -> _Move:
     events, live = ledger.history(intent.model), registry.champion(intent.model)
     unfinished = history.unfinished_move(events)
-    begun = unfinished is not None and unfinished.key == intent.key
+    begun = unfinished is not None and (unfinished.run, unfinished.event) == (intent.run, intent.event)
     if unfinished is not None and not begun and live == unfinished.version != history.champion(events):
         raise Outage(
             f"{intent.model}: run {unfinished.run} moved the champion to {version_name(live)} and was "
@@ -212,9 +221,11 @@ def _done_before(registry: Registry, ledger: Ledger, done: Event) -> Event:
 
 def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
     """Name the target and the champion that it replaces; a rollback that began keeps those of its intent."""
-    if begun := ledger.find(str(request.key)):
-        return replace(request, version=begun.version, from_version=begun.from_version)
     model, events = request.model, ledger.history(request.model)
+    begun = history.unfinished_move(events)
+    if begun is not None and (begun.run, begun.event) == (request.run, request.event):
+        return replace(request, version=begun.version, from_version=begun.from_version)
+    _refuse_what_was_asked_before_a_move(events, request)
     former, current = history.former_champions(events), history.champion(events)
     target = request.version if request.version is not None else next(iter(former), None)
     if target is None:
@@ -236,6 +247,20 @@ def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
     return replace(request, version=target, from_version=current)
 
 
+def _refuse_what_was_asked_before_a_move(events: Sequence[Event], request: NewEvent) -> None:
+    """Refuse a rollback whose asker saw another champion: two that are asked for at once go back once."""
+    newest = history.champion_move(events)
+    asked_at = request.details.get("asked_at")
+    if newest is None or asked_at is None or newest.at <= datetime.fromisoformat(asked_at):
+        return
+    seen = history.champion([event for event in events if event.at <= datetime.fromisoformat(asked_at)])
+    raise ChampionChanged(request.model, seen, newest.version, _in_words(newest))
+
+
+def _in_words(move: Event) -> str:
+    return f"{move.event.replace('_', ' ')} by {move.actor} on {move.at:%Y-%m-%d %H:%M} UTC"
+
+
 def _compare(move: _Move) -> None:
     """Refuse unless the live champion is the recorded one, and the one that was compared with."""
     model, expected = move.intent.model, move.intent.from_version
@@ -247,10 +272,7 @@ def _compare(move: _Move) -> None:
     if move.live == move.target:
         raise NothingToDo(f"{model}: {version_name(move.live)} is the champion already")
     if move.live != expected:
-        moved_by = "nobody ever moved it"
-        if newest is not None:
-            words = newest.event.replace("_", " ")
-            moved_by = f"{words} by {newest.actor} on {newest.at:%Y-%m-%d %H:%M} UTC"
+        moved_by = "nobody ever moved it" if newest is None else _in_words(newest)
         raise ChampionChanged(model, expected, move.live, moved_by)
 
 
@@ -289,7 +311,8 @@ def _check_bytes(move: _Move) -> None:
 def _swap(move: _Move) -> Event:
     """Record the intent, move the alias, read it back, record the result."""
     model, target = move.intent.model, move.target
-    move.ledger.append(move.intent)
+    if not move.begun:
+        move.ledger.append(move.intent)
     move.lock.assert_held()
     move.registry.set_alias(model, Alias.CHAMPION, target)
     found = move.registry.champion(model)

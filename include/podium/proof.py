@@ -79,7 +79,10 @@ def _accepts_champions_clients(events: Sequence[Event], name: str, number: int) 
     offered = history.registration(events, number)
     if served is None or offered is None:
         return
-    if found := incompatibilities(served.details["signature"], offered.details["signature"]):
+    signatures = served.details["signature"], offered.details["signature"]
+    if not all(signatures):
+        return  # A champion that was accepted without a signature tells nothing of its clients.
+    if found := incompatibilities(*signatures):
         raise CannotRollBack(
             f"{name} does not fit the clients of champion {version_name(champion)}: {'; '.join(found)}"
         )

@@ -6,7 +6,7 @@ Until a move outside is settled, promotions and rollbacks of the model are refus
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
@@ -79,6 +79,8 @@ def reconcile(registry: Registry, ledger: Ledger, spec: ModelSpec) -> Event | No
     with ledger.lock(model) as lock:
         events, live = ledger.history(model), registry.champion(model)
         recorded, open_move = history.champion(events), history.outside_move(events)
+        if _stopped_move(events, live) is not None:
+            raise Outage(f"{model}: a move was stopped while this looked; look again")
         new: Event | None = None
         if live != recorded and (open_move is None or open_move.version != live):
             new = ledger.append(_moved_outside(registry, model, recorded, live))
@@ -88,11 +90,7 @@ def reconcile(registry: Registry, ledger: Ledger, spec: ModelSpec) -> Event | No
             reverted = NewEvent(EventKind.OUTSIDE_MOVE_REVERTED, model, reason=reason)
             new = _revert(registry, ledger, lock, reverted)
         elif live == recorded and open_move is not None:
-            reason = "moved back outside Podium"
-            back = NewEvent(
-                EventKind.OUTSIDE_MOVE_REVERTED, model, recorded, open_move.version, "unknown", reason
-            )
-            new = ledger.append(back)
+            new = ledger.append(_moved_back(events, open_move))
         mirror(registry, ledger, model)
     return new
 
@@ -163,10 +161,8 @@ def settle_request(
 
 
 def _finish_stopped_move(registry: Registry, ledger: Ledger, model: str) -> None:
-    events = ledger.history(model)
-    stopped = history.unfinished_move(events)
-    live = registry.champion(model)
-    if stopped is None or live != stopped.version or live == history.champion(events):
+    stopped = _stopped_move(ledger.history(model), registry.champion(model))
+    if stopped is None:
         return
     log.info("%s: finishing what run %s began.", model, stopped.run)
     try:
@@ -181,6 +177,39 @@ def _finish_stopped_move(registry: Registry, ledger: Ledger, model: str) -> None
         log.warning("%s: what run %s began cannot be finished: %s", model, stopped.run, error)
 
 
+def _stopped_move(events: Sequence[Event], live: int | None) -> Event | None:
+    """Return the promotion or rollback that moved the alias and was stopped before it recorded that."""
+    begun = history.unfinished_move(events)
+    if begun is None or live != begun.version or live == history.champion(events):
+        return None
+    return begun
+
+
+def _moved_back(events: Sequence[Event], open_move: Event) -> NewEvent:
+    """Describe the end of a move outside whose champion is back: by a revert that was stopped, or by hand."""
+    started = _revert_started(events, open_move)
+    back = NewEvent(
+        event=EventKind.OUTSIDE_MOVE_REVERTED,
+        model=open_move.model,
+        version=open_move.from_version,
+        from_version=open_move.version,
+        actor="unknown",
+        reason="moved back outside Podium",
+    )
+    if started is None:
+        return back
+    key = f"settled:{started.run}" if started.run else None
+    return replace(back, actor=started.actor, reason=started.reason, run=started.run, key=key)
+
+
+def _revert_started(events: Sequence[Event], open_move: Event) -> Event | None:
+    """Return the newest intent to revert this move outside."""
+    found = [
+        event for event in events if event.event is EventKind.REVERT_STARTED and event.seq > open_move.seq
+    ]
+    return found[-1] if found else None
+
+
 def _asked_before(stopped: Event) -> NewEvent:
     return NewEvent(
         event=stopped.event,
@@ -189,7 +218,6 @@ def _asked_before(stopped: Event) -> NewEvent:
         actor=stopped.actor,
         reason=stopped.reason,
         run=stopped.run,
-        key=stopped.key,
         details=stopped.details,
     )
 
@@ -218,13 +246,16 @@ def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) 
     model = reverted.model
     events = ledger.history(model)
     recorded, open_move = history.champion(events), history.outside_move(events)
+    if recorded is not None:
+        with verified(registry, model, recorded, manifest_of(events, model, recorded)):
+            log.info("%s %s: its files are those that were registered.", model, version_name(recorded))
+    if open_move is not None and _revert_started(events, open_move) is None:
+        ledger.append(replace(reverted, event=EventKind.REVERT_STARTED, version=recorded, key=None))
+    lock.assert_held()
     if recorded is None:
-        lock.assert_held()
         registry.delete_alias(model, Alias.CHAMPION)
     else:
-        with verified(registry, model, recorded, manifest_of(events, model, recorded)):
-            lock.assert_held()
-            registry.set_alias(model, Alias.CHAMPION, recorded)
+        registry.set_alias(model, Alias.CHAMPION, recorded)
     found = registry.champion(model)
     if found != recorded:
         raise Outage(

@@ -11,6 +11,7 @@ from podium import history
 from podium.errors import PodiumError, version_name
 from podium.events import FIRST_PREVIOUS_HASH, Event, event_hash
 from podium.ledger import Ledger
+from podium.mirror import wanted_aliases
 from podium.registry import Registry
 from podium.tags import Alias, Tag
 
@@ -66,7 +67,8 @@ def told_heads(registry: Registry, models: Iterable[str]) -> Iterator[tuple[str,
 def alias_differences(registry: Registry, ledger: Ledger, model: str) -> list[str]:
     """Say where the live aliases of a model are not what the ledger says."""
     events = ledger.history(model)
-    wanted, live = history.aliases(events), registry.aliases(model)
+    live = registry.aliases(model)
+    wanted = wanted_aliases(events, registry.versions(model) if live or events else [])
     stopped = history.unfinished_move(events)
     said = []
     for alias in Alias:

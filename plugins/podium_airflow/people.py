@@ -19,24 +19,24 @@ def person(name: str | None, policy: ApprovalSpec) -> Person | None:
     """Return who has this login name, with roles where the policy names roles; None for nobody.
 
     Raises:
-        PodiumError: The policy names roles, and this auth manager has no way to look them up.
+        PodiumError: Airflow's auth manager is one whose names Podium cannot compare.
     """
     from podium.policy import Person
     from podium.spec import ROLE
 
     if name is None:
         return None
-    if any(approver.startswith(ROLE) for approver in policy.approvers):
-        return Person(name, _roles_of(name))
-    return Person(name)
-
-
-def _roles_of(name: str) -> frozenset[str]:
     manager = conf.get("core", "auth_manager").rpartition(".")[2]
     if manager != _SIMPLE_AUTH_MANAGER:
         raise PodiumError(
-            f"approval.approvers: roles of users cannot be looked up with {manager}; name the users"
+            f"{manager} is not supported yet: it names people differently where they trigger and where they "
+            "answer, so nobody could be kept from approving their own run. Use SimpleAuthManager."
         )
+    roles = any(approver.startswith(ROLE) for approver in policy.approvers)
+    return Person(name, _roles_of(name) if roles else frozenset())
+
+
+def _roles_of(name: str) -> frozenset[str]:
     users = dict(
         entry.strip().partition(":")[::2]
         for entry in conf.get("core", "simple_auth_manager_users").split(",")

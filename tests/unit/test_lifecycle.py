@@ -220,6 +220,24 @@ def test_a_newer_candidate_closes_older_pending_requests(parts: Parts, toy_spec:
     lifecycle.refuse_decided_run(parts.ledger, new)
 
 
+def test_a_request_that_a_newer_candidate_overtook_is_closed_at_once(
+    parts: Parts, toy_spec: ModelSpec
+) -> None:
+    old, new = new_run(), new_run()
+    nominate_unjudged(parts, toy_spec, FIRST, old)
+    nominate_unjudged(parts, toy_spec, SECOND, new)
+    decide_later = approval.open_request(parts.ledger, toy_spec.approval, toy_spec.name, new)
+    approval.open_request(parts.ledger, toy_spec.approval, toy_spec.name, old)
+    decision = approval.find_decision(parts.ledger, old)
+    assert decision is not None
+    assert decision.event == "superseded"
+    # The older run's nomination is run again: it closes nothing that is newer.
+    again = lifecycle.nominate_version(parts.registry, parts.ledger, toy_spec.name, old)
+    assert again["superseded"] == []
+    assert approval.open_requests(parts.ledger.history(toy_spec.name)) == [decide_later]
+    assert parts.registry.aliases(toy_spec.name) == {"candidate": 2}
+
+
 def test_a_nomination_stands_on_the_runs_own_report_in_the_ledger(parts: Parts, toy_spec: ModelSpec) -> None:
     register(parts, toy_spec, FIRST, new_run())
     with pytest.raises(NotFound, match="holds no gate report of run .*: clear its task 'validate'"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from podium.errors import (
     Frozen,
     NotApproved,
     NothingToDo,
+    Outage,
     Refused,
 )
-from podium.events import Event, EventKind
+from podium.events import Event, EventKind, NewEvent
+from podium.ledger import Ledger
 from podium.parts import Parts
 from podium.policy import Person
+from podium.registry import Registry
 from podium.spec import ModelSpec, load_spec
 from podium.tags import Alias, Tag
 from support.steps import (
@@ -254,6 +258,65 @@ def test_a_rollback_needs_a_former_champion(parts: Parts, toy_spec: ModelSpec) -
     roll_back(parts, toy_spec)
     with pytest.raises(CannotRollBack, match="v2 was itself rolled back on .* by olga: complaints"):
         roll_back(parts, toy_spec, to_version=2)
+
+
+def test_two_rollbacks_that_are_asked_for_at_once_go_back_once(parts: Parts, toy_spec: ModelSpec) -> None:
+    promote_as_of(parts, toy_spec, FIRST)
+    promote_as_of(parts, toy_spec, SECOND)
+    promote_as_of(parts, toy_spec, FIRST)
+    requests = [
+        promotion.asked_at(
+            promotion.rollback_request(
+                toy_spec.name, None, asks=Person("olga"), reason="complaints", run=new_run()
+            ),
+            datetime.now(UTC),
+        )
+        for _ in range(2)
+    ]
+    assert promotion.rollback(parts.registry, parts.ledger, requests[0]).version == 2
+    with pytest.raises(ChampionChanged, match="against champion v1, .* is now v2 .rolled back by olga on"):
+        promotion.rollback(parts.registry, parts.ledger, requests[1])
+    assert parts.registry.champion(toy_spec.name) == 2
+    assert newest(parts, toy_spec).event == "rollback_refused"
+
+
+def test_an_intent_is_on_record_for_every_try_that_moves(
+    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = new_run(), new_run()
+    for run, as_of in ((one, FIRST), (two, SECOND)):
+        nominate_unjudged(parts, toy_spec, as_of, run)
+        decide(parts, toy_spec, run)
+
+    def away(registry: Registry, model: str, alias: Alias, number: int) -> None:
+        raise Outage("MLflow did not answer")
+
+    def lost(ledger: Ledger, new: NewEvent, after: Event | None) -> Event:
+        raise Outage("the ledger database did not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, "set_alias", away)
+        for run in (one, two):
+            with pytest.raises(Outage):
+                promote(parts, toy_spec, run)
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "append_move", lost)
+        with pytest.raises(Outage, match="database did not answer"):
+            promote(parts, toy_spec, one)
+    assert parts.registry.champion(toy_spec.name) == 1
+    with pytest.raises(Outage, match=f"run {one} moved the champion to v1 and was stopped"):
+        promote(parts, toy_spec, two)
+    assert promote(parts, toy_spec, one).version == 1
+    with pytest.raises(ChampionChanged):
+        promote(parts, toy_spec, two)
+
+
+def test_nobody_forces_a_version_alone_where_approving_takes_two(parts: Parts, toy_spec: ModelSpec) -> None:
+    policy = toy_spec.approval.model_copy(update={"approvers": ("amy", "ben"), "required": 2})
+    amy = Person("amy")
+    request = promotion.rollback_request(toy_spec.name, 2, asks=amy, reason="the only good one", run="r")
+    with pytest.raises(CannotRollBack, match="nobody may force a version alone, since approving takes 2"):
+        promotion.force_version(request, policy, amy)
 
 
 def test_only_an_approver_forces_a_version_and_it_is_marked(parts: Parts, toy_spec: ModelSpec) -> None:

@@ -189,7 +189,7 @@ def test_the_model_file_can_have_it_reverted_at_once(
     assert (done.event, done.version, done.from_version) == ("outside_move_reverted", 2, to_version)
     assert (done.actor, done.reason) == ("podium", "the model file says champion_moved_outside: revert")
     assert parts.registry.aliases(strict.name) == {"champion": 2, "previous_champion": 1}
-    assert since_promotion(parts, strict) == ["moved_outside", "outside_move_reverted"]
+    assert since_promotion(parts, strict) == ["moved_outside", "revert_started", "outside_move_reverted"]
     assert_settled(parts, strict)
     assert roll_back(parts, strict).version == 1
 
@@ -203,7 +203,7 @@ def test_what_was_seen_before_the_model_file_said_revert_is_reverted_too(
     done = look(parts, strict)
     assert done is not None
     assert done.event == "outside_move_reverted"
-    assert since_promotion(parts, strict) == ["moved_outside", "outside_move_reverted"]
+    assert since_promotion(parts, strict) == ["moved_outside", "revert_started", "outside_move_reverted"]
 
 
 @pytest.mark.parametrize("by", ["the model file", "an approver"])
@@ -250,24 +250,33 @@ def test_an_approver_reverts_for_a_reason_and_once(parts: Parts, spec: ModelSpec
         ask(parts, spec, Settlement.REVERT)
 
 
+@pytest.mark.parametrize("first", ["retry", "reconcile"])
 def test_a_revert_that_was_stopped_before_it_was_recorded_keeps_the_approvers_name(
-    parts: Parts, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    parts: Parts, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     move_by_hand(parts, spec, 1)
     look(parts, spec)
     run = new_run()
 
+    append = Ledger.append
+
     def away(ledger: Ledger, new: NewEvent) -> Event:
-        raise Outage("the ledger database did not answer")
+        if new.event is EventKind.OUTSIDE_MOVE_REVERTED:
+            raise Outage("the ledger database did not answer")
+        return append(ledger, new)
 
     with monkeypatch.context() as patched:
         patched.setattr(Ledger, "append", away)
         with pytest.raises(Outage):
             ask(parts, spec, Settlement.REVERT, reason="nobody asked for v1", run=run)
     assert parts.registry.champion(spec.name) == 2
+    # Whoever looks first, the retry or reconcile: it is on record as hers.
+    if first == "reconcile":
+        look(parts, spec)
     done = ask(parts, spec, Settlement.REVERT, reason="nobody asked for v1", run=run)
     assert (done.event, done.version, done.from_version) == ("outside_move_reverted", 2, 1)
-    assert (done.actor, done.reason) == ("amy", "nobody asked for v1")
+    assert (done.actor, done.reason, done.run) == ("amy", "nobody asked for v1", run)
+    assert since_promotion(parts, spec) == ["moved_outside", "revert_started", "outside_move_reverted"]
     assert_settled(parts, spec)
 
 
