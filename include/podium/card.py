@@ -17,9 +17,10 @@ from podium.spec import ApprovalSpec, ModelSpec
 from podium.tags import Tag
 
 _UNKNOWN = "unknown"
-_PICTURE_COLUMNS = 100
-_PICTURE_WIDTH = 830
-_PICTURE_ROW = 20
+# Airflow shows pictures on a card 300 pixels wide.
+_PICTURE_COLUMNS = 40
+_PICTURE_WIDTH = 300
+_PICTURE_ROW = 16
 
 
 def subject(request: Request) -> str:
@@ -80,15 +81,16 @@ def answers_in_words(policy: ApprovalSpec, answers: Iterable[Event]) -> list[str
 
 def answers_picture(lines: Iterable[str]) -> str:
     """Draw lines of text as an SVG picture; whatever people typed stays text."""
-    rows = [row for line in lines for row in textwrap.wrap(line, _PICTURE_COLUMNS, subsequent_indent="   ")]
+    wrap = textwrap.TextWrapper(_PICTURE_COLUMNS, subsequent_indent="  ", break_on_hyphens=False)
+    rows = [row for line in lines for row in wrap.wrap(line)]
     height = _PICTURE_ROW * (len(rows) + 1)
     text = "".join(
-        f'<text x="12" y="{_PICTURE_ROW * (place + 1)}" xml:space="preserve">{escape(_printable(row))}</text>'
+        f'<text x="6" y="{_PICTURE_ROW * (place + 1)}" xml:space="preserve">{escape(_printable(row))}</text>'
         for place, row in enumerate(rows)
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_PICTURE_WIDTH}" height="{height}" '
-        f'font-family="monospace" font-size="13">'
+        f'font-family="monospace" font-size="12">'
         f'<rect width="100%" height="100%" fill="#fff8e1"/>{text}</svg>'
     )
 

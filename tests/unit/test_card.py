@@ -123,10 +123,10 @@ def test_what_somebody_typed_stays_text_in_the_picture(typed: str) -> None:
     names = {element.tag.rpartition("}")[2] for element in picture.iter()}
     assert names == {"svg", "rect", "text"}
     rows = [element.text or "" for element in picture.iter() if element.tag.endswith("text")]
-    assert all(len(row) <= 100 for row in rows)
+    assert all(len(row) <= 40 for row in rows)
     shown = "".join("".join(rows).split())
     assert shown.startswith("amyapproved:" + "".join(typed.split())[:3])
-    assert int(picture.attrib["height"]) == 20 * (len(rows) + 1)
+    assert int(picture.attrib["height"]) == 16 * (len(rows) + 1)
 
 
 def test_what_somebody_is_called_is_inline_code_on_the_card(parts: Parts, spec: ModelSpec) -> None:
