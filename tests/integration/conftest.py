@@ -40,12 +40,10 @@ TOYS: dict[str, dict[str, Any]] = {
     "toy-outage": {},
     "toy-minutely": {"schedule": "* * * * *"},
     "toy-marked": {},
-    "toy-cleared": {},
-    "toy-self": approval(approvers=["approver", "admin"]),
+    "toy-self": approval(approvers=["approver", "role:admin"]),
     "toy-quorum": approval(
         approvers=["approver", "admin"], required=2, checklist=["I looked at the calibration"]
     ),
-    "toy-role": approval(approvers=["role:admin"]),
     "toy-late": approval(expires_after="25s"),
     "toy-tampered": {},
     "toy-moved": {},

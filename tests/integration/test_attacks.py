@@ -22,9 +22,7 @@ Start = Callable[..., LifecycleRun]
 TODAY = datetime.now(UTC).date()
 ATTACKED = (
     "toy-marked",
-    "toy-cleared",
     "toy-quorum",
-    "toy-role",
     "toy-tampered",
     "toy-moved",
     "toy-voided",
@@ -70,6 +68,17 @@ def wait_for_run(client: AirflowClient, dag_id: str, run_id: str) -> str:
     return state
 
 
+def test_a_cleared_approval_is_asked_again_and_says_so(
+    runs: dict[str, LifecycleRun], operator: AirflowClient, stack_parts: Parts
+) -> None:
+    run = runs["toy-marked"]
+    run.wait_for_card()
+    clear(operator, run, "approve")
+    card = run.wait_for_card("asked again")
+    assert "the task was cleared" in card
+    assert event_of(stack_parts, "toy-marked", "asked_again").version == 1
+
+
 def test_marking_tasks_forging_xcoms_and_setting_tags_promotes_nothing(
     runs: dict[str, LifecycleRun], operator: AirflowClient, admin: AirflowClient, stack_parts: Parts
 ) -> None:
@@ -94,36 +103,33 @@ def test_marking_tasks_forging_xcoms_and_setting_tags_promotes_nothing(
     assert stack_parts.registry.champion("toy-marked") is None
 
 
-def test_a_cleared_approval_is_asked_again_and_says_so(
-    runs: dict[str, LifecycleRun], operator: AirflowClient, approver: AirflowClient, stack_parts: Parts
-) -> None:
-    run = runs["toy-cleared"]
-    run.wait_for_card()
-    clear(operator, run, "approve")
-    card = run.wait_for_card("asked again")
-    assert "the task was cleared" in card
-    assert stack_parts.registry.champion("toy-cleared") is None
-    run.approve(approver)
-    assert run.wait_for_end() == "success"
-    before = events_of(stack_parts, "toy-cleared")
-    clear(operator, run, "approve")
-    assert run.wait_for_end() == "success"
-    assert run.came_out() == "promote"
-    assert events_of(stack_parts, "toy-cleared") == before
-
-
 def test_whoever_triggered_the_run_may_not_approve_it(
-    runs: dict[str, LifecycleRun], approver: AirflowClient, admin: AirflowClient, stack_parts: Parts
+    runs: dict[str, LifecycleRun],
+    operator: AirflowClient,
+    approver: AirflowClient,
+    admin: AirflowClient,
+    stack_parts: Parts,
 ) -> None:
     run = runs["toy-self"]
     card = run.wait_for_card()
+    assert "Who may decide: approver, any admin." in card
     assert "`approver` triggered this run and may not approve it" in card
     run.answer(approver, "Approve", "I trained it, I like it")
     run.wait_for_card("the answer of approver did not count: approver triggered this run and may not approve")
+    # A policy that names roles lets everybody answer, and judges.
+    run.answer(operator, "Approve", "I would like it to be approved")
+    run.wait_for_card("operator is not an approver (approvers: approver, any admin)")
     run.approve(admin)
     assert run.wait_for_end() == "success"
     assert event_of(stack_parts, "toy-self", "approved").actor == "admin"
-    assert event_of(stack_parts, "toy-self", "answer_invalid").actor == "approver"
+    invalid = [who for kind, _, who in events_of(stack_parts, "toy-self") if kind == "answer_invalid"]
+    assert invalid == ["approver", "operator"]
+    # Cleared after all that, it changes nothing.
+    before = events_of(stack_parts, "toy-self")
+    clear(operator, run, "approve")
+    assert run.wait_for_end() == "success"
+    assert run.came_out() == "promote"
+    assert events_of(stack_parts, "toy-self") == before
 
 
 def test_a_quorum_of_two_is_two_people_who_tick_everything(
@@ -147,21 +153,14 @@ def test_a_quorum_of_two_is_two_people_who_tick_everything(
 
 
 def test_who_is_not_on_the_list_is_refused_and_on_record(
-    runs: dict[str, LifecycleRun], operator: AirflowClient, admin: AirflowClient, stack_parts: Parts
+    runs: dict[str, LifecycleRun], operator: AirflowClient, admin: AirflowClient
 ) -> None:
-    by_name, by_role = runs["toy-replayed"], runs["toy-role"]
-    by_name.wait_for_card()
+    run = runs["toy-replayed"]
+    run.wait_for_card()
     with pytest.raises(PodiumError, match="403"):
-        by_name.answer(operator, "Approve", "I would like it to be approved")
-    log = get(admin, f"/api/v2/eventLogs?dag_id={by_name.spec.lifecycle_dag_id}&order_by=-when")["event_logs"]
+        run.answer(operator, "Approve", "I would like it to be approved")
+    log = get(admin, f"/api/v2/eventLogs?dag_id={run.spec.lifecycle_dag_id}&order_by=-when")["event_logs"]
     assert ("update_hitl_detail", "operator") in {(entry["event"], entry["owner"]) for entry in log}
-    by_role.wait_for_card()
-    by_role.answer(operator, "Approve", "I would like it to be approved")
-    by_role.wait_for_card("operator is not an approver (approvers: any admin)")
-    assert event_of(stack_parts, "toy-role", "answer_invalid").actor == "operator"
-    by_role.answer(admin, "Reject", "not by an operator")
-    assert by_role.wait_for_end() == "success"
-    assert event_of(stack_parts, "toy-role", "rejected").actor == "admin"
 
 
 def test_an_answer_after_expiry_does_not_count(
