@@ -280,8 +280,9 @@ def _assert_holds(move: _Move, decision: Event) -> None:
     """Refuse a decision that is too old, or about something that has changed since."""
     name = f"{move.intent.model} {version_name(move.target)}"
     request = approval.find_request(move.ledger, str(decision.run))
-    champion = move.intent.from_version if _swapped_before(move) else move.live
-    if changed := approval.changes_since(request, move.events, champion):
+    changed = approval.changes_since(request, move.events, move.live)
+    # Once the alias has moved, the champion is another one, and gates that run again compare with itself.
+    if changed and not _swapped_before(move):
         raise DecisionVoid(
             f"{name}: the approval by {decision.actor} is void, since {'; '.join(changed)}. Nothing was "
             "moved. Run the lifecycle again."
@@ -297,7 +298,7 @@ def _assert_holds(move: _Move, decision: Event) -> None:
 def _swapped_before(move: _Move) -> bool:
     """An earlier try moved the alias, and was stopped before it recorded the result.
 
-    Or somebody moved it there by hand after that try; so all else is checked again.
+    Or somebody moved it there by hand after that try; so the bytes and the approval's time are checked again.
     """
     return move.begun and move.live == move.target
 
