@@ -20,10 +20,10 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status test test-unit check format lock
+.PHONY: help venv demo up down clean status test test-unit check format lock test-integration
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 venv: $(HAS_RUN) ## Make .venv with everything that runs (the other targets do it by themselves)
 
@@ -43,7 +43,11 @@ status: $(HAS_RUN) ## Show the state of each part (exit code 2 of make: not ever
 	@$(BIN)/python -m podium.stack status
 
 test: $(HAS_DEV) ## Run all tests
-	$(BIN)/python -m pytest
+	@# Beside each other: the integration tests leave half of two cores idle.
+	$(MAKE) -j2 test-unit test-integration
+
+test-integration: $(HAS_DEV) ## Run the tests that start the embedded stack, and those of the Dags
+	$(BIN)/python -m pytest tests/dags tests/integration
 
 test-unit: $(HAS_DEV) ## Run the fast tests
 	$(BIN)/python -m pytest tests/unit
