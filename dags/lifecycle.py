@@ -68,9 +68,7 @@ def build_lifecycle(spec: ModelSpec) -> None:
         from podium.lifecycle import validate_version
         from podium.parts import connect
 
-        parts = connect()
-        run = run_reference(context)
-        return validate_version(parts.registry, parts.ledger, spec, version, run).as_json()
+        return validate_version(connect(), spec, version, run_reference(context)).as_json()
 
     @task
     @task_outcomes()

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 from podium import approval, history
 from podium.errors import version_name
 from podium.events import Event, EventKind
-from podium.gates import GateReport
+from podium.gate_report import GateReport
 from podium.parts import Parts
 from podium.policy import Request, who_may_decide
 from podium.spec import ApprovalSpec, ModelSpec

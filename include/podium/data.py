@@ -5,17 +5,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from podium.errors import DataError, PodiumError, TrainerError
+from podium.metric_names import Task
 from podium.spec import DataSpec, ModelSpec
 
 
@@ -25,13 +27,15 @@ class TrainingExamples:
 
     Attributes:
         inputs: The model's input columns, in the model file's order.
-        label: The true label.
+        label: What is to be predicted: a label as text, or a number.
         time: When the example became known.
+        others: The other columns of the examples: for slices and own metrics, never for the model.
     """
 
     inputs: pd.DataFrame
     label: pd.Series
     time: pd.Series
+    others: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -78,7 +82,7 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     if _kind(home / spec.data.source) == ".csv":
         known = pd.read_csv(StringIO(known.to_csv(index=False)))
     typed = known.assign(**{spec.data.time_column: _parse_time(known[spec.data.time_column], spec.data)})
-    examples = _examples(spec.data, typed)
+    examples = _examples(spec, typed)
     start = moment - timedelta(days=spec.holdout.days)
     window = DataWindow(
         version=_content_digest(known),
@@ -157,23 +161,46 @@ def _parse_time(column: pd.Series, data: DataSpec) -> pd.Series:
     return moments
 
 
-def _examples(data: DataSpec, known: pd.DataFrame) -> TrainingExamples:
-    examples = known
+def _examples(spec: ModelSpec, known: pd.DataFrame) -> TrainingExamples:
+    data, examples = spec.data, known
     if data.examples is not None:
         with trainer_errors(data.examples):
             examples = import_object(data.examples)(known)
         if not isinstance(examples, pd.DataFrame):
             raise TrainerError(f"{data.examples} must return a DataFrame, not {type(examples).__name__}")
-    for column in (data.time_column, data.label, *data.inputs):
+    where = data.examples or data.source
+    needed = (data.time_column, data.label, *data.inputs, *([data.group] if data.group else []))
+    for column in needed:
         if column not in examples:
-            raise _missing_column(data.examples or data.source, column, examples)
+            raise _missing_column(where, column, examples)
     label = examples[data.label]
     if label.isna().any():
         row = int(label.isna().to_numpy().argmax())
-        raise DataError(f"{data.examples or data.source}: column {data.label}: row {row} has no label")
+        raise DataError(f"{where}: column {data.label}: row {row} has no label")
+    classifies = spec.task is Task.CLASSIFICATION
     return TrainingExamples(
-        inputs=examples[list(data.inputs)], label=label.astype(str), time=examples[data.time_column]
+        inputs=examples[list(data.inputs)],
+        label=normalised_labels(label, data.label_map) if classifies else _numbers(label, where),
+        time=examples[data.time_column],
+        others=examples.drop(columns=list({data.time_column, data.label, *data.inputs})),
     )
+
+
+def normalised_labels(label: pd.Series, label_map: Mapping[str, str]) -> pd.Series:
+    """Return labels as text, under the names that the model file means; case does not matter in its map."""
+    text = label.astype(str)
+    if not label_map:
+        return text
+    meant = {name.strip().casefold(): label for name, label in label_map.items()}
+    return text.str.strip().str.casefold().map(meant).fillna(text)
+
+
+def _numbers(label: pd.Series, where: str) -> pd.Series:
+    numbers = pd.to_numeric(label, errors="coerce").astype(float)
+    if not np.isfinite(numbers.to_numpy()).all():
+        row = int(np.argmin(np.isfinite(numbers.to_numpy())))
+        raise DataError(f"{where}: column {label.name}: row {row} is no finite number: {label.iloc[row]!r}")
+    return numbers
 
 
 def _where(examples: TrainingExamples, mask: pd.Series) -> TrainingExamples:
@@ -181,6 +208,7 @@ def _where(examples: TrainingExamples, mask: pd.Series) -> TrainingExamples:
         inputs=examples.inputs[mask].reset_index(drop=True),
         label=examples.label[mask].reset_index(drop=True),
         time=examples.time[mask].reset_index(drop=True),
+        others=examples.others[mask].reset_index(drop=True),
     )
 
 

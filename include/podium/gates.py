@@ -1,249 +1,245 @@
-"""The gates: pure rules on numbers. ``evaluate`` turns metrics into a report that keeps every number."""
+"""The gates: pure rules on evidence. ``evaluate`` keeps every number, and fails what it cannot judge."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from podium.errors import version_name
-from podium.metrics import GREATER_IS_BETTER
-from podium.spec import Gate, Metric, MetricGate, RowsGate
+import numpy as np
 
-CHAMPION = "champion"
-
-Metrics = Mapping[Metric, float]
-
-
-class GateStatus(StrEnum):
-    """Outcome of one gate. ``no_champion`` is a first model's answer to a rule against the champion."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    NO_CHAMPION = "no_champion"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What the gates judge: all on the same holdout rows.
-
-    Attributes:
-        rows: Number of holdout rows.
-        candidate: The candidate's metrics.
-        references: Metrics of the champion (under ``champion``, if there is one) and of each baseline.
-    """
-
-    rows: int
-    candidate: Metrics
-    references: Mapping[str, Metrics]
+from podium.evidence import Evidence, Side
+from podium.gate_report import CONTRACT, GateResult, GateStatus, Scores
+from podium.gate_spec import (
+    CHAMPION,
+    CanaryGate,
+    CostGate,
+    CostName,
+    DisagreementGate,
+    Gate,
+    LabelCoverageGate,
+    MetricGate,
+    OverlapGate,
+    RowsGate,
+    SchemaGate,
+    SignatureGate,
+    kind_of,
+)
+from podium.metric_gates import judge_metric, without_version
+from podium.metric_names import TRAINER_METRIC, Task
+from podium.metrics import measured, reported_metrics
+from podium.signature import incompatibilities
 
 
-@dataclass(frozen=True)
-class GateResult:
-    """One gate with its numbers.
+def evaluate(gates: Sequence[Gate], evidence: Evidence) -> tuple[GateResult, ...]:
+    """Judge the contract, which no file can leave out, and then every gate.
 
-    Attributes:
-        gate: The rule in words.
-        status: The outcome.
-        value: The candidate's number.
-        reference: The champion's or the baseline's number, for a relative rule.
-        limit: The bound that the value was held against; None where there is no champion.
-    """
-
-    gate: str
-    status: GateStatus
-    value: float
-    reference: float | None
-    limit: float | None
-
-
-@dataclass(frozen=True)
-class GateReport:
-    """All gates on one version.
-
-    Attributes:
-        model: The registered model.
-        version: The candidate.
-        champion: The champion that it was compared with, or None.
-        scores: All metrics, also those that no gate asks for.
-        results: One per gate, in the model file's order.
-    """
-
-    model: str
-    version: int
-    champion: int | None
-    scores: Scores
-    results: tuple[GateResult, ...]
-
-    @property
-    def passed(self) -> bool:
-        """True if there are gates and none failed."""
-        return bool(self.results) and all(result.status is not GateStatus.FAILED for result in self.results)
-
-    def verdict(self) -> str:
-        """Say what came out and why, without the version's name."""
-        failed = [_in_words(result) for result in self.results if result.status is GateStatus.FAILED]
-        if failed:
-            return f"refused by {len(failed)} of {len(self.results)} gates: {'; '.join(failed)}"
-        passed = sum(result.status is GateStatus.PASSED for result in self.results)
-        rest = len(self.results) - passed
-        if rest:
-            return f"passed {passed} gates, {rest} had no champion to compare with"
-        return f"passed all {passed} gates"
-
-    def sentence(self) -> str:
-        """Say in one sentence what came out and why."""
-        return f"{self.model} {version_name(self.version)}: {self.verdict()}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report with plain JSON values; what JSON has no number for as ``"nan"``, ``"inf"``."""
-        content: dict[str, Any] = _without_nan(asdict(self))
-        return {**content, "passed": self.passed, "verdict": self.verdict(), "sentence": self.sentence()}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> GateReport:
-        """Return the report that ``as_json`` wrote."""
-        scores = content["scores"]
-        return cls(
-            model=content["model"],
-            version=content["version"],
-            champion=content["champion"],
-            scores=Scores(
-                rows=scores["rows"],
-                candidate=_metrics(scores["candidate"]),
-                references={name: _metrics(metrics) for name, metrics in scores["references"].items()},
-            ),
-            results=tuple(_result(result) for result in content["results"]),
-        )
-
-    def digest(self) -> str:
-        """Return the sha256 of the report's canonical JSON."""
-        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
-
-    def markdown(self) -> str:
-        """Render the gates and then the metrics as Markdown tables."""
-        lines = [
-            "| gate | candidate | limit | outcome |",
-            "|---|---:|---:|---|",
-            *(
-                f"| {result.gate} | {_number(result.value)} | {_number(result.limit)} "
-                f"| {_OUTCOMES[result.status]} |"
-                for result in self.results
-            ),
-            "",
-            f"| on {self.scores.rows:,} holdout rows | candidate {version_name(self.version)} | "
-            + " | ".join(self._reference_titles())
-            + " |",
-            "|---|" + "---:|" * (1 + len(self.scores.references)),
-        ]
-        for metric, value in self.scores.candidate.items():
-            numbers = [value, *(metrics[metric] for metrics in self.scores.references.values())]
-            lines.append(f"| {metric} | " + " | ".join(map(_number, numbers)) + " |")
-        return "\n".join(lines)
-
-    def _reference_titles(self) -> list[str]:
-        return [
-            f"champion {version_name(self.champion)}" if name == CHAMPION else name
-            for name in self.scores.references
-        ]
-
-
-_OUTCOMES = {
-    GateStatus.PASSED: "✅ passed",
-    GateStatus.FAILED: "❌ failed",
-    GateStatus.NO_CHAMPION: "➖ no champion yet",
-}
-
-
-def evaluate(gates: Sequence[Gate], scores: Scores) -> tuple[GateResult, ...]:
-    """Judge every gate. Fail closed: NaN, a missing metric or baseline, no rows: failed.
+    Fail closed: NaN, a metric without a value, a missing baseline, label, column or slice, no rows: failed.
 
     Args:
         gates: The model file's gates.
-        scores: Metrics of candidate, champion and baselines on the same rows.
+        evidence: What the models answered on the same rows.
+
+    Raises:
+        TrainerError: An own metric function is not there, or broke.
     """
-    return tuple(
-        _judge_rows(gate, scores) if isinstance(gate, RowsGate) else _judge_metric(gate, scores)
+    return (_contract(evidence), *(_judge(gate, evidence) for gate in gates))
+
+
+def scores_of(gates: Sequence[Gate], evidence: Evidence) -> Scores:
+    """Return the metrics of every model: those of the task, and those that a gate asks for."""
+    asked = {
+        gate.metric: gate.columns
         for gate in gates
+        if isinstance(gate, MetricGate) and not gate.metric.startswith(TRAINER_METRIC)
+    }
+
+    def metrics(side: Side) -> dict[str, float]:
+        answers = evidence.answers(side)
+        reported = reported_metrics(answers)
+        further = {
+            metric: measured(metric, answers, columns)[0]
+            for metric, columns in asked.items()
+            if metric not in reported
+        }
+        return {**reported, **further}
+
+    return Scores(
+        rows=len(evidence),
+        candidate=metrics(evidence.candidate),
+        references={name: metrics(side) for name, side in evidence.references.items()},
     )
 
 
-def _judge_rows(gate: RowsGate, scores: Scores) -> GateResult:
+def _judge(gate: Gate, evidence: Evidence) -> GateResult:
+    kind = str(kind_of(gate))
+    return replace(_JUDGES[type(gate)](gate, evidence), kind=kind, level=gate.level)
+
+
+def _contract(evidence: Evidence) -> GateResult:
+    """The candidate answers its example as when trained, in the right shape, finite, and knows all labels."""
+    missing = [label for label in evidence.labels if label not in evidence.candidate.classes]
+    strange = ~np.isfinite(evidence.candidate.predictions)
+    problem = evidence.candidate.broken
+    if not problem and missing:
+        problem = f"the model does not know {', '.join(missing)}"
+    if not problem and strange.any():
+        rows = int(strange.reshape(len(evidence), -1).any(axis=1).sum())
+        problem = f"{rows:,} of {len(evidence):,} predictions are not finite"
+    gate = "answers its example as when trained, finite numbers, every label"
+    return GateResult(gate, _status(not problem), None, kind=CONTRACT, note=problem)
+
+
+def _rows(gate: RowsGate, evidence: Evidence) -> GateResult:
     return GateResult(
         gate=f"at least {gate.min_holdout_rows:,} holdout rows",
-        status=_status(scores.rows >= gate.min_holdout_rows),
-        value=scores.rows,
-        reference=None,
+        status=_status(len(evidence) >= gate.min_holdout_rows),
+        value=len(evidence),
         limit=gate.min_holdout_rows,
     )
 
 
-def _judge_metric(gate: MetricGate, scores: Scores) -> GateResult:
-    greater = gate.metric in GREATER_IS_BETTER
-    words = _rule_in_words(gate, greater=greater)
-    value = scores.candidate.get(gate.metric, math.nan)
-    if gate.against == CHAMPION and CHAMPION not in scores.references:
-        return GateResult(words, GateStatus.NO_CHAMPION, value, None, None)
-    if gate.threshold is not None:
-        reference, limit = None, gate.threshold
-    else:
-        reference = scores.references.get(str(gate.against), {}).get(gate.metric, math.nan)
-        worse_by = gate.max_regression_abs if gate.max_regression_abs is not None else -_improvement(gate)
-        limit = reference - worse_by if greater else reference + worse_by
-    # A comparison with NaN is false, so NaN fails.
-    holds = value >= limit if greater else value <= limit
-    finite = math.isfinite(value) and scores.rows > 0
-    return GateResult(words, _status(holds and finite), value, reference, limit)
-
-
-def _improvement(gate: MetricGate) -> float:
-    return gate.min_improvement or 0.0
-
-
-def _rule_in_words(gate: MetricGate, *, greater: bool) -> str:
-    bound = "at least" if greater else "at most"
-    if gate.threshold is not None:
-        return f"{gate.metric} {bound} {gate.threshold:g}"
-    if gate.max_regression_abs is not None:
-        return f"{gate.metric} no worse than {gate.against} by more than {gate.max_regression_abs:g}"
-    return f"{gate.metric} better than {gate.against} by at least {_improvement(gate):g}"
-
-
-def _status(holds: bool) -> GateStatus:
-    return GateStatus.PASSED if holds else GateStatus.FAILED
-
-
-def _in_words(result: GateResult) -> str:
-    if result.limit is not None and math.isnan(result.limit):
-        return f"{result.gate} (there is no such number to compare with; is the baseline's name right?)"
-    return f"{result.gate} (is {_number(result.value)}, limit {_number(result.limit)})"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-
-
-def _metrics(content: Mapping[str, float | str]) -> dict[Metric, float]:
-    return {Metric(name): float(value) for name, value in content.items()}
-
-
-def _result(content: Mapping[str, Any]) -> GateResult:
-    numbers = {
-        name: float(content[name]) if isinstance(content[name], str) else content[name]
-        for name in ("value", "reference", "limit")
+def _label_coverage(gate: LabelCoverageGate, evidence: Evidence) -> GateResult:
+    words = f"every label of {_of_whom(gate)} in {', '.join(gate.of)}"
+    if gate.label_coverage == CHAMPION and CHAMPION not in evidence.references:
+        return GateResult(words, without_version(gate.no_champion), None, note="there is no champion")
+    counted = np.bincount(evidence.truth, minlength=len(evidence.labels))
+    known = np.nan_to_num(evidence.candidate.predictions)
+    there = {
+        "model": set(evidence.candidate.classes),
+        "holdout": {
+            label for label, rows in zip(evidence.labels, counted, strict=True) if rows >= gate.min_rows
+        },
+        "predictions": {evidence.labels[place] for place in set(known.argmax(axis=1))},
     }
-    return GateResult(gate=content["gate"], status=GateStatus(content["status"]), **numbers)
+    wanted = _wanted_labels(gate, evidence)
+    problems = [
+        f"{place}: no {', '.join(missing)}"
+        for place in gate.of
+        if (missing := [label for label in wanted if label not in there[place]])
+    ]
+    if not wanted:
+        problems = ["there is no label to look for"]
+    return GateResult(words, _status(not problems), None, note="; ".join(problems))
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+def _of_whom(gate: LabelCoverageGate) -> str:
+    labels = gate.label_coverage
+    return f"the {labels}" if labels == CHAMPION else labels if isinstance(labels, str) else ", ".join(labels)
+
+
+def _wanted_labels(gate: LabelCoverageGate, evidence: Evidence) -> Sequence[str]:
+    if not isinstance(gate.label_coverage, str):
+        return gate.label_coverage
+    if gate.label_coverage == CHAMPION:
+        return evidence.references[CHAMPION].classes
+    return evidence.baseline_files[gate.label_coverage].labels
+
+
+def _schema(gate: SchemaGate, evidence: Evidence) -> GateResult:
+    problems = evidence.schema_problems[gate.key]
+    words = f"the schema of {', '.join(gate.columns_schema)} holds"
+    return GateResult(words, _status(not problems), None, note="; ".join(problems))
+
+
+def _overlap(gate: OverlapGate, evidence: Evidence) -> GateResult:
+    words = f"at most {gate.max_train_overlap:.3%} of the holdout rows were trained on"
+    if gate.columns:
+        words += f" (by {', '.join(gate.columns)})"
+    share = evidence.overlaps.get(gate.columns)
+    if share is None:
+        note = "the training run did not keep these columns; train again"
+        return GateResult(words, GateStatus.FAILED, math.nan, limit=gate.max_train_overlap, note=note)
+    status = _status(share <= gate.max_train_overlap)
+    note = "; ".join(evidence.notes)
+    return GateResult(words, status, share, limit=gate.max_train_overlap, note=note)
+
+
+def _signature(gate: SignatureGate, evidence: Evidence) -> GateResult:
+    words = "clients of the champion can use it"
+    champion = evidence.references.get(CHAMPION)
+    if champion is None:
+        return GateResult(words, without_version(gate.no_champion), None)
+    if not champion.signature or not evidence.candidate.signature:
+        return GateResult(words, GateStatus.FAILED, None, note="one of the two has no signature")
+    problems = incompatibilities(champion.signature, evidence.candidate.signature)
+    return GateResult(words, _status(not problems), None, note="; ".join(problems))
+
+
+def _cost(gate: CostGate, evidence: Evidence) -> GateResult:
+    words, value = _cost_in_words(gate), _cost_of(evidence.candidate, gate.cost)
+    if gate.max_mb is not None:
+        return GateResult(words, _status(value <= gate.max_mb), value, limit=gate.max_mb)
+    champion = evidence.references.get(CHAMPION)
+    if champion is None:
+        return GateResult(words, without_version(gate.no_champion), value)
+    reference = _cost_of(champion, gate.cost)
+    if gate.min_ratio is not None:
+        limit = reference * gate.min_ratio
+        return GateResult(words, _status(value >= limit), value, reference, limit)
+    limit = reference * (gate.max_ratio or math.nan)
+    return GateResult(words, _status(value <= limit), value, reference, limit)
+
+
+_UNITS = {
+    CostName.LATENCY_P95: "seconds of one row (95th percentile)",
+    CostName.THROUGHPUT: "rows a second",
+    CostName.LOAD_TIME: "seconds to load",
+    CostName.MODEL_SIZE: "megabytes",
+}
+
+
+def _cost_in_words(gate: CostGate) -> str:
+    if gate.max_mb is not None:
+        return f"{_UNITS[gate.cost]} at most {gate.max_mb:g}"
+    ratio = f"at least {gate.min_ratio:g}" if gate.min_ratio else f"at most {gate.max_ratio:g}"
+    return f"{_UNITS[gate.cost]} {ratio} times the champion's"
+
+
+def _cost_of(side: Side, cost: CostName) -> float:
+    measured_cost: float | None = None if side.cost is None else getattr(side.cost, cost)
+    return math.nan if measured_cost is None else measured_cost
+
+
+def _disagreement(gate: DisagreementGate, evidence: Evidence) -> GateResult:
+    words = f"answers otherwise than the champion on at most {gate.max_disagreement:.3g} of the rows"
+    champion = evidence.references.get(CHAMPION)
+    if champion is None:
+        return GateResult(words, without_version(gate.no_champion), None)
+    ours, theirs = evidence.candidate.predictions, champion.predictions
+    if evidence.task is Task.CLASSIFICATION:
+        differs = ours.argmax(axis=1) != theirs.argmax(axis=1)
+    else:
+        differs = np.abs(ours - theirs) > gate.tolerance * np.abs(theirs)
+    finite = np.isfinite(ours).all() and np.isfinite(theirs).all() and len(evidence) > 0
+    share = float(np.mean(differs)) if finite else math.nan
+    return GateResult(words, _status(share <= gate.max_disagreement), share, limit=gate.max_disagreement)
+
+
+def _canary(gate: CanaryGate, evidence: Evidence) -> GateResult:  # noqa: ARG001 - it is held later
+    canary = gate.canary
+    if canary.days is not None:
+        words, limit = f"candidate for {canary.days:g} days before anybody approves", canary.days
+    else:
+        words = f"scored {canary.shadow_rows:,} rows beside the champion before anybody approves"
+        limit = float(canary.shadow_rows or 0)
+    return GateResult(words, GateStatus.LATER, None, limit=limit)
+
+
+# mypy cannot see that each judge gets its own gate.
+_JUDGES: Mapping[type, Callable[[Any, Evidence], GateResult]] = {
+    MetricGate: judge_metric,
+    RowsGate: _rows,
+    LabelCoverageGate: _label_coverage,
+    SchemaGate: _schema,
+    OverlapGate: _overlap,
+    SignatureGate: _signature,
+    CostGate: _cost,
+    DisagreementGate: _disagreement,
+    CanaryGate: _canary,
+}
+
+
+def _status(held: bool) -> GateStatus:
+    return GateStatus.PASSED if held else GateStatus.FAILED

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TypedDict
 
+from podium import gate_files
 from podium.approval import GATES, decision_in_words, find_decision, supersede
 from podium.errors import NotFound, NothingToDo, Refused, version_name
+from podium.evaluation import Case, assemble, score_sides, versions_to_compare
 from podium.events import Event, EventKind, NewEvent
-from podium.gates import CHAMPION, GateReport, Scores, evaluate
+from podium.gate_report import GateReport
+from podium.gates import evaluate, scores_of
 from podium.ledger import Ledger
-from podium.manifest import downloaded, read_manifest, verified
-from podium.metrics import all_metrics, label_indices
+from podium.manifest import downloaded, read_manifest
 from podium.mirror import mirror
-from podium.proof import manifest_of
-from podium.registry import Registry, Version, load_model, mlflow_errors, read_signature
-from podium.scoring import predict_probabilities
-from podium.spec import Metric, ModelSpec
+from podium.parts import Parts
+from podium.registry import Registry, Version, mlflow_errors, read_signature
+from podium.spec import ModelSpec
 from podium.tags import Tag
-from podium.training import LINEAGE, Holdout, read_holdout, read_trained_run
+from podium.training import LINEAGE, read_trained_run
 
 log = logging.getLogger(__name__)
 
@@ -89,42 +89,43 @@ def _registration(registry: Registry, version: Version, run: str, key: str) -> N
     )
 
 
-def validate_version(
-    registry: Registry, ledger: Ledger, spec: ModelSpec, number: int, run: str
-) -> GateReport:
+def validate_version(parts: Parts, spec: ModelSpec, number: int, run: str) -> GateReport:
     """Judge a version by the gates, beside the champion re-scored on the same rows; keep the report.
 
-    The report goes to the version's MLflow run as JSON and Markdown, to the version's tags and to the ledger.
+    The report goes to the version's MLflow run as JSON, Markdown and pictures, to its tags and to the ledger.
 
     Raises:
         BytesChanged: The files of the version or of the champion are not those that were registered.
-        Outage: A part did not answer: no report, neither a pass nor a refusal.
-        PodiumError: The champion cannot be scored on these rows.
+        Outage: A part did not answer, or the champion cannot be scored: no report, neither pass nor refusal.
+        PodiumError: A baseline file or an own metric function cannot be used.
     """
-    version = registry.version(spec.name, number)
-    champion = registry.champion(spec.name)
-    events = ledger.history(spec.name)
-    holdout = read_holdout(spec, version.run_id)
-    scores = Scores(
-        rows=len(holdout.examples),
-        candidate=_score(registry, events, spec, number, holdout),
-        references=_score_references(registry, events, spec, champion, holdout),
+    version = parts.registry.version(spec.name, number)
+    with gate_files.downloaded_holdout(parts.registry, version) as folder:
+        case = Case(parts, parts.ledger.history(spec.name), spec, version, folder)
+        versions = versions_to_compare(case)
+        sides = score_sides(case, versions)
+        evidence = assemble(case, sides, versions)
+    report = GateReport(
+        model=spec.name,
+        version=number,
+        champion=evidence.champion,
+        scores=scores_of(spec.gates, evidence),
+        results=evaluate(spec.gates, evidence),
     )
-    report = GateReport(spec.name, number, champion, scores, evaluate(spec.gates, scores))
-    _keep(registry, version.run_id, report)
-    ledger.append(
+    gate_files.keep(parts.registry, version, spec, report, evidence)
+    parts.ledger.append(
         NewEvent(
             event=EventKind.GATES_PASSED if report.passed else EventKind.GATES_REFUSED,
             model=spec.name,
             version=number,
-            from_version=champion,
+            from_version=report.champion,
             reason=report.verdict(),
             run=run,
             key=f"gates:{run}:{report.digest()}",
             details={**report.as_json(), "digest": report.digest()},
         )
     )
-    mirror(registry, ledger, spec.name)
+    mirror(parts.registry, parts.ledger, spec.name)
     log.info("%s\n%s", report.sentence(), report.markdown())
     return report
 
@@ -185,30 +186,3 @@ def _newest_report(ledger: Ledger, model: str, run: str) -> Event:
     if not found:
         raise NotFound(f"the ledger holds no gate report of run {run}: clear its task 'validate'")
     return found[-1]
-
-
-def _score(
-    registry: Registry, events: Sequence[Event], spec: ModelSpec, number: int, holdout: Holdout
-) -> dict[Metric, float]:
-    manifest = manifest_of(events, spec.name, number)
-    with verified(registry, spec.name, number, manifest) as folder:
-        model = load_model(folder)
-        probabilities = predict_probabilities(model, holdout.examples.inputs, spec.labels)
-    return all_metrics(label_indices(holdout.examples.label, spec.labels), probabilities)
-
-
-def _score_references(
-    registry: Registry, events: Sequence[Event], spec: ModelSpec, champion: int | None, holdout: Holdout
-) -> dict[str, dict[Metric, float]]:
-    truth = label_indices(holdout.examples.label, spec.labels)
-    references = {name: all_metrics(truth, stored) for name, stored in holdout.baselines.items()}
-    if champion is None:
-        return references
-    return {CHAMPION: _score(registry, events, spec, champion, holdout), **references}
-
-
-def _keep(registry: Registry, run_id: str, report: GateReport) -> None:
-    folder = f"gates/v{report.version}-against-{version_name(report.champion)}"
-    with mlflow_errors(f"keeping the gate report of {report.model} {version_name(report.version)}"):
-        registry.client.log_dict(run_id, report.as_json(), f"{folder}/report.json")
-        registry.client.log_text(run_id, report.markdown(), f"{folder}/report.md")

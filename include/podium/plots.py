@@ -1,4 +1,4 @@
-"""Pictures of a classifier on the holdout, for people who would rather look than read numbers."""
+"""Pictures of models on the holdout, for people who would rather look than read numbers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,34 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from podium.metrics import Indices, Probabilities, log_loss_per_row
+from podium.gate_spec import CANDIDATE
+from podium.metric_names import Task
+from podium.metrics import CALIBRATION_BINS, MEANS, Answers, Indices, Probabilities
 
-CALIBRATION_BINS = 10
+# Of each task, the mean over rows that is drawn over time.
+_OVER_TIME = {Task.CLASSIFICATION: "log_loss", Task.REGRESSION: "mean_absolute_error"}
+
+
+def training_pictures(time: pd.Series, scored: Mapping[str, Answers]) -> dict[str, Figure]:
+    """Draw what a training run shows of its model beside the baselines.
+
+    Args:
+        time: When each holdout row became known, (n,).
+        scored: What each model answered, by name; the trained one under ``candidate``.
+
+    Returns:
+        Figures by file name.
+    """
+    answers = scored[CANDIDATE]
+    pictures = {}
+    if answers.task is Task.CLASSIFICATION:
+        pictures["confusion_matrix"] = confusion_matrix(answers.truth, answers.predictions, answers.labels)
+        pictures["calibration"] = calibration({CANDIDATE: answers})
+    if answers.task is Task.REGRESSION:
+        pictures["predicted_against_true"] = predicted_against_true(answers)
+    if answers.task in _OVER_TIME:
+        pictures["loss_per_month"] = loss_per_month(time, scored)
+    return pictures
 
 
 def confusion_matrix(truth: Indices, probabilities: Probabilities, labels: Sequence[str]) -> Figure:
@@ -29,37 +54,55 @@ def confusion_matrix(truth: Indices, probabilities: Probabilities, labels: Seque
     return figure
 
 
-def calibration(truth: Indices, probabilities: Probabilities, labels: Sequence[str]) -> Figure:
-    """Draw how often each label came true against its predicted probability, in bins of equal size."""
+def calibration(models: Mapping[str, Answers]) -> Figure:
+    """Draw how often each label came true against its predicted probability, in bins of equal size.
+
+    The first model is drawn with solid lines, a second one dashed beside it.
+    """
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.add_subplot(
         title="Calibration (holdout)", xlabel="predicted probability", ylabel="observed share"
     )
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="perfect")
-    for index, label in enumerate(labels):
-        predicted = probabilities[:, index]
-        order = np.array_split(np.argsort(predicted, kind="stable"), min(CALIBRATION_BINS, len(predicted)))
-        axes.plot(
-            [predicted[part].mean() for part in order],
-            [(truth[part] == index).mean() for part in order],
-            marker="o",
-            label=label,
-        )
+    for style, (name, answers) in zip(("-", "--"), models.items(), strict=False):
+        for place, label in enumerate(answers.labels):
+            predicted = answers.predictions[:, place]
+            bins = np.array_split(np.argsort(predicted, kind="stable"), min(CALIBRATION_BINS, len(predicted)))
+            axes.plot(
+                [predicted[part].mean() for part in bins],
+                [(answers.truth[part] == place).mean() for part in bins],
+                marker="o",
+                linestyle=style,
+                color=f"C{place}",
+                label=f"{name}: {label}" if len(models) > 1 else label,
+            )
     axes.legend()
     return figure
 
 
-def loss_per_month(time: pd.Series, truth: Indices, predictions: Mapping[str, Probabilities]) -> Figure:
-    """Draw the mean log loss of each calendar month, one line per model, and its number of rows."""
+def predicted_against_true(answers: Answers) -> Figure:
+    """Draw predictions against what was true, as a density of rows."""
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = figure.add_subplot(title="Predicted against true (holdout)", xlabel="true", ylabel="predicted")
+    axes.hexbin(answers.truth, answers.predictions, gridsize=40, mincnt=1, bins="log", cmap="Blues")
+    ends = [float(answers.truth.min()), float(answers.truth.max())]
+    axes.plot(ends, ends, linestyle=":", color="grey")
+    return figure
+
+
+def loss_per_month(time: pd.Series, scored: Mapping[str, Answers]) -> Figure:
+    """Draw the mean loss of each calendar month, one line per model, and its number of rows."""
+    metric = _OVER_TIME[scored[CANDIDATE].task]
+    words = metric.replace("_", " ")
     month = time.dt.to_period("M").dt.to_timestamp().to_numpy()
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    axes.set(title="Log loss per month (holdout)", ylabel="log loss")
+    axes.set(title=f"{words.capitalize()} per month (holdout)", ylabel=words)
     rows = pd.Series(1, index=month).groupby(level=0).sum()
     counts.bar(rows.index.to_numpy(), rows.to_numpy(), width=np.timedelta64(20, "D"), color="grey")
     counts.set_ylabel("rows")
-    for name, probabilities in predictions.items():
-        per_month = pd.Series(log_loss_per_row(truth, probabilities)).groupby(month).mean()
+    for name, answers in scored.items():
+        per_month = pd.Series(MEANS[metric].values(answers)).groupby(month).mean()
         axes.plot(per_month.index.to_numpy(), per_month.to_numpy(), marker="o", label=name)
     counts.tick_params(axis="x", rotation=45)
     axes.legend()

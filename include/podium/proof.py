@@ -54,7 +54,8 @@ def prove(registry: Registry, events: Sequence[Event], model: str, number: int) 
         manifest = manifest_of(events, model, number)
         _accepts_champions_clients(events, name, number)
         with verified(registry, model, number, manifest) as folder:
-            _predicts_its_example(name, load_model(folder))
+            if problem := example_problem(load_model(folder)):
+                raise CannotRollBack(f"{name} {problem}")
     except (NotFound, BytesChanged) as error:
         raise CannotRollBack(str(error)) from error
     except PodiumError:
@@ -72,6 +73,17 @@ def example_output(answer: Any) -> list[Any]:
     return values
 
 
+def example_problem(model: PyFuncModel) -> str:
+    """Say how a model does not predict its stored input example as when it was trained; "" if it does."""
+    expected = (model.metadata.metadata or {}).get(EXAMPLE_OUTPUT)
+    if model.input_example is None or expected is None:
+        return "has no input example with its output to prove itself with"
+    found = example_output(model.predict(model.input_example))
+    if _equal(np.asarray(expected), np.asarray(found)):
+        return ""
+    return f"predicts {found} for its input example, not {expected} as when trained"
+
+
 def _accepts_champions_clients(events: Sequence[Event], name: str, number: int) -> None:
     """Compare signatures from the ledger: the champion's own files may be what is broken."""
     champion = history.champion(events)
@@ -86,15 +98,6 @@ def _accepts_champions_clients(events: Sequence[Event], name: str, number: int) 
         raise CannotRollBack(
             f"{name} does not fit the clients of champion {version_name(champion)}: {'; '.join(found)}"
         )
-
-
-def _predicts_its_example(name: str, model: PyFuncModel) -> None:
-    expected = (model.metadata.metadata or {}).get(EXAMPLE_OUTPUT)
-    if model.input_example is None or expected is None:
-        raise CannotRollBack(f"{name} has no input example with its output to prove itself with")
-    found = example_output(model.predict(model.input_example))
-    if not _equal(np.asarray(expected), np.asarray(found)):
-        raise CannotRollBack(f"{name} predicts {found} for its input example, not {expected} as when trained")
 
 
 def _equal(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> bool:

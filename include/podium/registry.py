@@ -173,8 +173,8 @@ class Registry:
             for tag in tags:
                 self.client.delete_model_version_tag(model, str(number), tag)
 
-    def holdout_metrics(self, run_id: str) -> dict[str, float]:
-        """Return the model's own metrics on the holdout of its training run; none if that run is gone."""
+    def run_metrics(self, run_id: str, prefix: str) -> dict[str, float]:
+        """Return the metrics ``<prefix>NAME`` of a run, by NAME without a dot; none if that run is gone."""
         if not run_id:
             return {}
         try:
@@ -183,9 +183,9 @@ class Registry:
         except NotFound:
             return {}
         return {
-            name.removeprefix("holdout."): value
+            name.removeprefix(prefix): value
             for name, value in metrics.items()
-            if name.startswith("holdout.") and name.count(".") == 1
+            if name.startswith(prefix) and "." not in name.removeprefix(prefix)
         }
 
     def experiment_id(self, run_id: str) -> str:
@@ -205,6 +205,19 @@ class Registry:
             mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
         # MLflow writes this one on our side; it is no file of the model.
         (folder / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
+
+    def download_artifacts(self, run_id: str, path: str, folder: Path) -> Path:
+        """Copy a folder of a run's artifacts into a folder and return where it is.
+
+        Raises:
+            NotFound: There is no such run or artifact.
+            Outage: MLflow or the store did not answer.
+        """
+        with mlflow_errors(f"reading {path} of run {run_id}"):
+            copied = mlflow.artifacts.download_artifacts(
+                run_id=run_id, artifact_path=path, dst_path=str(folder), tracking_uri=self.tracking_uri
+            )
+        return Path(copied)
 
     def set_model_tag(self, model: str, tag: Tag, value: str) -> None:
         """Write a tag of the registered model itself."""

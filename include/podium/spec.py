@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from croniter import croniter
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from podium.errors import NotFound, SpecError
+from podium.gate_spec import CanaryGate, Gate, LabelCoverageGate, Level, TaggedGate, check_task
+from podium.metric_names import Task
+from podium.spec_errors import explain
+from podium.spec_types import Closed, Duration, ImportPath, Name
 
-ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-ColumnName = Annotated[str, Field(min_length=1)]
-
-LONGEST_DURATION = timedelta(days=365)
-_DURATION = re.compile(r"^(\d+)\s*(s|m|h|d)$")
 ROLE = "role:"
-_DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def _parse_duration(value: object) -> object:
-    match = _DURATION.match(value) if isinstance(value, str) else None
-    if match is not None and len(match[1]) < 9:
-        duration = timedelta(**{_DURATION_UNITS[match[2]]: int(match[1])})
-        if timedelta(0) < duration <= LONGEST_DURATION:
-            return duration
-    raise ValueError("a duration such as 30m, 12h or 3d (s, m, h, d; more than zero, at most 365d)")
-
-
-Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
 
 
 def _check_cron(value: str) -> str:
@@ -55,20 +27,7 @@ def _check_cron(value: str) -> str:
     return value
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Metric(StrEnum):
-    """Metrics of a classifier's predicted probabilities; see ``podium.metrics`` for the formulas."""
-
-    LOG_LOSS = "log_loss"
-    ACCURACY = "accuracy"
-    BRIER_SCORE = "brier_score"
-    RANKED_PROBABILITY_SCORE = "ranked_probability_score"
-
-
-class DataSpec(_Closed):
+class DataSpec(Closed):
     """Where the rows come from and what their columns mean.
 
     Attributes:
@@ -79,15 +38,19 @@ class DataSpec(_Closed):
         time_resolution: ``day``: the time column says on which day, so a run sees whole days before the day
             of its ``as_of`` only; ``moment``: it says when, and a run sees all rows before its ``as_of``.
         label: The column to predict.
+        label_map: Other names that a label has in the source (case does not matter), and the label meant.
         inputs: The model's input columns, in the order in which it gets them.
+        group: Of a ranking: the column whose equal values are one list.
     """
 
     source: str = Field(min_length=1)
     examples: ImportPath | None = None
-    time_column: ColumnName
+    time_column: Name
     time_resolution: Literal["day", "moment"] = "day"
-    label: ColumnName
-    inputs: tuple[ColumnName, ...] = Field(min_length=1)
+    label: Name
+    label_map: dict[Name, Name] = Field(default_factory=dict)
+    inputs: tuple[Name, ...] = Field(min_length=1)
+    group: Name | None = None
 
     @model_validator(mode="after")
     def _inputs_leak_nothing(self) -> Self:
@@ -97,59 +60,22 @@ class DataSpec(_Closed):
             raise ValueError("inputs: each column once")
         return self
 
+    @field_validator("label_map")
+    @classmethod
+    def _each_name_once(cls, label_map: dict[str, str]) -> dict[str, str]:
+        names = [name.strip().casefold() for name in label_map]
+        if len(set(names)) != len(names):
+            raise ValueError("each name once; case does not matter")
+        return label_map
 
-class HoldoutSpec(_Closed):
+
+class HoldoutSpec(Closed):
     """The newest days before ``as_of``, kept from the trainer and scored by the gates."""
 
     days: int = Field(gt=0)
 
 
-class MetricGate(_Closed):
-    """One rule on one metric of the candidate on the holdout.
-
-    Give one of: ``threshold`` (absolute bound), or ``against`` with ``max_regression_abs`` (no worse than it
-    by more than this) or ``min_improvement`` (better than it by at least this). ``against`` names
-    ``champion`` or one of the trainer's baselines; either is scored on the same rows as the candidate.
-    """
-
-    metric: Metric
-    threshold: float | None = None
-    against: str | None = Field(default=None, min_length=1)
-    max_regression_abs: float | None = Field(default=None, ge=0)
-    min_improvement: float | None = Field(default=None, ge=0)
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> Self:
-        relative = [self.max_regression_abs, self.min_improvement]
-        if self.threshold is not None:
-            if self.against is not None or any(bound is not None for bound in relative):
-                raise ValueError("threshold is absolute: give it alone, and relative rules as further gates")
-        elif self.against is None or sum(bound is not None for bound in relative) != 1:
-            raise ValueError(
-                "give either threshold, or against with one of max_regression_abs, min_improvement"
-            )
-        return self
-
-
-class RowsGate(_Closed):
-    """The holdout has at least this many rows."""
-
-    min_holdout_rows: int = Field(gt=0)
-
-
-def _gate_kind(value: object) -> str:
-    keys = value if isinstance(value, Mapping) else getattr(value, "model_fields_set", ())
-    return "rows_gate" if "min_holdout_rows" in keys else "metric_gate"
-
-
-Gate = MetricGate | RowsGate
-_TaggedGate = Annotated[
-    Annotated[MetricGate, Tag("metric_gate")] | Annotated[RowsGate, Tag("rows_gate")],
-    Discriminator(_gate_kind),
-]
-
-
-class ApprovalSpec(_Closed):
+class ApprovalSpec(Closed):
     """Who may decide, and how.
 
     Attributes:
@@ -162,11 +88,11 @@ class ApprovalSpec(_Closed):
         valid_for: How long after the approval the promotion may still begin.
     """
 
-    approvers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
+    approvers: tuple[Name, ...] = Field(min_length=1)
     required: int = Field(default=1, ge=1)
     prevent_self_approval: bool = True
     reason_min_length: int = Field(default=10, ge=1)
-    checklist: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    checklist: tuple[Name, ...] = ()
     expires_after: Duration = timedelta(days=3)
     valid_for: Duration = timedelta(days=1)
 
@@ -186,38 +112,77 @@ class ApprovalSpec(_Closed):
         return self
 
 
-class RetentionSpec(_Closed):
+class RetentionSpec(Closed):
     """How many old versions to keep besides the aliased ones. Kept on record; nothing is deleted yet."""
 
     keep_versions: int = Field(default=20, gt=0)
 
 
-class ModelSpec(_Closed):
+class ModelSpec(Closed):
     """One model file."""
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)
     owner: str = Field(min_length=1)
     description: str = Field(min_length=1)
     trainer: ImportPath
-    task: Literal["classification"]
-    labels: tuple[str, ...] = Field(min_length=2)
+    task: Task
+    labels: tuple[str, ...] = ()
     data: DataSpec
     holdout: HoldoutSpec
     params: dict[str, int | float | str | bool] = Field(default_factory=dict)
     requirements: tuple[str, ...] = Field(min_length=1)
     skops_trusted_types: tuple[str, ...] = ()
     schedule: Annotated[str, AfterValidator(_check_cron)] | None = None
-    gates: tuple[_TaggedGate, ...] = Field(min_length=1)
+    gates: tuple[TaggedGate, ...] = Field(min_length=1)
     approval: ApprovalSpec
     champion_moved_outside: Literal["ask", "revert"] = "ask"
     retention: RetentionSpec = RetentionSpec()
 
-    @field_validator("labels")
-    @classmethod
-    def _each_label_once(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(labels)) != len(labels):
-            raise ValueError("each label once")
-        return labels
+    @model_validator(mode="after")
+    def _labels_fit_the_task(self) -> Self:
+        if self.task is not Task.CLASSIFICATION:
+            if self.labels or self.data.label_map:
+                raise ValueError(
+                    f"labels and data.label_map are for a classification, the task is {self.task}"
+                )
+        elif len(self.labels) < 2:
+            raise ValueError("labels: a classification needs at least 2")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: each label once")
+        for name, label in self.data.label_map.items():
+            if label not in self.labels:
+                raise ValueError(
+                    f"data.label_map.{name}: '{label}' is no label; allowed: {', '.join(self.labels)}"
+                )
+        if (self.task is Task.RANKING) != (self.data.group is not None):
+            raise ValueError("data.group: a ranking needs it, and no other task has it")
+        return self
+
+    @model_validator(mode="after")
+    def _gates_fit_the_model(self) -> Self:
+        for place, gate in enumerate(self.gates):
+            problem = check_task(gate, self.task) or self._misfit(gate)
+            if gate in self.gates[:place]:
+                problem = f"the same as gates[{self.gates.index(gate)}]"
+            if problem:
+                raise ValueError(
+                    f"gates[{place}].{problem}" if ":" in problem else f"gates[{place}]: {problem}"
+                )
+        if all(gate.level is Level.ADVISORY for gate in self.gates):
+            raise ValueError("gates: all are advisory, so nothing is judged; at least one must be required")
+        return self
+
+    def _misfit(self, gate: Gate) -> str | None:
+        if isinstance(gate, LabelCoverageGate) and isinstance(gate.label_coverage, tuple):
+            for label in gate.label_coverage:
+                if label not in self.labels:
+                    return f"label_coverage: '{label}' is no label; allowed: {', '.join(self.labels)}"
+        days = gate.canary.days if isinstance(gate, CanaryGate) else None
+        if days is not None and timedelta(days=days) >= self.approval.expires_after:
+            return (
+                f"canary.days: {days:g} days are not over before a request expires (approval.expires_after)"
+            )
+        return None
 
     @property
     def lifecycle_dag_id(self) -> str:
@@ -256,7 +221,7 @@ def load_spec(path: Path) -> ModelSpec:
     try:
         return ModelSpec.model_validate(content)
     except ValidationError as error:
-        raise SpecError(path, [_explain(item) for item in error.errors()]) from error
+        raise SpecError(path, [explain(item, ModelSpec) for item in error.errors()]) from error
 
 
 def load_specs(folder: Path) -> tuple[dict[str, ModelSpec], list[SpecError]]:
@@ -302,55 +267,3 @@ def training_digest(spec: ModelSpec, params: Mapping[str, Any]) -> str:
     )
     canonical = yaml.safe_dump([decides, dict(params)], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _explain(item: Any) -> str:
-    """One pydantic error as 'key: what is wrong', with the value and what is allowed."""
-    location = tuple(part for part in item["loc"] if part not in ("metric_gate", "rows_gate"))
-    key = _key(location)
-    kind, value = item["type"], item["input"]
-    if kind == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(location)}"
-    if kind == "missing":
-        return f"{key}: missing"
-    message = item["msg"].removeprefix("Value error, ")
-    if kind == "string_pattern_mismatch" and item["ctx"]["pattern"] == _pattern_of(ImportPath):
-        message = "must be an import path such as trainers.my_model:train"
-    elif kind == "string_pattern_mismatch":
-        message = "must be lower-case words and digits joined by '-', such as soccer-match-outcome"
-    elif kind == "too_short":
-        message = f"needs at least {item['ctx']['min_length']}"
-    shown = "" if isinstance(value, dict) else f" {value!r}:"
-    return f"{key}:{shown} {message}"
-
-
-def _pattern_of(annotated: Any) -> str:
-    field = get_args(annotated)[1]
-    return str(next(item.pattern for item in field.metadata if hasattr(item, "pattern")))
-
-
-def _key(location: Iterable[int | str]) -> str:
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text or "model file"
-
-
-def _nearest(location: tuple[int | str, ...]) -> str:
-    """' (did you mean ...; allowed: ...)' for an unknown key."""
-    allowed = sorted(_allowed_keys(location[:-1]))
-    close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"; {hint}allowed: {', '.join(allowed)}"
-
-
-def _allowed_keys(location: tuple[int | str, ...]) -> Iterator[str]:
-    sections: dict[str, tuple[type[BaseModel], ...]] = {
-        "data": (DataSpec,),
-        "holdout": (HoldoutSpec,),
-        "gates": (MetricGate, RowsGate),
-        "approval": (ApprovalSpec,),
-        "retention": (RetentionSpec,),
-    }
-    for model in sections[str(location[0])] if location else (ModelSpec,):
-        yield from model.model_fields

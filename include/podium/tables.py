@@ -12,15 +12,14 @@ from rich.text import Text
 from podium.errors import version_name
 from podium.events import CHAMPION_MOVES, Event
 from podium.registry import Registry
-from podium.spec import Metric
 from podium.status import ModelStatus
 from podium.tags import Tag
 
 _SHORT = {
-    Metric.LOG_LOSS: "log loss",
-    Metric.ACCURACY: "accuracy",
-    Metric.BRIER_SCORE: "Brier",
-    Metric.RANKED_PROBABILITY_SCORE: "RPS",
+    "log_loss": "log loss",
+    "accuracy": "accuracy",
+    "brier_score": "Brier",
+    "ranked_probability_score": "RPS",
 }
 
 
@@ -44,7 +43,7 @@ def versions_table(status: ModelStatus, registry: Registry) -> Table:
     table = Table("version", "as of", "stage", *_SHORT.values(), "gates", "decided by", box=SIMPLE_HEAD)
     for version in status.versions:
         tags = version.tags
-        metrics = registry.holdout_metrics(version.run_id)
+        metrics = registry.run_metrics(version.run_id, "holdout.")
         table.add_row(
             version_name(version.number),
             tags.get(Tag.AS_OF, "")[:10],

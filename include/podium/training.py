@@ -5,7 +5,7 @@ The trainer protocol, all that a user writes besides the model file::
     def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel: ...
 
 It gets the examples before the holdout and the params of the model file (with a run's overrides), and returns
-a fitted scikit-learn classifier, with baselines to be shown beside it. It must be deterministic: the same
+a fitted scikit-learn estimator, with baselines to be shown beside it. It must be deterministic: the same
 examples and params make the same model, because a re-run with equal inputs returns the first run's model.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import logging
 import subprocess
 from collections.abc import Mapping
@@ -31,7 +32,11 @@ from mlflow.models import infer_signature
 
 from podium.data import DataWindow, TrainingExamples, import_object, load_window, trainer_errors
 from podium.errors import PodiumError, TrainerError
-from podium.metrics import Probabilities, all_metrics, label_indices
+from podium.gate_spec import CANDIDATE, VERSIONS
+from podium.holdout import FOLDER as HOLDOUT
+from podium.holdout import overlap_columns, rows, store_holdout
+from podium.metric_names import TRAINER_METRIC
+from podium.metrics import Answers, Numbers, reported_metrics, true_values
 from podium.proof import EXAMPLE_OUTPUT, example_output
 from podium.registry import Registry, mlflow_errors, without_skops_noise
 from podium.scoring import in_label_order
@@ -39,7 +44,7 @@ from podium.settings import Settings
 from podium.spec import ModelSpec, training_digest
 from podium.tags import Tag
 
-__all__ = ["TrainedModel", "TrainedRun", "TrainingExamples", "read_holdout", "train_model"]
+__all__ = ["TrainedModel", "TrainedRun", "TrainingExamples", "train_model"]
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +58,6 @@ LINEAGE = (
     Tag.DATA_VERSION,
     Tag.GIT_COMMIT,
 )
-_HOLDOUT = "holdout/examples.parquet"
-_BASELINES = "holdout/baseline_probabilities.parquet"
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,15 @@ class TrainedModel:
     """What a trainer returns.
 
     Attributes:
-        model: A fitted scikit-learn classifier with ``predict_proba`` and ``classes_``.
-        baselines: Fitted classifiers on the same inputs, by name; scored beside the model on the holdout.
+        model: A fitted scikit-learn estimator; a classifier has ``predict_proba`` and ``classes_``.
+        baselines: Fitted estimators on the same inputs, by name; scored beside the model on the holdout.
+        metrics: Numbers that only the trainer knows, such as a loss while fitting; gates call them
+            ``trainer.NAME``.
     """
 
     model: Any
     baselines: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,19 +89,6 @@ class TrainedRun:
     run_id: str
     model_id: str
     tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Holdout:
-    """The rows that the gates score, as the training run stored them.
-
-    Attributes:
-        examples: Inputs, label and time.
-        baselines: Each baseline's probabilities, shape (rows, labels), in the model file's label order.
-    """
-
-    examples: TrainingExamples
-    baselines: Mapping[str, Probabilities]
 
 
 def train_model(
@@ -160,27 +153,6 @@ def read_trained_run(registry: Registry, run_id: str) -> TrainedRun:
         return _trained_run(registry.client.get_run(run_id))
 
 
-def read_holdout(spec: ModelSpec, run_id: str) -> Holdout:
-    """Read the holdout that a training run stored.
-
-    Raises:
-        Outage: The store did not answer.
-    """
-    with mlflow_errors(f"reading the holdout of run {run_id}"), TemporaryDirectory() as folder:
-        path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="holdout", dst_path=folder)
-        rows = pd.read_parquet(Path(path) / Path(_HOLDOUT).name)
-        baselines = pd.read_parquet(Path(path) / Path(_BASELINES).name)
-    names = dict.fromkeys(column.rpartition(":")[0] for column in baselines.columns)
-    return Holdout(
-        examples=TrainingExamples(
-            inputs=rows[list(spec.data.inputs)], label=rows[spec.data.label], time=rows[spec.data.time_column]
-        ),
-        baselines={
-            name: baselines[[f"{name}:{label}" for label in spec.labels]].to_numpy() for name in names
-        },
-    )
-
-
 def _merge_params(spec: ModelSpec, overrides: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := sorted(set(overrides) - set(spec.params)):
         allowed = ", ".join(sorted(spec.params)) or "none"
@@ -195,6 +167,7 @@ def _inputs_digest(spec: ModelSpec, params: Mapping[str, Any], window: DataWindo
         window.version,
         window.as_of.isoformat(),
         hashlib.sha256(source).hexdigest(),
+        json.dumps(overlap_columns(spec)),
         *_pinned(spec),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -207,15 +180,21 @@ def _call_trainer(
         trained = trainer(examples, dict(params))
     if not isinstance(trained, TrainedModel):
         raise TrainerError(f"{spec.trainer} must return a TrainedModel, not {type(trained).__name__}")
-    if taken := {"champion", "candidate", "model"} & set(trained.baselines):
+    if taken := {*VERSIONS, "model"} & set(trained.baselines):
         raise TrainerError(f"{spec.trainer}: a baseline must not be called {' or '.join(sorted(taken))}")
     for name, model in {"model": trained.model, **trained.baselines}.items():
-        if sorted(getattr(model, "classes_", ())) != sorted(spec.labels):
-            raise TrainerError(
-                f"{spec.trainer}: {name} knows the labels {list(getattr(model, 'classes_', ()))}, "
-                f"the model file lists {list(spec.labels)}"
-            )
+        _check_labels(spec, name, model)
     return trained
+
+
+def _check_labels(spec: ModelSpec, name: str, model: Any) -> None:
+    """A label that the rows no longer hold is for the gates; one that the file does not list is a fault."""
+    known = {str(label) for label in getattr(model, "classes_", ())}
+    if spec.labels and (not known or known - set(spec.labels)):
+        raise TrainerError(
+            f"{spec.trainer}: {name} knows the labels {sorted(known)}, "
+            f"the model file lists {list(spec.labels)}"
+        )
 
 
 def _log_holdout(spec: ModelSpec, trained: TrainedModel, window: DataWindow) -> None:
@@ -223,60 +202,55 @@ def _log_holdout(spec: ModelSpec, trained: TrainedModel, window: DataWindow) -> 
     # Drawing takes a second to import, which the tasks after training do not need.
     from podium import plots
 
-    holdout = window.holdout
-    truth = label_indices(holdout.label, spec.labels)
-    scored = {
-        name: in_label_order(
-            model.predict_proba(holdout.inputs), list(model.classes_), spec.labels, len(holdout)
-        )
-        for name, model in {"candidate": trained.model, **trained.baselines}.items()
-    }
-    for name, probabilities in scored.items():
-        prefix = "holdout" if name == "candidate" else f"holdout.{name}"
-        metrics = all_metrics(truth, probabilities)
+    models = {CANDIDATE: trained.model, **trained.baselines}
+    scored = {name: _answers(spec, model, window.holdout) for name, model in models.items()}
+    for name, answers in scored.items():
+        prefix = "holdout" if name == CANDIDATE else f"holdout.{name}"
+        metrics = reported_metrics(answers)
         mlflow.log_metrics({f"{prefix}.{metric}": value for metric, value in metrics.items()})
         log.info("%s on the holdout: %s", name, _in_words(metrics))
-    candidate = scored.pop("candidate")
-    mlflow.log_figure(plots.confusion_matrix(truth, candidate, spec.labels), "confusion_matrix.png")
-    mlflow.log_figure(plots.calibration(truth, candidate, spec.labels), "calibration.png")
-    mlflow.log_figure(
-        plots.loss_per_month(holdout.time, truth, {"candidate": candidate, **scored}), "loss_per_month.png"
-    )
-    rows = holdout.inputs.assign(**{spec.data.label: holdout.label, spec.data.time_column: holdout.time})
-    baselines = pd.DataFrame(
-        {
-            f"{name}:{label}": probabilities[:, index]
-            for name, probabilities in scored.items()
-            for index, label in enumerate(spec.labels)
-        },
-        index=rows.index,
-    )
-    _log_parquet(rows, _HOLDOUT)
-    _log_parquet(baselines, _BASELINES)
-
-
-def _log_parquet(rows: pd.DataFrame, artifact: str) -> None:
+    mlflow.log_metrics({f"{TRAINER_METRIC}{name}": value for name, value in trained.metrics.items()})
+    for name, figure in plots.training_pictures(window.holdout.time, scored).items():
+        mlflow.log_figure(figure, f"{name}.png")
     with TemporaryDirectory() as folder:
-        path = Path(folder) / Path(artifact).name
-        rows.to_parquet(path)
-        mlflow.log_artifact(str(path), str(Path(artifact).parent))
+        baselines = {name: scored[name].predictions for name in trained.baselines}
+        store_holdout(Path(folder), spec, window, baselines)
+        mlflow.log_artifacts(folder, HOLDOUT)
+
+
+def _answers(spec: ModelSpec, model: Any, holdout: TrainingExamples) -> Answers:
+    return Answers(
+        task=spec.task,
+        labels=spec.labels,
+        truth=true_values(holdout.label, spec.labels),
+        predictions=_predictions(spec, model, holdout.inputs),
+        groups=None if spec.data.group is None else rows(spec, holdout)[spec.data.group].to_numpy(),
+    )
+
+
+def _predictions(spec: ModelSpec, model: Any, inputs: pd.DataFrame) -> Numbers:
+    if not spec.labels:
+        return np.asarray(model.predict(inputs), dtype=np.float64)
+    classes = [str(label) for label in model.classes_]
+    return in_label_order(model.predict_proba(inputs), classes, spec.labels, len(inputs))
 
 
 def _log_model(spec: ModelSpec, trained: TrainedModel, inputs: pd.DataFrame) -> None:
     example = inputs.head(INPUT_EXAMPLE_ROWS)
-    output = np.asarray(trained.model.predict_proba(example))
+    function = "predict_proba" if spec.labels else "predict"
+    output = np.asarray(getattr(trained.model, function)(example))
     with without_skops_noise():
         mlflow.sklearn.log_model(
             trained.model,
             name="model",
             serialization_format="skops",
             skops_trusted_types=list(spec.skops_trusted_types),
-            pyfunc_predict_fn="predict_proba",
+            pyfunc_predict_fn=function,
             signature=infer_signature(example, output),
             input_example=example,
             pip_requirements=_pinned(spec),
             metadata={
-                "classes": [str(label) for label in trained.model.classes_],
+                "classes": [str(label) for label in getattr(trained.model, "classes_", ())],
                 EXAMPLE_OUTPUT: example_output(output),
             },
         )

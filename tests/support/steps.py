@@ -34,7 +34,7 @@ def register(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> int:
 
 def nominate(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> lifecycle.Nomination:
     version = register(parts, spec, as_of, run)
-    lifecycle.validate_version(parts.registry, parts.ledger, spec, version, run)
+    lifecycle.validate_version(parts, spec, version, run)
     return lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
 
 

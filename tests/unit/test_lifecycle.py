@@ -9,7 +9,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from podium import approval, lifecycle
+from podium import approval, holdout, lifecycle
 from podium.errors import NotFound, NothingToDo, PodiumError, Refused, TrainerError
 from podium.events import EventKind
 from podium.manifest import Manifest, verified
@@ -19,7 +19,6 @@ from podium.proof import manifest_of
 from podium.registry import load_model
 from podium.spec import ModelSpec, load_spec
 from podium.tags import Tag
-from podium.training import read_holdout
 from support.steps import (
     FIRST,
     SECOND,
@@ -62,17 +61,18 @@ def test_the_whole_mission(parts: Parts, toy_spec: ModelSpec) -> None:
     assert kinds(parts, toy_spec) == [*story, *story, "rollback_started", "rolled_back"]
 
 
-def test_the_run_keeps_what_people_and_gates_need(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_the_run_keeps_what_people_and_gates_need(parts: Parts, toy_spec: ModelSpec, tmp_path: Path) -> None:
     trained = train(parts, toy_spec)
     run = parts.registry.client.get_run(trained.run_id)
     assert run.data.params == {"strength": "1.0"}
     assert run.data.metrics["holdout.log_loss"] < run.data.metrics["holdout.class_prior.log_loss"]
     artifacts = {item.path for item in parts.registry.client.list_artifacts(trained.run_id)}
     assert {"confusion_matrix.png", "calibration.png", "loss_per_month.png", "holdout"} <= artifacts
-    holdout = read_holdout(toy_spec, trained.run_id)
-    assert len(holdout.examples) == 100
-    assert holdout.examples.inputs.columns.tolist() == ["x"]
-    assert holdout.baselines["class_prior"].shape == (100, 2)
+    folder = parts.registry.download_artifacts(trained.run_id, holdout.FOLDER, tmp_path)
+    (rows,) = holdout.batches(folder)
+    assert len(rows) == 100
+    assert {"x", "y", "day"} == set(rows)
+    assert holdout.read_baselines(folder, toy_spec.labels)["class_prior"].shape == (100, 2)
 
 
 def test_the_model_has_signature_example_and_pinned_requirements(parts: Parts, toy_spec: ModelSpec) -> None:
@@ -134,8 +134,8 @@ def test_a_trainer_that_breaks_the_protocol_is_named(
     crashing = load_spec(toy_file(name=toy_spec.name, trainer="support.toy_trainer:crash"))
     with pytest.raises(TrainerError, match="support.toy_trainer:crash: KeyError: 'no such param'"):
         train(parts, crashing)
-    labels = load_spec(toy_file(name=toy_spec.name, labels=["yes", "no", "maybe"]))
-    with pytest.raises(TrainerError, match="model knows the labels"):
+    labels = load_spec(toy_file(name=toy_spec.name, trainer="support.toy_trainer:rename_labels"))
+    with pytest.raises(TrainerError, match=r"model knows the labels \['NO', 'YES'\], the model file lists"):
         train(parts, labels)
 
 
@@ -158,8 +158,8 @@ def test_the_champion_is_scored_again_on_the_candidates_rows(parts: Parts, toy_s
     promote_as_of(parts, toy_spec, FIRST)
     run = new_run()
     version = register(parts, toy_spec, SECOND, run)
-    report = lifecycle.validate_version(parts.registry, parts.ledger, toy_spec, version, run)
-    logged = parts.registry.holdout_metrics(parts.registry.version(toy_spec.name, 1).run_id)
+    report = lifecycle.validate_version(parts, toy_spec, version, run)
+    logged = parts.registry.run_metrics(parts.registry.version(toy_spec.name, 1).run_id, "holdout.")
     assert report.champion == 1
     assert report.scores.references["champion"] != logged
 

@@ -1,0 +1,93 @@
+"""Paired bootstrap: how sure is it that one model is no worse than another on rows like these?
+
+The same resamples of the rows are drawn for both models, so what is hard about a row is hard for both
+(Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from podium.errors import TrainerError
+from podium.gate_spec import NotWorse
+from podium.metrics import MEANS, Answers, Numbers, one_against_rest, own_values
+
+
+def metric_differences(
+    metric: str, columns: Sequence[str], rule: NotWorse, candidate: Answers, reference: Answers
+) -> Numbers:
+    """Return the candidate's metric less the reference's, once per resample; shape (resamples,).
+
+    Args:
+        metric: A mean over rows, ``roc_auc``, or an own function that returns one number per row.
+        columns: Columns that an own function gets.
+        rule: How many resamples, and the seed of their drawing.
+        candidate: Its answers.
+        reference: The other model's answers, on the same rows.
+
+    Raises:
+        TrainerError: The own function returns one number in all.
+    """
+    if metric == "roc_auc":
+        return _auc_differences(rule, candidate, reference)
+    if ":" not in metric:
+        mean = MEANS[metric]
+        return _mean_differences(rule, mean.values(candidate), mean.values(reference), mean.finish)
+    values = [own_values(metric, answers, columns) for answers in (candidate, reference)]
+    if len(values[0]) != len(candidate):
+        raise TrainerError(f"{metric} returns one number; not_worse needs one per row")
+    return _mean_differences(rule, values[0], values[1])
+
+
+def _mean_differences(
+    rule: NotWorse,
+    candidate: Numbers,
+    reference: Numbers,
+    finish: Callable[[Numbers], Numbers] = lambda mean: mean,
+) -> Numbers:
+    both = np.stack([candidate, reference], axis=1)
+    means = np.stack([counts @ both for counts in _resamples(len(both), rule)]) / len(both)
+    return np.asarray(finish(means[:, 0]) - finish(means[:, 1]))
+
+
+def _auc_differences(rule: NotWorse, candidate: Answers, reference: Answers) -> Numbers:
+    sides = [[_Sorted(*label) for label in one_against_rest(answers)] for answers in (candidate, reference)]
+    areas = np.asarray(
+        [
+            [np.mean([label.area(counts) for label in labels]) for labels in sides]
+            for counts in _resamples(len(candidate), rule)
+        ]
+    )
+    return np.asarray(areas[:, 0] - areas[:, 1])
+
+
+class _Sorted:
+    """The rows of one label in the order of their scores; equal scores count half against each other."""
+
+    def __init__(self, positive: npt.NDArray[np.bool_], scores: Numbers) -> None:
+        self._order = np.argsort(scores, kind="stable")
+        ordered, is_positive = scores[self._order], positive[self._order]
+        self._negative = (~is_positive).astype(np.float64)
+        self._positive = np.flatnonzero(is_positive)
+        self._below = np.searchsorted(ordered, ordered[self._positive], side="left")
+        self._up_to = np.searchsorted(ordered, ordered[self._positive], side="right")
+
+    def area(self, counts: Numbers) -> float:
+        """Return the area under the ROC curve of rows that count so often; NaN without one of both labels."""
+        ordered = counts[self._order]
+        negatives = np.r_[0.0, np.cumsum(ordered * self._negative)]
+        positives = ordered[self._positive]
+        pairs = positives.sum() * negatives[-1]
+        won = positives @ (negatives[self._below] + negatives[self._up_to]) / 2
+        return float(won / pairs) if pairs else float("nan")
+
+
+def _resamples(rows: int, rule: NotWorse) -> Iterator[Numbers]:
+    """Yield how often each resample drew each row, one resample at a time to bound memory; shape (rows,)."""
+    generator = np.random.default_rng(rule.seed)
+    for _ in range(rule.resamples):
+        drawn = generator.integers(0, rows, size=rows, dtype=np.int32)
+        yield np.bincount(drawn, minlength=rows).astype(np.float64)

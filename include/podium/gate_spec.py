@@ -1,0 +1,432 @@
+"""The grammar of the gates: what may stand under ``gates:`` in a model file (docs/gates.md)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from podium.metric_names import KNOWN_METRICS, OWN_METRICS, TRAINER_METRIC, Task
+from podium.spec_types import IMPORT_PATH, Closed, Name
+
+CHAMPION = "champion"
+CANDIDATE = "candidate"
+# What a gate can be held against besides the trainer's baselines.
+VERSIONS = (CHAMPION, CANDIDATE)
+JSON_FILE = ".json"
+
+
+class Level(StrEnum):
+    """A required gate refuses a version; an advisory one is only shown to the approver."""
+
+    REQUIRED = "required"
+    ADVISORY = "advisory"
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return "did you mean 'x'? " where a name is close to an allowed one."""
+    close = difflib.get_close_matches(name, sorted(allowed), n=1)
+    return f"did you mean '{close[0]}'? " if close else ""
+
+
+def _check_metric(name: str) -> str:
+    if name in KNOWN_METRICS or re.match(IMPORT_PATH, name):
+        return name
+    if name.startswith(TRAINER_METRIC) and len(name) > len(TRAINER_METRIC):
+        return name
+    raise ValueError(
+        f"no such metric; {nearest(name, KNOWN_METRICS)}allowed: {', '.join(OWN_METRICS)}, the scorers of "
+        f"scikit-learn, an own function as module:function, a number of the trainer as {TRAINER_METRIC}NAME"
+    )
+
+
+class _Gate(Closed):
+    """What every gate may say.
+
+    Attributes:
+        level: ``required`` refuses a version, ``advisory`` only tells.
+    """
+
+    level: Level = Level.REQUIRED
+
+
+class _AgainstAVersion(_Gate):
+    """A gate that needs a champion (or candidate) to compare with.
+
+    Attributes:
+        no_champion: Where there is none: ``pass`` says so on the report, ``fail`` refuses.
+    """
+
+    no_champion: Literal["pass", "fail"] = "pass"
+
+
+class NotWorse(Closed):
+    """The candidate is no worse, with this confidence, by paired bootstrap on the holdout's rows.
+
+    Attributes:
+        confidence: One-sided: so sure the regression is at most ``margin``.
+        margin: By how much the metric may be worse. Two equally good models show a margin of zero only once
+            in twenty at 0.95: give what you can live with.
+        resamples: How many times the rows are drawn with replacement.
+        seed: Of the drawing; the same seed gives the same interval.
+    """
+
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    margin: float = Field(default=0.0, ge=0)
+    resamples: int = Field(default=2000, ge=100, le=100_000)
+    seed: int = Field(default=0, ge=0)
+
+
+class Slices(Closed):
+    """The rows of a gate, one slice per value or bin of a column.
+
+    Attributes:
+        column: A column of the examples, whether the model sees it or not.
+        values: The values to judge, as text; each of them must be there. Without it all that there are.
+        bins: So many bins of equal size, or their inner edges, for a column of numbers.
+        min_support: A slice with fewer rows is too small to be judged.
+        below_support: What a slice that is too small does: ``fail`` the gate, or ``waive`` itself on record.
+    """
+
+    column: Name
+    values: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    bins: Annotated[int, Field(ge=2, le=50)] | tuple[float, ...] | None = None
+    min_support: int = Field(default=30, ge=1)
+    below_support: Literal["fail", "waive"] = "fail"
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.values is not None and self.bins is not None:
+            raise ValueError("give values or bins, not both")
+        if isinstance(self.bins, tuple) and (not self.bins or list(self.bins) != sorted(set(self.bins))):
+            raise ValueError("bins: a number of bins, or inner edges in ascending order, each once")
+        if self.values is not None and len(set(self.values)) != len(self.values):
+            raise ValueError("values: each value once")
+        return self
+
+
+class MetricGate(_AgainstAVersion):
+    """One rule on one metric of the candidate on the holdout.
+
+    Attributes:
+        metric: A name that ``podium.metric_names`` knows, an own function as ``module:function``, or a number
+            that the trainer returned, as ``trainer.NAME``.
+        greater_is_better: The direction of an own function or of the trainer's number; known of the others.
+        columns: Columns of the examples that an own function gets.
+        threshold: The absolute bound.
+        against: ``champion``, ``candidate`` or a baseline of the trainer, scored on the same rows.
+        baseline: A JSON file of metrics by name, relative to the project's top folder.
+        max_regression_abs: No worse than the reference by more than this.
+        max_regression_rel: No worse than the reference by more than this share of it.
+        min_improvement: Better than the reference by at least this.
+        not_worse: No worse with a confidence.
+        max_slice_difference: Between the best and the worst slice of the candidate.
+        slices: Judge each slice instead of all rows.
+    """
+
+    metric: Annotated[str, AfterValidator(_check_metric)]
+    greater_is_better: bool | None = None
+    columns: tuple[Name, ...] = ()
+    threshold: float | None = None
+    against: Name | None = None
+    baseline: Name | None = None
+    max_regression_abs: float | None = Field(default=None, ge=0)
+    max_regression_rel: float | None = Field(default=None, ge=0)
+    min_improvement: float | None = Field(default=None, ge=0)
+    not_worse: NotWorse | None = None
+    max_slice_difference: float | None = Field(default=None, ge=0)
+    slices: Slices | None = None
+
+    @property
+    def greater(self) -> bool:
+        """True if more is better."""
+        known = KNOWN_METRICS.get(self.metric)
+        return known.greater_is_better if known else bool(self.greater_is_better)
+
+    @property
+    def own_function(self) -> bool:
+        """True if the metric is a function of the user's."""
+        return ":" in self.metric
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        relative = {
+            name: getattr(self, name)
+            for name in ("max_regression_abs", "max_regression_rel", "min_improvement", "not_worse")
+        }
+        given = [name for name, bound in relative.items() if bound is not None]
+        references = [name for name in (self.against, self.baseline) if name is not None]
+        absolute = [name for name in ("threshold", "max_slice_difference") if getattr(self, name) is not None]
+        if absolute and (len(absolute) > 1 or given or references):
+            raise ValueError(f"{absolute[0]} is absolute: give it alone, and other rules as further gates")
+        if not absolute and (len(references) != 1 or len(given) != 1):
+            raise ValueError(
+                "give either threshold, or against or baseline with one of "
+                f"{', '.join(relative)}, or slices with max_slice_difference"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _direction(self) -> Self:
+        known = KNOWN_METRICS.get(self.metric)
+        if known is None and self.greater_is_better is None:
+            raise ValueError(f"greater_is_better: missing; nobody knows the direction of {self.metric}")
+        if known is not None and self.greater_is_better not in (None, known.greater_is_better):
+            raise ValueError(
+                f"greater_is_better: of {self.metric} it is {str(known.greater_is_better).lower()}; "
+                "leave it out"
+            )
+        if self.columns and not self.own_function:
+            raise ValueError("columns: only an own function (module:function) gets columns")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_reference(self) -> Self:
+        if self.max_slice_difference is not None and self.slices is None:
+            raise ValueError("max_slice_difference needs slices")
+        if self.baseline is not None and self.slices is not None:
+            raise ValueError("slices: a baseline file holds no numbers of slices; give against")
+        if self.metric.startswith(TRAINER_METRIC) and (self.slices is not None or self.against is not None):
+            raise ValueError(
+                f"{self.metric} is a number that the trainer reported: it cannot be scored on other rows or "
+                "versions; give threshold or baseline"
+            )
+        if self.not_worse is not None:
+            known = KNOWN_METRICS.get(self.metric)
+            if self.baseline is not None:
+                raise ValueError("not_worse needs rows: give against, not a baseline file")
+            if known is not None and not known.resampled:
+                names = ", ".join(name for name, metric in OWN_METRICS.items() if metric.resampled)
+                raise ValueError(
+                    f"not_worse: {self.metric} is not bootstrapped; those that are: {names}, and own "
+                    "functions that return one number per row"
+                )
+        return self
+
+
+class RowsGate(_Gate):
+    """The holdout has at least this many rows."""
+
+    min_holdout_rows: int = Field(gt=0)
+
+
+class LabelCoverageGate(_AgainstAVersion):
+    """No label is missing; one that is, is named.
+
+    Attributes:
+        label_coverage: A list, ``champion`` (those that it knows), or a JSON file with ``labels``.
+        of: Where each label must be: among those the ``model`` knows, in the ``holdout``, among the
+            ``predictions``.
+        min_rows: Rows of each label that the holdout must have.
+    """
+
+    label_coverage: tuple[Name, ...] | str
+    of: tuple[Literal["model", "holdout", "predictions"], ...] = Field(
+        default=("model", "holdout"), min_length=1
+    )
+    min_rows: int = Field(default=1, ge=1)
+
+    @field_validator("label_coverage")
+    @classmethod
+    def _labels_of_whom(cls, labels: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        if isinstance(labels, tuple) and not labels:
+            raise ValueError("at least one label")
+        if isinstance(labels, str) and labels != CHAMPION and not labels.endswith(JSON_FILE):
+            raise ValueError(f"a list of labels, {CHAMPION}, or a {JSON_FILE} file with labels")
+        return labels
+
+
+class ColumnRule(Closed):
+    """What a column of the holdout must be.
+
+    Attributes:
+        type: Its kind of values.
+        min: Smallest allowed value.
+        max: Largest allowed value.
+        allowed: The values that there may be, nothing else.
+        pattern: A regular expression that each text must match whole.
+        max_null_share: Share of rows, 0 to 1, that may be empty.
+        unique: No value twice.
+    """
+
+    type: Literal["number", "integer", "text", "boolean", "datetime"] | None = None
+    min: float | None = None
+    max: float | None = None
+    allowed: tuple[bool | int | float | str, ...] | None = Field(default=None, min_length=1)
+    pattern: str | None = None
+    max_null_share: float = Field(default=0.0, ge=0, le=1)
+    unique: bool = False
+
+    @model_validator(mode="after")
+    def _can_hold(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is greater than max {self.max:g}")
+        if self.pattern is not None:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(f"pattern: no regular expression: {error}") from error
+        return self
+
+
+class SchemaGate(_Gate):
+    """The holdout's columns are there and hold what they should; checked by Pandera."""
+
+    columns_schema: dict[Name, ColumnRule] = Field(alias="schema", min_length=1)
+
+    @property
+    def key(self) -> str:
+        """Names the gate where its findings are kept."""
+        return self.model_dump_json(by_alias=True)
+
+
+class OverlapGate(_Gate):
+    """Rows of the holdout that are among the training rows too are a leak.
+
+    Attributes:
+        max_train_overlap: Share of the holdout's rows, 0 to 1, that training may hold too.
+        columns: The columns by which rows are the same; without it the model's inputs.
+    """
+
+    max_train_overlap: float = Field(ge=0, le=1)
+    columns: tuple[Name, ...] = ()
+
+
+class SignatureGate(_AgainstAVersion):
+    """Clients of the champion can use the candidate as it is."""
+
+    signature: Literal["compatible"]
+
+
+class CostName(StrEnum):
+    """What a model costs, measured beside the champion in the same process."""
+
+    LATENCY_P95 = "latency_p95"
+    THROUGHPUT = "throughput"
+    LOAD_TIME = "load_time"
+    MODEL_SIZE = "model_size"
+
+
+class CostGate(_AgainstAVersion):
+    """The candidate costs at most so many times what the champion costs; machines differ, ratios less.
+
+    Attributes:
+        cost: 95th percentile of the seconds of one row; rows a second in batches; seconds to load; megabytes.
+        max_ratio: Candidate over champion at most (all but throughput).
+        min_ratio: Candidate over champion at least (throughput).
+        max_mb: Megabytes at most, with or without a champion (model size).
+    """
+
+    cost: CostName
+    max_ratio: float | None = Field(default=None, gt=0)
+    min_ratio: float | None = Field(default=None, gt=0)
+    max_mb: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        fitting = {
+            CostName.THROUGHPUT: ["min_ratio"],
+            CostName.MODEL_SIZE: ["max_ratio", "max_mb"],
+        }.get(self.cost, ["max_ratio"])
+        given = [name for name in ("max_ratio", "min_ratio", "max_mb") if getattr(self, name) is not None]
+        if len(given) != 1 or given[0] not in fitting:
+            raise ValueError(f"{self.cost} takes {' or '.join(fitting)}, and nothing else")
+        return self
+
+
+class DisagreementGate(_AgainstAVersion):
+    """The candidate answers as the champion does, but for a share of the rows.
+
+    Attributes:
+        max_disagreement: Share of rows, 0 to 1.
+        tolerance: Of numbers: what differs by more than this share of the champion's answer disagrees.
+    """
+
+    max_disagreement: float = Field(ge=0, le=1)
+    tolerance: float = Field(default=0.0, ge=0)
+
+
+class Canary(Closed):
+    """How long a version must have been the candidate. Give one; two gates make both needed.
+
+    Attributes:
+        days: Days since it was nominated.
+        shadow_rows: Rows that it scored beside the champion since then.
+    """
+
+    days: float | None = Field(default=None, gt=0, le=365)
+    shadow_rows: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        if (self.days is None) == (self.shadow_rows is None):
+            raise ValueError("give either days or shadow_rows")
+        return self
+
+
+class CanaryGate(_Gate):
+    """The version has been the candidate for a while before anybody may approve it."""
+
+    canary: Canary
+
+
+Gate = (
+    MetricGate
+    | RowsGate
+    | LabelCoverageGate
+    | SchemaGate
+    | OverlapGate
+    | SignatureGate
+    | CostGate
+    | DisagreementGate
+    | CanaryGate
+)
+
+# The key that tells which kind a gate is.
+KINDS: dict[str, type[Gate]] = {
+    "metric": MetricGate,
+    "min_holdout_rows": RowsGate,
+    "label_coverage": LabelCoverageGate,
+    "schema": SchemaGate,
+    "max_train_overlap": OverlapGate,
+    "signature": SignatureGate,
+    "cost": CostGate,
+    "max_disagreement": DisagreementGate,
+    "canary": CanaryGate,
+}
+
+
+def kind_of(gate: object) -> str | None:
+    """Return the key that tells which kind a gate is, of the mapping in the file or of the parsed gate."""
+    if isinstance(gate, Mapping):
+        return next((kind for kind in KINDS if kind in gate), None)
+    return next((kind for kind, gate_type in KINDS.items() if isinstance(gate, gate_type)), None)
+
+
+TaggedGate = Annotated[
+    Annotated[MetricGate, Tag("metric")]
+    | Annotated[RowsGate, Tag("min_holdout_rows")]
+    | Annotated[LabelCoverageGate, Tag("label_coverage")]
+    | Annotated[SchemaGate, Tag("schema")]
+    | Annotated[OverlapGate, Tag("max_train_overlap")]
+    | Annotated[SignatureGate, Tag("signature")]
+    | Annotated[CostGate, Tag("cost")]
+    | Annotated[DisagreementGate, Tag("max_disagreement")]
+    | Annotated[CanaryGate, Tag("canary")],
+    Discriminator(kind_of),
+]
+
+
+def check_task(gate: Gate, task: Task) -> str | None:
+    """Say why a gate does not fit a task, or None."""
+    if isinstance(gate, MetricGate):
+        known = KNOWN_METRICS.get(gate.metric)
+        if known is not None and known.task is not task:
+            return f"metric: {gate.metric} is for {known.task}, the task is {task}"
+    if isinstance(gate, LabelCoverageGate) and task is not Task.CLASSIFICATION:
+        return f"label_coverage: only a classification has labels, the task is {task}"
+    return None
