@@ -198,14 +198,22 @@ def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewE
 
 def _begin(registry: Registry, ledger: Ledger, lock: Lock, intent: NewEvent, result: EventKind) -> _Move:
     events, live = ledger.history(intent.model), registry.champion(intent.model)
-    unfinished = history.unfinished_move(events)
-    begun = unfinished is not None and (unfinished.run, unfinished.event) == (intent.run, intent.event)
-    if unfinished is not None and not begun and live == unfinished.version != history.champion(events):
+    begun = _begun_before(events, intent) is not None
+    stopped = history.stopped_move(events, live)
+    if stopped is not None and not begun:
         raise Outage(
-            f"{intent.model}: run {unfinished.run} moved the champion to {version_name(live)} and was "
+            f"{intent.model}: run {stopped.run} moved the champion to {version_name(live)} and was "
             "stopped before it could record it. Its retry or reconcile finishes that; then run this again."
         )
     return _Move(registry, ledger, lock, intent, result, events, live, begun)
+
+
+def _begun_before(events: Sequence[Event], intent: NewEvent) -> Event | None:
+    """Return the intent that an earlier try of this run wrote, if nothing else moved the champion since."""
+    begun = history.unfinished_move(events)
+    if begun is None or (begun.run, begun.event) != (intent.run, intent.event):
+        return None
+    return begun
 
 
 def _done_before(registry: Registry, ledger: Ledger, done: Event) -> Event:
@@ -222,8 +230,7 @@ def _done_before(registry: Registry, ledger: Ledger, done: Event) -> Event:
 def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
     """Name the target and the champion that it replaces; a rollback that began keeps those of its intent."""
     model, events = request.model, ledger.history(request.model)
-    begun = history.unfinished_move(events)
-    if begun is not None and (begun.run, begun.event) == (request.run, request.event):
+    if begun := _begun_before(events, request):
         return replace(request, version=begun.version, from_version=begun.from_version)
     _refuse_what_was_asked_before_a_move(events, request)
     former, current = history.former_champions(events), history.champion(events)

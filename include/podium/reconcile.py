@@ -79,7 +79,7 @@ def reconcile(registry: Registry, ledger: Ledger, spec: ModelSpec) -> Event | No
     with ledger.lock(model) as lock:
         events, live = ledger.history(model), registry.champion(model)
         recorded, open_move = history.champion(events), history.outside_move(events)
-        if _stopped_move(events, live) is not None:
+        if history.stopped_move(events, live) is not None:
             raise Outage(f"{model}: a move was stopped while this looked; look again")
         new: Event | None = None
         if live != recorded and (open_move is None or open_move.version != live):
@@ -161,7 +161,7 @@ def settle_request(
 
 
 def _finish_stopped_move(registry: Registry, ledger: Ledger, model: str) -> None:
-    stopped = _stopped_move(ledger.history(model), registry.champion(model))
+    stopped = history.stopped_move(ledger.history(model), registry.champion(model))
     if stopped is None:
         return
     log.info("%s: finishing what run %s began.", model, stopped.run)
@@ -175,14 +175,6 @@ def _finish_stopped_move(registry: Registry, ledger: Ledger, model: str) -> None
     except PodiumError as error:
         # Refused and on record: so it is no stopped move, but one outside.
         log.warning("%s: what run %s began cannot be finished: %s", model, stopped.run, error)
-
-
-def _stopped_move(events: Sequence[Event], live: int | None) -> Event | None:
-    """Return the promotion or rollback that moved the alias and was stopped before it recorded that."""
-    begun = history.unfinished_move(events)
-    if begun is None or live != begun.version or live == history.champion(events):
-        return None
-    return begun
 
 
 def _moved_back(events: Sequence[Event], open_move: Event) -> NewEvent:
