@@ -26,7 +26,7 @@ from podium.errors import (
 )
 from podium.events import Event, EventKind, NewEvent
 from podium.ledger import Ledger, Lock, record_refusal
-from podium.manifest import verified
+from podium.manifest import check_bytes
 from podium.mirror import mirror
 from podium.policy import Person, may_decide, who_may_decide
 from podium.proof import manifest_of, prove
@@ -107,7 +107,7 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
         with _refusals_on_record(ledger, intent):
             _compare(move)
             _assert_holds(move, decision)
-            _check_bytes(move)
+            check_bytes(registry, model, move.target, manifest_of(move.events, model, move.target))
         return _swap(move)
 
 
@@ -308,12 +308,6 @@ def _swapped_before(move: _Move) -> bool:
     Or somebody moved it there by hand after that try; so the bytes and the approval's time are checked again.
     """
     return move.begun and move.live == move.target
-
-
-def _check_bytes(move: _Move) -> None:
-    model = move.intent.model
-    with verified(move.registry, model, move.target, manifest_of(move.events, model, move.target)):
-        log.info("%s %s: its files are those that were registered.", model, version_name(move.target))
 
 
 def _swap(move: _Move) -> Event:

@@ -15,7 +15,7 @@ from podium import history, promotion
 from podium.errors import NotFound, Outage, PodiumError, Refused, version_name
 from podium.events import Event, EventKind, NewEvent
 from podium.ledger import Ledger, Lock
-from podium.manifest import downloaded, read_manifest, verified
+from podium.manifest import check_bytes, downloaded, read_manifest
 from podium.mirror import mirror
 from podium.policy import Person, may_decide, who_may_decide
 from podium.proof import manifest_of
@@ -239,8 +239,7 @@ def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) 
     events = ledger.history(model)
     recorded, open_move = history.champion(events), history.outside_move(events)
     if recorded is not None:
-        with verified(registry, model, recorded, manifest_of(events, model, recorded)):
-            log.info("%s %s: its files are those that were registered.", model, version_name(recorded))
+        check_bytes(registry, model, recorded, manifest_of(events, model, recorded))
     if open_move is not None and _revert_started(events, open_move) is None:
         ledger.append(replace(reverted, event=EventKind.REVERT_STARTED, version=recorded, key=None))
     lock.assert_held()
@@ -299,8 +298,8 @@ def _what_is_accepted(registry: Registry, ledger: Ledger, open_move: Event) -> d
         return {}
     events = ledger.history(model)
     if history.registration(events, version) is not None:
-        with verified(registry, model, version, manifest_of(events, model, version)):
-            return {}
+        check_bytes(registry, model, version, manifest_of(events, model, version))
+        return {}
     with downloaded(registry, model, version) as folder:
         manifest = read_manifest(folder)
         return {
