@@ -22,6 +22,7 @@ from podium.errors import (
     NothingToDo,
     Outage,
     PodiumError,
+    in_utc,
     version_name,
 )
 from podium.events import Event, EventKind, NewEvent
@@ -221,7 +222,7 @@ def _done_before(registry: Registry, ledger: Ledger, done: Event) -> Event:
     if history.champion_move(ledger.history(done.model)) != done:
         raise NothingToDo(
             f"{done.model}: this run made {version_name(done.version)} the champion on "
-            f"{done.at:%Y-%m-%d %H:%M} UTC; the champion was moved since, so nothing is moved again"
+            f"{in_utc(done.at)}; the champion was moved since, so nothing is moved again"
         )
     mirror(registry, ledger, done.model)
     return done
@@ -241,7 +242,7 @@ def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
         )
     if away := history.rolled_away(events).get(target):
         raise CannotRollBack(
-            f"{model}: {version_name(target)} was itself rolled back on {away.at:%Y-%m-%d %H:%M} UTC by "
+            f"{model}: {version_name(target)} was itself rolled back on {in_utc(away.at)} by "
             f"{away.actor}: {away.reason}. It can become champion again by a new approval: run the lifecycle "
             "for it."
         )
@@ -265,7 +266,7 @@ def _refuse_what_was_asked_before_a_move(events: Sequence[Event], request: NewEv
 
 
 def _in_words(move: Event) -> str:
-    return f"{move.event.replace('_', ' ')} by {move.actor} on {move.at:%Y-%m-%d %H:%M} UTC"
+    return f"{move.event.replace('_', ' ')} by {move.actor} on {in_utc(move.at)}"
 
 
 def _compare(move: _Move) -> None:
@@ -297,7 +298,7 @@ def _assert_holds(move: _Move, decision: Event) -> None:
     valid_until = datetime.fromisoformat(decision.details["valid_until"])
     if datetime.now(UTC) > valid_until:
         raise DecisionVoid(
-            f"{name}: the approval by {decision.actor} was valid until {valid_until:%Y-%m-%d %H:%M} UTC. "
+            f"{name}: the approval by {decision.actor} was valid until {in_utc(valid_until)}. "
             "Nothing was moved. Run the lifecycle again."
         )
 
