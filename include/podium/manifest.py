@@ -33,11 +33,6 @@ class Manifest:
 
     files: tuple[File, ...]
 
-    @property
-    def size(self) -> int:
-        """All files together, in bytes."""
-        return sum(file.size for file in self.files)
-
     def digest(self) -> str:
         """Return the sha256 of the manifest's canonical JSON: one name for exactly these bytes."""
         return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
