@@ -1,7 +1,7 @@
-"""The approval policy: is this answer valid? And its record: one request and one decision per run.
+"""The record of an approval: one request, the answers to it and one decision per run.
 
 A request is bound to what the approver is shown: version, manifest, gate report, champion. A decision holds
-for exactly that; if any of it changed, the answer is void.
+for exactly that; if any of it changed, the answer is void. ``podium.policy`` says which answers are valid.
 """
 
 from __future__ import annotations
@@ -205,9 +205,9 @@ def changes_since(request: Request, events: Sequence[Event], champion: int | Non
         changed.append(
             f"the champion was {version_name(request.champion)} and is {version_name(champion)} now"
         )
-    if gate_report(events, request.version).details["digest"] != request.gates:
-        newest = gate_report(events, request.version)
-        changed.append(f"the gates were run again since, with another report: {newest.reason}")
+    report = gate_report(events, request.version)
+    if report.details["digest"] != request.gates:
+        changed.append(f"the gates were run again since, with another report: {report.reason}")
     if manifest_digest(events, request.version) != request.manifest:
         changed.append("its manifest is another one")
     away = history.rolled_away(events).get(request.version)

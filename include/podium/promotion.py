@@ -274,12 +274,12 @@ def _compare(move: _Move) -> None:
     model, expected = move.intent.model, move.intent.from_version
     if _swapped_before(move):
         return
-    newest = history.champion_move(move.events)
     if move.live != move.recorded:
         raise Frozen(model, move.recorded, move.live)
     if move.live == move.target:
         raise NothingToDo(f"{model}: {version_name(move.live)} is the champion already")
     if move.live != expected:
+        newest = history.champion_move(move.events)
         moved_by = "nobody ever moved it" if newest is None else _in_words(newest)
         raise ChampionChanged(model, expected, move.live, moved_by)
 
