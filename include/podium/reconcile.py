@@ -114,25 +114,27 @@ def settle(registry: Registry, ledger: Ledger, spec: ModelSpec, request: NewEven
         BytesChanged: The version's files are not those that were registered.
         Outage: A part did not answer.
     """
-    model = spec.name
-    with ledger.lock(model) as lock:
-        if done := ledger.find(str(request.key)):
-            mirror(registry, ledger, model)
-            return done
-        events, live = ledger.history(model), registry.champion(model)
-        open_move = history.outside_move(events)
-        reverting = request.event is EventKind.OUTSIDE_MOVE_REVERTED
-        if open_move is not None and reverting and live == history.champion(events):
-            # It was moved back, by an earlier try of this that was stopped before it could record it.
-            return _revert(registry, ledger, lock, request)
-        if open_move is None or live != open_move.version:
-            raise Refused(
-                f"{model}: no move outside Podium waits to be settled; the champion is {version_name(live)}. "
-                "What happened since the last look, reconcile records within minutes"
-            )
-        if reverting:
-            return _revert(registry, ledger, lock, request)
-        return _accept(registry, ledger, spec.approval, open_move, request)
+    with ledger.lock(spec.name) as lock:
+        settled = ledger.find(str(request.key)) or _settle(registry, ledger, lock, spec.approval, request)
+        mirror(registry, ledger, spec.name)
+    return settled
+
+
+def _settle(registry: Registry, ledger: Ledger, lock: Lock, policy: ApprovalSpec, request: NewEvent) -> Event:
+    model = request.model
+    events, live = ledger.history(model), registry.champion(model)
+    open_move = history.outside_move(events)
+    reverting = request.event is EventKind.OUTSIDE_MOVE_REVERTED
+    # By an earlier try of this that was stopped before it could record it.
+    moved_back = reverting and live == history.champion(events)
+    if open_move is None or (live != open_move.version and not moved_back):
+        raise Refused(
+            f"{model}: no move outside Podium waits to be settled; the champion is {version_name(live)}. "
+            "What happened since the last look, reconcile records within minutes"
+        )
+    if reverting:
+        return _revert(registry, ledger, lock, request)
+    return _accept(registry, ledger, policy, open_move, request)
 
 
 def settle_request(
@@ -253,9 +255,7 @@ def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) 
             f"{model}: champion was set back to {version_name(recorded)}, reads {version_name(found)}"
         )
     from_version = None if open_move is None else open_move.version
-    done = ledger.append(replace(reverted, version=recorded, from_version=from_version))
-    mirror(registry, ledger, model)
-    return done
+    return ledger.append(replace(reverted, version=recorded, from_version=from_version))
 
 
 def _accept(
@@ -286,9 +286,7 @@ def _accept(
         actor=", ".join(names),
         details={"outside_move": open_move.seq, **accepted},
     )
-    done = ledger.append_move(settled, after=history.champion_move(events))
-    mirror(registry, ledger, model)
-    return done
+    return ledger.append_move(settled, after=history.champion_move(events))
 
 
 def _what_is_accepted(registry: Registry, ledger: Ledger, open_move: Event) -> dict[str, Any]:
