@@ -1,7 +1,7 @@
-"""The approval policy: is this answer valid? And its record: one request and one decision per run.
+"""The record of an approval: one request, the answers to it and one decision per run.
 
 A request is bound to what the approver is shown: version, manifest, gate report, champion. A decision holds
-for exactly that; if any of it changed, the answer is void.
+for exactly that; if any of it changed, the answer is void. ``podium.policy`` says which answers are valid.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from podium import history
-from podium.errors import NotApproved, NotFound, Refused, version_name
+from podium.errors import NotApproved, NotFound, Refused, in_utc, version_name
 from podium.events import Event, EventKind, NewEvent
 from podium.history import DECISIONS
 from podium.ledger import Ledger, record_refusal
@@ -173,7 +173,7 @@ def judge(
     wrong = problems(policy, request, answer, given)
     late = answer.at >= request.expires_at
     if late:
-        wrong.append(f"the request expired on {_moment(request.expires_at)}")
+        wrong.append(f"the request expired on {in_utc(request.expires_at)}")
     if wrong:
         invalid = ledger.append(replace(answered, event=EventKind.ANSWER_INVALID, reason="; ".join(wrong)))
         return record_expiry(ledger, request) if late else invalid
@@ -205,20 +205,20 @@ def changes_since(request: Request, events: Sequence[Event], champion: int | Non
         changed.append(
             f"the champion was {version_name(request.champion)} and is {version_name(champion)} now"
         )
-    if gate_report(events, request.version).details["digest"] != request.gates:
-        newest = gate_report(events, request.version)
-        changed.append(f"the gates were run again since, with another report: {newest.reason}")
+    report = gate_report(events, request.version)
+    if report.details["digest"] != request.gates:
+        changed.append(f"the gates were run again since, with another report: {report.reason}")
     if manifest_digest(events, request.version) != request.manifest:
         changed.append("its manifest is another one")
     away = history.rolled_away(events).get(request.version)
     if away is not None and away.seq > request.seq:
-        changed.append(f"it was rolled back on {_moment(away.at)} by {away.actor}: {away.reason}")
+        changed.append(f"it was rolled back on {in_utc(away.at)} by {away.actor}: {away.reason}")
     return changed
 
 
 def record_expiry(ledger: Ledger, request: Request) -> Event:
     """Record that nobody gave a valid answer in time; the run's first decision stays as it is."""
-    reason = f"no valid answer until {_moment(request.expires_at)}"
+    reason = f"no valid answer until {in_utc(request.expires_at)}"
     return ledger.append(_decision(request, EventKind.EXPIRED, "podium", reason))
 
 
@@ -315,10 +315,6 @@ def _request(event: Event) -> Request:
         gates=event.details["gates"],
         expires_at=event.at + timedelta(seconds=event.details["expires_after_seconds"]),
     )
-
-
-def _moment(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _request_key(run: str) -> str:

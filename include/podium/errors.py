@@ -19,6 +19,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -114,3 +115,8 @@ class Outage(PodiumError):
 def version_name(version: int | None) -> str:
     """Return ``v3`` for 3 and ``none`` for no version, as messages and tables show it."""
     return "none" if version is None else f"v{version}"
+
+
+def in_utc(moment: datetime) -> str:
+    """Return ``2025-06-01 12:00 UTC``, as messages show a moment."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

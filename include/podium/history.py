@@ -112,6 +112,17 @@ def unfinished_move(events: Iterable[Event]) -> Event | None:
     return begun
 
 
+def stopped_move(events: Sequence[Event], live: int | None) -> Event | None:
+    """Return the promotion or rollback that moved the alias and was stopped before it recorded that, or None.
+
+    Args:
+        events: The model's history.
+        live: The live champion.
+    """
+    begun = unfinished_move(events)
+    return begun if begun is not None and live == begun.version != champion(events) else None
+
+
 def outside_move(events: Iterable[Event]) -> Event | None:
     """Return the move of the champion outside Podium that nobody has settled yet, or None."""
     found: Event | None = None

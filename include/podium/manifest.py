@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +14,8 @@ from typing import Any
 
 from podium.errors import BytesChanged, version_name
 from podium.registry import Registry
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,6 @@ class Manifest:
     """All files of a version, in the order of their paths."""
 
     files: tuple[File, ...]
-
-    @property
-    def size(self) -> int:
-        """All files together, in bytes."""
-        return sum(file.size for file in self.files)
 
     def digest(self) -> str:
         """Return the sha256 of the manifest's canonical JSON: one name for exactly these bytes."""
@@ -84,6 +82,18 @@ def verified(registry: Registry, model: str, number: int, manifest: Manifest) ->
                 "bytes in the store were changed; restore them, or train a new version."
             )
         yield folder
+
+
+def check_bytes(registry: Registry, model: str, number: int, manifest: Manifest) -> None:
+    """Make sure that a version's files are exactly those of its manifest.
+
+    Raises:
+        BytesChanged: A file differs, is missing, or was added; names it.
+        NotFound: There is no such version.
+        Outage: The registry or the store did not answer.
+    """
+    with verified(registry, model, number, manifest):
+        log.info("%s %s: its files are those that were registered.", model, version_name(number))
 
 
 def differences(expected: Manifest, found: Manifest) -> list[str]:

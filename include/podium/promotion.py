@@ -22,11 +22,12 @@ from podium.errors import (
     NothingToDo,
     Outage,
     PodiumError,
+    in_utc,
     version_name,
 )
 from podium.events import Event, EventKind, NewEvent
 from podium.ledger import Ledger, Lock, record_refusal
-from podium.manifest import verified
+from podium.manifest import check_bytes
 from podium.mirror import mirror
 from podium.policy import Person, may_decide, who_may_decide
 from podium.proof import manifest_of, prove
@@ -107,7 +108,7 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
         with _refusals_on_record(ledger, intent):
             _compare(move)
             _assert_holds(move, decision)
-            _check_bytes(move)
+            check_bytes(registry, model, move.target, manifest_of(move.events, model, move.target))
         return _swap(move)
 
 
@@ -198,14 +199,22 @@ def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewE
 
 def _begin(registry: Registry, ledger: Ledger, lock: Lock, intent: NewEvent, result: EventKind) -> _Move:
     events, live = ledger.history(intent.model), registry.champion(intent.model)
-    unfinished = history.unfinished_move(events)
-    begun = unfinished is not None and (unfinished.run, unfinished.event) == (intent.run, intent.event)
-    if unfinished is not None and not begun and live == unfinished.version != history.champion(events):
+    begun = _begun_before(events, intent) is not None
+    stopped = history.stopped_move(events, live)
+    if stopped is not None and not begun:
         raise Outage(
-            f"{intent.model}: run {unfinished.run} moved the champion to {version_name(live)} and was "
+            f"{intent.model}: run {stopped.run} moved the champion to {version_name(live)} and was "
             "stopped before it could record it. Its retry or reconcile finishes that; then run this again."
         )
     return _Move(registry, ledger, lock, intent, result, events, live, begun)
+
+
+def _begun_before(events: Sequence[Event], intent: NewEvent) -> Event | None:
+    """Return the intent that an earlier try of this run wrote, if nothing else moved the champion since."""
+    begun = history.unfinished_move(events)
+    if begun is None or (begun.run, begun.event) != (intent.run, intent.event):
+        return None
+    return begun
 
 
 def _done_before(registry: Registry, ledger: Ledger, done: Event) -> Event:
@@ -213,7 +222,7 @@ def _done_before(registry: Registry, ledger: Ledger, done: Event) -> Event:
     if history.champion_move(ledger.history(done.model)) != done:
         raise NothingToDo(
             f"{done.model}: this run made {version_name(done.version)} the champion on "
-            f"{done.at:%Y-%m-%d %H:%M} UTC; the champion was moved since, so nothing is moved again"
+            f"{in_utc(done.at)}; the champion was moved since, so nothing is moved again"
         )
     mirror(registry, ledger, done.model)
     return done
@@ -222,8 +231,7 @@ def _done_before(registry: Registry, ledger: Ledger, done: Event) -> Event:
 def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
     """Name the target and the champion that it replaces; a rollback that began keeps those of its intent."""
     model, events = request.model, ledger.history(request.model)
-    begun = history.unfinished_move(events)
-    if begun is not None and (begun.run, begun.event) == (request.run, request.event):
+    if begun := _begun_before(events, request):
         return replace(request, version=begun.version, from_version=begun.from_version)
     _refuse_what_was_asked_before_a_move(events, request)
     former, current = history.former_champions(events), history.champion(events)
@@ -234,7 +242,7 @@ def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
         )
     if away := history.rolled_away(events).get(target):
         raise CannotRollBack(
-            f"{model}: {version_name(target)} was itself rolled back on {away.at:%Y-%m-%d %H:%M} UTC by "
+            f"{model}: {version_name(target)} was itself rolled back on {in_utc(away.at)} by "
             f"{away.actor}: {away.reason}. It can become champion again by a new approval: run the lifecycle "
             "for it."
         )
@@ -258,7 +266,7 @@ def _refuse_what_was_asked_before_a_move(events: Sequence[Event], request: NewEv
 
 
 def _in_words(move: Event) -> str:
-    return f"{move.event.replace('_', ' ')} by {move.actor} on {move.at:%Y-%m-%d %H:%M} UTC"
+    return f"{move.event.replace('_', ' ')} by {move.actor} on {in_utc(move.at)}"
 
 
 def _compare(move: _Move) -> None:
@@ -266,12 +274,12 @@ def _compare(move: _Move) -> None:
     model, expected = move.intent.model, move.intent.from_version
     if _swapped_before(move):
         return
-    newest = history.champion_move(move.events)
     if move.live != move.recorded:
         raise Frozen(model, move.recorded, move.live)
     if move.live == move.target:
         raise NothingToDo(f"{model}: {version_name(move.live)} is the champion already")
     if move.live != expected:
+        newest = history.champion_move(move.events)
         moved_by = "nobody ever moved it" if newest is None else _in_words(newest)
         raise ChampionChanged(model, expected, move.live, moved_by)
 
@@ -290,7 +298,7 @@ def _assert_holds(move: _Move, decision: Event) -> None:
     valid_until = datetime.fromisoformat(decision.details["valid_until"])
     if datetime.now(UTC) > valid_until:
         raise DecisionVoid(
-            f"{name}: the approval by {decision.actor} was valid until {valid_until:%Y-%m-%d %H:%M} UTC. "
+            f"{name}: the approval by {decision.actor} was valid until {in_utc(valid_until)}. "
             "Nothing was moved. Run the lifecycle again."
         )
 
@@ -301,12 +309,6 @@ def _swapped_before(move: _Move) -> bool:
     Or somebody moved it there by hand after that try; so the bytes and the approval's time are checked again.
     """
     return move.begun and move.live == move.target
-
-
-def _check_bytes(move: _Move) -> None:
-    model = move.intent.model
-    with verified(move.registry, model, move.target, manifest_of(move.events, model, move.target)):
-        log.info("%s %s: its files are those that were registered.", model, version_name(move.target))
 
 
 def _swap(move: _Move) -> Event:

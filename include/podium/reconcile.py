@@ -15,7 +15,7 @@ from podium import history, promotion
 from podium.errors import NotFound, Outage, PodiumError, Refused, version_name
 from podium.events import Event, EventKind, NewEvent
 from podium.ledger import Ledger, Lock
-from podium.manifest import downloaded, read_manifest, verified
+from podium.manifest import check_bytes, downloaded, read_manifest
 from podium.mirror import mirror
 from podium.policy import Person, may_decide, who_may_decide
 from podium.proof import manifest_of
@@ -79,7 +79,7 @@ def reconcile(registry: Registry, ledger: Ledger, spec: ModelSpec) -> Event | No
     with ledger.lock(model) as lock:
         events, live = ledger.history(model), registry.champion(model)
         recorded, open_move = history.champion(events), history.outside_move(events)
-        if _stopped_move(events, live) is not None:
+        if history.stopped_move(events, live) is not None:
             raise Outage(f"{model}: a move was stopped while this looked; look again")
         new: Event | None = None
         if live != recorded and (open_move is None or open_move.version != live):
@@ -114,25 +114,27 @@ def settle(registry: Registry, ledger: Ledger, spec: ModelSpec, request: NewEven
         BytesChanged: The version's files are not those that were registered.
         Outage: A part did not answer.
     """
-    model = spec.name
-    with ledger.lock(model) as lock:
-        if done := ledger.find(str(request.key)):
-            mirror(registry, ledger, model)
-            return done
-        events, live = ledger.history(model), registry.champion(model)
-        open_move = history.outside_move(events)
-        reverting = request.event is EventKind.OUTSIDE_MOVE_REVERTED
-        if open_move is not None and reverting and live == history.champion(events):
-            # It was moved back, by an earlier try of this that was stopped before it could record it.
-            return _revert(registry, ledger, lock, request)
-        if open_move is None or live != open_move.version:
-            raise Refused(
-                f"{model}: no move outside Podium waits to be settled; the champion is {version_name(live)}. "
-                "What happened since the last look, reconcile records within minutes"
-            )
-        if reverting:
-            return _revert(registry, ledger, lock, request)
-        return _accept(registry, ledger, spec.approval, open_move, request)
+    with ledger.lock(spec.name) as lock:
+        settled = ledger.find(str(request.key)) or _settle(registry, ledger, lock, spec.approval, request)
+        mirror(registry, ledger, spec.name)
+    return settled
+
+
+def _settle(registry: Registry, ledger: Ledger, lock: Lock, policy: ApprovalSpec, request: NewEvent) -> Event:
+    model = request.model
+    events, live = ledger.history(model), registry.champion(model)
+    open_move = history.outside_move(events)
+    reverting = request.event is EventKind.OUTSIDE_MOVE_REVERTED
+    # By an earlier try of this that was stopped before it could record it.
+    moved_back = reverting and live == history.champion(events)
+    if open_move is None or (live != open_move.version and not moved_back):
+        raise Refused(
+            f"{model}: no move outside Podium waits to be settled; the champion is {version_name(live)}. "
+            "What happened since the last look, reconcile records within minutes"
+        )
+    if reverting:
+        return _revert(registry, ledger, lock, request)
+    return _accept(registry, ledger, policy, open_move, request)
 
 
 def settle_request(
@@ -161,7 +163,7 @@ def settle_request(
 
 
 def _finish_stopped_move(registry: Registry, ledger: Ledger, model: str) -> None:
-    stopped = _stopped_move(ledger.history(model), registry.champion(model))
+    stopped = history.stopped_move(ledger.history(model), registry.champion(model))
     if stopped is None:
         return
     log.info("%s: finishing what run %s began.", model, stopped.run)
@@ -175,14 +177,6 @@ def _finish_stopped_move(registry: Registry, ledger: Ledger, model: str) -> None
     except PodiumError as error:
         # Refused and on record: so it is no stopped move, but one outside.
         log.warning("%s: what run %s began cannot be finished: %s", model, stopped.run, error)
-
-
-def _stopped_move(events: Sequence[Event], live: int | None) -> Event | None:
-    """Return the promotion or rollback that moved the alias and was stopped before it recorded that."""
-    begun = history.unfinished_move(events)
-    if begun is None or live != begun.version or live == history.champion(events):
-        return None
-    return begun
 
 
 def _moved_back(events: Sequence[Event], open_move: Event) -> NewEvent:
@@ -247,8 +241,7 @@ def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) 
     events = ledger.history(model)
     recorded, open_move = history.champion(events), history.outside_move(events)
     if recorded is not None:
-        with verified(registry, model, recorded, manifest_of(events, model, recorded)):
-            log.info("%s %s: its files are those that were registered.", model, version_name(recorded))
+        check_bytes(registry, model, recorded, manifest_of(events, model, recorded))
     if open_move is not None and _revert_started(events, open_move) is None:
         ledger.append(replace(reverted, event=EventKind.REVERT_STARTED, version=recorded, key=None))
     lock.assert_held()
@@ -262,9 +255,7 @@ def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) 
             f"{model}: champion was set back to {version_name(recorded)}, reads {version_name(found)}"
         )
     from_version = None if open_move is None else open_move.version
-    done = ledger.append(replace(reverted, version=recorded, from_version=from_version))
-    mirror(registry, ledger, model)
-    return done
+    return ledger.append(replace(reverted, version=recorded, from_version=from_version))
 
 
 def _accept(
@@ -295,9 +286,7 @@ def _accept(
         actor=", ".join(names),
         details={"outside_move": open_move.seq, **accepted},
     )
-    done = ledger.append_move(settled, after=history.champion_move(events))
-    mirror(registry, ledger, model)
-    return done
+    return ledger.append_move(settled, after=history.champion_move(events))
 
 
 def _what_is_accepted(registry: Registry, ledger: Ledger, open_move: Event) -> dict[str, Any]:
@@ -307,8 +296,8 @@ def _what_is_accepted(registry: Registry, ledger: Ledger, open_move: Event) -> d
         return {}
     events = ledger.history(model)
     if history.registration(events, version) is not None:
-        with verified(registry, model, version, manifest_of(events, model, version)):
-            return {}
+        check_bytes(registry, model, version, manifest_of(events, model, version))
+        return {}
     with downloaded(registry, model, version) as folder:
         manifest = read_manifest(folder)
         return {

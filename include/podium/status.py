@@ -9,7 +9,7 @@ from typing import Any
 
 from podium import history
 from podium.approval import open_requests
-from podium.errors import NotFound, version_name
+from podium.errors import NotFound, in_utc, version_name
 from podium.parts import Parts
 from podium.policy import Request
 from podium.registry import Version
@@ -27,7 +27,7 @@ class Waiting:
 
     def in_words(self) -> str:
         """Say what waits and how long."""
-        return f"{version_name(self.version)} waits for approval until {self.expires_at:%Y-%m-%d %H:%M} UTC"
+        return f"{version_name(self.version)} waits for approval until {in_utc(self.expires_at)}"
 
 
 @dataclass(frozen=True)

@@ -69,13 +69,13 @@ def alias_differences(registry: Registry, ledger: Ledger, model: str) -> list[st
     events = ledger.history(model)
     live = registry.aliases(model)
     wanted = wanted_aliases(events, registry.versions(model) if live or events else [])
-    stopped = history.unfinished_move(events)
+    stopped = history.stopped_move(events, live.get(Alias.CHAMPION))
     said = []
     for alias in Alias:
         if wanted.get(alias) == live.get(alias):
             continue
         why = ""
-        if alias is Alias.CHAMPION and stopped is not None and live.get(alias) == stopped.version:
+        if alias is Alias.CHAMPION and stopped is not None:
             why = f" (run {stopped.run} was stopped while moving it; its retry or reconcile finishes that)"
         said.append(
             f"{model}: alias {alias} is {version_name(live.get(alias))}, "

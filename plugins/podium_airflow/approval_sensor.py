@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from podium.errors import Outage
+from podium.errors import Outage, in_utc
 from podium.spec import ROLE
 from podium_airflow.outcomes import task_outcomes
 from podium_airflow.people import person
@@ -147,9 +147,9 @@ class ApprovalSensor(HITLOperator):
             assigned_users=self.assigned_users,
         )
         self.log.info(
-            "%s Answer under required actions of this task until %s UTC.",
+            "%s Answer under required actions of this task until %s.",
             self.subject,
-            f"{request.expires_at:%Y-%m-%d %H:%M}",
+            in_utc(request.expires_at),
         )
         left = max(request.expires_at - datetime.now(UTC), timedelta(seconds=1))
         return TaskAwaitingInput(method_name="execute_complete", timeout=left)

@@ -9,7 +9,7 @@ MOVES_OUTSIDE = AssetAlias("champion_moves_outside")
 
 
 def champion_asset(model: str) -> Asset:
-    """The champion of a model; updated by each promotion and each rollback."""
+    """The champion of a model; updated by each promotion, each rollback, and each settlement by people."""
     return Asset(name=f"champion of {model}", uri=f"podium://{model}/champion")
 
 

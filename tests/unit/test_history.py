@@ -196,6 +196,26 @@ def test_a_move_is_unfinished_until_it_is_recorded_or_refused(
 
 
 @pytest.mark.parametrize(
+    ("steps", "live", "expected"),
+    [
+        ([(PROMOTED, 1, "a")], 1, None),
+        ([(PROMOTED, 1, "a"), (STARTED, 2, "b")], 2, 2),
+        ([(PROMOTED, 1, "a"), (BACK_STARTED, 2, "b")], 2, 2),
+        # Its alias was not moved yet, or somebody moved it elsewhere since.
+        ([(PROMOTED, 1, "a"), (STARTED, 2, "b")], 1, None),
+        ([(PROMOTED, 1, "a"), (STARTED, 2, "b")], 3, None),
+        ([(PROMOTED, 1, "a"), (STARTED, 2, "b")], None, None),
+        ([(PROMOTED, 1, "a"), (STARTED, 1, "b")], 1, None),
+    ],
+)
+def test_a_move_is_stopped_where_its_alias_moved_and_nothing_says_so(
+    steps: list[AtStep], live: int | None, expected: int | None
+) -> None:
+    found = history.stopped_move(in_runs(*steps), live)
+    assert (found and found.version) == expected
+
+
+@pytest.mark.parametrize(
     ("steps", "place"),
     [
         ([], None),
