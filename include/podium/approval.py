@@ -10,15 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from podium import history
+from podium import canary, history
 from podium.errors import NotApproved, NotFound, Refused, in_utc, version_name
 from podium.events import Event, EventKind, NewEvent
 from podium.history import DECISIONS
 from podium.ledger import Ledger, record_refusal
-from podium.policy import REJECT, Answer, Request, problems, who_may_decide
+from podium.policy import APPROVE, REJECT, Answer, Request, problems, who_may_decide
 from podium.spec import ApprovalSpec
 
-GATES = (EventKind.GATES_PASSED, EventKind.GATES_REFUSED)
 _ANSWERS = (EventKind.ASKED_AGAIN, EventKind.ANSWER_INVALID, EventKind.APPROVAL_GIVEN)
 
 
@@ -126,10 +125,10 @@ def gate_report(events: Iterable[Event], version: int) -> Event:
     Raises:
         NotFound: There is none.
     """
-    found = [event for event in events if event.event in GATES and event.version == version]
-    if not found:
+    report = history.gate_report(events, version)
+    if report is None:
         raise NotFound(f"the ledger holds no gate report of {version_name(version)}")
-    return found[-1]
+    return report
 
 
 def manifest_digest(events: Iterable[Event], version: int) -> str:
@@ -171,6 +170,8 @@ def judge(
     events = ledger.history(request.model)
     given = [event for event in answers(events, request.run) if event.event is EventKind.APPROVAL_GIVEN]
     wrong = problems(policy, request, answer, given)
+    if answer.option == APPROVE:
+        wrong += canary.problems(events, request.version, answer.at)
     late = answer.at >= request.expires_at
     if late:
         wrong.append(f"the request expired on {in_utc(request.expires_at)}")

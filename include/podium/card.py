@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from xml.sax.saxutils import escape
 
-from podium import approval, history
-from podium.errors import version_name
+from podium import approval, canary, history
+from podium.errors import in_utc, version_name
 from podium.events import Event, EventKind
 from podium.gate_report import GateReport
 from podium.parts import Parts
@@ -59,6 +59,10 @@ def body(parts: Parts, spec: ModelSpec, request: Request, answers_url: str) -> s
             *_lineage(parts, events, request),
             "",
             *_rules(spec, request),
+            *(
+                f"Too early to approve: {problem}."
+                for problem in canary.problems(events, request.version, datetime.now(UTC))
+            ),
         ]
     )
 
@@ -69,7 +73,7 @@ def answers_in_words(policy: ApprovalSpec, answers: Iterable[Event]) -> list[str
     approved = sum(event.event is EventKind.APPROVAL_GIVEN for event in answers)
     lines = [f"Approved by {approved} of {policy.required}."]
     for event in answers:
-        when = f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        when = in_utc(event.at)
         if event.event is EventKind.APPROVAL_GIVEN:
             lines.append(f"{when}: {event.actor} approved: {event.reason}")
         elif event.event is EventKind.ANSWER_INVALID:

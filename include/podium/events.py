@@ -40,6 +40,7 @@ class EventKind(StrEnum):
     MOVED_OUTSIDE = "moved_outside"
     REVERT_STARTED = "revert_started"
     OUTSIDE_MOVE_REVERTED = "outside_move_reverted"
+    SHADOW_SCORED = "shadow_scored"
     ACCEPTANCE_GIVEN = "acceptance_given"
     OUTSIDE_MOVE_ACCEPTED = "outside_move_accepted"
 

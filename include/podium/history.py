@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from podium.events import CHAMPION_MOVES, Event, EventKind
 from podium.tags import Alias
@@ -14,6 +14,8 @@ DECISIONS = (
     EventKind.SUPERSEDED,
     EventKind.VOIDED,
 )
+# Gate reports, and what the version's tag says of each.
+GATES = {EventKind.GATES_PASSED: "passed", EventKind.GATES_REFUSED: "failed"}
 _STARTED = (EventKind.PROMOTION_STARTED, EventKind.ROLLBACK_STARTED)
 _REFUSED = (EventKind.PROMOTION_REFUSED, EventKind.ROLLBACK_REFUSED)
 _SETTLED = (EventKind.OUTSIDE_MOVE_REVERTED, EventKind.OUTSIDE_MOVE_ACCEPTED)
@@ -66,6 +68,38 @@ def rolled_away(events: Iterable[Event]) -> dict[int, Event]:
 
 def candidate(events: Iterable[Event]) -> int | None:
     """Return the newest nominated version that nobody has turned down and that is not champion."""
+    versions = [version for _, version in _candidates(events)]
+    return versions[-1] if versions else None
+
+
+def candidate_since(events: Iterable[Event], version: int) -> Event | None:
+    """Return the event by which a version became the candidate that it still is, or None."""
+    since: Event | None = None
+    for event, now in _candidates(events):
+        if now != version:
+            since = None
+        elif since is None:
+            since = event
+    return since
+
+
+def shadow_rows(events: Iterable[Event], version: int, since: Event) -> int:
+    """Return how many rows a version has scored beside the champion after an event."""
+    return sum(
+        int(event.details["rows"])
+        for event in events
+        if event.event is EventKind.SHADOW_SCORED and event.version == version and event.seq > since.seq
+    )
+
+
+def gate_report(events: Iterable[Event], version: int) -> Event | None:
+    """Return the newest gate report of a version, or None."""
+    reports = [event for event in events if event.event in GATES and event.version == version]
+    return reports[-1] if reports else None
+
+
+def _candidates(events: Iterable[Event]) -> Iterator[tuple[Event, int | None]]:
+    """Yield each event with the candidate that there is after it."""
     nominated: Event | None = None
     current: int | None = None
     for event in events:
@@ -77,7 +111,7 @@ def candidate(events: Iterable[Event]) -> int | None:
             nominated = None if nominated is None or event.run == nominated.run else nominated
         if nominated is not None and nominated.version == current:
             nominated = None
-    return None if nominated is None else nominated.version
+        yield event, None if nominated is None else nominated.version
 
 
 def aliases(events: Sequence[Event]) -> dict[Alias, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TypedDict
 
-from podium import gate_files
-from podium.approval import GATES, decision_in_words, find_decision, supersede
+from podium import canary, gate_files, history
+from podium.approval import decision_in_words, find_decision, supersede
 from podium.errors import NotFound, NothingToDo, Refused, version_name
 from podium.evaluation import Case, assemble, score_sides, versions_to_compare
 from podium.events import Event, EventKind, NewEvent
@@ -122,7 +122,11 @@ def validate_version(parts: Parts, spec: ModelSpec, number: int, run: str) -> Ga
             reason=report.verdict(),
             run=run,
             key=f"gates:{run}:{report.digest()}",
-            details={**report.as_json(), "digest": report.digest()},
+            details={
+                **report.as_json(),
+                "digest": report.digest(),
+                canary.TERMS: canary.required_terms(spec.gates),
+            },
         )
     )
     mirror(parts.registry, parts.ledger, spec.name)
@@ -182,7 +186,7 @@ def refuse_decided_run(ledger: Ledger, run: str) -> None:
 
 
 def _newest_report(ledger: Ledger, model: str, run: str) -> Event:
-    found = [event for event in ledger.history(model) if event.event in GATES and event.run == run]
+    found = [event for event in ledger.history(model) if event.event in history.GATES and event.run == run]
     if not found:
         raise NotFound(f"the ledger holds no gate report of run {run}: clear its task 'validate'")
     return found[-1]

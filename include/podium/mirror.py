@@ -25,7 +25,6 @@ _MIRRORED = {
     Tag.DECISION_REASON,
     Tag.ROLLED_BACK,
 }
-_GATES = {EventKind.GATES_PASSED: "passed", EventKind.GATES_REFUSED: "failed"}
 
 
 def mirror(registry: Registry, ledger: Ledger, model: str) -> None:
@@ -78,8 +77,8 @@ def version_tags(events: Sequence[Event], version: int) -> dict[Tag, str]:
         Tag.APPROVAL_STATUS: "pending",
     }
     for event in about:
-        if event.event in _GATES:
-            tags[Tag.VALIDATION_STATUS] = _GATES[event.event]
+        if event.event in history.GATES:
+            tags[Tag.VALIDATION_STATUS] = history.GATES[event.event]
             tags[Tag.GATES] = event.reason
             tags[Tag.GATES_DIGEST] = event.details["digest"]
         elif event.event is EventKind.APPROVAL_REQUESTED:

@@ -30,8 +30,9 @@ def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
         NotApproved: It was neither decided nor refused: its approval was skipped.
     """
     # Imported here: the Dag file needs the names above, and nothing heavy.
-    from podium.approval import GATES, find_approval, find_decision
+    from podium.approval import find_approval, find_decision
     from podium.events import EventKind
+    from podium.history import GATES
 
     decision = find_decision(ledger, run)
     if decision is None:

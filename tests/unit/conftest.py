@@ -41,6 +41,11 @@ def trained_only(trained_once: None, mlflow_uri: str, tmp_path_factory: pytest.T
 
 
 @pytest.fixture
+def ledger(ledger_url: str) -> Ledger:
+    return Ledger(ledger_url)
+
+
+@pytest.fixture
 def layout(ledger_url: str) -> Layout:
     """Ports and passwords of the Postgres that the tests share."""
     found = load_layout(Paths(PROJECT_ROOT / ".podium" / "test-postgres"))

@@ -119,11 +119,6 @@ Ask = Callable[..., Request]
 
 
 @pytest.fixture
-def ledger(ledger_url: str) -> Ledger:
-    return Ledger(ledger_url)
-
-
-@pytest.fixture
 def model() -> str:
     return f"asked-{uuid.uuid4().hex[:8]}"
 

@@ -38,11 +38,6 @@ json_values = st.recursive(
 
 
 @pytest.fixture
-def ledger(ledger_url: str) -> Ledger:
-    return Ledger(ledger_url)
-
-
-@pytest.fixture
 def model() -> str:
     return f"model-{uuid.uuid4().hex[:8]}"
 

@@ -1,0 +1,89 @@
+"""The canary period: a version is the candidate for a while before anybody may approve it.
+
+Its terms are recorded with the gate report, and counted from the ledger when somebody answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from podium import history
+from podium.errors import in_utc, version_name
+from podium.events import Event, EventKind, NewEvent
+from podium.gate_spec import Canary, CanaryGate, Gate, Level
+from podium.ledger import Ledger
+
+# Where the terms are in the record of a gate report.
+TERMS = "canary"
+
+
+def required_terms(gates: Iterable[Gate]) -> list[dict[str, Any]]:
+    """Return the terms of the required canary gates, as they are recorded."""
+    return [
+        gate.canary.model_dump(exclude_none=True)
+        for gate in gates
+        if isinstance(gate, CanaryGate) and gate.level is Level.REQUIRED
+    ]
+
+
+def problems(events: Sequence[Event], version: int, at: datetime) -> list[str]:
+    """Say what is missing of a version's canary period; empty if it is over.
+
+    Args:
+        events: The model's history.
+        version: The version.
+        at: The moment that counts.
+    """
+    report = history.gate_report(events, version)
+    terms = [] if report is None else [Canary(**term) for term in report.details.get(TERMS, ())]
+    since = history.candidate_since(events, version)
+    if terms and since is None:
+        return [f"{version_name(version)} is not the candidate, so its canary period does not run"]
+    return [said for term in terms if since and (said := _missing(term, events, version, since, at))]
+
+
+def record_shadow_rows(ledger: Ledger, model: str, version: int, rows: int, key: str) -> Event:
+    """Record that a version has scored rows beside the champion, for the canary period.
+
+    Args:
+        ledger: The ledger.
+        model: The registered model.
+        version: The candidate.
+        rows: How many, at least one.
+        key: Names this count: recorded again it counts once.
+
+    Raises:
+        ValueError: Less than one row.
+    """
+    if rows < 1:
+        raise ValueError(f"{rows} rows: at least one")
+    return ledger.append(
+        NewEvent(
+            event=EventKind.SHADOW_SCORED,
+            model=model,
+            version=version,
+            reason=f"{rows:,} rows scored beside the champion",
+            key=f"shadow_scored:{model}:{key}",
+            details={"rows": rows},
+        )
+    )
+
+
+def _missing(term: Canary, events: Sequence[Event], version: int, since: Event, at: datetime) -> str:
+    if term.days is not None:
+        over = since.at + timedelta(days=term.days)
+        if at >= over:
+            return ""
+        return (
+            f"{version_name(version)} is the candidate since {in_utc(since.at)}; its canary period of "
+            f"{term.days:g} days ends on {in_utc(over)}, approve it then"
+        )
+    rows = history.shadow_rows(events, version, since)
+    if rows >= (term.shadow_rows or 0):
+        return ""
+    return (
+        f"{version_name(version)} has scored {rows:,} of {term.shadow_rows:,} rows beside the champion since "
+        f"{in_utc(since.at)}; approve it when they are there"
+    )

@@ -1,0 +1,117 @@
+"""The canary period, counted from what the ledger holds."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from podium import approval, canary, history
+from podium.events import Event, EventKind, NewEvent
+from podium.gate_spec import Canary, CanaryGate, Level, RowsGate
+from podium.ledger import Ledger
+from podium.policy import Answer, Person
+from podium.spec import ApprovalSpec
+
+POLICY = ApprovalSpec(approvers=("amy",), expires_after="20d")  # type: ignore[arg-type]
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def model() -> str:
+    return f"canary-{uuid.uuid4().hex[:8]}"
+
+
+def nominate(ledger: Ledger, model: str, version: int, *terms: dict[str, Any]) -> str:
+    run = f"lifecycle/{uuid.uuid4()}"
+    for event in (
+        NewEvent(EventKind.REGISTERED, model, version, details={"manifest": [], "manifest_digest": "m"}),
+        NewEvent(
+            EventKind.GATES_PASSED,
+            model,
+            version,
+            run=run,
+            details={"digest": "g", canary.TERMS: list(terms)},
+        ),
+        NewEvent(EventKind.NOMINATED, model, version, run=run, key=f"nominated:{run}"),
+    ):
+        ledger.append(event)
+    return run
+
+
+def answered(ledger: Ledger, model: str, run: str, option: str = "Approve", after_days: float = 0) -> Event:
+    request = approval.open_request(ledger, POLICY, model, run)
+    at = datetime.now(UTC) + timedelta(days=after_days)
+    answer = Answer(option, "it is good enough", Person("amy"), at)
+    return approval.judge(ledger, POLICY, request, answer, None)
+
+
+def test_only_required_terms_are_held() -> None:
+    gates = [
+        RowsGate(min_holdout_rows=1),
+        CanaryGate(canary=Canary(days=7)),
+        CanaryGate(canary=Canary(shadow_rows=100), level=Level.ADVISORY),
+    ]
+    assert canary.required_terms(gates) == [{"days": 7.0}]
+
+
+def test_an_approval_before_the_days_are_over_does_not_count_and_says_when_it_will(
+    ledger: Ledger, model: str
+) -> None:
+    run = nominate(ledger, model, 2, {"days": 7})
+    early = answered(ledger, model, run, after_days=6.9)
+    assert early.event is EventKind.ANSWER_INVALID
+    over = datetime.now(UTC) + timedelta(days=7)
+    assert f"its canary period of 7 days ends on {over:%Y-%m-%d}" in early.reason
+    assert answered(ledger, model, run, after_days=7.1).event is EventKind.APPROVED
+
+
+def test_a_rejection_waits_for_nothing(ledger: Ledger, model: str) -> None:
+    run = nominate(ledger, model, 2, {"days": 7})
+    assert answered(ledger, model, run, "Reject").event is EventKind.REJECTED
+
+
+def test_rows_scored_beside_the_champion_are_counted_once_each(ledger: Ledger, model: str) -> None:
+    canary.record_shadow_rows(ledger, model, 2, 500, "before it was the candidate")
+    run = nominate(ledger, model, 2, {"shadow_rows": 1000})
+    canary.record_shadow_rows(ledger, model, 2, 999, "noon")
+    canary.record_shadow_rows(ledger, model, 2, 999, "noon")
+    canary.record_shadow_rows(ledger, model, 1, 5000, "another version")
+    early = answered(ledger, model, run)
+    assert early.event is EventKind.ANSWER_INVALID
+    assert "v2 has scored 999 of 1,000 rows beside the champion" in early.reason
+    canary.record_shadow_rows(ledger, model, 2, 1, "one more")
+    assert answered(ledger, model, run).event is EventKind.APPROVED
+    with pytest.raises(ValueError, match="0 rows: at least one"):
+        canary.record_shadow_rows(ledger, model, 2, 0, "none")
+
+
+def test_both_terms_must_be_met(ledger: Ledger, model: str) -> None:
+    nominate(ledger, model, 2, {"days": 7}, {"shadow_rows": 10})
+    events = ledger.history(model)
+    assert len(canary.problems(events, 2, NOW)) == 2
+    assert len(canary.problems(events, 2, NOW + timedelta(days=8))) == 1
+
+
+def test_the_period_begins_anew_when_another_version_was_the_candidate(ledger: Ledger, model: str) -> None:
+    nominate(ledger, model, 2, {"days": 7})
+    first = history.candidate_since(ledger.history(model), 2)
+    nominate(ledger, model, 2, {"days": 7})
+    assert history.candidate_since(ledger.history(model), 2) == first
+    nominate(ledger, model, 3, {"days": 7})
+    assert history.candidate_since(ledger.history(model), 2) is None
+    assert canary.problems(ledger.history(model), 2, NOW) == [
+        "v2 is not the candidate, so its canary period does not run"
+    ]
+    nominate(ledger, model, 2, {"days": 7})
+    again = history.candidate_since(ledger.history(model), 2)
+    assert first is not None
+    assert again is not None
+    assert again.seq > first.seq
+
+
+def test_a_version_without_terms_waits_for_nothing(ledger: Ledger, model: str) -> None:
+    run = nominate(ledger, model, 2)
+    assert answered(ledger, model, run).event is EventKind.APPROVED
