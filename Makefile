@@ -56,6 +56,7 @@ check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy include plugins
+	$(BIN)/podium validate-spec include/models
 
 format: $(HAS_DEV) ## Format the code
 	$(BIN)/ruff check --fix-only .

@@ -97,6 +97,73 @@ def history(
 
 @app.command()
 @_explained
+def gates(
+    model: Annotated[str, typer.Argument(help="The model's name, as in its model file.")],
+    version: Annotated[int, typer.Argument(help="A version that was validated, such as 3.")],
+    replay: Annotated[
+        bool,
+        typer.Option(help="Judge it by the model file as it is now, on the answers that were kept."),
+    ] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="With --replay: another model file to take the gates from.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how a version came through its gates; with --replay how it would by changed ones."""
+    from podium.approval import gate_report
+    from podium.gate_report import GateReport
+    from podium.parts import connect
+    from podium.spec import find_spec, load_spec
+    from podium.status import known_model
+    from podium.tables import gates_table, scores_table
+
+    if file is not None and not replay:
+        raise PodiumError("--file needs --replay: what was recorded does not change")
+    parts = connect()
+    recorded = GateReport.from_json(
+        gate_report(parts.ledger.history(known_model(parts, model)), version).details
+    )
+    report, before = recorded, None
+    if replay:
+        from podium.lifecycle import replay_gates
+
+        spec = find_spec(parts.settings.models_dir, model) if file is None else load_spec(file)
+        if spec.name != model:
+            raise PodiumError(f"{file} is the model file of {spec.name}, not of {model}")
+        report, before = replay_gates(parts, spec, version), recorded
+    if as_json:
+        _print_json(report.as_json())
+        return
+    console.print(gates_table(report))
+    console.print(scores_table(report))
+    if before is not None:
+        console.print(f"When it was validated: {before.sentence()}.", markup=False)
+    now = "By these gates, on the same answers" if replay else "So"
+    console.print(f"{now}: {report.sentence()}.", markup=False)
+
+
+@app.command()
+@_explained
+def validate_spec(
+    paths: Annotated[list[Path], typer.Argument(help="Model files, and folders of them.")],
+    as_json: Json = False,
+) -> None:
+    """Check model files and the baseline files that they name, without Airflow; for commit hooks and CI."""
+    from podium.spec_check import check_files
+
+    problems, checked = check_files(paths)
+    if as_json:
+        _print_json({"files": [str(path) for path in checked], "problems": problems})
+    else:
+        for problem in problems:
+            console.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{len(checked)} model files checked, {len(problems)} problems.")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+@_explained
 def verify(
     file: Annotated[
         Path | None, typer.Option(help="Check a file that `podium export` wrote, without any part running.")

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from podium.errors import DataError
 from podium.gate_spec import CHAMPION
 from podium.metric_names import Task
 from podium.metrics import Answers, Numbers
@@ -130,9 +131,19 @@ def prediction_columns(name: str, predictions: Numbers, labels: Sequence[str]) -
 
 
 def predictions_by_name(table: pd.DataFrame, labels: Sequence[str]) -> dict[str, Numbers]:
-    """Return what ``prediction_columns`` made columns of, by name."""
+    """Return what ``prediction_columns`` made columns of, by name.
+
+    Raises:
+        DataError: They are of other labels.
+    """
     if not labels:
         return {str(name): table[name].to_numpy(float) for name in table}
+    stored = {str(column).rpartition(_SEPARATOR)[2] for column in table}
+    if stored and stored != set(labels):
+        raise DataError(
+            f"the kept answers are of the labels {', '.join(sorted(stored))}, the model file lists "
+            f"{', '.join(labels)}"
+        )
     suffix = f"{_SEPARATOR}{labels[0]}"
     names = [str(column).removesuffix(suffix) for column in table if str(column).endswith(suffix)]
     return {name: table[[f"{name}{_SEPARATOR}{label}" for label in labels]].to_numpy(float) for name in names}

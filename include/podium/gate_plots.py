@@ -11,6 +11,8 @@ from podium.gate_report import CONTRACT, GateReport, GateResult
 from podium.gate_spec import CANDIDATE, CHAMPION, Gate, MetricGate
 from podium.metric_gates import regressions
 from podium.metric_names import Task
+from podium.metrics import measured
+from podium.slices import cut
 
 _BINS = 60
 _MOST_BARS = 30
@@ -41,29 +43,35 @@ def gate_pictures(report: GateReport, gates: tuple[Gate, ...], evidence: Evidenc
     judged = [result for result in report.results if result.kind != CONTRACT]
     for place, (gate, result) in enumerate(zip(gates, judged, strict=True)):
         if isinstance(gate, MetricGate) and any(part.value is not None for part in result.slices):
-            pictures[f"slices_{place}"] = slices(result)
+            pictures[f"slices_{place}"] = slices(gate, result, evidence)
         if isinstance(gate, MetricGate) and gate.slices is None and result.interval is not None:
             pictures[f"bootstrap_{place}"] = bootstrap(gate, result, evidence)
     return pictures
 
 
-def slices(result: GateResult) -> Figure:
-    """Draw the candidate's number beside the reference's and the limit, a bar per slice, worst first."""
-    parts = [part for part in result.slices if part.value is not None][:_MOST_BARS]
+def slices(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figure:
+    """Draw the candidate's metric beside that of what it is held against, or of the champion, per slice."""
+    if gate.slices is None:
+        raise ValueError("only of a gate with slices")
+    judged = {part.name: part for part in result.slices if part.value is not None}
+    parts = [part for part in cut(gate.slices, evidence.columns) if part.name in judged][:_MOST_BARS]
+    other = gate.against if gate.against and gate.against in evidence.references else CHAMPION
+    sides = {CANDIDATE: evidence.candidate}
+    if other in evidence.references:
+        sides[other] = evidence.references[other]
     places = np.arange(len(parts))
-    figure = Figure(figsize=(8, 1.5 + 0.35 * len(parts)), layout="constrained")
-    axes = figure.add_subplot(title=result.gate)
-    axes.barh(places - 0.2, [part.value or 0.0 for part in parts], height=0.4, label="candidate")
-    if any(part.reference is not None for part in parts):
-        axes.barh(
-            places + 0.2, [part.reference or 0.0 for part in parts], height=0.4, label="reference", color="C7"
-        )
-    for place, part in zip(places, parts, strict=True):
-        if part.limit is not None and np.isfinite(part.limit):
-            axes.plot([part.limit] * 2, [place - 0.45, place + 0.45], color="red", linewidth=2)
-    axes.set_yticks(places, [f"{part.name} ({part.rows:,} rows)" for part in parts])
+    figure = Figure(figsize=(8, 1.5 + 0.4 * len(parts)), layout="constrained")
+    figure.suptitle(result.gate)
+    axes = figure.add_subplot(xlabel=gate.metric)
+    for place, (name, side) in enumerate(sides.items()):
+        answers = evidence.answers(side)
+        values = [measured(gate.metric, answers.where(part.rows), gate.columns)[0] for part in parts]
+        axes.barh(places + 0.4 * place, values, height=0.4, label=name, color="C7" if place else "C0")
+    if gate.threshold is not None:
+        axes.axvline(gate.threshold, color="red", label="limit")
+    axes.set_yticks(places + 0.2, [f"{part.name} ({judged[part.name].rows:,} rows)" for part in parts])
     axes.invert_yaxis()
-    axes.legend()
+    figure.legend(loc="outside lower right", ncols=3)
     return figure
 
 
@@ -78,7 +86,7 @@ def bootstrap(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figur
         title=result.gate, xlabel=f"{gate.metric}: worse than {gate.against} by", ylabel="resamples"
     )
     axes.hist(worse, bins=_BINS, color="C0", alpha=0.7)
-    axes.axvspan(*result.interval, color="C0", alpha=0.15, label=f"{rule.confidence:.0%} interval, each side")
+    axes.axvspan(*result.interval, color="C0", alpha=0.15, label=f"{rule.confidence:.0%} sure, each side")
     axes.axvline(rule.margin, color="red", label="margin")
     axes.axvline(0.0, color="grey", linestyle=":")
     axes.legend()

@@ -204,7 +204,7 @@ class GateReport:
             *self._slices(),
             "",
             f"| on {self.scores.rows:,} holdout rows | candidate {version_name(self.version)} | "
-            + " | ".join(self._reference_titles())
+            + " | ".join(self.reference_titles())
             + " |",
             "|---|" + "---:|" * (1 + len(self.scores.references)),
         ]
@@ -229,7 +229,8 @@ class GateReport:
             ]
         return lines
 
-    def _reference_titles(self) -> list[str]:
+    def reference_titles(self) -> list[str]:
+        """Name what the candidate was compared with, in the order of the scores."""
         titles = {CHAMPION: f"champion {version_name(self.champion)}"}
         return [
             titles.get(name, f"{name} now" if name in VERSIONS else name) for name in self.scores.references

@@ -144,7 +144,8 @@ def _schema(gate: SchemaGate, evidence: Evidence) -> GateResult:
 
 
 def _overlap(gate: OverlapGate, evidence: Evidence) -> GateResult:
-    words = f"at most {gate.max_train_overlap:.3%} of the holdout rows were trained on"
+    most = f"at most {gate.max_train_overlap:.3g} of the" if gate.max_train_overlap else "no"
+    words = f"{most} holdout rows were trained on"
     if gate.columns:
         words += f" (by {', '.join(gate.columns)})"
     share = evidence.overlaps.get(gate.columns)

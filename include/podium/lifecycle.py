@@ -6,11 +6,13 @@ import logging
 from typing import TypedDict
 
 from podium import canary, gate_files, history
-from podium.approval import decision_in_words, find_decision, supersede
+from podium.approval import decision_in_words, find_decision, gate_report, supersede
 from podium.errors import NotFound, NothingToDo, Refused, version_name
 from podium.evaluation import Case, assemble, score_sides, versions_to_compare
 from podium.events import Event, EventKind, NewEvent
+from podium.evidence import Evidence
 from podium.gate_report import GateReport
+from podium.gate_spec import CHAMPION
 from podium.gates import evaluate, scores_of
 from podium.ledger import Ledger
 from podium.manifest import downloaded, read_manifest
@@ -105,13 +107,7 @@ def validate_version(parts: Parts, spec: ModelSpec, number: int, run: str) -> Ga
         versions = versions_to_compare(case)
         sides = score_sides(case, versions)
         evidence = assemble(case, sides, versions)
-    report = GateReport(
-        model=spec.name,
-        version=number,
-        champion=evidence.champion,
-        scores=scores_of(spec.gates, evidence),
-        results=evaluate(spec.gates, evidence),
-    )
+    report = _report(spec, number, evidence)
     gate_files.keep(parts.registry, version, spec, report, evidence)
     parts.ledger.append(
         NewEvent(
@@ -132,6 +128,29 @@ def validate_version(parts: Parts, spec: ModelSpec, number: int, run: str) -> Ga
     mirror(parts.registry, parts.ledger, spec.name)
     log.info("%s\n%s", report.sentence(), report.markdown())
     return report
+
+
+def replay_gates(parts: Parts, spec: ModelSpec, number: int) -> GateReport:
+    """Judge a version by other gates, on the answers that its newest validation kept; nothing is recorded.
+
+    Args:
+        parts: The registry and the ledger.
+        spec: The model file with the gates to try.
+        number: A version that was validated.
+
+    Raises:
+        NotFound: The version was not validated, or its validation kept no answers.
+        DataError: The kept answers are of other labels than the model file's.
+        Outage: A part did not answer.
+    """
+    events = parts.ledger.history(spec.name)
+    champion = gate_report(events, number).from_version
+    version = parts.registry.version(spec.name, number)
+    sides = gate_files.kept_sides(parts.registry, version, spec, champion)
+    with gate_files.downloaded_holdout(parts.registry, version) as folder:
+        case = Case(parts, events, spec, version, folder)
+        evidence = assemble(case, sides, {} if champion is None else {CHAMPION: champion})
+    return _report(spec, number, evidence)
 
 
 def nominate_version(registry: Registry, ledger: Ledger, model: str, run: str) -> Nomination:
@@ -183,6 +202,16 @@ def refuse_decided_run(ledger: Ledger, run: str) -> None:
     decision = find_decision(ledger, run)
     if decision is not None and decision.event is not EventKind.APPROVED:
         raise Refused(f"{decision_in_words(decision)}. To ask again, start another run")
+
+
+def _report(spec: ModelSpec, number: int, evidence: Evidence) -> GateReport:
+    return GateReport(
+        model=spec.name,
+        version=number,
+        champion=evidence.champion,
+        scores=scores_of(spec.gates, evidence),
+        results=evaluate(spec.gates, evidence),
+    )
 
 
 def _newest_report(ledger: Ledger, model: str, run: str) -> Event:

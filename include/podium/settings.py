@@ -53,11 +53,17 @@ def models_dir() -> Path:
     return _ParseTime().models_dir
 
 
+def project_home() -> Path:
+    """The project's top folder, to which paths in model files are relative, for checks that need no part."""
+    return _ParseTime().home
+
+
 def reconcile_schedule() -> str:
     """When champions are compared with the ledger, as a cron expression in UTC."""
     return _ParseTime().reconcile_schedule
 
 
 class _ParseTime(BaseSettings):
+    home: Path = Field(default=PROJECT_ROOT, alias="PODIUM_HOME")
     models_dir: Path = Field(default=PROJECT_ROOT / "include" / "models", alias="PODIUM_MODELS_DIR")
     reconcile_schedule: str = Field(default="*/5 * * * *", alias="PODIUM_RECONCILE_SCHEDULE")

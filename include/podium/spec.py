@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -225,7 +225,12 @@ def load_spec(path: Path) -> ModelSpec:
 
 
 def load_specs(folder: Path) -> tuple[dict[str, ModelSpec], list[SpecError]]:
-    """Read all model files of a folder, in the order of their names.
+    """Read all model files of a folder, in the order of their names; see ``load_specs_of``."""
+    return load_specs_of(sorted(folder.glob("*.yaml")))
+
+
+def load_specs_of(files: Iterable[Path]) -> tuple[dict[str, ModelSpec], list[SpecError]]:
+    """Read model files.
 
     Returns:
         The good models by name, and an error for each wrong file: one wrong file stops no other model.
@@ -233,7 +238,7 @@ def load_specs(folder: Path) -> tuple[dict[str, ModelSpec], list[SpecError]]:
     specs: dict[str, ModelSpec] = {}
     paths: dict[str, Path] = {}
     errors: list[SpecError] = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in files:
         try:
             spec = load_spec(path)
         except SpecError as error:

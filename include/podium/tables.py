@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC
+from math import nan
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from podium.errors import version_name
 from podium.events import CHAMPION_MOVES, Event
+from podium.gate_report import OUTCOMES, GateReport, number, outcome
 from podium.registry import Registry
 from podium.status import ModelStatus
 from podium.tags import Tag
@@ -52,6 +54,40 @@ def versions_table(status: ModelStatus, registry: Registry) -> Table:
             tags.get(Tag.VALIDATION_STATUS, ""),
             tags.get(Tag.DECIDED_BY, ""),
         )
+    return table
+
+
+def gates_table(report: GateReport) -> Table:
+    """Render gates, one row each, and their slices below them."""
+    table = Table("gate", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("candidate", "limit"):
+        table.add_column(name, justify="right")
+    table.add_column("outcome")
+    for result in report.results:
+        came_out = Text(f"{outcome(result)}{f': {result.note}' if result.note else ''}")
+        style = "red" if result.refuses else None
+        table.add_row(Text(result.gate), number(result.value), number(result.limit), came_out, style=style)
+        for part in result.slices:
+            note = f": {part.note}" if part.note else ""
+            table.add_row(
+                Text(f"  {part.name} ({part.rows:,} rows)"),
+                number(part.value),
+                number(part.limit),
+                Text(f"{OUTCOMES[part.status]}{note}"),
+                style="dim",
+            )
+    return table
+
+
+def scores_table(report: GateReport) -> Table:
+    """Render every model's metrics on the holdout, one row per metric."""
+    references = report.scores.references
+    table = Table(f"on {report.scores.rows:,} holdout rows", box=SIMPLE_HEAD, pad_edge=False)
+    for name in (version_name(report.version), *report.reference_titles()):
+        table.add_column(name, justify="right")
+    for metric, value in report.scores.candidate.items():
+        values = (value, *(metrics.get(metric, nan) for metrics in references.values()))
+        table.add_row(metric, *map(number, values))
     return table
 
 

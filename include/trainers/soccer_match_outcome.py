@@ -82,6 +82,12 @@ _WEIGHTS: Mapping[str, float] = (
     | {"UEFA Nations League": 40.0, "CONCACAF Nations League": 40.0}
 )
 _OTHER_WEIGHT = 30.0
+_COMPETITIONS = {
+    20.0: "friendly",
+    40.0: "qualification or nations league",
+    50.0: "continental finals",
+    60.0: "World Cup finals",
+}
 
 
 def tournament_weight(tournament: str) -> float:
@@ -90,6 +96,11 @@ def tournament_weight(tournament: str) -> float:
     Source: https://www.eloratings.net/about, where "all other tournaments", unknown ones too, weigh 30.
     """
     return _WEIGHTS.get(tournament, _OTHER_WEIGHT)
+
+
+def competition(tournament: str) -> str:
+    """Name the kind of a tournament, by which people look at results."""
+    return _COMPETITIONS.get(tournament_weight(tournament), "other tournament")
 
 
 def expected_score(rating_difference: float) -> float:
@@ -249,7 +260,8 @@ def match_examples(matches: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per played match, by date, home team and away team: ``date`` (midnight), ``outcome`` (one of
-        ``OUTCOMES``) and ``INPUTS`` as float64 without gaps.
+        ``OUTCOMES``), ``INPUTS`` as float64 without gaps, and for people ``home_team``, ``away_team`` and
+        ``competition``.
 
     Raises:
         ValueError: A column is missing or a row is malformed; names the row's index and the column.
@@ -262,7 +274,8 @@ def match_examples(matches: pd.DataFrame) -> pd.DataFrame:
     examples = pd.DataFrame(rows, columns=list(INPUTS), dtype="float64")
     examples.insert(0, "date", played["date"])
     examples.insert(1, "outcome", scores.map({0.0: "away", 0.5: "draw", 1.0: "home"}).astype("str"))
-    return examples
+    named = played[["home_team", "away_team"]].assign(competition=played["tournament"].map(competition))
+    return pd.concat([examples, named], axis=1)
 
 
 def _iter_matches(played: pd.DataFrame) -> Iterator[Match]:

@@ -96,6 +96,7 @@ def test_every_podium_command_of_the_documents_runs(stack: Stack, tmp_path: Path
     blocks = "".join(re.findall(r"```sh\n(.*?)```", "".join(map(Path.read_text, documents)), re.DOTALL))
     commands = re.findall(r"^\.venv/bin/podium (.*)$", blocks, re.MULTILINE)
     assert len(commands) >= 3
+    (tmp_path / "include").symlink_to(PROJECT_ROOT / "include")
     for command in commands:
         done = podium(stack, *shlex.split(command, comments=True), folder=tmp_path)
         assert done.returncode == 0, f"podium {command}: {done.stderr}"

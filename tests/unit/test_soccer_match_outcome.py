@@ -72,9 +72,8 @@ def as_matches(rows: list[Row]) -> pd.DataFrame:
 
 
 def pairs_of(matches: pd.DataFrame) -> pd.DataFrame:
-    """The example rows with their teams: examples are sorted by the key of the match."""
-    teams = matches.sort_values(MATCH_KEY, ignore_index=True)[["home_team", "away_team"]]
-    return pd.concat([match_examples(matches), teams], axis="columns").set_index(MATCH_KEY)[list(INPUTS)]
+    """The example rows by their match."""
+    return match_examples(matches).set_index(MATCH_KEY)[list(INPUTS)]
 
 
 TEAMS = ["Alba", "Brega", "Corva", "Dorna", "Elva"]
@@ -244,7 +243,7 @@ def test_what_is_known_of_two_teams_before_their_first_and_second_match() -> Non
 def test_real_examples_are_complete() -> None:
     examples = real_examples()
     assert len(examples) == len(real_matches())
-    assert list(examples.columns) == ["date", "outcome", *INPUTS]
+    assert list(examples.columns) == ["date", "outcome", *INPUTS, "home_team", "away_team", "competition"]
     assert set(examples["outcome"]) == set(OUTCOMES)
     assert (examples[list(INPUTS)].dtypes == "float64").all()
     assert np.isfinite(examples[list(INPUTS)].to_numpy()).all()

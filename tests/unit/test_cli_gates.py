@@ -1,0 +1,133 @@
+"""``podium gates`` and ``podium validate-spec``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from podium import lifecycle
+from podium.cli import app
+from podium.parts import Parts
+from podium.spec import ModelSpec, load_spec
+from support.steps import FIRST, kinds, new_run, register
+
+run = CliRunner().invoke
+ToyFile = Callable[..., Path]
+
+
+def text(done: Result) -> str:
+    return " ".join(done.stdout.split())
+
+
+@pytest.fixture
+def judged(parts: Parts, toy_spec: ModelSpec) -> ModelSpec:
+    """A model whose first version was validated, and passed."""
+    run_of = new_run()
+    lifecycle.validate_version(parts, toy_spec, register(parts, toy_spec, FIRST, run_of), run_of)
+    return toy_spec
+
+
+def test_the_report_is_shown_as_it_was_recorded(judged: ModelSpec) -> None:
+    done = run(app, ["gates", judged.name, "1"])
+    assert done.exit_code == 0, done.stderr
+    assert "log_loss at most 0.69" in text(done)
+    assert "✅ passed" in text(done)
+    assert f"So: {judged.name} v1: passed 3 gates, 1 had no champion to compare with." in text(done)
+    report = json.loads(run(app, ["gates", judged.name, "1", "--json"]).stdout)
+    assert (report["passed"], len(report["results"])) == (True, 5)
+
+
+def test_a_changed_gate_is_tried_on_the_kept_answers_and_nothing_is_recorded(
+    parts: Parts, judged: ModelSpec, toy_file: ToyFile
+) -> None:
+    before = kinds(parts, judged)
+    stricter = [{"metric": "log_loss", "threshold": 0.1}, {"metric": "f1_macro", "threshold": 0.5}]
+    toy_file(name=judged.name, gates=stricter)
+    done = run(app, ["gates", judged.name, "1", "--replay"])
+    assert done.exit_code == 0, done.stderr
+    assert f"When it was validated: {judged.name} v1: passed 3 gates" in text(done)
+    assert "By these gates, on the same answers:" in text(done)
+    assert "refused by 1 of 2 gates: log_loss at most 0.1 (is 0.4" in text(done)
+    assert kinds(parts, judged) == before
+    recorded = run(app, ["gates", judged.name, "1"])
+    assert "passed 3 gates" in text(recorded)
+
+
+def test_the_same_gates_replayed_say_the_same(judged: ModelSpec) -> None:
+    recorded = json.loads(run(app, ["gates", judged.name, "1", "--json"]).stdout)
+    again = json.loads(run(app, ["gates", judged.name, "1", "--replay", "--json"]).stdout)
+    assert again == recorded
+
+
+def test_a_replay_takes_another_file_of_the_same_model_only(
+    parts: Parts, judged: ModelSpec, toy_file: ToyFile, tmp_path: Path
+) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    path = toy_file(name=judged.name, gates=[{"min_holdout_rows": 500}])
+    path = path.rename(other / "toy.yaml")
+    toy_file(name=judged.name)
+    done = run(app, ["gates", judged.name, "1", "--replay", "--file", str(path)])
+    assert "refused by 1 of 1 gates: at least 500 holdout rows (is 100, limit 500)" in text(done)
+    wrong = run(app, ["gates", judged.name, "1", "--replay", "--file", str(toy_file(name="another"))])
+    assert wrong.exit_code == 1
+    assert "is the model file of another, not of" in " ".join(wrong.stderr.split())
+    alone = run(app, ["gates", judged.name, "1", "--file", str(path)])
+    assert "--file needs --replay" in alone.stderr
+
+
+def test_what_cannot_be_shown_or_replayed_is_explained(
+    parts: Parts, judged: ModelSpec, toy_file: ToyFile
+) -> None:
+    never = run(app, ["gates", judged.name, "7"])
+    assert never.exit_code == 1
+    assert "the ledger holds no gate report of v7" in never.stderr
+    toy_file(name=judged.name, labels=["no", "yes", "maybe"])
+    relabelled = run(app, ["gates", judged.name, "1", "--replay"])
+    assert relabelled.exit_code == 1
+    assert "are of the labels no, yes, the model file lists no, yes, maybe" in " ".join(
+        relabelled.stderr.split()
+    )
+
+
+def test_good_files_are_counted(toy_file: ToyFile, tmp_path: Path) -> None:
+    toy_file()
+    done = run(app, ["validate-spec", str(tmp_path)])
+    assert (done.exit_code, text(done)) == (0, "1 model files checked, 0 problems.")
+
+
+def test_wrong_files_are_named_with_the_nearest_name(toy_file: ToyFile, tmp_path: Path) -> None:
+    toy_file(name="good")
+    path = toy_file(name="bad", gates=[{"metric": "logloss", "treshold": 1}])
+    twin = toy_file(name="good").rename(tmp_path / "twin.yaml")
+    toy_file(name="good")
+    done = run(app, ["validate-spec", str(tmp_path)])
+    assert done.exit_code == 1
+    assert f"{path}: gates[0].metric: 'logloss': no such metric; did you mean 'log_loss'?" in done.stdout
+    assert f"{path}: gates[0].treshold: unknown key; did you mean 'threshold'?" in done.stdout
+    assert f"{twin}: name: 'good' is already used by {tmp_path / 'good.yaml'}" in done.stdout
+    assert "3 model files checked, 3 problems." in done.stdout
+    content = json.loads(run(app, ["validate-spec", str(path), "--json"]).stdout)
+    assert content["files"] == [str(path)]
+    assert len(content["problems"]) == 2
+
+
+def test_a_baseline_file_that_is_not_there_is_a_problem(
+    parts: Parts, toy_file: ToyFile, tmp_path: Path
+) -> None:
+    path = toy_file(gates=[{"metric": "accuracy", "baseline": "qa/base.json", "max_regression_abs": 0.1}])
+    assert load_spec(path).gates
+    missing = run(app, ["validate-spec", str(path)])
+    assert missing.exit_code == 1
+    assert f"baseline file {tmp_path}/qa/base.json cannot be read: No such file" in missing.stdout
+    (tmp_path / "qa").mkdir()
+    (tmp_path / "qa" / "base.json").write_text('{"accuracy": 0.5}')
+    assert run(app, ["validate-spec", str(path)]).exit_code == 0
+    nothing = run(app, ["validate-spec", str(tmp_path / "qa")])
+    assert nothing.exit_code == 1
+    assert "no model file in" in nothing.stdout
