@@ -42,7 +42,11 @@ def gate_pictures(report: GateReport, gates: tuple[Gate, ...], evidence: Evidenc
     for place, (gate, result) in enumerate(zip(gates, judged, strict=True)):
         if isinstance(gate, MetricGate) and any(part.value is not None for part in result.slices):
             pictures[f"slices_{place}"] = slices(result)
-        if isinstance(gate, MetricGate) and gate.slices is None and result.interval is not None:
+        if (
+            isinstance(gate, MetricGate)
+            and gate.slices is None
+            and np.isfinite(result.interval or np.nan).all()
+        ):
             pictures[f"bootstrap_{place}"] = bootstrap(gate, result, evidence)
     return pictures
 
