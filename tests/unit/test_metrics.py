@@ -106,10 +106,10 @@ def test_a_scorer_answers_as_scikit_learn_does(name: str) -> None:
         classes_ = np.arange(2)
         fit = None
 
-        def predict(self, rows: object) -> np.ndarray:
+        def predict(self, _: object) -> np.ndarray:
             return answers.predictions.argmax(axis=1) if answers.labels else answers.predictions
 
-        def predict_proba(self, rows: object) -> np.ndarray:
+        def predict_proba(self, _: object) -> np.ndarray:
             return answers.predictions
 
         def __sklearn_tags__(self) -> object:
