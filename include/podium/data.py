@@ -177,6 +177,9 @@ def _examples(spec: ModelSpec, known: pd.DataFrame) -> TrainingExamples:
     if label.isna().any():
         row = int(label.isna().to_numpy().argmax())
         raise DataError(f"{where}: column {data.label}: row {row} has no label")
+    if data.group is not None and examples[data.group].isna().any():
+        row = int(examples[data.group].isna().to_numpy().argmax())
+        raise DataError(f"{where}: column {data.group}: row {row} belongs to no list")
     classifies = spec.task is Task.CLASSIFICATION
     return TrainingExamples(
         inputs=examples[list(data.inputs)],

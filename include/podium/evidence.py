@@ -145,7 +145,7 @@ def predictions_by_name(table: pd.DataFrame, labels: Sequence[str]) -> dict[str,
             f"{', '.join(labels)}"
         )
     suffix = f"{_SEPARATOR}{labels[0]}"
-    names = [str(column).removesuffix(suffix) for column in table if str(column).endswith(suffix)]
+    names = [str(column).removesuffix(suffix) for column in table.columns[:: len(labels)]]
     return {name: table[[f"{name}{_SEPARATOR}{label}" for label in labels]].to_numpy(float) for name in names}
 
 

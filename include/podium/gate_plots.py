@@ -44,9 +44,13 @@ def gate_pictures(report: GateReport, gates: tuple[Gate, ...], evidence: Evidenc
     for place, (gate, result) in enumerate(zip(gates, judged, strict=True)):
         if isinstance(gate, MetricGate) and any(part.value is not None for part in result.slices):
             pictures[f"slices_{place}"] = slices(gate, result, evidence)
-        if isinstance(gate, MetricGate) and gate.slices is None and result.interval is not None:
+        if isinstance(gate, MetricGate) and _bootstrapped(gate, result):
             pictures[f"bootstrap_{place}"] = bootstrap(gate, result, evidence)
     return pictures
+
+
+def _bootstrapped(gate: MetricGate, result: GateResult) -> bool:
+    return gate.slices is None and result.interval is not None and bool(np.isfinite(result.interval).all())
 
 
 def slices(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figure:

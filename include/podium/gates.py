@@ -81,7 +81,7 @@ def _contract(evidence: Evidence) -> GateResult:
     """The candidate answers its example as when trained, in the right shape, finite, and knows all labels."""
     missing = [label for label in evidence.labels if label not in evidence.candidate.classes]
     strange = ~np.isfinite(evidence.candidate.predictions)
-    problem = evidence.candidate.broken
+    problem = evidence.candidate.broken or ("" if len(evidence) else "the holdout has no rows")
     if not problem and missing:
         problem = f"the model does not know {', '.join(missing)}"
     if not problem and strange.any():
@@ -105,13 +105,14 @@ def _label_coverage(gate: LabelCoverageGate, evidence: Evidence) -> GateResult:
     if gate.label_coverage == CHAMPION and CHAMPION not in evidence.references:
         return GateResult(words, without_version(gate.no_champion), None, note="there is no champion")
     counted = np.bincount(evidence.truth, minlength=len(evidence.labels))
-    known = np.nan_to_num(evidence.candidate.predictions)
+    predictions = evidence.candidate.predictions
+    answered = predictions[np.isfinite(predictions).all(axis=1)]
     there = {
         "model": set(evidence.candidate.classes),
         "holdout": {
             label for label, rows in zip(evidence.labels, counted, strict=True) if rows >= gate.min_rows
         },
-        "predictions": {evidence.labels[place] for place in set(known.argmax(axis=1))},
+        "predictions": {evidence.labels[place] for place in set(answered.argmax(axis=1))},
     }
     wanted = _wanted_labels(gate, evidence)
     problems = [

@@ -200,14 +200,21 @@ def _excess(part: SliceResult, sign: float) -> float:
 
 def _difference(words: str, limit: float, parts: Sequence[SliceResult]) -> GateResult:
     """Judge the distance between the best and the worst slice; a slice that has no number fails it."""
+    judged = tuple(part if part.value is None else _measured_slice(part) for part in parts)
     values = [part.value for part in parts if part.value is not None]
-    failed = any(part.status is GateStatus.FAILED and part.value is None for part in parts)
     if len(values) < 2:
         note = "fewer than two slices have enough rows"
-        return GateResult(words, GateStatus.FAILED, math.nan, limit=limit, note=note, slices=tuple(parts))
-    difference = max(values) - min(values)
-    held = not failed and difference <= limit
-    return GateResult(words, _status(held), difference, limit=limit, slices=tuple(parts))
+        return GateResult(words, GateStatus.FAILED, math.nan, limit=limit, note=note, slices=judged)
+    difference = float(np.ptp(values))
+    failed = any(part.status is GateStatus.FAILED for part in judged)
+    return GateResult(
+        words, _status(not failed and difference <= limit), difference, None, limit, slices=judged
+    )
+
+
+def _measured_slice(part: SliceResult) -> SliceResult:
+    """A slice has no limit of its own here: it is there, or its number is missing."""
+    return replace(part, status=_status(not part.note), limit=None)
 
 
 def _status(held: bool) -> GateStatus:

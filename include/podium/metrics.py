@@ -140,21 +140,45 @@ def _percentage_error(answers: Answers) -> Numbers:
 
 
 def _ndcg(answers: Answers) -> Numbers:
-    """Normalised discounted cumulative gain of each list, linear gains (Järvelin and Kekäläinen 2002)."""
-    return _per_list(answers, lambda gains: _discounted(gains) / _discounted(-np.sort(-gains)))
+    """Normalised discounted cumulative gain of each list, linear gains (Järvelin and Kekäläinen 2002).
+
+    Rows of equal scores share their gains, so that the order of the rows says nothing.
+    """
+    if (answers.truth < 0).any():
+        raise MetricUndefined("a relevance is below zero")
+
+    def score(relevance: Numbers, scores: Numbers) -> float:
+        _, place, rows = np.unique(-scores, return_inverse=True, return_counts=True)
+        gains = np.repeat(np.bincount(place, weights=relevance) / rows, rows)
+        return _discounted(gains) / _discounted(-np.sort(-relevance))
+
+    return _per_list(answers, score)
 
 
 def _reciprocal_rank(answers: Answers) -> Numbers:
-    """One over the place of the first row of relevance above zero, in each list."""
-    return _per_list(answers, lambda gains: 1.0 / (1.0 + np.argmax(gains > 0)))
+    """One over the place of the first row of relevance above zero, in each list; last of equal scores."""
+
+    def score(relevance: Numbers, scores: Numbers) -> float:
+        relevant = relevance > 0
+        ahead = scores[~relevant] >= scores[relevant].max()
+        return 1.0 / (1.0 + float(ahead.sum()))
+
+    return _per_list(answers, score)
 
 
-def _per_list(answers: Answers, score: Callable[[Numbers], float]) -> Numbers:
-    """Score each list that has a relevant row; ``score`` gets the relevances, best answer first."""
-    relevance = pd.Series(answers.truth[np.argsort(-answers.predictions, kind="stable")])
-    groups = answers.groups if answers.groups is not None else np.zeros(len(answers))
-    lists = relevance.groupby(groups[np.argsort(-answers.predictions, kind="stable")], sort=True)
-    return np.asarray([score(rows.to_numpy(float)) for _, rows in lists if (rows > 0).any()])
+def _per_list(answers: Answers, score: Callable[[Numbers, Numbers], float]) -> Numbers:
+    """Score the relevances and predictions of each list that has a relevant row."""
+    groups = np.zeros(len(answers)) if answers.groups is None else answers.groups
+    numbers, _ = pd.factorize(groups, use_na_sentinel=False)
+    order = np.argsort(numbers, kind="stable")
+    lists = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
+    return np.asarray(
+        [
+            score(answers.truth[rows], answers.predictions[rows])
+            for rows in lists
+            if (answers.truth[rows] > 0).any()
+        ]
+    )
 
 
 def _discounted(gains: Numbers) -> float:
@@ -256,8 +280,11 @@ def own_values(path: str, answers: Answers, columns: Sequence[str]) -> Numbers:
         Shape (1,) or (n,).
 
     Raises:
+        MetricUndefined: The examples have no such column.
         TrainerError: It is not there, or broke, or returned something else.
     """
+    if missing := [column for column in columns if column not in answers.columns]:
+        raise MetricUndefined(f"the examples have no column {', '.join(missing)}")
     classifies = answers.task is Task.CLASSIFICATION
     truth = pd.Series(np.asarray(answers.labels)[answers.truth] if classifies else answers.truth)
     predictions = (
@@ -321,11 +348,17 @@ class _Answered:
         )
 
 
+# Of two labels they look for the second, and scikit-learn answers zero where there is none to find.
+_OF_THE_SECOND_LABEL = frozenset({"average_precision", "f1", "jaccard", "precision", "recall"})
+
+
 def _sklearn_metric(metric: str, answers: Answers) -> float:
     from sklearn.metrics import get_scorer
 
     if metric not in SKLEARN_METRICS:
         raise MetricUndefined("there is no such metric")
+    if metric in _OF_THE_SECOND_LABEL and len(answers.labels) == 2 and not answers.truth.any():
+        raise MetricUndefined(f"no row has the label {answers.labels[1]}")
     with warnings.catch_warnings():
         # A label that nobody predicted counts as zero; scikit-learn says so each time.
         warnings.simplefilter("ignore")

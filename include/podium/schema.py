@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
+import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,9 +22,16 @@ def _is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
+def _is_integer(column: pd.Series) -> bool:
+    """Whole numbers, also where empty cells beside them made floats of them."""
+    if pd.api.types.is_float_dtype(column):
+        return bool((column % 1 == 0).all())
+    return pd.api.types.is_integer_dtype(column)
+
+
 _IS_TYPE: dict[str, Callable[[pd.Series], bool]] = {
     "number": _is_number,
-    "integer": pd.api.types.is_integer_dtype,
+    "integer": _is_integer,
     "text": pd.api.types.is_string_dtype,
     "boolean": pd.api.types.is_bool_dtype,
     "datetime": pd.api.types.is_datetime64_any_dtype,
@@ -80,13 +90,29 @@ class SchemaFindings:
 def _column(rule: ColumnRule) -> pa.Column:
     checks = []
     if rule.type is not None:
-        checks.append(pa.Check(_IS_TYPE[rule.type], error=f"{_OF_TYPE}{rule.type}"))
+        checks.append(pa.Check(_has_type(_IS_TYPE[rule.type]), error=f"{_OF_TYPE}{rule.type}"))
     if rule.min is not None:
-        checks.append(pa.Check.ge(rule.min, error=f"at least {rule.min:g}"))
+        checks.append(pa.Check(_each_number(partial(operator.le, rule.min)), error=f"at least {rule.min:g}"))
     if rule.max is not None:
-        checks.append(pa.Check.le(rule.max, error=f"at most {rule.max:g}"))
+        checks.append(pa.Check(_each_number(partial(operator.ge, rule.max)), error=f"at most {rule.max:g}"))
     if rule.allowed is not None:
         checks.append(pa.Check.isin(rule.allowed, error=f"one of {', '.join(map(str, rule.allowed))}"))
     if rule.pattern is not None:
-        checks.append(pa.Check.str_matches(f"^(?:{rule.pattern})$", error=f"like {rule.pattern}"))
+        checks.append(pa.Check(_each_text(re.compile(rule.pattern)), error=f"like {rule.pattern}"))
     return pa.Column(checks=checks, nullable=True)
+
+
+def _has_type(is_type: Callable[[pd.Series], bool]) -> Callable[[pd.Series], bool]:
+    return lambda column: column.empty or is_type(column)
+
+
+def _each_number(holds: Callable[[pd.Series], pd.Series]) -> Callable[[pd.Series], pd.Series]:
+    """Of a column that holds no numbers, no row is within a bound."""
+    return lambda column: holds(column) if _is_number(column) else pd.Series(False, index=column.index)
+
+
+def _each_text(pattern: re.Pattern[str]) -> Callable[[pd.Series], pd.Series]:
+    def fits(value: object) -> bool:
+        return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+    return lambda column: column.map(fits).astype(bool)

@@ -72,16 +72,20 @@ def _bins(slices: Slices, column: pd.Series) -> list[Slice]:
         raise NoSlices(f"column '{slices.column}' holds values that are no numbers, so it has no bins")
     inner = _inner_edges(slices, numbers)
     edges = [-np.inf, *inner, np.inf]
-    return [
-        Slice(_bin_name(slices.column, low, high), (numbers >= low) & (numbers < high))
-        for low, high in pairwise(edges)
+    place = np.digitize(numbers, inner)
+    known = ~np.isnan(numbers)
+    found = [
+        Slice(_bin_name(slices.column, low, high), (place == bin_) & known)
+        for bin_, (low, high) in enumerate(pairwise(edges))
     ]
+    # Edges that were given are asked for, also where no row is between them.
+    return [part for part in found if part.rows.any() or isinstance(slices.bins, tuple)]
 
 
 def _inner_edges(slices: Slices, numbers: npt.NDArray[np.float64]) -> list[float]:
     if isinstance(slices.bins, tuple):
         return list(slices.bins)
-    known = numbers[~np.isnan(numbers)]
+    known = numbers[np.isfinite(numbers)]
     shares = np.linspace(0, 1, int(slices.bins or 1) + 1)[1:-1]
     return sorted(set(np.quantile(known, shares).tolist())) if len(known) else []
 
