@@ -1,24 +1,22 @@
-"""From the model file's source to labelled examples: read, filter to what was known, split by time."""
+"""From the model file's source to labelled examples: read, filter to what was known, split."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from podium.errors import DataError, PodiumError, TrainerError
+from podium.errors import DataError, TrainerError
 from podium.metric_names import Task
 from podium.spec import DataSpec, ModelSpec
+from podium.user_code import import_object, trainer_errors
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class TrainingExamples:
     Attributes:
         inputs: The model's input columns, in the model file's order.
         label: What is to be predicted: a label as text, or a number.
-        time: When the example became known.
+        time: When the example became known; NaT where the model file names no time column.
         others: The other columns of the examples: for slices and own metrics, never for the model.
     """
 
@@ -41,6 +39,47 @@ class TrainingExamples:
         """Return the number of rows."""
         return len(self.inputs)
 
+    def column(self, name: str) -> pd.Series:
+        """Return an input or another column.
+
+        Raises:
+            DataError: There is none of this name; names those that there are.
+        """
+        for table in (self.inputs, self.others):
+            if name in table:
+                return table[name]
+        there = ", ".join([*map(str, self.inputs), *map(str, self.others)])
+        raise DataError(f"the examples have no column '{name}'; there are: {there}")
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """How many rows of the source were used, and why the others were not.
+
+    Attributes:
+        read: Rows in the source.
+        later: At or after ``as_of``.
+        undated: Without a time that any of ``data.time_formats`` can read (``data.undated: drop``).
+        duplicated: The same as an earlier row (``data.duplicates: drop``).
+        unlabelled: Without a label (``data.unlabelled: drop``).
+        unknown_labels: With a label that the model file does not list (``data.unknown_labels: drop``).
+        examples: Labelled examples in the end.
+    """
+
+    read: int
+    later: int
+    undated: int
+    duplicated: int
+    unlabelled: int
+    unknown_labels: int
+    examples: int
+
+    def in_words(self) -> str:
+        """Say it in one sentence."""
+        left_out = {name: count for name, count in asdict(self).items() if name not in ("read", "examples")}
+        said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in left_out.items() if count)
+        return f"{self.read:,} rows read, {said or 'none'} left out, {self.examples:,} examples"
+
 
 @dataclass(frozen=True)
 class DataWindow:
@@ -49,20 +88,20 @@ class DataWindow:
     Attributes:
         version: sha256 of the rows that were known at ``as_of``: same rows, same version.
         train: Examples before the holdout.
-        holdout: The newest ``holdout.days`` before ``as_of``; a trainer never sees them.
-        holdout_start: First moment of the holdout, UTC without a zone.
+        holdout: The newest days before ``as_of``, or a share of the rows; a trainer never sees them.
         as_of: The moment before which the run sees the world, UTC without a zone.
+        report: What was left out.
     """
 
     version: str
     train: TrainingExamples
     holdout: TrainingExamples
-    holdout_start: datetime
     as_of: datetime
+    report: DataReport
 
 
 def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
-    """Read the rows known at ``as_of`` and split them by time.
+    """Read the rows known at ``as_of`` and split them.
 
     Args:
         spec: The model file.
@@ -70,68 +109,41 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
         home: The project's top folder, to which ``data.source`` is relative.
 
     Raises:
-        DataError: The source or a column is missing, or the training or holdout window is empty.
+        DataError: The source or a column is missing, a row cannot be used and the model file does not say
+            that such rows are dropped, or the training or holdout window is empty.
     """
     moment = as_of.astimezone(UTC).replace(tzinfo=None)
     if spec.data.time_resolution == "day":
         moment = datetime.combine(moment, time.min)
     raw = _read(home / spec.data.source)
-    if spec.data.time_column not in raw:
-        raise _missing_column(spec.data.source, spec.data.time_column, raw)
-    known = raw[_parse_time(raw[spec.data.time_column], spec.data) < moment].reset_index(drop=True)
-    if _kind(home / spec.data.source) == ".csv":
-        known = pd.read_csv(StringIO(known.to_csv(index=False)))
-    typed = known.assign(**{spec.data.time_column: _parse_time(known[spec.data.time_column], spec.data)})
-    examples = _examples(spec, typed)
-    start = moment - timedelta(days=spec.holdout.days)
+    rows, undated = _dated(raw, spec.data)
+    known = rows if spec.data.time_column is None else rows[rows[spec.data.time_column] < moment]
+    unique = known.drop_duplicates() if spec.data.duplicates == "drop" else known
+    typed = _with_types(unique, spec.data, home)
+    examples, unlabelled, unknown = _examples(spec, typed)
+    held_out = _held_out(spec, examples, moment)
     window = DataWindow(
-        version=_content_digest(known),
-        train=_where(examples, examples.time < start),
-        holdout=_where(examples, examples.time >= start),
-        holdout_start=start,
+        version=_content_digest(typed),
+        train=_where(examples, ~held_out),
+        holdout=_where(examples, held_out),
         as_of=moment,
+        report=DataReport(
+            read=len(raw),
+            later=len(rows) - len(known),
+            undated=undated,
+            duplicated=len(known) - len(unique),
+            unlabelled=unlabelled,
+            unknown_labels=unknown,
+            examples=len(examples),
+        ),
     )
     for name, part in (("training", window.train), ("holdout", window.holdout)):
         if not len(part):
             raise DataError(
-                f"{spec.name}: no {name} rows as of {moment.date()} (holdout starts {start.date()}; "
-                f"{spec.data.source} has {len(known):,} rows before {moment.date()})"
+                f"{spec.name}: no {name} rows as of {moment.date()} ({spec.holdout.in_words()}; "
+                f"{spec.data.source}: {window.report.in_words()})"
             )
     return window
-
-
-@contextmanager
-def trainer_errors(path: str) -> Iterator[None]:
-    """Translate what a user's function raises; a broken function fails at once, an OSError may pass by.
-
-    Raises:
-        TrainerError: Names the function and what it raised.
-    """
-    try:
-        yield
-    except (PodiumError, OSError):
-        raise
-    except Exception as error:
-        raise TrainerError(f"{path}: {type(error).__name__}: {error}") from error
-
-
-def import_object(path: str) -> Callable[..., Any]:
-    """Import what a model file names as ``module:function``.
-
-    Raises:
-        TrainerError: The module or the name is not there; says which.
-    """
-    module_name, _, name = path.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError) as error:
-        raise TrainerError(
-            f"'{path}' cannot be imported: {error}; trainers live in include/trainers/"
-        ) from error
-    if not callable(getattr(module, name, None)):
-        raise TrainerError(f"'{path}': the module {module_name} has no function '{name}'")
-    function: Callable[..., Any] = getattr(module, name)
-    return function
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -141,7 +153,9 @@ def _read(path: Path) -> pd.DataFrame:
     if _kind(path) not in (".csv", ".parquet"):
         raise DataError(f"data.source: {path.name}: allowed are .csv, .csv.gz and .parquet")
     try:
-        return pd.read_csv(path, dtype=str) if _kind(path) == ".csv" else pd.read_parquet(path)
+        # Spreadsheet programs begin a csv with a byte order mark.
+        csv = _kind(path) == ".csv"
+        return pd.read_csv(path, dtype=str, encoding="utf-8-sig") if csv else pd.read_parquet(path)
     except (ValueError, EOFError, gzip.BadGzipFile) as error:
         raise DataError(f"data.source: {path} cannot be read: {error}") from error
 
@@ -150,18 +164,49 @@ def _kind(path: Path) -> str:
     return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
 
 
-def _parse_time(column: pd.Series, data: DataSpec) -> pd.Series:
-    try:
-        moments = pd.to_datetime(column, utc=True, format="ISO8601").dt.tz_localize(None)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{data.source}: column {data.time_column}: not an ISO 8601 date: {error}") from error
-    if moments.isna().any():
-        row = int(moments.isna().to_numpy().argmax())
-        raise DataError(f"{data.source}: column {data.time_column}: row {row} is empty")
-    return moments
+def _dated(raw: pd.DataFrame, data: DataSpec) -> tuple[pd.DataFrame, int]:
+    """Return the rows with their times parsed, and how many had none."""
+    if data.time_column is None:
+        return raw, 0
+    if data.time_column not in raw:
+        raise _missing_column(data.source, data.time_column, raw)
+    moments = _parse_time(raw[data.time_column], data.time_formats)
+    undated = moments.isna()
+    if undated.any() and data.undated == "fail":
+        row = int(undated.to_numpy().argmax())
+        value = raw[data.time_column].iloc[row]
+        said = "is empty" if pd.isna(value) else f"{value!r} is no moment in {' or '.join(data.time_formats)}"
+        raise DataError(
+            f"{data.source}: column {data.time_column}: row {row} {said}; {int(undated.sum()):,} such rows. "
+            "data.time_formats lists the formats, data.undated: drop leaves such rows out"
+        )
+    return raw.assign(**{data.time_column: moments})[~undated], int(undated.sum())
 
 
-def _examples(spec: ModelSpec, known: pd.DataFrame) -> TrainingExamples:
+def _parse_time(column: pd.Series, formats: Iterable[str]) -> pd.Series:
+    """Read each value by the first format that fits; UTC without a zone, NaT where none does."""
+    moments = pd.Series(pd.NaT, index=column.index, dtype="datetime64[ns, UTC]")
+    for pattern in formats:
+        unread = moments.isna()
+        if not unread.any():
+            break
+        read = pd.to_datetime(column[unread], utc=True, format=pattern, errors="coerce")
+        moments[unread] = read.astype(moments.dtype)
+    without_zone: pd.Series = moments.dt.tz_localize(None)
+    return without_zone
+
+
+def _with_types(known: pd.DataFrame, data: DataSpec, home: Path) -> pd.DataFrame:
+    """Infer the types of a csv from the known rows alone."""
+    known = known.reset_index(drop=True)
+    if _kind(home / data.source) != ".csv":
+        return known
+    typed = pd.read_csv(StringIO(known.to_csv(index=False)))
+    return typed if data.time_column is None else typed.assign(**{data.time_column: known[data.time_column]})
+
+
+def _examples(spec: ModelSpec, known: pd.DataFrame) -> tuple[TrainingExamples, int, int]:
+    """Return the labelled examples, and how many had no label or an unknown one."""
     data, examples = spec.data, known
     if data.examples is not None:
         with trainer_errors(data.examples):
@@ -169,24 +214,59 @@ def _examples(spec: ModelSpec, known: pd.DataFrame) -> TrainingExamples:
         if not isinstance(examples, pd.DataFrame):
             raise TrainerError(f"{data.examples} must return a DataFrame, not {type(examples).__name__}")
     where = data.examples or data.source
-    needed = (data.time_column, data.label, *data.inputs, *([data.group] if data.group else []))
-    for column in needed:
+    named = [name for name in (data.time_column, data.label, data.group) if name is not None]
+    for column in (*named, *data.inputs):
         if column not in examples:
             raise _missing_column(where, column, examples)
-    label = examples[data.label]
-    if label.isna().any():
-        row = int(label.isna().to_numpy().argmax())
-        raise DataError(f"{where}: column {data.label}: row {row} has no label")
+    unlabelled = examples[data.label].isna()
+    _refuse_unless_dropped(unlabelled, examples[data.label], f"{where}: column {data.label}", data.unlabelled)
+    examples = examples[~unlabelled].reset_index(drop=True)
     if data.group is not None and examples[data.group].isna().any():
         row = int(examples[data.group].isna().to_numpy().argmax())
         raise DataError(f"{where}: column {data.group}: row {row} belongs to no list")
-    classifies = spec.task is Task.CLASSIFICATION
-    return TrainingExamples(
+    label, unknown = _label(spec, examples[data.label], where)
+    examples, label = examples[~unknown].reset_index(drop=True), label[~unknown].reset_index(drop=True)
+    timeless = pd.Series(pd.NaT, index=examples.index, dtype="datetime64[ns]")
+    made = TrainingExamples(
         inputs=examples[list(data.inputs)],
-        label=normalised_labels(label, data.label_map) if classifies else _numbers(label, where),
-        time=examples[data.time_column],
-        others=examples.drop(columns=list({data.time_column, data.label, *data.inputs})),
+        label=label,
+        time=timeless if data.time_column is None else examples[data.time_column],
+        others=examples.drop(columns=list({*named, *data.inputs} - {data.group})),
     )
+    return made, int(unlabelled.sum()), int(unknown.sum())
+
+
+def _label(spec: ModelSpec, label: pd.Series, where: str) -> tuple[pd.Series, pd.Series]:
+    """Return the labels as the model file means them, and which of them it does not list."""
+    if spec.task is not Task.CLASSIFICATION:
+        return _numbers(label, where), pd.Series(False, index=label.index)
+    text = normalised_labels(label, spec.data.label_map)
+    unknown = ~text.isin(spec.labels)
+    problem = f"{where}: column {label.name} (allowed: {', '.join(spec.labels)})"
+    _refuse_unless_dropped(unknown, label, problem, spec.data.unknown_labels)
+    return text, unknown
+
+
+def _refuse_unless_dropped(wrong: pd.Series, values: pd.Series, where: str, rule: str) -> None:
+    if wrong.any() and rule == "fail":
+        row = int(wrong.to_numpy().argmax())
+        value = values.iloc[row]
+        said = "has no label" if pd.isna(value) else f"has the label {value!r}"
+        key = "unlabelled" if pd.isna(value) else "unknown_labels"
+        raise DataError(
+            f"{where}: row {row} {said}; {int(wrong.sum()):,} such rows. data.{key}: drop leaves them out"
+        )
+
+
+def _held_out(spec: ModelSpec, examples: TrainingExamples, moment: datetime) -> pd.Series:
+    """Return which examples are held out: the newest days, or those whose content falls into the share."""
+    holdout = spec.holdout
+    if holdout.days is not None:
+        return pd.Series(examples.time >= moment - timedelta(days=holdout.days))
+    content = examples.inputs if holdout.by is None else examples.column(holdout.by)
+    hashes = pd.util.hash_pandas_object(content, index=False).to_numpy(dtype=np.uint64)
+    share = hashes.astype(np.float64) / float(2**64)
+    return pd.Series(share < (holdout.share or 0.0), index=examples.label.index)
 
 
 def normalised_labels(label: pd.Series, label_map: Mapping[str, str]) -> pd.Series:

@@ -261,8 +261,9 @@ class _Rows:
             self._shared[columns] += int(np.isin(found, trained_on).sum())
         for findings in self._schemas.values():
             findings.add(batch)
-        earliest = batch[data.time_column].min()
-        self.first_time = earliest if self.first_time is None else min(self.first_time, earliest)
+        if data.time_column is not None:
+            earliest = batch[data.time_column].min()
+            self.first_time = earliest if self.first_time is None else min(self.first_time, earliest)
 
     def truth(self) -> npt.NDArray[Any]:
         return true_values(pd.concat(self._labels, ignore_index=True), self._spec.labels)

@@ -61,7 +61,9 @@ def overlap_columns(spec: ModelSpec) -> list[tuple[str, ...]]:
 
 def rows(spec: ModelSpec, examples: TrainingExamples) -> pd.DataFrame:
     """Return examples as one table, with the label and the time under their names."""
-    named = {spec.data.label: examples.label, spec.data.time_column: examples.time}
+    named = {spec.data.label: examples.label}
+    if spec.data.time_column is not None:
+        named[spec.data.time_column] = examples.time
     return pd.concat([examples.inputs, examples.others], axis=1).assign(**named)
 
 

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from podium.data import import_object, trainer_errors
 from podium.errors import DataError, TrainerError
 from podium.metric_names import REPORTED, SKLEARN_METRICS, Task
+from podium.user_code import import_object, trainer_errors
 
 Indices = npt.NDArray[np.intp]
 Numbers = npt.NDArray[np.float64]

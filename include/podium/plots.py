@@ -20,7 +20,7 @@ def training_pictures(time: pd.Series, scored: Mapping[str, Answers]) -> dict[st
     """Draw what a training run shows of its model beside the baselines.
 
     Args:
-        time: When each holdout row became known, (n,).
+        time: When each holdout row became known, (n,); NaT if rows have no time.
         scored: What each model answered, by name; the trained one under ``candidate``.
 
     Returns:
@@ -33,7 +33,7 @@ def training_pictures(time: pd.Series, scored: Mapping[str, Answers]) -> dict[st
         pictures["calibration"] = calibration({CANDIDATE: answers})
     if answers.task is Task.REGRESSION:
         pictures["predicted_against_true"] = predicted_against_true(answers)
-    if answers.task in _OVER_TIME:
+    if answers.task in _OVER_TIME and time.notna().all():
         pictures["loss_per_month"] = loss_per_month(time, scored)
     return pictures
 

@@ -34,22 +34,33 @@ class DataSpec(Closed):
         source: A csv (also .gz) or parquet file; relative to the project's top folder.
         examples: Import path of a function ``rows -> examples`` that makes the labelled examples (one row
             each, with the time, label and input columns); without it the rows are the examples.
-        time_column: When a row became known. Rows at or after a run's ``as_of`` are never seen.
+        time_column: When a row became known. Rows at or after a run's ``as_of`` are never seen. Without it
+            every run sees all rows.
+        time_formats: How times are written, tried in this order: ``ISO8601``, or formats of ``strptime``.
         time_resolution: ``day``: the time column says on which day, so a run sees whole days before the day
             of its ``as_of`` only; ``moment``: it says when, and a run sees all rows before its ``as_of``.
         label: The column to predict.
         label_map: Other names that a label has in the source (case does not matter), and the label meant.
         inputs: The model's input columns, in the order in which it gets them.
+        undated: What a row does whose time cannot be read: ``fail`` the run, or ``drop`` out, counted.
+        unlabelled: The same of a row without a label.
+        unknown_labels: The same of a label that the model file does not list.
+        duplicates: Rows that repeat an earlier one: ``keep`` them, or ``drop`` them, counted.
         group: Of a ranking: the column whose equal values are one list.
     """
 
     source: str = Field(min_length=1)
     examples: ImportPath | None = None
-    time_column: Name
+    time_column: Name | None = None
+    time_formats: tuple[Name, ...] = Field(default=("ISO8601",), min_length=1)
     time_resolution: Literal["day", "moment"] = "day"
     label: Name
     label_map: dict[Name, Name] = Field(default_factory=dict)
     inputs: tuple[Name, ...] = Field(min_length=1)
+    undated: Literal["fail", "drop"] = "fail"
+    unlabelled: Literal["fail", "drop"] = "fail"
+    unknown_labels: Literal["fail", "drop"] = "fail"
+    duplicates: Literal["keep", "drop"] = "keep"
     group: Name | None = None
 
     @model_validator(mode="after")
@@ -70,9 +81,33 @@ class DataSpec(Closed):
 
 
 class HoldoutSpec(Closed):
-    """The newest days before ``as_of``, kept from the trainer and scored by the gates."""
+    """The rows that are kept from the trainer and scored by the gates.
 
-    days: int = Field(gt=0)
+    Attributes:
+        days: The newest days before ``as_of``.
+        share: Or a share of the rows, 0 to 1, chosen by their content: a row stays on its side for good.
+        by: With ``share``: rows of an equal value of this column stay together, else those of equal inputs.
+    """
+
+    days: int | None = Field(default=None, gt=0)
+    share: float | None = Field(default=None, gt=0, lt=1)
+    by: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.days is None) == (self.share is None):
+            raise ValueError("give either days or share")
+        if self.by is not None and self.share is None:
+            raise ValueError("by goes with share")
+        return self
+
+    def in_words(self) -> str:
+        """Say which rows are held out."""
+        return (
+            f"holdout: {self.days} days"
+            if self.days is not None
+            else f"holdout: {self.share:.0%} of the rows"
+        )
 
 
 class ApprovalSpec(Closed):
@@ -156,6 +191,12 @@ class ModelSpec(Closed):
                 )
         if (self.task is Task.RANKING) != (self.data.group is not None):
             raise ValueError("data.group: a ranking needs it, and no other task has it")
+        return self
+
+    @model_validator(mode="after")
+    def _holdout_fits_the_data(self) -> Self:
+        if self.holdout.days is not None and self.data.time_column is None:
+            raise ValueError("holdout.days needs data.time_column; without times give holdout.share")
         return self
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ import json
 import logging
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
 
-from podium.data import DataWindow, TrainingExamples, import_object, load_window, trainer_errors
+from podium.data import DataWindow, TrainingExamples, load_window
 from podium.errors import PodiumError, TrainerError
 from podium.gate_spec import CANDIDATE, VERSIONS
 from podium.holdout import FOLDER as HOLDOUT
@@ -43,6 +43,7 @@ from podium.scoring import in_label_order
 from podium.settings import Settings
 from podium.spec import ModelSpec, training_digest
 from podium.tags import Tag
+from podium.user_code import import_object, trainer_errors
 
 __all__ = ["TrainedModel", "TrainedRun", "TrainingExamples", "train_model"]
 
@@ -111,9 +112,9 @@ def train_model(
     params = _merge_params(spec, overrides)
     window = load_window(spec, as_of, settings.home)
     log.info(
-        "%s as of %s: %s training rows, %s holdout rows from %s on, data version %s",
-        *(spec.name, window.as_of.date(), f"{len(window.train):,}", f"{len(window.holdout):,}"),
-        *(window.holdout_start.date(), window.version[:12]),
+        "%s as of %s: %s; %s to train on, %s held out, data version %s",
+        *(spec.name, window.as_of.date(), window.report.in_words()),
+        *(f"{len(window.train):,}", f"{len(window.holdout):,}", window.version[:12]),
     )
     trainer = import_object(spec.trainer)
     digest = _inputs_digest(spec, params, window, trainer)
@@ -137,6 +138,7 @@ def train_model(
     with mlflow_errors(f"logging the training of {spec.name}"):
         with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as active:
             mlflow.log_params(params)
+            mlflow.log_dict(asdict(window.report), "data_report.json")
             _log_holdout(spec, trained, window)
             _log_model(spec, trained, window.train.inputs)
         return read_trained_run(registry, active.info.run_id)
@@ -257,6 +259,8 @@ def _log_model(spec: ModelSpec, trained: TrainedModel, inputs: pd.DataFrame) -> 
 
 
 def _in_dates(examples: TrainingExamples) -> str:
+    if examples.time.isna().all():
+        return f"{len(examples):,} rows"
     first, last = examples.time.min(), examples.time.max()
     return f"{first:%Y-%m-%d} to {last:%Y-%m-%d} ({len(examples):,} rows)"
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ AS_OF = datetime(2025, 6, 1, tzinfo=UTC)
 def test_rows_are_split_by_time_and_none_is_from_the_future(toy_spec: ModelSpec, tmp_path: Path) -> None:
     window = load_window(toy_spec, AS_OF, tmp_path)
     assert window.holdout.time.max() == pd.Timestamp("2025-05-31")
-    assert window.holdout.time.min() == pd.Timestamp("2025-02-21") == window.holdout_start
+    assert window.holdout.time.min() == pd.Timestamp("2025-02-21")
     assert window.train.time.max() == pd.Timestamp("2025-02-20")
     assert len(window.holdout) == 100
 
@@ -59,7 +62,11 @@ def test_parquet_is_read_as_csv_is(
         ({"data__source": "none.csv"}, DataError, "data.source: there is no file .*none.csv"),
         ({"data__source": "toy.xlsx"}, DataError, "toy.xlsx: allowed are .csv, .csv.gz and .parquet"),
         ({"data__time_column": "date"}, DataError, "toy.csv: no column 'date'; there are: day, x, y"),
-        ({"data__time_column": "y"}, DataError, "column y: not an ISO 8601 date"),
+        (
+            {"data__time_column": "y"},
+            DataError,
+            "column y: row 0 'no' is no moment in ISO8601; 600 such rows",
+        ),
         ({"data__label": "z"}, DataError, "toy.csv: no column 'z'; there are: day, x, y"),
         ({"data__inputs": ["x", "w"]}, DataError, "toy.csv: no column 'w'"),
         ({"holdout__days": 9999}, DataError, "no training rows as of 2025-06-01"),
@@ -109,3 +116,117 @@ def test_a_missing_time_is_named(toy_spec: ModelSpec, tmp_path: Path) -> None:
     rows.to_csv(tmp_path / "toy.csv", index=False)
     with pytest.raises(DataError, match="column day: row 5 is empty"):
         load_window(toy_spec, AS_OF, tmp_path)
+
+
+WARTS = [
+    "id,title,severity,reported",
+    "1,crash on save,HIGH,2025-01-02",
+    "1,crash on save,HIGH,2025-01-02",
+    "2,wrong colour,minor,03/01/2025",
+    "3,no severity,,2025-01-04",
+    "4,who knows,banana,2025-01-05",
+    "5,no date,Major,someday",
+    "6,from the future,Major,2031-01-01",
+    *(
+        f"{number},bug {number},{('blocker', 'major', 'low')[number % 3]},2025-02-03"
+        for number in range(7, 40)
+    ),
+]
+FORGIVING = {
+    "labels": ["Critical", "Major", "Minor"],
+    "data": {
+        "source": "bugs.csv",
+        "time_column": "reported",
+        "time_formats": ["ISO8601", "%d/%m/%Y"],
+        "label": "severity",
+        "label_map": {
+            "high": "Critical",
+            "blocker": "Critical",
+            "major": "Major",
+            "minor": "Minor",
+            "low": "Minor",
+        },
+        "inputs": ["title"],
+        "undated": "drop",
+        "unlabelled": "drop",
+        "unknown_labels": "drop",
+        "duplicates": "drop",
+    },
+    "holdout": {"share": 0.3},
+}
+
+
+@pytest.fixture
+def bugs(toy_file: Callable[..., Path], tmp_path: Path) -> Callable[..., ModelSpec]:
+    """A source with every wart, and a model file that forgives them, with changes."""
+    (tmp_path / "bugs.csv").write_text("\n".join(WARTS), encoding="utf-8-sig")
+
+    def spec(**changes: Any) -> ModelSpec:
+        return load_spec(toy_file(**{**copy.deepcopy(FORGIVING), **changes}))
+
+    return spec
+
+
+def test_every_wart_is_counted_and_none_crashes(bugs: Callable[..., ModelSpec], tmp_path: Path) -> None:
+    window = load_window(bugs(), AS_OF, tmp_path)
+    assert asdict(window.report) == {
+        "read": 40,
+        "later": 1,
+        "undated": 1,
+        "duplicated": 1,
+        "unlabelled": 1,
+        "unknown_labels": 1,
+        "examples": 35,
+    }
+    assert window.report.in_words() == (
+        "40 rows read, 1 later, 1 undated, 1 duplicated, 1 unlabelled, 1 unknown labels left out, 35 examples"
+    )
+    together = pd.concat([window.train.label, window.holdout.label])
+    assert set(together) == {"Critical", "Major", "Minor"}
+    dated = pd.concat([window.train.time, window.holdout.time])
+    assert pd.Timestamp("2025-01-03") in set(dated)
+    assert set(window.train.others) == {"id"}
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("undated", "column reported: row 5 'someday' is no moment in ISO8601 or %d/%m/%Y; 1 such rows"),
+        ("unlabelled", "row 2 has no label; 1 such rows. data.unlabelled: drop leaves them out"),
+        ("unknown_labels", "row 2 has the label 'banana'; 1 such rows. data.unknown_labels: drop leaves"),
+    ],
+)
+def test_a_wart_that_the_file_does_not_forgive_is_named(
+    bugs: Callable[..., ModelSpec], tmp_path: Path, key: str, message: str
+) -> None:
+    spec = bugs(data={**FORGIVING["data"], key: "fail"})  # type: ignore[dict-item]
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_window(spec, AS_OF, tmp_path)
+
+
+def test_a_share_is_chosen_by_content_so_a_row_stays_on_its_side(
+    bugs: Callable[..., ModelSpec], tmp_path: Path
+) -> None:
+    first = load_window(bugs(), AS_OF, tmp_path)
+    with (tmp_path / "bugs.csv").open("a") as file:
+        file.writelines(f"\n{number},bug {number},low,2025-02-03" for number in range(100, 160))
+    more = load_window(bugs(), AS_OF, tmp_path)
+    assert set(first.holdout.inputs["title"]) < set(more.holdout.inputs["title"])
+    assert set(first.train.inputs["title"]) < set(more.train.inputs["title"])
+    assert 0.15 < len(more.holdout) / (len(more.holdout) + len(more.train)) < 0.45
+
+
+def test_rows_of_one_group_stay_together(bugs: Callable[..., ModelSpec], tmp_path: Path) -> None:
+    rows = pd.read_csv(tmp_path / "bugs.csv", dtype=str)
+    rows.assign(id=rows.index % 5).to_csv(tmp_path / "bugs.csv", index=False)
+    window = load_window(bugs(holdout={"share": 0.4, "by": "id"}), AS_OF, tmp_path)
+    assert not set(window.train.others["id"]) & set(window.holdout.others["id"])
+    with pytest.raises(DataError, match="the examples have no column 'idd'; there are: title, id"):
+        load_window(bugs(holdout={"share": 0.4, "by": "idd"}), AS_OF, tmp_path)
+
+
+def test_rows_without_times_are_all_known(bugs: Callable[..., ModelSpec], tmp_path: Path) -> None:
+    data = {name: value for name, value in FORGIVING["data"].items() if "time" not in name}  # type: ignore[attr-defined]
+    window = load_window(bugs(data=data), AS_OF, tmp_path)
+    assert (window.report.later, window.report.undated) == (0, 0)
+    assert window.train.time.isna().all()
