@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from podium.metric_names import KNOWN_METRICS, OWN_METRICS, TRAINER_METRIC, Task
-from podium.spec_types import IMPORT_PATH, Closed, Name
+from podium.spec_types import IMPORT_PATH, Columns, Filled, Name, Scalar, WrongKey, is_number, once
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
 # What a gate can be held against besides the trainer's baselines.
 VERSIONS = (CHAMPION, CANDIDATE)
 JSON_FILE = ".json"
+MOST_BINS = 50
 
 
 class Level(StrEnum):
@@ -34,7 +46,12 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 
 def _check_metric(name: str) -> str:
-    if name in KNOWN_METRICS or re.match(IMPORT_PATH, name):
+    if name.startswith(TRAINER_METRIC) and ":" in name:
+        raise ValueError(
+            f"{TRAINER_METRIC}NAME is a number of the trainer; an own function needs a module that is not "
+            f"called {TRAINER_METRIC.removesuffix('.')}"
+        )
+    if name in KNOWN_METRICS or re.fullmatch(IMPORT_PATH, name):
         return name
     if name.startswith(TRAINER_METRIC) and len(name) > len(TRAINER_METRIC):
         return name
@@ -44,7 +61,7 @@ def _check_metric(name: str) -> str:
     )
 
 
-class _Gate(Closed):
+class _Gate(Filled):
     """What every gate may say.
 
     Attributes:
@@ -64,7 +81,7 @@ class _AgainstAVersion(_Gate):
     no_champion: Literal["pass", "fail"] = "pass"
 
 
-class NotWorse(Closed):
+class NotWorse(Filled):
     """The candidate is no worse, with this confidence, by paired bootstrap on the holdout's rows.
 
     Attributes:
@@ -75,13 +92,27 @@ class NotWorse(Closed):
         seed: Of the drawing; the same seed gives the same interval.
     """
 
-    confidence: float = Field(default=0.95, ge=0.5, lt=1)
-    margin: float = Field(default=0.0, ge=0)
-    resamples: int = Field(default=2000, ge=100, le=100_000)
-    seed: int = Field(default=0, ge=0)
+    confidence: StrictFloat = Field(default=0.95, ge=0.5, lt=1)
+    margin: StrictFloat = Field(default=0.0, ge=0)
+    resamples: StrictInt = Field(default=2000, ge=100, le=100_000)
+    seed: StrictInt = Field(default=0, ge=0)
 
 
-class Slices(Closed):
+def _check_bins(bins: object) -> object:
+    if isinstance(bins, list | tuple):
+        edges = [edge for edge in bins if is_number(edge)]
+        good = bool(edges) and len(edges) == len(bins) and edges == sorted(set(edges))
+    else:
+        good = isinstance(bins, int) and not isinstance(bins, bool) and 2 <= bins <= MOST_BINS
+    if not good:
+        raise ValueError(
+            f"must be a number of bins from 2 to {MOST_BINS}, or a list of inner edges: numbers in ascending "
+            "order, each once"
+        )
+    return bins
+
+
+class Slices(Filled):
     """The rows of a gate, one slice per value or bin of a column.
 
     Attributes:
@@ -93,19 +124,17 @@ class Slices(Closed):
     """
 
     column: Name
-    values: tuple[Name, ...] | None = Field(default=None, min_length=1)
-    bins: Annotated[int, Field(ge=2, le=50)] | tuple[float, ...] | None = None
-    min_support: int = Field(default=30, ge=1)
+    values: Annotated[tuple[Name, ...], AfterValidator(once("each value once"))] | None = Field(
+        default=None, min_length=1
+    )
+    bins: Annotated[int | tuple[float, ...], BeforeValidator(_check_bins)] | None = None
+    min_support: StrictInt = Field(default=30, ge=1)
     below_support: Literal["fail", "waive"] = "fail"
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.values is not None and self.bins is not None:
             raise ValueError("give values or bins, not both")
-        if isinstance(self.bins, tuple) and (not self.bins or list(self.bins) != sorted(set(self.bins))):
-            raise ValueError("bins: a number of bins, or inner edges in ascending order, each once")
-        if self.values is not None and len(set(self.values)) != len(self.values):
-            raise ValueError("values: each value once")
         return self
 
 
@@ -129,16 +158,16 @@ class MetricGate(_AgainstAVersion):
     """
 
     metric: Annotated[str, AfterValidator(_check_metric)]
-    greater_is_better: bool | None = None
-    columns: tuple[Name, ...] = ()
-    threshold: float | None = None
+    greater_is_better: StrictBool | None = None
+    columns: Columns = ()
+    threshold: StrictFloat | None = None
     against: Name | None = None
     baseline: Name | None = None
-    max_regression_abs: float | None = Field(default=None, ge=0)
-    max_regression_rel: float | None = Field(default=None, ge=0)
-    min_improvement: float | None = Field(default=None, ge=0)
+    max_regression_abs: StrictFloat | None = Field(default=None, ge=0)
+    max_regression_rel: StrictFloat | None = Field(default=None, ge=0)
+    min_improvement: StrictFloat | None = Field(default=None, ge=0)
     not_worse: NotWorse | None = None
-    max_slice_difference: float | None = Field(default=None, ge=0)
+    max_slice_difference: StrictFloat | None = Field(default=None, ge=0)
     slices: Slices | None = None
 
     @property
@@ -154,64 +183,94 @@ class MetricGate(_AgainstAVersion):
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        relative = {
-            name: getattr(self, name)
-            for name in ("max_regression_abs", "max_regression_rel", "min_improvement", "not_worse")
-        }
-        given = [name for name, bound in relative.items() if bound is not None]
-        references = [name for name in (self.against, self.baseline) if name is not None]
-        absolute = [name for name in ("threshold", "max_slice_difference") if getattr(self, name) is not None]
-        if absolute and (len(absolute) > 1 or given or references):
-            raise ValueError(f"{absolute[0]} is absolute: give it alone, and other rules as further gates")
-        if not absolute and (len(references) != 1 or len(given) != 1):
-            raise ValueError(
-                "give either threshold, or against or baseline with one of "
-                f"{', '.join(relative)}, or slices with max_slice_difference"
+        absolute = self._given("threshold", "max_slice_difference")
+        references, bounds = self._given("against", "baseline"), self._given(*_RELATIVE)
+        beside = [*absolute[1:], *references, *bounds]
+        if absolute and beside:
+            raise WrongKey(
+                f"an absolute bound; {', '.join(beside)} cannot stand beside it: make two gates",
+                absolute[0],
             )
+        if not absolute and (problem := _incomplete(references, bounds)):
+            raise ValueError(problem)
         return self
+
+    def _given(self, *names: str) -> list[str]:
+        return [name for name in names if getattr(self, name) is not None]
 
     @model_validator(mode="after")
     def _direction(self) -> Self:
         known = KNOWN_METRICS.get(self.metric)
         if known is None and self.greater_is_better is None:
-            raise ValueError(f"greater_is_better: missing; nobody knows the direction of {self.metric}")
+            raise WrongKey(f"missing; nobody knows the direction of {self.metric}", "greater_is_better")
         if known is not None and self.greater_is_better not in (None, known.greater_is_better):
-            raise ValueError(
-                f"greater_is_better: of {self.metric} it is {str(known.greater_is_better).lower()}; "
-                "leave it out"
-            )
+            direction = str(known.greater_is_better).lower()
+            raise WrongKey(f"of {self.metric} it is {direction}; leave it out", "greater_is_better")
         if self.columns and not self.own_function:
-            raise ValueError("columns: only an own function (module:function) gets columns")
+            raise WrongKey("only an own function (module:function) gets columns", "columns")
         return self
 
     @model_validator(mode="after")
     def _fits_its_reference(self) -> Self:
         if self.max_slice_difference is not None and self.slices is None:
-            raise ValueError("max_slice_difference needs slices")
+            raise WrongKey("needs slices", "max_slice_difference")
         if self.baseline is not None and self.slices is not None:
-            raise ValueError("slices: a baseline file holds no numbers of slices; give against")
-        if self.metric.startswith(TRAINER_METRIC) and (self.slices is not None or self.against is not None):
-            raise ValueError(
+            raise WrongKey("a baseline file holds no numbers of slices; give against", "slices")
+        for key in self._given("slices", "against") if self.metric.startswith(TRAINER_METRIC) else ():
+            raise WrongKey(
                 f"{self.metric} is a number that the trainer reported: it cannot be scored on other rows or "
-                "versions; give threshold or baseline"
+                "versions; give threshold or baseline",
+                key,
             )
-        if self.not_worse is not None:
-            known = KNOWN_METRICS.get(self.metric)
-            if self.baseline is not None:
-                raise ValueError("not_worse needs rows: give against, not a baseline file")
-            if known is not None and not known.resampled:
-                names = ", ".join(name for name, metric in OWN_METRICS.items() if metric.resampled)
-                raise ValueError(
-                    f"not_worse: {self.metric} is not bootstrapped; those that are: {names}, and own "
-                    "functions that return one number per row"
-                )
+        if self.not_worse is not None and self.baseline is not None:
+            raise WrongKey("needs rows: give against, not a baseline file", "not_worse")
+        known = KNOWN_METRICS.get(self.metric)
+        if self.not_worse is not None and known is not None and not known.resampled:
+            names = ", ".join(name for name, metric in OWN_METRICS.items() if metric.resampled)
+            raise WrongKey(
+                f"{self.metric} is not bootstrapped; allowed: {names}, and own functions that return one "
+                "number per row",
+                "not_worse",
+            )
         return self
+
+
+_RELATIVE = ("max_regression_abs", "max_regression_rel", "min_improvement", "not_worse")
+
+
+def _incomplete(references: list[str], bounds: list[str]) -> str | None:
+    """Say what a rule against a reference has too much or too little of, or None."""
+    rules = f"one of {', '.join(_RELATIVE)}"
+    if not references and not bounds:
+        return (
+            f"no rule; give threshold, or against or baseline with {rules}, or slices with "
+            "max_slice_difference"
+        )
+    if not references:
+        return f"{bounds[0]} needs against or baseline"
+    if not bounds:
+        return f"{references[0]} needs {rules}"
+    if len(references) > 1 or len(bounds) > 1:
+        several = references if len(references) > 1 else bounds
+        return f"{' and '.join(several)} cannot stand in one gate; make a gate of each"
+    return None
 
 
 class RowsGate(_Gate):
     """The holdout has at least this many rows."""
 
-    min_holdout_rows: int = Field(gt=0)
+    min_holdout_rows: StrictInt = Field(gt=0)
+
+
+def _check_coverage(labels: object) -> object:
+    if isinstance(labels, list | tuple) and labels and all(isinstance(x, str) and x for x in labels):
+        return once("each label once")(labels)
+    if isinstance(labels, str) and (labels == CHAMPION or labels.endswith(JSON_FILE)):
+        return labels
+    hint = nearest(labels, [CHAMPION]) if isinstance(labels, str) else ""
+    raise ValueError(
+        f"{hint}must be a list of labels (numbers in quotes), {CHAMPION}, or a {JSON_FILE} file with labels"
+    )
 
 
 class LabelCoverageGate(_AgainstAVersion):
@@ -224,23 +283,14 @@ class LabelCoverageGate(_AgainstAVersion):
         min_rows: Rows of each label that the holdout must have.
     """
 
-    label_coverage: tuple[Name, ...] | str
+    label_coverage: Annotated[tuple[str, ...] | str, BeforeValidator(_check_coverage)]
     of: tuple[Literal["model", "holdout", "predictions"], ...] = Field(
         default=("model", "holdout"), min_length=1
     )
-    min_rows: int = Field(default=1, ge=1)
-
-    @field_validator("label_coverage")
-    @classmethod
-    def _labels_of_whom(cls, labels: tuple[str, ...] | str) -> tuple[str, ...] | str:
-        if isinstance(labels, tuple) and not labels:
-            raise ValueError("at least one label")
-        if isinstance(labels, str) and labels != CHAMPION and not labels.endswith(JSON_FILE):
-            raise ValueError(f"a list of labels, {CHAMPION}, or a {JSON_FILE} file with labels")
-        return labels
+    min_rows: StrictInt = Field(default=1, ge=1)
 
 
-class ColumnRule(Closed):
+class ColumnRule(Filled):
     """What a column of the holdout must be.
 
     Attributes:
@@ -254,23 +304,33 @@ class ColumnRule(Closed):
     """
 
     type: Literal["number", "integer", "text", "boolean", "datetime"] | None = None
-    min: float | None = None
-    max: float | None = None
-    allowed: tuple[bool | int | float | str, ...] | None = Field(default=None, min_length=1)
+    min: StrictFloat | None = None
+    max: StrictFloat | None = None
+    allowed: tuple[Scalar, ...] | None = Field(default=None, min_length=1)
     pattern: str | None = None
-    max_null_share: float = Field(default=0.0, ge=0, le=1)
-    unique: bool = False
+    max_null_share: StrictFloat = Field(default=0.0, ge=0, le=1)
+    unique: StrictBool = False
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"must be a regular expression: {error}") from error
+        return pattern
 
     @model_validator(mode="after")
     def _can_hold(self) -> Self:
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is greater than max {self.max:g}")
-        if self.pattern is not None:
-            try:
-                re.compile(self.pattern)
-            except re.error as error:
-                raise ValueError(f"pattern: no regular expression: {error}") from error
+            raise WrongKey(f"must be at most max, which is {self.max:g}", "min")
+        for name, types in _ONLY_FOR.items():
+            if self.type not in (None, *types) and getattr(self, name) is not None:
+                raise WrongKey(f"only for type {' or '.join(types)}; the type is {self.type}", name)
         return self
+
+
+_ONLY_FOR = {"min": ("number", "integer"), "max": ("number", "integer"), "pattern": ("text",)}
 
 
 class SchemaGate(_Gate):
@@ -292,8 +352,8 @@ class OverlapGate(_Gate):
         columns: The columns by which rows are the same; without it the model's inputs.
     """
 
-    max_train_overlap: float = Field(ge=0, le=1)
-    columns: tuple[Name, ...] = ()
+    max_train_overlap: StrictFloat = Field(ge=0, le=1)
+    columns: Columns = ()
 
 
 class SignatureGate(_AgainstAVersion):
@@ -322,20 +382,29 @@ class CostGate(_AgainstAVersion):
     """
 
     cost: CostName
-    max_ratio: float | None = Field(default=None, gt=0)
-    min_ratio: float | None = Field(default=None, gt=0)
-    max_mb: float | None = Field(default=None, gt=0)
+    max_ratio: StrictFloat | None = Field(default=None, gt=0)
+    min_ratio: StrictFloat | None = Field(default=None, gt=0)
+    max_mb: StrictFloat | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
-        fitting = {
-            CostName.THROUGHPUT: ["min_ratio"],
-            CostName.MODEL_SIZE: ["max_ratio", "max_mb"],
-        }.get(self.cost, ["max_ratio"])
+        fitting = _COST_BOUNDS[self.cost]
         given = [name for name in ("max_ratio", "min_ratio", "max_mb") if getattr(self, name) is not None]
-        if len(given) != 1 or given[0] not in fitting:
-            raise ValueError(f"{self.cost} takes {' or '.join(fitting)}, and nothing else")
+        for name in given:
+            if name not in fitting:
+                raise WrongKey(f"not for {self.cost}; allowed: {', '.join(fitting)}", name)
+        if len(given) != 1:
+            one_of = "one of " if len(fitting) > 1 else ""
+            raise ValueError(f"{self.cost} needs {one_of}{', '.join(fitting)}")
         return self
+
+
+_COST_BOUNDS = {
+    CostName.LATENCY_P95: ("max_ratio",),
+    CostName.THROUGHPUT: ("min_ratio",),
+    CostName.LOAD_TIME: ("max_ratio",),
+    CostName.MODEL_SIZE: ("max_ratio", "max_mb"),
+}
 
 
 class DisagreementGate(_AgainstAVersion):
@@ -346,11 +415,11 @@ class DisagreementGate(_AgainstAVersion):
         tolerance: Of numbers: what differs by more than this share of the champion's answer disagrees.
     """
 
-    max_disagreement: float = Field(ge=0, le=1)
-    tolerance: float = Field(default=0.0, ge=0)
+    max_disagreement: StrictFloat = Field(ge=0, le=1)
+    tolerance: StrictFloat = Field(default=0.0, ge=0)
 
 
-class Canary(Closed):
+class Canary(Filled):
     """How long a version must have been the candidate. Give one; two gates make both needed.
 
     Attributes:
@@ -358,13 +427,13 @@ class Canary(Closed):
         shadow_rows: Rows that it scored beside the champion since then.
     """
 
-    days: float | None = Field(default=None, gt=0, le=365)
-    shadow_rows: int | None = Field(default=None, gt=0)
+    days: StrictFloat | None = Field(default=None, gt=0, le=365)
+    shadow_rows: StrictInt | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
         if (self.days is None) == (self.shadow_rows is None):
-            raise ValueError("give either days or shadow_rows")
+            raise ValueError("give either days or shadow_rows; two gates make both needed")
         return self
 
 
@@ -421,12 +490,24 @@ TaggedGate = Annotated[
 ]
 
 
-def check_task(gate: Gate, task: Task) -> str | None:
-    """Say why a gate does not fit a task, or None."""
+def misfit(gate: Gate, task: Task, labels: Collection[str]) -> WrongKey | None:
+    """Say why a gate does not fit the task or the labels of its model, or None."""
     if isinstance(gate, MetricGate):
         known = KNOWN_METRICS.get(gate.metric)
         if known is not None and known.task is not task:
-            return f"metric: {gate.metric} is for {known.task}, the task is {task}"
-    if isinstance(gate, LabelCoverageGate) and task is not Task.CLASSIFICATION:
-        return f"label_coverage: only a classification has labels, the task is {task}"
+            allowed = ", ".join(name for name, metric in OWN_METRICS.items() if metric.task is task)
+            return WrongKey(
+                f"is for {known.task}, the task is {task}; allowed of Podium's own: {allowed}", "metric"
+            )
+    if isinstance(gate, LabelCoverageGate):
+        if task is not Task.CLASSIFICATION:
+            return WrongKey(f"only a classification has labels; the task is {task}", "label_coverage")
+        for place, label in enumerate(gate.label_coverage if isinstance(gate.label_coverage, tuple) else ()):
+            if label not in labels:
+                return WrongKey(no_label(label, labels), "label_coverage", place)
     return None
+
+
+def no_label(label: str, labels: Collection[str]) -> str:
+    """Say that a name is none of the labels."""
+    return f"no such label; {nearest(label, labels)}allowed: {', '.join(labels)}"

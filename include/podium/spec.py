@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -10,20 +11,30 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from croniter import croniter
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from podium.errors import NotFound, SpecError
-from podium.gate_spec import CanaryGate, Gate, LabelCoverageGate, Level, TaggedGate, check_task
+from podium.gate_spec import CanaryGate, Gate, Level, TaggedGate, misfit, no_label
 from podium.metric_names import Task
-from podium.spec_errors import explain
-from podium.spec_types import Closed, Duration, ImportPath, Name
+from podium.spec_errors import problems
+from podium.spec_types import Closed, Columns, Duration, ImportPath, Name, Scalar, WrongKey, once
 
 ROLE = "role:"
 
 
 def _check_cron(value: str) -> str:
     if not croniter.is_valid(value):
-        raise ValueError("a cron expression such as '0 6 * * 1' (UTC), or null for no schedule")
+        raise ValueError("must be a cron expression such as '0 6 * * 1' (UTC), or null for no schedule")
     return value
 
 
@@ -56,7 +67,7 @@ class DataSpec(Closed):
     time_resolution: Literal["day", "moment"] = "day"
     label: Name
     label_map: dict[Name, Name] = Field(default_factory=dict)
-    inputs: tuple[Name, ...] = Field(min_length=1)
+    inputs: Columns = Field(min_length=1)
     undated: Literal["fail", "drop"] = "fail"
     unlabelled: Literal["fail", "drop"] = "fail"
     unknown_labels: Literal["fail", "drop"] = "fail"
@@ -66,17 +77,13 @@ class DataSpec(Closed):
     @model_validator(mode="after")
     def _inputs_leak_nothing(self) -> Self:
         if self.label in self.inputs:
-            raise ValueError(f"inputs must not hold the label '{self.label}'")
-        if len(set(self.inputs)) != len(self.inputs):
-            raise ValueError("inputs: each column once")
+            raise WrongKey(f"must not hold the label '{self.label}'", "inputs")
         return self
 
     @field_validator("label_map")
     @classmethod
     def _each_name_once(cls, label_map: dict[str, str]) -> dict[str, str]:
-        names = [name.strip().casefold() for name in label_map]
-        if len(set(names)) != len(names):
-            raise ValueError("each name once; case does not matter")
+        once("each name once (case does not matter)")([name.strip().casefold() for name in label_map])
         return label_map
 
 
@@ -89,8 +96,8 @@ class HoldoutSpec(Closed):
         by: With ``share``: rows of an equal value of this column stay together, else those of equal inputs.
     """
 
-    days: int | None = Field(default=None, gt=0)
-    share: float | None = Field(default=None, gt=0, lt=1)
+    days: StrictInt | None = Field(default=None, gt=0)
+    share: StrictFloat | None = Field(default=None, gt=0, lt=1)
     by: Name | None = None
 
     @model_validator(mode="after")
@@ -98,7 +105,7 @@ class HoldoutSpec(Closed):
         if (self.days is None) == (self.share is None):
             raise ValueError("give either days or share")
         if self.by is not None and self.share is None:
-            raise ValueError("by goes with share")
+            raise WrongKey("goes with share", "by")
         return self
 
     def in_words(self) -> str:
@@ -123,34 +130,29 @@ class ApprovalSpec(Closed):
         valid_for: How long after the approval the promotion may still begin.
     """
 
-    approvers: tuple[Name, ...] = Field(min_length=1)
-    required: int = Field(default=1, ge=1)
-    prevent_self_approval: bool = True
-    reason_min_length: int = Field(default=10, ge=1)
-    checklist: tuple[Name, ...] = ()
+    approvers: Annotated[tuple[Name, ...], AfterValidator(once("each name once"))] = Field(min_length=1)
+    required: StrictInt = Field(default=1, ge=1)
+    prevent_self_approval: StrictBool = True
+    reason_min_length: StrictInt = Field(default=10, ge=1)
+    checklist: Annotated[tuple[Name, ...], AfterValidator(once("each statement once"))] = ()
     expires_after: Duration = timedelta(days=3)
     valid_for: Duration = timedelta(days=1)
 
     @model_validator(mode="after")
     def _enough_approvers(self) -> Self:
-        if len(set(self.approvers)) != len(self.approvers):
-            raise ValueError("approvers: each name once")
         if ROLE in self.approvers:
-            raise ValueError(f"approvers: '{ROLE}' names no role; write {ROLE}NAME")
-        if len(set(self.checklist)) != len(self.checklist):
-            raise ValueError("checklist: each statement once")
+            place = self.approvers.index(ROLE)
+            raise WrongKey(f"names no role; write {ROLE}NAME", "approvers", place)
         only_users = not any(name.startswith(ROLE) for name in self.approvers)
         if only_users and len(self.approvers) < self.required:
-            raise ValueError(
-                f"{self.required} people are required, but only {len(self.approvers)} may approve"
-            )
+            raise WrongKey(f"only {len(self.approvers)} may approve (approval.approvers)", "required")
         return self
 
 
 class RetentionSpec(Closed):
     """How many old versions to keep besides the aliased ones. Kept on record; nothing is deleted yet."""
 
-    keep_versions: int = Field(default=20, gt=0)
+    keep_versions: StrictInt = Field(default=20, gt=0)
 
 
 class ModelSpec(Closed):
@@ -161,69 +163,79 @@ class ModelSpec(Closed):
     description: str = Field(min_length=1)
     trainer: ImportPath
     task: Task
-    labels: tuple[str, ...] = ()
+    labels: Annotated[tuple[Name, ...], AfterValidator(once("each label once"))] = Field(
+        default=(), validate_default=True
+    )
     data: DataSpec
     holdout: HoldoutSpec
-    params: dict[str, int | float | str | bool] = Field(default_factory=dict)
-    requirements: tuple[str, ...] = Field(min_length=1)
-    skops_trusted_types: tuple[str, ...] = ()
+    params: dict[str, Scalar] = Field(default_factory=dict)
+    requirements: tuple[Name, ...] = Field(min_length=1)
+    skops_trusted_types: tuple[Name, ...] = ()
     schedule: Annotated[str, AfterValidator(_check_cron)] | None = None
     gates: tuple[TaggedGate, ...] = Field(min_length=1)
     approval: ApprovalSpec
     champion_moved_outside: Literal["ask", "revert"] = "ask"
     retention: RetentionSpec = RetentionSpec()
 
+    @field_validator("labels")
+    @classmethod
+    def _labels_fit_the_task(cls, labels: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        task = info.data.get("task")
+        if task is Task.CLASSIFICATION and len(labels) < 2:
+            raise ValueError("a classification needs at least 2")
+        if task in (Task.REGRESSION, Task.RANKING) and labels:
+            raise ValueError(f"only a classification has labels; the task is {task}")
+        return labels
+
     @model_validator(mode="after")
-    def _labels_fit_the_task(self) -> Self:
-        if self.task is not Task.CLASSIFICATION:
-            if self.labels or self.data.label_map:
-                raise ValueError(
-                    f"labels and data.label_map are for a classification, the task is {self.task}"
-                )
-        elif len(self.labels) < 2:
-            raise ValueError("labels: a classification needs at least 2")
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels: each label once")
+    def _data_fits_the_task(self) -> Self:
+        data, ranks = self.data, self.task is Task.RANKING
+        if data.label_map and self.task is not Task.CLASSIFICATION:
+            raise WrongKey(f"only a classification has labels; the task is {self.task}", "data", "label_map")
+        if ranks and data.group is None:
+            raise WrongKey(
+                "missing; a ranking needs the column whose equal values are one list", "data", "group"
+            )
+        if not ranks and data.group is not None:
+            raise WrongKey(f"only a ranking has it; the task is {self.task}", "data", "group")
+        return self
+
+    @model_validator(mode="after")
+    def _label_map_means_labels(self) -> Self:
+        itself = {label.strip().casefold(): label for label in self.labels}
         for name, label in self.data.label_map.items():
             if label not in self.labels:
-                raise ValueError(
-                    f"data.label_map.{name}: '{label}' is no label; allowed: {', '.join(self.labels)}"
-                )
-        if (self.task is Task.RANKING) != (self.data.group is not None):
-            raise ValueError("data.group: a ranking needs it, and no other task has it")
+                raise WrongKey(no_label(label, self.labels), "data", "label_map", name)
+            if itself.get(name.strip().casefold(), label) != label:
+                raise WrongKey(f"'{name}' is a label itself", "data", "label_map", name)
         return self
 
     @model_validator(mode="after")
     def _holdout_fits_the_data(self) -> Self:
         if self.holdout.days is not None and self.data.time_column is None:
-            raise ValueError("holdout.days needs data.time_column; without times give holdout.share")
+            raise WrongKey("needs data.time_column; without times give share", "holdout", "days")
         return self
 
     @model_validator(mode="after")
     def _gates_fit_the_model(self) -> Self:
         for place, gate in enumerate(self.gates):
-            problem = check_task(gate, self.task) or self._misfit(gate)
             if gate in self.gates[:place]:
-                problem = f"the same as gates[{self.gates.index(gate)}]"
-            if problem:
-                raise ValueError(
-                    f"gates[{place}].{problem}" if ":" in problem else f"gates[{place}]: {problem}"
-                )
+                raise WrongKey(f"the same as gates[{self.gates.index(gate)}]", "gates", place)
+            if wrong := misfit(gate, self.task, self.labels) or self._too_late(gate):
+                raise WrongKey(str(wrong), "gates", place, *wrong.keys)
         if all(gate.level is Level.ADVISORY for gate in self.gates):
             raise ValueError("gates: all are advisory, so nothing is judged; at least one must be required")
         return self
 
-    def _misfit(self, gate: Gate) -> str | None:
-        if isinstance(gate, LabelCoverageGate) and isinstance(gate.label_coverage, tuple):
-            for label in gate.label_coverage:
-                if label not in self.labels:
-                    return f"label_coverage: '{label}' is no label; allowed: {', '.join(self.labels)}"
+    def _too_late(self, gate: Gate) -> WrongKey | None:
         days = gate.canary.days if isinstance(gate, CanaryGate) else None
-        if days is not None and timedelta(days=days) >= self.approval.expires_after:
-            return (
-                f"canary.days: {days:g} days are not over before a request expires (approval.expires_after)"
-            )
-        return None
+        if days is None or timedelta(days=days) < self.approval.expires_after:
+            return None
+        return WrongKey(
+            "must be less than approval.expires_after, or the request expires before the canary is over",
+            "canary",
+            "days",
+        )
 
     @property
     def lifecycle_dag_id(self) -> str:
@@ -231,18 +243,31 @@ class ModelSpec(Closed):
         return f"lifecycle_{self.name.replace('-', '_')}"
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML lets a key stand twice, and the last one wins; here it is an error."""
+class _ModelFileLoader(yaml.SafeLoader):
+    """A key that stands twice is an error (YAML takes the last one), and 1e-3 a number (in YAML 1.1 text)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key.value}' twice", key.start_mark
-                )
-            seen.add(key.value)
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{name}' twice", key.start_mark)
+            seen.add(name)
         return super().construct_mapping(node, deep)
+
+
+_ModelFileLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _yaml_problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return str(error)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', error)}"
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -252,9 +277,10 @@ def load_spec(path: Path) -> ModelSpec:
         SpecError: The file is not YAML, or a key is unknown, missing or has a value that is not allowed.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+        text = path.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=_ModelFileLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(path, [f"not a YAML file that can be read: {error}"]) from error
+        raise SpecError(path, [f"not a YAML file that can be read: {_yaml_problem(error)}"]) from error
     except OSError as error:
         raise SpecError(path, [f"cannot be read: {error.strerror}"]) from error
     if not isinstance(content, dict):
@@ -262,7 +288,7 @@ def load_spec(path: Path) -> ModelSpec:
     try:
         return ModelSpec.model_validate(content)
     except ValidationError as error:
-        raise SpecError(path, [explain(item, ModelSpec) for item in error.errors()]) from error
+        raise SpecError(path, problems(error, ModelSpec)) from error
 
 
 def load_specs(folder: Path) -> tuple[dict[str, ModelSpec], list[SpecError]]:

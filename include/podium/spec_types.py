@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    field_validator,
+)
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 ImportPath = Annotated[str, Field(pattern=IMPORT_PATH)]
@@ -16,11 +28,70 @@ LONGEST_DURATION = timedelta(days=365)
 _DURATION = re.compile(r"^(\d+)\s*(s|m|h|d)$")
 _DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
+_Names = TypeVar("_Names", bound=Collection[str])
+
 
 class Closed(BaseModel):
     """Frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Filled(Closed):
+    """Closed, and a key with nothing behind it is an error: it would drop a rule without a word."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _has_a_value(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("needs a value")
+        return value
+
+
+class WrongKey(ValueError):
+    """A key is wrong for what other keys of the same mapping say.
+
+    Attributes:
+        keys: The way from the mapping to the key.
+    """
+
+    def __init__(self, message: str, *keys: str | int) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
+def once(rule: str) -> Callable[[_Names], _Names]:
+    """Return a check that refuses a name that is there twice, with the words of the rule."""
+
+    def check(names: _Names) -> _Names:
+        seen = set()
+        for name in names:
+            if name in seen:
+                raise ValueError(f"{rule}; '{name}' is there twice")
+            seen.add(name)
+        return names
+
+    return check
+
+
+Columns = Annotated[tuple[Name, ...], AfterValidator(once("each column once"))]
+
+
+def is_number(value: object) -> bool:
+    """True for a finite number, which true and false are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
+def _check_scalar(value: Any) -> Any:
+    if isinstance(value, str | bool) or is_number(value):
+        return value
+    raise ValueError("must be text (a date in quotes), a finite number, true or false")
+
+
+# Checked before pydantic tries each type, which would tell one mistake four times.
+Scalar = Annotated[StrictBool | StrictInt | StrictFloat | str, BeforeValidator(_check_scalar)]
 
 
 def _parse_duration(value: object) -> object:
@@ -29,7 +100,7 @@ def _parse_duration(value: object) -> object:
         duration = timedelta(**{_DURATION_UNITS[match[2]]: int(match[1])})
         if timedelta(0) < duration <= LONGEST_DURATION:
             return duration
-    raise ValueError("a duration such as 30m, 12h or 3d (s, m, h, d; more than zero, at most 365d)")
+    raise ValueError("must be a duration such as 30m, 12h or 3d (s, m, h, d; more than zero, at most 365d)")
 
 
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]

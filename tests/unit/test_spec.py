@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,41 @@ def test_the_approval_that_a_file_does_not_describe_is_strict(toy_file: ToyFile)
     assert load_spec(toy_file()).champion_moved_outside == "ask"
 
 
+def test_what_a_file_leaves_out(toy_file: ToyFile) -> None:
+    spec = load_spec(toy_file(params={}))
+    assert (spec.data.examples, spec.data.group, spec.data.label_map) == (None, None, {})
+    assert (spec.data.time_resolution, spec.schedule, spec.skops_trusted_types) == ("day", None, ())
+    assert spec.retention.keep_versions == 20
+
+
+def test_a_ranking_has_groups_and_no_labels(toy_file: ToyFile) -> None:
+    spec = load_spec(toy_file(**RANKING, data__group="day"))
+    assert (spec.task, spec.labels, spec.data.group) == ("ranking", (), "day")
+
+
+def test_a_regression_needs_no_labels(toy_file: ToyFile) -> None:
+    spec = load_spec(toy_file(task="regression", labels=[], gates=[{"metric": "r2", "threshold": 0}]))
+    assert (spec.task, spec.labels) == ("regression", ())
+
+
+def test_other_names_of_labels(toy_file: ToyFile) -> None:
+    names = {"N": "no", "YES": "yes", "1": "yes"}
+    assert load_spec(toy_file(data__label_map=names)).data.label_map == names
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1e-3", 0.001), ("-2E+3", -2000.0), ("1.5e2", 150.0), ("7", 7)]
+)
+def test_params_keep_their_type_and_a_number_with_an_exponent_is_one(
+    toy_file: ToyFile, text: str, number: float
+) -> None:
+    path = toy_file(params={"strength": "here", "on": True, "name": "1e", "whole": 1})
+    path.write_text(path.read_text().replace("here", text))
+    params = load_spec(path).params
+    assert params == {"strength": number, "on": True, "name": "1e", "whole": 1}
+    assert [type(params[name]) for name in ("strength", "on", "whole")] == [type(number), bool, int]
+
+
 def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
     path = toy_file(
         approval={
@@ -53,102 +88,241 @@ def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
     assert spec.champion_moved_outside == "revert"
 
 
-WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"name": "My Model"}, "name: 'My Model': must be lower-case words and digits joined by '-'"),
-    ({"trainer": "toy_trainer"}, "trainer: 'toy_trainer': must be an import path such as"),
-    ({"task": "clustering"}, "task: 'clustering': Input should be 'classification'"),
-    ({"labels": ["only"]}, "labels: ['only']: needs at least 2"),
-    ({"labels": ["a", "a"]}, "labels: ['a', 'a']: each label once"),
+TOP_KEYS = (
+    "approval, champion_moved_outside, data, description, gates, holdout, labels, name, owner, params, "
+    "requirements, retention, schedule, skops_trusted_types, task, trainer"
+)
+DATA_KEYS = "examples, group, inputs, label, label_map, source, time_column, time_resolution"
+APPROVAL_KEYS = (
+    "approvers, checklist, expires_after, prevent_self_approval, reason_min_length, required, valid_for"
+)
+NAME = "must be lower-case words and digits joined by '-', such as soccer-match-outcome"
+IMPORT = "must be an import path such as trainers.my_model:train"
+DURATION = "must be a duration such as 30m, 12h or 3d (s, m, h, d; more than zero, at most 365d)"
+CRON = "must be a cron expression such as '0 6 * * 1' (UTC), or null for no schedule"
+SCALAR = "must be text (a date in quotes), a finite number, true or false"
+QUOTES = "must be text: write it in quotes"
+YES_NO = f"{QUOTES} (without them yes, no, on and off mean true and false)"
+RANKING = {"task": "ranking", "labels": [], "gates": [{"min_holdout_rows": 5}]}
+
+# The changed keys, and all that is said of the file, after its path. The gates are in test_gate_spec.py.
+WRONG: list[tuple[dict[Any, Any], str]] = [
+    ({"shedule": "@daily"}, f"shedule: unknown key; did you mean 'schedule'? allowed: {TOP_KEYS}"),
+    ({"name": "My Model"}, f"name: 'My Model': {NAME}"),
+    ({"name": "toy-"}, f"name: 'toy-': {NAME}"),
+    ({"name": ""}, f"name: '': {NAME}"),
+    ({"name": 5}, f"name: 5: {QUOTES}"),
+    ({"name": "a" * 101}, f"name: '{'a' * 79}...: must have at most 100 characters"),
+    ({"owner": ""}, "owner: '': must not be empty"),
+    ({"owner": None}, "owner: null: must be text"),
+    ({"description": ["a"]}, "description: ['a']: must be text"),
+    ({"description": {"en": "a"}}, "description: {...}: must be text"),
+    ({"trainer": "toy_trainer"}, f"trainer: 'toy_trainer': {IMPORT}"),
+    ({"trainer": "toy-trainer:train"}, f"trainer: 'toy-trainer:train': {IMPORT}"),
+    ({"task": "clustering"}, "task: 'clustering': allowed: classification, regression, ranking"),
     (
-        {"shedule": "@daily"},
-        "shedule: unknown key; did you mean 'schedule'? allowed: approval, champion_moved_outside, data",
+        {"task": "clasification"},
+        "task: 'clasification': did you mean 'classification'? allowed: classification, regression, ranking",
     ),
-    ({"data__time_colum": "day"}, "data.time_colum: unknown key; did you mean 'time_column'?"),
+    # labels
+    ({"labels": ["only"]}, "labels: ['only']: a classification needs at least 2"),
+    ({"labels": []}, "labels: []: a classification needs at least 2"),
+    ({"labels": None}, "labels: null: must be a list"),
+    ({"labels": "no, yes"}, "labels: 'no, yes': must be a list"),
+    ({"labels": ["a", "b", "a"]}, "labels: ['a', 'b', 'a']: each label once; 'a' is there twice"),
+    ({"labels": ["a", ""]}, "labels[1]: '': must not be empty"),
+    ({"labels": ["0", 1]}, f"labels[1]: 1: {QUOTES}"),
+    ({"labels": [False, "yes"]}, f"labels[0]: false: {YES_NO}"),
+    ({"labels": ["then", date(2024, 1, 1)]}, f"labels[1]: 2024-01-01: {QUOTES}"),
+    (
+        {**RANKING, "labels": ["a", "b"], "data__group": "day"},
+        "labels: ['a', 'b']: only a classification has labels; the task is ranking",
+    ),
+    # data
+    ({"data": None}, f"data: null: must be a mapping; allowed keys: {DATA_KEYS}"),
+    ({"data": ["toy.csv"]}, f"data: ['toy.csv']: must be a mapping; allowed keys: {DATA_KEYS}"),
+    (
+        {"data__time_colum": "day"},
+        f"data.time_colum: unknown key; did you mean 'time_column'? allowed: {DATA_KEYS}",
+    ),
+    ({"data__source": ""}, "data.source: '': must not be empty"),
+    ({"data__examples": "x"}, f"data.examples: 'x': {IMPORT}"),
+    ({"data__time_column": 5}, f"data.time_column: 5: {QUOTES}"),
+    (
+        {"data__time_resolution": "days"},
+        "data.time_resolution: 'days': did you mean 'day'? allowed: day, moment",
+    ),
     ({"data__inputs": []}, "data.inputs: []: needs at least 1"),
-    ({"holdout__days": 0}, "holdout.days: 0: Input should be greater than 0"),
-    ({"gates": []}, "gates: []: needs at least 1"),
-    ({"gates": [{"metric": "logloss", "threshold": 1}]}, "gates[0].metric: 'logloss': Input should be"),
-    ({"gates": [{"metric": "log_loss"}]}, "gates[0]: give either threshold, or against with one of"),
+    ({"data__inputs": "x"}, "data.inputs: 'x': must be a list"),
+    ({"data__inputs": ["x", "y"]}, "data.inputs: ['x', 'y']: must not hold the label 'y'"),
+    ({"data__inputs": ["x", "x"]}, "data.inputs: ['x', 'x']: each column once; 'x' is there twice"),
+    ({"data__label_map": ["n"]}, "data.label_map: ['n']: must be a mapping"),
+    ({"data__label_map": {1: "yes"}}, f"data.label_map: key 1: {QUOTES}"),
+    ({"data__label_map": {True: "yes"}}, f"data.label_map: key true: {YES_NO}"),
+    ({"data__label_map": {"": "yes"}}, "data.label_map: key '': must not be empty"),
+    ({"data__label_map": {"y": True}}, f"data.label_map.y: true: {YES_NO}"),
     (
-        {"gates": [{"metric": "log_loss", "threshold": 1, "against": "champion"}]},
-        "gates[0]: threshold is absolute: give it alone",
+        {"data__label_map": {"y": "yess"}},
+        "data.label_map.y: 'yess': no such label; did you mean 'yes'? allowed: no, yes",
     ),
     (
-        {"gates": [{"metric": "log_loss", "against": "champion", "max_regresion_abs": 1}]},
-        "gates[0].max_regresion_abs: unknown key; did you mean 'max_regression_abs'?",
+        {"data__label_map": {"N": "no", " n": "yes"}},
+        "data.label_map: each name once (case does not matter); 'n' is there twice",
     ),
-    ({"gates": [{"min_holdout_rows": -1}]}, "gates[0].min_holdout_rows: -1: Input should be greater"),
-    ({"approval__approvers": []}, "approval.approvers: []: needs at least 1"),
-    ({"approval__expires_after": "2 weeks"}, "approval.expires_after: '2 weeks': a duration such as 30m"),
-    ({"approval__expires_after": "0d"}, "approval.expires_after: '0d': a duration such as 30m"),
-    ({"approval__expires_after": "99999999999d"}, "approval.expires_after: '99999999999d': a duration"),
-    ({"approval__expires_after": "366d"}, "approval.expires_after: '366d': a duration"),
-    ({"approval__valid_for": "0h"}, "approval.valid_for: '0h': a duration such as 30m, 12h or 3d"),
-    ({"approval__required": 0}, "approval.required: 0: Input should be greater than or equal to 1"),
-    ({"approval__required": 2}, "approval: 2 people are required, but only 1 may approve"),
+    ({"data__label_map": {"No": "yes"}}, "data.label_map.No: 'yes': 'No' is a label itself"),
     (
-        {"approval__required": 4, "approval__approvers": ["a", "b", "c"]},
-        "approval: 4 people are required, but only 3 may approve",
+        {**RANKING, "data__group": "day", "data__label_map": {"y": "yes"}},
+        "data.label_map: only a classification has labels; the task is ranking",
     ),
-    ({"approval__approvers": ["amy", "ben", "amy"]}, "approval: approvers: each name once"),
-    ({"approval__approvers": ["role:op", "role:op"]}, "approval: approvers: each name once"),
-    ({"approval__approvers": [""]}, "approval.approvers[0]: '': String should have at least 1 character"),
-    ({"approval__checklist": ["checked", "checked"]}, "approval: checklist: each statement once"),
-    ({"approval__checklist": [""]}, "approval.checklist[0]: '': String should have at least 1 character"),
-    ({"approval__checklst": ["x"]}, "approval.checklst: unknown key; did you mean 'checklist'?"),
-    (
-        {"approval__prevent_self_approval": "perhaps"},
-        "approval.prevent_self_approval: 'perhaps': Input should",
-    ),
+    (RANKING, "data.group: missing; a ranking needs the column whose equal values are one list"),
+    ({"data__group": "day"}, "data.group: 'day': only a ranking has it; the task is classification"),
+    # holdout, params, requirements, schedule and the rest
+    ({"holdout": 7}, "holdout: 7: must be a mapping; allowed keys: days"),
+    ({"holdout": {}}, "holdout.days: missing"),
+    ({"holdout__days": 0}, "holdout.days: 0: must be greater than 0"),
+    ({"holdout__days": "7"}, "holdout.days: '7': must be a whole number"),
+    ({"holdout__days": True}, "holdout.days: true: must be a whole number"),
+    ({"holdout__days": 1.5}, "holdout.days: 1.5: must be a whole number"),
+    ({"holdout__day": 5}, "holdout.day: unknown key; did you mean 'days'? allowed: days"),
+    ({"params": ["seed"]}, "params: ['seed']: must be a mapping"),
+    ({"params": {5: 1}}, f"params: key 5: {QUOTES}"),
+    ({"params__seed": None}, f"params.seed: null: {SCALAR}"),
+    ({"params__seed": [1]}, f"params.seed: [1]: {SCALAR}"),
+    ({"params__seed": float("nan")}, f"params.seed: nan: {SCALAR}"),
+    ({"params__since": date(2024, 1, 1)}, f"params.since: 2024-01-01: {SCALAR}"),
+    ({"requirements": []}, "requirements: []: needs at least 1"),
+    ({"requirements": ["numpy", None]}, "requirements[1]: null: must be text"),
+    ({"skops_trusted_types": "a.B"}, "skops_trusted_types: 'a.B': must be a list"),
+    ({"schedule": "every monday"}, f"schedule: 'every monday': {CRON}"),
+    ({"schedule": 5}, f"schedule: 5: {QUOTES}"),
     (
         {"champion_moved_outside": "accept"},
-        "champion_moved_outside: 'accept': Input should be 'ask' or 'revert'",
+        "champion_moved_outside: 'accept': allowed: ask, revert",
     ),
-    ({"data__inputs": ["x", "y"]}, "data: inputs must not hold the label 'y'"),
-    ({"data__inputs": ["x", "x"]}, "data: inputs: each column once"),
+    ({"retention": None}, "retention: null: must be a mapping; allowed keys: keep_versions"),
     (
-        {"gates": [{"metric": "log_loss", "threshold": float("inf")}]},
-        "gates[0].threshold: inf: Input should be",
+        {"retention": {"keep_version": 3}},
+        "retention.keep_version: unknown key; did you mean 'keep_versions'? allowed: keep_versions",
     ),
-    ({"labels": [0, 1]}, "labels[0]: 0: Input should be a valid string"),
+    ({"retention": {"keep_versions": 0}}, "retention.keep_versions: 0: must be greater than 0"),
+    # gates
+    ({"gates": []}, "gates: []: needs at least 1"),
+    ({"gates": None}, "gates: null: must be a list"),
+    ({"gates": 5}, "gates: 5: must be a list"),
+    ({"gates": {"min_holdout_rows": 5}}, "gates: {...}: must be a list"),
+    (
+        {"gates": [{"min_holdout_rows": 5, "level": "advisory"}]},
+        "gates: all are advisory, so nothing is judged; at least one must be required",
+    ),
+    # approval
     ({"approval": {}}, "approval.approvers: missing"),
-    ({"retention": {"keep_versions": 0}}, "retention.keep_versions: 0: Input should be greater than 0"),
-    ({"schedule": "every monday"}, "schedule: 'every monday': a cron expression such as '0 6 * * 1'"),
-    ({"requirements": []}, "requirements: []: needs at least 1"),
+    ({"approval": ["amy"]}, f"approval: ['amy']: must be a mapping; allowed keys: {APPROVAL_KEYS}"),
+    (
+        {"approval__checklst": ["x"]},
+        f"approval.checklst: unknown key; did you mean 'checklist'? allowed: {APPROVAL_KEYS}",
+    ),
+    ({"approval__approvers": []}, "approval.approvers: []: needs at least 1"),
+    ({"approval__approvers": "amy"}, "approval.approvers: 'amy': must be a list"),
+    ({"approval__approvers": [""]}, "approval.approvers[0]: '': must not be empty"),
+    (
+        {"approval__approvers": ["amy", "ben", "amy"]},
+        "approval.approvers: ['amy', 'ben', 'amy']: each name once; 'amy' is there twice",
+    ),
+    (
+        {"approval__approvers": ["role:op", "role:op"]},
+        "approval.approvers: ['role:op', 'role:op']: each name once; 'role:op' is there twice",
+    ),
+    (
+        {"approval__approvers": ["amy", "role:"]},
+        "approval.approvers[1]: 'role:': names no role; write role:NAME",
+    ),
+    ({"approval__required": 0}, "approval.required: 0: must be at least 1"),
+    ({"approval__required": 2}, "approval.required: 2: only 1 may approve (approval.approvers)"),
+    (
+        {"approval__required": 4, "approval__approvers": ["a", "b", "c"]},
+        "approval.required: 4: only 3 may approve (approval.approvers)",
+    ),
+    (
+        {"approval__prevent_self_approval": "perhaps"},
+        "approval.prevent_self_approval: 'perhaps': must be true or false",
+    ),
+    ({"approval__prevent_self_approval": 0}, "approval.prevent_self_approval: 0: must be true or false"),
+    (
+        {"approval__prevent_self_approval": None},
+        "approval.prevent_self_approval: null: must be true or false",
+    ),
+    ({"approval__reason_min_length": 0}, "approval.reason_min_length: 0: must be at least 1"),
+    (
+        {"approval__checklist": ["checked", "checked"]},
+        "approval.checklist: ['checked', 'checked']: each statement once; 'checked' is there twice",
+    ),
+    ({"approval__checklist": [""]}, "approval.checklist[0]: '': must not be empty"),
+    ({"approval__expires_after": "2 weeks"}, f"approval.expires_after: '2 weeks': {DURATION}"),
+    ({"approval__expires_after": "0d"}, f"approval.expires_after: '0d': {DURATION}"),
+    ({"approval__expires_after": "99999999999d"}, f"approval.expires_after: '99999999999d': {DURATION}"),
+    ({"approval__expires_after": "366d"}, f"approval.expires_after: '366d': {DURATION}"),
+    ({"approval__expires_after": 3}, f"approval.expires_after: 3: {DURATION}"),
+    ({"approval__valid_for": "0h"}, f"approval.valid_for: '0h': {DURATION}"),
+    ({"approval__valid_for": None}, f"approval.valid_for: null: {DURATION}"),
 ]
 
 
-@pytest.mark.parametrize(("changes", "message"), WRONG, ids=[message for _, message in WRONG])
+@pytest.mark.parametrize(("changes", "message"), WRONG, ids=[message[:60] for _, message in WRONG])
 def test_a_wrong_file_is_explained(toy_file: ToyFile, changes: dict[str, Any], message: str) -> None:
     path = toy_file(**changes)
     with pytest.raises(SpecError) as caught:
         load_spec(path)
-    assert f"{path}: {message}" in str(caught.value)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+NO_MAPPING = "a model file is a mapping of keys, starting with name: ..."
+NO_YAML = "not a YAML file that can be read: "
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"name: [", "not a YAML file"),
-        (b"\xff\xfe", "not a YAML file"),
-        (b"", "a model file is a mapping"),
-        (b"- a", "a model file is a mapping"),
-        (b"params: {seed: 2024-02-30}", "day is out of range for month"),
-        (b"a: " + b"[" * 1500, "not a YAML file"),
-        (b"name: a\nname: b", "key 'name' twice"),
+        (b"name: [", f"{NO_YAML}line 1, column 8: expected the node content, but found '<stream end>'"),
+        (b"name: a\n b: c", f"{NO_YAML}line 2, column 3: mapping values are not allowed here"),
+        (b"\xff\xfe", f"{NO_YAML}'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (b"", NO_MAPPING),
+        (b"- a", NO_MAPPING),
+        (b"params: {since: 2024-02-30}", f"{NO_YAML}day is out of range for month"),
+        (b"name: a\nname: b", f"{NO_YAML}line 2, column 1: key 'name' twice"),
+        (b"data:\n  label: a\n  label: b", f"{NO_YAML}line 3, column 3: key 'label' twice"),
+        (b"? [a, b]\n: 5", f"{NO_YAML}line 1, column 3: found unhashable key"),
+        (b"a: " + b"[" * 1500, f"{NO_YAML}it is nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_explained(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_bytes(content)
-    with pytest.raises(SpecError, match=message):
+    with pytest.raises(SpecError) as caught:
         load_spec(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_a_key_that_is_no_text_is_explained(toy_file: ToyFile) -> None:
+    for key in ("5", "on"):
+        path = toy_file()
+        path.write_text(path.read_text() + f"{key}: x\n")
+        with pytest.raises(SpecError) as caught:
+            load_spec(path)
+        shown = {"on": "true"}.get(key, key)
+        assert str(caught.value) == f"{path}: {shown}: unknown key; allowed: {TOP_KEYS}"
+
+
+def test_a_file_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(SpecError, match=r"folder\.yaml: cannot be read: Is a directory"):
+        load_spec(tmp_path / "folder.yaml")
 
 
 def test_all_problems_of_a_file_are_told_at_once(toy_file: ToyFile) -> None:
     with pytest.raises(SpecError) as caught:
-        load_spec(toy_file(owner="", labels=[], nonsense=1))
-    assert len(caught.value.problems) == 3
+        load_spec(toy_file(owner="", labels=[], nonsense=1, gates=[{"canary": {"days": "x", "dais": 1}}]))
+    keys = [problem.split(":")[0] for problem in caught.value.problems]
+    assert keys == ["owner", "labels", "gates[0].canary.days", "gates[0].canary.dais", "nonsense"]
 
 
 def test_one_wrong_file_stops_no_other(toy_file: ToyFile, tmp_path: Path) -> None:
@@ -174,3 +348,25 @@ def test_only_what_training_depends_on_changes_its_digest(toy_file: ToyFile) -> 
     assert training_digest(spec, spec.params) == training_digest(same, same.params)
     assert training_digest(spec, spec.params) != training_digest(other, other.params)
     assert training_digest(spec, {"strength": 1.0}) != training_digest(spec, {"strength": 2.0})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trainer": "support.toy_trainer:crash"},
+        {"labels": ["yes", "no"]},
+        {"data__label_map": {"n": "no"}},
+        {"data__inputs": ["x", "z"]},
+        {"skops_trusted_types": ["a.B"]},
+        {**RANKING, "data__group": "day"},
+    ],
+    ids=str,
+)
+def test_what_training_depends_on_changes_its_digest(toy_file: ToyFile, changes: dict[str, Any]) -> None:
+    spec, other = load_spec(toy_file()), load_spec(toy_file(**changes))
+    assert training_digest(spec, {}) != training_digest(other, {})
+
+
+def test_the_gates_do_not_change_the_digest_of_training(toy_file: ToyFile) -> None:
+    spec, other = load_spec(toy_file()), load_spec(toy_file(gates=[{"min_holdout_rows": 5}]))
+    assert training_digest(spec, {}) == training_digest(other, {})
