@@ -135,11 +135,12 @@ def _wanted_labels(gate: LabelCoverageGate, evidence: Evidence) -> Sequence[str]
         return gate.label_coverage
     if gate.label_coverage == CHAMPION:
         return evidence.references[CHAMPION].classes
-    return evidence.baseline_files[gate.label_coverage].labels
+    file = evidence.baseline_files.get(gate.label_coverage)
+    return () if file is None else file.labels
 
 
 def _schema(gate: SchemaGate, evidence: Evidence) -> GateResult:
-    problems = evidence.schema_problems[gate.key]
+    problems = evidence.schema_problems.get(gate.key, ["nobody has looked"])
     words = f"the schema of {', '.join(gate.columns_schema)} holds"
     return GateResult(words, _status(not problems), None, note="; ".join(problems))
 

@@ -151,7 +151,8 @@ def _numbers(gate: MetricGate, evidence: Evidence, part: Slice) -> tuple[float, 
         name = gate.metric
         value, note = _measured(gate, evidence, evidence.candidate, part)
     if gate.baseline is not None:
-        reference = evidence.baseline_files[gate.baseline].metrics.get(name)
+        file = evidence.baseline_files.get(gate.baseline)
+        reference = None if file is None else file.metrics.get(name)
         missing = "" if reference is not None else f"{gate.baseline} has no number '{name}'"
         return value, reference, note or missing
     if gate.against is None or (gate.against in VERSIONS and gate.against not in evidence.references):

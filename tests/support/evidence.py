@@ -42,7 +42,7 @@ def classified(
     return Evidence(
         task=Task.CLASSIFICATION,
         labels=LABELS,
-        truth=np.asarray(truth),
+        truth=np.asarray(truth, dtype=int),
         groups=None,
         candidate=side(probabilities(candidate), LABELS),
         **{"columns": pd.DataFrame(index=range(len(truth))), "references": champions, **more},

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from podium.training import TrainedModel, TrainingExamples
 
@@ -14,6 +14,15 @@ def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel
     return TrainedModel(
         model=LogisticRegression(C=strength).fit(examples.inputs, examples.label),
         baselines={"class_prior": DummyClassifier(strategy="prior").fit(examples.inputs, examples.label)},
+    )
+
+
+def train_numbers(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:
+    model = LinearRegression().fit(examples.inputs, examples.label)
+    return TrainedModel(
+        model=model,
+        baselines={"mean": DummyRegressor().fit(examples.inputs, examples.label)},
+        metrics={"r2": float(model.score(examples.inputs, examples.label))},
     )
 
 

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from podium.gate_report import COST, GateReport, GateResult, GateStatus, Scores, SliceResult, cell
+from podium.gate_spec import Level
+from podium.gates import evaluate, scores_of
+from support.evidence import estimated, gate
+
+LOSS = "mean_absolute_error"
+
+
+def report(value: float, *, reference: float = 0.7) -> GateReport:
+    gates = [
+        gate(metric=LOSS, threshold=0.75),
+        gate(metric=LOSS, against="champion", max_regression_abs=0.002),
+    ]
+    evidence = estimated([0.0], [value], {"champion": [reference]})
+    return GateReport("toy", 3, 2, scores_of(gates, evidence), evaluate(gates, evidence))
+
+
+def results(*said: dict[str, Any]) -> GateReport:
+    """A report of made-up results."""
+    made = tuple(
+        GateResult(**{"gate": "g", "status": GateStatus.PASSED, "value": None, **each}) for each in said
+    )
+    return GateReport("toy", 1, None, Scores(9, {}, {}), made)
+
+
+def test_a_refused_report_says_why_in_one_sentence() -> None:
+    assert report(0.71).sentence() == (
+        "toy v3: refused by 1 of 2 gates: mean_absolute_error no worse than champion by more than 0.002 "
+        "(is 0.7100, limit 0.7020)"
+    )
+    assert report(0.69).sentence() == "toy v3: passed all 2 gates"
+
+
+def test_a_report_without_gates_does_not_pass() -> None:
+    assert not GateReport("m", 1, None, Scores(1, {}, {}), ()).passed
+
+
+def test_what_could_not_be_compared_is_said() -> None:
+    against = [gate(metric=LOSS, against="champion", max_regression_abs=0.1)]
+    alone = estimated([0.0], [0.1])
+    first = GateReport("toy", 1, None, scores_of(against, alone), evaluate(against, alone))
+    assert first.verdict() == "passed 0 gates, 1 had no champion to compare with"
+    assert first.passed
+    typo = [gate(metric=LOSS, against="elo", min_improvement=0.1)]
+    baseline = estimated([0.0], [0.1], {"elo_only": [0.2]})
+    refused = GateReport("toy", 1, None, scores_of(typo, baseline), evaluate(typo, baseline))
+    assert "the trainer has no baseline 'elo'; there are: elo_only" in refused.verdict()
+
+
+def test_an_advisory_gate_is_shown_and_blocks_nothing() -> None:
+    failed = {"status": GateStatus.FAILED, "level": Level.ADVISORY, "note": "worse"}
+    advised = results({}, failed, {"status": GateStatus.LATER})
+    assert advised.passed
+    assert advised.verdict() == "passed 1 gates, 1 advisory failed, 1 held until approval"
+    assert "| g |  |  | ⚠️ failed (advisory): worse |" in advised.markdown()
+    assert "| g |  |  | ⏳ held until approval |" in advised.markdown()
+    assert not results({}, {**failed, "level": Level.REQUIRED}).passed
+
+
+def test_the_slices_that_failed_are_named_three_at_most() -> None:
+    parts = tuple(SliceResult(f"c = {name}", 9, GateStatus.FAILED, 1.0, None, 0.5) for name in "abcde")
+    said = {"status": GateStatus.FAILED, "value": 1.0, "limit": 0.5, "slices": parts}
+    assert results(said).verdict() == (
+        "refused by 1 of 1 gates: g (is 1.0000, limit 0.5000; in c = a, c = b, c = c and 2 more)"
+    )
+    assert "| c = e | 9 | 1.0000 | 0.5000 | ❌ failed |" in results(said).markdown()
+
+
+def test_the_report_keeps_every_number() -> None:
+    content = json.loads(json.dumps(report(0.71).as_json()))
+    assert content["passed"] is False
+    assert content["scores"]["references"]["champion"][LOSS] == 0.7
+    assert content["results"][2]["limit"] == pytest.approx(0.702)
+    shown = report(0.71).markdown()
+    assert (
+        "| mean_absolute_error no worse than champion by more than 0.002 | 0.7100 | 0.7020 | ❌ failed |"
+        in shown
+    )
+    assert "| on 1 holdout rows | candidate v3 | champion v2 |" in shown
+
+
+def test_what_json_has_no_number_for_is_written_as_text() -> None:
+    content = report(math.nan, reference=math.inf).as_json()
+    assert [result["value"] for result in content["results"]] == [None, "nan", "nan"]
+    assert content["scores"]["candidate"][LOSS] == "nan"
+    json.dumps(content, allow_nan=False)
+    infinite = results(
+        {"value": -math.inf, "reference": math.inf, "interval": (-math.inf, math.nan)}
+    ).as_json()
+    assert (infinite["results"][0]["value"], infinite["results"][0]["reference"]) == ("-inf", "inf")
+    assert infinite["results"][0]["interval"] == ["-inf", "nan"]
+
+
+def test_a_value_of_a_column_cannot_break_a_table() -> None:
+    assert cell("a|b\n<b>[x](y)`\\") == "a\\|b &lt;b>&#91;x](y)'\\\\"
+    part = SliceResult("c = x|y", 9, GateStatus.PASSED, 1.0)
+    assert "| c = x\\|y | 9 |" in results({"slices": (part,)}).markdown()
+
+
+any_number = st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, 1e-7, 0.1, -0.0])
+maybe = st.none() | any_number
+intervals = st.none() | st.tuples(any_number, any_number)
+metrics = st.dictionaries(st.sampled_from(["log_loss", "accuracy", "own:metric"]), any_number)
+slices = st.builds(
+    SliceResult,
+    name=st.text(max_size=5),
+    rows=st.integers(0),
+    status=st.sampled_from(GateStatus),
+    value=maybe,
+    reference=maybe,
+    limit=maybe,
+    note=st.text(max_size=5),
+    interval=intervals,
+)
+gate_results = st.builds(
+    GateResult,
+    gate=st.text(max_size=5),
+    status=st.sampled_from(GateStatus),
+    value=maybe | st.integers(),
+    reference=maybe,
+    limit=maybe | st.integers(),
+    kind=st.sampled_from(["metric", "cost", "contract", "schema"]),
+    level=st.sampled_from(Level),
+    note=st.text(max_size=5),
+    interval=intervals,
+    slices=st.lists(slices, max_size=2).map(tuple),
+)
+reports = st.builds(
+    GateReport,
+    model=st.text(max_size=5),
+    version=st.integers(1),
+    champion=st.none() | st.integers(1),
+    scores=st.builds(
+        Scores, st.integers(0), metrics, st.dictionaries(st.text(max_size=5), metrics, max_size=2)
+    ),
+    results=st.lists(gate_results, max_size=3).map(tuple),
+)
+
+
+@given(reports)
+@settings(max_examples=100, deadline=None)
+def test_a_report_comes_back_from_json_as_it_was(report: GateReport) -> None:
+    again = GateReport.from_json(json.loads(json.dumps(report.as_json(), allow_nan=False)))
+    # Compared as text, since NaN is not equal to itself.
+    assert repr(again) == repr(report)
+    assert again.digest() == report.digest()
+    assert (again.passed, again.verdict(), again.markdown()) == (
+        report.passed,
+        report.verdict(),
+        report.markdown(),
+    )
+
+
+def test_a_report_from_before_there_were_levels_and_slices_can_be_read() -> None:
+    content = report(0.71).as_json()
+    for result in content["results"]:
+        for name in ("kind", "level", "note", "interval", "slices"):
+            del result[name]
+    again = GateReport.from_json(content)
+    assert [result.level for result in again.results] == [Level.REQUIRED] * 3
+    assert again.passed is False
+
+
+def test_another_number_is_another_digest() -> None:
+    assert len({report(value).digest() for value in (0.71, 0.71 + 1e-12, math.nan, 0.72)}) == 4
+
+
+CHANGES: dict[str, Callable[[GateResult], GateResult]] = {
+    "value": lambda result: replace(result, value=0.5),
+    "reference": lambda result: replace(result, reference=0.5),
+    "limit": lambda result: replace(result, limit=0.5),
+    "note": lambda result: replace(result, note="0.5"),
+    "status": lambda result: replace(result, status=GateStatus.FAILED),
+    "level": lambda result: replace(result, level=Level.ADVISORY),
+    "gate": lambda result: replace(result, gate="at most 0.5"),
+    "interval": lambda result: replace(result, interval=(0.0, 0.5)),
+    "slice": lambda result: replace(result, slices=(replace(result.slices[0], value=0.5),)),
+    "slice rows": lambda result: replace(result, slices=(replace(result.slices[0], rows=8),)),
+    "slice interval": lambda result: replace(
+        result, slices=(replace(result.slices[0], interval=(0.0, 0.5)),)
+    ),
+}
+MEASURED = {"value", "reference", "limit", "note"}
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+def test_the_digest_is_of_every_number_but_those_of_the_machines_mood(changed: str) -> None:
+    part = SliceResult("s", 9, GateStatus.PASSED, 0.1, interval=(0.0, 0.1))
+    said = {"value": 0.1, "reference": 0.2, "limit": 0.3, "interval": (0.0, 0.1), "slices": (part,)}
+    for kind in ("metric", COST):
+        before = results({**said, "kind": kind})
+        after = replace(before, results=(CHANGES[changed](before.results[0]),))
+        assert (before.digest() == after.digest()) is (kind == COST and changed in MEASURED)
+
+
+def test_the_digest_is_of_the_scores_the_version_and_the_champion() -> None:
+    before = report(0.71)
+    scores = before.scores
+    changed = [
+        replace(before, version=4),
+        replace(before, champion=None),
+        replace(before, model="other"),
+        replace(before, scores=replace(scores, rows=2)),
+        replace(before, scores=replace(scores, candidate={**scores.candidate, LOSS: 0.72})),
+        replace(before, scores=replace(scores, references={"champion": {}})),
+    ]
+    assert len({each.digest() for each in [before, *changed]}) == 7
