@@ -168,6 +168,7 @@ class ModelSpec(Closed):
     )
     data: DataSpec
     holdout: HoldoutSpec
+    code: Annotated[tuple[Name, ...], AfterValidator(once("each file once"))] = ()
     params: dict[str, Scalar] = Field(default_factory=dict)
     requirements: tuple[Name, ...] = Field(min_length=1)
     skops_trusted_types: tuple[Name, ...] = ()

@@ -5,8 +5,9 @@ The trainer protocol, all that a user writes besides the model file::
     def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel: ...
 
 It gets the examples before the holdout and the params of the model file (with a run's overrides), and returns
-a fitted scikit-learn estimator, with baselines to be shown beside it. It must be deterministic: the same
-examples and params make the same model, because a re-run with equal inputs returns the first run's model.
+a fitted scikit-learn estimator or a model from code, with baselines to be shown beside it. It must be
+deterministic: the same examples and params make the same model, because a re-run with equal inputs returns
+the first run's model.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import inspect
 import json
 import logging
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError
@@ -27,29 +29,26 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
-from mlflow.models import infer_signature
 
 from podium.data import DataWindow, TrainingExamples, load_window
 from podium.errors import PodiumError, TrainerError
 from podium.gate_spec import CANDIDATE, VERSIONS
 from podium.holdout import FOLDER as HOLDOUT
-from podium.holdout import overlap_columns, rows, store_holdout
+from podium.holdout import overlap_columns, store_holdout
 from podium.metric_names import TRAINER_METRIC
-from podium.metrics import Answers, Numbers, reported_metrics, true_values
-from podium.proof import EXAMPLE_OUTPUT, example_output
-from podium.registry import Registry, mlflow_errors, without_skops_noise
+from podium.metrics import Answers, reported_metrics, true_values
+from podium.registry import Registry, mlflow_errors
+from podium.saving import FromCode, Usable, log_model, usable
 from podium.scoring import in_label_order
 from podium.settings import Settings
 from podium.spec import ModelSpec, training_digest
 from podium.tags import Tag
 from podium.user_code import import_object, trainer_errors
 
-__all__ = ["TrainedModel", "TrainedRun", "TrainingExamples", "train_model"]
+__all__ = ["FromCode", "TrainedModel", "TrainedRun", "TrainingExamples", "train_model"]
 
 log = logging.getLogger(__name__)
 
-INPUT_EXAMPLE_ROWS = 5
 # Tags that go from a training run to its version, and into the ledger.
 LINEAGE = (
     Tag.INPUTS_DIGEST,
@@ -66,8 +65,9 @@ class TrainedModel:
     """What a trainer returns.
 
     Attributes:
-        model: A fitted scikit-learn estimator; a classifier has ``predict_proba`` and ``classes_``.
-        baselines: Fitted estimators on the same inputs, by name; scored beside the model on the holdout.
+        model: A fitted scikit-learn estimator (a classifier has ``predict_proba`` and ``classes_``), or a
+            model ``FromCode``.
+        baselines: The same, by name, on the same inputs; scored beside the model on the holdout.
         metrics: Numbers that only the trainer knows, such as a loss while fitting; gates call them
             ``trainer.NAME``.
     """
@@ -117,7 +117,7 @@ def train_model(
         *(f"{len(window.train):,}", f"{len(window.holdout):,}", window.version[:12]),
     )
     trainer = import_object(spec.trainer)
-    digest = _inputs_digest(spec, params, window, trainer)
+    digest = _inputs_digest(spec, params, window, trainer, settings.home)
     registry = Registry(settings.mlflow_tracking_uri)
     experiment_id = registry.ensure_experiment(spec.name)
     finished = registry.finished_run(experiment_id, digest)
@@ -135,12 +135,15 @@ def train_model(
         Tag.GIT_COMMIT: settings.git_commit or _git_commit(settings.home),
     }
     name = f"as of {window.as_of.date()}"
-    with mlflow_errors(f"logging the training of {spec.name}"):
+    with (
+        _usable_models(spec, trained, settings.home) as models,
+        mlflow_errors(f"logging the training of {spec.name}"),
+    ):
         with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as active:
             mlflow.log_params(params)
             mlflow.log_dict(asdict(window.report), "data_report.json")
-            _log_holdout(spec, trained, window)
-            _log_model(spec, trained, window.train.inputs)
+            _log_holdout(spec, trained, models, window)
+            log_model(models[CANDIDATE], window.train.inputs, _pinned(spec), spec.skops_trusted_types)
         return read_trained_run(registry, active.info.run_id)
 
 
@@ -162,7 +165,9 @@ def _merge_params(spec: ModelSpec, overrides: Mapping[str, Any]) -> dict[str, An
     return {**spec.params, **overrides}
 
 
-def _inputs_digest(spec: ModelSpec, params: Mapping[str, Any], window: DataWindow, trainer: Any) -> str:
+def _inputs_digest(
+    spec: ModelSpec, params: Mapping[str, Any], window: DataWindow, trainer: Any, home: Path
+) -> str:
     source = Path(inspect.getfile(trainer)).read_bytes()
     parts = [
         training_digest(spec, params),
@@ -170,9 +175,17 @@ def _inputs_digest(spec: ModelSpec, params: Mapping[str, Any], window: DataWindo
         window.as_of.isoformat(),
         hashlib.sha256(source).hexdigest(),
         json.dumps(overlap_columns(spec)),
+        *_digests(spec, home),
         *_pinned(spec),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _digests(spec: ModelSpec, home: Path) -> list[str]:
+    try:
+        return [hashlib.sha256((home / path).read_bytes()).hexdigest() for path in spec.code]
+    except OSError as error:
+        raise TrainerError(f"{spec.name}: code: {error.filename} cannot be read: {error.strerror}") from error
 
 
 def _call_trainer(
@@ -184,27 +197,48 @@ def _call_trainer(
         raise TrainerError(f"{spec.trainer} must return a TrainedModel, not {type(trained).__name__}")
     if taken := {*VERSIONS, "model"} & set(trained.baselines):
         raise TrainerError(f"{spec.trainer}: a baseline must not be called {' or '.join(sorted(taken))}")
-    for name, model in {"model": trained.model, **trained.baselines}.items():
-        _check_labels(spec, name, model)
     return trained
 
 
-def _check_labels(spec: ModelSpec, name: str, model: Any) -> None:
+def _check_labels(spec: ModelSpec, name: str, classes: Collection[str]) -> None:
     """A label that the rows no longer hold is for the gates; one that the file does not list is a fault."""
-    known = {str(label) for label in getattr(model, "classes_", ())}
-    if spec.labels and (not known or known - set(spec.labels)):
+    if spec.labels and (not classes or set(classes) - set(spec.labels)):
         raise TrainerError(
-            f"{spec.trainer}: {name} knows the labels {sorted(known)}, "
+            f"{spec.trainer}: {name} knows the labels {sorted(classes)}, "
             f"the model file lists {list(spec.labels)}"
         )
 
 
-def _log_holdout(spec: ModelSpec, trained: TrainedModel, window: DataWindow) -> None:
+def _check_script(spec: ModelSpec, model: FromCode, home: Path) -> None:
+    if model.script.resolve() not in [(home / path).resolve() for path in spec.code]:
+        raise TrainerError(
+            f"{spec.trainer}: the model's script {model.script} is not among the model file's code: "
+            f"{', '.join(spec.code) or 'none'}; name it there, so that a change of it trains anew"
+        )
+
+
+@contextmanager
+def _usable_models(spec: ModelSpec, trained: TrainedModel, home: Path) -> Iterator[dict[str, Usable]]:
+    """Hold the trained model, as the candidate, and its baselines ready to answer."""
+    models: dict[str, Usable] = {}
+    with ExitStack() as held:
+        for name, model in {CANDIDATE: trained.model, **trained.baselines}.items():
+            if isinstance(model, FromCode):
+                _check_script(spec, model, home)
+            with trainer_errors(spec.trainer):
+                loaded = usable(model, classifies=bool(spec.labels), requirements=_pinned(spec))
+                models[name] = held.enter_context(loaded)
+            _check_labels(spec, "the model" if name == CANDIDATE else name, models[name].classes)
+        yield models
+
+
+def _log_holdout(
+    spec: ModelSpec, trained: TrainedModel, models: Mapping[str, Usable], window: DataWindow
+) -> None:
     """Score model and baselines on the holdout; log metrics, pictures and the rows for the gates."""
     # Drawing takes a second to import, which the tasks after training do not need.
     from podium import plots
 
-    models = {CANDIDATE: trained.model, **trained.baselines}
     scored = {name: _answers(spec, model, window.holdout) for name, model in models.items()}
     for name, answers in scored.items():
         prefix = "holdout" if name == CANDIDATE else f"holdout.{name}"
@@ -220,42 +254,17 @@ def _log_holdout(spec: ModelSpec, trained: TrainedModel, window: DataWindow) -> 
         mlflow.log_artifacts(folder, HOLDOUT)
 
 
-def _answers(spec: ModelSpec, model: Any, holdout: TrainingExamples) -> Answers:
+def _answers(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> Answers:
+    answer = np.asarray(model.answer(holdout.inputs), dtype=np.float64)
     return Answers(
         task=spec.task,
         labels=spec.labels,
         truth=true_values(holdout.label, spec.labels),
-        predictions=_predictions(spec, model, holdout.inputs),
-        groups=None if spec.data.group is None else rows(spec, holdout)[spec.data.group].to_numpy(),
+        predictions=in_label_order(answer, model.classes, spec.labels, len(holdout))
+        if spec.labels
+        else answer.reshape(len(holdout)),
+        groups=None if spec.data.group is None else holdout.column(spec.data.group).to_numpy(),
     )
-
-
-def _predictions(spec: ModelSpec, model: Any, inputs: pd.DataFrame) -> Numbers:
-    if not spec.labels:
-        return np.asarray(model.predict(inputs), dtype=np.float64)
-    classes = [str(label) for label in model.classes_]
-    return in_label_order(model.predict_proba(inputs), classes, spec.labels, len(inputs))
-
-
-def _log_model(spec: ModelSpec, trained: TrainedModel, inputs: pd.DataFrame) -> None:
-    example = inputs.head(INPUT_EXAMPLE_ROWS)
-    function = "predict_proba" if spec.labels else "predict"
-    output = np.asarray(getattr(trained.model, function)(example))
-    with without_skops_noise():
-        mlflow.sklearn.log_model(
-            trained.model,
-            name="model",
-            serialization_format="skops",
-            skops_trusted_types=list(spec.skops_trusted_types),
-            pyfunc_predict_fn=function,
-            signature=infer_signature(example, output),
-            input_example=example,
-            pip_requirements=_pinned(spec),
-            metadata={
-                "classes": [str(label) for label in getattr(trained.model, "classes_", ())],
-                EXAMPLE_OUTPUT: example_output(output),
-            },
-        )
 
 
 def _in_dates(examples: TrainingExamples) -> str:

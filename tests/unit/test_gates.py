@@ -130,7 +130,7 @@ def test_rows_that_were_trained_on_are_a_share_at_most() -> None:
         assert judge({"max_train_overlap": 0.01}, evidence).status is status
     by_x = judge({"max_train_overlap": 0.01, "columns": ["x"]}, evidence)
     assert (by_x.status, by_x.value, by_x.limit) == (FAILED, 0.5, 0.01)
-    assert by_x.gate == "at most 1.000% of the holdout rows were trained on (by x)"
+    assert by_x.gate == "at most 0.01 of the holdout rows were trained on (by x)"
     for unknown in ({}, {(): None}):
         result = judge({"max_train_overlap": 1.0}, classified(TRUTH, GOOD, overlaps=unknown))
         assert (result.status, str(result.value)) == (FAILED, "nan")

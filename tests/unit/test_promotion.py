@@ -193,7 +193,7 @@ def test_gates_do_not_load_what_is_not_what_was_registered(
 ) -> None:
     register(parts, toy_spec, FIRST, new_run())
     with changed_bytes(stored_files(parts, toy_spec.name, 1), what), pytest.raises(BytesChanged):
-        lifecycle.validate_version(parts.registry, parts.ledger, toy_spec, 1, new_run())
+        lifecycle.validate_version(parts, toy_spec, 1, new_run())
 
 
 def test_an_approval_is_void_after_a_while(
@@ -218,7 +218,7 @@ def test_an_approval_is_void_once_the_gates_say_something_else(
     nominate(parts, toy_spec, FIRST, run)
     decide(parts, toy_spec, run)
     strict = load_spec(toy_file(name=toy_spec.name, gates=[{"metric": "log_loss", "threshold": 0.0001}]))
-    lifecycle.validate_version(parts.registry, parts.ledger, strict, 1, new_run())
+    lifecycle.validate_version(parts, strict, 1, new_run())
     with pytest.raises(DecisionVoid, match="the gates were run again since, with another report: refused by"):
         promote(parts, toy_spec, run)
 

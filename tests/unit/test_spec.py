@@ -92,7 +92,11 @@ TOP_KEYS = (
     "approval, champion_moved_outside, data, description, gates, holdout, labels, name, owner, params, "
     "requirements, retention, schedule, skops_trusted_types, task, trainer"
 )
-DATA_KEYS = "examples, group, inputs, label, label_map, source, time_column, time_resolution"
+DATA_KEYS = (
+    "duplicates, examples, group, inputs, label, label_map, source, time_column, time_formats, "
+    "time_resolution, "
+    "undated, unknown_labels, unlabelled"
+)
 APPROVAL_KEYS = (
     "approvers, checklist, expires_after, prevent_self_approval, reason_min_length, required, valid_for"
 )
@@ -177,13 +181,22 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     (RANKING, "data.group: missing; a ranking needs the column whose equal values are one list"),
     ({"data__group": "day"}, "data.group: 'day': only a ranking has it; the task is classification"),
     # holdout, params, requirements, schedule and the rest
-    ({"holdout": 7}, "holdout: 7: must be a mapping; allowed keys: days"),
-    ({"holdout": {}}, "holdout.days: missing"),
+    ({"holdout": 7}, "holdout: 7: must be a mapping; allowed keys: by, days, share"),
+    ({"holdout": {}}, "holdout: give either days or share"),
+    ({"holdout": {"days": 7, "share": 0.2}}, "holdout: give either days or share"),
+    ({"holdout": {"share": 1}}, "holdout.share: 1: must be less than 1"),
+    ({"holdout__by": "x"}, "holdout.by: 'x': goes with share"),
+    ({"data__time_column": None}, "holdout.days: 100: needs data.time_column; without times give share"),
+    ({"data__time_formats": []}, "data.time_formats: []: needs at least 1"),
+    (
+        {"data__unlabelled": "dropp"},
+        "data.unlabelled: 'dropp': did you mean 'drop'? allowed: fail, drop",
+    ),
     ({"holdout__days": 0}, "holdout.days: 0: must be greater than 0"),
     ({"holdout__days": "7"}, "holdout.days: '7': must be a whole number"),
     ({"holdout__days": True}, "holdout.days: true: must be a whole number"),
     ({"holdout__days": 1.5}, "holdout.days: 1.5: must be a whole number"),
-    ({"holdout__day": 5}, "holdout.day: unknown key; did you mean 'days'? allowed: days"),
+    ({"holdout__day": 5}, "holdout.day: unknown key; did you mean 'days'? allowed: by, days, share"),
     ({"params": ["seed"]}, "params: ['seed']: must be a mapping"),
     ({"params": {5: 1}}, f"params: key 5: {QUOTES}"),
     ({"params__seed": None}, f"params.seed: null: {SCALAR}"),

@@ -1,0 +1,114 @@
+"""How a trained model becomes files in MLflow, and answers before it is there.
+
+A scikit-learn estimator is saved by skops. Any other model is code and files (MLflow's models from code): a
+script that is run when the model is loaded, and the files that the trainer wrote. Neither is a pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.models import infer_signature
+
+from podium.proof import EXAMPLE_OUTPUT, example_output
+from podium.registry import load_model, without_skops_noise
+
+INPUT_EXAMPLE_ROWS = 5
+
+Answer = Callable[[pd.DataFrame], Any]
+
+
+@dataclass(frozen=True)
+class FromCode:
+    """A model that is code and files.
+
+    Attributes:
+        script: A Python file that ends with ``mlflow.models.set_model(...)`` of a
+            ``mlflow.pyfunc.PythonModel``; the model file names it under ``code``. It may import what
+            ``requirements`` names, and nothing of this project.
+        artifacts: Files and folders by name; the model finds them in ``context.artifacts``.
+        classes: Of a classification: the labels in the order of the columns that ``predict`` answers with.
+    """
+
+    script: Path
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    classes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Usable:
+    """A trained model that can be asked before it is in MLflow.
+
+    Attributes:
+        model: As the trainer returned it.
+        answer: From input rows to the array that clients will get.
+        classes: The labels in the order of the answer's columns; none unless it classifies.
+    """
+
+    model: Any
+    answer: Answer
+    classes: tuple[str, ...]
+
+
+@contextmanager
+def usable(model: Any, *, classifies: bool, requirements: Sequence[str]) -> Iterator[Usable]:
+    """Hold a trained model ready to answer; one from code is saved and loaded as a client would."""
+    if not isinstance(model, FromCode):
+        classes = tuple(map(str, getattr(model, "classes_", ()))) if classifies else ()
+        yield Usable(model, model.predict_proba if classifies else model.predict, classes)
+        return
+    with TemporaryDirectory(prefix="podium-") as folder:
+        path = Path(folder) / "model"
+        mlflow.pyfunc.save_model(
+            str(path),
+            python_model=str(model.script),
+            artifacts=_paths(model),
+            pip_requirements=list(requirements),
+        )
+        yield Usable(model, load_model(path).predict, tuple(model.classes))
+
+
+def log_model(
+    trained: Usable, inputs: pd.DataFrame, requirements: Sequence[str], skops_trusted_types: Sequence[str]
+) -> None:
+    """Log a model to the active run, with its signature, and an input example that it can be proved by later.
+
+    Args:
+        trained: The model.
+        inputs: Rows that it was trained on; the first are the example.
+        requirements: What it needs to load, pinned.
+        skops_trusted_types: Types that a saved estimator may hold beyond scikit-learn's usual ones.
+    """
+    example = inputs.head(INPUT_EXAMPLE_ROWS)
+    output = np.asarray(trained.answer(example))
+    common = {
+        "name": "model",
+        "signature": infer_signature(example, output),
+        "input_example": example,
+        "pip_requirements": list(requirements),
+        "metadata": {"classes": list(trained.classes), EXAMPLE_OUTPUT: example_output(output)},
+    }
+    if isinstance(trained.model, FromCode):
+        script, artifacts = str(trained.model.script), _paths(trained.model)
+        mlflow.pyfunc.log_model(python_model=script, artifacts=artifacts, **common)
+        return
+    with without_skops_noise():
+        mlflow.sklearn.log_model(
+            trained.model,
+            serialization_format="skops",
+            skops_trusted_types=list(skops_trusted_types),
+            pyfunc_predict_fn="predict_proba" if trained.classes else "predict",
+            **common,
+        )
+
+
+def _paths(model: FromCode) -> dict[str, str]:
+    return {name: str(path) for name, path in model.artifacts.items()}

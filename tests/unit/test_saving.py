@@ -1,0 +1,79 @@
+"""Models from code go the same way as estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from podium import lifecycle
+from podium.errors import TrainerError
+from podium.manifest import verified
+from podium.parts import Parts
+from podium.proof import example_problem, manifest_of
+from podium.registry import load_model
+from podium.spec import ModelSpec, load_spec
+from support.steps import new_run, train
+from support.toy_line import SCRIPT
+
+LINE: dict[str, Any] = {
+    "trainer": "support.toy_line:train",
+    "task": "regression",
+    "labels": [],
+    "code": [str(SCRIPT)],
+    "params": {},
+    "gates": [
+        {"metric": "root_mean_squared_error", "threshold": 0.2},
+        {"metric": "root_mean_squared_error", "against": "mean", "min_improvement": 1.0},
+    ],
+}
+
+
+@pytest.fixture
+def line_file(toy_spec: ModelSpec, toy_file: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """The model file of a line, with changes."""
+    rows = pd.read_csv(tmp_path / "toy.csv")
+    noise = np.random.default_rng(3).normal(scale=0.1, size=len(rows))
+    rows.assign(y=2.5 * rows["x"] + noise).to_csv(tmp_path / "toy.csv", index=False)
+    return lambda **changes: toy_file(**{"name": toy_spec.name, **LINE, **changes})
+
+
+def test_a_model_from_code_is_trained_judged_and_loaded_without_a_pickle(
+    parts: Parts, line_file: Callable[..., Path]
+) -> None:
+    spec, run = load_spec(line_file()), new_run()
+    trained = train(parts, spec)
+    number = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    report = lifecycle.validate_version(parts, spec, number, run)
+    assert report.passed, report.sentence()
+    manifest = manifest_of(parts.ledger.history(spec.name), spec.name, number)
+    assert not [file.path for file in manifest.files if file.path.endswith((".pkl", ".pickle"))]
+    with verified(parts.registry, spec.name, number, manifest) as folder:
+        model = load_model(folder)
+        assert example_problem(model) == ""
+        assert model.predict(pd.DataFrame({"x": [2.0]})).tolist() == pytest.approx([5.0], abs=0.1)
+
+
+def test_a_script_must_be_named_in_the_model_file(parts: Parts, line_file: Callable[..., Path]) -> None:
+    with pytest.raises(
+        TrainerError, match=r"toy_script.py is not among the model file's code: none; name it"
+    ):
+        train(parts, load_spec(line_file(code=[])))
+    with pytest.raises(TrainerError, match=r"code: .*nowhere.py cannot be read: No such file"):
+        train(parts, load_spec(line_file(code=["nowhere.py"])))
+
+
+def test_a_change_of_its_code_trains_anew(
+    parts: Parts, line_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    helper = tmp_path / "helper.py"
+    helper.write_text("ONE = 1\n")
+    spec = load_spec(line_file(code=[str(SCRIPT), "helper.py"]))
+    first, again = train(parts, spec), train(parts, spec)
+    helper.write_text("ONE = 2\n")
+    changed = train(parts, spec)
+    assert again.run_id == first.run_id != changed.run_id
