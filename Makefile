@@ -64,6 +64,7 @@ format: $(HAS_DEV) ## Format the code
 
 lock: $(HAS_UV) ## Renew requirements*.txt from requirements*.in (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) requirements-boost.in -o requirements-boost.txt
 	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
 	printf 'uv==%s\nsetuptools>=77\n' $(UV_VERSION) | $(COMPILE) - -o requirements-uv.txt
 
@@ -86,7 +87,7 @@ $(HAS_RUN): requirements.txt pyproject.toml $(HAS_UV)
 	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation --offline -e .
 	@touch $@
 
-$(HAS_DEV): requirements-dev.txt $(HAS_RUN)
-	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt \
-		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+$(HAS_DEV): requirements-dev.txt requirements-boost.txt $(HAS_RUN)
+	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt -r requirements-boost.txt \
+		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt -r requirements-boost.txt
 	@touch $@
