@@ -274,6 +274,7 @@ WRONG: list[tuple[str, str]] = [
     (slices("bins: []"), f".slices.bins: []: {BINS}"),
     (slices("bins: [2, 1]"), f".slices.bins: [2, 1]: {BINS}"),
     (slices("bins: [1, 1]"), f".slices.bins: [1, 1]: {BINS}"),
+    (slices("bins: [false, 1]"), f".slices.bins: [False, 1]: {BINS}"),
     (slices("bins: [1, b]"), f".slices.bins: [1, 'b']: {BINS}"),
     (slices("bins: [.nan]"), f".slices.bins: [nan]: {BINS}"),
     # min_holdout_rows
