@@ -325,6 +325,20 @@ def test_a_key_that_is_no_text_is_explained(toy_file: ToyFile) -> None:
         assert str(caught.value) == f"{path}: {shown}: unknown key; allowed: {TOP_KEYS}"
 
 
+def test_what_a_file_must_have(tmp_path: Path) -> None:
+    path = tmp_path / "short.yaml"
+    path.write_text("task: classification\ndata: {}\n")
+    with pytest.raises(SpecError) as caught:
+        load_spec(path)
+    needed = ["name", "owner", "description", "trainer"]
+    columns = [f"data.{key}" for key in ("source", "time_column", "label", "inputs")]
+    assert caught.value.problems == (
+        *(f"{key}: missing" for key in needed),
+        "labels: []: a classification needs at least 2",
+        *(f"{key}: missing" for key in (*columns, "holdout", "requirements", "gates", "approval")),
+    )
+
+
 def test_a_file_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(SpecError, match=r"folder\.yaml: cannot be read: Is a directory"):
