@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from podium import plots
 from podium.evidence import Evidence
-from podium.gate_report import CONTRACT, GateReport, GateResult
+from podium.gate_report import CONTRACT, GateReport, GateResult, GateStatus
 from podium.gate_spec import CANDIDATE, CHAMPION, Gate, MetricGate
 from podium.metric_gates import regressions
 from podium.metric_names import Task
@@ -52,8 +52,9 @@ def gate_pictures(report: GateReport, gates: tuple[Gate, ...], evidence: Evidenc
 
 
 def slices(result: GateResult) -> Figure:
-    """Draw the candidate's number beside the reference's and the limit, a bar per slice, worst first."""
-    parts = [part for part in result.slices if part.value is not None][:_MOST_BARS]
+    """Draw the candidate's number beside the reference's and the limit, a bar per slice, failures first."""
+    judged = [part for part in result.slices if part.value is not None]
+    parts = sorted(judged, key=lambda part: part.status is not GateStatus.FAILED)[:_MOST_BARS]
     places = np.arange(len(parts))
     figure = Figure(figsize=(8, 1.5 + 0.35 * len(parts)), layout="constrained")
     axes = figure.add_subplot(title=result.gate)
@@ -81,7 +82,9 @@ def bootstrap(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figur
     axes = figure.add_subplot(
         title=result.gate, xlabel=f"{gate.metric}: worse than {gate.against} by", ylabel="resamples"
     )
-    axes.hist(worse, bins=_BINS, color="C0", alpha=0.7)
+    # Of differences that are all but equal there are no bins between the smallest and the greatest.
+    room = 1e-9 * max(1.0, float(np.abs(worse).max()))
+    axes.hist(worse, bins=_BINS, range=(worse.min() - room, worse.max() + room), color="C0", alpha=0.7)
     axes.axvspan(*result.interval, color="C0", alpha=0.15, label=f"{rule.confidence:.0%} interval, each side")
     axes.axvline(rule.margin, color="red", label="margin")
     axes.axvline(0.0, color="grey", linestyle=":")
