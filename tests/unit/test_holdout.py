@@ -82,6 +82,19 @@ def test_a_row_has_the_same_print_in_training_and_in_the_stored_holdout(tmp_path
     assert prints[0] == prints[3] != prints[1]
 
 
+prints = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=10).map(
+    lambda numbers: np.array(numbers, dtype=np.uint64)
+)
+
+
+@given(found=prints, trained_on=prints)
+@settings(max_examples=50)
+def test_rows_that_training_held_are_counted(
+    found: holdout.Fingerprints, trained_on: holdout.Fingerprints
+) -> None:
+    assert holdout.shared(found, np.unique(trained_on)) == np.isin(found, trained_on).sum()
+
+
 def test_columns_that_training_does_not_have_leave_no_prints(tmp_path: Path) -> None:
     gates = [*TOY["gates"], {"max_train_overlap": 0.1, "columns": ["elsewhere"]}]
     holdout.store_holdout(tmp_path, spec(gates=gates), window(ROWS), {})
