@@ -254,11 +254,12 @@ class _Rows:
 
     def add(self, batch: pd.DataFrame) -> None:
         data = self._spec.data
-        self._labels.append(batch[data.label])
-        self._columns.append(batch[[name for name in _columns_asked(self._spec) if name in batch]])
+        # Copies: a part of a batch would keep all of it in memory.
+        self._labels.append(batch[data.label].copy())
+        self._columns.append(batch[[name for name in _columns_asked(self._spec) if name in batch]].copy())
         for columns, trained_on in self._training.items():
             found = holdout.fingerprints(batch, columns or data.inputs)
-            self._shared[columns] += int(np.isin(found, trained_on).sum())
+            self._shared[columns] += holdout.shared(found, trained_on)
         for findings in self._schemas.values():
             findings.add(batch)
         if data.time_column is not None:

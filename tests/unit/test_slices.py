@@ -67,7 +67,8 @@ edges = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, m
 @given(values=st.lists(any_number, max_size=20), bins=st.none() | st.integers(2, 6) | edges)
 @settings(max_examples=100)
 def test_every_row_of_numbers_is_in_exactly_one_slice(values: list[Any], bins: Any) -> None:
-    found = cut(Slices(column="c", bins=bins), pd.DataFrame({"c": pd.array(values, dtype=float)}))
+    given_bins = {} if bins is None else {"bins": bins}
+    found = cut(Slices(column="c", **given_bins), pd.DataFrame({"c": pd.array(values, dtype=float)}))
     assert (np.sum([part.rows for part in found] or [[]], axis=0) == 1).all()
 
 
