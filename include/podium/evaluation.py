@@ -102,12 +102,12 @@ def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
             model.score(batch)
         scored += len(batch)
         log.info("Scored %s holdout rows with each of %s.", f"{scored:,}", _in_words(numbers))
+    if _speed_matters(case.spec):
+        _time(models, first)
     for name, number in versions.items():
         if broken := models[name].broken:
             what = f"{name} {case.spec.name} {version_name(number)}"
             raise Outage(f"{what} {broken}: there is nothing to compare with")
-    if _speed_matters(case.spec):
-        _time(models, first)
     return {name: model.side() for name, model in models.items()}
 
 
@@ -163,14 +163,17 @@ class _Scored:
 
     def score(self, batch: pd.DataFrame) -> None:
         """Answer some rows; one that cannot is broken, and has no answers from here on."""
-        answers = no_answers(len(batch), self._labels)
+        self._answers.append(self.answers(batch))
+
+    def answers(self, batch: pd.DataFrame) -> Numbers:
+        """Return answers to some rows, NaN where there are none."""
         if self.model is not None and not self.broken:
             try:
                 with _model_errors("cannot be scored on these rows"):
-                    answers = predict(self.model, self.inputs(batch), self._labels)
+                    return predict(self.model, self.inputs(batch), self._labels)
             except _Unusable as error:
                 self.broken = str(error)
-        self._answers.append(answers)
+        return no_answers(len(batch), self._labels)
 
     def inputs(self, batch: pd.DataFrame) -> pd.DataFrame:
         """Return the columns that the model takes."""
@@ -229,6 +232,9 @@ def _speed_matters(spec: ModelSpec) -> bool:
 
 
 def _time(models: Mapping[str, _Scored], rows: pd.DataFrame) -> None:
+    for scored in models.values():
+        # One that answers batches may still not answer a row alone.
+        scored.answers(rows.head(1))
     working = {
         name: Timed(scored.model, scored.inputs(rows), scored.cost)
         for name, scored in models.items()

@@ -44,6 +44,7 @@ def test_so_many_bins_hold_about_as_many_rows_each() -> None:
 def test_bins_of_a_value_that_most_rows_have_are_fewer_and_never_empty() -> None:
     assert cut_by([0, 0, 0, 0, 3], bins=4) == {"c >= 0": [0, 1, 2, 3, 4]}
     assert cut_by([0, 0, 7], bins=3) == {"0 <= c < 2.33333": [0, 1], "c >= 2.33333": [2]}
+    assert cut_by([1, np.inf, np.inf], bins=2) == {"c >= 1": [0, 1, 2]}
     assert cut_by([None, None], bins=3) == {"c is empty": [0, 1]}
 
 
