@@ -44,7 +44,7 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[s
         )
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return {**found, "stderr": done.stderr}
+        return found
 
     return run
 

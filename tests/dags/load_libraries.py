@@ -4,7 +4,9 @@ import json
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
@@ -50,12 +52,17 @@ def task() -> dict[str, object]:
     }
 
 
+# What the scheduler has loaded, the lazy modules among it too.
+import_module("airflow.jobs.scheduler_job_runner")
 executor, _ = ExecutorLoader.import_default_executor_cls()
 seen: dict[str, object] = {"executor": executor.__name__, "when_imported": loaded()}
 start(fork=False)
 seen["when_started_without_fork"] = loaded()
-start(fork=True)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    start(fork=True)
 seen |= {
+    "warnings_of_airflow": [str(item.message) for item in caught if "airflow" in str(item.message)][:3],
     "when_started": loaded(),
     "ours": sorted(name for name in sys.modules if name.partition(".")[0] in ("podium", "trainers")),
     "python_threads": [thread.name for thread in threading.enumerate()],
