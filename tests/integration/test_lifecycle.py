@@ -40,9 +40,17 @@ def runs(start: Start) -> dict[str, LifecycleRun]:
     return {**begun, "toy": start("toy", as_of=str(TODAY - timedelta(days=20)))}
 
 
-def podium(stack: Stack, *words: str, folder: Path = Path("/")) -> subprocess.CompletedProcess[str]:
+def podium(
+    stack: Stack, *words: str, folder: Path = Path("/"), **more: str
+) -> subprocess.CompletedProcess[str]:
     program = [str(Path(sys.executable).parent / "podium"), *words]
-    environment = {**stack.client_env(), "PODIUM_MODELS_DIR": str(MODELS), "PATH": "", "COLUMNS": "160"}
+    environment = {
+        **stack.client_env(),
+        "PODIUM_MODELS_DIR": str(MODELS),
+        "PATH": "",
+        "COLUMNS": "160",
+        **more,
+    }
     return subprocess.run(
         program, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=folder
     )
@@ -217,6 +225,23 @@ def minutely(admin: AirflowClient) -> ModelSpec:
     admin.wait_for_dag(spec.lifecycle_dag_id)
     admin.set_paused(spec.lifecycle_dag_id, paused=False)
     return spec
+
+
+def test_the_best_run_is_nominated_through_the_same_gates_and_approval(
+    stack: Stack, operator: AirflowClient, stack_parts: Parts
+) -> None:
+    login = {"PODIUM_AIRFLOW_USER": "operator", "PODIUM_AIRFLOW_PASSWORD": stack.passwords["operator"]}
+    (trained,) = stack_parts.registry.training_runs("toy-reject", 10)
+    done = podium(stack, "compare", "toy-reject", "--runs", "--nominate-best", **login)
+    assert done.returncode == 0, done.stderr
+    spec = find_spec(MODELS, "toy-reject")
+    found = re.search(rf"Started {spec.lifecycle_dag_id} (\S+) with {trained.run_id[:8]}", done.stdout)
+    assert found is not None, done.stdout
+    run = LifecycleRun(operator, spec, found[1])
+    run.wait_until("approve", "awaiting_input")
+    told = [event.event for event in stack_parts.ledger.history("toy-reject") if event.run == run.reference]
+    assert told == ["gates_passed", "nominated", "approval_requested"]
+    assert stack_parts.registry.training_runs("toy-reject", 10) == [trained]
 
 
 def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
