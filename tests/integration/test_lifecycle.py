@@ -21,7 +21,7 @@ from podium.airflow_client import AirflowClient
 from podium.errors import PodiumError
 from podium.parts import Parts
 from podium.settings import PROJECT_ROOT
-from podium.spec import ModelSpec, find_spec
+from podium.spec import find_spec
 from podium.stack import Stack
 from podium.tags import Tag
 from support.airflow import LifecycleRun, event_of, events_of, get, send
@@ -218,15 +218,6 @@ def test_waiting_holds_no_worker_slot_and_no_trigger_and_a_rejection_ends_cleanl
     assert stack_parts.registry.version("toy-reject", 1).tags[Tag.APPROVAL_STATUS] == "rejected"
 
 
-@pytest.fixture(scope="module")
-def minutely(admin: AirflowClient) -> ModelSpec:
-    """A model that is trained each minute, switched on a test earlier: nobody has to wait for the minute."""
-    spec = find_spec(MODELS, "toy-minutely")
-    admin.wait_for_dag(spec.lifecycle_dag_id)
-    admin.set_paused(spec.lifecycle_dag_id, paused=False)
-    return spec
-
-
 def test_the_best_run_is_nominated_through_the_same_gates_and_approval(
     stack: Stack, operator: AirflowClient, stack_parts: Parts
 ) -> None:
@@ -246,7 +237,6 @@ def test_the_best_run_is_nominated_through_the_same_gates_and_approval(
 
 def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
     runs: dict[str, LifecycleRun],
-    minutely: ModelSpec,
     start: Start,
     admin: AirflowClient,
     approver: AirflowClient,
@@ -276,10 +266,9 @@ def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
     assert {event.event for event in new} <= {"gates_passed", "gates_refused"}
 
 
-def test_the_scheduler_starts_a_run_on_its_schedule(
-    minutely: ModelSpec, admin: AirflowClient, stack_parts: Parts
-) -> None:
-    spec = minutely
+def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_parts: Parts) -> None:
+    spec = find_spec(MODELS, "toy-minutely")
+    admin.set_paused(spec.lifecycle_dag_id, paused=False)
     deadline = time.monotonic() + 150
     found: list[dict[str, str]] = []
     while not found and time.monotonic() < deadline:
