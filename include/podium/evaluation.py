@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,7 +138,7 @@ def assemble(case: Case, sides: Mapping[str, Side], versions: Mapping[str, int])
         candidate=sides[JUDGED],
         references={**references, **{name: Side(stored, spec.labels) for name, stored in baselines.items()}},
         versions=versions,
-        trainer_metrics=case.parts.registry.run_metrics(case.version.run_id, TRAINER_METRIC),
+        trainer_metrics=_trainer_metrics(case),
         baseline_files=read_baseline_files(spec, case.parts.settings.home),
         overlaps=rows.overlaps(),
         schema_problems=rows.schema_problems(),
@@ -219,6 +221,15 @@ def _load(case: Case, number: int) -> _Scored:
                 return _Scored(case.spec, loaded, cost, example_problem(loaded))
         except _Unusable as error:
             return _Scored(case.spec, None, Cost(load_time=float("nan"), model_size=size), str(error))
+
+
+def _trainer_metrics(case: Case) -> dict[str, float]:
+    found = case.parts.registry.run_metrics(case.version.run_id, TRAINER_METRIC)
+    # MLflow keeps infinity as the largest number that there is, which would be a good one.
+    return {
+        name: math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
+        for name, value in found.items()
+    }
 
 
 def _signature(model: PyFuncModel) -> dict[str, Any]:
