@@ -199,6 +199,25 @@ def compare(  # noqa: PLR0913 - one for each option of the command
 
 @app.command()
 @_explained
+def new_model(
+    name: Annotated[str, typer.Argument(help="Lower-case words joined by '-', such as house-prices.")],
+    source: Annotated[Path, typer.Option(help="A csv or parquet file below the project's top folder.")],
+    label: Annotated[str, typer.Option(help="The column to predict.")],
+    time_column: Annotated[str, typer.Option("--time", help="The column that says when a row became known.")],
+    owner: Annotated[str, typer.Option(help="Who answers for the model.")] = "me",
+) -> None:
+    """Write model file, trainer and test of a new model, ready to run, from a table of examples."""
+    from podium.new_model import NewModel, write_model
+    from podium.settings import project_home
+
+    home = project_home()
+    for path in write_model(NewModel(name, owner, source, label, time_column), home):
+        console.print(f"wrote {path.relative_to(home)}", markup=False, highlight=False)
+    console.print("Next: docs/add-a-model.md walks through them.")
+
+
+@app.command()
+@_explained
 def validate_spec(
     paths: Annotated[list[Path], typer.Argument(help="Model files, and folders of them.")],
     as_json: Json = False,
