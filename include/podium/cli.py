@@ -144,6 +144,42 @@ def gates(
 
 @app.command()
 @_explained
+def train(
+    model: Annotated[str, typer.Argument(help="The model's name, as in its model file.")],
+    local: Annotated[Path, typer.Option(help="A folder that is not there yet, or is empty.")],
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Train on what was known before this date or moment (UTC); without it: now."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model into a folder, without MLflow or the ledger running.
+
+    Writes model/, metrics.json, data_report.json and pictures. model/ is an MLflow model folder, with no
+    pickle in it: mlflow.pyfunc.load_model("FOLDER/model") loads it. Nothing is registered or promoted: that
+    is for the model's Dag.
+    """
+    import logging
+
+    from podium.local_training import train_locally
+    from podium.settings import models_dir, project_home
+    from podium.spec import find_spec
+    from podium.tables import metrics_table
+
+    logging.basicConfig(format="%(message)s")
+    for name in ("podium", "trainers"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    moment = datetime.now(UTC) if as_of is None else _parse_moment(as_of, "--as-of", time.min)
+    metrics = train_locally(find_spec(models_dir(), model), moment, project_home(), local)
+    if as_json:
+        _print_json(metrics.as_json())
+        return
+    console.print(metrics_table(metrics.rows, metrics.by_model))
+    console.print(f"The model is in {local / 'model'}.", markup=False, soft_wrap=True)
+
+
+@app.command()
+@_explained
 def validate_spec(
     paths: Annotated[list[Path], typer.Argument(help="Model files, and folders of them.")],
     as_json: Json = False,
@@ -271,15 +307,15 @@ def _champion_in_words(model: str, move: Event | None, until: datetime) -> str:
     )
 
 
-def _parse_moment(text: str) -> datetime:
+def _parse_moment(text: str, option: str = "--at", of_a_day: time = time.max) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise PodiumError(
-            f"--at: '{text}' is no date; write 2025-03-01 or 2025-03-01T12:00:00+00:00"
+            f"{option}: '{text}' is no date; write 2025-03-01 or 2025-03-01T12:00:00+00:00"
         ) from error
     if len(text) <= len("2025-03-01"):
-        moment = datetime.combine(moment, time.max)
+        moment = datetime.combine(moment, of_a_day)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

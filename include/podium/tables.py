@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from math import nan
 
@@ -88,6 +88,16 @@ def scores_table(report: GateReport) -> Table:
     for metric, value in report.scores.candidate.items():
         values = (value, *(metrics.get(metric, nan) for metrics in references.values()))
         table.add_row(metric, *map(number, values))
+    return table
+
+
+def metrics_table(rows: int, by_model: Mapping[str, Mapping[str, float]]) -> Table:
+    """Render metrics on the holdout, a column per model, one row per metric of the first."""
+    table = Table(f"on {rows:,} holdout rows", box=SIMPLE_HEAD, pad_edge=False)
+    for name in by_model:
+        table.add_column(name, justify="right")
+    for metric in next(iter(by_model.values())):
+        table.add_row(metric, *(number(metrics.get(metric, nan)) for metrics in by_model.values()))
     return table
 
 
