@@ -119,7 +119,7 @@ def _labels(label: pd.Series) -> str:
 
 
 def _times(new: NewModel, column: pd.Series) -> pd.Series:
-    times = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
+    times = pd.to_datetime(column.astype(str), utc=True, format="ISO8601", errors="coerce")
     if times.isna().any():
         value = column[times.isna()].iloc[0]
         raise DataError(f"{new.source}: column {new.time}: {value!r} is no ISO 8601 date")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import mlflow
@@ -87,10 +88,31 @@ def log_model(
         requirements: What it needs to load, pinned.
         skops_trusted_types: Types that a saved estimator may hold beyond scikit-learn's usual ones.
     """
+    flavor, arguments = _for_mlflow(trained, inputs, requirements, skops_trusted_types)
+    with without_skops_noise():
+        flavor.log_model(name="model", **arguments)
+
+
+def save_model(
+    folder: Path,
+    trained: Usable,
+    inputs: pd.DataFrame,
+    requirements: Sequence[str],
+    skops_trusted_types: Sequence[str],
+) -> None:
+    """Save a model to a new folder, as ``log_model`` logs it."""
+    flavor, arguments = _for_mlflow(trained, inputs, requirements, skops_trusted_types)
+    with without_skops_noise():
+        flavor.save_model(path=str(folder), **arguments)
+
+
+def _for_mlflow(
+    trained: Usable, inputs: pd.DataFrame, requirements: Sequence[str], skops_trusted_types: Sequence[str]
+) -> tuple[ModuleType, dict[str, Any]]:
+    """Return the part of MLflow that saves a model, and what it has to be told."""
     example = inputs.head(INPUT_EXAMPLE_ROWS)
     output = np.asarray(trained.answer(example))
     common = {
-        "name": "model",
         "signature": infer_signature(example, output),
         "input_example": example,
         "pip_requirements": list(requirements),
@@ -98,16 +120,14 @@ def log_model(
     }
     if isinstance(trained.model, FromCode):
         script, artifacts = str(trained.model.script), _paths(trained.model)
-        mlflow.pyfunc.log_model(python_model=script, artifacts=artifacts, **common)
-        return
-    with without_skops_noise():
-        mlflow.sklearn.log_model(
-            trained.model,
-            serialization_format="skops",
-            skops_trusted_types=list(skops_trusted_types),
-            pyfunc_predict_fn="predict_proba" if trained.classes else "predict",
-            **common,
-        )
+        return mlflow.pyfunc, {"python_model": script, "artifacts": artifacts, **common}
+    return mlflow.sklearn, {
+        "sk_model": trained.model,
+        "serialization_format": "skops",
+        "skops_trusted_types": list(skops_trusted_types),
+        "pyfunc_predict_fn": "predict_proba" if trained.classes else "predict",
+        **common,
+    }
 
 
 def _paths(model: FromCode) -> dict[str, str]:
