@@ -6,6 +6,7 @@ script that is run when the model is loaded, and the files that the trainer wrot
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +18,10 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
+from podium.errors import TrainerError
 from podium.proof import EXAMPLE_OUTPUT, example_output
 from podium.registry import load_model, without_skops_noise
 
@@ -89,7 +92,7 @@ def log_model(
         skops_trusted_types: Types that a saved estimator may hold beyond scikit-learn's usual ones.
     """
     flavor, arguments = _for_mlflow(trained, inputs, requirements, skops_trusted_types)
-    with without_skops_noise():
+    with _saving_skops():
         flavor.log_model(name="model", **arguments)
 
 
@@ -102,8 +105,27 @@ def save_model(
 ) -> None:
     """Save a model to a new folder, as ``log_model`` logs it."""
     flavor, arguments = _for_mlflow(trained, inputs, requirements, skops_trusted_types)
-    with without_skops_noise():
+    with _saving_skops():
         flavor.save_model(path=str(folder), **arguments)
+
+
+@contextmanager
+def _saving_skops() -> Iterator[None]:
+    """Tell a model that holds types nobody trusts from an MLflow that does not answer: it raises the same.
+
+    Raises:
+        TrainerError: Names the types.
+    """
+    try:
+        with without_skops_noise():
+            yield
+    except MlflowException as error:
+        if found := re.search(r"Untrusted types found in the file: \[(.*?)\]", error.message):
+            raise TrainerError(
+                f"the model holds types that skops does not trust by itself: {found[1]}. Review them, and "
+                "list them in the model file under skops_trusted_types"
+            ) from error
+        raise
 
 
 def _for_mlflow(
