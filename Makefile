@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status test test-unit check format lock test-integration
+.PHONY: help venv demo up down clean status test test-unit check format lock test-integration bench-gates
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -50,7 +50,10 @@ test-integration: $(HAS_DEV) ## Run the tests that start the embedded stack, and
 	$(BIN)/python -m pytest tests/dags tests/integration
 
 test-unit: $(HAS_DEV) ## Run the fast tests
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit $(wildcard tests/models)
+
+bench-gates: $(HAS_RUN) ## Time the bootstrap of the gates
+	$(BIN)/python benchmarks/gates.py
 
 check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/ruff format --check .
