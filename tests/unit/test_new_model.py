@@ -68,7 +68,8 @@ def test_nothing_is_written_over_and_what_is_wrong_is_named(home: Path) -> None:
 
 
 def test_the_document_is_followed_literally(tmp_path: Path) -> None:
-    shutil.copytree(PROJECT_ROOT / "include", tmp_path / "include")
+    for folder in ("include", "qa"):
+        shutil.copytree(PROJECT_ROOT / folder, tmp_path / folder)
     shutil.copy(PROJECT_ROOT / "pyproject.toml", tmp_path)
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
     paths = [str(tmp_path / "include"), str(tmp_path)]
