@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -24,6 +25,10 @@ def train_numbers(examples: TrainingExamples, params: Mapping[str, Any]) -> Trai
         baselines={"mean": DummyRegressor().fit(examples.inputs, examples.label)},
         metrics={"r2": float(model.score(examples.inputs, examples.label))},
     )
+
+
+def with_places(known: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
+    return known.merge(places, on="x")
 
 
 def return_nonsense(examples: TrainingExamples, params: Mapping[str, Any]) -> object:
