@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status test test-unit check format lock test-integration
+.PHONY: help venv demo up down clean status test test-unit check format lock test-integration bench-gates
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ test-integration: $(HAS_DEV) ## Run the tests that start the embedded stack, and
 
 test-unit: $(HAS_DEV) ## Run the fast tests
 	$(BIN)/python -m pytest tests/unit
+
+bench-gates: $(HAS_RUN) ## Time the bootstrap of the gates
+	$(BIN)/python benchmarks/gates.py
 
 check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -9,7 +9,8 @@ One Dag per model file: train, register, validate, nominate, wait for people, pr
 - **outcome** shows how the run came out: one of the tasks after it runs, the others are skipped.
 - **promote** acts on the decision in the ledger, not on the colour of a task.
 
-Trigger it by hand to choose `as_of` (train on what was known then) or to override params.
+Trigger it by hand to choose `as_of` (train on what was known then), to override params, or to take a run that
+was trained before (`podium compare --nominate-best`).
 """
 
 from datetime import timedelta
@@ -35,6 +36,12 @@ FORM = {
         title="As of",
         description="Train on what was known at this moment. Empty: the run's logical date.",
     ),
+    "mlflow_run": Param(
+        None,
+        type=["null", "string"],
+        title="MLflow run",
+        description="Take this finished training run instead of training; the gates judge it all the same.",
+    ),
     "params": Param({}, type="object", title="Params", description="Replace params of the model file."),
 }
 
@@ -51,6 +58,8 @@ def build_lifecycle(spec: ModelSpec) -> None:
 
         parts, run = connect(), run_reference(context)
         refuse_decided_run(parts.ledger, run)
+        if trained := context["params"]["mlflow_run"]:
+            return parts.registry.training_run(spec.name, trained).run_id
         return train_model(spec, parts.settings, as_of(context), context["params"]["params"], run).run_id
 
     @task

@@ -44,7 +44,8 @@ def read_baseline_files(spec: ModelSpec, home: Path) -> dict[str, BaselineFile]:
 
 def _read(spec: ModelSpec, path: Path) -> BaselineFile:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        # Whole numbers as floats: JSON's have no end, a metric has.
+        content = json.loads(path.read_text(encoding="utf-8"), parse_int=float)
     except OSError as error:
         raise DataError(f"baseline file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:

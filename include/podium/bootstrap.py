@@ -48,9 +48,12 @@ def _mean_differences(
     reference: Numbers,
     finish: Callable[[Numbers], Numbers] = lambda mean: mean,
 ) -> Numbers:
-    both = np.stack([candidate, reference], axis=1)
-    means = np.stack([counts @ both for counts in _resamples(len(both), rule)]) / len(both)
-    return np.asarray(finish(means[:, 0]) - finish(means[:, 1]))
+    rows = len(candidate)
+    sums = np.asarray(
+        [(_dot(counts, candidate), _dot(counts, reference)) for counts in _resamples(rows, rule)]
+    )
+    means = finish(sums / rows)
+    return np.asarray(means[:, 0] - means[:, 1])
 
 
 def _auc_differences(rule: NotWorse, candidate: Answers, reference: Answers) -> Numbers:
@@ -80,9 +83,13 @@ class _Sorted:
         negatives = np.zeros(len(self._negatives) + 1)
         np.cumsum(counts.take(self._negatives), out=negatives[1:])
         pairs = positives.sum() * negatives[-1]
-        # Not by BLAS, whose threads take longer to start than such a short product takes.
-        won = np.einsum("i,i", positives, negatives.take(self._below) + negatives.take(self._up_to)) / 2
+        won = _dot(positives, negatives.take(self._below) + negatives.take(self._up_to)) / 2
         return float(won / pairs) if pairs else float("nan")
+
+
+def _dot(one: Numbers, other: Numbers) -> float:
+    """Not by BLAS, whose threads may take longer to start than so short a product takes."""
+    return float(np.einsum("i,i", one, other))
 
 
 def _resamples(rows: int, rule: NotWorse) -> Iterator[Numbers]:

@@ -17,6 +17,7 @@ from rich.console import Console
 from podium.errors import Outage, PodiumError, version_name
 
 if TYPE_CHECKING:
+    from podium.airflow_client import AirflowClient
     from podium.events import Event
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -144,6 +145,60 @@ def gates(
 
 @app.command()
 @_explained
+def compare(  # noqa: PLR0913 - one for each option of the command
+    model: Annotated[str, typer.Argument(help="The model's name, as in its model file.")],
+    runs: Annotated[
+        bool, typer.Option("--runs/--versions", help="Finished training runs, or registered versions.")
+    ] = False,
+    metric: Annotated[
+        str | None, typer.Option(help="Find the best by this one; without it the first that a gate asks for.")
+    ] = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    png: Annotated[Path | None, typer.Option(help="Also write a picture to this file.")] = None,
+    nominate_best: Annotated[
+        bool,
+        typer.Option(
+            help="Start the lifecycle with the best run: registration, gates, approval. Asks for a login."
+        ),
+    ] = False,
+    user: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_USER", help="With --nominate-best.")] = "",
+    password: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", show_default=False)] = "",
+) -> None:
+    """Put the newest runs or versions side by side: params that differ, metrics, the best marked."""
+    from podium.compare import compare_runs, compare_versions, draw
+    from podium.parts import connect
+    from podium.spec import find_spec
+    from podium.tables import comparison_table
+
+    parts = connect()
+    spec = find_spec(parts.settings.models_dir, model)
+    comparison = (compare_runs if runs else compare_versions)(parts, spec, metric)
+    if png is not None:
+        draw(comparison, png)
+    if as_json:
+        _print_json(comparison.as_json())
+    elif as_csv:
+        sys.stdout.write(comparison.as_csv())
+    else:
+        console.print(comparison_table(comparison))
+        if not comparison.same_rows:
+            console.print(
+                "Each number is of its own holdout rows, so they do not compare exactly; the gates do."
+            )
+    if nominate_best:
+        best = comparison.best(comparison.metric)
+        if best is None:
+            raise PodiumError(f"none of them has a {comparison.metric}")
+        airflow = _airflow(parts.settings.airflow_url, user, password)
+        run = airflow.trigger(spec.lifecycle_dag_id, {"mlflow_run": best.run})
+        console.print(
+            f"Started {spec.lifecycle_dag_id} {run} with {best.name}: its gates and approval decide."
+        )
+
+
+@app.command()
+@_explained
 def validate_spec(
     paths: Annotated[list[Path], typer.Argument(help="Model files, and folders of them.")],
     as_json: Json = False,
@@ -241,13 +296,11 @@ def rollback(  # noqa: PLR0913 - one for each option of the command
     ] = "",
 ) -> None:
     """Roll a champion back, logged in to Airflow; waits until it is done."""
-    from podium.airflow_client import ROLLBACK_DAG, AirflowClient
+    from podium.airflow_client import ROLLBACK_DAG
     from podium.parts import connect
 
     parts = connect()
-    if parts.settings.airflow_url is None:
-        raise PodiumError("PODIUM_AIRFLOW_URL is not set: where Airflow is")
-    airflow = AirflowClient(parts.settings.airflow_url, user, password)
+    airflow = _airflow(parts.settings.airflow_url, user, password)
     form = {"model": model, "to_version": to_version, "reason": reason, "force_version": force_version}
     run = airflow.trigger(ROLLBACK_DAG, form)
     with console.status(f"rolling back {model}, run {run}"):
@@ -258,6 +311,15 @@ def rollback(  # noqa: PLR0913 - one for each option of the command
         raise PodiumError(f"not rolled back: {why}")
     names = f"{version_name(told[-1].from_version)} -> {version_name(told[-1].version)}"
     console.print(f"{model}: champion {names}, by {told[-1].actor}: {told[-1].reason}", markup=False)
+
+
+def _airflow(url: str | None, user: str, password: str) -> AirflowClient:
+    from podium.airflow_client import AirflowClient
+
+    if url is None:
+        raise PodiumError("PODIUM_AIRFLOW_URL is not set: where Airflow is")
+    user = user or typer.prompt("Airflow user")
+    return AirflowClient(url, user, password or typer.prompt("Password", hide_input=True))
 
 
 def _champion_in_words(model: str, move: Event | None, until: datetime) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,12 +104,12 @@ def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
             model.score(batch)
         scored += len(batch)
         log.info("Scored %s holdout rows with each of %s.", f"{scored:,}", _in_words(numbers))
+    if _speed_matters(case.spec):
+        _time(models, first)
     for name, number in versions.items():
         if broken := models[name].broken:
             what = f"{name} {case.spec.name} {version_name(number)}"
             raise Outage(f"{what} {broken}: there is nothing to compare with")
-    if _speed_matters(case.spec):
-        _time(models, first)
     return {name: model.side() for name, model in models.items()}
 
 
@@ -136,7 +138,7 @@ def assemble(case: Case, sides: Mapping[str, Side], versions: Mapping[str, int])
         candidate=sides[JUDGED],
         references={**references, **{name: Side(stored, spec.labels) for name, stored in baselines.items()}},
         versions=versions,
-        trainer_metrics=case.parts.registry.run_metrics(case.version.run_id, TRAINER_METRIC),
+        trainer_metrics=_trainer_metrics(case),
         baseline_files=read_baseline_files(spec, case.parts.settings.home),
         overlaps=rows.overlaps(),
         schema_problems=rows.schema_problems(),
@@ -163,14 +165,17 @@ class _Scored:
 
     def score(self, batch: pd.DataFrame) -> None:
         """Answer some rows; one that cannot is broken, and has no answers from here on."""
-        answers = no_answers(len(batch), self._labels)
+        self._answers.append(self.answers(batch))
+
+    def answers(self, batch: pd.DataFrame) -> Numbers:
+        """Return answers to some rows, NaN where there are none."""
         if self.model is not None and not self.broken:
             try:
                 with _model_errors("cannot be scored on these rows"):
-                    answers = predict(self.model, self.inputs(batch), self._labels)
+                    return predict(self.model, self.inputs(batch), self._labels)
             except _Unusable as error:
                 self.broken = str(error)
-        self._answers.append(answers)
+        return no_answers(len(batch), self._labels)
 
     def inputs(self, batch: pd.DataFrame) -> pd.DataFrame:
         """Return the columns that the model takes."""
@@ -218,6 +223,15 @@ def _load(case: Case, number: int) -> _Scored:
             return _Scored(case.spec, None, Cost(load_time=float("nan"), model_size=size), str(error))
 
 
+def _trainer_metrics(case: Case) -> dict[str, float]:
+    found = case.parts.registry.run_metrics(case.version.run_id, TRAINER_METRIC)
+    # MLflow keeps infinity as the largest number that there is, which would be a good one.
+    return {
+        name: math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
+        for name, value in found.items()
+    }
+
+
 def _signature(model: PyFuncModel) -> dict[str, Any]:
     signature = model.metadata.signature
     return {} if signature is None else dict(signature.to_dict())
@@ -229,6 +243,9 @@ def _speed_matters(spec: ModelSpec) -> bool:
 
 
 def _time(models: Mapping[str, _Scored], rows: pd.DataFrame) -> None:
+    for scored in models.values():
+        # One that answers batches may still not answer a row alone.
+        scored.answers(rows.head(1))
     working = {
         name: Timed(scored.model, scored.inputs(rows), scored.cost)
         for name, scored in models.items()
@@ -254,11 +271,12 @@ class _Rows:
 
     def add(self, batch: pd.DataFrame) -> None:
         data = self._spec.data
-        self._labels.append(batch[data.label])
-        self._columns.append(batch[[name for name in _columns_asked(self._spec) if name in batch]])
+        # Copies: a part of a batch would keep all of it in memory.
+        self._labels.append(batch[data.label].copy())
+        self._columns.append(batch[[name for name in _columns_asked(self._spec) if name in batch]].copy())
         for columns, trained_on in self._training.items():
             found = holdout.fingerprints(batch, columns or data.inputs)
-            self._shared[columns] += int(np.isin(found, trained_on).sum())
+            self._shared[columns] += holdout.shared(found, trained_on)
         for findings in self._schemas.values():
             findings.add(batch)
         if data.time_column is not None:

@@ -138,15 +138,15 @@ def predictions_by_name(table: pd.DataFrame, labels: Sequence[str]) -> dict[str,
     """
     if not labels:
         return {str(name): table[name].to_numpy(float) for name in table}
-    stored = {str(column).rpartition(_SEPARATOR)[2] for column in table}
-    if stored and stored != set(labels):
-        raise DataError(
-            f"the kept answers are of the labels {', '.join(sorted(stored))}, the model file lists "
-            f"{', '.join(labels)}"
-        )
     suffix = f"{_SEPARATOR}{labels[0]}"
     names = [str(column).removesuffix(suffix) for column in table.columns[:: len(labels)]]
-    return {name: table[[f"{name}{_SEPARATOR}{label}" for label in labels]].to_numpy(float) for name in names}
+    of_labels = {name: [f"{name}{_SEPARATOR}{label}" for label in labels] for name in names}
+    if [column for columns in of_labels.values() for column in columns] != list(map(str, table)):
+        raise DataError(
+            f"the kept answers ({', '.join(map(str, table))}) are not of the labels that the model file "
+            f"lists: {', '.join(labels)}"
+        )
+    return {name: table[columns].to_numpy(float) for name, columns in of_labels.items()}
 
 
 def store_sides(folder: Path, sides: Mapping[str, Side], labels: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from podium import plots
 from podium.evidence import Evidence
-from podium.gate_report import CONTRACT, GateReport, GateResult
+from podium.gate_report import CONTRACT, GateReport, GateResult, GateStatus
 from podium.gate_spec import CANDIDATE, CHAMPION, Gate, MetricGate
 from podium.metric_gates import regressions
 from podium.metric_names import Task
@@ -54,11 +54,16 @@ def _bootstrapped(gate: MetricGate, result: GateResult) -> bool:
 
 
 def slices(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figure:
-    """Draw the candidate's metric beside that of what it is held against, or of the champion, per slice."""
+    """Draw the candidate's metric beside that of what it is held against, or of the champion, per slice.
+
+    Slices that failed come first.
+    """
     if gate.slices is None:
         raise ValueError("only of a gate with slices")
     judged = {part.name: part for part in result.slices if part.value is not None}
-    parts = [part for part in cut(gate.slices, evidence.columns) if part.name in judged][:_MOST_BARS]
+    there = [part for part in cut(gate.slices, evidence.columns) if part.name in judged]
+    failed_first = sorted(there, key=lambda part: judged[part.name].status is not GateStatus.FAILED)
+    parts = failed_first[:_MOST_BARS]
     other = gate.against if gate.against and gate.against in evidence.references else CHAMPION
     sides = {CANDIDATE: evidence.candidate}
     if other in evidence.references:
@@ -89,7 +94,9 @@ def bootstrap(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figur
     axes = figure.add_subplot(
         title=result.gate, xlabel=f"{gate.metric}: worse than {gate.against} by", ylabel="resamples"
     )
-    axes.hist(worse, bins=_BINS, color="C0", alpha=0.7)
+    # Of differences that are all but equal there are no bins between the smallest and the greatest.
+    room = 1e-9 * max(1.0, float(np.abs(worse).max()))
+    axes.hist(worse, bins=_BINS, range=(worse.min() - room, worse.max() + room), color="C0", alpha=0.7)
     axes.axvspan(*result.interval, color="C0", alpha=0.15, label=f"{rule.confidence:.0%} sure, each side")
     axes.axvline(rule.margin, color="red", label="margin")
     axes.axvline(0.0, color="grey", linestyle=":")

@@ -69,7 +69,8 @@ def rows(spec: ModelSpec, examples: TrainingExamples) -> pd.DataFrame:
 
 def batches(folder: Path) -> Iterator[pd.DataFrame]:
     """Yield the stored rows, at most ``BATCH_ROWS`` at a time, in their order."""
-    with parquet.ParquetFile(folder / _EXAMPLES) as file:
+    # Read ahead, the whole file would be in memory.
+    with parquet.ParquetFile(folder / _EXAMPLES, pre_buffer=False) as file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             yield batch.to_pandas()
 
@@ -89,3 +90,11 @@ def fingerprints(examples: pd.DataFrame, columns: Sequence[str]) -> Fingerprints
     """Return a number for each row that is equal for equal values of these columns; shape (n,)."""
     hashes = pd.util.hash_pandas_object(examples[list(columns)], index=False)
     return np.asarray(hashes, dtype=np.uint64)
+
+
+def shared(found: Fingerprints, trained_on: Fingerprints) -> int:
+    """Return how many of the fingerprints are among others that are in ascending order."""
+    if not len(trained_on):
+        return 0
+    places = np.minimum(np.searchsorted(trained_on, found), len(trained_on) - 1)
+    return int((trained_on[places] == found).sum())

@@ -43,6 +43,23 @@ class Version:
     created_at: datetime
 
 
+@dataclass(frozen=True)
+class TrainingRun:
+    """A finished training run.
+
+    Attributes:
+        run_id: The MLflow run.
+        params: What it was trained with.
+        metrics: All of its metrics.
+        tags: All of its tags.
+    """
+
+    run_id: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
 class Registry:
     """MLflow's model registry at one tracking URI."""
 
@@ -74,6 +91,39 @@ class Registry:
                 max_results=1,
             )
         return found[0] if found else None
+
+    def training_runs(self, model: str, limit: int) -> list[TrainingRun]:
+        """Return the newest finished training runs of a model, newest first; none if it never was trained."""
+        with mlflow_errors(f"listing the training runs of {model}"):
+            experiment = self.client.get_experiment_by_name(model)
+            if experiment is None:
+                return []
+            found = self.client.search_runs(
+                [experiment.experiment_id],
+                f"tags.`{Tag.INPUTS_DIGEST}` != '' and attributes.status = 'FINISHED'",
+                order_by=["attributes.start_time DESC"],
+                max_results=limit,
+            )
+        return [_training_run(run) for run in found]
+
+    def training_run(self, model: str, run_id: str) -> TrainingRun:
+        """Return a finished training run of a model.
+
+        Raises:
+            NotFound: There is no such run, it is another model's, or it did not finish.
+            Outage: MLflow did not answer.
+        """
+        with mlflow_errors(f"reading run {run_id}"):
+            run = self.client.get_run(run_id)
+            experiment = self.client.get_experiment(run.info.experiment_id)
+        if (
+            experiment.name != model
+            or run.info.status != "FINISHED"
+            or Tag.INPUTS_DIGEST not in run.data.tags
+        ):
+            what = f"run {run_id} ({experiment.name}, {run.info.status})"
+            raise NotFound(f"{what} is no finished training run of {model}")
+        return _training_run(run)
 
     def register(self, model: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> Version:
         """Register a run's model as the next version, or return the version of these inputs if there is one.
@@ -287,6 +337,15 @@ def mlflow_errors(doing: str) -> Iterator[None]:
         if error.get_http_status_code() >= 500 or error.error_code == "REQUEST_LIMIT_EXCEEDED":
             raise Outage(f"{doing}: MLflow failed or did not answer: {error.message}") from error
         raise PodiumError(f"{doing}: MLflow refused: {error.message}") from error
+
+
+def _training_run(run: mlflow.entities.Run) -> TrainingRun:
+    return TrainingRun(
+        run_id=run.info.run_id,
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+    )
 
 
 def _version(found: Any) -> Version:

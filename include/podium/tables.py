@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from podium.compare import Comparison
 from podium.errors import version_name
 from podium.events import CHAMPION_MOVES, Event
 from podium.gate_report import OUTCOMES, GateReport, number, outcome
@@ -88,6 +89,29 @@ def scores_table(report: GateReport) -> Table:
     for metric, value in report.scores.candidate.items():
         values = (value, *(metrics.get(metric, nan) for metrics in references.values()))
         table.add_row(metric, *map(number, values))
+    return table
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Render runs or versions as columns; of each metric the best is marked."""
+    table = Table("", box=SIMPLE_HEAD, pad_edge=False)
+    for side in comparison.sides:
+        table.add_column("\n".join(filter(None, (side.name, side.is_now))), justify="right")
+    table.add_row("as of", *(side.as_of for side in comparison.sides))
+    table.add_row("data version", *(side.data_version for side in comparison.sides), end_section=True)
+    for name in comparison.differing_params():
+        table.add_row(Text(name), *(Text(side.params.get(name, "")) for side in comparison.sides))
+    table.add_section()
+    for metric in comparison.metrics():
+        best = comparison.best(metric)
+        cells = [
+            Text(
+                f"{number(side.metrics.get(metric))}{' *' if side is best else ''}",
+                "bold" if side is best else "",
+            )
+            for side in comparison.sides
+        ]
+        table.add_row(Text(metric), *cells)
     return table
 
 

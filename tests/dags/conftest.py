@@ -14,15 +14,15 @@ import pytest
 
 from podium.settings import PROJECT_ROOT
 
-PARSE = Path(__file__).parent / "parse_dags.py"
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def parse_dags(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], dict[str, Any]]:
-    """Parse all Dag files with the model files of a folder; returns what ``parse_dags.py`` found."""
+def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """Run a script of this folder as Airflow would, with more environment; returns what it prints as JSON."""
     airflow_home = tmp_path_factory.mktemp("airflow")
 
-    def parse(models: Path) -> dict[str, Any]:
+    def run(script: str, **more: str) -> dict[str, Any]:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(airflow_home),
@@ -32,10 +32,10 @@ def parse_dags(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], dic
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow_home}/airflow.db",
             "PYTHONPATH": f"{PROJECT_ROOT / 'include'}:{PROJECT_ROOT / 'plugins'}",
-            "PODIUM_MODELS_DIR": str(models),
+            **more,
         }
         done = subprocess.run(
-            [sys.executable, str(PARSE)],
+            [sys.executable, str(HERE / script)],
             env=environment,
             capture_output=True,
             text=True,
@@ -46,7 +46,13 @@ def parse_dags(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], dic
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
 
-    return parse
+    return run
+
+
+@pytest.fixture(scope="session")
+def parse_dags(run_script: Callable[..., dict[str, Any]]) -> Callable[[Path], dict[str, Any]]:
+    """Parse all Dag files with the model files of a folder; returns what ``parse_dags.py`` found."""
+    return lambda models: run_script("parse_dags.py", PODIUM_MODELS_DIR=str(models))
 
 
 @pytest.fixture(scope="session")

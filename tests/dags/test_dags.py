@@ -46,7 +46,7 @@ def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
     assert dag["outlets"] == ["champion of soccer-match-outcome"]
     assert dag["schedule"] == "0 6 * * 1"
     assert dag["catchup"] is False
-    assert dag["params"] == ["as_of", "params"]
+    assert dag["params"] == ["as_of", "mlflow_run", "params"]
     assert dag["fileloc"] == "lifecycle.py"
 
 
@@ -96,7 +96,7 @@ def test_a_wrong_model_file_is_an_import_error_and_stops_no_other_model(
     assert "lifecycle_soccer_match_outcome" in found["dags"]
     assert list(found["import_errors"]) == ["check_model_files.py"]
     message = found["import_errors"]["check_model_files.py"]
-    expected = f"{tmp_path}/second.yaml: gates[1].treshold: unknown key; did you mean 'threshold'?"
+    expected = f"{tmp_path}/second.yaml: gates[5].treshold: unknown key; did you mean 'threshold'?"
     assert expected in message
 
 

@@ -44,7 +44,7 @@ TOYS: dict[str, dict[str, Any]] = {
     "toy-quorum": approval(
         approvers=["approver", "admin"], required=2, checklist=["I looked at the calibration"]
     ),
-    "toy-late": approval(expires_after="25s"),
+    "toy-late": approval(expires_after="15s"),
     "toy-tampered": {},
     "toy-moved": {},
     "toy-voided": {"champion_moved_outside": "revert"},

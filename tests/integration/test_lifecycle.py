@@ -8,7 +8,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from pathlib import Path
@@ -29,18 +30,44 @@ MODELS = PROJECT_ROOT / ".podium" / "test-project" / "include" / "models"
 Start = Callable[..., LifecycleRun]
 STORY = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
 STORY += ["promotion_started", "promoted"]
+TODAY = datetime.now(UTC).date()
 
 
-def podium(stack: Stack, *words: str, folder: Path = Path("/")) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def runs(start: Start) -> dict[str, LifecycleRun]:
+    """Runs that do not touch each other, begun together; they come as far as they can while the demo runs."""
+    begun = {model: start(model) for model in ("toy-reject", "toy-expire", "toy-refused")}
+    return {**begun, "toy": start("toy", as_of=str(TODAY - timedelta(days=20)))}
+
+
+def podium(
+    stack: Stack, *words: str, folder: Path = Path("/"), **more: str
+) -> subprocess.CompletedProcess[str]:
     program = [str(Path(sys.executable).parent / "podium"), *words]
-    environment = {**stack.client_env(), "PODIUM_MODELS_DIR": str(MODELS), "PATH": "", "COLUMNS": "160"}
+    environment = {
+        **stack.client_env(),
+        "PODIUM_MODELS_DIR": str(MODELS),
+        "PATH": "",
+        "COLUMNS": "160",
+        **more,
+    }
     return subprocess.run(
         program, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=folder
     )
 
 
+def podium_together(stack: Stack, *commands: tuple[str, ...]) -> list[subprocess.CompletedProcess[str]]:
+    """Run commands beside each other: each takes seconds to start. They only read."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(lambda words: podium(stack, *words), commands))
+
+
 def test_the_demo_tells_the_whole_story_on_the_football_data(
-    stack: Stack, admin: AirflowClient, stack_parts: Parts, capsys: pytest.CaptureFixture[str]
+    stack: Stack,
+    runs: dict[str, LifecycleRun],
+    admin: AirflowClient,
+    stack_parts: Parts,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     spec = find_spec(MODELS, demo.MODEL)
     demo._tell_the_story(stack, spec)
@@ -70,7 +97,14 @@ def test_the_demo_tells_the_whole_story_on_the_football_data(
 
 
 def test_the_command_line_tells_the_same(stack: Stack) -> None:
-    done = podium(stack, "status", "--json")
+    done, past, shown, verified, wrong = podium_together(
+        stack,
+        ("status", "--json"),
+        ("history", demo.MODEL, "--at", "2020-01-01"),
+        ("status",),
+        ("verify",),
+        ("history", "socer"),
+    )
     assert done.returncode == 0, done.stderr
     status = {item["model"]: item for item in json.loads(done.stdout)}
     football = status[demo.MODEL]
@@ -83,10 +117,9 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     promoted = next(event for event in events if event["event"] == "promoted" and event["version"] == 2)
     done = podium(stack, "history", demo.MODEL, "--at", promoted["at"])
     assert "the champion of soccer-match-outcome was v2" in " ".join(done.stdout.split())
-    assert "no champion" in podium(stack, "history", demo.MODEL, "--at", "2020-01-01").stdout
-    assert "champion" in podium(stack, "status").stdout
-    assert "live aliases are what the ledger says" in podium(stack, "verify").stdout
-    wrong = podium(stack, "history", "socer")
+    assert "no champion" in past.stdout
+    assert "champion" in shown.stdout
+    assert "live aliases are what the ledger says" in verified.stdout
     assert wrong.returncode == 1
     assert "no model 'socer'; there are: soccer-match-outcome" in wrong.stderr
 
@@ -118,16 +151,10 @@ def test_the_task_logs_can_be_read(stack: Stack) -> None:
     assert any("candidate on the holdout: log_loss 0.8" in log.read_text() for log in logs)
 
 
-@pytest.fixture(scope="module")
-def runs(start: Start) -> dict[str, LifecycleRun]:
-    """Runs that do not touch each other, begun together."""
-    return {model: start(model) for model in ("toy-hasty", "toy-reject", "toy-expire", "toy-refused")}
-
-
 def test_an_answer_that_does_not_count_is_asked_again(
-    runs: dict[str, LifecycleRun], operator: AirflowClient, approver: AirflowClient, stack_parts: Parts
+    start: Start, operator: AirflowClient, approver: AirflowClient, stack_parts: Parts
 ) -> None:
-    run = runs["toy-hasty"]
+    run = start("toy-hasty")
     run.wait_until("approve", "awaiting_input")
     # At once: the scheduler may lose it, but neither passes nor fails the run.
     run.answer(approver, "Approve", None)
@@ -191,32 +218,71 @@ def test_waiting_holds_no_worker_slot_and_no_trigger_and_a_rejection_ends_cleanl
     assert stack_parts.registry.version("toy-reject", 1).tags[Tag.APPROVAL_STATUS] == "rejected"
 
 
-def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
-    start: Start, admin: AirflowClient, approver: AirflowClient, stack_parts: Parts
+def test_the_best_run_is_nominated_through_the_same_gates_and_approval(
+    stack: Stack, operator: AirflowClient, stack_parts: Parts
 ) -> None:
-    today = datetime.now(UTC).date()
-    runs = []
-    for back in (20, 5):
-        run = start("toy", as_of=str(today - timedelta(days=back)))
-        run.approve(approver)
-        assert run.wait_for_end() == "success"
-        runs.append(run)
+    login = {"PODIUM_AIRFLOW_USER": "operator", "PODIUM_AIRFLOW_PASSWORD": stack.passwords["operator"]}
+    (trained,) = stack_parts.registry.training_runs("toy-reject", 10)
+    done = podium(stack, "compare", "toy-reject", "--runs", "--nominate-best", **login)
+    assert done.returncode == 0, done.stderr
+    spec = find_spec(MODELS, "toy-reject")
+    found = re.search(rf"Started {spec.lifecycle_dag_id} (\S+) with {trained.run_id[:8]}", done.stdout)
+    assert found is not None, done.stdout
+    run = LifecycleRun(operator, spec, found[1])
+    run.wait_until("approve", "awaiting_input")
+    told = [event.event for event in stack_parts.ledger.history("toy-reject") if event.run == run.reference]
+    assert told == ["gates_passed", "nominated", "approval_requested"]
+    assert stack_parts.registry.training_runs("toy-reject", 10) == [trained]
+
+
+def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
+    runs: dict[str, LifecycleRun],
+    start: Start,
+    admin: AirflowClient,
+    approver: AirflowClient,
+    stack_parts: Parts,
+) -> None:
+    older = runs["toy"]
+    older.approve(approver)
+    assert older.wait_for_end() == "success"
+    newer = start("toy", as_of=str(TODAY - timedelta(days=5)))
+    newer.approve(approver)
+    assert newer.wait_for_end() == "success"
     history = stack_parts.ledger.history("toy")
     aliases = stack_parts.registry.aliases("toy")
     assert aliases == {"champion": 2, "previous_champion": 1}
-    for run in runs:
+    for run in (older, newer):
         body = {"dry_run": False, "dag_run_id": run.run_id, "only_failed": False, "reset_dag_runs": True}
         cleared = send(admin, "POST", f"/api/v2/dags/{run.spec.lifecycle_dag_id}/clearTaskInstances", body)
         assert cleared.ok, cleared.text
     time.sleep(2)
-    assert [run.wait_for_end() for run in runs] == ["success", "success"]
-    assert runs[0].task_states()["announce"] == "skipped"
-    assert runs[1].came_out() == "promote"
+    assert [run.wait_for_end() for run in (older, newer)] == ["success", "success"]
+    assert older.task_states()["announce"] == "skipped"
+    assert newer.came_out() == "promote"
     assert stack_parts.registry.aliases("toy") == aliases
     assert len(stack_parts.registry.versions("toy")) == 2
     # The gates ran again, against another champion; that is all that is new on record.
     new = stack_parts.ledger.history("toy")[len(history) :]
     assert {event.event for event in new} <= {"gates_passed", "gates_refused"}
+
+
+def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_parts: Parts) -> None:
+    spec = find_spec(MODELS, "toy-minutely")
+    admin.set_paused(spec.lifecycle_dag_id, paused=False)
+    deadline = time.monotonic() + 150
+    found: list[dict[str, str]] = []
+    while not found and time.monotonic() < deadline:
+        found = get(admin, f"/api/v2/dags/{spec.lifecycle_dag_id}/dagRuns")["dag_runs"]
+        time.sleep(1)
+    admin.set_paused(spec.lifecycle_dag_id, paused=True)
+    assert found[0]["run_type"] == "scheduled"
+    admin.set_paused(spec.lifecycle_dag_id, paused=False)
+    run = LifecycleRun(admin, spec, found[0]["dag_run_id"])
+    run.wait_until("register", "success")
+    admin.set_paused(spec.lifecycle_dag_id, paused=True)
+    as_of = datetime.fromisoformat(stack_parts.registry.version("toy-minutely", 1).tags[Tag.AS_OF])
+    logical_date = datetime.fromisoformat(found[0]["logical_date"])
+    assert as_of == datetime.combine(logical_date, time_of_day.min)
 
 
 def test_an_expired_request_is_an_outcome(runs: dict[str, LifecycleRun], stack_parts: Parts) -> None:
@@ -278,26 +344,20 @@ def test_a_store_that_is_away_is_waited_out(
     ]
 
 
-def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_parts: Parts) -> None:
-    spec = find_spec(MODELS, "toy-minutely")
-    admin.set_paused(spec.lifecycle_dag_id, paused=False)
-    deadline = time.monotonic() + 150
-    found: list[dict[str, str]] = []
-    while not found and time.monotonic() < deadline:
-        found = get(admin, f"/api/v2/dags/{spec.lifecycle_dag_id}/dagRuns")["dag_runs"]
-        time.sleep(1)
-    admin.set_paused(spec.lifecycle_dag_id, paused=True)
-    assert found[0]["run_type"] == "scheduled"
-    admin.set_paused(spec.lifecycle_dag_id, paused=False)
-    run = LifecycleRun(admin, spec, found[0]["dag_run_id"])
-    run.wait_until("register", "success")
-    admin.set_paused(spec.lifecycle_dag_id, paused=True)
-    as_of = datetime.fromisoformat(stack_parts.registry.version("toy-minutely", 1).tags[Tag.AS_OF])
-    logical_date = datetime.fromisoformat(found[0]["logical_date"])
-    assert as_of == datetime.combine(logical_date, time_of_day.min)
+@pytest.fixture(scope="module")
+def wrong_file() -> Iterator[Path]:
+    """A wrong model file, there from a few tests earlier on: Airflow takes its time to see it."""
+    wrong = MODELS / "wrong.yaml"
+    wrong.write_text(
+        (MODELS / "toy.yaml").read_text().replace("threshold", "treshold").replace("name: toy", "name: wrong")
+    )
+    yield wrong
+    wrong.unlink()
 
 
-def test_a_backfill_sees_each_date_as_it_was(admin: AirflowClient, stack_parts: Parts) -> None:
+def test_a_backfill_sees_each_date_as_it_was(
+    wrong_file: Path, admin: AirflowClient, stack_parts: Parts
+) -> None:
     spec = find_spec(MODELS, "toy")
     last = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10)
     body = {
@@ -347,20 +407,15 @@ def test_a_rollback_needs_a_reason_and_says_when_there_is_no_way_back(
     assert refused.actor == "operator"
 
 
-def test_a_wrong_model_file_is_explained_and_all_others_keep_working(admin: AirflowClient) -> None:
-    wrong = MODELS / "wrong.yaml"
-    wrong.write_text(
-        (MODELS / "toy.yaml").read_text().replace("threshold", "treshold").replace("name: toy", "name: wrong")
+def test_a_wrong_model_file_is_explained_and_all_others_keep_working(
+    wrong_file: Path, admin: AirflowClient
+) -> None:
+    deadline = time.monotonic() + 90
+    while not (errors := admin.import_errors()):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert [error["filename"] for error in errors] == ["check_model_files.py"]
+    assert (
+        f"{wrong_file}: gates[1].treshold: unknown key; did you mean 'threshold'?" in errors[0]["stack_trace"]
     )
-    try:
-        deadline = time.monotonic() + 90
-        while not (errors := admin.import_errors()):
-            assert time.monotonic() < deadline
-            time.sleep(1)
-        assert [error["filename"] for error in errors] == ["check_model_files.py"]
-        assert (
-            f"{wrong}: gates[1].treshold: unknown key; did you mean 'threshold'?" in errors[0]["stack_trace"]
-        )
-        assert "lifecycle_toy" in admin.dag_ids()
-    finally:
-        wrong.unlink()
+    assert "lifecycle_toy" in admin.dag_ids()

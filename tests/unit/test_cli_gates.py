@@ -90,7 +90,7 @@ def test_what_cannot_be_shown_or_replayed_is_explained(
     toy_file(name=judged.name, labels=["no", "yes", "maybe"])
     relabelled = run(app, ["gates", judged.name, "1", "--replay"])
     assert relabelled.exit_code == 1
-    assert "are of the labels no, yes, the model file lists no, yes, maybe" in " ".join(
+    assert "are not of the labels that the model file lists: no, yes, maybe" in " ".join(
         relabelled.stderr.split()
     )
 

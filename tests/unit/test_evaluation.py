@@ -100,6 +100,22 @@ def test_a_gate_of_seconds_times_both_models(
     assert all(result.value and result.reference for result in report.results[1:])
 
 
+def test_a_candidate_that_cannot_answer_one_row_alone_is_refused_where_that_is_timed(
+    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load_spec(toy_file(name=toy_spec.name, gates=[{"cost": "latency_p95", "max_ratio": 2}]))
+
+    def together(model: PyFuncModel, rows: pd.DataFrame) -> Any:
+        if len(rows) == 1:
+            raise ValueError("one row has no spread")
+        return np.full((len(rows), 2), 0.5)
+
+    answer_with(monkeypatch, TRAINED[SECOND].run_id, together)
+    report = validate(parts, spec)
+    assert not report.passed
+    assert report.results[0].note == "cannot be scored on these rows: ValueError: one row has no spread"
+
+
 def test_a_champion_that_cannot_be_scored_is_an_outage_not_an_answer(
     parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,19 @@ def test_a_gate_that_training_did_not_know_of_fails_until_there_is_a_new_run(
     assert train(parts, new, SECOND).run_id != run
 
 
+def test_numbers_of_the_trainer_without_end_fail(parts: Parts, numbers: Path) -> None:
+    gates = [
+        {"metric": "trainer.up", "greater_is_better": True, "threshold": 0},
+        {"metric": "trainer.down", "greater_is_better": False, "threshold": 0},
+        {"metric": "trainer.away", "greater_is_better": True, "threshold": 0},
+        {"metric": "trainer.nowhere", "greater_is_better": True, "threshold": 0},
+    ]
+    trainer = "support.toy_trainer:train_without_end"
+    report = judge(parts, spec_of(NUMBER_TOY, trainer=trainer, gates=gates))
+    assert [str(result.value) for result in report.results[1:]] == ["inf", "-inf", "nan", "nan"]
+    assert [result.status for result in report.results[1:]] == [GateStatus.FAILED] * 4
+
+
 def test_a_baseline_file_that_is_not_there_is_a_fault_not_a_pass(parts: Parts, numbers: Path) -> None:
     (numbers / FILE).unlink()
     spec = spec_of(NUMBER_TOY, gates=[NUMBER_GATES[8]])

@@ -105,8 +105,8 @@ RULES = {
         "unique": True,
         "max_null_share": 0.2,
     },
-    "t": {"type": "text", "pattern": "[ab]*", "min": 1, "unique": True, "max_null_share": 0.2},
-    "m": {"type": "number", "pattern": "1"},
+    "t": {"type": "text", "pattern": "[ab]*", "unique": True, "max_null_share": 0.2},
+    "m": {"pattern": "1"},
 }
 cells = st.tuples(
     st.none() | st.sampled_from([0.0, 1.0, 2.5, 9.0, -1.0]),

@@ -44,6 +44,7 @@ def test_so_many_bins_hold_about_as_many_rows_each() -> None:
 def test_bins_of_a_value_that_most_rows_have_are_fewer_and_never_empty() -> None:
     assert cut_by([0, 0, 0, 0, 3], bins=4) == {"c >= 0": [0, 1, 2, 3, 4]}
     assert cut_by([0, 0, 7], bins=3) == {"0 <= c < 2.33333": [0, 1], "c >= 2.33333": [2]}
+    assert cut_by([1, np.inf, np.inf], bins=2) == {"c >= 1": [0, 1, 2]}
     assert cut_by([None, None], bins=3) == {"c is empty": [0, 1]}
 
 
@@ -67,7 +68,8 @@ edges = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, m
 @given(values=st.lists(any_number, max_size=20), bins=st.none() | st.integers(2, 6) | edges)
 @settings(max_examples=100)
 def test_every_row_of_numbers_is_in_exactly_one_slice(values: list[Any], bins: Any) -> None:
-    found = cut(Slices(column="c", bins=bins), pd.DataFrame({"c": pd.array(values, dtype=float)}))
+    given_bins = {} if bins is None else {"bins": bins}
+    found = cut(Slices(column="c", **given_bins), pd.DataFrame({"c": pd.array(values, dtype=float)}))
     assert (np.sum([part.rows for part in found] or [[]], axis=0) == 1).all()
 
 

@@ -89,7 +89,7 @@ def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
 
 
 TOP_KEYS = (
-    "approval, champion_moved_outside, data, description, gates, holdout, labels, name, owner, params, "
+    "approval, champion_moved_outside, code, data, description, gates, holdout, labels, name, owner, params, "
     "requirements, retention, schedule, skops_trusted_types, task, trainer"
 )
 DATA_KEYS = (
@@ -339,7 +339,7 @@ def test_what_a_file_must_have(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load_spec(path)
     needed = ["name", "owner", "description", "trainer"]
-    columns = [f"data.{key}" for key in ("source", "time_column", "label", "inputs")]
+    columns = [f"data.{key}" for key in ("source", "label", "inputs")]
     assert caught.value.problems == (
         *(f"{key}: missing" for key in needed),
         "labels: []: a classification needs at least 2",

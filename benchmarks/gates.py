@@ -1,0 +1,81 @@
+"""How long the bootstrap of the gates takes: ``make bench-gates``.
+
+Machines differ, so each time is also given as a ratio to drawing the same row numbers with plain NumPy, in
+the same run. Nothing passes or fails here.
+"""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from podium.bootstrap import metric_differences
+from podium.gate_spec import NotWorse
+from podium.metric_names import OWN_METRICS, Task
+from podium.metrics import Answers
+
+ROWS = 100_000
+RULE = NotWorse(resamples=2_000)
+METRICS = ("log_loss", "rmspe", "roc_auc")
+
+
+def draw() -> None:
+    """Draw the row numbers of all resamples, and do nothing with them."""
+    generator = np.random.default_rng(RULE.seed)
+    for _ in range(RULE.resamples):
+        generator.integers(0, ROWS, size=ROWS, dtype=np.int32)
+
+
+def answers(task: Task, model: int) -> Answers:
+    """Return what a model answers to the same rows."""
+    rows, draws = np.random.default_rng(0), np.random.default_rng(model)
+    if task is Task.CLASSIFICATION:
+        truth = rows.integers(0, 2, ROWS)
+        return Answers(task, ("no", "yes"), truth, draws.dirichlet(np.ones(2), ROWS))
+    numbers = rows.uniform(1, 9, ROWS)
+    return Answers(task, (), numbers, numbers + draws.normal(size=ROWS))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Time the best of three calls: what else the machine does only makes a call slower."""
+    taken = []
+    for _ in range(3):
+        start = perf_counter()
+        work()
+        taken.append(perf_counter() - start)
+    return min(taken)
+
+
+def megabytes(work: Callable[[], object]) -> float:
+    """Return the most memory that one call holds; being watched it takes longer."""
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / 1e6
+
+
+def main() -> None:
+    """Print a table of all metrics."""
+    table = Table(title=f"{RULE.resamples:,} resamples of {ROWS:,} rows, two models")
+    for title in ("what", "seconds", "times the draw", "peak megabytes"):
+        table.add_column(title, justify="left" if title == "what" else "right")
+    plain = seconds(draw)
+    table.add_row("draw alone", f"{plain:.2f}", "1.0", "")
+    for metric in METRICS:
+        sides = [answers(OWN_METRICS[metric].task, model) for model in (1, 2)]
+        taken = seconds(lambda: metric_differences(metric, (), RULE, *sides))  # noqa: B023 - called at once
+        few = RULE.model_copy(update={"resamples": 100})
+        peak = megabytes(lambda: metric_differences(metric, (), few, *sides))  # noqa: B023 - called at once
+        table.add_row(metric, f"{taken:.2f}", f"{taken / plain:.1f}", f"{peak:.1f}")
+    Console(file=sys.stdout).print(table)
+
+
+if __name__ == "__main__":
+    main()

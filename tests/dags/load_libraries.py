@@ -1,0 +1,71 @@
+"""Load the libraries and fork as the stack's scheduler does; print what was seen as one line of JSON."""
+
+import json
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from unittest.mock import patch
+
+from airflow.executors.executor_loader import ExecutorLoader
+from airflow.executors.local_executor import LocalExecutor
+
+HEAVY = {"mlflow", "pandas", "numpy", "sklearn", "matplotlib", "skops", "scipy", "pyarrow"}
+
+
+def loaded() -> list[str]:
+    """Name what is loaded of the large libraries."""
+    return sorted(HEAVY & set(sys.modules))
+
+
+def start(*, fork: bool) -> None:
+    """Start the executor, without its workers."""
+    with patch.object(LocalExecutor, "start"):
+        made = executor()
+        made.is_mp_using_fork = fork
+        made.start()
+
+
+def in_child(ask: Callable[[], object]) -> object:
+    """Fork, and return what the child answers."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, json.dumps(ask()).encode())
+        os._exit(0)
+    os.wait()
+    return json.loads(os.read(reader, 65536))
+
+
+def task() -> dict[str, object]:
+    """Say what a task sees: its threads (all of the process, where the system tells), its random numbers."""
+    import numpy as np
+
+    listed = Path("/proc/self/task")
+    return {
+        "threads": len(list(listed.iterdir())) if listed.is_dir() else threading.active_count(),
+        "forked": in_child(np.random.random),
+        "random": np.random.random(),
+        "product": float((np.ones((300, 300)) @ np.ones((300, 300)))[0, 0]),
+    }
+
+
+# What the scheduler has loaded, the lazy modules among it too.
+import_module("airflow.jobs.scheduler_job_runner")
+executor, _ = ExecutorLoader.import_default_executor_cls()
+seen: dict[str, object] = {"executor": executor.__name__, "when_imported": loaded()}
+start(fork=False)
+seen["when_started_without_fork"] = loaded()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    start(fork=True)
+seen |= {
+    "warnings_of_airflow": [str(item.message) for item in caught if "airflow" in str(item.message)][:3],
+    "when_started": loaded(),
+    "ours": sorted(name for name in sys.modules if name.partition(".")[0] in ("podium", "trainers")),
+    "python_threads": [thread.name for thread in threading.enumerate()],
+    "tasks": in_child(lambda: [in_child(task), in_child(task)]),
+}
+print(json.dumps(seen))

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podium.settings import PROJECT_ROOT
+from podium.stack.environment import _airflow_core, base_env
+from podium.stack.layout import Paths
+
+
+@pytest.fixture(scope="module")
+def seen(run_script: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """What ``load_libraries.py`` saw where the stack's scheduler would be."""
+    settings = _airflow_core(Paths(Path("nowhere")), PROJECT_ROOT)
+    environment = base_env(os.environ) | {"AIRFLOW__CORE__EXECUTOR": settings["core__executor"]}
+    return run_script("load_libraries.py", **environment)
+
+
+def test_only_a_scheduler_that_forks_loads_the_libraries(seen: dict[str, Any]) -> None:
+    assert seen["executor"] == "PreloadingLocalExecutor"
+    assert seen["when_imported"] == []
+    assert seen["when_started_without_fork"] == []
+    assert {"mlflow", "pandas", "sklearn", "matplotlib", "skops"} <= set(seen["when_started"])
+
+
+def test_what_people_edit_is_not_loaded(seen: dict[str, Any]) -> None:
+    assert seen["ours"] == []
+
+
+def test_loading_starts_no_python_thread_and_a_task_has_one_thread(seen: dict[str, Any]) -> None:
+    assert seen["python_threads"] == ["MainThread"]
+    assert [task["threads"] for task in seen["tasks"]] == [1, 1]
+    assert [task["product"] for task in seen["tasks"]] == [300.0, 300.0]
+
+
+def test_each_task_has_random_numbers_of_its_own(seen: dict[str, Any]) -> None:
+    first, second = seen["tasks"]
+    assert first["random"] != second["random"]
+    # What a task forks starts where the task is, as without all this: a seeded training stays repeatable.
+    assert first["forked"] == first["random"]
+
+
+def test_loading_is_silent(seen: dict[str, Any]) -> None:
+    assert seen["warnings_of_airflow"] == []

@@ -1,0 +1,105 @@
+"""Runs and versions side by side."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from podium.cli import app
+from podium.compare import Comparison, Side, compare_runs, compare_versions
+from podium.errors import NotFound, PodiumError
+from podium.parts import Parts
+from podium.spec import ModelSpec, load_spec
+from support.steps import FIRST, SECOND, TRAINED, promote_as_of, train
+
+invoke = CliRunner().invoke
+
+SIDE = Side("v1", "r1", "champion", "2025-06-01", "d", "w", {"strength": "1", "seed": "0"}, {"log_loss": 0.5})
+BETTER = replace(
+    SIDE, name="v2", run="r2", is_now="", params={"strength": "2", "seed": "0"}, metrics={"log_loss": 0.4}
+)
+NONE = replace(SIDE, name="v3", run="r3", metrics={"log_loss": float("nan"), "accuracy": 0.9})
+
+
+def compared(*sides: Side, metric: str = "log_loss", greater: bool = False) -> Comparison:
+    return Comparison("toy", sides, metric, greater)
+
+
+def test_the_best_is_found_in_the_metrics_direction_and_nan_is_never_best() -> None:
+    best = compared(NONE, BETTER, SIDE).best("log_loss")
+    assert best is BETTER
+    assert compared(NONE, SIDE).best("accuracy") is NONE
+    assert compared(NONE).best("log_loss") is None
+    assert compared(SIDE, BETTER, metric="own", greater=True).best("unknown") is None
+
+
+def test_only_params_that_differ_are_worth_a_look() -> None:
+    assert compared(SIDE, BETTER).differing_params() == ["strength"]
+    assert compared(SIDE).differing_params() == []
+
+
+def test_numbers_of_other_rows_are_known_as_such() -> None:
+    assert compared(SIDE, BETTER).same_rows
+    assert not compared(SIDE, replace(BETTER, judged_on="other days")).same_rows
+
+
+def test_versions_are_compared_with_their_aliases(parts: Parts, toy_spec: ModelSpec) -> None:
+    promote_as_of(parts, toy_spec, FIRST)
+    promote_as_of(parts, toy_spec, SECOND)
+    # The tests share the training runs of another model's name.
+    with pytest.raises(NotFound, match=r"\(trained-once, FINISHED\) is no finished training run of toy-"):
+        compare_versions(parts, toy_spec, None)
+    renamed = toy_spec.model_copy(update={"name": "trained-once"})
+    found = compare_runs(parts, renamed, None)
+    assert {side.run for side in found.sides} == {run.run_id for run in TRAINED.values()}
+
+
+def test_runs_are_compared_and_the_command_prints_them_in_every_form(
+    parts: Parts, toy_spec: ModelSpec, tmp_path: Path
+) -> None:
+    weak, strong = train(parts, toy_spec, strength=0.0001), train(parts, toy_spec, strength=1.0)
+    found = compare_runs(parts, toy_spec, None)
+    assert [side.run for side in found.sides] == [strong.run_id, weak.run_id]
+    assert (found.metric, found.same_rows, found.differing_params()) == ("log_loss", True, ["strength"])
+    best = found.best("log_loss")
+    assert best is not None
+    assert best.run == strong.run_id
+    shown = invoke(app, ["compare", toy_spec.name, "--runs", "--png", str(tmp_path / "runs.png")])
+    assert shown.exit_code == 0, shown.stderr
+    marked = next(line for line in shown.stdout.splitlines() if "log_loss" in line)
+    assert marked.split()[2] == "*"
+    assert (tmp_path / "runs.png").read_bytes().startswith(b"\x89PNG")
+    content = json.loads(invoke(app, ["compare", toy_spec.name, "--runs", "--json"]).stdout)
+    assert (content["best"], content["sides"][1]["params"]) == (strong.run_id[:8], {"strength": "0.0001"})
+    rows = list(csv.DictReader(StringIO(invoke(app, ["compare", toy_spec.name, "--runs", "--csv"]).stdout)))
+    assert [row["strength"] for row in rows] == ["1.0", "0.0001"]
+    assert float(rows[0]["log_loss"]) < float(rows[1]["log_loss"])
+
+
+def test_another_metric_decides_where_asked_and_an_unknown_one_is_explained(
+    parts: Parts, toy_spec: ModelSpec
+) -> None:
+    train(parts, toy_spec, strength=3.0)
+    assert compare_runs(parts, toy_spec, "accuracy").greater_is_better
+    with pytest.raises(PodiumError, match="no metric 'acuracy'; there are: accuracy, brier_score"):
+        compare_runs(parts, toy_spec, "acuracy")
+
+
+def test_what_was_never_trained_cannot_be_compared(
+    parts: Parts, toy_file: Callable[..., Path], toy_spec: ModelSpec
+) -> None:
+    spec = load_spec(toy_file(name=f"{toy_spec.name}-never"))
+    with pytest.raises(NotFound, match="has no finished training run yet"):
+        compare_runs(parts, spec, None)
+    with pytest.raises(NotFound, match="has no version yet"):
+        compare_versions(parts, spec, None)
+    done = invoke(app, ["compare", spec.name])
+    assert done.exit_code == 1
+    assert "has no version yet" in " ".join(done.stderr.split())

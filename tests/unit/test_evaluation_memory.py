@@ -1,0 +1,37 @@
+"""A holdout of any length is judged in little memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from support import big_holdout
+
+FEW, MANY, FULL = 50_000, 300_000, 1_000_000
+MEGABYTES_OF_INPUTS = (MANY - FEW) * len(big_holdout.COLUMNS) * 8 / 1e6
+
+
+def start(folder: Path, rows: int) -> subprocess.Popen[str]:
+    folder.mkdir()
+    command = [sys.executable, "-m", "support.big_holdout", str(folder), str(rows)]
+    paths = os.pathsep.join(sys.path)
+    return subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True
+    )
+
+
+def megabytes(process: subprocess.Popen[str], rows: int) -> float:
+    said = json.loads(process.communicate(timeout=300)[0].splitlines()[-1])
+    assert said["rows"] == rows
+    return float(said["megabytes"])
+
+
+def test_memory_does_not_grow_with_the_inputs(tmp_path: Path) -> None:
+    few, many = start(tmp_path / "few", FEW), start(tmp_path / "many", MANY)
+    small, large = megabytes(few, FEW), megabytes(many, MANY)
+    assert large - small < MEGABYTES_OF_INPUTS * 2 / 3
+    at_full_size = large + (large - small) / (MANY - FEW) * (FULL - MANY)
+    assert at_full_size < 1500
