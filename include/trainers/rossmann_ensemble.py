@@ -9,11 +9,13 @@ from all rows. The examples are made in ``trainers.rossmann_sales``, the model t
 from __future__ import annotations
 
 import json
+import logging
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import Any
 
 import catboost
@@ -25,6 +27,8 @@ import xgboost
 from scipy.optimize import nnls
 
 from podium.training import FromCode, TrainedModel, TrainingExamples
+
+log = logging.getLogger(__name__)
 
 SCRIPT = Path(__file__).with_name("rossmann_script.py")
 # Of fewer rows than this, threads would wait for each other longer than they work.
@@ -143,12 +147,12 @@ def _rmspe(ratio: Numbers) -> float:
 
 
 def _fit(inputs: Numbers, sales: Numbers, settings: TrainerParams) -> dict[str, Booster]:
-    logs = np.log(sales)
-    return {
-        "lightgbm": _lightgbm(inputs, logs, settings),
-        "xgboost": _xgboost(inputs, logs, settings),
-        "catboost": _catboost(inputs, logs, settings),
-    }
+    logs, boosters = np.log(sales), {}
+    for name, fit in (("lightgbm", _lightgbm), ("xgboost", _xgboost), ("catboost", _catboost)):
+        start = perf_counter()
+        boosters[name] = fit(inputs, logs, settings)
+        log.info("%s learned from %s rows in %.0f s.", name, f"{len(logs):,}", perf_counter() - start)
+    return boosters
 
 
 def _threads(rows: Numbers) -> int:
