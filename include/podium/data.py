@@ -86,7 +86,8 @@ class DataWindow:
     """What one run trains on and is judged by.
 
     Attributes:
-        version: sha256 of the rows that were known at ``as_of``: same rows, same version.
+        version: sha256 of the rows that were known at ``as_of``, and of ``data.tables``: same rows, same
+            version.
         train: Examples before the holdout.
         holdout: The newest days before ``as_of``, or a share of the rows; a trainer never sees them.
         as_of: The moment before which the run sees the world, UTC without a zone.
@@ -116,14 +117,15 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     if spec.data.time_resolution == "day":
         moment = datetime.combine(moment, time.min)
     raw = _read(home / spec.data.source)
+    tables = _tables(spec.data, home)
     rows, undated = _dated(raw, spec.data)
     known = rows if spec.data.time_column is None else rows[rows[spec.data.time_column] < moment]
     unique = known.drop_duplicates() if spec.data.duplicates == "drop" else known
     typed = _with_types(unique, spec.data, home)
-    examples, unlabelled, unknown = _examples(spec, typed)
+    examples, unlabelled, unknown = _examples(spec, typed, tables)
     held_out = _held_out(spec, examples, moment)
     window = DataWindow(
-        version=_content_digest(typed),
+        version=_content_digest(typed, tables),
         train=_where(examples, ~held_out),
         holdout=_where(examples, held_out),
         as_of=moment,
@@ -146,18 +148,28 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     return window
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _tables(data: DataSpec, home: Path) -> dict[str, pd.DataFrame]:
+    """Read the files that stand beside the source, whole."""
+    folder = (home / data.source).parent
+    tables = {name: _read(folder / file, f"data.tables.{name}") for name, file in data.tables.items()}
+    return {
+        name: _inferred(table) if _kind(folder / data.tables[name]) == ".csv" else table
+        for name, table in tables.items()
+    }
+
+
+def _read(path: Path, key: str = "data.source") -> pd.DataFrame:
     """Read all rows; those of a csv as text, so that later rows cannot change the types of known ones."""
     if not path.is_file():
-        raise DataError(f"data.source: there is no file {path}")
+        raise DataError(f"{key}: there is no file {path}")
     if _kind(path) not in (".csv", ".parquet"):
-        raise DataError(f"data.source: {path.name}: allowed are .csv, .csv.gz and .parquet")
+        raise DataError(f"{key}: {path.name}: allowed are .csv, .csv.gz and .parquet")
     try:
         # Spreadsheet programs begin a csv with a byte order mark.
         csv = _kind(path) == ".csv"
         return pd.read_csv(path, dtype=str, encoding="utf-8-sig") if csv else pd.read_parquet(path)
     except (ValueError, EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"data.source: {path} cannot be read: {error}") from error
+        raise DataError(f"{key}: {path} cannot be read: {error}") from error
 
 
 def _kind(path: Path) -> str:
@@ -201,16 +213,23 @@ def _with_types(known: pd.DataFrame, data: DataSpec, home: Path) -> pd.DataFrame
     known = known.reset_index(drop=True)
     if _kind(home / data.source) != ".csv":
         return known
-    typed = pd.read_csv(StringIO(known.to_csv(index=False)))
+    typed = _inferred(known)
     return typed if data.time_column is None else typed.assign(**{data.time_column: known[data.time_column]})
 
 
-def _examples(spec: ModelSpec, known: pd.DataFrame) -> tuple[TrainingExamples, int, int]:
+def _inferred(text: pd.DataFrame) -> pd.DataFrame:
+    # In pieces, which is how pandas saves memory, a column could come out half numbers and half text.
+    return pd.read_csv(StringIO(text.to_csv(index=False)), low_memory=False)
+
+
+def _examples(
+    spec: ModelSpec, known: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
+) -> tuple[TrainingExamples, int, int]:
     """Return the labelled examples, and how many had no label or an unknown one."""
     data, examples = spec.data, known
     if data.examples is not None:
         with trainer_errors(data.examples):
-            examples = import_object(data.examples)(known)
+            examples = import_object(data.examples)(known, **tables)
         if not isinstance(examples, pd.DataFrame):
             raise TrainerError(f"{data.examples} must return a DataFrame, not {type(examples).__name__}")
     where = data.examples or data.source
@@ -295,9 +314,11 @@ def _where(examples: TrainingExamples, mask: pd.Series) -> TrainingExamples:
     )
 
 
-def _content_digest(rows: pd.DataFrame) -> str:
-    digest = hashlib.sha256(repr([*rows.dtypes.items()]).encode())
-    digest.update(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
+def _content_digest(rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> str:
+    digest = hashlib.sha256()
+    for name, table in [("", rows), *sorted(tables.items())]:
+        digest.update(f"{name}{[*table.dtypes.items()]!r}".encode())
+        digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -45,6 +45,8 @@ class DataSpec(Closed):
         source: A csv (also .gz) or parquet file; relative to the project's top folder.
         examples: Import path of a function ``rows -> examples`` that makes the labelled examples (one row
             each, with the time, label and input columns); without it the rows are the examples.
+        tables: Further files, which ``examples`` gets whole as keyword arguments of these names; in the
+            folder of ``source``.
         time_column: When a row became known. Rows at or after a run's ``as_of`` are never seen. Without it
             every run sees all rows.
         time_formats: How times are written, tried in this order: ``ISO8601``, or formats of ``strptime``.
@@ -62,6 +64,7 @@ class DataSpec(Closed):
 
     source: str = Field(min_length=1)
     examples: ImportPath | None = None
+    tables: dict[Name, Name] = Field(default_factory=dict)
     time_column: Name | None = None
     time_formats: tuple[Name, ...] = Field(default=("ISO8601",), min_length=1)
     time_resolution: Literal["day", "moment"] = "day"
@@ -78,6 +81,15 @@ class DataSpec(Closed):
     def _inputs_leak_nothing(self) -> Self:
         if self.label in self.inputs:
             raise WrongKey(f"must not hold the label '{self.label}'", "inputs")
+        return self
+
+    @model_validator(mode="after")
+    def _tables_are_for_a_function(self) -> Self:
+        if self.tables and self.examples is None:
+            raise WrongKey("needs data.examples, the function that gets them", "tables")
+        for name in self.tables:
+            if not name.isidentifier():
+                raise WrongKey("its name must be one that an argument in Python can have", "tables", name)
         return self
 
     @field_validator("label_map")

@@ -230,3 +230,49 @@ def test_rows_without_times_are_all_known(bugs: Callable[..., ModelSpec], tmp_pa
     window = load_window(bugs(data=data), AS_OF, tmp_path)
     assert (window.report.later, window.report.undated) == (0, 0)
     assert window.train.time.isna().all()
+
+
+@pytest.fixture
+def shop_spec(toy_file: Callable[..., Path], tmp_path: Path) -> ModelSpec:
+    """Rows in a folder of their own, and a table beside them that the examples need."""
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    days = pd.date_range("2025-01-01", periods=150).strftime("%Y-%m-%d")
+    pd.DataFrame({"day": days, "x": ["a", "b", "c"] * 50, "y": "yes"}).to_csv(folder / "t.csv", index=False)
+    (folder / "places.csv").write_text("x,size\na,1\nb,20\nc,300\n", encoding="utf-8-sig")
+    return load_spec(
+        toy_file(
+            data__source="rows/t.csv",
+            data__tables={"places": "places.csv"},
+            data__examples="support.toy_trainer:with_places",
+            data__inputs=["size"],
+        )
+    )
+
+
+def test_a_table_beside_the_source_is_handed_to_the_examples(shop_spec: ModelSpec, tmp_path: Path) -> None:
+    window = load_window(shop_spec, AS_OF, tmp_path)
+    assert set(window.train.inputs["size"]) == {1, 20, 300}
+
+
+def test_the_data_version_is_of_the_tables_too(shop_spec: ModelSpec, tmp_path: Path) -> None:
+    first, again = (load_window(shop_spec, AS_OF, tmp_path).version for _ in range(2))
+    with (tmp_path / "rows" / "places.csv").open("a") as file:
+        file.write("d,4000\n")
+    assert first == again != load_window(shop_spec, AS_OF, tmp_path).version
+
+
+def test_a_table_that_is_not_there_is_named(shop_spec: ModelSpec, tmp_path: Path) -> None:
+    (tmp_path / "rows" / "places.csv").unlink()
+    with pytest.raises(DataError, match=r"data.tables.places: there is no file .*rows/places.csv"):
+        load_window(shop_spec, AS_OF, tmp_path)
+
+
+def test_a_long_column_of_numbers_and_text_is_all_text(toy_spec: ModelSpec, tmp_path: Path) -> None:
+    rows = 300_000
+    days = pd.Series(["2025-01-01", "2025-05-01"]).repeat(rows // 2)
+    mixed = ["0"] * (rows - 1) + ["a"]
+    pd.DataFrame({"day": days, "x": mixed, "y": "no"}).to_csv(tmp_path / "toy.csv", index=False)
+    window = load_window(toy_spec, AS_OF, tmp_path)
+    assert set(window.train.inputs["x"]) == {"0"}
+    assert set(window.holdout.inputs["x"]) == {"0", "a"}

@@ -93,7 +93,7 @@ TOP_KEYS = (
     "requirements, retention, schedule, skops_trusted_types, task, trainer"
 )
 DATA_KEYS = (
-    "duplicates, examples, group, inputs, label, label_map, source, time_column, time_formats, "
+    "duplicates, examples, group, inputs, label, label_map, source, tables, time_column, time_formats, "
     "time_resolution, "
     "undated, unknown_labels, unlabelled"
 )
@@ -179,6 +179,14 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
         "data.label_map: only a classification has labels; the task is ranking",
     ),
     (RANKING, "data.group: missing; a ranking needs the column whose equal values are one list"),
+    (
+        {"data__tables": {"places": "places.csv"}},
+        "data.tables: needs data.examples, the function that gets them",
+    ),
+    (
+        {"data__examples": "a:b", "data__tables": {"my places": "places.csv"}},
+        "data.tables.my places: 'places.csv': its name must be one that an argument in Python can have",
+    ),
     ({"data__group": "day"}, "data.group: 'day': only a ranking has it; the task is classification"),
     # holdout, params, requirements, schedule and the rest
     ({"holdout": 7}, "holdout: 7: must be a mapping; allowed keys: by, days, share"),

@@ -1,0 +1,229 @@
+"""The model ``rossmann-ensemble`` goes the whole way, and is what the documents say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import sysconfig
+import uuid
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from podium import lifecycle
+from podium.data import DataWindow, load_window
+from podium.manifest import verified
+from podium.parts import Parts
+from podium.proof import example_problem, manifest_of
+from podium.registry import load_model
+from podium.saving import FromCode, usable
+from podium.settings import PROJECT_ROOT
+from podium.spec import ModelSpec, load_spec
+from podium.training import TrainedModel, TrainingExamples
+from support.rossmann import AS_OF, MODEL_FILE
+from support.steps import new_run
+from support.steps import train as train_run
+from synthetic.rossmann import write_rossmann
+from trainers.rossmann_ensemble import TrainerParams, train
+from trainers.rossmann_sales import HORIZON_DAYS, INPUTS
+
+DATA = PROJECT_ROOT / "include" / "data"
+SAMPLE = DATA / "rossmann"
+# Fewer trees than the model file says, so that a test takes seconds.
+ROUNDS = 60
+
+# Runs with the installed packages, but without the project, which is installed by a .pth file.
+IN_ANOTHER_PROCESS = """
+import json, sys
+sys.path.append(sys.argv[1])
+for name in ("podium", "trainers"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        continue
+    sys.exit(f"{name} is there")
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[2])
+print(json.dumps(model.predict(pandas.read_parquet(sys.argv[3])).tolist()))
+"""
+
+
+def shipped(**data: Any) -> ModelSpec:
+    """The shipped model file under a name of its own, with the paths made absolute and ``data`` changed."""
+    spec = load_spec(MODEL_FILE)
+    data = {"source": str(PROJECT_ROOT / spec.data.source), **data}
+    return spec.model_copy(
+        update={
+            "name": f"rossmann-{uuid.uuid4().hex[:8]}",
+            "code": tuple(str(PROJECT_ROOT / path) for path in spec.code),
+            "data": spec.data.model_copy(update=data),
+        }
+    )
+
+
+@cache
+def sample_window() -> DataWindow:
+    return load_window(shipped(), AS_OF, PROJECT_ROOT)
+
+
+@cache
+def sample_model() -> TrainedModel:
+    return train(sample_window().train, {"rounds": ROUNDS})
+
+
+def answers(model: FromCode, inputs: pd.DataFrame) -> np.ndarray:
+    with usable(model, classifies=False, requirements=["numpy"]) as loaded:
+        return np.asarray(loaded.answer(inputs))
+
+
+def rmspe(predictions: np.ndarray, truth: pd.Series) -> float:
+    return float(np.sqrt(np.mean((predictions / truth.to_numpy() - 1) ** 2)))
+
+
+def test_the_sample_is_trained_judged_and_served_without_podium(parts: Parts, tmp_path: Path) -> None:
+    spec, run = shipped(), new_run()
+    trained = train_run(parts, spec, AS_OF, rounds=ROUNDS)
+    number = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    report = lifecycle.validate_version(parts, spec, number, run)
+    assert report.passed, report.sentence()
+
+    manifest = manifest_of(parts.ledger.history(spec.name), spec.name, number)
+    names = {Path(file.path).name for file in manifest.files}
+    assert {"lightgbm.txt", "xgboost.ubj", "catboost.cbm", "weights.json", "rossmann_script.py"} <= names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
+    inputs = sample_window().holdout.inputs.head(200)
+    inputs.to_parquet(tmp_path / "inputs.parquet")
+    with verified(parts.registry, spec.name, number, manifest) as folder:
+        model = load_model(folder)
+        assert example_problem(model) == ""
+        assert model.metadata.get_input_schema().input_names() == list(INPUTS)
+        arguments = [sysconfig.get_path("purelib"), str(folder), str(tmp_path / "inputs.parquet")]
+        elsewhere = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", IN_ANOTHER_PROCESS, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert elsewhere.returncode == 0, elsewhere.stderr
+        np.testing.assert_array_equal(json.loads(elsewhere.stdout), model.predict(inputs))
+
+
+def test_scrambled_sales_are_refused_with_a_sentence(parts: Parts, tmp_path: Path) -> None:
+    write_rossmann(tmp_path, stores=8, days=300, seed=2)
+    rows = pd.read_csv(tmp_path / "train.csv.gz")
+    scored = np.flatnonzero(rows["Sales"] > 0)
+    rows.loc[scored, "Sales"] = rows.loc[np.random.default_rng(1).permutation(scored), "Sales"].to_numpy()
+    rows.to_csv(tmp_path / "train.csv.gz", index=False)
+    spec, run = shipped(source=str(tmp_path / "train.csv.gz")), new_run()
+    trained = train_run(parts, spec, AS_OF, rounds=20)
+    number = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    report = lifecycle.validate_version(parts, spec, number, run)
+    assert not report.passed
+    assert re.search(r"rmspe at most 0\.1\b", report.sentence()), report.sentence()
+
+
+def test_the_ensemble_beats_its_baselines_and_its_boosters() -> None:
+    trained, holdout = sample_model(), sample_window().holdout
+    ensemble = rmspe(answers(trained.model, holdout.inputs), holdout.label)
+    baselines = {
+        name: rmspe(model.predict(holdout.inputs), holdout.label) for name, model in trained.baselines.items()
+    }
+    assert ensemble < 0.09
+    assert ensemble < baselines["store_weekday_promo_mean"] - 0.03 < baselines["store_mean"] - 0.06
+    of_each = [trained.metrics[f"validation_rmspe_{name}"] for name in ("lightgbm", "xgboost", "catboost")]
+    assert trained.metrics["validation_rmspe"] < min(of_each)
+
+
+def test_the_weights_are_fitted_on_the_last_weeks_before_the_holdout() -> None:
+    examples = sample_window().train
+    last = examples.time > examples.time.max() - pd.Timedelta(days=HORIZON_DAYS)
+    doubled = TrainingExamples(
+        inputs=examples.inputs, label=examples.label.mask(last, examples.label * 2), time=examples.time
+    )
+    of_both = [
+        json.loads(model.artifacts["weights"].read_text())["weights"]
+        for model in (sample_model().model, train(doubled, {"rounds": 40}).model)
+    ]
+    sums = [sum(weights.values()) for weights in of_both]
+    assert sums == pytest.approx([1, 2], abs=0.05)
+    assert all(weight >= 0 for weights in of_both for weight in weights.values())
+
+
+def test_the_same_examples_and_params_make_the_same_model() -> None:
+    first = sample_model()
+    again = train(sample_window().train, {"rounds": ROUNDS})
+    inputs = sample_window().holdout.inputs
+    np.testing.assert_array_equal(answers(first.model, inputs), answers(again.model, inputs))
+    for name in ("lightgbm", "xgboost", "weights"):
+        assert first.model.artifacts[name].read_bytes() == again.model.artifacts[name].read_bytes()
+    other = train(sample_window().train, {"rounds": 5, "seed": 1})
+    assert (answers(first.model, inputs) != answers(other.model, inputs)).any()
+
+
+def test_the_files_of_a_model_are_gone_when_it_is() -> None:
+    model = train(sample_window().train, {"rounds": 1}).model
+    folder = model.artifacts["weights"].parent
+    assert folder.is_dir()
+    del model
+    assert not folder.exists()
+
+
+def test_two_threads_make_the_same_model_as_two_threads_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainers.rossmann_ensemble._ROWS_FOR_TWO_THREADS", 1)
+    inputs = sample_window().holdout.inputs
+    first, again = (train(sample_window().train, {"rounds": 5}).model for _ in range(2))
+    np.testing.assert_array_equal(answers(first, inputs), answers(again, inputs))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"round": 1}, "unknown key round; allowed: seed, rounds, validation_days"),
+        ({"seed": -1}, "seed is -1; allowed: a whole number from 0"),
+        ({"rounds": 0}, "rounds is 0; allowed: a whole number from 1"),
+        ({"rounds": True}, "rounds is True; allowed: a whole number from 1"),
+        ({"validation_days": 1.5}, "validation_days is 1.5; allowed"),
+    ],
+)
+def test_wrong_params_are_refused(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainerParams.parse(params)
+
+
+def test_rows_before_the_validation_window_are_needed() -> None:
+    with pytest.raises(ValueError, match="all of them in the last 9999 days: nothing is left to learn from"):
+        train(sample_window().train, {"validation_days": 9999})
+
+
+def test_the_model_file_names_the_inputs_and_params_of_the_trainer() -> None:
+    spec = load_spec(MODEL_FILE)
+    assert spec.data.inputs == INPUTS
+    assert not [name for name in spec.data.inputs if "customers" in name.lower()]
+    assert TrainerParams.parse(spec.params) == TrainerParams()
+    assert spec.holdout.days == HORIZON_DAYS
+
+
+def test_only_open_days_with_sales_are_scored() -> None:
+    rows = pd.read_csv(SAMPLE / "train.csv.gz", parse_dates=["Date"])
+    newest = rows[rows["Date"] >= pd.Timestamp("2015-08-01") - pd.Timedelta(days=HORIZON_DAYS)]
+    scored = newest[(newest["Open"] == 1) & (newest["Sales"] > 0)]
+    assert len(scored) < len(newest)
+    assert sorted(sample_window().holdout.label) == sorted(scored["Sales"])
+
+
+def test_the_data_page_tells_the_truth() -> None:
+    page = (DATA / "README.md").read_text(encoding="utf-8").partition("## rossmann/")[2]
+    for file in ("train.csv.gz", "store.csv"):
+        assert hashlib.sha256((SAMPLE / file).read_bytes()).hexdigest() in page
+    rows, stores = pd.read_csv(SAMPLE / "train.csv.gz"), pd.read_csv(SAMPLE / "store.csv")
+    assert f"{len(rows):,} rows of {len(stores)} stores" in page
+    assert f"{rows['Date'].min()} to {rows['Date'].max()}" in page
+    assert (SAMPLE / "train.csv.gz").stat().st_size < 500_000
