@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xgboost
 
-THREADS = 2
+THREADS = 1
 
 
 class Ensemble(mlflow.pyfunc.PythonModel):  # type: ignore[misc]

@@ -176,13 +176,6 @@ def test_the_files_of_a_model_are_gone_when_it_is() -> None:
     assert not folder.exists()
 
 
-def test_two_threads_make_the_same_model_as_two_threads_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.rossmann_ensemble._ROWS_FOR_TWO_THREADS", 1)
-    inputs = sample_window().holdout.inputs
-    first, again = (train(sample_window().train, {"rounds": 5}).model for _ in range(2))
-    np.testing.assert_array_equal(answers(first, inputs), answers(again, inputs))
-
-
 @pytest.mark.parametrize(
     ("params", "message"),
     [
