@@ -56,14 +56,17 @@ def cut(slices: Slices, columns: pd.DataFrame) -> list[Slice]:
 
 
 def _values(slices: Slices, column: pd.Series) -> list[Slice]:
-    text = column.astype(str).to_numpy()
-    values = slices.values or sorted(set(text[column.notna().to_numpy()]))
+    text, there = column.astype(str), column.notna()
+    values = slices.values or sorted(set(text[there]))
     if len(values) > MOST_SLICES:
         raise NoSlices(
             f"column '{slices.column}' has {len(values):,} values; list some of them, or give bins"
         )
-    there = column.notna().to_numpy()
-    return [Slice(f"{slices.column} = {value}", (text == value) & there) for value in values]
+    # Compared by pandas: to NumPy a text is the same without the zero bytes at its end.
+    return [
+        Slice(f"{slices.column} = {value}", ((text == value) & there).to_numpy(dtype=bool))
+        for value in values
+    ]
 
 
 def _bins(slices: Slices, column: pd.Series) -> list[Slice]:

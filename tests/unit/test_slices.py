@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from podium.gate_spec import Slices
@@ -74,6 +74,7 @@ def test_every_row_of_numbers_is_in_exactly_one_slice(values: list[Any], bins: A
 
 
 @given(values=st.lists(any_text, max_size=20))
+@example(values=["a", "a\x00", None])
 @settings(max_examples=50)
 def test_every_row_of_texts_is_in_exactly_one_slice(values: list[Any]) -> None:
     found = cut(Slices(column="c"), pd.DataFrame({"c": pd.Series(values, dtype=object)}))
