@@ -8,6 +8,7 @@ RUN uv pip install --no-cache --require-hashes --compile-bytecode -r /opt/airflo
 COPY --chown=airflow:0 include /opt/airflow/include
 COPY --chown=airflow:0 plugins /opt/airflow/plugins
 COPY --chown=airflow:0 dags /opt/airflow/dags
+COPY --chown=airflow:0 qa /opt/airflow/qa
 
 ARG GIT_COMMIT=unknown
 ENV PYTHONPATH=/opt/airflow/include:/opt/airflow/plugins \

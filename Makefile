@@ -50,7 +50,7 @@ test-integration: $(HAS_DEV) ## Run the tests that start the embedded stack, and
 	$(BIN)/python -m pytest tests/dags tests/integration
 
 test-unit: $(HAS_DEV) ## Run the fast tests
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit $(wildcard tests/models)
 
 bench-gates: $(HAS_RUN) ## Time the bootstrap of the gates
 	$(BIN)/python benchmarks/gates.py

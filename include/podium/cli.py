@@ -5,46 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime, time
-from functools import wraps
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from podium.errors import Outage, PodiumError, version_name
+from podium import cli_local
+from podium.cli_app import Json, app, console, explained, parse_moment, print_json
+from podium.errors import PodiumError, in_utc, version_name
+
+__all__ = ["app", "cli_local"]
 
 if TYPE_CHECKING:
     from podium.airflow_client import AirflowClient
     from podium.events import Event
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-console = Console()
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-P = ParamSpec("P")
-
-
-def _explained(command: Callable[P, None]) -> Callable[P, None]:
-    """End with exit code 1 and the message where Podium raises."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except PodiumError as error:
-            hint = (
-                " Is the stack up? `make status` tells, `make up` starts it."
-                if isinstance(error, Outage)
-                else ""
-            )
-            message = f"podium: {error}{hint}"
-            Console(stderr=True).print(message, style="red", markup=False, highlight=False)
-            raise typer.Exit(1) from error
-
-    return run
 
 
 @app.callback()
@@ -55,7 +30,7 @@ def main() -> None:
 
 
 @app.command()
-@_explained
+@explained
 def status(as_json: Json = False) -> None:
     """Show each model's champion, candidate, previous champion and versions."""
     from podium.parts import connect
@@ -64,13 +39,13 @@ def status(as_json: Json = False) -> None:
 
     statuses = model_statuses(connect())
     if as_json:
-        _print_json([item.as_json() for item in statuses])
+        print_json([item.as_json() for item in statuses])
         return
     console.print(status_table(statuses))
 
 
 @app.command()
-@_explained
+@explained
 def history(
     model: Annotated[str, typer.Argument(help="The model's name, as in its model file.")],
     at: Annotated[
@@ -86,10 +61,10 @@ def history(
     from podium.tables import history_table
 
     parts = connect()
-    until = None if at is None else _parse_moment(at)
+    until = None if at is None else parse_moment(at)
     events = parts.ledger.history(known_model(parts, model), until=until)
     if as_json:
-        _print_json([event.as_json() for event in events])
+        print_json([event.as_json() for event in events])
         return
     console.print(history_table(events))
     if until is not None:
@@ -97,7 +72,7 @@ def history(
 
 
 @app.command()
-@_explained
+@explained
 def gates(
     model: Annotated[str, typer.Argument(help="The model's name, as in its model file.")],
     version: Annotated[int, typer.Argument(help="A version that was validated, such as 3.")],
@@ -133,7 +108,7 @@ def gates(
             raise PodiumError(f"{file} is the model file of {spec.name}, not of {model}")
         report, before = replay_gates(parts, spec, version), recorded
     if as_json:
-        _print_json(report.as_json())
+        print_json(report.as_json())
         return
     console.print(gates_table(report))
     console.print(scores_table(report))
@@ -144,7 +119,7 @@ def gates(
 
 
 @app.command()
-@_explained
+@explained
 def compare(  # noqa: PLR0913 - one for each option of the command
     model: Annotated[str, typer.Argument(help="The model's name, as in its model file.")],
     runs: Annotated[
@@ -177,7 +152,7 @@ def compare(  # noqa: PLR0913 - one for each option of the command
     if png is not None:
         draw(comparison, png)
     if as_json:
-        _print_json(comparison.as_json())
+        print_json(comparison.as_json())
     elif as_csv:
         sys.stdout.write(comparison.as_csv())
     else:
@@ -198,27 +173,7 @@ def compare(  # noqa: PLR0913 - one for each option of the command
 
 
 @app.command()
-@_explained
-def validate_spec(
-    paths: Annotated[list[Path], typer.Argument(help="Model files, and folders of them.")],
-    as_json: Json = False,
-) -> None:
-    """Check model files and the baseline files that they name, without Airflow; for commit hooks and CI."""
-    from podium.spec_check import check_files
-
-    problems, checked = check_files(paths)
-    if as_json:
-        _print_json({"files": [str(path) for path in checked], "problems": problems})
-    else:
-        for problem in problems:
-            console.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
-        console.print(f"{len(checked)} model files checked, {len(problems)} problems.")
-    if problems:
-        raise typer.Exit(1)
-
-
-@app.command()
-@_explained
+@explained
 def verify(
     file: Annotated[
         Path | None, typer.Option(help="Check a file that `podium export` wrote, without any part running.")
@@ -242,7 +197,7 @@ def verify(
         ]
     found = [*filter(None, [chain.difference]), *differences]
     if as_json:
-        _print_json({"whole": not found, "events": chain.events, "head": chain.head, "differences": found})
+        print_json({"whole": not found, "events": chain.events, "head": chain.head, "differences": found})
     elif found:
         console.print(f"Not as it must be: {found[0]}", style="red", markup=False)
         if found[1:]:
@@ -256,7 +211,7 @@ def verify(
 
 
 @app.command()
-@_explained
+@explained
 def export(
     output: Annotated[
         Path | None, typer.Option(help="File to write; without it the record goes to standard output.")
@@ -280,7 +235,7 @@ def export(
 
 
 @app.command()
-@_explained
+@explained
 def rollback(  # noqa: PLR0913 - one for each option of the command
     model: Annotated[str, typer.Argument(help="The model's name, as in its model file.")],
     reason: Annotated[str, typer.Option(help="Why; goes on record.")],
@@ -323,28 +278,11 @@ def _airflow(url: str | None, user: str, password: str) -> AirflowClient:
 
 
 def _champion_in_words(model: str, move: Event | None, until: datetime) -> str:
-    when = f"At {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    when = f"At {in_utc(until)}"
     if move is None:
         return f"{when} {model} had no champion."
     return (
         f"{when} the champion of {model} was {version_name(move.version)}, since "
-        f"{move.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {move.event.replace('_', ' ')} by {move.actor}: "
+        f"{in_utc(move.at)}, {move.event.replace('_', ' ')} by {move.actor}: "
         f"{move.reason}"
     )
-
-
-def _parse_moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise PodiumError(
-            f"--at: '{text}' is no date; write 2025-03-01 or 2025-03-01T12:00:00+00:00"
-        ) from error
-    if len(text) <= len("2025-03-01"):
-        moment = datetime.combine(moment, time.max)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _print_json(content: Any) -> None:
-    json.dump(content, sys.stdout, indent=2, default=str)
-    sys.stdout.write("\n")

@@ -17,6 +17,7 @@ from podium.gates import evaluate, scores_of
 from podium.ledger import Ledger
 from podium.manifest import downloaded, read_manifest
 from podium.mirror import mirror
+from podium.model_card import write_model_card
 from podium.parts import Parts
 from podium.registry import Registry, Version, mlflow_errors, read_signature
 from podium.spec import ModelSpec
@@ -109,6 +110,7 @@ def validate_version(parts: Parts, spec: ModelSpec, number: int, run: str) -> Ga
         evidence = assemble(case, sides, versions)
     report = _report(spec, number, evidence)
     gate_files.keep(parts.registry, version, spec, report, evidence)
+    write_model_card(parts.registry, spec, version, report)
     parts.ledger.append(
         NewEvent(
             event=EventKind.GATES_PASSED if report.passed else EventKind.GATES_REFUSED,

@@ -6,18 +6,22 @@ script that is run when the model is loaded, and the files that the trainer wrot
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
+from podium.errors import TrainerError
 from podium.proof import EXAMPLE_OUTPUT, example_output
 from podium.registry import load_model, without_skops_noise
 
@@ -87,10 +91,50 @@ def log_model(
         requirements: What it needs to load, pinned.
         skops_trusted_types: Types that a saved estimator may hold beyond scikit-learn's usual ones.
     """
+    flavor, arguments = _for_mlflow(trained, inputs, requirements, skops_trusted_types)
+    with _saving_skops():
+        flavor.log_model(name="model", **arguments)
+
+
+def save_model(
+    folder: Path,
+    trained: Usable,
+    inputs: pd.DataFrame,
+    requirements: Sequence[str],
+    skops_trusted_types: Sequence[str],
+) -> None:
+    """Save a model to a new folder, as ``log_model`` logs it."""
+    flavor, arguments = _for_mlflow(trained, inputs, requirements, skops_trusted_types)
+    with _saving_skops():
+        flavor.save_model(path=str(folder), **arguments)
+
+
+@contextmanager
+def _saving_skops() -> Iterator[None]:
+    """Tell a model that holds types nobody trusts from an MLflow that does not answer: it raises the same.
+
+    Raises:
+        TrainerError: Names the types.
+    """
+    try:
+        with without_skops_noise():
+            yield
+    except MlflowException as error:
+        if found := re.search(r"Untrusted types found in the file: \[(.*?)\]", error.message):
+            raise TrainerError(
+                f"the model holds types that skops does not trust by itself: {found[1]}. Review them, and "
+                "list them in the model file under skops_trusted_types"
+            ) from error
+        raise
+
+
+def _for_mlflow(
+    trained: Usable, inputs: pd.DataFrame, requirements: Sequence[str], skops_trusted_types: Sequence[str]
+) -> tuple[ModuleType, dict[str, Any]]:
+    """Return the part of MLflow that saves a model, and what it has to be told."""
     example = inputs.head(INPUT_EXAMPLE_ROWS)
     output = np.asarray(trained.answer(example))
     common = {
-        "name": "model",
         "signature": infer_signature(example, output),
         "input_example": example,
         "pip_requirements": list(requirements),
@@ -98,16 +142,14 @@ def log_model(
     }
     if isinstance(trained.model, FromCode):
         script, artifacts = str(trained.model.script), _paths(trained.model)
-        mlflow.pyfunc.log_model(python_model=script, artifacts=artifacts, **common)
-        return
-    with without_skops_noise():
-        mlflow.sklearn.log_model(
-            trained.model,
-            serialization_format="skops",
-            skops_trusted_types=list(skops_trusted_types),
-            pyfunc_predict_fn="predict_proba" if trained.classes else "predict",
-            **common,
-        )
+        return mlflow.pyfunc, {"python_model": script, "artifacts": artifacts, **common}
+    return mlflow.sklearn, {
+        "sk_model": trained.model,
+        "serialization_format": "skops",
+        "skops_trusted_types": list(skops_trusted_types),
+        "pyfunc_predict_fn": "predict_proba" if trained.classes else "predict",
+        **common,
+    }
 
 
 def _paths(model: FromCode) -> dict[str, str]:

@@ -173,6 +173,7 @@ class ModelSpec(Closed):
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)
     owner: str = Field(min_length=1)
     description: str = Field(min_length=1)
+    limits: tuple[Name, ...] = ()
     trainer: ImportPath
     task: Task
     labels: Annotated[tuple[Name, ...], AfterValidator(once("each label once"))] = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from math import nan
 
@@ -82,14 +82,9 @@ def gates_table(report: GateReport) -> Table:
 
 def scores_table(report: GateReport) -> Table:
     """Render every model's metrics on the holdout, one row per metric."""
-    references = report.scores.references
-    table = Table(f"on {report.scores.rows:,} holdout rows", box=SIMPLE_HEAD, pad_edge=False)
-    for name in (version_name(report.version), *report.reference_titles()):
-        table.add_column(name, justify="right")
-    for metric, value in report.scores.candidate.items():
-        values = (value, *(metrics.get(metric, nan) for metrics in references.values()))
-        table.add_row(metric, *map(number, values))
-    return table
+    titles = [version_name(report.version), *report.reference_titles()]
+    scores = [report.scores.candidate, *report.scores.references.values()]
+    return metrics_table(report.scores.rows, dict(zip(titles, scores, strict=True)))
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -112,6 +107,16 @@ def comparison_table(comparison: Comparison) -> Table:
             for side in comparison.sides
         ]
         table.add_row(Text(metric), *cells)
+    return table
+
+
+def metrics_table(rows: int, by_model: Mapping[str, Mapping[str, float]]) -> Table:
+    """Render metrics on the holdout, a column per model, one row per metric of the first."""
+    table = Table(f"on {rows:,} holdout rows", box=SIMPLE_HEAD, pad_edge=False)
+    for name in by_model:
+        table.add_column(name, justify="right")
+    for metric in next(iter(by_model.values())):
+        table.add_row(metric, *(number(metrics.get(metric, nan)) for metrics in by_model.values()))
     return table
 
 

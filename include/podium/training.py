@@ -110,12 +110,7 @@ def train_model(
         Outage: MLflow or the store did not answer.
     """
     params = _merge_params(spec, overrides)
-    window = load_window(spec, as_of, settings.home)
-    log.info(
-        "%s as of %s: %s; %s to train on, %s held out, data version %s",
-        *(spec.name, window.as_of.date(), window.report.in_words()),
-        *(f"{len(window.train):,}", f"{len(window.holdout):,}", window.version[:12]),
-    )
+    window = read_window(spec, as_of, settings.home)
     trainer = import_object(spec.trainer)
     digest = _inputs_digest(spec, params, window, trainer, settings.home)
     registry = Registry(settings.mlflow_tracking_uri)
@@ -124,7 +119,7 @@ def train_model(
     if finished is not None:
         log.info("Equal inputs were trained before: run %s is used again.", finished.info.run_id)
         return _trained_run(finished)
-    trained = _call_trainer(spec, trainer, window.train, params)
+    trained = call_trainer(spec, trainer, window.train, params)
     tags = {
         Tag.INPUTS_DIGEST: digest,
         "podium.airflow_run": run,
@@ -136,15 +131,26 @@ def train_model(
     }
     name = f"as of {window.as_of.date()}"
     with (
-        _usable_models(spec, trained, settings.home) as models,
+        usable_models(spec, trained, settings.home) as models,
         mlflow_errors(f"logging the training of {spec.name}"),
     ):
         with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as active:
             mlflow.log_params(params)
             mlflow.log_dict(asdict(window.report), "data_report.json")
             _log_holdout(spec, trained, models, window)
-            log_model(models[CANDIDATE], window.train.inputs, _pinned(spec), spec.skops_trusted_types)
+            log_model(models[CANDIDATE], window.train.inputs, pinned(spec), spec.skops_trusted_types)
         return read_trained_run(registry, active.info.run_id)
+
+
+def read_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
+    """Read the rows known at ``as_of``, as ``load_window`` does, and say in the log what they are."""
+    window = load_window(spec, as_of, home)
+    log.info(
+        "%s as of %s: %s; %s to train on, %s held out, data version %s",
+        *(spec.name, window.as_of.date(), window.report.in_words()),
+        *(f"{len(window.train):,}", f"{len(window.holdout):,}", window.version[:12]),
+    )
+    return window
 
 
 def read_trained_run(registry: Registry, run_id: str) -> TrainedRun:
@@ -176,7 +182,7 @@ def _inputs_digest(
         hashlib.sha256(source).hexdigest(),
         json.dumps(overlap_columns(spec)),
         *_digests(spec, home),
-        *_pinned(spec),
+        *pinned(spec),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -188,9 +194,14 @@ def _digests(spec: ModelSpec, home: Path) -> list[str]:
         raise TrainerError(f"{spec.name}: code: {error.filename} cannot be read: {error.strerror}") from error
 
 
-def _call_trainer(
+def call_trainer(
     spec: ModelSpec, trainer: Any, examples: TrainingExamples, params: Mapping[str, Any]
 ) -> TrainedModel:
+    """Call the user's training function.
+
+    Raises:
+        TrainerError: It raised, or returned something that a trainer must not.
+    """
     with trainer_errors(spec.trainer):
         trained = trainer(examples, dict(params))
     if not isinstance(trained, TrainedModel):
@@ -218,7 +229,7 @@ def _check_script(spec: ModelSpec, model: FromCode, home: Path) -> None:
 
 
 @contextmanager
-def _usable_models(spec: ModelSpec, trained: TrainedModel, home: Path) -> Iterator[dict[str, Usable]]:
+def usable_models(spec: ModelSpec, trained: TrainedModel, home: Path) -> Iterator[dict[str, Usable]]:
     """Hold the trained model, as the candidate, and its baselines ready to answer."""
     models: dict[str, Usable] = {}
     with ExitStack() as held:
@@ -226,7 +237,7 @@ def _usable_models(spec: ModelSpec, trained: TrainedModel, home: Path) -> Iterat
             if isinstance(model, FromCode):
                 _check_script(spec, model, home)
             with trainer_errors(spec.trainer):
-                loaded = usable(model, classifies=bool(spec.labels), requirements=_pinned(spec))
+                loaded = usable(model, classifies=bool(spec.labels), requirements=pinned(spec))
                 models[name] = held.enter_context(loaded)
             _check_labels(spec, "the model" if name == CANDIDATE else name, models[name].classes)
         yield models
@@ -239,7 +250,7 @@ def _log_holdout(
     # Drawing takes a second to import, which the tasks after training do not need.
     from podium import plots
 
-    scored = {name: _answers(spec, model, window.holdout) for name, model in models.items()}
+    scored = {name: answers_of(spec, model, window.holdout) for name, model in models.items()}
     for name, answers in scored.items():
         prefix = "holdout" if name == CANDIDATE else f"holdout.{name}"
         metrics = reported_metrics(answers)
@@ -254,7 +265,8 @@ def _log_holdout(
         mlflow.log_artifacts(folder, HOLDOUT)
 
 
-def _answers(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> Answers:
+def answers_of(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> Answers:
+    """Return what a model answers to the holdout, beside the truth."""
     answer = np.asarray(model.answer(holdout.inputs), dtype=np.float64)
     return Answers(
         task=spec.task,
@@ -282,7 +294,12 @@ def _trained_run(run: mlflow.entities.Run) -> TrainedRun:
     )
 
 
-def _pinned(spec: ModelSpec) -> list[str]:
+def pinned(spec: ModelSpec) -> list[str]:
+    """Return the model file's requirements with the versions that are installed here.
+
+    Raises:
+        TrainerError: One is not installed.
+    """
     try:
         return [f"{name}=={installed_version(name)}" for name in spec.requirements]
     except PackageNotFoundError as error:

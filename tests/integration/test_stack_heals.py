@@ -105,7 +105,8 @@ def test_all_listeners_are_on_loopback(up: Paths) -> None:
 
 
 def test_no_secret_on_a_command_line(up: Paths) -> None:
-    lines = [" ".join(process.cmdline()) for process in psutil.process_iter() if process.is_running()]
+    # Of a process that ends meanwhile there is none.
+    lines = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert any("mlflow" in line for line in lines)
     assert not [line for line in lines for secret in layout_of(up).secrets.values() if secret in line]
 

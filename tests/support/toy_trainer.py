@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from podium.training import TrainedModel, TrainingExamples
 
@@ -52,3 +54,12 @@ def crash(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel
 
 def rename_labels(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:
     return TrainedModel(model=LogisticRegression().fit(examples.inputs, examples.label.str.upper()))
+
+
+def double(inputs: pd.DataFrame) -> pd.DataFrame:
+    return inputs * 2
+
+
+def hold_a_function(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:
+    model = make_pipeline(FunctionTransformer(double), LogisticRegression())
+    return TrainedModel(model=model.fit(examples.inputs, examples.label))

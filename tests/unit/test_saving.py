@@ -67,6 +67,14 @@ def test_a_script_must_be_named_in_the_model_file(parts: Parts, line_file: Calla
         train(parts, load_spec(line_file(code=["nowhere.py"])))
 
 
+def test_types_that_nobody_trusts_are_named_and_no_outage(
+    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+) -> None:
+    spec = load_spec(toy_file(name=toy_spec.name, trainer="support.toy_trainer:hold_a_function"))
+    with pytest.raises(TrainerError, match=r"skops does not trust by itself: .*double.* skops_trusted_types"):
+        train(parts, spec)
+
+
 def test_a_change_of_its_code_trains_anew(
     parts: Parts, line_file: Callable[..., Path], tmp_path: Path
 ) -> None:

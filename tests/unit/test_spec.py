@@ -17,7 +17,7 @@ ToyFile = Callable[..., Path]
 def test_the_shipped_model_files_are_good() -> None:
     specs, errors = load_specs(PROJECT_ROOT / "include" / "models")
     assert errors == []
-    assert "soccer-match-outcome" in specs
+    assert {"bug-severity-clf", "soccer-match-outcome"} <= set(specs)
     assert specs["soccer-match-outcome"].lifecycle_dag_id == "lifecycle_soccer_match_outcome"
 
 
@@ -89,8 +89,8 @@ def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
 
 
 TOP_KEYS = (
-    "approval, champion_moved_outside, code, data, description, gates, holdout, labels, name, owner, params, "
-    "requirements, retention, schedule, skops_trusted_types, task, trainer"
+    "approval, champion_moved_outside, code, data, description, gates, holdout, labels, limits, name, owner, "
+    "params, requirements, retention, schedule, skops_trusted_types, task, trainer"
 )
 DATA_KEYS = (
     "duplicates, examples, group, inputs, label, label_map, source, tables, time_column, time_formats, "
