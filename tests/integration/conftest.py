@@ -24,7 +24,7 @@ HOME = PROJECT_ROOT / ".podium" / "test-lifecycle"
 PROJECT = PROJECT_ROOT / ".podium" / "test-project"
 MODELS = PROJECT / "include" / "models"
 TRAINERS = PROJECT / "include" / "trainers"
-FOOTBALL = PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml"
+SHIPPED = PROJECT_ROOT / "include" / "models"
 
 
 def approval(**changes: Any) -> dict[str, Any]:
@@ -61,7 +61,8 @@ def write_models() -> None:
     shutil.rmtree(PROJECT, ignore_errors=True)
     MODELS.mkdir(parents=True)
     TRAINERS.mkdir()
-    shutil.copy(FOOTBALL, MODELS)
+    for model_file in SHIPPED.glob("*.yaml"):
+        shutil.copy(model_file, MODELS)
     shutil.copy(PROJECT_ROOT / "tests" / "support" / "toy_trainer.py", TRAINERS / "toy.py")
     first_day = datetime.now(UTC).date() - timedelta(days=598)
     write_toy_rows(MODELS / "toy.csv", first_day=first_day.isoformat())

@@ -121,7 +121,7 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert "champion" in shown.stdout
     assert "live aliases are what the ledger says" in verified.stdout
     assert wrong.returncode == 1
-    assert "no model 'socer'; there are: soccer-match-outcome" in wrong.stderr
+    assert "no model 'socer'; there are: bug-severity-clf, rossmann-ensemble, soccer-match" in wrong.stderr
 
 
 def test_every_podium_command_of_the_documents_runs(stack: Stack, tmp_path: Path) -> None:
