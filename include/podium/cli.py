@@ -159,8 +159,8 @@ def compare(  # noqa: PLR0913 - one for each option of the command
         console.print(comparison_table(comparison))
         if not comparison.same_rows:
             console.print(
-                "Each was judged on rows of its own, so the numbers compare roughly. The gates judge a candidate "
-                "and the champion on the same rows."
+                "Each was judged on rows of its own, so the numbers compare roughly. The gates judge a "
+                "candidate and the champion on the same rows."
             )
     if nominate_best:
         best = comparison.best(comparison.metric)

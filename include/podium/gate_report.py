@@ -145,7 +145,7 @@ class GateReport:
         every = "all " if counts[GateStatus.PASSED] == len(gates) else ""
         said = [f"passed {every}{counts[GateStatus.PASSED]} gates"]
         if without := counts[GateStatus.NO_CHAMPION]:
-            said.append(f"{without} had no champion to compare with")
+            said.append(f"{without} had nothing to compare with yet")
         if advice := counts[GateStatus.FAILED]:
             said.append(f"{advice} advisory failed")
         if later := counts[GateStatus.LATER]:
@@ -240,7 +240,7 @@ class GateReport:
 OUTCOMES = {
     GateStatus.PASSED: "✅ passed",
     GateStatus.FAILED: "❌ failed",
-    GateStatus.NO_CHAMPION: "➖ no champion yet",
+    GateStatus.NO_CHAMPION: "➖ nothing to compare with yet",
     GateStatus.WAIVED: "➖ too few rows, waived",
     GateStatus.LATER: "⏳ held until approval",
 }

@@ -29,7 +29,7 @@ def judge_metric(gate: MetricGate, evidence: Evidence) -> GateResult:
     everything = Slice(ALL_ROWS, np.ones(len(evidence), dtype=bool))
     if gate.against in VERSIONS and gate.against not in evidence.references:
         value, _, note = _numbers(gate, evidence, everything)
-        note = note or f"there is no {gate.against} to compare with"
+        note = note or f"there is no {gate.against}"
         return GateResult(words, without_version(gate.no_champion), value, note=note)
     if gate.slices is None:
         return _whole(words, _judge(gate, evidence, everything))

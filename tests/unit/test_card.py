@@ -45,7 +45,7 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     assert card.subject(request) == f"Promote {spec.name} v1 to champion, the first champion?"
     body = card.body(parts, spec, request, "/podium/x.svg")
     assert body.startswith("[![Answers so far](/podium/x.svg)](/podium/x.svg)\n\nA toy.\n\n**")
-    assert f"**{spec.name} v1: passed 3 gates, 1 had no champion to compare with.**" in body
+    assert f"**{spec.name} v1: passed 3 gates, 1 had nothing to compare with yet.**" in body
     assert f"`{request.manifest[:12]}`" in body
     assert request.manifest == parts.registry.version(spec.name, 1).tags[Tag.MANIFEST_DIGEST]
     assert "Who may decide: 2 of: amy, ben, any Op. A reason of at least 10 characters" in body

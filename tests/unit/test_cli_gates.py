@@ -37,7 +37,7 @@ def test_the_report_is_shown_as_it_was_recorded(judged: ModelSpec) -> None:
     assert done.exit_code == 0, done.stderr
     assert "log_loss at most 0.69" in text(done)
     assert "✅ passed" in text(done)
-    assert f"So: {judged.name} v1: passed 3 gates, 1 had no champion to compare with." in text(done)
+    assert f"So: {judged.name} v1: passed 3 gates, 1 had nothing to compare with yet." in text(done)
     report = json.loads(run(app, ["gates", judged.name, "1", "--json"]).stdout)
     assert (report["passed"], len(report["results"])) == (True, 5)
 

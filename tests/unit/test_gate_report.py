@@ -51,7 +51,7 @@ def test_what_could_not_be_compared_is_said() -> None:
     against = [gate(metric=LOSS, against="champion", max_regression_abs=0.1)]
     alone = estimated([0.0], [0.1])
     first = GateReport("toy", 1, None, scores_of(against, alone), evaluate(against, alone))
-    assert first.verdict() == "passed 0 gates, 1 had no champion to compare with"
+    assert first.verdict() == "passed 0 gates, 1 had nothing to compare with yet"
     assert first.passed
     typo = [gate(metric=LOSS, against="elo", min_improvement=0.1)]
     baseline = estimated([0.0], [0.1], {"elo_only": [0.2]})

@@ -70,7 +70,7 @@ def test_the_candidate_to_be_replaced_is_a_reference_too() -> None:
     assert judge(rule, estimated([0], [1.5], {"candidate": [1.0]})).status is GateStatus.PASSED
     assert judge(rule, estimated([0], [1.6], {"candidate": [1.0]})).status is GateStatus.FAILED
     alone = judge(rule, estimated([0], [1.6], {"champion": [1.0]}))
-    assert (alone.status, alone.note) == (GateStatus.NO_CHAMPION, "there is no candidate to compare with")
+    assert (alone.status, alone.note) == (GateStatus.NO_CHAMPION, "there is no candidate")
 
 
 def test_numbers_of_the_trainer_are_held_against_bounds_and_files() -> None:
