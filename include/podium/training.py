@@ -37,6 +37,7 @@ from podium.holdout import FOLDER as HOLDOUT
 from podium.holdout import overlap_columns, store_holdout
 from podium.metric_names import TRAINER_METRIC
 from podium.metrics import Answers, reported_metrics, true_values
+from podium.params import Params
 from podium.registry import Registry, mlflow_errors
 from podium.saving import FromCode, Usable, log_model, usable
 from podium.scoring import in_label_order
@@ -45,7 +46,7 @@ from podium.spec import ModelSpec, training_digest
 from podium.tags import Tag
 from podium.user_code import import_object, trainer_errors
 
-__all__ = ["FromCode", "TrainedModel", "TrainedRun", "TrainingExamples", "train_model"]
+__all__ = ["FromCode", "Params", "TrainedModel", "TrainedRun", "TrainingExamples", "train_model"]
 
 log = logging.getLogger(__name__)
 

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import html
 import logging
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 import pandas as pd
+from pydantic import Field, StrictFloat, StrictInt
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from podium.training import TrainedModel, TrainingExamples
+from podium.training import Params, TrainedModel, TrainingExamples
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +140,7 @@ def _with_text_of_their_own(named: pd.DataFrame, counts: Counter[str]) -> pd.Dat
     return named[said & ~repeated].reset_index(drop=True)
 
 
-@dataclass(frozen=True)
-class TrainerParams:
+class TrainerParams(Params):
     """What a model file may set under ``params``.
 
     Attributes:
@@ -152,32 +150,10 @@ class TrainerParams:
         max_terms: So many words and pairs at most, of title and description each; the most frequent.
     """
 
-    seed: int = 0
-    l2_strength: float = 1.0
-    min_reports: int = 3
-    max_terms: int = 20_000
-
-    def __post_init__(self) -> None:
-        for name, least in (("seed", 0), ("min_reports", 1), ("max_terms", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**32:
-                raise ValueError(f"params: {name} is {value!r}; allowed: a whole number from {least}")
-        strength = self.l2_strength
-        if not isinstance(strength, int | float) or isinstance(strength, bool) or not 0 < strength < math.inf:
-            raise ValueError(f"params: l2_strength is {strength!r}; allowed: a number above 0")
-
-    @classmethod
-    def parse(cls, params: Mapping[str, Any]) -> TrainerParams:
-        """Read the params of a model file.
-
-        Raises:
-            ValueError: A key is unknown or its value cannot be used; names it and what is allowed.
-        """
-        allowed = tuple(known.name for known in fields(cls))
-        unknown = sorted(set(params) - set(allowed))
-        if unknown:
-            raise ValueError(f"params: unknown key {', '.join(unknown)}; allowed: {', '.join(allowed)}")
-        return cls(**params)
+    seed: StrictInt = Field(default=0, ge=0, lt=2**32)
+    l2_strength: StrictFloat = Field(default=1.0, gt=0)
+    min_reports: StrictInt = Field(default=3, ge=1)
+    max_terms: StrictInt = Field(default=20_000, ge=1)
 
 
 def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:

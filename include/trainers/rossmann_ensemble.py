@@ -13,7 +13,7 @@ import logging
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -25,9 +25,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xgboost
+from pydantic import Field, StrictInt
 from scipy.optimize import nnls
 
-from podium.training import FromCode, TrainedModel, TrainingExamples
+from podium.training import FromCode, Params, TrainedModel, TrainingExamples
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,7 @@ Numbers = npt.NDArray[np.float64]
 Predict = Callable[[Numbers], Numbers]
 
 
-@dataclass(frozen=True)
-class TrainerParams:
+class TrainerParams(Params):
     """What a model file may set under ``params``.
 
     Attributes:
@@ -51,27 +51,9 @@ class TrainerParams:
         validation_days: The last days before the holdout, on which the weights are fitted.
     """
 
-    seed: int = 0
-    rounds: int = 300
-    validation_days: int = 42
-
-    def __post_init__(self) -> None:
-        for name, least in (("seed", 0), ("rounds", 1), ("validation_days", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
-                raise ValueError(f"params: {name} is {value!r}; allowed: a whole number from {least}")
-
-    @classmethod
-    def parse(cls, params: Mapping[str, Any]) -> TrainerParams:
-        """Read the params of a model file.
-
-        Raises:
-            ValueError: A key is unknown or its value cannot be used; names it and what is allowed.
-        """
-        allowed = tuple(known.name for known in fields(cls))
-        if unknown := sorted(set(params) - set(allowed)):
-            raise ValueError(f"params: unknown key {', '.join(unknown)}; allowed: {', '.join(allowed)}")
-        return cls(**params)
+    seed: StrictInt = Field(default=0, ge=0, lt=2**31)
+    rounds: StrictInt = Field(default=300, ge=1)
+    validation_days: StrictInt = Field(default=42, ge=1)
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import pandas as pd
+from pydantic import Field, StrictFloat, StrictInt
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
-from podium.training import TrainedModel, TrainingExamples
+from podium.training import Params, TrainedModel, TrainingExamples
 
 MATCH_COLUMNS = ("date", "home_team", "away_team", "home_score", "away_score", "tournament", "neutral")
 OUTCOMES = ("away", "draw", "home")
@@ -328,8 +329,7 @@ def _refuse(rows: pd.DataFrame, column: str, wrong: pd.Series, why: str) -> None
         raise ValueError(f"matches: row {row}, column {column}: {value!r}: {why} ({wrong.sum()} such rows)")
 
 
-@dataclass(frozen=True)
-class TrainerParams:
+class TrainerParams(Params):
     """What a model file may set under ``params``.
 
     Attributes:
@@ -339,31 +339,9 @@ class TrainerParams:
         l2_strength: Weight of the squared coefficients in the loss (1 / scikit-learn's ``C``).
     """
 
-    seed: int = 0
-    burn_in_years: int = 4
-    l2_strength: float = 20.0
-
-    def __post_init__(self) -> None:
-        for name in ("seed", "burn_in_years"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32:
-                raise ValueError(f"params: {name} is {value!r}; allowed: a whole number from 0")
-        strength = self.l2_strength
-        if not isinstance(strength, int | float) or isinstance(strength, bool) or not 0 < strength < math.inf:
-            raise ValueError(f"params: l2_strength is {strength!r}; allowed: a number above 0")
-
-    @classmethod
-    def parse(cls, params: Mapping[str, Any]) -> TrainerParams:
-        """Read the params of a model file.
-
-        Raises:
-            ValueError: A key is unknown or its value cannot be used; names it and what is allowed.
-        """
-        allowed = tuple(known.name for known in fields(cls))
-        unknown = sorted(set(params) - set(allowed))
-        if unknown:
-            raise ValueError(f"params: unknown key {', '.join(unknown)}; allowed: {', '.join(allowed)}")
-        return cls(**params)
+    seed: StrictInt = Field(default=0, ge=0, lt=2**32)
+    burn_in_years: StrictInt = Field(default=4, ge=0)
+    l2_strength: StrictFloat = Field(default=20.0, gt=0)
 
 
 def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:

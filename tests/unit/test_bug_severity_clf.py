@@ -259,16 +259,19 @@ def test_the_same_examples_make_the_same_model_without_a_warning_and_skops_saves
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"sede": 1}, "unknown key sede; allowed: seed, l2_strength, min_reports, max_terms"),
-        ({"seed": -1}, "seed is -1; allowed: a whole number from 0"),
-        ({"min_reports": 0}, "min_reports is 0; allowed: a whole number from 1"),
-        ({"max_terms": True}, "max_terms is True; allowed"),
-        ({"l2_strength": 0}, "l2_strength is 0; allowed: a number above 0"),
-        ({"l2_strength": "strong"}, "l2_strength is 'strong'; allowed"),
+        (
+            {"sede": 1},
+            "params.sede: unknown key; did you mean 'seed'? allowed: l2_strength, max_terms",
+        ),
+        ({"seed": -1}, "params.seed: -1: must be at least 0"),
+        ({"min_reports": 0}, "params.min_reports: 0: must be at least 1"),
+        ({"max_terms": True}, "params.max_terms: true: must be a whole number"),
+        ({"l2_strength": 0}, "params.l2_strength: 0: must be greater than 0"),
+        ({"l2_strength": "strong"}, "params.l2_strength: 'strong': must be a number"),
     ],
 )
 def test_wrong_params_are_refused(params: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(TrainerError, match=re.escape(message)):
         TrainerParams.parse(params)
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from podium import lifecycle
 from podium.data import DataWindow, load_window
+from podium.errors import TrainerError
 from podium.manifest import verified
 from podium.parts import Parts
 from podium.proof import example_problem, manifest_of
@@ -179,15 +180,18 @@ def test_the_files_of_a_model_are_gone_when_it_is() -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"round": 1}, "unknown key round; allowed: seed, rounds, validation_days"),
-        ({"seed": -1}, "seed is -1; allowed: a whole number from 0"),
-        ({"rounds": 0}, "rounds is 0; allowed: a whole number from 1"),
-        ({"rounds": True}, "rounds is True; allowed: a whole number from 1"),
-        ({"validation_days": 1.5}, "validation_days is 1.5; allowed"),
+        (
+            {"round": 1},
+            "params.round: unknown key; did you mean 'rounds'? allowed: rounds, seed",
+        ),
+        ({"seed": -1}, "params.seed: -1: must be at least 0"),
+        ({"rounds": 0}, "params.rounds: 0: must be at least 1"),
+        ({"rounds": True}, "params.rounds: true: must be a whole number"),
+        ({"validation_days": 1.5}, "params.validation_days: 1.5: must be a whole number"),
     ],
 )
 def test_wrong_params_are_refused(params: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(TrainerError, match=re.escape(message)):
         TrainerParams.parse(params)
 
 
