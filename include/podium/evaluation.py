@@ -220,7 +220,7 @@ def _load(case: Case, number: int) -> _Scored:
                 cost = Cost(load_time=perf_counter() - start, model_size=size)
                 return _Scored(case.spec, loaded, cost, example_problem(loaded))
         except _Unusable as error:
-            return _Scored(case.spec, None, Cost(load_time=float("nan"), model_size=size), str(error))
+            return _Scored(case.spec, None, Cost(load_time=None, model_size=size), str(error))
 
 
 def _trainer_metrics(case: Case) -> dict[str, float]:

@@ -31,13 +31,13 @@ class Cost:
     """What using a model costs, measured on this machine beside the others of the same report.
 
     Attributes:
-        load_time: Seconds from files to a model in memory.
+        load_time: Seconds from files to a model in memory; None if it does not load.
         model_size: Megabytes (of a million bytes) of all its files.
         latency_p95: 95th percentile of the seconds of one row; None where no gate asks.
         throughput: Rows a second in batches; None where no gate asks.
     """
 
-    load_time: float
+    load_time: float | None
     model_size: float
     latency_p95: float | None = None
     throughput: float | None = None

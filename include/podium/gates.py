@@ -50,7 +50,7 @@ def evaluate(gates: Sequence[Gate], evidence: Evidence) -> tuple[GateResult, ...
 def scores_of(gates: Sequence[Gate], evidence: Evidence) -> Scores:
     """Return the metrics of every model: those of the task, and those that a gate asks for."""
     asked = {
-        gate.metric: gate.columns
+        f"{gate.metric} ({', '.join(gate.columns)})" if gate.columns else gate.metric: gate
         for gate in gates
         if isinstance(gate, MetricGate) and not gate.metric.startswith(TRAINER_METRIC)
     }
@@ -59,9 +59,9 @@ def scores_of(gates: Sequence[Gate], evidence: Evidence) -> Scores:
         answers = evidence.answers(side)
         reported = reported_metrics(answers)
         further = {
-            metric: measured(metric, answers, columns)[0]
-            for metric, columns in asked.items()
-            if metric not in reported
+            name: measured(gate.metric, answers, gate.columns)[0]
+            for name, gate in asked.items()
+            if name not in reported
         }
         return {**reported, **further}
 

@@ -224,7 +224,7 @@ class Registry:
                 self.client.delete_model_version_tag(model, str(number), tag)
 
     def run_metrics(self, run_id: str, prefix: str) -> dict[str, float]:
-        """Return the metrics ``<prefix>NAME`` of a run, by NAME without a dot; none if that run is gone."""
+        """Return the metrics ``<prefix>NAME`` of a run, by NAME; none if that run is gone."""
         if not run_id:
             return {}
         try:
@@ -233,9 +233,7 @@ class Registry:
         except NotFound:
             return {}
         return {
-            name.removeprefix(prefix): value
-            for name, value in metrics.items()
-            if name.startswith(prefix) and "." not in name.removeprefix(prefix)
+            name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)
         }
 
     def experiment_id(self, run_id: str) -> str:

@@ -23,3 +23,8 @@ def two_numbers(truth: pd.Series, predictions: pd.Series, columns: pd.DataFrame)
 
 def crash(truth: pd.Series, predictions: pd.Series, columns: pd.DataFrame) -> float:
     raise KeyError("amount")
+
+
+def cost_of_first(truth: pd.Series, predictions: pd.DataFrame, columns: pd.DataFrame) -> pd.Series:
+    """What the wrong answers cost, by whichever column the gate names."""
+    return columns.iloc[:, 0] * (predictions.idxmax(axis=1) != truth)

@@ -281,3 +281,13 @@ def test_a_report_shows_the_metrics_of_every_model_and_those_that_gates_ask_for(
     assert (scores.rows, list(scores.candidate)) == (4, shown)
     assert scores.candidate["f1"] == 1.0
     assert np.isnan(list(scores.references["champion"].values())).all()
+
+
+def test_an_own_metric_of_other_columns_is_another_number() -> None:
+    columns = pd.DataFrame({"amount": [1.0, 1.0, 1.0, 1.0], "twice": [2.0, 2.0, 2.0, 2.0]})
+    evidence = classified(TRUTH, [1 - answer for answer in GOOD], columns=columns)
+    own = {"metric": "support.own_metrics:cost_of_first", "greater_is_better": False, "threshold": 9}
+    gates = [gate(**own, columns=["amount"]), gate(**own, columns=["twice"])]
+    found = scores_of(gates, evidence).candidate
+    assert found["support.own_metrics:cost_of_first (amount)"] == 1.0
+    assert found["support.own_metrics:cost_of_first (twice)"] == 2.0
