@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -52,6 +53,18 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     assert "`olga` triggered this run and may not approve it." in body
     assert "To approve, tick every statement of the checklist." in body
     assert f"expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC" in body
+
+
+def test_the_card_says_until_when_it_is_too_early(
+    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+) -> None:
+    gates = [{"min_holdout_rows": 50}, {"canary": {"days": 0.5}}]
+    spec = load_spec(toy_file(name=toy_spec.name, gates=gates, approval__expires_after="2d"))
+    body = card.body(parts, spec, ask(parts, spec), "/podium/x.svg")
+    assert "| candidate for 0.5 days before anybody approves |  | 0.5000 | ⏳ held until approval |" in body
+    over = datetime.now(UTC) + timedelta(days=0.5)
+    assert f"Too early to approve: v1 is the candidate since {datetime.now(UTC):%Y-%m-%d}" in body
+    assert f"canary period of 0.5 days ends on {over:%Y-%m-%d}" in body
 
 
 def test_the_card_shows_candidate_and_champion_side_by_side(parts: Parts, spec: ModelSpec) -> None:
