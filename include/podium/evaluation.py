@@ -218,7 +218,9 @@ def _load(case: Case, number: int) -> _Scored:
             with _model_errors("does not load and predict its example"):
                 loaded = load_model(folder)
                 cost = Cost(load_time=perf_counter() - start, model_size=size)
-                return _Scored(case.spec, loaded, cost, example_problem(loaded))
+                # A champion that was accepted from outside may have no example; to be scored is enough.
+                judged = number == case.version.number
+                return _Scored(case.spec, loaded, cost, example_problem(loaded) if judged else "")
         except _Unusable as error:
             return _Scored(case.spec, None, Cost(load_time=None, model_size=size), str(error))
 

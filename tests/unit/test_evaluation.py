@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc import PyFuncModel
 
-from podium import gate_files, holdout, lifecycle
+from podium import evaluation, gate_files, holdout, lifecycle
 from podium.errors import NotFound, Outage
 from podium.evaluation import JUDGED
 from podium.gate_report import CONTRACT, GateReport, GateStatus
@@ -130,6 +130,20 @@ def test_a_champion_that_cannot_be_scored_is_an_outage_not_an_answer(
     with pytest.raises(Outage, match=f"{what}: there is nothing to compare with"):
         validate(parts, toy_spec)
     assert kinds(parts, toy_spec) == [*before, "registered"]
+
+
+def test_a_champion_without_an_example_is_compared_with_all_the_same(
+    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote_as_of(parts, toy_spec, FIRST)
+    real = evaluation.example_problem
+
+    def none_of_the_champion(model: PyFuncModel) -> str:
+        return "has no input example" if model.metadata.run_id == TRAINED[FIRST].run_id else real(model)
+
+    monkeypatch.setattr(evaluation, "example_problem", none_of_the_champion)
+    report = validate(parts, toy_spec)
+    assert (report.champion, report.passed) == (1, True), report.sentence()
 
 
 def test_a_candidate_that_cannot_be_scored_is_refused_with_the_reason(
