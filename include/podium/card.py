@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 from podium import approval, canary, history
 from podium.errors import in_utc, version_name
 from podium.events import Event, EventKind
-from podium.gate_report import GateReport
+from podium.gate_report import GateReport, cell
 from podium.parts import Parts
 from podium.policy import Request, who_may_decide
 from podium.spec import ApprovalSpec, ModelSpec
@@ -52,7 +52,7 @@ def body(parts: Parts, spec: ModelSpec, request: Request, answers_url: str) -> s
             "",
             spec.description,
             "",
-            f"**{report.sentence()}.**",
+            f"**{cell(report.sentence())}.**",
             "",
             report.markdown(),
             "",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from podium.errors import version_name
-from podium.gate_report import GateReport
+from podium.gate_report import GateReport, cell
 from podium.registry import Registry, Version, mlflow_errors
 from podium.spec import ModelSpec
 from podium.tags import Tag
@@ -68,8 +68,8 @@ def card_summary(spec: ModelSpec, lineage: Mapping[str, Any], report: GateReport
             "",
             "## How it did",
             "",
-            f"**{report.sentence()}.** Every gate with its numbers is in `{ARTIFACT}` of the training run, "
-            "and pictures beside it.",
+            f"**{cell(report.sentence())}.** Every gate with its numbers is in `{ARTIFACT}` of the training "
+            "run, and pictures beside it.",
             "",
         ]
     )

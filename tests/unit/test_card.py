@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 
-from podium import approval, card
+from podium import approval, card, lifecycle
 from podium.parts import Parts
 from podium.policy import Request
 from podium.spec import ModelSpec, load_spec
 from podium.tags import Tag
-from support.steps import FIRST, SECOND, answer, new_run, nominate, promote_as_of
+from support.steps import FIRST, SECOND, answer, new_run, nominate, promote_as_of, train
 
 BOXES = ["I looked at the calibration", "The owner was told"]
 
@@ -65,6 +66,25 @@ def test_the_card_says_until_when_it_is_too_early(
     over = datetime.now(UTC) + timedelta(days=0.5)
     assert f"Too early to approve: v1 is the candidate since {datetime.now(UTC):%Y-%m-%d}" in body
     assert f"canary period of 0.5 days ends on {over:%Y-%m-%d}" in body
+
+
+def test_values_of_the_data_draw_nothing_on_the_card(
+    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = pd.read_csv(tmp_path / "toy.csv")
+    rows.assign(note="![x](http://evil) | **approve** <b>").to_csv(tmp_path / "toy.csv", index=False)
+    sliced = {"metric": "log_loss", "threshold": 0.0001, "slices": {"column": "note"}, "level": "advisory"}
+    spec = load_spec(toy_file(name=toy_spec.name, gates=[{"min_holdout_rows": 50}, sliced]))
+    trained, run = train(parts, spec), new_run()
+    number = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    lifecycle.validate_version(parts, spec, number, run)
+    lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
+    body = card.body(parts, spec, request, "/podium/x.svg")
+    assert "http://evil" in body
+    assert body.count("![") == 1
+    assert "<b>" not in body
+    assert "](http://evil" not in body.replace("&#91;x](http://evil", "")
 
 
 def test_the_card_shows_candidate_and_champion_side_by_side(parts: Parts, spec: ModelSpec) -> None:
