@@ -84,9 +84,9 @@ def test_each_model_answers_each_row_exactly_once_however_many_gates_ask(
     monkeypatch.setattr(PyFuncModel, "predict", counting)
     report = validate(parts, strict_spec)
     assert report.sentence() == f"{strict_spec.name} v2: passed all {len(MANY_GATES)} gates"
-    # Five rows are the example that each model proves itself with.
-    once = [5, 30, 30, 30, 10]
-    assert asked == {TRAINED[FIRST].run_id: once, TRAINED[SECOND].run_id: once}
+    once = [30, 30, 30, 10]
+    # Five rows are the example that the judged version proves itself with.
+    assert asked == {TRAINED[FIRST].run_id: once, TRAINED[SECOND].run_id: [5, *once]}
 
 
 def test_a_gate_of_seconds_times_both_models(
