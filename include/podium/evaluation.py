@@ -109,7 +109,10 @@ def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
     for name, number in versions.items():
         if broken := models[name].broken:
             what = f"{name} {case.spec.name} {version_name(number)}"
-            raise Outage(f"{what} {broken}: there is nothing to compare with")
+            raise Outage(
+                f"{what} {broken}: there is nothing to compare with. It is tried again; if it stays so, roll "
+                "back to a version that can be scored, or mend what it needs"
+            )
     return {name: model.side() for name, model in models.items()}
 
 

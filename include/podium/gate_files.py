@@ -43,6 +43,7 @@ def keep(
     from podium.gate_plots import gate_pictures
 
     sides = {JUDGED: evidence.candidate} | {name: evidence.references[name] for name in evidence.versions}
+    kept = _folder(report.version, report.champion)
     with TemporaryDirectory(prefix="podium-") as name:
         folder = Path(name)
         store_sides(folder, sides, spec.labels)
@@ -50,8 +51,8 @@ def keep(
         for picture, figure in gate_pictures(report, spec.gates, evidence).items():
             figure.savefig(folder / f"{picture}.png")
         with mlflow_errors(f"keeping the gate report of {report.model} {version_name(report.version)}"):
-            registry.client.log_artifacts(version.run_id, name, _folder(report.version, report.champion))
-            for path in (f"{_folder(report.version, report.champion)}/report.json", PROMOTION_RESULT):
+            registry.client.log_artifacts(version.run_id, name, kept)
+            for path in (f"{kept}/report.json", PROMOTION_RESULT):
                 registry.client.log_dict(version.run_id, report.as_json(), path)
 
 

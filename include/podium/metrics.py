@@ -100,13 +100,11 @@ def true_values(label: pd.Series, labels: Sequence[str]) -> npt.NDArray[Any]:
     return label_indices(label, labels) if labels else label.to_numpy(float)
 
 
-def log_loss_per_row(truth: Indices, probabilities: Probabilities) -> Numbers:
-    """Return the negative log of each true label's probability, natural log, clipped at 1e-15; shape (n,)."""
-    return -np.log(np.clip(probabilities[np.arange(len(truth)), truth], 1e-15, 1.0))
-
-
 def _log_loss(answers: Answers) -> Numbers:
-    return log_loss_per_row(answers.truth, answers.predictions)
+    """Negative log of each true label's probability, natural log, clipped at 1e-15."""
+    return np.asarray(
+        -np.log(np.clip(answers.predictions[np.arange(len(answers)), answers.truth], 1e-15, 1.0))
+    )
 
 
 def _hits(answers: Answers) -> Numbers:
