@@ -1,0 +1,148 @@
+"""Follow an alias: load what it points to, beside what serves, and swap when the new version is proved."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+
+from podium.errors import Outage, PodiumError, version_name
+from podium.parts import Parts
+from podium.serving import instruments
+from podium.serving.loaded_version import LoadedVersion, Target, check_alias, load_version
+
+log = logging.getLogger(__name__)
+
+# A version that was refused is tried again after this long, in case that what was wrong was mended.
+RETRY_REFUSED_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class _Refused:
+    number: int
+    at: float
+
+
+class Follower:
+    """Holds the version that serves, and the one before; one thread follows, any may read.
+
+    Args:
+        parts: The registry and the ledger.
+        target: What to follow.
+        max_rows: Rows that one request may hold.
+        keeps_last: Serve on when the alias points nowhere any more.
+
+    Attributes:
+        target: What it follows.
+        current: The version that serves; None until the first was loaded.
+        previous: The one before, kept in memory: going back to it is one pointer.
+        problem: Why the version that should serve does not; "" if it does.
+        asked_at: When the registry last answered.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        target: Target,
+        max_rows: int,
+        *,
+        keeps_last: bool = True,
+    ) -> None:
+        self.target = target
+        self.current: LoadedVersion | None = None
+        self.previous: LoadedVersion | None = None
+        self.problem = f"{target} is not loaded yet"
+        self.asked_at: datetime | None = None
+        self._parts = parts
+        self._max_rows = max_rows
+        self._keeps_last = keeps_last
+        self._labels = (target.model, target.alias or version_name(target.version))
+        self._refused: _Refused | None = None
+
+    def run(self, every_seconds: float, stop: threading.Event) -> None:
+        """Follow until told to stop."""
+        while not stop.is_set():
+            self.follow_once()
+            stop.wait(every_seconds)
+
+    def follow_once(self) -> None:
+        """Ask where the alias points to now, and serve that; on any problem what serves goes on serving."""
+        try:
+            number = self._wanted()
+            self.asked_at = datetime.now(UTC)
+            instruments.ASKED_AT.labels(*self._labels).set(self.asked_at.timestamp())
+            if number is None:
+                self._nothing_wanted()
+            elif self.current is not None and number == self.current.number:
+                self._say("")
+            elif not self._refused_lately(number):
+                self._serve(number)
+        except Outage as error:
+            self._say(str(error))
+        except PodiumError as error:
+            self._say(str(error))
+            instruments.REFUSALS.labels(*self._labels).inc()
+
+    def _wanted(self) -> int | None:
+        if self.target.alias is None:
+            return self.target.version
+        return self._parts.registry.aliases(self.target.model).get(self.target.alias)
+
+    def _nothing_wanted(self) -> None:
+        if not self._keeps_last:
+            self.current = None
+        self._say(f"{self.target.model} has no {self.target.alias}")
+
+    def _refused_lately(self, number: int) -> bool:
+        refused = self._refused
+        return (
+            refused is not None
+            and refused.number == number
+            and monotonic() - refused.at < RETRY_REFUSED_SECONDS
+        )
+
+    def _serve(self, number: int) -> None:
+        """Load a version, or take the one before from memory, and swap.
+
+        Raises:
+            Outage: A part did not answer; asked again at the next look.
+            PodiumError: The version is refused.
+        """
+        begun = monotonic()
+        try:
+            if self.previous is not None and self.previous.number == number:
+                check_alias(self._parts.ledger.history(self.target.model), number, self.target)
+                loaded = self.previous
+            else:
+                loaded = load_version(self._parts, self.target, number, self._max_rows)
+        except Outage:
+            raise
+        except PodiumError:
+            self._refused = _Refused(number, monotonic())
+            raise
+        before, self.previous, self.current = self.current, self.current, loaded
+        self._refused = None
+        self._say("")
+        instruments.SWAPS.labels(*self._labels).inc()
+        instruments.VERSION.labels(*self._labels).set(number)
+        log.info(
+            "%s: serves %s (%s) instead of %s, after %.1f s.",
+            self.target,
+            version_name(number),
+            loaded.digest[:12],
+            _name(before),
+            monotonic() - begun,
+        )
+
+    def _say(self, problem: str) -> None:
+        """Keep the problem, and log it when it is another one than before."""
+        if problem and problem != self.problem:
+            log.warning("%s. Serves on: %s.", problem, _name(self.current))
+        self.problem = problem
+        instruments.AS_IT_SHOULD.labels(*self._labels).set(not problem)
+
+
+def _name(loaded: LoadedVersion | None) -> str:
+    return version_name(None if loaded is None else loaded.number)

@@ -1,0 +1,257 @@
+"""A version that is loaded, checked and ready to answer."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pandas as pd
+from mlflow.pyfunc import PyFuncModel
+from mlflow.types import Schema
+
+from podium import history
+from podium.errors import PodiumError, version_name
+from podium.events import CHAMPION_MOVES, Event
+from podium.manifest import verified
+from podium.parts import Parts
+from podium.proof import example_problem, manifest_of
+from podium.registry import load_model
+from podium.scoring import classes_of
+from podium.serving.requests import KINDS, Column, Rows, Shape, Values
+from podium.tags import Alias
+
+log = logging.getLogger(__name__)
+
+# Joined requests must be answered as each alone; tried on this many rows, where a prediction is quick.
+_TRIED_ROWS = 64
+_TRIED_SIZES = (2, 3, 8, 33, _TRIED_ROWS)
+_QUICK_SECONDS = 0.1
+
+Answer = Callable[[Values], Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which version of a model to serve.
+
+    Attributes:
+        model: The registered model.
+        alias: The alias to follow; None for one version for good.
+        version: That version.
+    """
+
+    model: str
+    alias: str | None = None
+    version: int | None = None
+
+    def __str__(self) -> str:
+        """Name it, as messages do."""
+        return f"{self.model} {self.alias or version_name(self.version)}"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedVersion:
+    """One version in memory; its bytes were those of its manifest, and it predicts its example.
+
+    Attributes:
+        model: The registered model.
+        number: The version.
+        digest: The digest of its manifest.
+        loaded_at: When it was loaded.
+        classes: Of a classification: the labels in the order of its answers.
+        shape: What it takes.
+        joins: Rows of several requests may be answered in one call: it was seen to answer each row the same,
+            to the last bit, alone and among others.
+        pyfunc: The model.
+        answer_array: Of a version that takes an array: its answer to one.
+    """
+
+    model: str
+    number: int
+    digest: str
+    loaded_at: datetime
+    classes: tuple[str, ...]
+    shape: Shape
+    joins: bool
+    pyfunc: PyFuncModel = field(repr=False)
+    answer_array: Answer | None = field(repr=False, default=None)
+
+    def answer(self, rows: Rows) -> Any:
+        """Return what the model answers; raises whatever it raises."""
+        if self.answer_array is not None and isinstance(rows.values, np.ndarray):
+            return self.answer_array(rows.values)
+        if rows.params:
+            return self.pyfunc.predict(rows.values, params=dict(rows.params))
+        return self.pyfunc.predict(rows.values)
+
+
+def load_version(parts: Parts, target: Target, number: int, max_rows: int) -> LoadedVersion:
+    """Load a version after checking that it may serve, that its bytes are the registered ones, and its proof.
+
+    Args:
+        parts: The registry and the ledger.
+        target: What is followed.
+        number: The version that it points to.
+        max_rows: Rows that one request may hold.
+
+    Raises:
+        BytesChanged: Its files are not those that were registered.
+        Outage: A part did not answer.
+        PodiumError: It may not serve, or does not load and predict; says why.
+    """
+    model, name = target.model, f"{target.model} {version_name(number)}"
+    events = parts.ledger.history(model)
+    check_alias(events, number, target)
+    manifest = manifest_of(events, model, number)
+    with ExitStack() as files:
+        folder = files.enter_context(verified(parts.registry, model, number, manifest))
+        try:
+            pyfunc = load_model(folder)
+            problem = example_problem(pyfunc)
+        except Exception as error:
+            raise PodiumError(f"{name} does not load and predict: {error}") from error
+        if problem:
+            raise PodiumError(f"{name} {problem}")
+        loaded = _prepared(pyfunc, model, number, manifest.digest(), _shape(pyfunc, events, max_rows))
+        # Some models read their files late: they stay as long as the version does.
+        weakref.finalize(loaded, files.pop_all().close)
+        return loaded
+
+
+def check_alias(events: Sequence[Event], number: int, target: Target) -> None:
+    """Make sure that the ledger knows of this champion or candidate.
+
+    Aliases can be moved by anybody who reaches the registry. What serves is what was approved.
+
+    Raises:
+        PodiumError: The ledger says otherwise.
+    """
+    name = f"{target.model} {version_name(number)}"
+    if target.alias == Alias.CHAMPION:
+        begun = history.unfinished_move(events)
+        recorded = history.champion(events)
+        if number not in (recorded, begun and begun.version):
+            raise PodiumError(
+                f"{name} is not served: the alias champion points to it, but by the ledger the champion is "
+                f"{version_name(recorded)}. It was moved outside Podium; settle_champion settles that"
+            )
+    elif target.alias == Alias.CANDIDATE and number != history.candidate(events):
+        raise PodiumError(
+            f"{name} is not served: the alias candidate points to it, but by the ledger it is not nominated"
+        )
+
+
+def _shape(pyfunc: PyFuncModel, events: Sequence[Event], max_rows: int) -> Shape:
+    schema = pyfunc.metadata.get_input_schema()
+    columns = _columns(schema)
+    if columns is None:
+        return Shape(None, schema=schema, max_rows=max_rows)
+    return Shape(columns, schema=schema, former=_former_columns(events), max_rows=max_rows)
+
+
+def _columns(schema: Schema | None) -> tuple[Column, ...] | None:
+    """Return named columns of plain types, or None for any other signature."""
+    if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
+        return None
+    kinds = [getattr(column.type, "name", "") for column in schema]
+    if any(kind not in KINDS for kind in kinds):
+        return None
+    return tuple(
+        Column(column.name, kind, bool(column.required)) for column, kind in zip(schema, kinds, strict=True)
+    )
+
+
+def _former_columns(events: Sequence[Event]) -> frozenset[str]:
+    """Return all columns that champions took: their clients may still send them."""
+    champions = {event.version for event in events if event.event in CHAMPION_MOVES}
+    registrations = [history.registration(events, version) for version in champions if version]
+    signatures = [event.details.get("signature") or {} for event in registrations if event]
+    return frozenset(
+        str(column["name"])
+        for signature in signatures
+        for column in orjson.loads(signature.get("inputs") or "[]")
+        if "name" in column
+    )
+
+
+def _prepared(pyfunc: PyFuncModel, model: str, number: int, digest: str, shape: Shape) -> LoadedVersion:
+    """Find out, on the version's example, whether it takes arrays and whether requests can be joined."""
+    example = pyfunc.input_example
+    answer_array, joins = None, False
+    if shape.columns and isinstance(example, pd.DataFrame):
+        array_answer = _answer_of_estimator(pyfunc, shape.columns)
+        rows = _many_rows(example, _TRIED_ROWS)
+        if array_answer and _answers_arrays_alike(array_answer, pyfunc, rows):
+            answer_array = array_answer
+        joins = _answers_rows_alone(
+            answer_array or pyfunc.predict, rows if answer_array is None else _array(rows)
+        )
+    return LoadedVersion(
+        model=model,
+        number=number,
+        digest=digest,
+        loaded_at=datetime.now(UTC),
+        classes=classes_of(pyfunc),
+        shape=replace(shape, as_array=answer_array is not None),
+        joins=joins,
+        pyfunc=pyfunc,
+        answer_array=answer_array,
+    )
+
+
+def _answer_of_estimator(pyfunc: PyFuncModel, columns: Sequence[Column]) -> Answer | None:
+    """Return the answer of a scikit-learn estimator to an array, without MLflow's checks of a table."""
+    flavors = pyfunc.metadata.flavors
+    if "sklearn" not in flavors or any(column.kind != "double" for column in columns):
+        return None
+    predict: Answer = getattr(pyfunc.get_raw_model(), flavors["python_function"].get("predict_fn", "predict"))
+    # It was fitted with names; the columns here are those of its signature, in their order.
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
+    return predict
+
+
+def _many_rows(example: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Repeat an example to many rows, numbers a little changed so that no two rows are the same."""
+    rows = pd.concat([example] * -(-count // len(example)), ignore_index=True).head(count)
+    random = np.random.default_rng(0)
+    for name in rows.columns[[kind == np.float64 for kind in rows.dtypes]]:
+        rows[name] = rows[name] * random.uniform(0.9, 1.1, count)
+    return rows
+
+
+def _answers_arrays_alike(answer_array: Answer, pyfunc: PyFuncModel, rows: pd.DataFrame) -> bool:
+    sizes = (1, *_TRIED_SIZES)
+    return all(_same(answer_array(_array(rows[:size])), pyfunc.predict(rows[:size])) for size in sizes)
+
+
+def _array(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+    return np.asfortranarray(rows.to_numpy(np.float64))
+
+
+def _answers_rows_alone(answer: Answer, values: Values) -> bool:
+    """Whether a row gets the same answer, to the last bit, alone and among others.
+
+    Trees do; a product of matrices may be added up in another order when there are more rows.
+    """
+    begun = monotonic()
+    first = answer(values[:1])
+    if monotonic() - begun > _QUICK_SECONDS or not isinstance(first, np.ndarray):
+        return False
+    alone = np.concatenate([first, *(answer(values[at : at + 1]) for at in range(1, len(values)))])
+    return all(_same(answer(values[:size]), alone[:size]) for size in _TRIED_SIZES)
+
+
+def _same(found: Any, expected: Any) -> bool:
+    if not isinstance(found, np.ndarray) or not isinstance(expected, np.ndarray):
+        return False
+    return found.dtype == expected.dtype and found.tobytes() == expected.tobytes()

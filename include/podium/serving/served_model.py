@@ -1,0 +1,70 @@
+"""One model of a server: what it follows, and how its requests are answered."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from podium.errors import PodiumError, version_name
+from podium.parts import Parts
+from podium.serving.batching import Batcher
+from podium.serving.follower import Follower
+from podium.serving.loaded_version import LoadedVersion, Target
+from podium.serving.requests import Rows
+from podium.serving.settings import ServingSettings
+
+
+class NotLoaded(PodiumError):
+    """No version serves (yet)."""
+
+
+class ServedModel:
+    """A model with the version that serves."""
+
+    def __init__(self, parts: Parts, settings: ServingSettings, model: str) -> None:
+        alias = settings.alias if settings.version is None else None
+        self.name = model
+        self.follower = Follower(parts, Target(model, alias, settings.version), settings.max_rows)
+        self._batcher = Batcher(model)
+        self._poll_seconds = settings.poll_seconds
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Begin to follow."""
+        arguments = (self._poll_seconds, self._stop)
+        threading.Thread(
+            target=self.follower.run, args=arguments, name=f"follow-{self.name}", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Follow no more."""
+        self._stop.set()
+        self._batcher.close()
+
+    def version(self) -> LoadedVersion:
+        """Return the version that answers a request that comes now.
+
+        Raises:
+            NotLoaded: There is none; says why.
+        """
+        if self.follower.current is None:
+            raise NotLoaded(self.follower.problem)
+        return self.follower.current
+
+    async def answer(self, version: LoadedVersion, rows: Rows) -> Any:
+        """Return what a version answers; see ``Batcher.answer``."""
+        return await self._batcher.answer(version, rows)
+
+    def as_json(self) -> dict[str, Any]:
+        """Say what serves, since when, and what is wrong if it is not what should."""
+        follower, version = self.follower, self.follower.current
+        return {
+            "model": self.name,
+            "follows": follower.target.alias or version_name(follower.target.version),
+            "version": None if version is None else version.number,
+            "digest": None if version is None else version.digest,
+            "since": None if version is None else version.loaded_at,
+            "previous": None if follower.previous is None else follower.previous.number,
+            "registry_asked_at": follower.asked_at,
+            "problem": follower.problem or None,
+        }

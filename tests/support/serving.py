@@ -1,0 +1,100 @@
+"""Champions for the tests of the model server, and the server itself in a thread."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import mlflow
+import pandas as pd
+import uvicorn
+
+from podium.events import EventKind, NewEvent
+from podium.manifest import downloaded, read_manifest
+from podium.parts import Parts
+from podium.registry import read_signature
+from podium.saving import log_model, usable
+from podium.serving.app import create_app
+from podium.serving.http import GuardedProtocol
+from podium.serving.settings import ServingSettings
+from podium.tags import Alias, Tag
+
+
+def register_model(
+    parts: Parts,
+    name: str,
+    model: Any,
+    inputs: pd.DataFrame,
+    *,
+    classifies: bool = False,
+    trusted: Sequence[str] = (),
+) -> int:
+    """Register a fitted model as a training run would, and record its manifest."""
+    mlflow.set_experiment(name)
+    with usable(model, classifies=classifies, requirements=()) as trained, mlflow.start_run() as run:
+        log_model(trained, inputs, ["mlflow"], trusted)
+    run = mlflow.get_run(run.info.run_id)
+    tags = {Tag.INPUTS_DIGEST: run.info.run_id}
+    version = parts.registry.register(
+        name,
+        run.info.run_id,
+        run.outputs.model_outputs[0].model_id,
+        {str(tag): text for tag, text in tags.items()},
+    )
+    with downloaded(parts.registry, name, version.number) as folder:
+        manifest, signature = read_manifest(folder), read_signature(folder)
+    details = {"manifest": manifest.as_json(), "manifest_digest": manifest.digest(), "signature": signature}
+    parts.ledger.append(NewEvent(EventKind.REGISTERED, name, version.number, details=details))
+    return version.number
+
+
+def make_champion(parts: Parts, name: str, number: int) -> None:
+    """Make a version champion, on record."""
+    before = parts.registry.champion(name)
+    parts.ledger.append(NewEvent(EventKind.PROMOTED, name, number, from_version=before, run=f"test/{number}"))
+    parts.registry.set_alias(name, Alias.CHAMPION, number)
+
+
+class Server:
+    """A running model server."""
+
+    def __init__(self, url: str, app: Any) -> None:
+        self.url = url
+        self.app = app
+        self.client = httpx.Client(base_url=url, timeout=30)
+
+    def wait_until_ready(self) -> None:
+        self.wait_for(lambda: self.client.get("/ready").status_code == 200, "ready")
+
+    def wait_for_version(self, number: int) -> None:
+        self.wait_for(lambda: self.client.get("/version").json()["version"] == number, f"v{number}")
+
+    def wait_for(self, true: Any, what: str) -> None:
+        until = time.monotonic() + 30
+        while not true():
+            assert time.monotonic() < until, f"{what}: {self.client.get('/models').text}"
+            time.sleep(0.02)
+
+
+@contextmanager
+def serving(parts: Parts, *models: str, **settings: Any) -> Iterator[Server]:
+    """Serve models on a free port of loopback, in a thread of this process."""
+    chosen = ServingSettings(models=models, **{"poll_seconds": 0.05, **settings})
+    app = create_app(chosen, parts)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(app, http=GuardedProtocol, access_log=False, log_level="warning")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        running = Server(f"http://127.0.0.1:{listening.getsockname()[1]}", app)
+        try:
+            yield running
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            running.client.close()
