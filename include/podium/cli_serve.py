@@ -54,6 +54,7 @@ def serve(  # noqa: PLR0913 - one for each option of the command
     # A question that is not answered is asked again at the next poll.
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "10"
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with TemporaryDirectory(prefix="podium-metrics-") as folder:
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder

@@ -77,13 +77,21 @@ class Follower:
                 self._nothing_wanted()
             elif self.current is not None and number == self.current.number:
                 self._say("")
-            elif not self._refused_lately(number):
-                self._serve(number)
+            else:
+                check_alias(self._parts.ledger.history(self.target.model), number, self.target)
+                if not self._refused_lately(number):
+                    self._serve(number)
         except Outage as error:
             self._say(str(error))
         except PodiumError as error:
+            if str(error) != self.problem:
+                instruments.REFUSALS.labels(*self._labels).inc()
             self._say(str(error))
-            instruments.REFUSALS.labels(*self._labels).inc()
+        except (
+            Exception
+        ) as error:  # Whatever it is, a thread that ended would serve the old version for ever.
+            log.exception("%s could not be followed", self.target)
+            self._say(f"{self.target} could not be followed: {type(error).__name__}: {error}")
 
     def _wanted(self) -> int | None:
         if self.target.alias is None:
@@ -113,10 +121,9 @@ class Follower:
         begun = monotonic()
         try:
             if self.previous is not None and self.previous.number == number:
-                check_alias(self._parts.ledger.history(self.target.model), number, self.target)
                 loaded = self.previous
             else:
-                loaded = load_version(self._parts, self.target, number, self._max_rows)
+                loaded = load_version(self._parts, self.target.model, number, self._max_rows)
         except Outage:
             raise
         except PodiumError:

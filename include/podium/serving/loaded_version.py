@@ -32,9 +32,9 @@ from podium.tags import Alias
 
 log = logging.getLogger(__name__)
 
-# Joined requests must be answered as each alone; tried on this many rows, where a prediction is quick.
-_TRIED_ROWS = 64
-_TRIED_SIZES = (2, 3, 8, 33, _TRIED_ROWS)
+# Joined requests must be answered as each alone: rows that are asked alone, and in companies of these sizes.
+_TRIED_ALONE = 12
+_TRIED_SIZES = (2, 5, 12, 33, 64)
 _QUICK_SECONDS = 0.1
 
 Answer = Callable[[Values], Any]
@@ -95,26 +95,28 @@ class LoadedVersion:
         return self.pyfunc.predict(rows.values)
 
 
-def load_version(parts: Parts, target: Target, number: int, max_rows: int) -> LoadedVersion:
-    """Load a version after checking that it may serve, that its bytes are the registered ones, and its proof.
+def load_version(parts: Parts, model: str, number: int, max_rows: int) -> LoadedVersion:
+    """Load a version after checking that its bytes are the registered ones; it predicts its example.
 
     Args:
         parts: The registry and the ledger.
-        target: What is followed.
-        number: The version that it points to.
+        model: The registered model.
+        number: The version.
         max_rows: Rows that one request may hold.
 
     Raises:
         BytesChanged: Its files are not those that were registered.
         Outage: A part did not answer.
-        PodiumError: It may not serve, or does not load and predict; says why.
+        PodiumError: It cannot be held here, or does not load and predict; says why.
     """
-    model, name = target.model, f"{target.model} {version_name(number)}"
+    name = f"{model} {version_name(number)}"
     events = parts.ledger.history(model)
-    check_alias(events, number, target)
     manifest = manifest_of(events, model, number)
     with ExitStack() as files:
-        folder = files.enter_context(verified(parts.registry, model, number, manifest))
+        try:
+            folder = files.enter_context(verified(parts.registry, model, number, manifest))
+        except OSError as error:
+            raise PodiumError(f"{name} cannot be held here: {error}") from error
         try:
             pyfunc = load_model(folder)
             problem = example_problem(pyfunc)
@@ -185,17 +187,7 @@ def _former_columns(events: Sequence[Event]) -> frozenset[str]:
 
 
 def _prepared(pyfunc: PyFuncModel, model: str, number: int, digest: str, shape: Shape) -> LoadedVersion:
-    """Find out, on the version's example, whether it takes arrays and whether requests can be joined."""
-    example = pyfunc.input_example
-    answer_array, joins = None, False
-    if shape.columns and isinstance(example, pd.DataFrame):
-        array_answer = _answer_of_estimator(pyfunc, shape.columns)
-        rows = _many_rows(example, _TRIED_ROWS)
-        if array_answer and _answers_arrays_alike(array_answer, pyfunc, rows):
-            answer_array = array_answer
-        joins = _answers_rows_alone(
-            answer_array or pyfunc.predict, rows if answer_array is None else _array(rows)
-        )
+    answer_array, joins = _tried(pyfunc, shape)
     return LoadedVersion(
         model=model,
         number=number,
@@ -207,6 +199,26 @@ def _prepared(pyfunc: PyFuncModel, model: str, number: int, digest: str, shape: 
         pyfunc=pyfunc,
         answer_array=answer_array,
     )
+
+
+def _tried(pyfunc: PyFuncModel, shape: Shape) -> tuple[Answer | None, bool]:
+    """Find out on rows like the version's example how it may be asked.
+
+    Returns:
+        Its answer to an array, if it has one that is the same as to a table; whether requests can be joined.
+    """
+    example = pyfunc.input_example
+    if not shape.columns or not isinstance(example, pd.DataFrame):
+        return None, False
+    rows = _many_rows(example, max(_TRIED_SIZES))
+    try:
+        answer_array = _answer_of_estimator(pyfunc, shape.columns)
+        if answer_array and _answers_arrays_alike(answer_array, pyfunc, rows):
+            return answer_array, _answers_rows_alone(answer_array, _array(rows))
+        return None, _answers_rows_alone(pyfunc.predict, rows)
+    except Exception as error:  # noqa: BLE001 - it answers its example; nothing is known of it beyond that
+        log.warning("Requests are not joined; the model does not answer rows like its example: %r", error)
+        return None, False
 
 
 def _answer_of_estimator(pyfunc: PyFuncModel, columns: Sequence[Column]) -> Answer | None:
@@ -230,7 +242,7 @@ def _many_rows(example: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def _answers_arrays_alike(answer_array: Answer, pyfunc: PyFuncModel, rows: pd.DataFrame) -> bool:
-    sizes = (1, *_TRIED_SIZES)
+    sizes = (1, _TRIED_SIZES[0], _TRIED_SIZES[-1])
     return all(_same(answer_array(_array(rows[:size])), pyfunc.predict(rows[:size])) for size in sizes)
 
 
@@ -247,8 +259,8 @@ def _answers_rows_alone(answer: Answer, values: Values) -> bool:
     first = answer(values[:1])
     if monotonic() - begun > _QUICK_SECONDS or not isinstance(first, np.ndarray):
         return False
-    alone = np.concatenate([first, *(answer(values[at : at + 1]) for at in range(1, len(values)))])
-    return all(_same(answer(values[:size]), alone[:size]) for size in _TRIED_SIZES)
+    alone = np.concatenate([first, *(answer(values[at : at + 1]) for at in range(1, _TRIED_ALONE))])
+    return all(_same(np.asarray(answer(values[:size]))[:_TRIED_ALONE], alone[:size]) for size in _TRIED_SIZES)
 
 
 def _same(found: Any, expected: Any) -> bool:

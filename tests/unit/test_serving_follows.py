@@ -1,0 +1,274 @@
+"""A model server follows its alias: what it loads, what it refuses, and that nobody loses a request."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+from sklearn.dummy import DummyRegressor
+
+from podium.errors import Outage
+from podium.events import EventKind, NewEvent
+from podium.parts import Parts
+from podium.registry import Registry
+from podium.saving import FromCode
+from podium.serving import follower
+from podium.tags import Alias
+from support.serving import Server, make_champion, register_model, serving
+from support.store import stored_files
+
+INPUTS = pd.DataFrame({"x": [0.5, 1.5, 2.5, 3.5, 4.5]})
+RECORD = [{"x": 1.0}]
+
+
+@pytest.fixture
+def model(parts: Parts) -> str:
+    """The name of a model that does not exist yet."""
+    return f"constant-{uuid.uuid4().hex[:8]}"
+
+
+def constant(parts: Parts, model: str, value: float) -> int:
+    """Register a version that always answers with one number."""
+    return register_model(
+        parts, model, DummyRegressor(strategy="constant", constant=value).fit(INPUTS, INPUTS.x), INPUTS
+    )
+
+
+def champion(parts: Parts, model: str, value: float) -> int:
+    number = constant(parts, model, value)
+    make_champion(parts, model, number)
+    return number
+
+
+def problem(server: Server) -> str:
+    return str(server.client.get("/version").json()["problem"])
+
+
+def test_a_promotion_is_followed_and_each_answer_says_by_whom_it_is(parts: Parts, model: str) -> None:
+    first = champion(parts, model, 1.0)
+    with serving(parts, model) as server:
+        server.wait_until_ready()
+        before = server.client.post("/predict", json=RECORD)
+        second = champion(parts, model, 2.0)
+        server.wait_for_version(second)
+        after = server.client.post("/predict", json=RECORD)
+        told = server.client.get("/version").json()
+    assert [before.json()["predictions"], after.json()["predictions"]] == [[1.0], [2.0]]
+    assert [answer.headers["X-Model-Version"] for answer in (before, after)] == [str(first), str(second)]
+    (registered,) = [
+        event
+        for event in parts.ledger.history(model)
+        if event.version == second and "manifest" in event.details
+    ]
+    assert after.headers["X-Model-Digest"] == told["digest"] == registered.details["manifest_digest"]
+    assert (told["previous"], told["problem"]) == (first, None)
+
+
+def test_no_request_is_lost_and_no_answer_mixed_while_the_champion_moves(parts: Parts, model: str) -> None:
+    """Three versions take turns, so that each swap loads one: only the one before is in memory."""
+    numbers = [constant(parts, model, float(value)) for value in (1, 2, 3)]
+    make_champion(parts, model, numbers[0])
+    stop = threading.Event()
+
+    def ask(url: str) -> list[tuple[int, str, tuple[float, ...]]]:
+        found = []
+        with httpx.Client(base_url=url, timeout=30) as client:
+            while not stop.is_set():
+                answer = client.post("/predict", json=RECORD * 7)
+                predictions = tuple(answer.json()["predictions"]) if answer.is_success else ()
+                found.append((answer.status_code, answer.headers.get("X-Model-Version", ""), predictions))
+        return found
+
+    with serving(parts, model) as server, ThreadPoolExecutor(8) as clients:
+        server.wait_until_ready()
+        asking = [clients.submit(ask, server.url) for _ in range(8)]
+        for swap in range(1, 7):
+            make_champion(parts, model, numbers[swap % 3])
+            server.wait_for_version(numbers[swap % 3])
+        stop.set()
+        answers = [answer for client in asking for answer in client.result()]
+    of_version = {str(number): (float(at + 1),) * 7 for at, number in enumerate(numbers)}
+    assert {status for status, _, _ in answers} == {200}
+    assert all(predictions == of_version[version] for _, version, predictions in answers)
+    assert {version for _, version, _ in answers} == set(of_version)
+
+
+def test_before_there_is_a_champion_it_is_alive_and_not_ready(parts: Parts, model: str) -> None:
+    with serving(parts, model) as server:
+        assert server.client.get("/health").status_code == 200
+        server.wait_for(lambda: "has no champion" in server.client.get("/ready").text, "an answer")
+        assert server.client.get("/ready").status_code == 503
+        refused = server.client.post("/predict", json=RECORD)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert f"{model} has no champion" in refused.json()["message"]
+        champion(parts, model, 1.0)
+        server.wait_until_ready()
+
+
+def test_a_champion_moved_outside_podium_is_not_served(parts: Parts, model: str) -> None:
+    first, second = champion(parts, model, 1.0), constant(parts, model, 2.0)
+    with serving(parts, model) as server:
+        server.wait_until_ready()
+        parts.registry.set_alias(model, Alias.CHAMPION, second)
+        server.wait_for(lambda: "moved outside Podium" in problem(server), "a refusal")
+        assert server.client.post("/predict", json=RECORD).json()["version"] == first
+        parts.ledger.append(NewEvent(EventKind.OUTSIDE_MOVE_ACCEPTED, model, second, from_version=first))
+        server.wait_for_version(second)
+
+
+def test_a_promotion_that_is_not_recorded_yet_is_followed(parts: Parts, model: str) -> None:
+    """The alias moves between the intent and its record; a server may look just then."""
+    champion(parts, model, 1.0)
+    second = constant(parts, model, 2.0)
+    with serving(parts, model) as server:
+        server.wait_until_ready()
+        parts.ledger.append(NewEvent(EventKind.PROMOTION_STARTED, model, second, run="lifecycle/1"))
+        parts.registry.set_alias(model, Alias.CHAMPION, second)
+        server.wait_for_version(second)
+
+
+def test_changed_bytes_are_refused_until_they_are_mended(
+    parts: Parts, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "RETRY_REFUSED_SECONDS", 0.0)
+    first, second = champion(parts, model, 1.0), constant(parts, model, 2.0)
+    stored = stored_files(parts, model, second) / "model.skops"
+    right = stored.read_bytes()
+    stored.write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
+    with serving(parts, model) as server:
+        server.wait_until_ready()
+        make_champion(parts, model, second)
+        server.wait_for(lambda: "model.skops differs" in problem(server), "a refusal")
+        assert server.client.post("/predict", json=RECORD).json()["version"] == first
+        stored.write_bytes(right)
+        server.wait_for_version(second)
+
+
+RANDOM = """
+import mlflow, numpy
+class Model(mlflow.pyfunc.PythonModel):
+    def predict(self, model_input):
+        return numpy.random.default_rng().normal(size=len(model_input))
+mlflow.models.set_model(Model())
+"""
+UNLOADABLE = """
+import mlflow, pathlib
+class Model(mlflow.pyfunc.PythonModel):
+    def load_context(self, context):
+        marker = pathlib.Path({marker!r})
+        if marker.exists():
+            raise RuntimeError("no such device")
+    def predict(self, model_input):
+        return model_input["x"].to_numpy()
+mlflow.models.set_model(Model())
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(RANDOM, "predicts"), (UNLOADABLE, "does not load and predict: no such device")]
+)
+def test_a_version_that_fails_its_proof_never_serves(
+    parts: Parts, model: str, tmp_path: Path, code: str, said: str
+) -> None:
+    first = champion(parts, model, 1.0)
+    script, marker = tmp_path / "script.py", tmp_path / "marker"
+    script.write_text(code.replace("{marker!r}", repr(str(marker))))
+    second = register_model(parts, model, FromCode(script), INPUTS)
+    marker.touch()
+    with serving(parts, model) as server:
+        server.wait_until_ready()
+        make_champion(parts, model, second)
+        server.wait_for(lambda: said in problem(server), "a refusal")
+        assert server.client.post("/predict", json=RECORD).json()["version"] == first
+        assert "podium_refused_versions_total" in server.client.get("/metrics").text
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, owner: type, names: tuple[str, ...]) -> list[str]:
+    calls: list[str] = []
+
+    def wrap(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in names:
+        monkeypatch.setattr(owner, name, wrap(name, getattr(owner, name)))
+    return calls
+
+
+def test_a_look_at_the_alias_is_one_call_and_the_way_back_loads_nothing(
+    parts: Parts, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = champion(parts, model, 1.0), constant(parts, model, 2.0)
+    with serving(parts, model, poll_seconds=3600) as server:
+        server.wait_until_ready()
+        follows = server.app.state.models[model].follower
+        make_champion(parts, model, second)
+        follows.follow_once()
+        calls = counted(monkeypatch, Registry, ("aliases", "download", "version", "models", "versions"))
+        follows.follow_once()
+        assert calls == ["aliases"]
+        make_champion(parts, model, first)
+        calls.clear()
+        follows.follow_once()
+        assert (follows.current.number, calls) == (first, ["aliases"])
+
+
+def test_it_serves_on_while_the_registry_does_not_answer(
+    parts: Parts, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = champion(parts, model, 1.0)
+    with serving(parts, model) as server:
+        server.wait_until_ready()
+        with monkeypatch.context() as away:
+
+            def no_answer(*_: Any) -> dict[str, int]:
+                raise Outage("MLflow did not answer")
+
+            away.setattr(Registry, "aliases", no_answer)
+            second = champion_while_away(parts, model)
+            server.wait_for(lambda: "did not answer" in problem(server), "the outage")
+            assert server.client.post("/predict", json=RECORD).json()["version"] == first
+            assert server.client.get("/ready").status_code == 200
+        server.wait_for_version(second)
+
+
+def champion_while_away(parts: Parts, model: str) -> int:
+    number = constant(parts, model, 2.0)
+    parts.ledger.append(NewEvent(EventKind.PROMOTED, model, number))
+    parts.registry.set_alias(model, Alias.CHAMPION, number)
+    return number
+
+
+def test_a_removed_alias_stops_nothing(parts: Parts, model: str) -> None:
+    first = champion(parts, model, 1.0)
+    with serving(parts, model) as server:
+        server.wait_until_ready()
+        parts.registry.delete_alias(model, Alias.CHAMPION)
+        server.wait_for(lambda: "has no champion" in problem(server), "that it is gone")
+        assert server.client.post("/predict", json=RECORD).json()["version"] == first
+
+
+def test_one_version_can_be_served_for_good_and_a_candidate_by_its_alias(parts: Parts, model: str) -> None:
+    first, second = champion(parts, model, 1.0), constant(parts, model, 2.0)
+    with serving(parts, model, version=second) as server:
+        server.wait_until_ready()
+        assert server.client.post("/predict", json=RECORD).json()["version"] == second
+    parts.registry.set_alias(model, Alias.CANDIDATE, second)
+    with serving(parts, model, alias="candidate") as server:
+        server.wait_for(lambda: "is not nominated" in problem(server), "a refusal")
+        parts.ledger.append(NewEvent(EventKind.NOMINATED, model, second, from_version=first, run="r"))
+        parts.registry.set_alias(model, Alias.CANDIDATE, first)
+        server.wait_for(lambda: f"v{first} is not served" in problem(server), "the champion is no candidate")
+        parts.registry.set_alias(model, Alias.CANDIDATE, second)
+        server.wait_until_ready()
+        assert server.client.post("/predict", json=RECORD).json()["version"] == second
