@@ -50,7 +50,7 @@ def _tell_the_story(stack: Stack, spec: ModelSpec) -> None:
     admin = AirflowClient(stack.airflow_url, "admin", stack.passwords["admin"])
     operator = AirflowClient(stack.airflow_url, "operator", stack.passwords["operator"])
     approver = AirflowClient(stack.airflow_url, "approver", stack.passwords["approver"])
-    with _unpaused(admin, spec.lifecycle_dag_id, ROLLBACK_DAG):
+    with unpaused(admin, spec.lifecycle_dag_id, ROLLBACK_DAG):
         _act(operator, approver, spec)
     _show_the_record()
 
@@ -180,7 +180,7 @@ _SHOWN = {
 
 
 @contextmanager
-def _unpaused(admin: AirflowClient, *dag_ids: str) -> Iterator[None]:
+def unpaused(admin: AirflowClient, *dag_ids: str) -> Iterator[None]:
     """Let Dags run, and leave them afterwards as they were."""
     for dag_id in dag_ids:
         admin.wait_for_dag(dag_id)
