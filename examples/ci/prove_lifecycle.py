@@ -4,7 +4,7 @@
 
 Starts the embedded stack in a folder of its own, runs the model's whole lifecycle with the profile
 ``ci-smoke`` (a few rows: what is proved is the wiring, not the model), approves it as a person would, serves
-the champion and asks it. The exit code is 1 if any of it did not happen; then the folder stays, with its logs.
+the champion and asks it. Exit code 1: some of it did not happen; then the folder stays, with its logs.
 """
 
 from __future__ import annotations
