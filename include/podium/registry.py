@@ -92,6 +92,16 @@ class Registry:
             )
         return found[0] if found else None
 
+    def end_open_runs(self, experiment_id: str, airflow_run: str) -> None:
+        """End as killed what an earlier try of an Airflow run left open: a training, and trials in it."""
+        with mlflow_errors(f"ending what an earlier try of {airflow_run} left open"):
+            found = self.client.search_runs(
+                [experiment_id],
+                f"tags.`{Tag.AIRFLOW_RUN}` = '{airflow_run}' and attributes.status = 'RUNNING'",
+            )
+            for run in found:
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
     def training_runs(self, model: str, limit: int) -> list[TrainingRun]:
         """Return the newest finished training runs of a model, newest first; none if it never was trained."""
         with mlflow_errors(f"listing the training runs of {model}"):
