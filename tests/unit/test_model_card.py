@@ -47,7 +47,7 @@ def test_a_judged_version_has_a_card_as_its_description_and_in_its_run(
         "- Search: none",
         f"**{report.sentence()}.**",
         "| log_loss | ",
-        "| x = below 0.0",
+        "| x &lt; 0 | ",
         "| log_loss at most 0.69 |",
     ):
         assert part in described, part
