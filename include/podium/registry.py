@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ class Registry:
     """MLflow's model registry at one tracking URI."""
 
     def __init__(self, tracking_uri: str) -> None:
+        # A task log is no terminal: where tqdm is installed (optuna needs it), bars would come as errors.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         mlflow.set_tracking_uri(tracking_uri)
         self.tracking_uri = tracking_uri
         self.client = mlflow.MlflowClient(tracking_uri)

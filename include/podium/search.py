@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 FOLDER = "search"
 RESULT = "search.json"
 TRIALS = "trials.csv"
+# Any number but that of another split of the same rows.
 _SALT = 0x5EA7C4
 _PROGRESS_LINES = 5
+# Of fewer different values an importance is chance.
+_FEWEST_TO_TELL = 4
 
 # From the number of a trial (1, 2, ...) and all params to the metric; raises TrainerError where it has none.
 Attempt = Callable[[int, Mapping[str, Any]], float]
@@ -262,10 +265,6 @@ def _importances(study: optuna.Study) -> dict[str, float]:
     if len(set(values)) < _FEWEST_TO_TELL:
         return {}
     return get_param_importances(study)
-
-
-# With fewer different values an importance is chance.
-_FEWEST_TO_TELL = 4
 
 
 def _short(value: object) -> str:

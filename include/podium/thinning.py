@@ -13,6 +13,7 @@ from podium.profiles import FEWEST_ROWS
 from podium.search import validation_rows
 from podium.spec import ModelSpec
 
+# Any number but that of another split of the same rows.
 _SALT = 0x7411
 
 

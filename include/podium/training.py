@@ -132,6 +132,7 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
     digest = _inputs_digest(spec, window, settings.home, f"{profile} {less}" if profile else "")
     registry = Registry(settings.mlflow_tracking_uri)
     experiment_id = registry.ensure_experiment(spec.name)
+    registry.end_open_runs(experiment_id, run)
     finished = registry.finished_run(experiment_id, digest)
     if finished is not None:
         log.info("Equal inputs were trained before: run %s is used again.", finished.info.run_id)
@@ -146,7 +147,6 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
     }
     name = f"as of {window.as_of.date()}" + (f", {profile}" if profile else "")
     metric = spec.search.metric if spec.search else ""
-    registry.end_open_runs(experiment_id, run)
     with active_run(experiment_id, name, tags) as run_id:
         fitted = fit(spec, window, settings.home, partial(as_nested_run, experiment_id, run, metric))
         with (
