@@ -9,8 +9,9 @@ One Dag per model file: train, register, validate, nominate, wait for people, pr
 - **outcome** shows how the run came out: one of the tasks after it runs, the others are skipped.
 - **promote** acts on the decision in the ledger, not on the colour of a task.
 
-Trigger it by hand to choose `as_of` (train on what was known then), to override params, or to take a run that
-was trained before (`podium compare --nominate-best`).
+Trigger it by hand to choose `as_of` (train on what was known then), to override params, to try it on less
+(`profile`; it ends after the gates), or to take a run that was trained before (`podium compare
+--nominate-best`).
 """
 
 from datetime import timedelta
@@ -46,21 +47,34 @@ FORM = {
 }
 
 
+def profile_param(spec: ModelSpec) -> Param:
+    """The form's choice of a run on less, of those that the model file has."""
+    return Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *(profile.value for profile in spec.profiles)],
+        title="Profile",
+        description="Try the lifecycle on less: a version that is never promoted. Empty: in full.",
+    )
+
+
 def build_lifecycle(spec: ModelSpec) -> None:
     """Make the Dag of one model file."""
 
     @task
     @task_outcomes()
     def train(**context: Context) -> str:
-        from podium.lifecycle import refuse_decided_run
+        from podium.lifecycle import refuse_decided_run, take_run
         from podium.parts import connect
+        from podium.profiles import named_profile
         from podium.training import train_model
 
-        parts, run = connect(), run_reference(context)
+        parts, run, form = connect(), run_reference(context), context["params"]
         refuse_decided_run(parts.ledger, run)
-        if trained := context["params"]["mlflow_run"]:
-            return parts.registry.training_run(spec.name, trained).run_id
-        return train_model(spec, parts.settings, as_of(context), context["params"]["params"], run).run_id
+        if trained := form["mlflow_run"]:
+            return take_run(parts.registry, spec.name, trained, form["profile"])
+        profile = named_profile(form["profile"], spec.profiles, spec.name)
+        return train_model(spec, parts.settings, as_of(context), form["params"], run, profile).run_id
 
     @task
     @task_outcomes()
@@ -120,7 +134,7 @@ def build_lifecycle(spec: ModelSpec) -> None:
         catchup=False,
         doc_md=__doc__,
         tags=["podium", spec.name],
-        params=FORM,
+        params={**FORM, "profile": profile_param(spec)},
         default_args={"owner": spec.owner, **WAIT_OUT_AN_OUTAGE},
     )
     def lifecycle() -> None:

@@ -70,4 +70,5 @@ def parts(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PODIUM_LEDGER_URL", ledger_url)
     monkeypatch.setenv("PODIUM_HOME", str(tmp_path))
     monkeypatch.setenv("PODIUM_MODELS_DIR", str(tmp_path))
+    monkeypatch.delenv("PODIUM_EPHEMERAL", raising=False)
     return Parts(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))

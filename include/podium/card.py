@@ -13,6 +13,7 @@ from podium.events import Event, EventKind
 from podium.gate_report import GateReport, cell
 from podium.parts import Parts
 from podium.policy import Request, who_may_decide
+from podium.profiles import profile_of
 from podium.spec import ApprovalSpec, ModelSpec
 from podium.tags import Tag
 
@@ -52,6 +53,7 @@ def body(parts: Parts, spec: ModelSpec, request: Request, answers_url: str) -> s
             "",
             spec.description,
             "",
+            *_profile(spec, events, request.version),
             f"**{cell(report.sentence())}.**",
             "",
             report.markdown(),
@@ -123,6 +125,19 @@ def _rules(spec: ModelSpec, request: Request) -> list[str]:
     return lines
 
 
+def _profile(spec: ModelSpec, events: Sequence[Event], version: int) -> list[str]:
+    """Say that a version was trained on less; it is asked about only where the registry is thrown away."""
+    profile = profile_of(history.registration(events, version))
+    if profile is None:
+        return []
+    less = spec.profiles[profile].in_words() if profile in spec.profiles else "the model file has it no more"
+    return [
+        f"**A {profile} version: {profile.purpose}** ({less}). It can be promoted only because this registry "
+        "is thrown away afterwards (PODIUM_EPHEMERAL=true).",
+        "",
+    ]
+
+
 def _lineage(parts: Parts, events: Sequence[Event], request: Request) -> list[str]:
     """Put candidate and champion side by side, as they were registered; tags in MLflow can be edited."""
     numbers = [request.version] if request.champion is None else [request.version, request.champion]
@@ -135,6 +150,7 @@ def _lineage(parts: Parts, events: Sequence[Event], request: Request) -> list[st
         "trained on": [_fact(side, Tag.TRAINED_ON) for side in sides],
         "judged on (its own holdout)": [_fact(side, Tag.JUDGED_ON) for side in sides],
         "as of": [_fact(side, Tag.AS_OF)[:10] for side in sides],
+        **_profiles_row(sides),
         "data version": [_plain(_fact(side, Tag.DATA_VERSION)[:12]) for side in sides],
         "git commit": [_plain(_fact(side, Tag.GIT_COMMIT)[:12]) for side in sides],
         "files (sha256 of the manifest)": [_plain(_fact(side, "manifest_digest")[:12]) for side in sides],
@@ -147,6 +163,11 @@ def _lineage(parts: Parts, events: Sequence[Event], request: Request) -> list[st
         "|---|" + "---|" * len(names),
         *(f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items()),
     ]
+
+
+def _profiles_row(sides: Sequence[Event | None]) -> dict[str, list[str]]:
+    profiles = [profile_of(side) for side in sides]
+    return {"profile": [profile or "in full" for profile in profiles]} if any(profiles) else {}
 
 
 def _links(parts: Parts, model: str, number: int, registered: Event | None) -> str:

@@ -20,17 +20,21 @@ def train(
         str | None,
         typer.Option(help="Train on what was known before this date or moment (UTC); without it: now."),
     ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Train on less: a profile of the model file, such as smoke.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a model into a folder, without MLflow or the ledger running.
 
-    Writes model/, metrics.json, data_report.json and pictures. model/ is an MLflow model folder, with no
-    pickle in it: mlflow.pyfunc.load_model("FOLDER/model") loads it. Nothing is registered or promoted: that
-    is for the model's Dag.
+    Writes model/, metrics.json, data_report.json and pictures; search/ too, if the model file says search.
+    model/ is an MLflow model folder, with no pickle in it: mlflow.pyfunc.load_model("FOLDER/model") loads it.
+    Nothing is registered or promoted: that is for the model's Dag.
     """
     import logging
 
     from podium.local_training import train_locally
+    from podium.profiles import named_profile
     from podium.settings import models_dir, project_home
     from podium.spec import find_spec
     from podium.tables import metrics_table
@@ -39,7 +43,9 @@ def train(
     for name in ("podium", "trainers"):
         logging.getLogger(name).setLevel(logging.INFO)
     moment = datetime.now(UTC) if as_of is None else parse_moment(as_of, "--as-of", time.min)
-    metrics = train_locally(find_spec(models_dir(), model), moment, project_home(), local)
+    spec = find_spec(models_dir(), model)
+    chosen = named_profile(profile, spec.profiles, spec.name)
+    metrics = train_locally(spec, moment, project_home(), local, chosen)
     if as_json:
         print_json(metrics.as_json())
         return

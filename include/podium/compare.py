@@ -79,9 +79,13 @@ class Comparison:
         return sorted(names, key=lambda name: name != self.metric)
 
     def best(self, metric: str) -> Side | None:
-        """Return the side that is best by a metric, or None where nobody knows its direction."""
+        """Return the side that is best by a metric, or None where nobody knows its direction.
+
+        Runs of a profile are no better than others: they were judged on less, and are never promoted.
+        """
         greater = self.greater_is_better if metric == self.metric else _direction(metric)
-        sides = [side for side in self.sides if math.isfinite(side.metrics.get(metric, math.nan))]
+        full = [side for side in self.sides if Tag.PROFILE not in side.params]
+        sides = [side for side in full if math.isfinite(side.metrics.get(metric, math.nan))]
         if greater is None or not sides:
             return None
         return (max if greater else min)(sides, key=lambda side: side.metrics[metric])

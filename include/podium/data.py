@@ -11,11 +11,13 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from podium.errors import DataError, TrainerError
 from podium.metric_names import Task
 from podium.spec import DataSpec, ModelSpec
+from podium.spec_types import HoldoutSpec
 from podium.user_code import import_object, trainer_errors
 
 
@@ -123,11 +125,11 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     unique = known.drop_duplicates() if spec.data.duplicates == "drop" else known
     typed = _with_types(unique, spec.data, home)
     examples, unlabelled, unknown = _examples(spec, typed, tables)
-    held_out = _held_out(spec, examples, moment)
+    in_holdout = held_out(spec.holdout, examples, moment)
     window = DataWindow(
         version=_content_digest(typed, tables),
-        train=_where(examples, ~held_out),
-        holdout=_where(examples, held_out),
+        train=where(examples, ~in_holdout),
+        holdout=where(examples, in_holdout),
         as_of=moment,
         report=DataReport(
             read=len(raw),
@@ -142,7 +144,7 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     for name, part in (("training", window.train), ("holdout", window.holdout)):
         if not len(part):
             raise DataError(
-                f"{spec.name}: no {name} rows as of {moment.date()} ({spec.holdout.in_words()}; "
+                f"{spec.name}: no {name} rows as of {moment.date()} (holdout: {spec.holdout.in_words()}; "
                 f"{spec.data.source}: {window.report.in_words()})"
             )
     return window
@@ -277,15 +279,35 @@ def _refuse_unless_dropped(wrong: pd.Series, values: pd.Series, where: str, rule
         )
 
 
-def _held_out(spec: ModelSpec, examples: TrainingExamples, moment: datetime) -> pd.Series:
-    """Return which examples are held out: the newest days, or those whose content falls into the share."""
-    holdout = spec.holdout
-    if holdout.days is not None:
-        return pd.Series(examples.time >= moment - timedelta(days=holdout.days))
-    content = examples.inputs if holdout.by is None else examples.column(holdout.by)
+def held_out(part: HoldoutSpec, examples: TrainingExamples, end: datetime, salt: int = 0) -> pd.Series:
+    """Return which examples are kept apart: the newest days, or those whose content falls into the share.
+
+    Args:
+        part: How many days, or which share.
+        examples: The examples to split.
+        end: UTC without a zone; the days are those before it.
+        salt: See ``content_hashes``.
+    """
+    if part.days is not None:
+        return pd.Series(examples.time >= end - timedelta(days=part.days))
+    content = examples.inputs if part.by is None else examples.column(part.by)
+    share = content_hashes(content, salt).astype(np.float64) / float(2**64)
+    return pd.Series(share < (part.share or 0.0), index=examples.label.index)
+
+
+def content_hashes(content: pd.DataFrame | pd.Series, salt: int = 0) -> npt.NDArray[np.uint64]:
+    """Return a number for each row, evenly from 0 to 2**64, that is equal for equal rows; shape (n,).
+
+    Args:
+        content: What a row's number is made of.
+        salt: Rows whose numbers are small by one salt are any rows by another, so that shares that are taken
+            one after the other by different salts are independent.
+    """
     hashes = pd.util.hash_pandas_object(content, index=False).to_numpy(dtype=np.uint64)
-    share = hashes.astype(np.float64) / float(2**64)
-    return pd.Series(share < (holdout.share or 0.0), index=examples.label.index)
+    if not salt:
+        return np.asarray(hashes)
+    # Not by pandas' hash_key, which says nothing to numbers.
+    return np.asarray(pd.util.hash_array(hashes ^ np.uint64(salt)), dtype=np.uint64)
 
 
 def normalised_labels(label: pd.Series, label_map: Mapping[str, str]) -> pd.Series:
@@ -305,7 +327,8 @@ def _numbers(label: pd.Series, where: str) -> pd.Series:
     return numbers
 
 
-def _where(examples: TrainingExamples, mask: pd.Series) -> TrainingExamples:
+def where(examples: TrainingExamples, mask: pd.Series | npt.NDArray[np.bool_]) -> TrainingExamples:
+    """Return those of the examples that a mask (n,) names, in their order."""
     return TrainingExamples(
         inputs=examples.inputs[mask].reset_index(drop=True),
         label=examples.label[mask].reset_index(drop=True),

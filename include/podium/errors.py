@@ -11,6 +11,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── DecisionVoid           the decision does not hold any more: too old, or its subject changed
 ├── BytesChanged           the files in the store are not those that were registered
 ├── CannotRollBack         the target never was champion, or fails its proof
+├── ProfileOnly            the version was made on less, to try the wiring: neither promoted nor served
 ├── Refused                an outcome: a gate or a person said no; the run ends cleanly
 │   └── NothingToDo        the asked state is already there, or was and has been replaced since
 └── Outage                 a part could not be asked; retried, never read as an answer
@@ -106,6 +107,10 @@ class BytesChanged(PodiumError):
 
 class CannotRollBack(PodiumError):
     """The rollback target never was champion, or fails its proof."""
+
+
+class ProfileOnly(PodiumError):
+    """The version was made on less, to try the wiring: it is neither promoted nor served."""
 
 
 class Outage(PodiumError):

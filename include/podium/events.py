@@ -22,6 +22,7 @@ class EventKind(StrEnum):
     GATES_PASSED = "gates_passed"
     GATES_REFUSED = "gates_refused"
     NOMINATED = "nominated"
+    NOMINATION_REFUSED = "nomination_refused"
     APPROVAL_REQUESTED = "approval_requested"
     ASKED_AGAIN = "asked_again"
     ANSWER_INVALID = "answer_invalid"

@@ -43,7 +43,7 @@ def keep(
     from podium.gate_plots import gate_pictures
 
     sides = {JUDGED: evidence.candidate} | {name: evidence.references[name] for name in evidence.versions}
-    kept = _folder(report.version, report.champion)
+    kept = kept_in(report.version, report.champion)
     with TemporaryDirectory(prefix="podium-") as name:
         folder = Path(name)
         store_sides(folder, sides, spec.labels)
@@ -66,12 +66,13 @@ def kept_sides(
         Outage: The store did not answer.
     """
     with TemporaryDirectory(prefix="podium-") as folder:
-        path = registry.download_artifacts(version.run_id, _folder(version.number, champion), Path(folder))
+        path = registry.download_artifacts(version.run_id, kept_in(version.number, champion), Path(folder))
         if not (path / PREDICTIONS).is_file():
             name = f"{version.model} {version_name(version.number)}"
             raise NotFound(f"{name}: its validation kept no answers; validate it again")
         return read_sides(path, spec.labels)
 
 
-def _folder(version: int, champion: int | None) -> str:
+def kept_in(version: int, champion: int | None) -> str:
+    """Return where among the artifacts of the training run a validation is kept."""
     return f"gates/v{version}-against-{version_name(champion)}"

@@ -193,7 +193,11 @@ class GateReport:
 
     def markdown(self) -> str:
         """Render the gates, their slices and then the metrics as Markdown tables."""
-        lines = [
+        return "\n".join([*self.gates_table(), *self.slices_tables(), "", *self.metrics_table()])
+
+    def gates_table(self) -> list[str]:
+        """Render the gates as the lines of a Markdown table."""
+        return [
             "| gate | candidate | limit | outcome |",
             "|---|---:|---:|---|",
             *(
@@ -201,8 +205,11 @@ class GateReport:
                 f"| {outcome(result)}{cell(_after(result.note))} |"
                 for result in self.results
             ),
-            *self._slices(),
-            "",
+        ]
+
+    def metrics_table(self) -> list[str]:
+        """Render all metrics, beside those of what the candidate was compared with."""
+        lines = [
             f"| on {self.scores.rows:,} holdout rows | candidate {version_name(self.version)} | "
             + " | ".join(self.reference_titles())
             + " |",
@@ -214,9 +221,10 @@ class GateReport:
                 *(metrics.get(metric, math.nan) for metrics in self.scores.references.values()),
             ]
             lines.append(f"| {cell(metric)} | " + " | ".join(map(number, numbers)) + " |")
-        return "\n".join(lines)
+        return lines
 
-    def _slices(self) -> list[str]:
+    def slices_tables(self) -> list[str]:
+        """Render the slices of each gate that has some, an empty line before each table."""
         lines = []
         for result in self.results:
             if result.slices:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from podium.events import CHAMPION_MOVES, Event, EventKind
+from podium.profiles import Profile, profile_of
 from podium.tags import Alias
 
 DECISIONS = (
@@ -114,6 +115,18 @@ def _candidates(events: Iterable[Event]) -> Iterator[tuple[Event, int | None]]:
         yield event, None if nominated is None else nominated.version
 
 
+def newest_of_profiles(events: Iterable[Event]) -> dict[Profile, int]:
+    """Return the version of each profile that was registered or judged last."""
+    profiles: dict[int | None, Profile] = {}
+    newest: dict[Profile, int] = {}
+    for event in events:
+        if event.event is EventKind.REGISTERED and (profile := profile_of(event)):
+            profiles[event.version] = profile
+        if (event.event is EventKind.REGISTERED or event.event in GATES) and event.version in profiles:
+            newest[profiles[event.version]] = int(event.version or 0)
+    return newest
+
+
 def aliases(events: Sequence[Event]) -> dict[Alias, int]:
     """Return where each alias must point; an alias that must not be there is left out."""
     former = former_champions(events)
@@ -121,6 +134,7 @@ def aliases(events: Sequence[Event]) -> dict[Alias, int]:
         Alias.CHAMPION: champion(events),
         Alias.CANDIDATE: candidate(events),
         Alias.PREVIOUS_CHAMPION: former[0] if former else None,
+        **{Alias(profile): version for profile, version in newest_of_profiles(events).items()},
     }
     return {alias: version for alias, version in pointers.items() if version is not None}
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TypedDict
 
 from podium import canary, gate_files, history
 from podium.approval import decision_in_words, find_decision, gate_report, supersede
-from podium.errors import NotFound, NothingToDo, Refused, version_name
+from podium.errors import NotFound, NothingToDo, PodiumError, Refused, version_name
 from podium.evaluation import Case, assemble, score_sides, versions_to_compare
 from podium.events import Event, EventKind, NewEvent
 from podium.evidence import Evidence
 from podium.gate_report import GateReport
 from podium.gate_spec import CHAMPION
 from podium.gates import evaluate, scores_of
+from podium.history import registration
 from podium.ledger import Ledger
 from podium.manifest import downloaded, read_manifest
 from podium.mirror import mirror
 from podium.model_card import write_model_card
 from podium.parts import Parts
+from podium.profiles import PROFILE, named_profile, profile_of, promotion_problem
 from podium.registry import Registry, Version, mlflow_errors, read_signature
+from podium.settings import registry_is_ephemeral
 from podium.spec import ModelSpec
 from podium.tags import Tag
 from podium.training import LINEAGE, read_trained_run
@@ -62,6 +66,7 @@ def register_version(registry: Registry, ledger: Ledger, spec: ModelSpec, mlflow
         key = f"registered:{spec.name}:{version.number}"
         if ledger.find(key) is None:
             ledger.append(_registration(registry, version, run, key))
+        mirror(registry, ledger, spec.name)
     log.info("%s %s is run %s.", spec.name, version_name(version.number), version.run_id)
     return version.number
 
@@ -75,16 +80,18 @@ def _registration(registry: Registry, version: Version, run: str, key: str) -> N
         registry.client.log_dict(version.run_id, files, f"manifests/v{version.number}.json")
     registry.set_tags(version.model, version.number, {Tag.MANIFEST_DIGEST: manifest.digest()})
     lineage = {str(tag): version.tags[tag] for tag in LINEAGE}
+    profile = read_trained_run(registry, version.run_id).profile
     return NewEvent(
         event=EventKind.REGISTERED,
         model=version.model,
         version=version.number,
-        reason=f"trained as of {version.tags[Tag.AS_OF][:10]}",
+        reason=f"trained as of {version.tags[Tag.AS_OF][:10]}" + (f", profile {profile}" if profile else ""),
         run=run,
         key=key,
         details={
             "mlflow_run": version.run_id,
             **lineage,
+            **({PROFILE: str(profile)} if profile else {}),
             "manifest": manifest.as_json(),
             "manifest_digest": manifest.digest(),
             "signature": signature,
@@ -102,15 +109,16 @@ def validate_version(parts: Parts, spec: ModelSpec, number: int, run: str) -> Ga
         Outage: A part did not answer, or the champion cannot be scored: no report, neither pass nor refusal.
         PodiumError: A baseline file or an own metric function cannot be used.
     """
-    version = parts.registry.version(spec.name, number)
+    version, events = parts.registry.version(spec.name, number), parts.ledger.history(spec.name)
+    spec = _as_trained(spec, events, number)
     with gate_files.downloaded_holdout(parts.registry, version) as folder:
-        case = Case(parts, parts.ledger.history(spec.name), spec, version, folder)
+        case = Case(parts, events, spec, version, folder)
         versions = versions_to_compare(case)
         sides = score_sides(case, versions)
         evidence = assemble(case, sides, versions)
     report = _report(spec, number, evidence)
     gate_files.keep(parts.registry, version, spec, report, evidence)
-    write_model_card(parts.registry, spec, version, report)
+    write_model_card(parts.registry, spec, version, report, profile_of(registration(events, number)))
     parts.ledger.append(
         NewEvent(
             event=EventKind.GATES_PASSED if report.passed else EventKind.GATES_REFUSED,
@@ -147,6 +155,7 @@ def replay_gates(parts: Parts, spec: ModelSpec, number: int) -> GateReport:
     """
     events = parts.ledger.history(spec.name)
     champion = gate_report(events, number).from_version
+    spec = _as_trained(spec, events, number)
     version = parts.registry.version(spec.name, number)
     sides = gate_files.kept_sides(parts.registry, version, spec, champion)
     with gate_files.downloaded_holdout(parts.registry, version) as folder:
@@ -177,6 +186,7 @@ def nominate_version(registry: Registry, ledger: Ledger, model: str, run: str) -
             raise NothingToDo(f"{model} {version_name(number)} is the champion already: nothing to promote")
         if report.event is EventKind.GATES_REFUSED:
             raise Refused(report.details["sentence"])
+        _refuse_profiles(ledger, report)
         superseded = []
         if find_decision(ledger, run) is None:
             ledger.append(
@@ -195,6 +205,20 @@ def nominate_version(registry: Registry, ledger: Ledger, model: str, run: str) -
     return Nomination(model=model, version=number, champion=champion, superseded=superseded)
 
 
+def take_run(registry: Registry, model: str, mlflow_run: str, profile: str | None) -> str:
+    """Return the finished training run that a form names instead of a training.
+
+    Raises:
+        NotFound: It is no finished training run of this model.
+        PodiumError: The form names a profile too.
+    """
+    if profile:
+        raise PodiumError(
+            f"{model}: the form names a run to take and the profile {profile} to train in; give one of them"
+        )
+    return registry.training_run(model, mlflow_run).run_id
+
+
 def refuse_decided_run(ledger: Ledger, run: str) -> None:
     """Let a run that was turned down end, when its tasks are run again.
 
@@ -204,6 +228,35 @@ def refuse_decided_run(ledger: Ledger, run: str) -> None:
     decision = find_decision(ledger, run)
     if decision is not None and decision.event is not EventKind.APPROVED:
         raise Refused(f"{decision_in_words(decision)}. To ask again, start another run")
+
+
+def _refuse_profiles(ledger: Ledger, report: Event) -> None:
+    """Let a run of a profile end after its gates, on record."""
+    registered = registration(ledger.history(report.model), int(report.version or 0))
+    problem = promotion_problem(registered, ephemeral=registry_is_ephemeral())
+    if problem:
+        ledger.append(
+            NewEvent(
+                event=EventKind.NOMINATION_REFUSED,
+                model=report.model,
+                version=report.version,
+                from_version=report.from_version,
+                reason=problem,
+                run=report.run,
+                key=f"nomination_refused:{report.run}",
+            )
+        )
+        raise Refused(problem)
+
+
+def _as_trained(spec: ModelSpec, events: Sequence[Event], number: int) -> ModelSpec:
+    """Return the model file with the gates of the profile that a version was trained in.
+
+    Raises:
+        PodiumError: The model file has no such profile any more.
+    """
+    profile = profile_of(registration(events, number))
+    return spec.in_profile(named_profile(profile, spec.profiles, spec.name))
 
 
 def _report(spec: ModelSpec, number: int, evidence: Evidence) -> GateReport:

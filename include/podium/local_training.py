@@ -18,18 +18,13 @@ from podium.errors import PodiumError
 from podium.gate_spec import CANDIDATE, MetricGate
 from podium.metric_names import KNOWN_METRICS
 from podium.metrics import Answers, measured, reported_metrics
+from podium.profiles import Profile
 from podium.registry import mlflow_errors
 from podium.saving import Usable, save_model
+from podium.search import FOLDER as SEARCH
+from podium.search import write_search
 from podium.spec import ModelSpec
-from podium.training import (
-    TrainedModel,
-    answers_of,
-    call_trainer,
-    pinned,
-    read_window,
-    usable_models,
-)
-from podium.user_code import import_object
+from podium.training import Fitted, answers_of, fit, pinned, read_window, usable_models
 
 MODEL = "model"
 METRICS = "metrics.json"
@@ -45,12 +40,14 @@ class LocalMetrics:
         labels: The labels that the model knows; none unless it classifies.
         by_model: Metrics on the holdout of the model, as ``candidate``, then of each baseline.
         trainer: Numbers that the trainer returned.
+        params: What the model was fitted with.
     """
 
     rows: int
     labels: tuple[str, ...]
     by_model: Mapping[str, Mapping[str, float]]
     trainer: Mapping[str, float]
+    params: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
         """Return it so that the file can be a gate's ``baseline``: numbers by name, and ``labels``."""
@@ -61,19 +58,24 @@ class LocalMetrics:
             "holdout_rows": self.rows,
             "baselines": baselines,
             "trainer": _finite(self.trainer),
+            "params": dict(self.params),
         }
 
 
-def train_locally(spec: ModelSpec, as_of: datetime, home: Path, folder: Path) -> LocalMetrics:
+def train_locally(
+    spec: ModelSpec, as_of: datetime, home: Path, folder: Path, profile: Profile | None = None
+) -> LocalMetrics:
     """Train a model and write it to a folder: ``model/``, ``metrics.json``, ``data_report.json``, pictures.
 
-    The folder appears when all is written.
+    With ``search`` in the model file also ``search/``: all trials and pictures of them. The folder appears
+    when all is written.
 
     Args:
         spec: The model file.
         as_of: With a zone; rows at or after it are not seen.
         home: The project's top folder.
         folder: Where to; it must not be there yet, or be empty.
+        profile: Train on less, as the model file says under this name.
 
     Returns:
         The metrics on the holdout, those of every report and those that gates name (own functions aside).
@@ -84,10 +86,14 @@ def train_locally(spec: ModelSpec, as_of: datetime, home: Path, folder: Path) ->
         TrainerError: The trainer broke its protocol.
     """
     with _new_folder(folder) as made:
-        window = read_window(spec, as_of, home)
-        trained = call_trainer(spec, import_object(spec.trainer), window.train, spec.params)
-        with usable_models(spec, trained, home) as models:
-            metrics = _describe(made, spec, trained, models, window)
+        less = None if profile is None else spec.profiles[profile].rows
+        spec = spec.in_profile(profile)
+        window = read_window(spec, as_of, home, less)
+        fitted = fit(spec, window, home)
+        if fitted.search is not None:
+            write_search(made / SEARCH, fitted.search)
+        with usable_models(spec, fitted.trained, home) as models:
+            metrics = _describe(made, spec, fitted, models, window)
             with mlflow_errors(f"saving the model of {spec.name}"):
                 save_model(
                     made / MODEL,
@@ -100,14 +106,15 @@ def train_locally(spec: ModelSpec, as_of: datetime, home: Path, folder: Path) ->
 
 
 def _describe(
-    folder: Path, spec: ModelSpec, trained: TrainedModel, models: Mapping[str, Usable], window: DataWindow
+    folder: Path, spec: ModelSpec, fitted: Fitted, models: Mapping[str, Usable], window: DataWindow
 ) -> LocalMetrics:
     scored = {name: answers_of(spec, model, window.holdout) for name, model in models.items()}
     metrics = LocalMetrics(
         rows=len(window.holdout),
         labels=models[CANDIDATE].classes,
         by_model={name: _metrics(spec, answers) for name, answers in scored.items()},
-        trainer=trained.metrics,
+        trainer=fitted.trained.metrics,
+        params=fitted.params,
     )
     for name, content in ((METRICS, metrics.as_json()), (DATA_REPORT, asdict(window.report))):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from podium import history
 from podium.events import Event, EventKind
 from podium.ledger import Ledger
+from podium.profiles import profile_of
 from podium.registry import Registry, Version
 from podium.tags import Alias, Tag
 
@@ -24,6 +25,7 @@ _MIRRORED = {
     Tag.DECIDED_BY,
     Tag.DECISION_REASON,
     Tag.ROLLED_BACK,
+    Tag.PROFILE,
 }
 
 
@@ -38,7 +40,7 @@ def mirror(registry: Registry, ledger: Ledger, model: str) -> None:
         return
     live, versions = registry.aliases(model), registry.versions(model)
     wanted = wanted_aliases(events, versions)
-    for alias in (Alias.CANDIDATE, Alias.PREVIOUS_CHAMPION):
+    for alias in (alias for alias in Alias if alias is not Alias.CHAMPION):
         if alias in wanted and live.get(alias) != wanted[alias]:
             registry.set_alias(model, alias, wanted[alias])
         elif alias in live and alias not in wanted:
@@ -76,6 +78,8 @@ def version_tags(events: Sequence[Event], version: int) -> dict[Tag, str]:
         Tag.VALIDATION_STATUS: "pending",
         Tag.APPROVAL_STATUS: "pending",
     }
+    if profile := profile_of(history.registration(events, version)):
+        tags[Tag.PROFILE] = profile
     for event in about:
         if event.event in history.GATES:
             tags[Tag.VALIDATION_STATUS] = history.GATES[event.event]

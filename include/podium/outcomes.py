@@ -21,6 +21,7 @@ class Outcome(StrEnum):
     VOIDED = "voided"
     REFUSED_BY_GATES = "refused_by_gates"
     NOTHING_TO_PROMOTE = "nothing_to_promote"
+    ONLY_A_PROFILE = "only_a_profile"
 
 
 def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
@@ -34,6 +35,7 @@ def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
     from podium.events import EventKind
     from podium.history import GATES
 
+    nominating = (EventKind.NOMINATED, EventKind.NOMINATION_REFUSED)
     decision = find_decision(ledger, run)
     if decision is None:
         history = ledger.history(model)
@@ -42,6 +44,9 @@ def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
             return Outcome.NOTHING_TO_PROMOTE
         if reports and reports[-1].event is EventKind.GATES_REFUSED:
             return Outcome.REFUSED_BY_GATES
+        nominations = [event for event in history if event.run == run and event.event in nominating]
+        if nominations and nominations[-1].event is EventKind.NOMINATION_REFUSED:
+            return Outcome.ONLY_A_PROFILE
     try:
         find_approval(ledger, model, run)
     except Refused:

@@ -22,6 +22,7 @@ from podium.errors import (
     NothingToDo,
     Outage,
     PodiumError,
+    ProfileOnly,
     in_utc,
     version_name,
 )
@@ -30,8 +31,10 @@ from podium.ledger import Ledger, Lock, record_refusal
 from podium.manifest import check_bytes
 from podium.mirror import mirror
 from podium.policy import Person, may_decide, who_may_decide
+from podium.profiles import promotion_problem
 from podium.proof import manifest_of, prove
 from podium.registry import Registry
+from podium.settings import registry_is_ephemeral
 from podium.spec import ApprovalSpec
 from podium.tags import Alias
 
@@ -86,6 +89,7 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
         ChampionChanged: The champion is not the one that the approver saw.
         Frozen: The champion was moved outside Podium.
         BytesChanged: The version's files are not those that were registered.
+        ProfileOnly: The version was trained in a profile, and the registry is none that is thrown away.
         Outage: A part did not answer; run it again.
 
     What is refused has moved nothing. After an Outage the champion may have moved: run the same call again.
@@ -107,6 +111,7 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
         move = _begin(registry, ledger, lock, intent, EventKind.PROMOTED)
         with _refusals_on_record(ledger, intent):
             _compare(move)
+            _refuse_profile(move)
             _assert_holds(move, decision)
             check_bytes(registry, model, move.target, manifest_of(move.events, model, move.target))
         return _swap(move)
@@ -246,6 +251,9 @@ def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
             f"{away.actor}: {away.reason}. It can become champion again by a new approval: run the lifecycle "
             "for it."
         )
+    registered = history.registration(events, target)
+    if problem := promotion_problem(registered, ephemeral=registry_is_ephemeral()):
+        raise CannotRollBack(problem)
     if target not in former and target != current and not request.details.get("forced"):
         there_are = ", ".join(map(version_name, former)) or "none"
         raise CannotRollBack(
@@ -301,6 +309,13 @@ def _assert_holds(move: _Move, decision: Event) -> None:
             f"{name}: the approval by {decision.actor} was valid until {in_utc(valid_until)}. "
             "Nothing was moved. Run the lifecycle again."
         )
+
+
+def _refuse_profile(move: _Move) -> None:
+    """Refuse a version of a profile, whoever approved it."""
+    registered = history.registration(move.events, move.target)
+    if problem := promotion_problem(registered, ephemeral=registry_is_ephemeral()):
+        raise ProfileOnly(problem)
 
 
 def _swapped_before(move: _Move) -> bool:

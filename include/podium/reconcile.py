@@ -12,14 +12,16 @@ from enum import StrEnum
 from typing import Any
 
 from podium import history, promotion
-from podium.errors import NotFound, Outage, PodiumError, Refused, version_name
+from podium.errors import NotFound, Outage, PodiumError, ProfileOnly, Refused, version_name
 from podium.events import Event, EventKind, NewEvent
 from podium.ledger import Ledger, Lock
 from podium.manifest import check_bytes, downloaded, read_manifest
 from podium.mirror import mirror
 from podium.policy import Person, may_decide, who_may_decide
+from podium.profiles import promotion_problem
 from podium.proof import manifest_of
 from podium.registry import Registry, read_signature
+from podium.settings import registry_is_ephemeral
 from podium.spec import ApprovalSpec, ModelSpec
 from podium.tags import Alias
 
@@ -112,6 +114,7 @@ def settle(registry: Registry, ledger: Ledger, spec: ModelSpec, request: NewEven
         Refused: There is nothing to settle.
         NotFound: The version to accept does not exist.
         BytesChanged: The version's files are not those that were registered.
+        ProfileOnly: The version to accept was trained in a profile.
         Outage: A part did not answer.
     """
     with ledger.lock(spec.name) as lock:
@@ -295,7 +298,10 @@ def _what_is_accepted(registry: Registry, ledger: Ledger, open_move: Event) -> d
     if version is None:
         return {}
     events = ledger.history(model)
-    if history.registration(events, version) is not None:
+    registered = history.registration(events, version)
+    if problem := promotion_problem(registered, ephemeral=registry_is_ephemeral()):
+        raise ProfileOnly(f"{problem}. Revert the champion")
+    if registered is not None:
         check_bytes(registry, model, version, manifest_of(events, model, version))
         return {}
     with downloaded(registry, model, version) as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ class Registry:
     """MLflow's model registry at one tracking URI."""
 
     def __init__(self, tracking_uri: str) -> None:
+        # A task log is no terminal: where tqdm is installed (optuna needs it), bars would come as errors.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         mlflow.set_tracking_uri(tracking_uri)
         self.tracking_uri = tracking_uri
         self.client = mlflow.MlflowClient(tracking_uri)
@@ -91,6 +94,16 @@ class Registry:
                 max_results=1,
             )
         return found[0] if found else None
+
+    def end_open_runs(self, experiment_id: str, airflow_run: str) -> None:
+        """End as killed what an earlier try of an Airflow run left open: a training, and trials in it."""
+        with mlflow_errors(f"ending what an earlier try of {airflow_run} left open"):
+            found = self.client.search_runs(
+                [experiment_id],
+                f"tags.`{Tag.AIRFLOW_RUN}` = '{airflow_run}' and attributes.status = 'RUNNING'",
+            )
+            for run in found:
+                self.client.set_terminated(run.info.run_id, "KILLED")
 
     def training_runs(self, model: str, limit: int) -> list[TrainingRun]:
         """Return the newest finished training runs of a model, newest first; none if it never was trained."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError
@@ -56,6 +57,23 @@ def models_dir() -> Path:
 def project_home() -> Path:
     """The project's top folder, to which paths in model files are relative, for checks that need no part."""
     return _ParseTime().home
+
+
+def registry_is_ephemeral() -> bool:
+    """True if ``PODIUM_EPHEMERAL`` says that this registry is thrown away afterwards, as that of a CI job is.
+
+    Only there a version of a profile is promoted. It comes from the environment alone: a forgotten file
+    must not loosen this.
+
+    Raises:
+        PodiumError: It says neither true nor false.
+    """
+    said = os.environ.get("PODIUM_EPHEMERAL", "").strip().lower()
+    if said not in ("", "true", "false"):
+        raise PodiumError(
+            f"PODIUM_EPHEMERAL is '{said}'; allowed: true, for a registry that is thrown away, false"
+        )
+    return said == "true"
 
 
 def reconcile_schedule() -> str:

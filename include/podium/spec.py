@@ -15,7 +15,6 @@ from pydantic import (
     AfterValidator,
     Field,
     StrictBool,
-    StrictFloat,
     StrictInt,
     ValidationError,
     ValidationInfo,
@@ -24,10 +23,22 @@ from pydantic import (
 )
 
 from podium.errors import NotFound, SpecError
-from podium.gate_spec import CanaryGate, Gate, Level, TaggedGate, misfit, no_label
-from podium.metric_names import Task
+from podium.gate_spec import CanaryGate, Gate, Level, TaggedGate, misfit, nearest, no_label
+from podium.metric_names import KNOWN_METRICS, OWN_METRICS, Task
+from podium.profiles import Profile, ProfileSpec
+from podium.search_spec import SearchSpec
 from podium.spec_errors import problems
-from podium.spec_types import Closed, Columns, Duration, ImportPath, Name, Scalar, WrongKey, once
+from podium.spec_types import (
+    Closed,
+    Columns,
+    Duration,
+    HoldoutSpec,
+    ImportPath,
+    Name,
+    Scalar,
+    WrongKey,
+    once,
+)
 
 ROLE = "role:"
 
@@ -99,36 +110,6 @@ class DataSpec(Closed):
         return label_map
 
 
-class HoldoutSpec(Closed):
-    """The rows that are kept from the trainer and scored by the gates.
-
-    Attributes:
-        days: The newest days before ``as_of``.
-        share: Or a share of the rows, 0 to 1, chosen by their content: a row stays on its side for good.
-        by: With ``share``: rows of an equal value of this column stay together, else those of equal inputs.
-    """
-
-    days: StrictInt | None = Field(default=None, gt=0)
-    share: StrictFloat | None = Field(default=None, gt=0, lt=1)
-    by: Name | None = None
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.days is None) == (self.share is None):
-            raise ValueError("give either days or share")
-        if self.by is not None and self.share is None:
-            raise WrongKey("goes with share", "by")
-        return self
-
-    def in_words(self) -> str:
-        """Say which rows are held out."""
-        return (
-            f"holdout: {self.days} days"
-            if self.days is not None
-            else f"holdout: {self.share:.0%} of the rows"
-        )
-
-
 class ApprovalSpec(Closed):
     """Who may decide, and how.
 
@@ -183,6 +164,8 @@ class ModelSpec(Closed):
     holdout: HoldoutSpec
     code: Annotated[tuple[Name, ...], AfterValidator(once("each file once"))] = ()
     params: dict[str, Scalar] = Field(default_factory=dict)
+    search: SearchSpec | None = None
+    profiles: dict[Profile, ProfileSpec] = Field(default_factory=dict)
     requirements: tuple[Name, ...] = Field(min_length=1)
     skops_trusted_types: tuple[Name, ...] = ()
     schedule: Annotated[str, AfterValidator(_check_cron)] | None = None
@@ -232,13 +215,53 @@ class ModelSpec(Closed):
 
     @model_validator(mode="after")
     def _gates_fit_the_model(self) -> Self:
-        for place, gate in enumerate(self.gates):
-            if gate in self.gates[:place]:
-                raise WrongKey(f"the same as gates[{self.gates.index(gate)}]", "gates", place)
+        self._check_gates(self.gates)
+        for name, profile in self.profiles.items():
+            if profile.gates is not None:
+                self._check_gates(profile.gates, "profiles", name)
+        return self
+
+    def _check_gates(self, gates: tuple[Gate, ...], *section: str) -> None:
+        for place, gate in enumerate(gates):
+            if gate in gates[:place]:
+                raise WrongKey(f"the same as gates[{gates.index(gate)}]", *section, "gates", place)
             if wrong := misfit(gate, self.task, self.labels) or self._too_late(gate):
-                raise WrongKey(str(wrong), "gates", place, *wrong.keys)
-        if all(gate.level is Level.ADVISORY for gate in self.gates):
-            raise ValueError("gates: all are advisory, so nothing is judged; at least one must be required")
+                raise WrongKey(str(wrong), *section, "gates", place, *wrong.keys)
+        if all(gate.level is Level.ADVISORY for gate in gates):
+            key = ".".join([*section, "gates"])
+            raise ValueError(f"{key}: all are advisory, so nothing is judged; at least one must be required")
+
+    @model_validator(mode="after")
+    def _search_fits_the_model(self) -> Self:
+        if self.search is None:
+            return self
+        metrics = [name for name, known in KNOWN_METRICS.items() if known.task is self.task]
+        if self.search.metric not in metrics:
+            own = ", ".join(name for name in metrics if name in OWN_METRICS)
+            near = nearest(self.search.metric, metrics)
+            raise WrongKey(
+                f"no metric of a {self.task}; {near}allowed: {own}, and the scorers of scikit-learn",
+                *("search", "metric"),
+            )
+        if self.search.validation.days is not None and self.data.time_column is None:
+            raise WrongKey("needs data.time_column; without times give share", "search", "validation", "days")
+        for name, dimension in self.search.space.items():
+            if name not in self.params:
+                known = f"{nearest(name, self.params)}allowed: {', '.join(self.params) or 'none'}"
+                raise WrongKey(f"has no value under params; {known}", "search", "space", name)
+            if wrong := dimension.problem(self.params[name]):
+                raise WrongKey(f"{wrong}, by search.space; it is the first that is tried", "params", name)
+        return self
+
+    @model_validator(mode="after")
+    def _profiles_fit_the_model(self) -> Self:
+        for name, profile in self.profiles.items():
+            if profile.trials is not None and self.search is None:
+                raise WrongKey("there is no search", "profiles", name, "trials")
+            for param in profile.params:
+                if param not in self.params:
+                    known = f"{nearest(param, self.params)}allowed: {', '.join(self.params) or 'none'}"
+                    raise WrongKey(f"no such param; {known}", "profiles", name, "params", param)
         return self
 
     def _too_late(self, gate: Gate) -> WrongKey | None:
@@ -249,6 +272,22 @@ class ModelSpec(Closed):
             "must be less than approval.expires_after, or the request expires before the canary is over",
             "canary",
             "days",
+        )
+
+    def in_profile(self, profile: Profile | None) -> ModelSpec:
+        """Return the model file as a run of a profile has it: its gates, params and number of trials."""
+        if profile is None:
+            return self
+        less = self.profiles[profile]
+        search = self.search and self.search.without(less.params)
+        if search is not None and less.trials is not None:
+            search = search.model_copy(update={"trials": less.trials})
+        return self.model_copy(
+            update={
+                "search": search,
+                "params": {**self.params, **less.params},
+                "gates": self.gates if less.gates is None else less.gates,
+            }
         )
 
     @property
@@ -351,5 +390,7 @@ def training_digest(spec: ModelSpec, params: Mapping[str, Any]) -> str:
     decides = spec.model_dump(
         mode="json", include={"trainer", "task", "labels", "data", "holdout", "skops_trusted_types"}
     )
+    if spec.search is not None:
+        decides["search"] = spec.search.model_dump(mode="json")
     canonical = yaml.safe_dump([decides, dict(params)], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()

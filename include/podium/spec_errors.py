@@ -13,6 +13,7 @@ from podium.gate_spec import KINDS, nearest
 from podium.spec_types import IMPORT_PATH, WrongKey
 
 _GATES = "gates"
+_PROFILES = "profiles"
 # What pydantic adds to the location of an error in the key of a mapping.
 _OF_A_KEY = "[key]"
 _LONGEST_VALUE = 80
@@ -58,7 +59,7 @@ def _explain(item: Any, root: type[BaseModel]) -> str:
 def _unknown_key(section: Location, name: str, root: type[BaseModel]) -> str:
     key = _key((*_as_written(section), name))
     if _is_gate(section) and name in KINDS:
-        return f"{key}: is a kind of gate of its own, as {section[2]} is; make two gates of this one"
+        return f"{key}: is a kind of gate of its own, as {section[-1]} is; make two gates of this one"
     allowed = sorted(_allowed_keys(root, section))
     return f"{key}: unknown key; {nearest(name, allowed)}allowed: {', '.join(allowed)}"
 
@@ -133,12 +134,16 @@ def _no_kind(gate: Mapping[Any, Any]) -> str:
 
 def _is_gate(location: Location) -> bool:
     """True for the location of a gate as pydantic gives it: with its place and its kind."""
-    return len(location) == 3 and location[0] == _GATES
+    of_a_profile = len(location) == 5 and location[0] == _PROFILES
+    return (len(location) == 3 or of_a_profile) and location[-3] == _GATES
 
 
 def _as_written(location: Location) -> Location:
     """Leave out the kind of a gate, which pydantic names in the location and the file does not."""
-    return location[:2] + location[3:] if _is_gate(location[:3]) else location
+    for length in (3, 5):
+        if _is_gate(location[:length]):
+            return location[: length - 1] + location[length:]
+    return location
 
 
 def _key(location: Location) -> str:

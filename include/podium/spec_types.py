@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     field_validator,
+    model_validator,
 )
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
@@ -104,3 +105,29 @@ def _parse_duration(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
+
+
+class HoldoutSpec(Closed):
+    """The rows that are kept from the trainer: to be scored by the gates, or by the trials of a search.
+
+    Attributes:
+        days: The newest days: of a holdout those before ``as_of``.
+        share: Or a share of the rows, 0 to 1, chosen by their content: a row stays on its side for good.
+        by: With ``share``: rows of an equal value of this column stay together, else those of equal inputs.
+    """
+
+    days: StrictInt | None = Field(default=None, gt=0)
+    share: StrictFloat | None = Field(default=None, gt=0, lt=1)
+    by: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.days is None) == (self.share is None):
+            raise ValueError("give either days or share")
+        if self.by is not None and self.share is None:
+            raise WrongKey("goes with share", "by")
+        return self
+
+    def in_words(self) -> str:
+        """Say which rows they are."""
+        return f"{self.days} days" if self.days is not None else f"{self.share:.0%} of the rows"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ from podium.approval import open_requests
 from podium.errors import NotFound, in_utc, version_name
 from podium.parts import Parts
 from podium.policy import Request
+from podium.profiles import Profile
 from podium.registry import Version
 from podium.spec import load_specs
 from podium.tags import Alias, Tag
@@ -35,6 +36,7 @@ class ModelStatus:
     """One model's aliases, versions (newest first) and open approval requests.
 
     Attributes:
+        profiles: The newest version of each profile, by the alias that it bears.
         recorded_champion: What the ledger says; where ``champion`` is another one, the model is frozen.
     """
 
@@ -43,6 +45,7 @@ class ModelStatus:
     recorded_champion: int | None
     candidate: int | None
     previous_champion: int | None
+    profiles: Mapping[str, int]
     versions: tuple[Version, ...]
     waiting: tuple[Waiting, ...]
 
@@ -63,6 +66,7 @@ class ModelStatus:
             "recorded_champion": self.recorded_champion,
             "candidate": self.candidate,
             "previous_champion": self.previous_champion,
+            "profiles": dict(self.profiles),
             "versions": [_version_as_json(version) for version in self.versions],
             "waiting": [{**asdict(item), "expires_at": item.expires_at.isoformat()} for item in self.waiting],
         }
@@ -103,6 +107,7 @@ def _status(parts: Parts, model: str) -> ModelStatus:
         recorded_champion=history.champion(events),
         candidate=aliases.get(Alias.CANDIDATE),
         previous_champion=aliases.get(Alias.PREVIOUS_CHAMPION),
+        profiles={profile.value: aliases[profile] for profile in Profile if profile in aliases},
         versions=versions,
         waiting=tuple(_waiting(open_requests(events))),
     )
@@ -124,6 +129,7 @@ def _version_as_json(version: Version) -> dict[str, Any]:
         "validation_status": version.tags.get(Tag.VALIDATION_STATUS),
         "approval_status": version.tags.get(Tag.APPROVAL_STATUS),
         "as_of": version.tags.get(Tag.AS_OF),
+        "profile": version.tags.get(Tag.PROFILE),
         "run_id": version.run_id,
         "created_at": version.created_at.isoformat(),
     }

@@ -28,13 +28,15 @@ _SHORT = {
 
 def status_table(statuses: Iterable[ModelStatus]) -> Table:
     """Render models, one row each."""
-    table = Table("model", "champion", "candidate", "previous", "versions", "waiting", box=SIMPLE_HEAD)
+    columns = ("model", "champion", "candidate", "previous", "profiles", "versions", "waiting")
+    table = Table(*columns, box=SIMPLE_HEAD)
     for item in statuses:
         table.add_row(
             item.model,
             version_name(item.champion),
             version_name(item.candidate),
             version_name(item.previous_champion),
+            ", ".join(f"{alias} {version_name(number)}" for alias, number in item.profiles.items()) or "none",
             str(len(item.versions)),
             "\n".join(item.needs()) or "nobody",
         )

@@ -9,6 +9,8 @@ class Alias(StrEnum):
     CHAMPION = "champion"
     CANDIDATE = "candidate"
     PREVIOUS_CHAMPION = "previous_champion"
+    CI_SMOKE = "ci-smoke"
+    SMOKE = "smoke"
 
 
 class Tag(StrEnum):
@@ -21,6 +23,7 @@ class Tag(StrEnum):
     MANIFEST_DIGEST = "podium.manifest_digest"
     GATES_DIGEST = "podium.gates_digest"
     AS_OF = "podium.as_of"
+    PROFILE = "podium.profile"
     TRAINED_ON = "podium.trained_on"
     JUDGED_ON = "podium.judged_on"
     DATA_VERSION = "podium.data_version"
@@ -30,3 +33,5 @@ class Tag(StrEnum):
     DECISION_REASON = "podium.decision_reason"
     ROLLED_BACK = "podium.rolled_back"
     LEDGER_HEAD = "podium.ledger_head"
+    AIRFLOW_RUN = "podium.airflow_run"
+    PROBLEM = "podium.problem"

@@ -16,11 +16,13 @@ import hashlib
 import inspect
 import json
 import logging
+import math
 import subprocess
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -30,20 +32,24 @@ from typing import Any
 import mlflow
 import numpy as np
 
-from podium.data import DataWindow, TrainingExamples, load_window
+from podium.data import DataWindow, TrainingExamples, load_window, where
 from podium.errors import PodiumError, TrainerError
 from podium.gate_spec import CANDIDATE, VERSIONS
 from podium.holdout import FOLDER as HOLDOUT
 from podium.holdout import overlap_columns, store_holdout
 from podium.metric_names import TRAINER_METRIC
-from podium.metrics import Answers, reported_metrics, true_values
+from podium.metrics import Answers, measured, reported_metrics, true_values
 from podium.params import Params
+from podium.profiles import Profile
 from podium.registry import Registry, mlflow_errors
 from podium.saving import FromCode, Usable, log_model, usable
 from podium.scoring import in_label_order
+from podium.search import Attempt, Search, check_split, search_params, validation_rows
 from podium.settings import Settings
 from podium.spec import ModelSpec, training_digest
 from podium.tags import Tag
+from podium.thinning import thinned
+from podium.tracking import active_run, as_nested_run, log_search
 from podium.user_code import import_object, trainer_errors
 
 __all__ = ["FromCode", "Params", "TrainedModel", "TrainedRun", "TrainingExamples", "train_model"]
@@ -86,66 +92,90 @@ class TrainedRun:
         run_id: The MLflow run.
         model_id: The MLflow logged model, to be registered.
         tags: Lineage for the version: digest of the inputs, as_of, windows, data version, git commit.
+        profile: What it was trained in, if not in full.
     """
 
     run_id: str
     model_id: str
     tags: Mapping[str, str]
+    profile: Profile | None = None
 
 
-def train_model(
-    spec: ModelSpec, settings: Settings, as_of: datetime, overrides: Mapping[str, Any], run: str
+def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
+    spec: ModelSpec,
+    settings: Settings,
+    as_of: datetime,
+    overrides: Mapping[str, Any],
+    run: str,
+    profile: Profile | None = None,
 ) -> TrainedRun:
     """Train a model as of a moment, or return the finished run that had the same inputs.
+
+    With ``search`` in the model file, params are searched first: each trial is a nested run.
 
     Args:
         spec: The model file.
         settings: Where the parts are.
         as_of: With a zone; rows at or after it are not seen.
-        overrides: Params that replace those of the model file in this run.
+        overrides: Params that replace those of the model file in this run; they are not searched.
         run: The Airflow run, for lineage.
+        profile: Train on less, as the model file says under this name.
 
     Raises:
         DataError: The data cannot be used.
         TrainerError: The trainer broke its protocol.
         Outage: MLflow or the store did not answer.
     """
-    params = _merge_params(spec, overrides)
-    window = read_window(spec, as_of, settings.home)
-    trainer = import_object(spec.trainer)
-    digest = _inputs_digest(spec, params, window, trainer, settings.home)
+    less = spec.profiles[profile].rows if profile is not None else None
+    spec = _as_asked(spec.in_profile(profile), overrides)
+    window = read_window(spec, as_of, settings.home, less)
+    digest = _inputs_digest(spec, window, settings.home, f"{profile} {less}" if profile else "")
     registry = Registry(settings.mlflow_tracking_uri)
     experiment_id = registry.ensure_experiment(spec.name)
+    registry.end_open_runs(experiment_id, run)
     finished = registry.finished_run(experiment_id, digest)
     if finished is not None:
         log.info("Equal inputs were trained before: run %s is used again.", finished.info.run_id)
         return _trained_run(finished)
-    trained = call_trainer(spec, trainer, window.train, params)
-    tags = {
-        Tag.INPUTS_DIGEST: digest,
-        "podium.airflow_run": run,
+    tags: dict[str, str] = {
+        Tag.AIRFLOW_RUN: run,
         Tag.AS_OF: window.as_of.isoformat(),
         Tag.TRAINED_ON: _in_dates(window.train),
         Tag.JUDGED_ON: _in_dates(window.holdout),
         Tag.DATA_VERSION: window.version,
         Tag.GIT_COMMIT: settings.git_commit or _git_commit(settings.home),
     }
-    name = f"as of {window.as_of.date()}"
-    with (
-        usable_models(spec, trained, settings.home) as models,
-        mlflow_errors(f"logging the training of {spec.name}"),
-    ):
-        with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as active:
-            mlflow.log_params(params)
+    name = f"as of {window.as_of.date()}" + (f", {profile}" if profile else "")
+    metric = spec.search.metric if spec.search else ""
+    with active_run(experiment_id, name, tags) as run_id:
+        fitted = fit(spec, window, settings.home, partial(as_nested_run, experiment_id, run, metric))
+        with (
+            usable_models(spec, fitted.trained, settings.home) as models,
+            mlflow_errors(f"logging the training of {spec.name}"),
+        ):
+            mlflow.log_params(fitted.params | ({Tag.PROFILE: profile} if profile else {}))
             mlflow.log_dict(asdict(window.report), "data_report.json")
-            _log_holdout(spec, trained, models, window)
+            if fitted.search is not None:
+                log_search(fitted.search)
+            _log_holdout(spec, fitted.trained, models, window)
             log_model(models[CANDIDATE], window.train.inputs, pinned(spec), spec.skops_trusted_types)
-        return read_trained_run(registry, active.info.run_id)
+            # Last: by this tag a run is found and used again, so a half-written one must not have it.
+            mlflow.set_tag(Tag.INPUTS_DIGEST, digest)
+    return read_trained_run(registry, run_id)
 
 
-def read_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
-    """Read the rows known at ``as_of``, as ``load_window`` does, and say in the log what they are."""
+def read_window(spec: ModelSpec, as_of: datetime, home: Path, less: float | None = None) -> DataWindow:
+    """Read the rows known at ``as_of``, as ``load_window`` does, and say in the log what they are.
+
+    Args:
+        spec: The model file.
+        as_of: With a zone.
+        home: The project's top folder.
+        less: Of a profile the share of the examples that is kept of each side.
+    """
     window = load_window(spec, as_of, home)
+    if less is not None:
+        window = thinned(spec, window, less)
     log.info(
         "%s as of %s: %s; %s to train on, %s held out, data version %s",
         *(spec.name, window.as_of.date(), window.report.in_words()),
@@ -165,25 +195,27 @@ def read_trained_run(registry: Registry, run_id: str) -> TrainedRun:
         return _trained_run(registry.client.get_run(run_id))
 
 
-def _merge_params(spec: ModelSpec, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _as_asked(spec: ModelSpec, overrides: Mapping[str, Any]) -> ModelSpec:
+    """Return the model file with the params of a run's form, which are not searched."""
     if unknown := sorted(set(overrides) - set(spec.params)):
         allowed = ", ".join(sorted(spec.params)) or "none"
         raise PodiumError(f"{spec.name}: params: unknown {', '.join(unknown)}; allowed: {allowed}")
-    return {**spec.params, **overrides}
+    search = spec.search and spec.search.without(overrides)
+    return spec.model_copy(update={"params": {**spec.params, **overrides}, "search": search})
 
 
-def _inputs_digest(
-    spec: ModelSpec, params: Mapping[str, Any], window: DataWindow, trainer: Any, home: Path
-) -> str:
-    source = Path(inspect.getfile(trainer)).read_bytes()
+def _inputs_digest(spec: ModelSpec, window: DataWindow, home: Path, less: str) -> str:
+    source = Path(inspect.getfile(import_object(spec.trainer))).read_bytes()
     parts = [
-        training_digest(spec, params),
+        training_digest(spec, spec.params),
         window.version,
         window.as_of.isoformat(),
         hashlib.sha256(source).hexdigest(),
         json.dumps(overlap_columns(spec)),
         *_digests(spec, home),
         *pinned(spec),
+        *([less] if less else []),
+        *([f"optuna=={installed_version('optuna')}"] if spec.search else []),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -193,6 +225,61 @@ def _digests(spec: ModelSpec, home: Path) -> list[str]:
         return [hashlib.sha256((home / path).read_bytes()).hexdigest() for path in spec.code]
     except OSError as error:
         raise TrainerError(f"{spec.name}: code: {error.filename} cannot be read: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What fitting came to.
+
+    Attributes:
+        params: What the model was fitted with; those of the best trial, if there was a search.
+        trained: What the trainer returned.
+        search: The search before it, or None.
+    """
+
+    params: dict[str, Any]
+    trained: TrainedModel
+    search: Search | None
+
+
+def fit(
+    spec: ModelSpec,
+    window: DataWindow,
+    home: Path,
+    recorded: Callable[[Attempt], Attempt] = lambda tried: tried,
+) -> Fitted:
+    """Search the params, if the model file says so, and fit the model on all training examples.
+
+    Args:
+        spec: The model file.
+        window: The holdout is not touched.
+        home: The project's top folder.
+        recorded: Makes of a trial one that is kept somewhere.
+
+    Raises:
+        DataError: The search has no rows to fit or to score on.
+        TrainerError: The trainer broke its protocol; in a search: in all trials.
+    """
+    trainer = import_object(spec.trainer)
+    if spec.search is None:
+        return Fitted(spec.params, call_trainer(spec, trainer, window.train, spec.params), None)
+    validation = validation_rows(spec, window)
+    check_split(spec, validation)
+    rest, scored = where(window.train, ~validation), where(window.train, validation)
+    metric = spec.search.metric
+
+    def attempt(_: int, params: Mapping[str, Any]) -> float:
+        model = TrainedModel(call_trainer(spec, trainer, rest, params).model)
+        with usable_models(spec, model, home) as models, trainer_errors(spec.trainer):
+            value, why = measured(metric, answers_of(spec, models[CANDIDATE], scored))
+        if not math.isfinite(value):
+            raise TrainerError(f"{spec.trainer}: {why or f'{metric} is {value}'}")
+        return value
+
+    search = search_params(spec.search, spec.params, recorded(attempt))
+    log.info("search: %s", search.in_words())
+    params = {**spec.params, **search.best.params}
+    return Fitted(params, call_trainer(spec, trainer, window.train, params), search)
 
 
 def call_trainer(
@@ -292,6 +379,8 @@ def _trained_run(run: mlflow.entities.Run) -> TrainedRun:
         run_id=run.info.run_id,
         model_id=run.outputs.model_outputs[0].model_id,
         tags={tag: run.data.tags[tag] for tag in LINEAGE},
+        # A param: unlike a tag it cannot be changed or removed.
+        profile=Profile(run.data.params[Tag.PROFILE]) if Tag.PROFILE in run.data.params else None,
     )
 
 

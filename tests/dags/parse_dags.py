@@ -23,7 +23,7 @@ socket.socket.connect = connect  # type: ignore[method-assign]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
-heavy = {"mlflow", "pandas", "numpy", "sklearn", "boto3", "matplotlib", "skops", "scipy", "pyarrow"}
+heavy = {"mlflow", "pandas", "numpy", "sklearn", "boto3", "matplotlib", "skops", "scipy", "pyarrow", "optuna"}
 
 dags = {
     dag.dag_id: {

@@ -78,7 +78,7 @@ def stack() -> Iterator[Stack]:
     operations.clean(Paths(HOME))
     write_models()
     path = os.pathsep.join(map(str, (PROJECT_ROOT / "include", PROJECT_ROOT / "plugins", TRAINERS.parent)))
-    environment = {"PODIUM_MODELS_DIR": str(MODELS), "PYTHONPATH": path}
+    environment = {"PODIUM_MODELS_DIR": str(MODELS), "PYTHONPATH": path, "PODIUM_EPHEMERAL": "false"}
     with running_stack(HOME, extra_airflow_env=environment) as running:
         yield running
 
@@ -111,11 +111,14 @@ def stack_parts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Parts:
 def start(operator: AirflowClient) -> Callable[..., LifecycleRun]:
     """Unpause and trigger a model's lifecycle, both as the operator, as the README says."""
 
-    def trigger(model: str, as_of: str | None = None, who: AirflowClient = operator) -> LifecycleRun:
+    def trigger(
+        model: str, as_of: str | None = None, who: AirflowClient = operator, **form: Any
+    ) -> LifecycleRun:
         spec = find_spec(MODELS, model)
         operator.wait_for_dag(spec.lifecycle_dag_id)
         operator.set_paused(spec.lifecycle_dag_id, paused=False)
-        form = {} if as_of is None else {"as_of": f"{as_of}T00:00:00+00:00"}
+        if as_of is not None:
+            form["as_of"] = f"{as_of}T00:00:00+00:00"
         return LifecycleRun(operator, spec, who.trigger(spec.lifecycle_dag_id, form))
 
     return trigger

@@ -52,7 +52,7 @@ def podium(
         **more,
     }
     return subprocess.run(
-        program, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=folder
+        program, env=environment, capture_output=True, text=True, timeout=180, check=False, cwd=folder
     )
 
 
@@ -122,6 +122,29 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert "live aliases are what the ledger says" in verified.stdout
     assert wrong.returncode == 1
     assert "no model 'socer'; there are: bug-severity-clf, rossmann-ensemble, soccer-match" in wrong.stderr
+
+
+def test_a_ci_smoke_run_of_football_searches_in_nested_runs_and_is_never_promoted(
+    start: Start, stack: Stack, stack_parts: Parts
+) -> None:
+    champion = stack_parts.registry.champion(demo.MODEL)
+    run = start(demo.MODEL, as_of="2025-07-01", profile="ci-smoke")
+    assert run.wait_for_end() == "success"
+    assert run.came_out() == "only_a_profile"
+    refused = event_of(stack_parts, demo.MODEL, "nomination_refused")
+    assert (refused.version, refused.run) == (3, run.reference)
+    assert "soccer-match-outcome v3 is a ci-smoke version: toy data, wiring only" in refused.reason
+    assert stack_parts.registry.aliases(demo.MODEL) == {"champion": champion, "ci-smoke": 3}
+    trained = {version.number: version.run_id for version in stack_parts.registry.versions(demo.MODEL)}
+    for number, trials in ((3, 2), (2, 8)):
+        query = f"tags.mlflow.parentRunId = '{trained[number]}' and attributes.status = 'FINISHED'"
+        experiment = stack_parts.registry.experiment_id(trained[number])
+        assert len(stack_parts.registry.client.search_runs([experiment], query)) == trials
+        kept = stack_parts.registry.client.list_artifacts(trained[number], "search")
+        assert {"search/history.png", "search/params.png"} <= {item.path for item in kept}
+    done, shown = podium_together(stack, ("verify",), ("status",))
+    assert "live aliases are what the ledger says" in done.stdout
+    assert "ci-smoke v3" in shown.stdout
 
 
 def test_every_podium_command_of_the_documents_runs(stack: Stack, tmp_path: Path) -> None:

@@ -63,3 +63,13 @@ def double(inputs: pd.DataFrame) -> pd.DataFrame:
 def hold_a_function(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:
     model = make_pipeline(FunctionTransformer(double), LogisticRegression())
     return TrainedModel(model=model.fit(examples.inputs, examples.label))
+
+
+def train_weakly(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:
+    if params["strength"] > 0.5:
+        raise ValueError("too strong")
+    return train(examples, params)
+
+
+def train_until_killed(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:
+    raise KeyboardInterrupt

@@ -101,6 +101,7 @@ def test_status_of_a_model_that_only_the_ledger_knows(parts: Parts, model: str) 
         "recorded_champion": None,
         "candidate": None,
         "previous_champion": None,
+        "profiles": {},
         "versions": [],
         "waiting": [],
     }

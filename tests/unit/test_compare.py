@@ -40,6 +40,12 @@ def test_the_best_is_found_in_the_metrics_direction_and_nan_is_never_best() -> N
     assert compared(SIDE, BETTER, metric="own", greater=True).best("unknown") is None
 
 
+def test_a_run_of_a_profile_is_never_the_best() -> None:
+    less = replace(BETTER, params={**BETTER.params, "podium.profile": "ci-smoke"})
+    assert compared(less, SIDE).best("log_loss") is SIDE
+    assert compared(less).best("log_loss") is None
+
+
 def test_only_params_that_differ_are_worth_a_look() -> None:
     assert compared(SIDE, BETTER).differing_params() == ["strength"]
     assert compared(SIDE).differing_params() == []

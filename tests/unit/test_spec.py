@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from podium.errors import NotFound, SpecError
+from podium.profiles import Profile
 from podium.settings import PROJECT_ROOT
 from podium.spec import find_spec, load_spec, load_specs, training_digest
 
@@ -90,7 +91,7 @@ def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
 
 TOP_KEYS = (
     "approval, champion_moved_outside, code, data, description, gates, holdout, labels, limits, name, owner, "
-    "params, requirements, retention, schedule, skops_trusted_types, task, trainer"
+    "params, profiles, requirements, retention, schedule, search, skops_trusted_types, task, trainer"
 )
 DATA_KEYS = (
     "duplicates, examples, group, inputs, label, label_map, source, tables, time_column, time_formats, "
@@ -100,6 +101,8 @@ DATA_KEYS = (
 APPROVAL_KEYS = (
     "approvers, checklist, expires_after, prevent_self_approval, reason_min_length, required, valid_for"
 )
+PROFILE_KEYS = "gates, params, rows, trials"
+DIMENSION = "unknown key; did you mean 'high'? allowed: choices, high, log, low, type"
 NAME = "must be lower-case words and digits joined by '-', such as soccer-match-outcome"
 IMPORT = "must be an import path such as trainers.my_model:train"
 DURATION = "must be a duration such as 30m, 12h or 3d (s, m, h, d; more than zero, at most 365d)"
@@ -107,6 +110,22 @@ CRON = "must be a cron expression such as '0 6 * * 1' (UTC), or null for no sche
 SCALAR = "must be text (a date in quotes), a finite number, true or false"
 QUOTES = "must be text: write it in quotes"
 YES_NO = f"{QUOTES} (without them yes, no, on and off mean true and false)"
+SEARCH: dict[str, Any] = {
+    "trials": 5,
+    "metric": "log_loss",
+    "validation": {"days": 50},
+    "space": {"strength": {"low": 0.01, "high": 10, "log": True}},
+}
+
+
+def space(**dimension: Any) -> dict[str, Any]:
+    return {"search": {**SEARCH, "space": {"strength": dimension}}}
+
+
+def profile(**said: Any) -> dict[str, Any]:
+    return {"profiles": {"ci-smoke": said}}
+
+
 RANKING = {"task": "ranking", "labels": [], "gates": [{"min_holdout_rows": 5}]}
 
 # The changed keys, and all that is said of the file, after its path. The gates are in test_gate_spec.py.
@@ -285,6 +304,73 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"approval__expires_after": 3}, f"approval.expires_after: 3: {DURATION}"),
     ({"approval__valid_for": "0h"}, f"approval.valid_for: '0h': {DURATION}"),
     ({"approval__valid_for": None}, f"approval.valid_for: null: {DURATION}"),
+    (
+        {"search": {**SEARCH, "trails": 2}},
+        "search.trails: unknown key; did you mean 'trials'? allowed: metric, seed, space, trials, validation",
+    ),
+    ({"search": {**SEARCH, "trials": 0}}, "search.trials: 0: must be at least 1"),
+    ({"search": {**SEARCH, "space": {}}}, "search.space: {}: needs at least 1"),
+    ({"search": {**SEARCH, "validation": {}}}, "search.validation: give either days or share"),
+    (
+        {"search": {**SEARCH, "metric": "rmspe"}},
+        "search.metric: 'rmspe': no metric of a classification; allowed: log_loss, brier_score, "
+        "ranked_probability_score, accuracy, roc_auc, expected_calibration_error, and the scorers of "
+        "scikit-learn",
+    ),
+    (
+        {"search": {**SEARCH, "space": {"strenth": {"low": 0.1, "high": 2}}}},
+        "search.space.strenth: has no value under params; did you mean 'strength'? allowed: strength",
+    ),
+    (space(low=0.1, hi=2), f"search.space.strength.hi: {DIMENSION}"),
+    (space(low=0.1), "search.space.strength.high: missing"),
+    (space(low=3, high=2), "search.space.strength.low: 3: must be less than high, which is 2"),
+    (
+        space(low=0, high=2, log=True),
+        "search.space.strength.low: 0: must be greater than 0 on a logarithmic scale (log: true)",
+    ),
+    (
+        space(type="int", low=0.5, high=2),
+        "search.space.strength.low: 0.5: must be a whole number, as type is int",
+    ),
+    (
+        space(type="integer", low=1, high=2),
+        "search.space.strength.type: 'integer': did you mean 'int'? allowed: float, int, categorical",
+    ),
+    (space(low=1, high=2, choices=[1]), "search.space.strength.choices: [1]: only for type categorical"),
+    (space(type="categorical", choices=["a"]), "search.space.strength.choices: ['a']: needs at least 2"),
+    (
+        space(type="categorical", choices=[1.0, 2.0, 1.0]),
+        "search.space.strength.choices[2]: 1.0: each choice once",
+    ),
+    (
+        space(low=2, high=3),
+        "params.strength: 1.0: must be a number from 2 to 3, by search.space; it is the first that is tried",
+    ),
+    (
+        space(type="categorical", choices=[1, 2]),
+        "params.strength: 1.0: must be one of 1, 2, by search.space; it is the first that is tried",
+    ),
+    ({"profiles": {"ci": {}}}, "profiles: key 'ci': allowed: ci-smoke, smoke"),
+    ({"profiles": {"smoke": None}}, f"profiles.smoke: null: must be a mapping; allowed keys: {PROFILE_KEYS}"),
+    (profile(row=1), f"profiles.ci-smoke.row: unknown key; did you mean 'rows'? allowed: {PROFILE_KEYS}"),
+    (profile(rows=2), "profiles.ci-smoke.rows: 2: must be at most 1"),
+    (profile(rows=0), "profiles.ci-smoke.rows: 0: must be greater than 0"),
+    (profile(trials=2), "profiles.ci-smoke.trials: 2: there is no search"),
+    (profile(params={"x": 1}), "profiles.ci-smoke.params.x: 1: no such param; allowed: strength"),
+    (profile(gates=[]), "profiles.ci-smoke.gates: []: needs at least 1"),
+    (
+        profile(gates=[{"min_holdout_rows": 5, "cost": "model_size"}]),
+        "profiles.ci-smoke.gates[0].cost: is a kind of gate of its own, as min_holdout_rows is; make two "
+        "gates of this one",
+    ),
+    (
+        profile(gates=[{"min_holdout_rows": 5}, {"min_holdout_rows": 5}]),
+        "profiles.ci-smoke.gates[1]: the same as gates[0]",
+    ),
+    (
+        profile(gates=[{"min_holdout_rows": 5, "level": "advisory"}]),
+        "profiles.ci-smoke.gates: all are advisory, so nothing is judged; at least one must be required",
+    ),
 ]
 
 
@@ -405,3 +491,23 @@ def test_what_training_depends_on_changes_its_digest(toy_file: ToyFile, changes:
 def test_the_gates_do_not_change_the_digest_of_training(toy_file: ToyFile) -> None:
     spec, other = load_spec(toy_file()), load_spec(toy_file(gates=[{"min_holdout_rows": 5}]))
     assert training_digest(spec, {}) == training_digest(other, {})
+
+
+def test_a_search_and_a_profile_decide_what_training_makes_but_not_a_profiles_gates(
+    toy_file: ToyFile,
+) -> None:
+    plain, searched = load_spec(toy_file()), load_spec(toy_file(search=SEARCH, **profile(trials=2)))
+    assert training_digest(plain, {}) != training_digest(searched, {})
+    assert training_digest(searched, {}) != training_digest(searched.in_profile(Profile.CI_SMOKE), {})
+    gated = load_spec(toy_file(**profile(gates=[{"min_holdout_rows": 5}])))
+    assert training_digest(plain, {}) == training_digest(gated.in_profile(Profile.CI_SMOKE), {})
+
+
+def test_a_profile_replaces_what_it_names_and_a_param_of_it_is_not_searched(toy_file: ToyFile) -> None:
+    said = {"params": {"strength": 2.0}, "trials": 2, "gates": [{"min_holdout_rows": 5}]}
+    spec = load_spec(toy_file(search=SEARCH, **profile(**said), params={"strength": 1.0, "depth": 3}))
+    less = spec.in_profile(Profile.CI_SMOKE)
+    assert less.params == {"strength": 2.0, "depth": 3}
+    assert less.search is None
+    assert len(less.gates) == 1
+    assert spec.in_profile(None) is spec

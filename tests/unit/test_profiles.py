@@ -1,0 +1,345 @@
+"""Runs on less: what they train on, which alias their versions bear, that nobody promotes or serves those."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podium import approval, card, history, lifecycle, promotion, reconcile
+from podium.data import DataReport, DataWindow, TrainingExamples, load_window
+from podium.errors import CannotRollBack, NotFound, PodiumError, ProfileOnly, Refused
+from podium.events import Event, EventKind
+from podium.model_card import ARTIFACT
+from podium.outcomes import Outcome, outcome_of
+from podium.parts import Parts
+from podium.policy import Person
+from podium.profiles import FEWEST_ROWS, Profile, named_profile, promotion_problem, refuse_to_serve
+from podium.search import validation_rows
+from podium.settings import registry_is_ephemeral
+from podium.spec import ModelSpec, load_spec
+from podium.status import model_statuses
+from podium.tags import Alias, Tag
+from podium.thinning import thinned
+from podium.training import train_model
+from podium.verify import alias_differences
+from support.steps import FIRST, SECOND, decide, new_run, nominate, promote, promote_as_of, roll_back
+
+ToyFile = Callable[..., Path]
+GATES = [{"min_holdout_rows": 50}]
+PROFILES = {"ci-smoke": {"rows": 0.001, "trials": 2, "gates": GATES}, "smoke": {"trials": 3}}
+SEARCH: dict[str, Any] = {
+    "trials": 4,
+    "metric": "log_loss",
+    "validation": {"days": 80},
+    "space": {"strength": {"low": 0.001, "high": 10, "log": True}},
+}
+
+
+@pytest.fixture
+def spec(toy_spec: ModelSpec, toy_file: ToyFile) -> ModelSpec:
+    return load_spec(toy_file(name=toy_spec.name, search=SEARCH, profiles=PROFILES))
+
+
+@pytest.fixture
+def ephemeral(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODIUM_EPHEMERAL", "true")
+
+
+def trained(parts: Parts, spec: ModelSpec, profile: Profile | None, as_of: Any = FIRST) -> str:
+    return train_model(spec, parts.settings, as_of, {}, new_run(), profile).run_id
+
+
+def register(parts: Parts, spec: ModelSpec, profile: Profile | None, run: str, as_of: Any = FIRST) -> int:
+    mlflow_run = trained(parts, spec, profile, as_of)
+    return lifecycle.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
+
+
+def judge_and_nominate(parts: Parts, spec: ModelSpec, profile: Profile | None, run: str) -> int:
+    number = register(parts, spec, profile, run)
+    lifecycle.validate_version(parts, spec, number, run)
+    return lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)["version"]
+
+
+def registered(**details: Any) -> Event:
+    return Event.from_json(
+        {
+            **{"seq": 1, "at": "2025-06-01T00:00:00+00:00", "event": "registered", "model": "toy"},
+            **{"version": 7, "from_version": None, "actor": "podium", "reason": "", "run": "r", "key": "k"},
+            **{"details": details, "previous_hash": "", "hash": ""},
+        }
+    )
+
+
+@pytest.mark.parametrize("ephemeral", [False, True])
+@pytest.mark.parametrize("event", [None, registered(), registered(profile="ci-smoke")])
+def test_the_alias_ci_smoke_is_never_served(event: Event | None, ephemeral: bool) -> None:
+    with pytest.raises(ProfileOnly, match="the alias 'ci-smoke' is not served: .* Serve 'champion'"):
+        refuse_to_serve("ci-smoke", event, ephemeral=ephemeral)
+
+
+@pytest.mark.parametrize("alias", [None, "champion", "candidate", "smoke"])
+def test_a_ci_smoke_version_is_served_only_where_the_registry_is_thrown_away(alias: str | None) -> None:
+    event = registered(profile="ci-smoke")
+    with pytest.raises(ProfileOnly, match="toy v7 is not served: it is a ci-smoke version, toy data"):
+        refuse_to_serve(alias, event, ephemeral=False)
+    refuse_to_serve(alias, event, ephemeral=True)
+    for other in (None, registered(), registered(profile="smoke")):
+        refuse_to_serve(alias, other, ephemeral=False)
+
+
+def test_only_a_profile_is_a_problem_and_only_where_the_registry_stays() -> None:
+    assert promotion_problem(None, ephemeral=False) == promotion_problem(registered(), ephemeral=False) == ""
+    for profile in Profile:
+        problem = promotion_problem(registered(profile=profile.value), ephemeral=False)
+        assert problem.startswith(f"toy v7 is a {profile} version: {profile.purpose}, never promoted. ")
+        assert promotion_problem(registered(profile=profile.value), ephemeral=True) == ""
+
+
+def test_a_registry_is_ephemeral_only_if_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PODIUM_EPHEMERAL", raising=False)
+    assert not registry_is_ephemeral()
+    for said, meant in (("", False), ("false", False), ("False", False), ("true", True), ("True", True)):
+        monkeypatch.setenv("PODIUM_EPHEMERAL", said)
+        assert registry_is_ephemeral() is meant
+    monkeypatch.setenv("PODIUM_EPHEMERAL", "yes")
+    with pytest.raises(PodiumError, match="PODIUM_EPHEMERAL is 'yes'; allowed: true, .* false"):
+        registry_is_ephemeral()
+
+
+def test_a_profile_that_the_model_file_does_not_have_is_named(spec: ModelSpec, toy_file: ToyFile) -> None:
+    assert (
+        named_profile(None, spec.profiles, spec.name) is named_profile("", spec.profiles, spec.name) is None
+    )
+    assert named_profile("smoke", spec.profiles, spec.name) is Profile.SMOKE
+    with pytest.raises(PodiumError, match="profile: no profile 'ci'; allowed: ci-smoke, smoke"):
+        named_profile("ci", spec.profiles, spec.name)
+    with pytest.raises(PodiumError, match="no profile 'smoke'; allowed: none; the model file's key profiles"):
+        named_profile("smoke", load_spec(toy_file()).profiles, spec.name)
+
+
+def window_of(rows: int, held_out: int, groups: int) -> DataWindow:
+    def examples(count: int, start: int) -> TrainingExamples:
+        place = pd.RangeIndex(count)
+        return TrainingExamples(
+            inputs=pd.DataFrame({"x": [float(start + row) for row in range(count)]}),
+            label=pd.Series(["a"] * count, index=place),
+            time=pd.Series(pd.date_range("2024-01-01", periods=count), index=place),
+            others=pd.DataFrame({"list": [row % groups for row in range(count)]}, index=place),
+        )
+
+    as_of = (pd.Timestamp("2024-01-01") + pd.Timedelta(days=rows + 100)).to_pydatetime()
+    return DataWindow("v", examples(rows, 0), examples(held_out, rows), as_of, DataReport(*[0] * 7))
+
+
+@given(rows=st.integers(0, 3000), held_out=st.integers(0, 1500), share=st.floats(0.0001, 1))
+def test_each_side_keeps_its_share_but_at_least_so_many_rows(rows: int, held_out: int, share: float) -> None:
+    spec = THIN_SPEC
+    window = window_of(rows, held_out, 1)
+    less = thinned(spec, window, share)
+    validation = int(validation_rows(spec, window).sum())
+    validation_now = int(validation_rows(spec, less).sum())
+    for before, after in (
+        (rows - validation, len(less.train) - validation_now),
+        (validation, validation_now),
+        (held_out, len(less.holdout)),
+    ):
+        assert after == min(before, max(FEWEST_ROWS, math.ceil(share * before)))
+    kept = less.train.inputs["x"].to_list()
+    assert kept == sorted(set(kept))
+    assert set(thinned(spec, window, share / 2).train.inputs["x"]) <= set(kept)
+
+
+THIN: dict[str, Any] = {
+    "name": "thin",
+    "owner": "tests",
+    "description": "A toy.",
+    "trainer": "support.toy_trainer:train",
+    "task": "classification",
+    "labels": ["a", "b"],
+    "data": {"source": "toy.csv", "time_column": "day", "label": "y", "inputs": ["x"]},
+    "holdout": {"days": 100},
+    "params": {"strength": 1.0},
+    "search": {**SEARCH, "validation": {"days": 400}},
+    "requirements": ["scikit-learn"],
+    "gates": GATES,
+    "approval": {"approvers": ["amy"]},
+}
+THIN_SPEC = ModelSpec.model_validate(THIN)
+
+
+def test_the_lists_of_a_ranking_stay_whole() -> None:
+    ranking = {**THIN, "task": "ranking", "gates": GATES, "data": {**THIN["data"], "group": "list"}}
+    del ranking["labels"], ranking["search"]
+    less = thinned(ModelSpec.model_validate(ranking), window_of(3000, 1500, 100), 0.1)
+    for part, rows in ((less.train, 30), (less.holdout, 15)):
+        assert set(part.others["list"].value_counts()) == {rows}
+        assert len(part) in (300, 200, 210)
+
+
+def test_a_ci_smoke_run_ends_after_its_gates_on_record_and_its_version_bears_the_alias(
+    parts: Parts, spec: ModelSpec
+) -> None:
+    run, name = new_run(), spec.name
+    with pytest.raises(Refused, match=f"{name} v1 is a ci-smoke version: toy data, wiring only, never"):
+        judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
+    assert outcome_of(parts.ledger, name, run) is Outcome.ONLY_A_PROFILE
+    events = parts.ledger.history(name)
+    assert [event.event for event in events] == ["registered", "gates_passed", "nomination_refused"]
+    assert events[0].details["profile"] == "ci-smoke"
+    assert events[0].reason == "trained as of 2025-06-01, profile ci-smoke"
+    assert "wiring only" in events[-1].reason
+    assert [result.kind for result in lifecycle.replay_gates(parts, spec, 1).results] == [
+        "contract",
+        "min_holdout_rows",
+    ]
+    assert parts.registry.aliases(name) == {"ci-smoke": 1}
+    version = parts.registry.version(name, 1)
+    assert version.tags[Tag.PROFILE] == "ci-smoke"
+    assert version.tags[Tag.TRAINED_ON].endswith("(280 rows)")
+    assert alias_differences(parts.registry, parts.ledger, name) == []
+    found = next(status for status in model_statuses(parts) if status.model == name)
+    assert found.as_json()["profiles"] == {"ci-smoke": 1}
+
+    text = mlflow.artifacts.load_text(f"runs:/{version.run_id}/{ARTIFACT}")
+    assert "**A ci-smoke version: toy data, wiring only, never promoted.** Trained on less: 0.1%" in text
+    assert "- Search: best of 2 trials: trial " in text
+
+    # Cleared and run again, nothing changes.
+    with pytest.raises(Refused):
+        judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
+    assert parts.ledger.history(name) == events
+    with pytest.raises(NotFound, match="holds no nomination"):
+        approval.open_request(parts.ledger, spec.approval, name, run)
+
+
+def test_aliases_of_profiles_follow_their_newest_runs_and_no_other_alias_does(
+    parts: Parts, spec: ModelSpec
+) -> None:
+    name = spec.name
+    champion = promote_as_of(parts, spec, FIRST).version
+    small = register(parts, spec, Profile.CI_SMOKE, new_run())
+    newer = register(parts, spec, Profile.CI_SMOKE, new_run(), SECOND)
+    smoke = register(parts, spec, Profile.SMOKE, new_run())
+    assert len({champion, small, newer, smoke}) == 4
+    aliases = {"champion": champion, "ci-smoke": newer, "smoke": smoke}
+    assert parts.registry.aliases(name) == aliases
+    run = new_run()
+    with pytest.raises(Refused):
+        judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
+    assert parts.registry.aliases(name) == {**aliases, "ci-smoke": small}
+    parts.registry.set_alias(name, Alias.SMOKE, small)
+    parts.registry.delete_alias(name, Alias.CI_SMOKE)
+    assert len(alias_differences(parts.registry, parts.ledger, name)) == 2
+    reconcile.reconcile(parts.registry, parts.ledger, spec)
+    assert parts.registry.aliases(name) == {**aliases, "ci-smoke": small}
+
+
+def test_profiles_and_full_runs_are_other_inputs_and_a_full_version_has_no_profile(
+    parts: Parts, spec: ModelSpec
+) -> None:
+    runs = {profile: trained(parts, spec, profile) for profile in (None, *Profile)}
+    assert len(set(runs.values())) == 3
+    assert trained(parts, spec, Profile.SMOKE) == runs[Profile.SMOKE]
+    trials = {
+        profile: parts.registry.client.get_run(run).data.metrics["search.trials"]
+        for profile, run in runs.items()
+    }
+    assert trials == {None: 4, Profile.CI_SMOKE: 2, Profile.SMOKE: 3}
+    number = register(parts, spec, None, new_run())
+    event = history.registration(parts.ledger.history(spec.name), number)
+    assert event is not None
+    assert "profile" not in event.details
+    assert Tag.PROFILE not in parts.registry.version(spec.name, number).tags
+
+
+def test_tags_in_mlflow_make_no_profile_version_a_full_one(parts: Parts, spec: ModelSpec) -> None:
+    run = new_run()
+    mlflow_run = trained(parts, spec, Profile.SMOKE)
+    for tag in ("podium.profile", "profile"):
+        parts.registry.client.set_tag(mlflow_run, tag, "full")
+    number = lifecycle.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
+    parts.registry.delete_tags(spec.name, number, [Tag.PROFILE])
+    lifecycle.validate_version(parts, spec, number, run)
+    with pytest.raises(Refused, match="is a smoke version: a trial of the lifecycle on real data, never"):
+        lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    assert parts.registry.version(spec.name, number).tags[Tag.PROFILE] == "smoke"
+
+
+def test_where_the_registry_is_thrown_away_a_profile_goes_all_the_way(
+    parts: Parts, spec: ModelSpec, ephemeral: None
+) -> None:
+    run = new_run()
+    number = judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
+    assert parts.registry.aliases(spec.name) == {"ci-smoke": number, "candidate": number}
+    request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
+    shown = card.body(parts, spec, request, "answers.svg")
+    assert (
+        "**A ci-smoke version: toy data, wiring only** (0.1% of the examples, at least 200 a side, 2 tri"
+        in shown
+    )
+    assert "| profile | ci-smoke |" in shown
+    decide(parts, spec, run)
+    assert promote(parts, spec, run).version == number
+    assert parts.registry.aliases(spec.name) == {"ci-smoke": number, "champion": number}
+
+
+def test_an_approval_given_where_the_registry_was_thrown_away_promotes_nothing_where_it_stays(
+    parts: Parts, spec: ModelSpec, ephemeral: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run()
+    judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
+    decide(parts, spec, run)
+    monkeypatch.delenv("PODIUM_EPHEMERAL")
+    with pytest.raises(ProfileOnly, match="is a ci-smoke version"):
+        promote(parts, spec, run)
+    assert parts.ledger.history(spec.name)[-1].event is EventKind.PROMOTION_REFUSED
+    assert parts.registry.champion(spec.name) is None
+
+
+def test_neither_an_approver_nor_mlflow_makes_a_profile_version_champion(
+    parts: Parts, spec: ModelSpec
+) -> None:
+    champion = promote_as_of(parts, spec, FIRST).version
+    number = register(parts, spec, Profile.SMOKE, new_run())
+    with pytest.raises(CannotRollBack, match="is a smoke version"):
+        roll_back(parts, spec, number)
+    request = promotion.rollback_request(
+        spec.name, number, asks=Person("amy"), reason="because I say so", run=new_run()
+    )
+    with pytest.raises(CannotRollBack, match="is a smoke version"):
+        promotion.rollback(
+            parts.registry, parts.ledger, promotion.force_version(request, spec.approval, Person("amy"))
+        )
+    parts.registry.set_alias(spec.name, Alias.CHAMPION, number)
+    reconcile.reconcile(parts.registry, parts.ledger, spec)
+    accept = reconcile.settle_request(
+        spec, reconcile.Settlement.ACCEPT, asks=Person("amy"), reason="because I say so", run=new_run()
+    )
+    with pytest.raises(ProfileOnly, match="is a smoke version: .* Revert the champion"):
+        reconcile.settle(parts.registry, parts.ledger, spec, accept)
+    assert history.champion(parts.ledger.history(spec.name)) == champion
+
+
+def test_a_run_that_a_form_names_keeps_its_profile_and_takes_no_other(parts: Parts, spec: ModelSpec) -> None:
+    mlflow_run = trained(parts, spec, Profile.SMOKE)
+    assert lifecycle.take_run(parts.registry, spec.name, mlflow_run, None) == mlflow_run
+    with pytest.raises(PodiumError, match="names a run to take and the profile smoke to train in"):
+        lifecycle.take_run(parts.registry, spec.name, mlflow_run, "smoke")
+    with pytest.raises(NotFound):
+        lifecycle.take_run(parts.registry, spec.name, uuid.uuid4().hex, None)
+
+
+def test_without_a_profile_nothing_is_less(parts: Parts, spec: ModelSpec, tmp_path: Path) -> None:
+    run = new_run()
+    nominate(parts, spec, FIRST, run)
+    assert len(load_window(spec, FIRST, tmp_path).train) == 417
+    assert parts.registry.aliases(spec.name) == {"candidate": 1}
