@@ -44,6 +44,14 @@ def problems(events: Sequence[Event], version: int, at: datetime) -> list[str]:
     return [said for term in terms if since and (said := _missing(term, events, version, since, at))]
 
 
+def wants_rows(events: Sequence[Event], version: int) -> bool:
+    """Whether the canary period of a version waits for more rows that it scores beside the champion."""
+    since, report = history.candidate_since(events, version), history.gate_report(events, version)
+    terms = [] if report is None else [Canary(**term) for term in report.details.get(TERMS, ())]
+    scored = 0 if since is None else history.shadow_rows(events, version, since)
+    return since is not None and any((term.shadow_rows or 0) > scored for term in terms)
+
+
 def record_shadow_rows(ledger: Ledger, model: str, version: int, rows: int, key: str) -> Event:
     """Record that a version has scored rows beside the champion, for the canary period.
 

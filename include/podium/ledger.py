@@ -254,7 +254,7 @@ def _grant(url: str, app_role: str) -> None:
 
 @contextmanager
 def outages() -> Iterator[None]:
-    """Translate the database's errors: no answer to Outage, a database that is not as it must be to PodiumError."""
+    """Translate the database's errors: no answer to Outage, a wrong schema to PodiumError."""
     try:
         yield
     except _NO_ANSWER as error:

@@ -1,7 +1,7 @@
 """What versions answered to live requests beside each other, and the labels that came later.
 
-Two tables in the ledger's database, where the application may only insert and select. They hold answers and labels,
-never inputs. A request that is there already stays as it is, and so do its labels.
+Two tables in the ledger's database, where the application may only insert and select. They hold answers and
+labels, never inputs. A request that is there already stays as it is, and so do its labels.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from podium.errors import PodiumError
 from podium.ledger import Ledger, outages
 
 _METADATA = sa.MetaData()
@@ -64,7 +65,7 @@ class LiveAnswer:
         rows: How many rows it had.
         champion: The version that serves.
         candidate: The version on trial beside it.
-        champion_answers: JSON of ``Predictions``; None if the champion was not asked.
+        champion_answers: JSON, see ``Predictions``; None if the champion was not asked.
         candidate_answers: The same of the candidate. With both answers it is a pair.
     """
 
@@ -90,10 +91,10 @@ class LiveAnswer:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one version answered to the rows of a request.
+    """What one version answered to a request, stored as ``{"predictions": [...], "classes": [...]}``.
 
     Attributes:
-        values: One value per row: of a classification the list of probabilities; None is what JSON cannot hold.
+        values: One per row: of a classification the list of probabilities; None is what JSON cannot hold.
         classes: Of a classification: its labels in the order of the probabilities.
     """
 
@@ -112,17 +113,22 @@ class LiveStore:
         self._engine = ledger.engine
 
     def write(self, answers: Sequence[LiveAnswer]) -> list[LiveAnswer]:
-        """Store requests and return those that were not there yet.
+        """Store requests of one model and return those that were not there yet.
 
         Raises:
             Outage: The database did not answer.
-            PodiumError: It has no such tables.
+            PodiumError: It has no such tables, or does not take them.
         """
+        if not answers:
+            return []
         statement = insert(_ANSWERS).on_conflict_do_nothing().returning(_ANSWERS.c.request_id)
         by_id = {answer.request_id: answer for answer in reversed(answers)}
-        with outages(), self._engine.begin() as connection:
-            values = [asdict(answer) for answer in by_id.values()]
-            return [by_id[request_id] for request_id in connection.scalars(statement, values)]
+        values = [asdict(answer) for answer in by_id.values()]
+        try:
+            with outages(), self._engine.begin() as connection:
+                return [by_id[request_id] for request_id in connection.scalars(statement, values)]
+        except sa.exc.DBAPIError as error:
+            raise PodiumError(f"the answers are not stored: {error.orig}") from error
 
     def find(self, model: str, request_id: str) -> LiveAnswer | None:
         """Return a stored request, or None.
@@ -166,7 +172,7 @@ class LiveStore:
     def read(
         self, model: str, trial: Trial, since: datetime | None = None
     ) -> Iterator[tuple[LiveAnswer, list[Any] | None]]:
-        """Yield the requests of a trial with their labels (None: not known yet), newest first, in bounded memory.
+        """Yield the requests of a trial with their labels (None: none yet), newest first, in bounded memory.
 
         Raises:
             Outage: The database did not answer.
@@ -190,15 +196,7 @@ class LiveStore:
                 yield LiveAnswer(**values), None if labels is None else orjson.loads(labels)
 
 
-def predictions_json(predictions: Predictions) -> str:
-    """Return what ``LiveAnswer`` keeps of one version; what JSON cannot hold (nan, inf) is null."""
-    content: dict[str, Any] = {"predictions": predictions.values}
-    if predictions.classes:
-        content["classes"] = predictions.classes
-    return orjson.dumps(content).decode()
-
-
 def read_predictions(text: str) -> Predictions:
-    """Return what ``predictions_json`` wrote."""
+    """Return what a ``LiveAnswer`` keeps of one version."""
     content = orjson.loads(text)
     return Predictions(content["predictions"], tuple(content.get("classes", ())))
