@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,10 +22,12 @@ from podium.errors import Outage
 from podium.events import EventKind, NewEvent
 from podium.live_store import LiveAnswer, LiveStore, Trial, read_predictions
 from podium.parts import Parts
-from podium.serving import recorder
+from podium.serving import recorder, shadow
 from podium.serving.bounded_queue import BoundedQueue
 from podium.serving.trial import in_canary
 from podium.tags import Alias
+from podium.training import FromCode
+from support import odd_script
 from support.serving import Server, make_champion, register_model, serving
 
 RNG = np.random.default_rng(3)
@@ -33,20 +36,8 @@ OUTCOME = np.where(ROWS["x"] + 0.5 * RNG.normal(size=60) > 0, "win", "loss")
 RECORDS = ROWS.to_dict(orient="records")
 
 
-class Raises(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """Answers its example when it is registered and loaded, and nothing else."""
-
-    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
-        if (model_input["x"] > 100).any():
-            raise ValueError("I cannot")
-        return model_input["x"].to_numpy()
-
-
-class Sleeps(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
-        if (model_input["x"] > 100).any():
-            time.sleep(2)
-        return model_input["x"].to_numpy()
+ODD = FromCode(Path(odd_script.__file__), {})
+RAISES, SLEEPS = {"x": 101.0, "z": 0.0}, {"x": 1001.0, "z": 0.0}
 
 
 def classifier(strength: float) -> LogisticRegression:
@@ -77,7 +68,9 @@ def nominate(parts: Parts, model: str, number: int, **terms: int) -> str:
 
 
 def champion_and_candidate(parts: Parts, model: str, first: Any, second: Any, inputs: Any = ROWS) -> None:
-    make_champion(parts, model, register_model(parts, model, first, ROWS, classifies=hasattr(first, "classes_")))
+    make_champion(
+        parts, model, register_model(parts, model, first, ROWS, classifies=hasattr(first, "classes_"))
+    )
     classifies = hasattr(second, "classes_")
     nominate(parts, model, register_model(parts, model, second, inputs, classifies=classifies))
 
@@ -132,12 +125,16 @@ def test_the_shadow_gets_the_same_rows_answers_nobody_and_both_answers_are_store
         assert said.classes == ("loss", "win")
         assert read_predictions(str(pair.candidate_answers)).values != said.values
     expected = classifier(0.01).predict_proba(ROWS[:3])
-    first = read_predictions(str(next(p for p in pairs if p.request_id == next(iter(answers))).candidate_answers))
+    first = read_predictions(
+        str(next(p for p in pairs if p.request_id == next(iter(answers))).candidate_answers)
+    )
     assert np.array_equal(first.values, expected)
     assert shadowed(model, "scored") == 12
 
 
-def test_nothing_is_stored_of_a_share_of_zero_nor_where_there_is_no_candidate(parts: Parts, model: str) -> None:
+def test_nothing_is_stored_of_a_share_of_zero_nor_where_there_is_no_candidate(
+    parts: Parts, model: str
+) -> None:
     make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
     with serving(parts, model, shadow="candidate") as server:
         server.wait_until_ready()
@@ -145,7 +142,8 @@ def test_nothing_is_stored_of_a_share_of_zero_nor_where_there_is_no_candidate(pa
         state = server.client.get("/version").json()["shadow"]
         assert (state["version"], server.client.get("/ready").status_code) == (None, 200)
         server.wait_for(
-            lambda: server.client.get("/version").json()["shadow"]["problem"] is None, "nothing to worry about"
+            lambda: server.client.get("/version").json()["shadow"]["problem"] is None,
+            "nothing to worry about",
         )
         nominate(parts, model, register_model(parts, model, regression(2), ROWS))
         begun(server)
@@ -167,21 +165,22 @@ def test_the_share_is_about_that_of_the_requests(parts: Parts, model: str) -> No
     assert 15 <= len(stored(parts, model, 15)) <= 45
 
 
-@pytest.mark.parametrize("candidate", [Raises(), Sleeps()], ids=lambda candidate: type(candidate).__name__)
-def test_a_candidate_that_raises_or_sleeps_delays_no_answer(parts: Parts, model: str, candidate: Any) -> None:
-    champion_and_candidate(parts, model, regression(1), candidate)
+@pytest.mark.parametrize("row", [RAISES, SLEEPS], ids=["raises", "sleeps"])
+def test_a_candidate_that_raises_or_sleeps_delays_no_answer(
+    parts: Parts, model: str, row: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "_STOP_SECONDS", 0.1)
+    champion_and_candidate(parts, model, regression(1), ODD)
     with serving(parts, model, shadow="candidate") as server:
         begun(server)
-        # One of these is enough for the candidate to sleep for two seconds; the champion answers 30 meanwhile.
-        poison = [{"x": 1000.0, "z": 0.0}]
-        started = time.monotonic()
         for _ in range(30):
-            assert predict(server, poison).headers["X-Model-Version"] == "1"
-        assert time.monotonic() - started < 2
-        failed = isinstance(candidate, Raises)
-        if failed:
+            assert predict(server, [row]).headers["X-Model-Version"] == "1"
+        # The candidate sleeps two seconds over one of them, and has not come to the end of them.
+        assert shadowed(model, "scored") < 30
+        if row is RAISES:
             server.wait_for(lambda: shadowed(model, "failed") == 30, "all were tried")
-            assert stored(parts, model, 0) == []
+            predict(server, RECORDS[:1])
+            assert [pair.rows for pair in stored(parts, model, 1)] == [1]
 
 
 def test_a_candidate_of_another_signature_is_asked_with_what_it_takes_or_not_at_all(
@@ -261,13 +260,29 @@ def test_the_canarys_clients_get_the_candidate_each_time_and_every_answer_is_sto
 
 
 def test_what_the_candidate_cannot_answer_the_champion_answers(parts: Parts, model: str) -> None:
-    champion_and_candidate(parts, model, regression(1), Raises())
+    champion_and_candidate(parts, model, regression(1), ODD)
     with serving(parts, model, canary=100) as server:
         begun(server)
         assert predict(server, RECORDS[:1]).headers["X-Model-Version"] == "2"
-        assert predict(server, [{"x": 1000.0, "z": 0.0}]).headers["X-Model-Version"] == "1"
+        assert predict(server, [RAISES]).headers["X-Model-Version"] == "1"
         wrong = server.client.post("/predict", json=[{"x": "text", "z": 0.0}])
         assert (wrong.status_code, "column x, row 0" in wrong.text) == (400, True)
+
+
+def test_a_slow_candidate_delays_only_the_canarys_clients(parts: Parts, model: str) -> None:
+    champion_and_candidate(parts, model, regression(1), ODD)
+    inside, outside = (
+        next(name for name in map(str, range(100)) if in_canary(model, name, 50) is side)
+        for side in (True, False)
+    )
+    with serving(parts, model, canary=50) as server:
+        begun(server)
+        slow = threading.Thread(target=predict, args=(server, [SLEEPS]), kwargs={"X-Client-Id": inside})
+        slow.start()
+        time.sleep(0.2)
+        assert predict(server, RECORDS, **{"X-Client-Id": outside}).headers["X-Model-Version"] == "1"
+        assert slow.is_alive()
+        slow.join()
 
 
 def test_a_request_id_that_comes_again_changes_nothing(parts: Parts, model: str) -> None:
