@@ -188,12 +188,13 @@ def compare(  # noqa: PLR0913 - one for each option of the command
 
 def _show_live(parts: Parts, spec: ModelSpec, metric: str | None, since: str | None, as_json: bool) -> None:
     from podium.compare import gated_metric
-    from podium.live import compare_live
+    from podium.live import Subject, compare_live
     from podium.live_store import LiveStore
     from podium.tables import agreement_in_words, live_table
 
     begun = None if since is None else parse_moment(since, "--since", time.min)
-    found = compare_live(LiveStore(parts.ledger), spec, metric or gated_metric(spec), since=begun)
+    subject = Subject(spec.name, spec.task, spec.labels)
+    found = compare_live(LiveStore(parts.ledger), subject, metric or gated_metric(spec), since=begun)
     if as_json:
         print_json(found.as_json())
         return

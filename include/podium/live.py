@@ -11,22 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from podium.bootstrap import metric_differences, metric_resamples
-from podium.errors import NotFound, PodiumError, version_name
-from podium.gate_spec import NotWorse
+from podium.bootstrap import metric_resamples
+from podium.errors import NotFound, PodiumError, in_utc, version_name
+from podium.gate_spec import LiveBound, NotWorse
 from podium.live_store import LiveAnswer, LiveStore, Trial, read_predictions
 from podium.metric_names import KNOWN_METRICS, REPORTED, Task
 from podium.metrics import Answers, Numbers, measured, true_values
 from podium.scoring import in_label_order
-from podium.spec import ModelSpec
 
 CONFIDENCE = 0.95
 # With fewer labelled rows the bootstrap is too sure of itself.
 FEWEST_ROWS = 30
 # The newest ones: so many are drawn again 2,000 times within seconds.
 MOST_ROWS = 100_000
-# Of two sides that answered different requests, each is drawn by itself.
-_CHAMPION_DRAWS, _CANDIDATE_DRAWS = NotWorse(confidence=CONFIDENCE), NotWorse(confidence=CONFIDENCE, seed=1)
+_RULE = NotWorse(confidence=CONFIDENCE)
 
 
 class Interval(NamedTuple):
@@ -147,29 +145,29 @@ class LiveComparison:
         return dict(_plain(content))
 
 
-class _Side(NamedTuple):
-    """What one version answered: (n, labels) or (n,), and the labels that are known (None: not yet)."""
+class Subject(NamedTuple):
+    """What must be known of a model to judge its answers.
 
-    predictions: Numbers
-    labels: list[Any]
-    requests: list[int]
+    Attributes:
+        name: The registered model.
+        task: What it predicts.
+        labels: The model file's labels; none but for a classification.
+    """
+
+    name: str
+    task: Task
+    labels: tuple[str, ...]
 
 
 def compare_live(
-    store: LiveStore,
-    spec: ModelSpec,
-    metric: str,
-    *,
-    trial: Trial | None = None,
-    since: datetime | None = None,
+    store: LiveStore, subject: Subject, metric: str, *, since: datetime | None = None
 ) -> LiveComparison:
-    """Compare two versions on the stored answers.
+    """Compare the two versions that answered last beside each other.
 
     Args:
-        store: Holds them.
-        spec: The model file.
+        store: Holds the answers.
+        subject: The model.
         metric: By which the better one is found.
-        trial: The versions; without it those that answered last beside each other.
         since: Only what was answered from then on.
 
     Raises:
@@ -177,39 +175,79 @@ def compare_live(
         PodiumError: The metric is none of the task, or an answer or label is not what the model file says.
         Outage: The database did not answer.
     """
-    _check_metric(spec, metric)
-    trial = trial or store.newest_trial(spec.name)
+    _check_metric(subject, metric)
+    trial = store.newest_trial(subject.name)
     if trial is None:
-        raise NotFound(f"no live answers of {spec.name} are stored: serve it with --shadow or --canary")
-    stored, capped = _newest(store.read(spec.name, trial, since))
-    pairs = [one for one in stored if one[0].paired]
-    paired = bool(pairs)
-    by_champion, by_candidate = (pairs, pairs) if paired else _canary(stored)
-    champion = _side(spec, by_champion, "champion_answers")
-    candidate = _side(spec, by_candidate, "candidate_answers")
-    sides = (_labelled(spec, champion), _labelled(spec, candidate))
+        raise NotFound(f"no live answers of {subject.name} are stored: serve it with --shadow or --canary")
+    stored, capped = _newest(store.read(subject.name, trial, since))
+    if not stored:
+        raise NotFound(f"no live answers of {subject.name} by {trial} are stored{_since(since)}")
+    paired = any(answer.paired for answer, _ in stored)
+    by_champion, by_candidate = (
+        _together(subject, part, side)
+        for part, side in zip(_parts(stored, paired=paired), _SIDES, strict=True)
+    )
+    labelled = _labelled(store, subject, trial, since, paired=paired)
     return LiveComparison(
-        model=spec.name,
+        model=subject.name,
         trial=trial,
         paired=paired,
-        champion_rows=len(champion.predictions),
-        candidate_rows=len(candidate.predictions),
-        champion_labelled=len(sides[0]),
-        candidate_labelled=len(sides[1]),
+        champion_rows=len(by_champion),
+        candidate_rows=len(by_candidate),
+        champion_labelled=len(labelled[0]),
+        candidate_labelled=len(labelled[1]),
         capped=capped,
-        agreement=_agreement(spec, champion.predictions, candidate.predictions) if paired else None,
-        metrics=_metrics(spec.task, metric, *sides, paired=paired) if all(map(len, sides)) else (),
+        agreement=_agreement(subject, by_champion, by_candidate) if paired else None,
+        metrics=_metrics(subject.task, metric, *labelled, paired=paired) if all(map(len, labelled)) else (),
     )
 
 
+def live_problem(store: LiveStore, subject: Subject, trial: Trial, bound: LiveBound, since: datetime) -> str:
+    """Say why a candidate has not proved to be no worse than the champion on live rows; "" if it has.
+
+    Raises:
+        PodiumError: An answer or label is not what the gate report says.
+        Outage: The database did not answer.
+    """
+    new = version_name(trial.candidate)
+    pairs = _labelled(store, subject, trial, since, paired=True)
+    paired = len(pairs[0]) > 0
+    champion, candidate = pairs if paired else _labelled(store, subject, trial, since, paired=False)
+    rows = min(len(champion), len(candidate))
+    if rows < bound.labelled_rows:
+        return (
+            f"{new} has {rows:,} of {bound.labelled_rows:,} labelled live rows beside "
+            f"{version_name(trial.champion)} since {in_utc(since)}; approve it when they are there"
+        )
+    for answers in (champion, candidate):
+        _, note = measured(bound.metric, answers)
+        if note:
+            return f"{new} cannot be judged on its labelled live rows: {note}"
+    rule = bound.not_worse
+    differences = np.subtract(*_draws(bound.metric, rule, candidate, champion, paired=paired))
+    worse_by = -differences if KNOWN_METRICS[bound.metric].greater_is_better else differences
+    most = float(np.quantile(worse_by, rule.confidence))
+    if most <= rule.margin:
+        return ""
+    return (
+        f"{bound.metric} of {new} may be worse than that of {version_name(trial.champion)} by {_short(most)} "
+        f"on {rows:,} labelled live rows, {rule.confidence:.3g} sure; at most {rule.margin:g} is allowed"
+    )
+
+
+def _since(since: datetime | None) -> str:
+    return "" if since is None else f" since {in_utc(since)}"
+
+
 _Stored = tuple[LiveAnswer, list[Any] | None]
+_SIDES = ("champion_answers", "candidate_answers")
 
 
-def _check_metric(spec: ModelSpec, metric: str) -> None:
+def _check_metric(subject: Subject, metric: str) -> None:
     known = KNOWN_METRICS.get(metric)
-    if known is None or known.task is not spec.task:
-        allowed = sorted(name for name, other in KNOWN_METRICS.items() if other.task is spec.task)
-        raise PodiumError(f"no metric '{metric}' of a {spec.task}; there are: {', '.join(allowed)}")
+    if known is None or known.task is not subject.task:
+        allowed = sorted(name for name, other in KNOWN_METRICS.items() if other.task is subject.task)
+        raise PodiumError(f"no metric '{metric}' of a {subject.task}; there are: {', '.join(allowed)}")
 
 
 def _newest(stored: Iterator[_Stored]) -> tuple[list[_Stored], bool]:
@@ -224,64 +262,73 @@ def _newest(stored: Iterator[_Stored]) -> tuple[list[_Stored], bool]:
     return found, False
 
 
-def _canary(stored: Sequence[_Stored]) -> tuple[list[_Stored], list[_Stored]]:
-    """Return the requests of each side, those of the champion since the candidate answered its first one."""
-    by_candidate = [one for one in stored if one[0].candidate_answers is not None]
+def _parts(stored: Sequence[_Stored], *, paired: bool) -> tuple[list[_Stored], list[_Stored]]:
+    """Return the requests of each side: the same pairs, or the champion's since the candidate's first."""
+    if paired:
+        pairs = [one for one in stored if one[0].paired]
+        return pairs, pairs
+    by_candidate = [one for one in stored if one[0].champion_answers is None]
     begun = min((answer.at for answer, _ in by_candidate), default=None)
-    by_champion = [
-        one for one in stored if one[0].champion_answers is not None and begun and one[0].at >= begun
-    ]
-    return by_champion, by_candidate
+    by_champion = [one for one in stored if one[0].champion_answers is not None]
+    return [one for one in by_champion if begun is not None and one[0].at >= begun], by_candidate
 
 
-def _side(spec: ModelSpec, stored: Sequence[_Stored], which: str) -> _Side:
-    predictions: list[Numbers] = []
-    labels: list[Any] = []
-    requests: list[int] = []
-    for place, (answer, known) in enumerate(stored):
-        predictions.append(_numbers(spec, answer, getattr(answer, which)))
-        labels += [None] * answer.rows if known is None else known
-        requests += [place] * answer.rows
-    empty = np.empty((0, len(spec.labels)) if spec.labels else 0)
-    return _Side(np.concatenate([empty, *predictions]), labels, requests)
+def _labelled(
+    store: LiveStore, subject: Subject, trial: Trial, since: datetime | None, *, paired: bool
+) -> tuple[Answers, Answers]:
+    """Return the rows of each side whose labels are known.
+
+    Raises:
+        DataError: The model file does not list a label.
+    """
+    stored, _ = _newest(store.read(subject.name, trial, since, labelled=True))
+    champion, candidate = (
+        _answers(subject, part, side)
+        for part, side in zip(_parts(stored, paired=paired), _SIDES, strict=True)
+    )
+    return champion, candidate
 
 
-def _numbers(spec: ModelSpec, answer: LiveAnswer, text: str) -> Numbers:
-    said = read_predictions(text)
+def _answers(subject: Subject, stored: Sequence[_Stored], side: str) -> Answers:
+    """Put together what one version answered; of a ranking each request is a list."""
+    labels = [label for _, known in stored for label in known or ()]
+    return Answers(
+        task=subject.task,
+        labels=subject.labels,
+        truth=true_values(pd.Series(labels, dtype=object), subject.labels),
+        predictions=_together(subject, stored, side),
+        groups=np.repeat(np.arange(len(stored)), [answer.rows for answer, _ in stored])
+        if subject.task is Task.RANKING
+        else None,
+    )
+
+
+def _together(subject: Subject, stored: Sequence[_Stored], side: str) -> Numbers:
+    """Return the predictions of one side; shape (n, labels) or (n,)."""
+    empty = np.empty((0, len(subject.labels)) if subject.labels else 0)
+    return np.concatenate([empty, *(_numbers(subject, answer, side) for answer, _ in stored)])
+
+
+def _numbers(subject: Subject, answer: LiveAnswer, side: str) -> Numbers:
+    said = read_predictions(getattr(answer, side))
     try:
         values = np.asarray(said.values, dtype=np.float64)
-        if spec.labels:
-            return in_label_order(values, said.classes, spec.labels, answer.rows)
+        if subject.labels:
+            return in_label_order(values, said.classes, subject.labels, answer.rows)
         return values.reshape(answer.rows)
     except (TypeError, ValueError) as error:
         raise PodiumError(f"the answers to request {answer.request_id} are no numbers: {error}") from error
 
 
-def _labelled(spec: ModelSpec, side: _Side) -> Answers:
-    """Return the rows whose labels are known; of a ranking each request is a list.
-
-    Raises:
-        DataError: The model file does not list a label.
-    """
-    known = np.asarray([label is not None for label in side.labels], dtype=bool)
-    return Answers(
-        task=spec.task,
-        labels=spec.labels,
-        truth=true_values(pd.Series([label for label in side.labels if label is not None]), spec.labels),
-        predictions=side.predictions[known],
-        groups=np.asarray(side.requests)[known] if spec.task is Task.RANKING else None,
-    )
-
-
-def _agreement(spec: ModelSpec, champion: Numbers, candidate: Numbers) -> Agreement:
+def _agreement(subject: Subject, champion: Numbers, candidate: Numbers) -> Agreement:
     both = np.isfinite(champion) & np.isfinite(candidate)
     answered = both.all(axis=1) if both.ndim == 2 else both
     one, other = champion[answered], candidate[answered]
     rows = len(one)
     if not rows:
         return Agreement(0, len(champion), math.nan, math.nan, None)
-    same = one.argmax(axis=1) == other.argmax(axis=1) if spec.labels else one == other
-    quantiles = None if spec.labels else tuple(np.quantile(other - one, (0.05, 0.5, 0.95)).tolist())
+    same = one.argmax(axis=1) == other.argmax(axis=1) if subject.labels else one == other
+    quantiles = None if subject.labels else tuple(np.quantile(other - one, (0.05, 0.5, 0.95)).tolist())
     return Agreement(
         rows=rows,
         unanswered=len(champion) - rows,
@@ -305,17 +352,19 @@ def _metric(metric: str, champion: Answers, candidate: Answers, *, paired: bool)
     pair = MetricPair(metric, known.greater_is_better, old, new, None, note=old_note or new_note)
     if pair.note or not known.resampled or min(len(champion), len(candidate)) < FEWEST_ROWS:
         return pair
+    of_candidate, of_champion = _draws(metric, _RULE, candidate, champion, paired=paired)
+    pair = replace(pair, difference=_interval(of_candidate - of_champion))
     if paired:
-        drawn = metric_differences(metric, (), _CHAMPION_DRAWS, candidate, champion)
-        return replace(pair, difference=_interval(drawn))
-    old_draws = metric_resamples(metric, _CHAMPION_DRAWS, champion)
-    new_draws = metric_resamples(metric, _CANDIDATE_DRAWS, candidate)
-    return replace(
-        pair,
-        difference=_interval(new_draws - old_draws),
-        champion_interval=_interval(old_draws),
-        candidate_interval=_interval(new_draws),
-    )
+        return pair
+    return replace(pair, champion_interval=_interval(of_champion), candidate_interval=_interval(of_candidate))
+
+
+def _draws(
+    metric: str, rule: NotWorse, candidate: Answers, champion: Answers, *, paired: bool
+) -> tuple[Numbers, Numbers]:
+    """Return the metric of both, once per resample: of pairs the same rows of both, else each by itself."""
+    other = rule if paired else rule.model_copy(update={"seed": rule.seed + 1})
+    return metric_resamples(metric, other, candidate), metric_resamples(metric, rule, champion)
 
 
 def _interval(drawn: Numbers) -> Interval | None:

@@ -15,7 +15,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from podium.errors import PodiumError
+from podium.errors import PodiumError, version_name
 from podium.ledger import Ledger, outages
 
 _METADATA = sa.MetaData()
@@ -52,6 +52,10 @@ class Trial:
 
     champion: int
     candidate: int
+
+    def __str__(self) -> str:
+        """Name both, as messages do."""
+        return f"{version_name(self.champion)} and {version_name(self.candidate)}"
 
 
 @dataclass(frozen=True)
@@ -170,16 +174,22 @@ class LiveStore:
         return None if row is None else Trial(*row)
 
     def read(
-        self, model: str, trial: Trial, since: datetime | None = None
+        self, model: str, trial: Trial, since: datetime | None = None, *, labelled: bool = False
     ) -> Iterator[tuple[LiveAnswer, list[Any] | None]]:
         """Yield the requests of a trial with their labels (None: none yet), newest first, in bounded memory.
+
+        Args:
+            model: The registered model.
+            trial: The two versions.
+            since: Only what was answered from then on.
+            labelled: Only those with labels.
 
         Raises:
             Outage: The database did not answer.
         """
         query = (
             sa.select(_ANSWERS, _LABELS.c.labels)
-            .outerjoin(_LABELS, _SAME_REQUEST)
+            .join(_LABELS, _SAME_REQUEST, isouter=not labelled)
             .where(
                 _ANSWERS.c.model == model,
                 _ANSWERS.c.champion == trial.champion,

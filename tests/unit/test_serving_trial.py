@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression
 
-from podium import canary
 from podium.errors import Outage
-from podium.events import EventKind, NewEvent
-from podium.live_store import LiveAnswer, LiveStore, Trial, read_predictions
+from podium.live_store import LiveStore, read_predictions
 from podium.parts import Parts
 from podium.serving import recorder, shadow
 from podium.serving.bounded_queue import BoundedQueue
@@ -28,24 +25,22 @@ from podium.serving.trial import in_canary
 from podium.tags import Alias
 from podium.training import FromCode
 from support import odd_script
-from support.serving import Server, make_champion, register_model, serving
-
-RNG = np.random.default_rng(3)
-ROWS = pd.DataFrame({"x": RNG.normal(size=60), "z": RNG.normal(size=60)})
-OUTCOME = np.where(ROWS["x"] + 0.5 * RNG.normal(size=60) > 0, "win", "loss")
-RECORDS = ROWS.to_dict(orient="records")
-
+from support.serving import make_champion, register_model, serving
+from support.trial import (
+    RECORDS,
+    ROWS,
+    begun,
+    beside,
+    champion_and_candidate,
+    classifier,
+    nominate,
+    predict,
+    regression,
+    stored,
+)
 
 ODD = FromCode(Path(odd_script.__file__), {})
 RAISES, SLEEPS = {"x": 101.0, "z": 0.0}, {"x": 1001.0, "z": 0.0}
-
-
-def classifier(strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength).fit(ROWS, OUTCOME)
-
-
-def regression(slope: float) -> LinearRegression:
-    return LinearRegression().fit(ROWS, ROWS["x"] * slope)
 
 
 @pytest.fixture
@@ -56,49 +51,6 @@ def model() -> str:
 @pytest.fixture(autouse=True)
 def written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "WRITE_SECONDS", 0.02)
-
-
-def nominate(parts: Parts, model: str, number: int, **terms: int) -> str:
-    run = f"lifecycle/{uuid.uuid4()}"
-    details = {"digest": "g", canary.TERMS: [terms] if terms else []}
-    parts.ledger.append(NewEvent(EventKind.GATES_PASSED, model, number, run=run, details=details))
-    parts.ledger.append(NewEvent(EventKind.NOMINATED, model, number, run=run, key=f"nominated:{run}"))
-    parts.registry.set_alias(model, Alias.CANDIDATE, number)
-    return run
-
-
-def champion_and_candidate(parts: Parts, model: str, first: Any, second: Any, inputs: Any = ROWS) -> None:
-    make_champion(
-        parts, model, register_model(parts, model, first, ROWS, classifies=hasattr(first, "classes_"))
-    )
-    classifies = hasattr(second, "classes_")
-    nominate(parts, model, register_model(parts, model, second, inputs, classifies=classifies))
-
-
-def begun(server: Server) -> Server:
-    server.wait_until_ready()
-    server.wait_for(lambda: beside(server) == 2, "the candidate")
-    return server
-
-
-def beside(server: Server) -> Any:
-    state = server.client.get("/version").json()
-    return (state.get("shadow") or state["canary"])["version"]
-
-
-def predict(server: Server, records: Any, **headers: str) -> Any:
-    answer = server.client.post("/predict", json=records, headers=headers)
-    assert answer.status_code == 200, answer.text
-    return answer
-
-
-def stored(parts: Parts, model: str, count: int) -> list[LiveAnswer]:
-    store = LiveStore(parts.ledger)
-    until = time.monotonic() + 20
-    while len(found := [answer for answer, _ in store.read(model, Trial(1, 2))]) < count:
-        assert time.monotonic() < until, f"{len(found)} of {count} stored"
-        time.sleep(0.02)
-    return found
 
 
 def shadowed(model: str, outcome: str) -> float:
