@@ -171,7 +171,7 @@ def judge(
     given = [event for event in answers(events, request.run) if event.event is EventKind.APPROVAL_GIVEN]
     wrong = problems(policy, request, answer, given)
     if answer.option == APPROVE:
-        wrong += canary.problems(events, request.version, answer.at)
+        wrong += canary.problems(ledger, events, request.version, answer.at)
     late = answer.at >= request.expires_at
     if late:
         wrong.append(f"the request expired on {in_utc(request.expires_at)}")

@@ -42,6 +42,24 @@ def metric_differences(
     return _mean_differences(rule, values[0], values[1])
 
 
+def metric_resamples(metric: str, rule: NotWorse, answers: Answers) -> Numbers:
+    """Return the metric of one model, once per resample of its rows; shape (resamples,).
+
+    Args:
+        metric: A mean over rows, or ``roc_auc``.
+        rule: How many resamples, and the seed of their drawing.
+        answers: The model's answers.
+    """
+    if metric == "roc_auc":
+        labels = [_Sorted(*label) for label in one_against_rest(answers)]
+        draws = _resamples(len(answers), rule)
+        return np.asarray([np.mean([label.area(counts) for label in labels]) for counts in draws])
+    mean = MEANS[metric]
+    values = mean.values(answers)
+    sums = np.asarray([_dot(counts, values) for counts in _resamples(len(values), rule)])
+    return np.asarray(mean.finish(sums / len(values)))
+
+
 def _mean_differences(
     rule: NotWorse,
     candidate: Numbers,

@@ -12,11 +12,12 @@ from typing import Any
 from podium import history
 from podium.errors import in_utc, version_name
 from podium.events import Event, EventKind, NewEvent
-from podium.gate_spec import Canary, CanaryGate, Gate, Level
+from podium.gate_spec import Canary, CanaryGate, Gate, Level, LiveBound
 from podium.ledger import Ledger
+from podium.metric_names import KNOWN_METRICS
 
-# Where the terms are in the record of a gate report.
-TERMS = "canary"
+# Where the terms, and the labels by which to judge them, are in the record of a gate report.
+TERMS, LABELS = "canary", "labels"
 
 
 def required_terms(gates: Iterable[Gate]) -> list[dict[str, Any]]:
@@ -28,20 +29,46 @@ def required_terms(gates: Iterable[Gate]) -> list[dict[str, Any]]:
     ]
 
 
-def problems(events: Sequence[Event], version: int, at: datetime) -> list[str]:
+def problems(ledger: Ledger, events: Sequence[Event], version: int, at: datetime) -> list[str]:
     """Say what is missing of a version's canary period; empty if it is over.
 
+    Where there is no champion yet, there is nothing to be beside, and only the days count.
+
     Args:
+        ledger: Holds the live answers.
         events: The model's history.
         version: The version.
         at: The moment that counts.
+
+    Raises:
+        Outage: The ledger did not answer.
     """
-    report = history.gate_report(events, version)
-    terms = [] if report is None else [Canary(**term) for term in report.details.get(TERMS, ())]
-    since = history.candidate_since(events, version)
+    terms, since = _terms(events, version), history.candidate_since(events, version)
     if terms and since is None:
         return [f"{version_name(version)} is not the candidate, so its canary period does not run"]
-    return [said for term in terms if since and (said := _missing(term, events, version, since, at))]
+    if since is None:
+        return []
+    said = [
+        _live_problem(ledger, term.live, events, version, since)
+        if term.live
+        else _missing(term, events, version, since, at)
+        for term in terms
+    ]
+    return [problem for problem in said if problem]
+
+
+def _terms(events: Sequence[Event], version: int) -> list[Canary]:
+    report = history.gate_report(events, version)
+    return [] if report is None else [Canary(**term) for term in report.details.get(TERMS, ())]
+
+
+def wants_rows(events: Sequence[Event], version: int) -> bool:
+    """Whether the canary period of a version waits for more rows that it scores beside the champion."""
+    since = history.candidate_since(events, version)
+    if since is None:
+        return False
+    scored = history.shadow_rows(events, version, since)
+    return any((term.shadow_rows or 0) > scored for term in _terms(events, version))
 
 
 def record_shadow_rows(ledger: Ledger, model: str, version: int, rows: int, key: str) -> Event:
@@ -81,9 +108,24 @@ def _missing(term: Canary, events: Sequence[Event], version: int, since: Event, 
             f"{term.days:g} days ends on {in_utc(over)}, approve it then"
         )
     rows = history.shadow_rows(events, version, since)
-    if rows >= (term.shadow_rows or 0):
+    if rows >= (term.shadow_rows or 0) or history.champion(events) is None:
         return ""
     return (
         f"{version_name(version)} has scored {rows:,} of {term.shadow_rows:,} rows beside the champion since "
         f"{in_utc(since.at)}; approve it when they are there"
     )
+
+
+def _live_problem(
+    ledger: Ledger, bound: LiveBound, events: Sequence[Event], version: int, since: Event
+) -> str:
+    # Only here: it loads the libraries of the metrics.
+    from podium.live import Subject, live_problem
+    from podium.live_store import LiveStore, Trial
+
+    champion, report = history.champion(events), history.gate_report(events, version)
+    if champion is None or report is None:
+        return ""
+    labels = tuple(report.details.get(LABELS, ()))
+    subject = Subject(report.model, KNOWN_METRICS[bound.metric].task, labels)
+    return live_problem(LiveStore(ledger), subject, Trial(champion, version), bound, since.at)

@@ -63,7 +63,7 @@ def body(parts: Parts, spec: ModelSpec, request: Request, answers_url: str) -> s
             *_rules(spec, request),
             *(
                 f"Too early to approve: {problem}."
-                for problem in canary.problems(events, request.version, datetime.now(UTC))
+                for problem in canary.problems(parts.ledger, events, request.version, datetime.now(UTC))
             ),
         ]
     )

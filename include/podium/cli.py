@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,8 @@ __all__ = ["app", "cli_local", "cli_serve"]
 if TYPE_CHECKING:
     from podium.airflow_client import AirflowClient
     from podium.events import Event
+    from podium.parts import Parts
+    from podium.spec import ModelSpec
 
 
 @app.callback()
@@ -128,6 +130,12 @@ def compare(  # noqa: PLR0913 - one for each option of the command
     metric: Annotated[
         str | None, typer.Option(help="Find the best by this one; without it the first that a gate asks for.")
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="The champion and the version beside it, on live requests.")
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option(help="With --live: only answers from this date or moment on (UTC).")
+    ] = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     png: Annotated[Path | None, typer.Option(help="Also write a picture to this file.")] = None,
@@ -148,6 +156,11 @@ def compare(  # noqa: PLR0913 - one for each option of the command
 
     parts = connect()
     spec = find_spec(parts.settings.models_dir, model)
+    if live:
+        _show_live(parts, spec, metric, since, as_json)
+        return
+    if since is not None:
+        raise PodiumError("--since goes with --live")
     comparison = (compare_runs if runs else compare_versions)(parts, spec, metric)
     if png is not None:
         draw(comparison, png)
@@ -171,6 +184,23 @@ def compare(  # noqa: PLR0913 - one for each option of the command
         console.print(
             f"Started {spec.lifecycle_dag_id} {run} with {best.name}: its gates and approval decide."
         )
+
+
+def _show_live(parts: Parts, spec: ModelSpec, metric: str | None, since: str | None, as_json: bool) -> None:
+    from podium.compare import gated_metric
+    from podium.live import Subject, compare_live
+    from podium.live_store import LiveStore
+    from podium.tables import agreement_in_words, live_table
+
+    begun = None if since is None else parse_moment(since, "--since", time.min)
+    subject = Subject(spec.name, spec.task, spec.labels)
+    found = compare_live(LiveStore(parts.ledger), subject, metric or gated_metric(spec), since=begun)
+    if as_json:
+        print_json(found.as_json())
+        return
+    if found.metrics:
+        console.print(live_table(found))
+    console.print(f"{agreement_in_words(found)} {found.sentence()}.", markup=False, highlight=False)
 
 
 @app.command()

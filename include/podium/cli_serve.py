@@ -22,6 +22,16 @@ def serve(  # noqa: PLR0913 - one for each option of the command
     port: Annotated[int, typer.Option(help="0 takes a free one, and says which.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes; one a core is enough.")] = 1,
     poll: Annotated[float, typer.Option(min=0.1, help="Seconds between questions to the registry.")] = 2.0,
+    shadow: Annotated[
+        str | None,
+        typer.Option(help="candidate, another alias, or v7: it gets the requests too, and answers nobody."),
+    ] = None,
+    shadow_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the requests that the shadow gets.")
+    ] = 1.0,
+    canary: Annotated[
+        float, typer.Option(min=0, max=100, help="Percentage of clients that the candidate answers.")
+    ] = 0.0,
     max_body_mb: Annotated[int, typer.Option(min=1, help="Largest body of a request, in MiB.")] = 16,
     max_rows: Annotated[int, typer.Option(min=1, help="Most rows of a request.")] = 10_000,
 ) -> None:
@@ -46,6 +56,9 @@ def serve(  # noqa: PLR0913 - one for each option of the command
         alias=alias,
         version=version,
         poll_seconds=poll,
+        shadow=shadow,
+        shadow_share=shadow_share,
+        canary=canary,
         max_body_bytes=max_body_mb * 2**20,
         max_rows=max_rows,
     )

@@ -181,7 +181,7 @@ def draw(comparison: Comparison, path: Path) -> None:
 
 
 def _comparison(spec: ModelSpec, sides: Sequence[Side], metric: str | None) -> Comparison:
-    chosen = metric or _gated_metric(spec)
+    chosen = metric or gated_metric(spec)
     greater = _direction(chosen, spec)
     there = sorted({name for side in sides for name in side.metrics})
     if chosen not in there:
@@ -191,7 +191,7 @@ def _comparison(spec: ModelSpec, sides: Sequence[Side], metric: str | None) -> C
     return Comparison(spec.name, tuple(sides), chosen, greater)
 
 
-def _gated_metric(spec: ModelSpec) -> str:
+def gated_metric(spec: ModelSpec) -> str:
     """Return the first metric that the gates ask for and training runs have, else the task's first one."""
     reported = REPORTED[spec.task]
     gated = [gate.metric for gate in spec.gates if isinstance(gate, MetricGate) and gate.metric in reported]

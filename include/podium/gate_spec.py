@@ -419,21 +419,45 @@ class DisagreementGate(_AgainstAVersion):
     tolerance: StrictFloat = Field(default=0.0, ge=0)
 
 
+class LiveBound(Filled):
+    """No worse than the champion on live rows whose labels came later (``podium compare MODEL --live``).
+
+    Attributes:
+        metric: One of Podium's own.
+        labelled_rows: So many rows of each version must have a label.
+        not_worse: How sure, and by how much it may be worse.
+    """
+
+    metric: Name
+    labelled_rows: StrictInt = Field(ge=30, le=10_000)
+    not_worse: NotWorse = NotWorse()
+
+    @field_validator("metric")
+    @classmethod
+    def _resampled(cls, metric: str) -> str:
+        allowed = [name for name, known in OWN_METRICS.items() if known.resampled]
+        if metric not in allowed:
+            raise ValueError(f"{nearest(metric, allowed)}allowed: {', '.join(allowed)}")
+        return metric
+
+
 class Canary(Filled):
     """How long a version must have been the candidate. Give one; two gates make both needed.
 
     Attributes:
         days: Days since it was nominated.
         shadow_rows: Rows that it scored beside the champion since then.
+        live: How good it must have been beside the champion since then.
     """
 
     days: StrictFloat | None = Field(default=None, gt=0, le=365)
     shadow_rows: StrictInt | None = Field(default=None, gt=0)
+    live: LiveBound | None = None
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
-        if (self.days is None) == (self.shadow_rows is None):
-            raise ValueError("give either days or shadow_rows; two gates make both needed")
+        if [self.days, self.shadow_rows, self.live].count(None) != 2:
+            raise ValueError("give one of days, shadow_rows and live; two gates make both needed")
         return self
 
 
@@ -492,13 +516,11 @@ TaggedGate = Annotated[
 
 def misfit(gate: Gate, task: Task, labels: Collection[str]) -> WrongKey | None:
     """Say why a gate does not fit the task or the labels of its model, or None."""
-    if isinstance(gate, MetricGate):
-        known = KNOWN_METRICS.get(gate.metric)
-        if known is not None and known.task is not task:
-            allowed = ", ".join(name for name, metric in OWN_METRICS.items() if metric.task is task)
-            return WrongKey(
-                f"is for {known.task}, the task is {task}; allowed of Podium's own: {allowed}", "metric"
-            )
+    if isinstance(gate, MetricGate) and (wrong := _other_task(gate.metric, task)):
+        return WrongKey(wrong, "metric")
+    if isinstance(gate, CanaryGate) and gate.canary.live:
+        wrong = _other_task(gate.canary.live.metric, task)
+        return WrongKey(wrong, "canary", "live", "metric") if wrong else None
     if isinstance(gate, LabelCoverageGate):
         if task is not Task.CLASSIFICATION:
             return WrongKey(f"only a classification has labels; the task is {task}", "label_coverage")
@@ -506,6 +528,14 @@ def misfit(gate: Gate, task: Task, labels: Collection[str]) -> WrongKey | None:
             if label not in labels:
                 return WrongKey(no_label(label, labels), "label_coverage", place)
     return None
+
+
+def _other_task(metric: str, task: Task) -> str:
+    known = KNOWN_METRICS.get(metric)
+    if known is None or known.task is task:
+        return ""
+    allowed = ", ".join(name for name, other in OWN_METRICS.items() if other.task is task)
+    return f"is for {known.task}, the task is {task}; allowed of Podium's own: {allowed}"
 
 
 def no_label(label: str, labels: Collection[str]) -> str:

@@ -224,6 +224,12 @@ def _canary(gate: CanaryGate, evidence: Evidence) -> GateResult:  # noqa: ARG001
     canary = gate.canary
     if canary.days is not None:
         words, limit = f"candidate for {canary.days:g} days before anybody approves", canary.days
+    elif canary.live is not None:
+        live, limit = canary.live, canary.live.not_worse.margin
+        words = (
+            f"{live.metric} not worse than champion by more than {limit:g} on {live.labelled_rows:,} "
+            f"labelled live rows before anybody approves, {live.not_worse.confidence:.3g} sure"
+        )
     else:
         words = f"scored {canary.shadow_rows:,} rows beside the champion before anybody approves"
         limit = float(canary.shadow_rows or 0)

@@ -64,6 +64,13 @@ _EVENTS = sa.Table(
 )
 
 
+# All that the application may do.
+_PRIVILEGES = {
+    "ledger_events": "SELECT, INSERT",
+    "live_answers": "SELECT, INSERT",
+    "live_labels": "SELECT, INSERT",
+    "alembic_version": "SELECT",
+}
 _REFUSALS = {
     EventKind.PROMOTION_STARTED: EventKind.PROMOTION_REFUSED,
     EventKind.ROLLBACK_STARTED: EventKind.ROLLBACK_REFUSED,
@@ -82,7 +89,7 @@ class Lock:
         Raises:
             Outage: It was: another process may hold it now. Run the step again.
         """
-        with _outages():
+        with outages():
             self._connection.execute(sa.select(1))
 
 
@@ -91,10 +98,13 @@ class Ledger:
 
     Args:
         url: SQLAlchemy URL of the ledger's own Postgres database.
+
+    Attributes:
+        engine: Its connections.
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(
+        self.engine = sa.create_engine(
             url,
             pool_size=2,
             pool_pre_ping=True,
@@ -108,7 +118,7 @@ class Ledger:
         Raises:
             Outage: The ledger cannot be reached.
         """
-        with _outages(), self._appending() as connection:
+        with outages(), self._appending() as connection:
             return _find(connection, new.key) or _insert(connection, new)
 
     def append_move(self, new: NewEvent, after: Event | None) -> Event:
@@ -123,7 +133,7 @@ class Ledger:
             .order_by(_EVENTS.c.seq.desc())
             .limit(1)
         )
-        with _outages(), self._appending() as connection:
+        with outages(), self._appending() as connection:
             if found := _find(connection, new.key):
                 return found
             if connection.scalar(newest) != (after and after.seq):
@@ -134,7 +144,7 @@ class Ledger:
 
     def find(self, key: str) -> Event | None:
         """Return the event with this key, or None."""
-        with _outages(), self._engine.connect() as connection:
+        with outages(), self.engine.connect() as connection:
             return _find(connection, key)
 
     def history(self, model: str, *, until: datetime | None = None) -> list[Event]:
@@ -142,20 +152,20 @@ class Ledger:
         query = sa.select(_EVENTS).where(_EVENTS.c.model == model).order_by(_EVENTS.c.seq)
         if until is not None:
             query = query.where(_EVENTS.c.at <= until)
-        with _outages(), self._engine.connect() as connection:
+        with outages(), self.engine.connect() as connection:
             return [_event(row) for row in connection.execute(query)]
 
     def record(self) -> Iterator[Event]:
         """Yield all events of all models in order, in bounded memory."""
         query = sa.select(_EVENTS).order_by(_EVENTS.c.seq)
-        with _outages(), self._engine.connect() as connection:
+        with outages(), self.engine.connect() as connection:
             rows = connection.execution_options(yield_per=1000).execute(query)
             yield from map(_event, rows)
 
     def models(self) -> list[str]:
         """Return the names of all models that the ledger knows."""
         query = sa.select(_EVENTS.c.model).distinct().order_by(_EVENTS.c.model)
-        with _outages(), self._engine.connect() as connection:
+        with outages(), self.engine.connect() as connection:
             return list(connection.scalars(query))
 
     @contextmanager
@@ -167,11 +177,11 @@ class Ledger:
         """
         number = int.from_bytes(hashlib.sha256(model.encode()).digest()[:8], signed=True)
         # A process that waits keeps one connection open, not two: Postgres has few.
-        self._engine.dispose()
-        with _outages():
-            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self.engine.dispose()
+        with outages():
+            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
-            with _outages():
+            with outages():
                 connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
                 connection.execute(sa.select(sa.func.pg_advisory_lock(number)))
             yield Lock(connection)
@@ -183,7 +193,7 @@ class Ledger:
     @contextmanager
     def _appending(self) -> Iterator[sa.Connection]:
         """A transaction that alone may append, so that the numbers have no gap and the chain no fork."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
             yield connection
@@ -226,7 +236,7 @@ def migrate(url: str, *, app_role: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["url"] = url
-    with _outages():
+    with outages():
         command.upgrade(config, "head")
         _grant(url, app_role)
 
@@ -237,13 +247,14 @@ def _grant(url: str, app_role: str) -> None:
     with engine.begin() as connection:
         # Of two that grant on one table at once, Postgres lets one fail.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GRANT_LOCK)))
-        for table, privileges in (("ledger_events", "SELECT, INSERT"), ("alembic_version", "SELECT")):
+        for table, privileges in _PRIVILEGES.items():
             connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM PUBLIC, {role}")
             connection.exec_driver_sql(f"GRANT {privileges} ON {table} TO {role}")
 
 
 @contextmanager
-def _outages() -> Iterator[None]:
+def outages() -> Iterator[None]:
+    """Translate the database's errors: no answer to Outage, a wrong schema to PodiumError."""
     try:
         yield
     except _NO_ANSWER as error:

@@ -132,6 +132,7 @@ def validate_version(parts: Parts, spec: ModelSpec, number: int, run: str) -> Ga
                 **report.as_json(),
                 "digest": report.digest(),
                 canary.TERMS: canary.required_terms(spec.gates),
+                canary.LABELS: list(spec.labels),
             },
         )
     )

@@ -14,6 +14,7 @@ from podium.compare import Comparison
 from podium.errors import version_name
 from podium.events import CHAMPION_MOVES, Event
 from podium.gate_report import OUTCOMES, GateReport, number, outcome
+from podium.live import CONFIDENCE, Interval, LiveComparison
 from podium.registry import Registry
 from podium.status import ModelStatus
 from podium.tags import Tag
@@ -110,6 +111,51 @@ def comparison_table(comparison: Comparison) -> Table:
         ]
         table.add_row(Text(metric), *cells)
     return table
+
+
+def live_table(live: LiveComparison) -> Table:
+    """Render the metrics of two versions on live requests, one row each, with where they lie."""
+    same = live.champion_labelled if live.paired else None
+    table = Table(f"on {same:,} labelled rows" if same else "", box=SIMPLE_HEAD, pad_edge=False)
+    for version, rows in (
+        (live.trial.champion, live.champion_labelled),
+        (live.trial.candidate, live.candidate_labelled),
+    ):
+        table.add_column(version_name(version) + ("" if same else f"\n{rows:,} rows"), justify="right")
+    table.add_column(f"difference ({CONFIDENCE:.0%})", justify="right")
+    table.add_column("")
+    for pair in live.metrics:
+        table.add_row(
+            pair.metric,
+            "\n".join(filter(None, (number(pair.champion), _between(pair.champion_interval)))),
+            "\n".join(filter(None, (number(pair.candidate), _between(pair.candidate_interval)))),
+            _between(pair.difference, "+"),
+            Text(pair.note or pair.verdict),
+        )
+    return table
+
+
+def agreement_in_words(live: LiveComparison) -> str:
+    """Say how many rows were compared, and how alike the answers are."""
+    new, old = version_name(live.trial.candidate), version_name(live.trial.champion)
+    newest = "the newest " if live.capped else ""
+    if live.agreement is None:
+        return f"Of {newest}live rows {new} answered {live.candidate_rows:,}, {old} {live.champion_rows:,}."
+    agreement, differ = live.agreement, "their answers differ"
+    words = f"On {newest}{live.champion_rows:,} live rows {new} and {old} agree on {agreement.same:.1%}"
+    if agreement.difference_quantiles is None:
+        differ = "their probabilities differ"
+    words += f"; {differ} by {agreement.mean_absolute_difference:.4g} on average"
+    if agreement.difference_quantiles is not None:
+        low, middle, high = agreement.difference_quantiles
+        words += f", 90% of the differences are between {low:+.4g} and {high:+.4g} (median {middle:+.4g})"
+    if agreement.unanswered:
+        words += f"; {agreement.unanswered:,} rows have an answer that is no finite number"
+    return f"{words}."
+
+
+def _between(interval: Interval | None, sign: str = "") -> str:
+    return "" if interval is None else f"{interval.low:{sign}.4g} to {interval.high:{sign}.4g}"
 
 
 def metrics_table(rows: int, by_model: Mapping[str, Mapping[str, float]]) -> Table:

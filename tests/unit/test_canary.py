@@ -6,12 +6,14 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from podium import approval, canary, history
 from podium.events import Event, EventKind, NewEvent
 from podium.gate_spec import Canary, CanaryGate, Level, RowsGate
 from podium.ledger import Ledger
+from podium.live_store import LiveAnswer, LiveStore
 from podium.policy import Answer, Person
 from podium.spec import ApprovalSpec
 
@@ -33,7 +35,7 @@ def nominate(ledger: Ledger, model: str, version: int, *terms: dict[str, Any]) -
             model,
             version,
             run=run,
-            details={"digest": "g", canary.TERMS: list(terms)},
+            details={"digest": "g", canary.TERMS: list(terms), canary.LABELS: ["no", "yes"]},
         ),
         NewEvent(EventKind.NOMINATED, model, version, run=run, key=f"nominated:{run}"),
     ):
@@ -74,6 +76,7 @@ def test_a_rejection_waits_for_nothing(ledger: Ledger, model: str) -> None:
 
 
 def test_rows_scored_beside_the_champion_are_counted_once_each(ledger: Ledger, model: str) -> None:
+    ledger.append(NewEvent(EventKind.PROMOTED, model, 1))
     canary.record_shadow_rows(ledger, model, 2, 500, "before it was the candidate")
     run = nominate(ledger, model, 2, {"shadow_rows": 1000})
     canary.record_shadow_rows(ledger, model, 2, 999, "noon")
@@ -89,10 +92,51 @@ def test_rows_scored_beside_the_champion_are_counted_once_each(ledger: Ledger, m
 
 
 def test_both_terms_must_be_met(ledger: Ledger, model: str) -> None:
+    ledger.append(NewEvent(EventKind.PROMOTED, model, 1))
     nominate(ledger, model, 2, {"days": 7}, {"shadow_rows": 10})
     events = ledger.history(model)
-    assert len(canary.problems(events, 2, NOW)) == 2
-    assert len(canary.problems(events, 2, NOW + timedelta(days=8))) == 1
+    assert len(canary.problems(ledger, events, 2, NOW)) == 2
+    assert len(canary.problems(ledger, events, 2, NOW + timedelta(days=8))) == 1
+
+
+def test_where_there_is_no_champion_there_is_nothing_to_be_beside(ledger: Ledger, model: str) -> None:
+    run = nominate(ledger, model, 1, {"shadow_rows": 10}, {"live": LIVE})
+    assert answered(ledger, model, run).event is EventKind.APPROVED
+
+
+def keep(ledger: Ledger, model: str, sure: float, rows: int, labels: bool = True, at: datetime = NOW) -> None:
+    """Store a pair: the champion gives 0.6 to what comes true, the candidate as it is sure."""
+    said = [
+        orjson.dumps({"predictions": [[1 - p, p]] * rows, "classes": ["no", "yes"]}).decode()
+        for p in (0.6, sure)
+    ]
+    request = uuid.uuid4().hex
+    store = LiveStore(ledger)
+    store.write([LiveAnswer(model, request, at, rows, 1, 2, said[0], said[1])])
+    if labels:
+        store.add_labels(model, request, ["yes"] * rows)
+
+
+LIVE = {"metric": "log_loss", "labelled_rows": 100, "not_worse": {"margin": 0.05}}
+SOON = timedelta(seconds=1)
+
+
+def test_a_candidate_must_be_no_worse_on_labelled_live_rows(ledger: Ledger, model: str) -> None:
+    ledger.append(NewEvent(EventKind.PROMOTED, model, 1))
+    run = nominate(ledger, model, 2, {"live": LIVE})
+    keep(ledger, model, 0.9, 500, at=datetime.now(UTC) - timedelta(hours=1))
+    keep(ledger, model, 0.9, 500, labels=False, at=datetime.now(UTC) + SOON)
+    keep(ledger, model, 0.5, 99, at=datetime.now(UTC) + SOON)
+    few = answered(ledger, model, run)
+    assert few.event is EventKind.ANSWER_INVALID
+    assert "v2 has 99 of 100 labelled live rows beside v1 since " in few.reason
+    keep(ledger, model, 0.5, 1, at=datetime.now(UTC) + SOON)
+    worse = answered(ledger, model, run)
+    assert worse.event is EventKind.ANSWER_INVALID
+    # log(0.6 / 0.5) on every row.
+    assert "log_loss of v2 may be worse than that of v1 by 0.1823 on 100 labelled live rows" in worse.reason
+    keep(ledger, model, 0.9, 300, at=datetime.now(UTC) + SOON)
+    assert answered(ledger, model, run).event is EventKind.APPROVED
 
 
 def test_the_period_begins_anew_when_another_version_was_the_candidate(ledger: Ledger, model: str) -> None:
@@ -102,7 +146,7 @@ def test_the_period_begins_anew_when_another_version_was_the_candidate(ledger: L
     assert history.candidate_since(ledger.history(model), 2) == first
     nominate(ledger, model, 3, {"days": 7})
     assert history.candidate_since(ledger.history(model), 2) is None
-    assert canary.problems(ledger.history(model), 2, NOW) == [
+    assert canary.problems(ledger, ledger.history(model), 2, NOW) == [
         "v2 is not the candidate, so its canary period does not run"
     ]
     nominate(ledger, model, 2, {"days": 7})

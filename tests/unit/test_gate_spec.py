@@ -356,17 +356,33 @@ WRONG: list[tuple[str, str]] = [
     ("max_disagreement: -1", ".max_disagreement: -1: must be at least 0"),
     ("{max_disagreement: 0.1, tolerance: -1}", ".tolerance: -1: must be at least 0"),
     # canary
-    ("canary: 5", ".canary: 5: must be a mapping; allowed keys: days, shadow_rows"),
-    ("canary: {}", ".canary: give either days or shadow_rows; two gates make both needed"),
+    ("canary: 5", ".canary: 5: must be a mapping; allowed keys: days, live, shadow_rows"),
+    ("canary: {}", ".canary: give one of days, shadow_rows and live; two gates make both needed"),
     (
         "canary: {days: 0.01, shadow_rows: 5}",
-        ".canary: give either days or shadow_rows; two gates make both needed",
+        ".canary: give one of days, shadow_rows and live; two gates make both needed",
     ),
-    ("canary: {dais: 1}", ".canary.dais: unknown key; did you mean 'days'? allowed: days, shadow_rows"),
+    ("canary: {dais: 1}", ".canary.dais: unknown key; did you mean 'days'? allowed: days, live, shadow_rows"),
     ("canary: {days: null, shadow_rows: 5}", ".canary.days: null: needs a value"),
     ("canary: {days: 0}", ".canary.days: 0: must be greater than 0"),
     ("canary: {days: 366}", ".canary.days: 366: must be at most 365"),
     ("canary: {shadow_rows: 0.5}", ".canary.shadow_rows: 0.5: must be a whole number"),
+    ("canary: {live: {labelled_rows: 50}}", ".canary.live.metric: missing"),
+    (
+        "canary: {live: {metric: logloss, labelled_rows: 50}}",
+        ".canary.live.metric: 'logloss': did you mean 'log_loss'? allowed: log_loss, brier_score, "
+        "ranked_probability_score, accuracy, roc_auc, mean_absolute_error, mean_squared_error, "
+        "root_mean_squared_error, mean_absolute_percentage_error, rmspe, ndcg, mean_reciprocal_rank",
+    ),
+    (
+        "canary: {live: {metric: rmspe, labelled_rows: 50}}",
+        ".canary.live.metric: 'rmspe': is for regression, the task is classification; allowed of Podium's "
+        "own: log_loss, brier_score, ranked_probability_score, accuracy, roc_auc, expected_calibration_error",
+    ),
+    (
+        "canary: {live: {metric: log_loss, labelled_rows: 29}}",
+        ".canary.live.labelled_rows: 29: must be at least 30",
+    ),
     (
         "canary: {days: 0.5}",
         ".canary.days: 0.5: must be less than approval.expires_after, or the request expires before the "

@@ -198,7 +198,8 @@ def test_answers_that_are_no_numbers_agree_with_nothing(ours: bool) -> None:
 
 
 def test_a_canary_is_held_when_somebody_approves() -> None:
-    for canary, limit in (({"days": 2}, 2), ({"shadow_rows": 1000}, 1000)):
+    live = {"metric": "log_loss", "labelled_rows": 50, "not_worse": {"margin": 0.5}}
+    for canary, limit in (({"days": 2}, 2), ({"shadow_rows": 1000}, 1000), ({"live": live}, 0.5)):
         result = judge({"canary": canary}, classified(TRUTH, GOOD))
         assert (result.status, result.limit, result.refuses) == (GateStatus.LATER, limit, False)
 

@@ -15,7 +15,7 @@ _ENCODER = NumpyEncoder()
 
 def invocation_json(answer: Any) -> bytes:
     """Return MLflow's JSON of an answer; what JSON cannot hold (nan, inf) is null."""
-    return _dumps({"predictions": jsonable(answer)})
+    return dumps({"predictions": jsonable(answer)})
 
 
 def predict_json(version: LoadedVersion, answer: Any) -> bytes:
@@ -24,7 +24,7 @@ def predict_json(version: LoadedVersion, answer: Any) -> bytes:
     if version.classes:
         likeliest = np.asarray(answer).argmax(axis=1)
         content |= {"classes": version.classes, "labels": [version.classes[at] for at in likeliest]}
-    return _dumps(content)
+    return dumps(content)
 
 
 def jsonable(answer: Any) -> Any:
@@ -34,5 +34,6 @@ def jsonable(answer: Any) -> Any:
     return _get_jsonable_obj(answer, pandas_orient="records")
 
 
-def _dumps(content: Any) -> bytes:
+def dumps(content: Any) -> bytes:
+    """Return JSON of what a model may answer with; what JSON cannot hold (nan, inf) is null."""
     return orjson.dumps(content, default=_ENCODER.default, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -8,6 +8,8 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -16,16 +18,20 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 from starlette.requests import ClientDisconnect
 
+from podium.errors import PodiumError
+from podium.live_store import LiveStore
 from podium.parts import Parts, connect
 from podium.serving import instruments
 from podium.serving.answers import invocation_json, predict_json
 from podium.serving.batching import TooBusy
+from podium.serving.feedback import MAX_ID, SWITCH_ON, parse_feedback, store_feedback
 from podium.serving.http import check_token, read_body
 from podium.serving.loaded_version import LoadedVersion
 from podium.serving.openapi import describe
 from podium.serving.requests import JSON, RequestRefused, Rows, Shape, parse_invocation, parse_records
 from podium.serving.served_model import NotLoaded, ServedModel
 from podium.serving.settings import ServingSettings
+from podium.serving.shadow import Answered
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +54,12 @@ def create_app(settings: ServingSettings | None = None, parts: Parts | None = No
     reached = parts or connect()
     models = {name: ServedModel(reached, settings, name) for name in settings.models}
     app = FastAPI(title="Podium model server", lifespan=_lifespan(models), docs_url=None, redoc_url=None)
-    app.state.settings, app.state.models = settings, models
+    app.state.settings, app.state.models, app.state.store = settings, models, LiveStore(reached.ledger)
     for prefix in ("", "/models/{model}"):
         app.add_api_route(f"{prefix}/predict", _predict, methods=["POST"])
         app.add_api_route(f"{prefix}/invocations", _invocations, methods=["POST"])
         app.add_api_route(f"{prefix}/predict-mlflow", _invocations, methods=["POST"])
+        app.add_api_route(f"{prefix}/feedback", _feedback, methods=["POST"])
         app.add_api_route(f"{prefix}/version", _version, methods=["GET"])
     app.add_api_route("/health", _health, methods=["GET"])
     app.add_api_route("/ping", _health, methods=["GET"])
@@ -130,13 +137,10 @@ async def _answered(request: Request, parse: Parse, write: Write, route: str) ->
         check_token(request, settings.token)
         body = await read_body(request, settings.max_body_bytes, settings.body_seconds)
         begun = perf_counter()
-        version = model.version()
-        if len(body) > _LARGE_BODY_BYTES:
-            rows = await asyncio.to_thread(parse, body, request, version.shape)
-        else:
-            rows = parse(body, request, version.shape)
-        answer = await model.answer(version, rows)
-        response = Response(write(version, answer), media_type=JSON, headers=_headers(request, version, rows))
+        answered = await _answer(model, request, body, parse)
+        version, rows = answered.version, answered.rows
+        content, headers = write(version, answered.answer), _headers(answered)
+        response = Response(content, media_type=JSON, headers=headers)
         instruments.ROWS.labels(model.name, version.number).inc(rows.count)
     except ClientDisconnect:
         response = Response(status_code=_CLIENT_CLOSED_REQUEST)
@@ -147,11 +151,67 @@ async def _answered(request: Request, parse: Parse, write: Write, route: str) ->
     return response
 
 
-def _headers(request: Request, version: LoadedVersion, rows: Rows) -> dict[str, str]:
+async def _answer(model: ServedModel, request: Request, body: bytes, parse: Parse) -> Answered:
+    """Answer by the version that serves or, to the canary's clients, by the candidate if it can."""
+    serving = model.version()
+    reply = partial(_answer_by, model, request, body, parse)
+    if model.trial is None:
+        return await reply(serving)
+    version = model.trial.chosen(serving, _client(request))
+    try:
+        answered = await reply(version)
+    except (RequestRefused, TooBusy):
+        if version is serving:
+            raise
+        answered = await reply(serving)
+        instruments.FALLBACKS.labels(model.name).inc()
+        return answered
+    model.trial.answered(answered, serving)
+    return answered
+
+
+async def _answer_by(
+    model: ServedModel, request: Request, body: bytes, parse: Parse, version: LoadedVersion
+) -> Answered:
+    read = partial(parse, body, request)
+    large = len(body) > _LARGE_BODY_BYTES
+    rows = await asyncio.to_thread(read, version.shape) if large else read(version.shape)
+    answer = await model.answer(version, rows)
+    request_id = request.headers.get("x-request-id", "")
+    if not 0 < len(request_id) <= MAX_ID:
+        request_id = uuid.uuid4().hex
+    return Answered(request_id, datetime.now(UTC), version, rows, answer, read, len(body))
+
+
+def _client(request: Request) -> str:
+    """Return what tells a client from others, so that the same version answers it each time."""
+    return request.headers.get("x-client-id") or (request.client.host if request.client else "")
+
+
+async def _feedback(request: Request) -> Response:
+    """Keep the labels of a request that was answered before."""
+    model, settings = _model(request), request.app.state.settings
+    try:
+        check_token(request, settings.token)
+        feedback = parse_feedback(await read_body(request, settings.max_body_bytes, settings.body_seconds))
+        if model.trial is None:
+            raise RequestRefused(SWITCH_ON, 409)
+        await asyncio.to_thread(store_feedback, request.app.state.store, model.name, feedback)
+        response = _json({"request_id": feedback.request_id, "labels": len(feedback.labels)}, 202)
+    except ClientDisconnect:
+        response = Response(status_code=_CLIENT_CLOSED_REQUEST)
+    except PodiumError as error:
+        response = _refusal(error)
+    instruments.REQUESTS.labels(model.name, "feedback", response.status_code).inc()
+    return response
+
+
+def _headers(answered: Answered) -> dict[str, str]:
+    version, rows = answered.version, answered.rows
     headers = {
         "X-Model-Version": str(version.number),
         "X-Model-Digest": version.digest,
-        "X-Request-Id": request.headers.get("x-request-id") or uuid.uuid4().hex,
+        "X-Request-Id": answered.request_id,
     }
     if rows.ignored:
         names = ", ".join(rows.ignored)[:1000]
@@ -167,8 +227,8 @@ def _refused(request: Request) -> Response | None:
     return None
 
 
-def _refusal(error: RequestRefused | NotLoaded | TooBusy) -> Response:
-    """Return the refusal in MLflow's form."""
+def _refusal(error: PodiumError | TooBusy) -> Response:
+    """Return the refusal in MLflow's form; what is not the request's fault may be tried again."""
     status = error.status if isinstance(error, RequestRefused) else 503
     code = "TEMPORARILY_UNAVAILABLE" if status == 503 else "BAD_REQUEST"
     headers = {"Retry-After": "1"} if status == 503 else {}

@@ -71,7 +71,7 @@ class Batcher:
                 batch = self._next()
                 instruments.JOINED.labels(self._model).observe(len(batch))
                 answers = await loop.run_in_executor(
-                    self._thread, _answers, batch[0].version, [waiting.rows for waiting in batch]
+                    self._thread, answers_of, batch[0].version, [waiting.rows for waiting in batch]
                 )
                 for waiting, answer in zip(batch, answers, strict=True):
                     _tell(waiting.answer, answer)
@@ -101,16 +101,16 @@ def _fit(first: _Waiting, other: _Waiting) -> bool:
         and first.version.joins
         and not first.rows.params
         and not other.rows.params
-        and _layout(first.rows) == _layout(other.rows)
+        and layout(first.rows) == layout(other.rows)
     )
 
 
-def _layout(rows: Rows) -> Any:
+def layout(rows: Rows) -> Any:
     """Tell tables of different columns apart: clients may leave out those that are not required."""
     return tuple(rows.values.columns) if isinstance(rows.values, pd.DataFrame) else type(rows.values)
 
 
-def _answers(version: LoadedVersion, requests: Sequence[Rows]) -> list[Any]:
+def answers_of(version: LoadedVersion, requests: Sequence[Rows]) -> list[Any]:
     """Answer each request, or return the exception that explains why not; one bad request spoils no other."""
     if len(requests) > 1:
         joined = _joined(version, requests)

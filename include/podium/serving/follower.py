@@ -32,7 +32,8 @@ class Follower:
         parts: The registry and the ledger.
         target: What to follow.
         max_rows: Rows that one request may hold.
-        keeps_last: Serve on when the alias points nowhere any more.
+        keeps_last: Serve on when the alias points nowhere any more; else that is nothing to worry about, and
+            no version before is kept either.
 
     Attributes:
         target: What it follows.
@@ -99,9 +100,12 @@ class Follower:
         return self._parts.registry.aliases(self.target.model).get(self.target.alias)
 
     def _nothing_wanted(self) -> None:
-        if not self._keeps_last:
-            self.current = None
-        self._say(f"{self.target.model} has no {self.target.alias}")
+        if self._keeps_last:
+            self._say(f"{self.target.model} has no {self.target.alias}")
+            return
+        self.current = None
+        instruments.VERSION.labels(*self._labels).set(0)
+        self._say("")
 
     def _refused_lately(self, number: int) -> bool:
         refused = self._refused
@@ -129,7 +133,8 @@ class Follower:
         except PodiumError:
             self._refused = _Refused(number, monotonic())
             raise
-        before, self.previous, self.current = self.current, self.current, loaded
+        before, self.current = self.current, loaded
+        self.previous = before if self._keeps_last else None
         self._refused = None
         self._say("")
         instruments.SWAPS.labels(*self._labels).inc()

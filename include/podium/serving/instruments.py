@@ -40,3 +40,11 @@ REFUSALS = Counter(
 SHADOWED = Counter(
     "podium_shadow_rows", "Rows that went to the shadow too, by what came of it.", ["model", "outcome"]
 )
+FALLBACKS = Counter(
+    "podium_canary_fallbacks",
+    "Requests that the candidate could not answer, so that the version that serves did.",
+    ["model"],
+)
+KEPT = Counter(
+    "podium_kept_rows", "Rows whose answers were to be stored, by what came of it.", ["model", "outcome"]
+)

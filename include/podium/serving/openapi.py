@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from podium.serving.feedback import MAX_ID
 from podium.serving.requests import CSV, JSON, Column, Shape
 from podium.serving.served_model import ServedModel
 
@@ -64,6 +65,7 @@ def _paths(model: ServedModel, prefix: str) -> dict[str, Any]:
         f"{prefix}/predict": _post(f"{model.name}: a list of records.", {JSON: records}),
         f"{prefix}/invocations": invocation,
         f"{prefix}/predict-mlflow": invocation,
+        f"{prefix}/feedback": _feedback(model.name),
         f"{prefix}/version": _get(f"What serves of {model.name}."),
     }
 
@@ -106,6 +108,26 @@ def _invocation(records: Mapping[str, Any]) -> dict[str, Any]:
             {"type": "object", "properties": {"dataframe_split": split}, "required": ["dataframe_split"]},
         ]
     }
+
+
+def _feedback(model: str) -> dict[str, Any]:
+    request_id = {"type": "string", "description": "The X-Request-Id of the answer.", "maxLength": MAX_ID}
+    label = {"type": ["string", "number", "boolean"]}
+    forms = [
+        {
+            "type": "object",
+            "properties": {"request_id": request_id, name: schema},
+            "required": ["request_id", name],
+            "additionalProperties": False,
+        }
+        for name, schema in (("labels", {"type": "array", "items": label, "minItems": 1}), ("label", label))
+    ]
+    described = _post(f"{model}: the labels of a request, when they are known.", {JSON: {"oneOf": forms}})
+    responses = described["post"]["responses"]
+    responses["202"] = responses.pop("200") | {"description": "Kept, or there already."}
+    responses["404"] = _response("No answer to such a request is stored.", JSON)
+    responses["409"] = _response("It has other labels, or the server stores no answers.", JSON)
+    return described
 
 
 def _post(summary: str, content: Mapping[str, Any]) -> dict[str, Any]:

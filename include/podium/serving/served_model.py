@@ -12,6 +12,7 @@ from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion, Target
 from podium.serving.requests import Rows
 from podium.serving.settings import ServingSettings
+from podium.serving.trial import LiveTrial
 
 
 class NotLoaded(PodiumError):
@@ -25,6 +26,7 @@ class ServedModel:
         alias = settings.alias if settings.version is None else None
         self.name = model
         self.follower = Follower(parts, Target(model, alias, settings.version), settings.max_rows)
+        self.trial = LiveTrial(parts, settings, model) if settings.shadow or settings.canary else None
         self._batcher = Batcher(model)
         self._poll_seconds = settings.poll_seconds
         self._stop = threading.Event()
@@ -35,11 +37,15 @@ class ServedModel:
         threading.Thread(
             target=self.follower.run, args=arguments, name=f"follow-{self.name}", daemon=True
         ).start()
+        if self.trial is not None:
+            self.trial.start()
 
     def stop(self) -> None:
         """Follow no more."""
         self._stop.set()
         self._batcher.close()
+        if self.trial is not None:
+            self.trial.stop()
 
     def version(self) -> LoadedVersion:
         """Return the version that answers a request that comes now.
@@ -53,7 +59,9 @@ class ServedModel:
 
     async def answer(self, version: LoadedVersion, rows: Rows) -> Any:
         """Return what a version answers; see ``Batcher.answer``."""
-        return await self._batcher.answer(version, rows)
+        beside = self.trial is not None and version.number != self.version().number
+        batcher = self.trial.batcher if self.trial and beside else self._batcher
+        return await batcher.answer(version, rows)
 
     def as_json(self) -> dict[str, Any]:
         """Say what serves, since when, and what is wrong if it is not what should."""
@@ -67,4 +75,5 @@ class ServedModel:
             "previous": None if follower.previous is None else follower.previous.number,
             "registry_asked_at": follower.asked_at,
             "problem": follower.problem or None,
+            **({} if self.trial is None else self.trial.as_json()),
         }

@@ -1,0 +1,118 @@
+"""The shadow: a version that gets requests too, after their answers are on their way, and answers nobody."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from podium.serving import instruments
+from podium.serving.batching import answers_of, layout
+from podium.serving.bounded_queue import BoundedQueue
+from podium.serving.follower import Follower
+from podium.serving.loaded_version import LoadedVersion
+from podium.serving.requests import RequestRefused, Rows, Shape
+
+MAX_WAITING, MAX_WAITING_BYTES = 1000, 64 * 2**20
+_JOINED_AT_ONCE = 64
+_STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A request that was answered.
+
+    Attributes:
+        request_id: Its id.
+        at: When it was answered.
+        version: The version that answered it.
+        rows: Its rows, as that version takes them.
+        answer: What it answered.
+        parse: Reads the rows as another version takes them; raises RequestRefused where it cannot.
+        size: Bytes of its body.
+    """
+
+    request_id: str
+    at: datetime
+    version: LoadedVersion
+    rows: Rows = field(repr=False)
+    answer: Any = field(repr=False)
+    parse: Callable[[Shape], Rows] = field(repr=False)
+    size: int
+
+
+# Gets what the shadow answered; None if it did not.
+Compare = Callable[[Answered, LoadedVersion, Any | None], None]
+
+
+class Shadow:
+    """Asks the shadow in a thread of its own; requests that it has no time for are dropped.
+
+    Args:
+        model: The model.
+        follower: Knows the shadow.
+        compare: Called with each request after the shadow was asked, or was not.
+    """
+
+    def __init__(self, model: str, follower: Follower, compare: Compare) -> None:
+        self._model = model
+        self._follower = follower
+        self._compare = compare
+        self._queue = BoundedQueue[tuple[Answered, LoadedVersion]](MAX_WAITING, MAX_WAITING_BYTES)
+        self._thread = threading.Thread(target=self._run, name=f"shadow-{model}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask what waits, for a while, and end."""
+        self._queue.close()
+        self._thread.join(_STOP_SECONDS)
+
+    def mirror(self, answered: Answered) -> bool:
+        """Ask the shadow later; false where there is none but the version that answered."""
+        version = self._follower.current
+        if version is None or version.number == answered.version.number:
+            return False
+        if not self._queue.offer((answered, version), answered.size):
+            self._told(answered, version, "dropped")
+        return True
+
+    def _run(self) -> None:
+        while self._queue.wait():
+            for version, group in groupby(self._queue.take(_JOINED_AT_ONCE), lambda mirrored: mirrored[1]):
+                self._ask(version, [answered for answered, _ in group])
+
+    def _ask(self, version: LoadedVersion, mirrored: Sequence[Answered]) -> None:
+        readable = []
+        for answered in mirrored:
+            try:
+                readable.append((answered, _rows(version, answered)))
+            except Exception:  # noqa: BLE001 - whatever reading for the shadow raises is the shadow's answer
+                self._told(answered, version, "refused")
+        for _, group in groupby(readable, lambda read: _joined_by(version, read[1])):
+            together = list(group)
+            found = answers_of(version, [rows for _, rows in together])
+            for (answered, _), answer in zip(together, found, strict=True):
+                if answer is None or isinstance(answer, RequestRefused):
+                    self._told(answered, version, "failed")
+                else:
+                    self._told(answered, version, "scored", answer)
+
+    def _told(self, answered: Answered, version: LoadedVersion, outcome: str, answer: Any = None) -> None:
+        instruments.SHADOWED.labels(self._model, outcome).inc(answered.rows.count)
+        self._compare(answered, version, answer)
+
+
+def _rows(version: LoadedVersion, answered: Answered) -> Rows:
+    if version.shape == answered.version.shape:
+        return answered.rows
+    return answered.parse(version.shape)
+
+
+def _joined_by(version: LoadedVersion, rows: Rows) -> Any:
+    return layout(rows) if version.joins and not rows.params else id(rows)

@@ -1,0 +1,287 @@
+"""Two versions compared on stored answers: agreement, metrics, intervals, and the words for them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from podium import live
+from podium.bootstrap import metric_differences, metric_resamples
+from podium.cli import app
+from podium.errors import NotFound, PodiumError
+from podium.gate_spec import NotWorse
+from podium.live import MetricPair, Subject, compare_live
+from podium.live_store import LiveAnswer, LiveStore, Trial
+from podium.metric_names import Task
+from podium.metrics import Answers, measure
+from podium.parts import Parts
+from podium.spec import ModelSpec
+from support.toy import NUMBER_TOY
+
+invoke = CliRunner().invoke
+NOW = datetime.now(UTC)
+TRIAL = Trial(3, 4)
+
+
+def subject(spec: ModelSpec) -> Subject:
+    return Subject(spec.name, spec.task, spec.labels)
+
+
+def answers(values: Any, classes: tuple[str, ...] = ()) -> str:
+    content = {"predictions": np.asarray(values).tolist(), **({"classes": classes} if classes else {})}
+    return orjson.dumps(content).decode()
+
+
+def keep(
+    parts: Parts,
+    model: str,
+    champion: str | None,
+    candidate: str | None,
+    labels: list[Any] | None = None,
+    at: datetime = NOW,
+    trial: Trial = TRIAL,
+) -> str:
+    text = champion or candidate
+    rows = len(json.loads(str(text))["predictions"])
+    request_id = uuid.uuid4().hex
+    store = LiveStore(parts.ledger)
+    both = (trial.champion, trial.candidate, champion, candidate)
+    store.write([LiveAnswer(model, request_id, at, rows, *both)])
+    if labels is not None:
+        store.add_labels(model, request_id, labels)
+    return request_id
+
+
+def coins(rows: int, sure: float, seed: int = 1) -> tuple[np.ndarray, list[str]]:
+    """Probabilities of a model that is so sure of what comes true."""
+    yes = np.random.default_rng(seed).random(rows) < 0.5
+    right = np.where(yes, sure, 1 - sure)
+    return np.column_stack([1 - right, right]), np.where(yes, "yes", "no").tolist()
+
+
+def test_pairs_tell_how_alike_the_answers_are_and_which_version_is_better(
+    parts: Parts, toy_spec: ModelSpec
+) -> None:
+    old, labels = coins(200, 0.6)
+    new, _ = coins(200, 0.7)
+    for at in range(0, 200, 20):
+        # The candidate knows the labels in another order.
+        rows = slice(at, at + 20)
+        keep(
+            parts,
+            toy_spec.name,
+            answers(old[rows], ("no", "yes")),
+            answers(new[rows, ::-1], ("yes", "no")),
+            labels[rows],
+        )
+    keep(parts, toy_spec.name, answers([[1, 0]], ("no", "yes")), answers([[0, 1]], ("no", "yes")))
+    found = compare_live(LiveStore(parts.ledger), subject(toy_spec), "log_loss")
+    assert (found.trial, found.paired, found.champion_rows, found.champion_labelled) == (
+        TRIAL,
+        True,
+        201,
+        200,
+    )
+    assert found.agreement is not None
+    assert found.agreement.same == pytest.approx(200 / 201)
+    assert found.agreement.mean_absolute_difference == pytest.approx((200 * 0.1 + 1) / 201)
+    first = found.metrics[0]
+    assert (first.metric, first.verdict) == ("log_loss", "better")
+    assert (first.champion, first.candidate) == pytest.approx((-np.log(0.6), -np.log(0.7)))
+    # Each row is better by the same: there is nothing to doubt.
+    assert first.difference == pytest.approx((np.log(0.6 / 0.7), np.log(0.6 / 0.7)))
+    assert found.sentence() == (
+        "v4 is better than v3 on 200 labelled rows: log loss 0.3567 against 0.5108, difference between "
+        "-0.1542 and -0.1542 with 95% confidence"
+    )
+
+
+def test_the_interval_of_pairs_is_that_of_the_paired_differences(parts: Parts, toy_spec: ModelSpec) -> None:
+    draws = np.random.default_rng(2)
+    right = draws.uniform(0.2, 0.9, 400)
+    better = right + draws.normal(0.02, 0.05, 400)
+    old, new = (np.column_stack([side, 1 - side]) for side in (right, better))
+    keep(parts, toy_spec.name, answers(old, ("no", "yes")), answers(new, ("no", "yes")), ["no"] * 400)
+    (first, *_) = compare_live(LiveStore(parts.ledger), subject(toy_spec), "log_loss").metrics
+    differences = np.log(right) - np.log(better)
+    assert first.difference is not None
+    half = 1.96 * differences.std() / 20
+    expected = (differences.mean() - half, differences.mean() + half)
+    assert first.difference == pytest.approx(expected, abs=half / 5)
+
+
+def test_a_canary_has_two_sides_and_the_champions_answers_count_since_it_began(
+    parts: Parts, toy_spec: ModelSpec
+) -> None:
+    old, labels = coins(300, 0.6)
+    new, others = coins(100, 0.9, seed=5)
+    wrong = answers(old[:, ::-1], ("no", "yes"))
+    keep(parts, toy_spec.name, wrong, None, labels, at=NOW - timedelta(hours=1))
+    keep(parts, toy_spec.name, None, answers(new, ("no", "yes")), others, at=NOW)
+    keep(parts, toy_spec.name, answers(old, ("no", "yes")), None, labels, at=NOW + timedelta(seconds=1))
+    found = compare_live(LiveStore(parts.ledger), subject(toy_spec), "accuracy")
+    assert (found.paired, found.champion_rows, found.candidate_rows, found.agreement) == (
+        False,
+        300,
+        100,
+        None,
+    )
+    assert (found.metrics[0].champion, found.metrics[0].candidate) == (1.0, 1.0)
+    log_loss = next(pair for pair in found.metrics if pair.metric == "log_loss")
+    assert log_loss.verdict == "better"
+    assert log_loss.champion_interval is not None
+    assert log_loss.candidate_interval is not None
+    assert "cannot be told apart on 100 against 300 labelled rows: accuracy 1 against 1" in found.sentence()
+
+
+def test_few_rows_prove_nothing(parts: Parts, toy_spec: ModelSpec) -> None:
+    old, labels = coins(live.FEWEST_ROWS - 1, 0.6)
+    new, _ = coins(live.FEWEST_ROWS - 1, 0.9)
+    keep(parts, toy_spec.name, answers(old, ("no", "yes")), answers(new, ("no", "yes")), labels)
+    found = compare_live(LiveStore(parts.ledger), subject(toy_spec), "log_loss")
+    assert found.metrics[0].difference is None
+    assert found.sentence().startswith("Too few to tell v4 from v3 (at least 30 labelled rows)")
+
+
+@pytest.fixture
+def number_spec() -> ModelSpec:
+    return ModelSpec.model_validate({**NUMBER_TOY, "name": f"number-{uuid.uuid4().hex[:8]}"})
+
+
+def test_of_numbers_the_differences_are_told_and_what_is_no_number_is_counted(
+    parts: Parts, number_spec: ModelSpec
+) -> None:
+    old = np.arange(100.0)
+    keep(parts, number_spec.name, answers(old), answers(old + 1), (old + 1).tolist())
+    keep(parts, number_spec.name, answers([1.0]), '{"predictions": [null]}')
+    found = compare_live(LiveStore(parts.ledger), subject(number_spec), "mean_absolute_error")
+    assert found.agreement is not None
+    assert (found.agreement.rows, found.agreement.unanswered, found.agreement.same) == (100, 1, 0)
+    assert found.agreement.difference_quantiles == (1, 1, 1)
+    assert (found.metrics[0].champion, found.metrics[0].candidate, found.metrics[0].verdict) == (
+        1,
+        0,
+        "better",
+    )
+    keep(parts, number_spec.name, answers([1.0]), '{"predictions": [null]}', [1.0])
+    found = compare_live(LiveStore(parts.ledger), subject(number_spec), "mean_absolute_error")
+    assert "a prediction is not a finite number" in found.sentence()
+    assert json.loads(json.dumps(found.as_json(), allow_nan=False))["metrics"][0]["candidate"] is None
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=40),
+    st.sampled_from(["mean_absolute_error", "root_mean_squared_error"]),
+)
+def test_draws_of_one_model_lie_between_its_best_and_its_worst_row(
+    rows: list[tuple[float, float]], metric: str
+) -> None:
+    truth, said = np.asarray(rows).T
+    side = Answers(Task.REGRESSION, (), truth, said)
+    draws = metric_resamples(metric, NotWorse(resamples=100), side)
+    errors = np.abs(said - truth)
+    assert draws.shape == (100,)
+    assert draws.min() >= errors.min() - 1e-9
+    assert draws.max() <= errors.max() + 1e-9
+    assert draws.min() - 1e-9 <= measure(metric, side) or len(rows) < 10
+
+
+def test_draws_of_the_area_under_the_curve_are_those_of_the_differences() -> None:
+    draws = np.random.default_rng(1)
+    truth = draws.integers(0, 2, 50)
+    sides = [
+        Answers(Task.CLASSIFICATION, ("a", "b"), truth, np.column_stack([1 - p, p]))
+        for p in draws.random((2, 50))
+    ]
+    rule = NotWorse(resamples=100)
+    one, other = (metric_resamples("roc_auc", rule, side) for side in sides)
+    assert np.array_equal(one - other, metric_differences("roc_auc", (), rule, *sides))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "greater", "verdict"),
+    [
+        (-2, -1, False, "better"),
+        (-2, -1, True, "worse"),
+        (1, 2, True, "better"),
+        (1, 2, False, "worse"),
+        (-1, 1, True, ""),
+    ],
+)
+def test_a_difference_is_a_verdict_only_if_it_leaves_no_doubt(
+    low: float, high: float, greater: bool, verdict: str
+) -> None:
+    assert MetricPair("m", greater, 0, 0, live.Interval(low, high)).verdict == verdict
+
+
+def test_only_the_newest_rows_are_compared_where_there_are_too_many(
+    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_ROWS", 5)
+    for hour in range(4):
+        both = answers([[hour / 4, 1 - hour / 4]] * 2, ("no", "yes"))
+        keep(parts, toy_spec.name, both, both, at=NOW + timedelta(hours=hour))
+    found = compare_live(LiveStore(parts.ledger), subject(toy_spec), "log_loss")
+    assert (found.champion_rows, found.capped) == (4, True)
+
+
+def test_the_versions_that_answered_last_are_compared(parts: Parts, toy_spec: ModelSpec) -> None:
+    both = answers([[0.5, 0.5]], ("no", "yes"))
+    keep(parts, toy_spec.name, both, both, at=NOW, trial=Trial(3, 5))
+    keep(parts, toy_spec.name, both, both, at=NOW - timedelta(days=1))
+    store = LiveStore(parts.ledger)
+    assert compare_live(store, subject(toy_spec), "log_loss").trial == Trial(3, 5)
+
+
+def test_the_command_prints_words_tables_and_json(parts: Parts, toy_spec: ModelSpec) -> None:
+    missing = invoke(app, ["compare", toy_spec.name, "--live"])
+    assert missing.exit_code == 1
+    assert "serve it with --shadow or --canary" in " ".join(missing.stderr.split())
+    old, labels = coins(100, 0.6)
+    new, _ = coins(100, 0.7)
+    both = [answers(side, ("no", "yes")) for side in (old, new)]
+    keep(parts, toy_spec.name, *both)
+    shown = invoke(app, ["compare", toy_spec.name, "--live"])
+    assert shown.exit_code == 0, shown.stderr
+    words = " ".join(shown.stdout.split())
+    assert (
+        "On 100 live rows v4 and v3 agree on 100.0%; their probabilities differ by 0.1 on average." in words
+    )
+    assert "There are no labels of both v4 and v3 yet: POST /feedback takes them." in words
+    keep(parts, toy_spec.name, *both, labels)
+    shown = invoke(app, ["compare", toy_spec.name, "--live"])
+    words = " ".join(shown.stdout.split())
+    assert "v4 is better than v3 on 100 labelled rows: log loss 0.3567 against 0.5108" in words
+    assert "on 100 labelled rows" in words
+    content = json.loads(
+        invoke(app, ["compare", toy_spec.name, "--live", "--json", "--metric", "accuracy"]).stdout
+    )
+    assert content["trial"] == {"champion": 3, "candidate": 4}
+    assert [pair["metric"] for pair in content["metrics"]][:2] == ["accuracy", "log_loss"]
+    assert content["metrics"][1]["verdict"] == "better"
+    later = invoke(app, ["compare", toy_spec.name, "--live", "--since", "2100-01-01"])
+    assert "are stored since 2100-01-01 00:00 UTC" in " ".join(later.stderr.split())
+    assert (
+        "--since goes with --live" in invoke(app, ["compare", toy_spec.name, "--since", "2100-01-01"]).stderr
+    )
+    wrong = invoke(app, ["compare", toy_spec.name, "--live", "--metric", "rmspe"])
+    assert "no metric 'rmspe' of a classification" in " ".join(wrong.stderr.split())
+
+
+def test_what_cannot_be_compared_is_explained(parts: Parts, toy_spec: ModelSpec) -> None:
+    store = LiveStore(parts.ledger)
+    with pytest.raises(NotFound, match="no live answers of toy-"):
+        compare_live(store, subject(toy_spec), "log_loss")
+    keep(parts, toy_spec.name, answers([[1.0]], ("maybe",)), answers([[1.0]], ("maybe",)))
+    with pytest.raises(PodiumError, match=r"the model knows the labels \['maybe'\]"):
+        compare_live(store, subject(toy_spec), "log_loss")

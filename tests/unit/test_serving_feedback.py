@@ -1,0 +1,183 @@
+"""Labels that come later, and the canary gate that counts what the server mirrored."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podium import approval
+from podium.events import Event, EventKind
+from podium.ledger import Ledger
+from podium.live import Subject, compare_live
+from podium.live_store import LiveStore, Trial
+from podium.metric_names import Task
+from podium.parts import Parts
+from podium.policy import Answer, Person
+from podium.serving import recorder
+from podium.serving.feedback import parse_feedback
+from podium.serving.requests import RequestRefused
+from podium.spec import ApprovalSpec
+from podium.tags import Alias
+from support.serving import Server, make_champion, register_model, serving
+from support.trial import (
+    OUTCOME,
+    RECORDS,
+    ROWS,
+    begun,
+    champion_and_candidate,
+    classifier,
+    nominate,
+    predict,
+    regression,
+    stored,
+)
+
+POLICY = ApprovalSpec(approvers=("amy",), expires_after="20d")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def model() -> str:
+    return f"feedback-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(autouse=True)
+def written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "WRITE_SECONDS", 0.02)
+
+
+def refused(server: Server, body: Any, status: int) -> str:
+    answer = server.client.post("/feedback", json=body)
+    assert answer.status_code == status, answer.text
+    return str(answer.json()["message"])
+
+
+def test_labels_are_kept_once_and_wrong_ones_are_explained(parts: Parts, model: str) -> None:
+    champion_and_candidate(parts, model, classifier(1.0), classifier(0.001))
+    with serving(parts, model, shadow="candidate", token="secret") as server:
+        server.client.headers["Authorization"] = "Bearer secret"
+        begun(server)
+        answer = predict(server, RECORDS[:40])
+        stored(parts, model, 1)
+        request, labels = answer.headers["X-Request-Id"], OUTCOME[:40].tolist()
+        assert "39 labels; request" in refused(server, {"request_id": request, "labels": labels[1:]}, 400)
+        unknown = {"request_id": request, "labels": [*labels[1:], "wn"]}
+        assert 'row 39: unknown label "wn"; known: "loss", "win"' in refused(server, unknown, 400)
+        assert "no answer to request x of" in refused(server, {"request_id": "x", "label": "win"}, 404)
+        for _ in range(2):
+            kept = server.client.post(
+                f"/models/{model}/feedback", json={"request_id": request, "labels": labels}
+            )
+            assert (kept.status_code, kept.json()) == (202, {"request_id": request, "labels": 40})
+        others = {"request_id": request, "labels": labels[::-1]}
+        assert "has other labels already; the first ones stay" in refused(server, others, 409)
+        del server.client.headers["Authorization"]
+        refused(server, others, 401)
+        paths = server.client.get("/openapi.json").json()["paths"]
+        assert {"202", "404", "409"} <= paths["/feedback"]["post"]["responses"].keys()
+    found = compare_live(
+        LiveStore(parts.ledger), Subject(model, Task.CLASSIFICATION, ("win", "loss")), "log_loss"
+    )
+    assert (found.champion_labelled, found.metrics[0].verdict) == (40, "worse")
+
+
+def test_one_label_of_a_number_must_be_a_number(parts: Parts, model: str) -> None:
+    champion_and_candidate(parts, model, regression(1), regression(2))
+    with serving(parts, model, canary=100) as server:
+        begun(server)
+        request = predict(server, RECORDS[:1]).headers["X-Request-Id"]
+        stored(parts, model, 1)
+        assert 'row 0: "1" is not a number' in refused(server, {"request_id": request, "label": "1"}, 400)
+        assert server.client.post("/feedback", json={"request_id": request, "label": 1}).status_code == 202
+
+
+def test_where_nothing_is_stored_the_answer_says_how_to_switch_it_on(parts: Parts, model: str) -> None:
+    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
+    with serving(parts, model) as server:
+        server.wait_until_ready()
+        said = refused(server, {"request_id": "x", "label": 1}, 409)
+        assert "start the server with --shadow or --canary" in said
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(), st.lists))
+def test_any_json_is_read_or_refused(content: Any) -> None:
+    for body in (content, {"request_id": content, "labels": content}, {"request_id": "x", "label": content}):
+        try:
+            text = orjson.dumps(body)
+        except orjson.JSONEncodeError:
+            continue
+        try:
+            feedback = parse_feedback(text)
+        except RequestRefused:
+            continue
+        assert feedback.labels
+        assert 0 < len(feedback.request_id) <= 200
+        assert "\0" not in feedback.request_id
+
+
+def approve(ledger: Ledger, model: str, run: str) -> Event:
+    request = approval.open_request(ledger, POLICY, model, run)
+    answer = Answer("Approve", "it is good enough", Person("amy"), datetime.now(UTC))
+    return approval.judge(ledger, POLICY, request, answer, 1)
+
+
+def test_a_candidate_cannot_be_approved_until_the_server_mirrored_enough_rows(
+    parts: Parts, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "COUNT_SECONDS", 0.02)
+    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
+    run = nominate(parts, model, register_model(parts, model, regression(2), ROWS), shadow_rows=50)
+    with serving(parts, model, shadow="candidate") as server:
+        begun(server)
+        predict(server, RECORDS[:49], **{"X-Request-Id": "first"})
+        predict(server, RECORDS[:49], **{"X-Request-Id": "first"})
+        server.wait_for(lambda: counted(parts, model) == 49, "counted")
+        early = approve(parts.ledger, model, run)
+        assert early.event is EventKind.ANSWER_INVALID
+        assert "v2 has scored 49 of 50 rows beside the champion" in early.reason
+        predict(server, RECORDS[:1])
+        server.wait_for(lambda: counted(parts, model) == 50, "counted")
+        # Nobody asks for more: the record is not filled with what nobody counts.
+        predict(server, RECORDS[:7])
+        stored(parts, model, 3)
+    assert counted(parts, model) == 50
+    assert approve(parts.ledger, model, run).event is EventKind.APPROVED
+
+
+def test_rows_that_were_mirrored_are_counted_when_the_server_stops(parts: Parts, model: str) -> None:
+    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
+    nominate(parts, model, register_model(parts, model, regression(2), ROWS), shadow_rows=50)
+    with serving(parts, model, shadow="candidate") as server:
+        begun(server)
+        predict(server, RECORDS[:30])
+    assert counted(parts, model) == 30
+
+
+def test_rows_of_a_version_that_is_not_the_candidate_or_beside_another_champion_do_not_count(
+    parts: Parts, model: str
+) -> None:
+    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
+    number = register_model(parts, model, regression(2), ROWS)
+    with serving(parts, model, shadow="v2") as server:
+        begun(server)
+        predict(server, RECORDS)
+        stored(parts, model, 1)
+        nominate(parts, model, number, shadow_rows=10)
+    assert counted(parts, model) == 0
+    third = register_model(parts, model, regression(3), ROWS)
+    with serving(parts, model, version=third, shadow="candidate") as server:
+        begun(server)
+        predict(server, RECORDS)
+    assert [answer.rows for answer, _ in LiveStore(parts.ledger).read(model, Trial(third, 2))] == [60]
+    assert counted(parts, model) == 0
+    assert parts.registry.aliases(model)[Alias.CANDIDATE] == 2
+
+
+def counted(parts: Parts, model: str) -> int:
+    events = parts.ledger.history(model)
+    return sum(int(event.details["rows"]) for event in events if event.event is EventKind.SHADOW_SCORED)
