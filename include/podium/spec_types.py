@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
+from croniter import croniter
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -104,3 +105,12 @@ def _parse_duration(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
+
+
+def _check_cron(value: str) -> str:
+    if not croniter.is_valid(value):
+        raise ValueError("must be a cron expression such as '0 6 * * 1' (UTC), or null for no schedule")
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_check_cron)]
