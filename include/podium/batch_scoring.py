@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -24,9 +24,9 @@ from podium.parts import Parts
 from podium.score_inputs import Reasons
 from podium.score_outputs import Output, Writer, output_of, writing
 from podium.score_rows import Readied, Scored, Scorer, kinds
-from podium.score_sources import Chunk, Partition, Reader, Source, open_partition
+from podium.score_sources import Chunk, Partition, Reader, Source, list_partitions, open_partition
 from podium.score_tables import answer_columns, carried, rejects_table, repeated
-from podium.score_version import Pinned, loaded
+from podium.score_version import Pinned, loaded, pin
 from podium.scoring_spec import ScoringSpec, key_problem
 from podium.spec import ModelSpec
 
@@ -96,7 +96,7 @@ class PartitionScores:
 
     def in_words(self) -> str:
         """Say it in one sentence."""
-        rejected = f"; {self.rejected:,} rejected, see {self.rejects}: {_listed(self.reasons)}"
+        rejected = f"; {self.rejected:,} rejected to {self.rejects}: {_listed(self.reasons)}"
         return (
             f"{self.model} {version_name(self.version)}, {self.partition}: {self.rows - self.rejected:,} of "
             f"{self.rows:,} rows scored to {self.output} in {self.seconds:.1f} s"
@@ -138,8 +138,43 @@ def source_of(spec: ModelSpec, home: Path) -> Source:
     return Source(scoring.source, home, scoring.database, scoring.partitions, scoring.chunk_rows)
 
 
-def score_partition(parts: Parts, spec: ModelSpec, pinned: Pinned, partition: Partition) -> PartitionScores:
+def plan(
+    parts: Parts, spec: ModelSpec, version: str | None, only: str, *, allow_rolled_back: bool
+) -> list[dict[str, Any]]:
+    """Pin the version of a run, and list its partitions.
+
+    Args:
+        parts: The registry and the ledger.
+        spec: The model file.
+        version: An alias or a number; None for the model file's alias.
+        only: A pattern that names of partitions must fit.
+        allow_rolled_back: Also a version that was rolled away from.
+
+    Returns:
+        For each partition what ``score_planned`` needs, as plain JSON values.
+
+    Raises:
+        NotFound: The model has no such alias or version.
+        DataError: The source has no such partition.
+        PodiumError: The version may not score, see ``pin``.
+        Outage: A part, store or database did not answer.
+    """
+    scoring = scoring_of(spec)
+    pinned = pin(parts, spec.name, version or scoring.alias, allow_rolled_back=allow_rolled_back)
+    partitions = list_partitions(source_of(spec, parts.settings.home), only)
+    log.info(
+        "%s: %s (%s) scores %s partitions.", spec.name, pinned.name, pinned.asked, f"{len(partitions):,}"
+    )
+    return [{"pinned": asdict(pinned), "partition": asdict(partition)} for partition in partitions]
+
+
+def score_planned(parts: Parts, spec: ModelSpec, planned: Mapping[str, Any]) -> PartitionScores:
     """Score one partition as the model file says, in the place of what an earlier run wrote.
+
+    Args:
+        parts: The registry and the ledger.
+        spec: The model file.
+        planned: One of what ``plan`` returned.
 
     Raises:
         DataError: A column is missing, no row can be scored, or a place cannot be read or written.
@@ -147,12 +182,21 @@ def score_partition(parts: Parts, spec: ModelSpec, pinned: Pinned, partition: Pa
         Outage: A part, store or database did not answer.
     """
     home, scoring = parts.settings.home, scoring_of(spec)
+    pinned, partition = Pinned(**planned["pinned"]), Partition(**planned["partition"])
     output = output_of(scoring.output, partition.name, home, scoring.database)
     job = Job(source_of(spec, home), partition, output, scoring.keys)
     with loaded(parts, spec, pinned) as scorer:
         done = score_to(scorer, pinned, job, LogProgress(f"{pinned.model} {pinned.name}, {partition.name}"))
     log.info("%s.", done.in_words())
     return done
+
+
+def total(scored: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum up the partitions of a run, of which each is as ``PartitionScores.as_json`` has it."""
+    all_scored = list(scored)
+    same = {name: all_scored[0][name] for name in ("model", "version", "digest")}
+    sums = {name: sum(one[name] for one in all_scored) for name in ("rows", "rejected")}
+    return {**same, **sums, "partitions": [one["partition"] for one in all_scored]}
 
 
 def score_to(scorer: Scorer, pinned: Pinned, job: Job, tell: Callable[[Progress], None]) -> PartitionScores:

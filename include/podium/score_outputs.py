@@ -1,4 +1,4 @@
-"""Where scores go: parquet files on disk or in S3, or a table; a partition is replaced whole or not at all."""
+"""Where scores go: parquet files on disk or in S3, or a table. A partition is replaced whole or not."""
 
 from __future__ import annotations
 

@@ -114,6 +114,18 @@ def list_partitions(source: Source, only: str = "*") -> list[Partition]:
     return sorted(chosen, key=lambda part: part.name)
 
 
+def the_only_partition(source: Source) -> Partition:
+    """Return the partition of a source that is one file or one query.
+
+    Raises:
+        DataError: There are several, or none.
+    """
+    found = list_partitions(source)
+    if len(found) > 1:
+        raise DataError(f"{source.source} is {len(found)} files; name one of them, such as {found[0].at}")
+    return found[0]
+
+
 @contextmanager
 def open_partition(source: Source, partition: Partition, wanted: Sequence[str] | None) -> Iterator[Reader]:
     """Open a partition to read its rows in chunks.

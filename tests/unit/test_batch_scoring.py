@@ -80,7 +80,7 @@ def score(
     """Score one partition into a folder beside the source."""
     (found,) = [partition] if partition else list_partitions(source)
     output = output_of(options.pop("to", "scores"), found.name, folder, source.database)
-    return score_to(scorer, PINNED, Job(source, found, output, **options), lambda progress: None)
+    return score_to(scorer, PINNED, Job(source, found, output, **options), lambda _: None)
 
 
 def read(folder: Path, at: str) -> pd.DataFrame:
@@ -112,4 +112,6 @@ def test_scores_are_those_of_a_bare_predict_with_version_moment_and_digest(
     assert set(found["model_version"]) == {3}
     assert set(found["model_digest"]) == {"d" * 64}
     assert [moment.isoformat() for moment in set(found["scored_at"])] == [done.scored_at]
-    assert not (tmp_path / "scores" / "_rejects").exists() or not any((tmp_path / "scores/_rejects").iterdir())
+    assert not (tmp_path / "scores" / "_rejects").exists() or not any(
+        (tmp_path / "scores/_rejects").iterdir()
+    )
