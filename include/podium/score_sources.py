@@ -103,7 +103,8 @@ def list_partitions(source: Source, only: str = "*") -> list[Partition]:
         DataError: There are none, or two would have one name.
         Outage: The store or the database did not answer.
     """
-    found = _query_partitions(source) if source.source.startswith(SQL) else _file_partitions(source)
+    list_all = _query_partitions if source.source.startswith(SQL) else _file_partitions
+    found = sorted(list_all(source), key=lambda part: part.name)
     if twice := next((one.name for one in found if [part.name for part in found].count(one.name) > 1), None):
         where = " and ".join(part.at for part in found if part.name == twice)
         raise DataError(f"two partitions are called {twice}, so one would replace the other: {where}")
@@ -111,7 +112,7 @@ def list_partitions(source: Source, only: str = "*") -> list[Partition]:
     if not chosen:
         names = ", ".join(part.name for part in found[:5]) + (", ..." if len(found) > 5 else "")
         raise DataError(f"{source.source}: no partition is called {only}; there are: {names or 'none'}")
-    return sorted(chosen, key=lambda part: part.name)
+    return chosen
 
 
 def the_only_partition(source: Source) -> Partition:
