@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 
 from podium.cli_app import Json, app, console, explained, print_json
+from podium.errors import PodiumError
 
 if TYPE_CHECKING:
     from podium.batch_scoring import Progress
@@ -64,6 +66,8 @@ def score(  # noqa: PLR0913 - one for each option of the command
     from podium.spec import find_spec
     from podium.tables import diff_tables
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    _assert_output(output, source)
     parts, here = connect(), Path.cwd()
     spec = find_spec(parts.settings.models_dir, model)
     chunk_rows = CHUNK_ROWS if spec.scoring is None else spec.scoring.chunk_rows
@@ -89,6 +93,15 @@ def score(  # noqa: PLR0913 - one for each option of the command
         return
     for shown in diff_tables(found):
         console.print(shown, markup=False)
+
+
+def _assert_output(output: str, source: str) -> None:
+    from podium.scoring_spec import SQL
+
+    if not output.startswith(SQL) and not output.endswith(".parquet"):
+        raise PodiumError(f"--output: {output}: allowed are .parquet files, on disk or s3://, and {SQL}TABLE")
+    if Path(output).resolve() == Path(source).resolve():
+        raise PodiumError(f"--output: {output} is the input; it would be replaced")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ PARTITION = "partition"
 # What Podium itself writes beside the keys; of a classification also probability_<label>.
 OWN_COLUMNS = (PARTITION, "row", "prediction", "model_version", "model_digest", "scored_at")
 PROBABILITY = "probability_"
+_TABLE = re.compile(rf"^{SQL}\w+(\.\w+)?$")
 PLACEHOLDER = re.compile(rf"(?<![:\w]):{PARTITION}\b")
 
 
@@ -75,8 +76,19 @@ class ScoringSpec(Closed):
 
     @model_validator(mode="after")
     def _output_is_a_folder(self) -> Self:
+        if self.output.startswith(SQL) and not _TABLE.match(self.output):
+            raise WrongKey(f"must be {SQL}TABLE or {SQL}SCHEMA.TABLE", "output")
         if not self.output.startswith(SQL) and PurePosixPath(self.output).suffix in (".csv", ".parquet"):
             raise WrongKey("must be a folder: each partition is a parquet file in it", "output")
+        return self
+
+    @model_validator(mode="after")
+    def _output_is_not_scored_again(self) -> Self:
+        folder = self.source.rstrip("/")
+        below = self.output.rstrip("/") == folder or self.output.startswith(f"{folder}/")
+        matched = PurePosixPath(f"{self.output}/any.parquet").match(self.source)
+        if not self.source.startswith(SQL) and (below or matched):
+            raise WrongKey("lies in the source: the scores would be scored by the next run", "output")
         return self
 
 

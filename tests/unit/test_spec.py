@@ -90,7 +90,7 @@ def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
 
 TOP_KEYS = (
     "approval, champion_moved_outside, code, data, description, gates, holdout, labels, limits, name, owner, "
-    "params, requirements, retention, schedule, skops_trusted_types, task, trainer"
+    "params, requirements, retention, schedule, scoring, skops_trusted_types, task, trainer"
 )
 DATA_KEYS = (
     "duplicates, examples, group, inputs, label, label_map, source, tables, time_column, time_formats, "
