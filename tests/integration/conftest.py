@@ -50,6 +50,9 @@ TOYS: dict[str, dict[str, Any]] = {
     "toy-voided": {"champion_moved_outside": "revert"},
     "toy-replayed": {},
     "toy-newer": {},
+    "toy-scored": {
+        "scoring": {"source": str(PROJECT / "new"), "output": str(PROJECT / "scores"), "keys": ["id"]}
+    },
 }
 
 
