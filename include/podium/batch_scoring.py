@@ -23,9 +23,9 @@ from podium.errors import DataError, PodiumError, version_name
 from podium.parts import Parts
 from podium.score_inputs import Reasons
 from podium.score_outputs import Output, Writer, output_of, writing
-from podium.score_rows import Readied, Scored, Scorer, kinds
+from podium.score_rows import Readied, Scored, Scorer
 from podium.score_sources import Chunk, Partition, Reader, Source, list_partitions, open_partition
-from podium.score_tables import answer_columns, carried, rejects_table, repeated
+from podium.score_tables import answer_columns, carried, rejects_table, repeated, repeated_text
 from podium.score_version import Pinned, loaded, pin
 from podium.scoring_spec import ScoringSpec, key_problem
 from podium.spec import ModelSpec
@@ -273,13 +273,12 @@ class Counts:
 
     def add(self, chunk: Chunk, reasons: Reasons, writer: Writer) -> None:
         """Count a chunk, and write its rejects."""
-        rejects = rejects_table(chunk, reasons)
-        self.rows += len(reasons) + len(chunk.unreadable)
-        if not len(rejects):
+        self.rows += len(chunk.numbers) + len(chunk.unreadable)
+        if not reasons and not chunk.unreadable:
             return
-        writer.reject(rejects)
-        self.rejected += len(rejects)
-        self._reasons.update(kinds(reasons))
+        writer.reject(rejects_table(chunk, reasons))
+        self.rejected += len(reasons) + len(chunk.unreadable)
+        self._reasons.update(reasons.values())
         self._reasons.update(reason.partition(":")[0] for _, reason in chunk.unreadable)
         if len(self._reasons) > _MOST_KINDS:
             self._reasons = Counter(dict(self._reasons.most_common(_MOST_KINDS // 2)))
@@ -319,7 +318,7 @@ class _Run:
         good, rows = scored.good, len(scored.answers)
         own = {
             "model_version": repeated(pa.scalar(self._pinned.version, pa.int32()), rows),
-            "model_digest": repeated(pa.scalar(self._pinned.digest), rows),
+            "model_digest": repeated_text(self._pinned.digest, rows),
             "scored_at": repeated(pa.scalar(self._scored_at, pa.timestamp("us", "UTC")), rows),
         }
         kept = carried(scored.chunk, self._job.keys, good)

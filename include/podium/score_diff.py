@@ -17,11 +17,11 @@ import pyarrow as pa
 from podium.ahead import ahead
 from podium.batch_scoring import Counts, Job, Progress, assert_keys, columns_read
 from podium.metrics import Numbers
-from podium.score_inputs import Reasons
+from podium.score_inputs import Reasons, scorable
 from podium.score_outputs import writing
 from podium.score_rows import Scorer
 from podium.score_sources import Chunk, Reader, open_partition
-from podium.score_tables import answer_columns, carried, likeliest_label, repeated
+from podium.score_tables import answer_columns, carried, likeliest_label, repeated, repeated_text
 from podium.score_version import Pinned
 
 TOP_ROWS = 10
@@ -111,7 +111,7 @@ def score_both(first: Side, second: Side, job: Job, tell: Callable[[Progress], N
         assert_keys(job, reader)
         with writing(job.output) as writer, closing(ahead(_both(sides, reader, job.partition.at))) as chunks:
             for chunk, reasons, answers in chunks:
-                columns = carried(chunk, job.keys, reasons == "")
+                columns = carried(chunk, job.keys, scorable(reasons, len(chunk.numbers)))
                 for side, answer in zip(sides, answers, strict=True):
                     columns |= _columns(side, answer)
                 seen.add(columns, answers)
@@ -128,16 +128,17 @@ def _both(
 ) -> Generator[tuple[Chunk, Reasons, list[Numbers]]]:
     for chunk in reader.chunks:
         scored = [side.scorer.score(side.scorer.ready(chunk, where)) for side in sides]
-        reasons: Reasons = np.full(len(chunk.numbers), "", dtype=object)
+        reasons: Reasons = {}
         for side, one in zip(sides, scored, strict=True):
-            new = (reasons == "") & ~one.good
-            reasons[new] = [f"{side.pinned.name}: {reason}" for reason in one.reasons[new]]
-        yield chunk, reasons, [one.answers[(reasons == "")[one.good]] for one in scored]
+            for place, reason in one.reasons.items():
+                reasons.setdefault(place, f"{side.pinned.name}: {reason}")
+        good = scorable(reasons, len(chunk.numbers))
+        yield chunk, reasons, [one.answers[good[one.good]] for one in scored]
 
 
 def _columns(side: Side, answers: Numbers) -> dict[str, Any]:
     name = side.pinned.name
-    digest = {f"{name}_digest": repeated(pa.scalar(side.pinned.digest), len(answers))}
+    digest = {f"{name}_digest": repeated_text(side.pinned.digest, len(answers))}
     return {**answer_columns(answers, side.scorer.labels, f"{name}_"), **digest}
 
 

@@ -16,8 +16,8 @@ from mlflow.types import DataType
 
 from podium.errors import DataError, PodiumError
 
-Reasons = npt.NDArray[np.object_]
-"""Why each row cannot be scored; "" for those that can."""
+Reasons = dict[int, str]
+"""Why rows cannot be scored, by their places from 0; all others can."""
 
 _TYPES = {
     DataType.boolean: pa.bool_(),
@@ -105,7 +105,7 @@ class InputColumns:
         Returns:
             The inputs of the rows that fit, in their order, and why each other row does not.
         """
-        reasons: Reasons = np.full(len(rows), "", dtype=object)
+        reasons: Reasons = {}
         arrays: dict[str, pa.ChunkedArray] = {}
         for column in self.columns:
             if column.name not in rows.column_names:
@@ -116,9 +116,24 @@ class InputColumns:
                 _blame(reasons, _mask(pc.is_null(array)), f"{column.name} is missing")
             arrays[column.name] = array
         table = pa.table(arrays)
-        if reasons.any():
-            table = table.filter(pa.array(reasons == ""))
-        return _frame(table), reasons
+        return _frame(table.filter(pa.array(scorable(reasons, len(rows)))) if reasons else table), reasons
+
+
+def scorable(reasons: Reasons, rows: int) -> npt.NDArray[np.bool_]:
+    """Return which of so many rows have no reason against them."""
+    good = np.ones(rows, dtype=bool)
+    good[list(reasons)] = False
+    return good
+
+
+def of_these(reasons: Reasons, places: npt.NDArray[np.int64]) -> Reasons:
+    """Return reasons against some of many rows by their places among the many.
+
+    Args:
+        reasons: By the places among the some.
+        places: Where each of the some is among the many.
+    """
+    return {int(places[place]): reason for place, reason in reasons.items()}
 
 
 def _has_missing(wanted: DataType) -> bool:
@@ -132,8 +147,8 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 def _blame(reasons: Reasons, bad: npt.NDArray[np.bool_] | None, reason: str) -> None:
     """Note a reason for rows that have none yet."""
-    if bad is not None:
-        reasons[bad & (reasons == "")] = reason
+    for place in () if bad is None else np.flatnonzero(bad).tolist():
+        reasons.setdefault(place, reason)
 
 
 def _converted(
@@ -253,7 +268,7 @@ def text_columns(rows: pa.Table) -> tuple[pd.DataFrame, Reasons]:
     Returns:
         All rows; and why some cannot be read, which then have missing values.
     """
-    reasons: Reasons = np.full(len(rows), "", dtype=object)
+    reasons: Reasons = {}
     columns: dict[str, pa.ChunkedArray] = {}
     for name in rows.column_names:
         column = rows.column(name)

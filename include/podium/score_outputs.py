@@ -127,7 +127,11 @@ class _Files:
     def _write(self, path: Path, table: pa.Table) -> None:
         with _local_errors(path):
             if path not in self._open:
-                self._open[path] = pq.ParquetWriter(path, table.schema)
+                # Without Arrow's schema readers see text, however it is kept in memory.
+                texts = [column.name for column in table.schema if not pa.types.is_floating(column.type)]
+                self._open[path] = pq.ParquetWriter(
+                    path, table.schema, use_dictionary=texts, store_schema=False
+                )
             self._open[path].write_table(table)
 
 

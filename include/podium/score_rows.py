@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from mlflow.pyfunc import PyFuncModel
 
 from podium.errors import DataError, PodiumError, TrainerError
 from podium.metrics import Numbers
-from podium.score_inputs import InputColumns, Reasons, text_columns
+from podium.score_inputs import InputColumns, Reasons, of_these, scorable, text_columns
 from podium.score_sources import Chunk
 from podium.scoring import predict
 
@@ -54,7 +54,7 @@ class Scored:
 
     Attributes:
         chunk: The rows as they came.
-        reasons: Why each row could not be scored; "" for those that could.
+        reasons: Why rows could not be scored.
         answers: Of the rows that could, in their order: shape (rows, labels), or (rows,) without labels.
     """
 
@@ -65,8 +65,7 @@ class Scored:
     @property
     def good(self) -> npt.NDArray[np.bool_]:
         """Which rows could be scored."""
-        found: npt.NDArray[np.bool_] = self.reasons == ""
-        return found
+        return scorable(self.reasons, len(self.chunk.numbers))
 
 
 @dataclass
@@ -105,12 +104,13 @@ class Scorer:
             inputs, reasons = self.columns.convert(chunk.rows)
             return Readied(chunk, inputs, reasons)
         frame, reasons = text_columns(chunk.rows)
-        made, said = _prepared(self.preparation, frame[reasons == ""])
-        reasons[reasons == ""] = said
+        places = np.flatnonzero(scorable(reasons, len(frame)))
+        made, said = _prepared(self.preparation, frame.iloc[places])
+        reasons |= of_these(said, places)
         table = pa.Table.from_pandas(made, preserve_index=False)
         self.columns.assert_there(table.column_names, self.preparation.path)
         inputs, said = self.columns.convert(table)
-        reasons[reasons == ""] = said
+        reasons |= of_these(said, np.flatnonzero(scorable(reasons, len(frame))))
         return Readied(chunk, inputs, reasons)
 
     def score(self, readied: Readied) -> Scored:
@@ -119,26 +119,25 @@ class Scorer:
         Raises:
             DataError: The model raises at row after row, so that something else than rows must be wrong.
         """
-        reasons = readied.reasons.copy()
         answers, said = self._answers(readied.inputs)
-        reasons[reasons == ""] = said
-        return Scored(readied.chunk, reasons, answers)
+        places = np.flatnonzero(scorable(readied.reasons, len(readied.chunk.numbers)))
+        return Scored(readied.chunk, readied.reasons | of_these(said, places), answers)
 
     def _answers(self, inputs: pd.DataFrame) -> tuple[Numbers, Reasons]:
-        said: Reasons = np.full(len(inputs), "", dtype=object)
+        said: Reasons = {}
         try:
             with _errors_of_rows(_THE_MODEL):
                 answers = self._predict(inputs)
         except _Raised:
             said = self._missing(inputs)
-            pieces, more = _piecewise(self._predict, inputs[said == ""], _THE_MODEL)
-            said[said == ""] = more
+            places = np.flatnonzero(scorable(said, len(inputs)))
+            pieces, more = _piecewise(self._predict, inputs.iloc[places], _THE_MODEL)
+            said |= of_these(more, places)
             answers = np.concatenate([self._predict(inputs.head(0)), *pieces])
         finite = np.isfinite(answers) if answers.ndim == 1 else np.isfinite(answers).all(axis=1)
         if not finite.all():
-            scored = said == ""
-            scored[scored] = ~finite
-            said[scored] = "the model answers with no finite number"
+            places = np.flatnonzero(scorable(said, len(inputs)))[~finite]
+            said |= dict.fromkeys(places.tolist(), "the model answers with no finite number")
             answers = answers[finite]
         return answers, said
 
@@ -149,7 +148,7 @@ class Scorer:
 
     def _missing(self, inputs: pd.DataFrame) -> Reasons:
         """Blame a missing value where the model does not take it: where a good row fails without it."""
-        said: Reasons = np.full(len(inputs), "", dtype=object)
+        said: Reasons = {}
         missing = inputs.isna()
         suspects = [str(name) for name in inputs if missing[name].any()]
         if not suspects:
@@ -161,7 +160,8 @@ class Scorer:
                     self._predict, good.assign(**{name: _nothing(good[name])})
                 )
             if self._refuses_missing.get(name):
-                said[missing[name].to_numpy() & (said == "")] = f"{name} is missing"
+                for place in np.flatnonzero(missing[name].to_numpy()).tolist():
+                    said.setdefault(place, f"{name} is missing")
         return said
 
     def _good_row(self, complete: pd.DataFrame) -> pd.DataFrame | None:
@@ -180,9 +180,9 @@ def _prepared(preparation: Preparation, frame: pd.DataFrame) -> tuple[pd.DataFra
 
     pieces, reasons = _piecewise(call, frame, preparation.path)
     made = pd.concat(pieces) if pieces else frame.head(0)
-    left_out = np.ones(len(frame), dtype=bool)
-    left_out[made.index.to_numpy(dtype=np.int64)] = False
-    reasons[left_out & (reasons == "")] = f"left out by {preparation.path}"
+    places = made.index.to_numpy(dtype=np.int64)
+    for place in set(range(len(frame))).difference(places.tolist(), reasons):
+        reasons[place] = f"left out by {preparation.path}"
     return made, reasons
 
 
@@ -195,20 +195,20 @@ def _piecewise(
         DataError: It raises at each of some rows from all over a large chunk: something else must be wrong.
     """
     if not len(rows):
-        return [], np.full(0, "", dtype=object)
+        return [], {}
     try:
         with _errors_of_rows(who):
-            return [call(rows)], np.full(len(rows), "", dtype=object)
+            return [call(rows)], {}
     except _Raised as error:
         reason = str(error)
     if len(rows) == 1:
-        return [], np.array([reason], dtype=object)
+        return [], {0: reason}
     if len(rows) > _SAMPLE**2:
         _assert_some_pass(call, rows.iloc[:: len(rows) // _SAMPLE], reason)
     middle = len(rows) // 2
     first, said = _piecewise(call, rows.iloc[:middle], who)
     second, more = _piecewise(call, rows.iloc[middle:], who)
-    return [*first, *second], np.concatenate([said, more])
+    return [*first, *second], said | {middle + place: why for place, why in more.items()}
 
 
 def _assert_some_pass(call: Callable[[pd.DataFrame], Any], sample: pd.DataFrame, reason: str) -> None:
@@ -255,9 +255,3 @@ def _assert_protocol(path: str, rows: pd.DataFrame, made: object) -> None:
 def _nothing(column: pd.Series) -> Any:
     """Return a column of missing values of the same type."""
     return column.where(np.zeros(len(column), dtype=bool))
-
-
-def kinds(reasons: Reasons) -> Mapping[str, int]:
-    """Count reasons."""
-    names, counts = np.unique(reasons[reasons != ""].astype(str), return_counts=True)
-    return dict(zip(names.tolist(), map(int, counts), strict=True))

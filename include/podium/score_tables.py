@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from podium.metrics import Numbers
+from podium.score_inputs import Reasons
 from podium.score_sources import Chunk
 from podium.scoring_spec import PROBABILITY
 
@@ -16,6 +17,11 @@ from podium.scoring_spec import PROBABILITY
 def repeated(value: pa.Scalar, times: int) -> pa.Array:
     """Return a column of one value."""
     return pa.repeat(value, times)
+
+
+def repeated_text(text: str, times: int) -> pa.Array:
+    """Return a column of one text, which is there once."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(times, dtype=np.int8)), [text])
 
 
 def carried(chunk: Chunk, keys: Sequence[str], good: Any) -> dict[str, Any]:
@@ -31,9 +37,12 @@ def answer_columns(answers: Numbers, labels: Sequence[str], prefix: str = "") ->
     """Return a version's answers; of a classification the likeliest label, and each one's probability."""
     if not labels:
         return {f"{prefix}prediction": pa.array(answers)}
-    likeliest = pa.array(labels, pa.string()).take(pa.array(likeliest_label(answers)))
-    shares = {f"{prefix}{PROBABILITY}{label}": answers[:, place] for place, label in enumerate(labels)}
-    return {f"{prefix}prediction": likeliest, **{name: pa.array(share) for name, share in shares.items()}}
+    places = pa.array(likeliest_label(answers), pa.int16())
+    shares = np.ascontiguousarray(answers.T)
+    return {
+        f"{prefix}prediction": pa.DictionaryArray.from_arrays(places, pa.array(labels, pa.string())),
+        **{f"{prefix}{PROBABILITY}{label}": pa.array(shares[place]) for place, label in enumerate(labels)},
+    }
 
 
 def likeliest_label(answers: Numbers) -> Any:
@@ -54,12 +63,12 @@ def readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
         )
 
 
-def rejects_table(chunk: Chunk, reasons: Any) -> pa.Table:
+def rejects_table(chunk: Chunk, reasons: Reasons) -> pa.Table:
     """Return the rows that could not be scored: number, reason, and their columns as text."""
-    bad = reasons != ""
-    table = chunk.rows.filter(pa.array(bad)) if bad.any() else chunk.rows.slice(0, 0)
-    numbers = [*chunk.numbers[bad].tolist(), *(number for number, _ in chunk.unreadable)]
-    said = [*reasons[bad].tolist(), *(reason for _, reason in chunk.unreadable)]
+    places = sorted(reasons)
+    table = chunk.rows.take(pa.array(places, pa.int64()))
+    numbers = [*chunk.numbers[places].tolist(), *(number for number, _ in chunk.unreadable)]
+    said = [*(reasons[place] for place in places), *(reason for _, reason in chunk.unreadable)]
     columns = {"row": pa.array(numbers, pa.int64()), "reason": pa.array(said, pa.string())}
     nothing = pa.nulls(len(chunk.unreadable), pa.string())
     for name in table.column_names:
