@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status test test-unit check format lock test-integration bench-gates
+.PHONY: help venv demo up down clean status test test-unit check format lock test-integration bench-gates bench-score
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ test-unit: $(HAS_DEV) ## Run the fast tests
 
 bench-gates: $(HAS_RUN) ## Time the bootstrap of the gates
 	$(BIN)/python benchmarks/gates.py
+
+bench-score: $(HAS_RUN) ## Time batch scoring beside a bare predict
+	$(BIN)/python -W ignore benchmarks/score.py
 
 check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -16,7 +16,7 @@ Trigger it by hand to choose another version or fewer partitions.
 
 from typing import Any
 
-from airflow.sdk import Context, CronTriggerTimetable, Param, dag, task
+from airflow.sdk import Context, CronTriggerTimetable, Param, dag, get_current_context, task
 
 from podium.settings import models_dir
 from podium.spec import ModelSpec, load_specs
@@ -67,7 +67,8 @@ def build_scoring(spec: ModelSpec) -> None:
         from podium.batch_scoring import score_planned
         from podium.parts import connect
 
-        context["partition"] = planned["partition"]["name"]
+        # Airflow names the task by it; `context` here is a copy.
+        get_current_context()["partition"] = planned["partition"]["name"]
         done = score_planned(connect(), spec, planned)
         asset = partition_asset(spec.name, done.partition)
         context["outlet_events"][partitions_scored(spec.name)].add(asset, extra=done.as_json())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
@@ -18,9 +19,13 @@ MODEL_FILE = (PROJECT_ROOT / "docs" / "model-file.md").read_text()
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            yield from keys(section, f"{prefix}{name}.")
+        sections = [
+            part
+            for part in (field.annotation, *get_args(field.annotation))
+            if isinstance(part, type) and issubclass(part, BaseModel)
+        ]
+        if sections:
+            yield from keys(sections[0], f"{prefix}{name}.")
         else:
             yield prefix + name
 
