@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -146,7 +147,7 @@ def _local_errors(place: Path) -> Iterator[None]:
 def _unfinished(place: Path) -> Path:
     """Return where a file is written before it takes its place; removes what killed writers left there."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    for left in place.parent.glob(f".{place.name}.*.unfinished"):
+    for left in place.parent.glob(f".{escape(place.name)}.*.unfinished"):
         left.unlink(missing_ok=True)
     return place.parent / f".{place.name}.{uuid4().hex}.unfinished"
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from mlflow.pyfunc import PyFuncModel
 
-from podium.errors import DataError, PodiumError, TrainerError
+from podium.errors import DataError, Outage, PodiumError, TrainerError
 from podium.metrics import Numbers
 from podium.score_inputs import InputColumns, Reasons, of_these, scorable, text_columns
 from podium.score_sources import Chunk
@@ -96,8 +96,9 @@ class Scorer:
         """Bring the rows of a chunk to the model's inputs.
 
         Raises:
-            DataError: A column is missing.
+            DataError: A column is missing, or ``scoring.inputs`` raises at row after row.
             TrainerError: ``scoring.inputs`` does not keep to its protocol.
+            Outage: It raises an OSError, which may pass by.
         """
         if self.preparation is None:
             self.columns.assert_there(chunk.rows.column_names, where)
@@ -107,6 +108,8 @@ class Scorer:
         places = np.flatnonzero(scorable(reasons, len(frame)))
         made, said = _prepared(self.preparation, frame.iloc[places])
         reasons |= of_these(said, places)
+        if made.empty:
+            return Readied(chunk, made, reasons)
         table = pa.Table.from_pandas(made, preserve_index=False)
         self.columns.assert_there(table.column_names, self.preparation.path)
         inputs, said = self.columns.convert(table)
@@ -118,6 +121,7 @@ class Scorer:
 
         Raises:
             DataError: The model raises at row after row, so that something else than rows must be wrong.
+            Outage: It raises an OSError, which may pass by.
         """
         answers, said = self._answers(readied.inputs)
         places = np.flatnonzero(scorable(readied.reasons, len(readied.chunk.numbers)))
@@ -194,20 +198,25 @@ def _piecewise(
     Raises:
         DataError: It raises at each of some rows from all over a large chunk: something else must be wrong.
     """
-    if not len(rows):
-        return [], {}
+    try:
+        with _errors_of_rows(who):
+            return [call(rows)] if len(rows) else [], {}
+    except _Raised as error:
+        if len(rows) > _SAMPLE**2:
+            _assert_some_pass(call, rows.iloc[:: len(rows) // _SAMPLE], str(error))
+        return _halves(call, rows, who)
+
+
+def _halves(call: Callable[[pd.DataFrame], Any], rows: pd.DataFrame, who: str) -> tuple[list[Any], Reasons]:
     try:
         with _errors_of_rows(who):
             return [call(rows)], {}
     except _Raised as error:
-        reason = str(error)
-    if len(rows) == 1:
-        return [], {0: reason}
-    if len(rows) > _SAMPLE**2:
-        _assert_some_pass(call, rows.iloc[:: len(rows) // _SAMPLE], reason)
+        if len(rows) == 1:
+            return [], {0: str(error)}
     middle = len(rows) // 2
-    first, said = _piecewise(call, rows.iloc[:middle], who)
-    second, more = _piecewise(call, rows.iloc[middle:], who)
+    first, said = _halves(call, rows.iloc[:middle], who)
+    second, more = _halves(call, rows.iloc[middle:], who)
     return [*first, *second], said | {middle + place: why for place, why in more.items()}
 
 
@@ -234,8 +243,10 @@ def _errors_of_rows(who: str) -> Iterator[None]:
     """Tell rows that cannot be scored from a part that does not answer, and from a broken protocol."""
     try:
         yield
-    except (PodiumError, OSError, MemoryError):
+    except (PodiumError, MemoryError):
         raise
+    except OSError as error:
+        raise Outage(f"{who} raises {type(error).__name__}: {error}") from error
     except Exception as error:
         said = f"{who} raises {type(error).__name__}: {error}"
         raise _Raised(said.splitlines()[0][:_LONGEST_REASON]) from error

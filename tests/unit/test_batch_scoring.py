@@ -294,6 +294,33 @@ def test_a_users_function_keeps_to_its_protocol(regressor: Scorer, tmp_path: Pat
         score(scorer, Source("rows.csv", tmp_path), tmp_path)
 
 
+def test_many_wrong_rows_beside_each_other_are_rejected_each(regressor: Scorer, tmp_path: Path) -> None:
+    rows = rows_of(3000).astype({"x": object})
+    rows.loc[1000:2499, "x"] = "oops"
+    write(tmp_path / "rows.csv", rows)
+
+    def numbers(raw: pd.DataFrame) -> pd.DataFrame:
+        return raw.assign(x=raw["x"].astype(float))
+
+    scorer = Scorer(regressor.model, (), Preparation("here:numbers", numbers))
+    done = score(scorer, Source("rows.csv", tmp_path), tmp_path)
+    assert (done.rows, done.rejected) == (3000, 1500)
+    # A chunk without one good row stops no other chunk.
+    done = score(scorer, Source("rows.csv", tmp_path, chunk_rows=500), tmp_path)
+    assert (done.rows, done.rejected) == (3000, 1500)
+    assert read(tmp_path, done.output)["row"].tolist() == [*range(1, 1001), *range(2501, 3001)]
+
+
+def test_an_error_that_may_pass_by_is_an_outage(regressor: Scorer, tmp_path: Path) -> None:
+    def away(rows: pd.DataFrame) -> pd.DataFrame:
+        raise ConnectionError("no feature store")
+
+    write(tmp_path / "rows.csv", rows_of(5))
+    scorer = Scorer(regressor.model, (), Preparation("here:away", away))
+    with pytest.raises(Outage, match="here:away raises ConnectionError: no feature store"):
+        score(scorer, Source("rows.csv", tmp_path), tmp_path)
+
+
 def test_a_model_that_cannot_do_with_any_row_of_many_is_soon_told(line: Scorer, tmp_path: Path) -> None:
     calls = []
 
