@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status test test-unit check format lock test-integration bench-gates bench-serving
+.PHONY: help venv demo up down clean status test test-unit check format lock test-integration bench-gates bench-serving bench-score
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench-gates: $(HAS_RUN) ## Time the bootstrap of the gates
 
 bench-serving: $(HAS_DEV) ## Measure the model server beside `mlflow models serve`, and swaps under load
 	$(BIN)/python benchmarks/serving.py
+
+bench-score: $(HAS_RUN) ## Time batch scoring beside a bare predict
+	$(BIN)/python -W ignore benchmarks/score.py
 
 check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from croniter import croniter
 from pydantic import (
     AfterValidator,
     Field,
@@ -26,11 +25,13 @@ from podium.errors import NotFound, SpecError
 from podium.gate_spec import CanaryGate, Gate, Level, TaggedGate, misfit, nearest, no_label
 from podium.metric_names import KNOWN_METRICS, OWN_METRICS, Task
 from podium.profiles import Profile, ProfileSpec
+from podium.scoring_spec import ScoringSpec
 from podium.search_spec import SearchSpec
 from podium.spec_errors import problems
 from podium.spec_types import (
     Closed,
     Columns,
+    Cron,
     Duration,
     HoldoutSpec,
     ImportPath,
@@ -41,12 +42,6 @@ from podium.spec_types import (
 )
 
 ROLE = "role:"
-
-
-def _check_cron(value: str) -> str:
-    if not croniter.is_valid(value):
-        raise ValueError("must be a cron expression such as '0 6 * * 1' (UTC), or null for no schedule")
-    return value
 
 
 class DataSpec(Closed):
@@ -168,11 +163,12 @@ class ModelSpec(Closed):
     profiles: dict[Profile, ProfileSpec] = Field(default_factory=dict)
     requirements: tuple[Name, ...] = Field(min_length=1)
     skops_trusted_types: tuple[Name, ...] = ()
-    schedule: Annotated[str, AfterValidator(_check_cron)] | None = None
+    schedule: Cron | None = None
     gates: tuple[TaggedGate, ...] = Field(min_length=1)
     approval: ApprovalSpec
     champion_moved_outside: Literal["ask", "revert"] = "ask"
     retention: RetentionSpec = RetentionSpec()
+    scoring: ScoringSpec | None = None
 
     @field_validator("labels")
     @classmethod
@@ -294,6 +290,11 @@ class ModelSpec(Closed):
     def lifecycle_dag_id(self) -> str:
         """The id of the Dag that runs this model's lifecycle."""
         return f"lifecycle_{self.name.replace('-', '_')}"
+
+    @property
+    def scoring_dag_id(self) -> str:
+        """The id of the Dag that scores rows in batches, if the model file has the section ``scoring``."""
+        return f"score_{self.name.replace('-', '_')}"
 
 
 class _ModelFileLoader(yaml.SafeLoader):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Annotated, Any, Self, TypeVar
 
+from croniter import croniter
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -131,3 +132,12 @@ class HoldoutSpec(Closed):
     def in_words(self) -> str:
         """Say which rows they are."""
         return f"{self.days} days" if self.days is not None else f"{self.share:.0%} of the rows"
+
+
+def _check_cron(value: str) -> str:
+    if not croniter.is_valid(value):
+        raise ValueError("must be a cron expression such as '0 6 * * 1' (UTC), or null for no schedule")
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_check_cron)]

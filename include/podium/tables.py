@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
 from math import nan
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -18,6 +19,9 @@ from podium.live import CONFIDENCE, Interval, LiveComparison
 from podium.registry import Registry
 from podium.status import ModelStatus
 from podium.tags import Tag
+
+if TYPE_CHECKING:
+    from podium.score_diff import Diff
 
 _SHORT = {
     "log_loss": "log loss",
@@ -189,3 +193,35 @@ def history_table(events: Iterable[Event]) -> Table:
             style="bold" if moved else None,
         )
     return table
+
+
+def diff_tables(diff: Diff) -> Iterator[Table | str]:
+    """Render two versions side by side: how many rows disagree, how, by how much, and which most."""
+    names = [version_name(version) for version in diff.versions]
+    scored = diff.rows - diff.rejected
+    share = f"{diff.disagree / scored:.1%}" if scored else "none"
+    yield f"{diff.model} {' and '.join(names)} disagree on {diff.disagree:,} of {scored:,} rows ({share})."
+    if diff.labels:
+        table = Table(f"{names[0]} says, {names[1]} says", box=SIMPLE_HEAD, pad_edge=False)
+        for label in diff.labels:
+            table.add_column(Text(label), justify="right")
+        for label, others in diff.labels.items():
+            table.add_row(Text(label), *(f"{count:,}" for count in others.values()))
+        yield table
+    what = "total variation of the probabilities" if diff.labels else f"{names[1]} less {names[0]}"
+    table = Table(f"{what}{' (estimated)' if diff.estimated else ''}", *diff.quantiles, box=SIMPLE_HEAD)
+    table.add_row("", *(f"{value:.4g}" for value in diff.quantiles.values()))
+    yield table
+    if diff.top:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for title in ("row", *diff.keys, *names, "difference"):
+            table.add_column(Text(title))
+        for row in diff.top:
+            table.add_row(
+                f"{row.row:,}", *map(Text, row.keys), *map(Text, row.answers), f"{row.difference:.4g}"
+            )
+        yield table
+    if diff.rejected:
+        why = "; ".join(f"{reason} ({count:,})" for reason, count in diff.reasons.items())
+        yield f"{diff.rejected:,} of {diff.rows:,} rows rejected to {diff.rejects}: {why}."
+    yield f"Both answers to each row are in {diff.output}."

@@ -10,7 +10,7 @@ import html
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -68,14 +68,8 @@ def report_examples(reports: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: A column is missing; says what it may be called.
     """
-    named = _named(reports)
     counts: Counter[str] = Counter()
-    for column in TEXTS:
-        text = named[column].fillna("").astype(str)
-        counts["empty descriptions"] += int((text.str.strip() == "").sum()) if column == "description" else 0
-        named[column] = pd.Series(
-            [clean_text(value, counts) for value in text], index=named.index, dtype="str"
-        )
+    named = _with_clean_texts(_named(reports, tuple(COLUMN_NAMES)), counts)
     named["id"] = _ids(named, counts)
     named["words"] = (named["title"] + " " + named["description"]).str.count(r"\S+").astype("int64")
     kept = _with_text_of_their_own(named, counts)
@@ -85,6 +79,32 @@ def report_examples(reports: pd.DataFrame) -> pd.DataFrame:
         ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "nothing to clean",
     )
     return kept
+
+
+def report_inputs(reports: pd.DataFrame) -> pd.DataFrame:
+    """Turn new reports into what the model takes, to score them; one without any text is left out.
+
+    Args:
+        reports: One row per report, with a title and a description under one of their names.
+
+    Returns:
+        ``TEXTS``, cleaned as for the training, with the index of ``reports``.
+
+    Raises:
+        ValueError: A column is missing; says what it may be called.
+    """
+    named = _with_clean_texts(_named(reports, TEXTS), Counter())
+    return named[(named["title"] + named["description"]) != ""]
+
+
+def _with_clean_texts(named: pd.DataFrame, counts: Counter[str]) -> pd.DataFrame:
+    for column in TEXTS:
+        text = named[column].fillna("").astype(str)
+        counts["empty descriptions"] += int((text.str.strip() == "").sum()) if column == "description" else 0
+        named[column] = pd.Series(
+            [clean_text(value, counts) for value in text], index=named.index, dtype="str"
+        )
+    return named
 
 
 def clean_text(text: str, counts: Counter[str]) -> str:
@@ -109,10 +129,11 @@ def clean_text(text: str, counts: Counter[str]) -> str:
     return " ".join(text.split())
 
 
-def _named(reports: pd.DataFrame) -> pd.DataFrame:
+def _named(reports: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     there = {re.sub(r"[\s_]", "", str(column)).casefold(): column for column in reversed(reports.columns)}
     found = {}
-    for column, names in COLUMN_NAMES.items():
+    for column in columns:
+        names = COLUMN_NAMES[column]
         source = next((there[name] for name in names if name in there), None)
         if source is None:
             raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from airflow.sdk import Asset, AssetAlias
 
 CHAMPION_MOVES = AssetAlias("champion_moves")
@@ -16,3 +18,19 @@ def champion_asset(model: str) -> Asset:
 def moved_outside_asset(model: str) -> Asset:
     """Updated when a champion was found moved outside Podium, and when that was settled."""
     return Asset(name=f"champion of {model} moved outside", uri=f"podium://{model}/champion-moved-outside")
+
+
+def partitions_scored(model: str) -> AssetAlias:
+    """Stands for all partitions of a model's scores: a Dag scheduled on it runs as each is scored."""
+    return AssetAlias(f"scores of {model}, by partition")
+
+
+def partition_asset(model: str, partition: str) -> Asset:
+    """The scores of one partition; updated whenever it was scored."""
+    place = quote(partition, safe="/=:,@+")
+    return Asset(name=f"scores of {model}: {partition}", uri=f"podium://{model}/scores/{place}")
+
+
+def scores_asset(model: str) -> Asset:
+    """All scores of a model; updated when a run has scored every partition that it was asked for."""
+    return Asset(name=f"scores of {model}", uri=f"podium://{model}/scores")

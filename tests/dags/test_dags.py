@@ -20,6 +20,7 @@ def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
         "lifecycle_soccer_match_outcome",
         "reconcile",
         "rollback_champion",
+        "score_bug_severity_clf",
         "settle_champion",
     ]
 
@@ -57,6 +58,14 @@ def test_the_rollback_is_manual_and_asks_for_model_version_and_reason(shipped: d
     assert dag["edges"] == ["move_champion_back >> announce"]
     assert dag["params"] == ["force_version", "model", "reason", "to_version"]
     assert dag["schedule"] is None
+
+
+def test_a_model_file_with_a_scoring_section_has_a_dag_that_scores(shipped: dict[str, Any]) -> None:
+    dag = shipped["dags"]["score_bug_severity_clf"]
+    assert dag["edges"] == ["resolve >> score", "score >> announce"]
+    assert dag["outlets"] == ["scores of bug-severity-clf", "scores of bug-severity-clf, by partition"]
+    assert dag["params"] == ["allow_rolled_back", "partitions", "version"]
+    assert (dag["schedule"], dag["catchup"], dag["owners"]) == (None, False, ["quality-engineering"])
 
 
 def test_every_dag_has_an_owner_tags_docs_and_retries(shipped: dict[str, Any]) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from podium.airflow_client import AirflowClient
 from podium.parts import Parts
+from podium.settings import PROJECT_ROOT
+from podium.stack import Stack
 from support.airflow import LifecycleRun, events_of
+from support.command_line import commands_of, podium
 
 PROMOTED = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
 PROMOTED += ["promotion_started", "promoted"]
@@ -21,10 +29,15 @@ def test_each_family_is_promoted_twice_and_rolled_back(
     start: Callable[..., LifecycleRun],
     operator: AirflowClient,
     approver: AirflowClient,
+    stack: Stack,
     stack_parts: Parts,
+    tmp_path: Path,
 ) -> None:
     for place in (0, 1):
         runs = {model: start(model, as_of=days[place]) for model, days in AS_OF.items()}
+        if place == 1:
+            runs["bug-severity-clf"].wait_until("approve", "awaiting_input")
+            follow_the_document_on_batch_scoring(stack, tmp_path)
         for model, run in runs.items():
             run.approve(approver)
             assert run.wait_for_end() == "success"
@@ -44,3 +57,26 @@ def test_each_family_is_promoted_twice_and_rolled_back(
             "rolled_back",
         ]
         assert stack_parts.registry.aliases(model) == {"champion": 1}
+    assert_new_reports_are_scored(operator)
+
+
+def follow_the_document_on_batch_scoring(stack: Stack, folder: Path) -> None:
+    """While a candidate waits for its review."""
+    (folder / "include").symlink_to(PROJECT_ROOT / "include")
+    for command in commands_of(PROJECT_ROOT / "docs" / "batch-scoring.md"):
+        done = podium(stack, *shlex.split(command, comments=True), folder=folder)
+        assert done.returncode == 0, f"podium {command}: {done.stderr}"
+    assert (json.loads(done.stdout)["versions"], json.loads(done.stdout)["rows"]) == ([1, 2], 300)
+    assert len(pq.read_table(folder / "scores.parquet")) == 300
+
+
+def assert_new_reports_are_scored(operator: AirflowClient) -> None:
+    """By the version that was rolled back to."""
+    dag_id = "score_bug_severity_clf"
+    operator.set_paused(dag_id, paused=False)
+    assert operator.wait_for_end(dag_id, operator.trigger(dag_id, {})) == "success"
+    found = pq.read_table(
+        PROJECT_ROOT / ".podium" / "test-project" / "scores" / "bug-severity-clf"
+    ).to_pandas()
+    assert (len(found), set(found["model_version"])) == (600, {1})
+    assert set(found["prediction"]) == {"Minor", "Major", "Critical"}

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from podium.spec import find_spec
 from podium.stack import Stack
 from podium.tags import Tag
 from support.airflow import LifecycleRun, event_of, events_of, get, send
+from support.command_line import commands_of, podium
 
 MODELS = PROJECT_ROOT / ".podium" / "test-project" / "include" / "models"
 Start = Callable[..., LifecycleRun]
@@ -38,22 +38,6 @@ def runs(start: Start) -> dict[str, LifecycleRun]:
     """Runs that do not touch each other, begun together; they come as far as they can while the demo runs."""
     begun = {model: start(model) for model in ("toy-reject", "toy-expire", "toy-refused")}
     return {**begun, "toy": start("toy", as_of=str(TODAY - timedelta(days=20)))}
-
-
-def podium(
-    stack: Stack, *words: str, folder: Path = Path("/"), **more: str
-) -> subprocess.CompletedProcess[str]:
-    program = [str(Path(sys.executable).parent / "podium"), *words]
-    environment = {
-        **stack.client_env(),
-        "PODIUM_MODELS_DIR": str(MODELS),
-        "PATH": "",
-        "COLUMNS": "160",
-        **more,
-    }
-    return subprocess.run(
-        program, env=environment, capture_output=True, text=True, timeout=180, check=False, cwd=folder
-    )
 
 
 def podium_together(stack: Stack, *commands: tuple[str, ...]) -> list[subprocess.CompletedProcess[str]]:
@@ -149,10 +133,10 @@ def test_a_ci_smoke_run_of_football_searches_in_nested_runs_and_is_never_promote
 
 def test_every_podium_command_of_the_documents_runs(stack: Stack, tmp_path: Path) -> None:
     documents = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")]
-    # Followed from its first line on by tests/unit/test_new_model.py.
+    # Followed from its first line on by tests/unit/test_new_model.py; and by test_families.py.
     documents.remove(PROJECT_ROOT / "docs" / "add-a-model.md")
-    blocks = "".join(re.findall(r"```sh\n(.*?)```", "".join(map(Path.read_text, documents)), re.DOTALL))
-    commands = re.findall(r"^\.venv/bin/podium (.*)$", blocks, re.MULTILINE)
+    documents.remove(PROJECT_ROOT / "docs" / "batch-scoring.md")
+    commands = commands_of(*documents)
     assert len(commands) >= 3
     (tmp_path / "include").symlink_to(PROJECT_ROOT / "include")
     for command in commands:

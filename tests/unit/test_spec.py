@@ -91,7 +91,7 @@ def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
 
 TOP_KEYS = (
     "approval, champion_moved_outside, code, data, description, gates, holdout, labels, limits, name, owner, "
-    "params, profiles, requirements, retention, schedule, search, skops_trusted_types, task, trainer"
+    "params, profiles, requirements, retention, schedule, scoring, search, skops_trusted_types, task, trainer"
 )
 DATA_KEYS = (
     "duplicates, examples, group, inputs, label, label_map, source, tables, time_column, time_formats, "

@@ -105,6 +105,8 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
         "PODIUM_HOME": str(home),
         # A task gives its slot back soon and is retried; MLflow's default waits four minutes in it.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+        # Its progress bars would be lines of level error in a task log.
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         # Airflow 3.3.2's own parsing warns about its use of pathspec, in each task log.
         "PYTHONWARNINGS": "ignore:GitWildMatchPattern:DeprecationWarning",
         **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},

@@ -1,0 +1,176 @@
+"""How fast batch scoring is beside a bare ``predict``, and how much memory it takes: ``make bench-score``.
+
+Each model scores the same rows three times in each way, in turns: from memory with nothing else, and as
+``podium score`` does, from a parquet file to another. The best of each counts: what else the machine does
+only makes it slower. The peaks are of processes of their own. Nothing passes or fails here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from podium.batch_scoring import Job, score_to
+from podium.manifest import downloaded, read_manifest, verified
+from podium.registry import Registry, load_model
+from podium.saving import log_model, usable
+from podium.score_outputs import output_of
+from podium.score_rows import Scorer
+from podium.score_sources import Partition, Source
+from podium.score_version import Pinned
+from podium.scoring import predict
+from podium.scoring_spec import CHUNK_ROWS
+from podium.tags import Tag
+
+COLUMNS = [f"x{place:02}" for place in range(13)]
+LABELS = ("no", "yes")
+SIZES = (1_000_000, 5_000_000)
+TURNS = 3
+MODELS: dict[str, Any] = {
+    "logistic regression": make_pipeline(StandardScaler(), LogisticRegression()),
+    "gradient boosting, 100 trees": HistGradientBoostingClassifier(max_iter=100, early_stopping=False),
+    "forest, 50 trees": RandomForestClassifier(50, max_depth=10, random_state=0),
+}
+TRUSTED = [
+    "sklearn.tree._tree.Tree",
+    "sklearn._loss._loss.CyHalfBinomialLoss",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.LogitLink",
+    "sklearn._loss.loss.HalfBinomialLoss",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "functools.partial",
+    "numpy.dtype",
+]
+
+
+def chunk(seed: int) -> pd.DataFrame:
+    """Make one chunk of rows."""
+    draws = np.random.default_rng(seed)
+    return pd.DataFrame(draws.normal(size=(CHUNK_ROWS, len(COLUMNS))), columns=COLUMNS)
+
+
+def write_rows(path: Path, rows: int) -> None:
+    """Write a parquet file of so many rows, chunk by chunk."""
+    with pq.ParquetWriter(path, pa.Schema.from_pandas(chunk(0), preserve_index=False)) as writer:
+        for seed in range(rows // CHUNK_ROWS):
+            writer.write_table(pa.Table.from_pandas(chunk(seed), preserve_index=False))
+
+
+def register(registry: Registry, name: str, estimator: Any) -> None:
+    """Train on made-up rows, log as a trainer's model is logged, register."""
+    inputs = chunk(99)[:20_000]
+    noise = np.random.default_rng(1).normal(size=len(inputs))
+    label = np.where(inputs.to_numpy()[:, :4].sum(axis=1) + noise > 0, "yes", "no")
+    mlflow.set_experiment(experiment_id=registry.ensure_experiment(name))
+    with (
+        usable(estimator.fit(inputs, label), classifies=True, requirements=[]) as ready,
+        mlflow.start_run() as run,
+    ):
+        log_model(ready, inputs, ["scikit-learn"], TRUSTED)
+    outputs = registry.client.get_run(run.info.run_id).outputs.model_outputs
+    registry.register(name, run.info.run_id, outputs[0].model_id, {Tag.INPUTS_DIGEST: name.replace(" ", "-")})
+
+
+def load(registry: Registry, name: str) -> Scorer:
+    """Load a version from verified bytes."""
+    with downloaded(registry, name, 1) as folder:
+        manifest = read_manifest(folder)
+    with verified(registry, name, 1, manifest) as folder:
+        return Scorer(load_model(folder), LABELS)
+
+
+def score(scorer: Scorer, folder: Path, file: str) -> float:
+    """Score a file as ``podium score`` does; returns the seconds."""
+    source, partition = Source(file, folder), Partition("rows", file)
+    job = Job(source, partition, output_of("scores", "rows", folder, None))
+    start = perf_counter()
+    score_to(scorer, Pinned("bench", 1, "0" * 64, "champion"), job, lambda _: None)
+    return perf_counter() - start
+
+
+def bare(scorer: Scorer, chunks: list[pd.DataFrame]) -> float:
+    """Predict chunks that are in memory; returns the seconds."""
+    start = perf_counter()
+    for rows in chunks:
+        predict(scorer.model, rows, LABELS)
+    return perf_counter() - start
+
+
+def peak_megabytes(folder: Path, name: str, file: str) -> float:
+    """Return the most memory that a process holds that does nothing but score one file."""
+    words = [sys.executable, __file__, str(folder), name, file]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def only_score(folder: Path, name: str, file: str) -> None:
+    """Score one file and print the peak of the process, in megabytes."""
+    score(load(Registry(f"sqlite:///{folder}/mlflow.db"), name), folder, file)
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Linux counts what the parent held before it became this program in ru_maxrss, but not in VmHWM.
+        kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line)
+        peak = int(kilobytes) * 1024
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sys.stdout.write(f"{json.dumps(peak / 1e6)}\n")
+
+
+def main() -> None:
+    """Print a table of all models."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    table = Table(title=f"{SIZES[-1]:,} rows x {len(COLUMNS)} columns, chunks of {CHUNK_ROWS:,}")
+    for title in (
+        "model",
+        "bare rows/s",
+        "batch rows/s",
+        "ratio",
+        *(f"peak MB at {size:,}" for size in SIZES),
+    ):
+        table.add_column(title, justify="left" if title == "model" else "right")
+    with tempfile.TemporaryDirectory(prefix="podium-bench-") as name:
+        folder = Path(name)
+        os.chdir(folder)
+        for size in SIZES:
+            write_rows(folder / f"{size}.parquet", size)
+        registry = Registry(f"sqlite:///{folder}/mlflow.db")
+        chunks = [chunk(seed) for seed in range(SIZES[-1] // CHUNK_ROWS)]
+        for model, estimator in MODELS.items():
+            register(registry, model, estimator)
+            scorer = load(registry, model)
+            times = [
+                (bare(scorer, chunks), score(scorer, folder, f"{SIZES[-1]}.parquet")) for _ in range(TURNS)
+            ]
+            alone, whole = (min(taken) for taken in zip(*times, strict=True))
+            peaks = [peak_megabytes(folder, model, f"{size}.parquet") for size in SIZES]
+            speeds = (f"{SIZES[-1] / alone:,.0f}", f"{SIZES[-1] / whole:,.0f}", f"{alone / whole:.2f}")
+            table.add_row(model, *speeds, *(f"{peak:,.0f}" for peak in peaks))
+    Console(file=sys.stdout).print(table)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        only_score(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    else:
+        main()

@@ -1,0 +1,108 @@
+"""Score rows in batches.
+
+One Dag per model file that has a section `scoring`: resolve, score (one task per partition), announce.
+
+- **resolve** finds the version behind the alias once; all tasks of the run score with that one. A champion
+  that was moved outside Podium scores nothing, nor does a version that was rolled away from, unless the form
+  allows it.
+- **score** checks the version's bytes, and replaces the scores of its partition whole. A row that cannot be
+  scored goes to the rejects, with its reason; the log says how many, and how far the partition is.
+- **announce** tells that all partitions are scored. Each tells so itself as well: a Dag can be scheduled on
+  the asset `scores of <model>: <partition>`, on the alias `scores of <model>, by partition`, or on the asset
+  `scores of <model>`, after all of them.
+
+Trigger it by hand to choose another version or fewer partitions.
+"""
+
+from typing import Any
+
+from airflow.sdk import Context, CronTriggerTimetable, Param, dag, get_current_context, task
+
+from podium.settings import models_dir
+from podium.spec import ModelSpec, load_specs
+from podium_airflow.assets import partition_asset, partitions_scored, scores_asset
+from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
+
+FORM = {
+    "version": Param(
+        None,
+        type=["null", "string"],
+        title="Version",
+        description="champion, candidate, previous_champion, or a number. Empty: as the model file says.",
+    ),
+    "partitions": Param(
+        "*",
+        type="string",
+        minLength=1,
+        title="Partitions",
+        description="Only those whose name fits this pattern, such as 2026-*.",
+    ),
+    "allow_rolled_back": Param(
+        False,
+        type="boolean",
+        title="Allow rolled back",
+        description="Also a version that was rolled away from.",
+    ),
+}
+
+
+def build_scoring(spec: ModelSpec) -> None:
+    """Make the Dag of one model file."""
+
+    @task(multiple_outputs=False)
+    @task_outcomes()
+    def resolve(**context: Context) -> list[dict[str, Any]]:
+        from podium.batch_scoring import plan
+        from podium.parts import connect
+
+        form = context["params"]
+        version, rolled_back = form["version"], form["allow_rolled_back"]
+        return plan(connect(), spec, version, form["partitions"], allow_rolled_back=rolled_back)
+
+    @task(
+        multiple_outputs=False, outlets=[partitions_scored(spec.name)], map_index_template="{{ partition }}"
+    )
+    @task_outcomes()
+    def score(planned: dict[str, Any], **context: Context) -> dict[str, Any]:
+        from podium.batch_scoring import score_planned
+        from podium.parts import connect
+
+        # Airflow names the task by it; `context` here is a copy.
+        get_current_context()["partition"] = planned["partition"]["name"]
+        done = score_planned(connect(), spec, planned)
+        asset = partition_asset(spec.name, done.partition)
+        context["outlet_events"][partitions_scored(spec.name)].add(asset, extra=done.as_json())
+        return done.as_json()
+
+    scores = scores_asset(spec.name)
+
+    @task(outlets=[scores])
+    def announce(scored: list[dict[str, Any]], **context: Context) -> None:
+        from podium.batch_scoring import total
+
+        context["outlet_events"][scores].extra = total(scored)
+
+    @dag(
+        dag_id=spec.scoring_dag_id,
+        description=f"Score rows in batches with {spec.name}",
+        # Without a start date the first scheduled run is the next one, not at once the last one.
+        schedule=CronTriggerTimetable(spec.scoring.schedule, timezone="UTC")
+        if spec.scoring.schedule
+        else None,
+        catchup=False,
+        # Two runs would replace the same partitions.
+        max_active_runs=1,
+        doc_md=__doc__,
+        tags=["podium", spec.name],
+        params=FORM,
+        default_args={"owner": spec.owner, **WAIT_OUT_AN_OUTAGE},
+    )
+    def scoring() -> None:
+        announce(score.expand(planned=resolve()))
+
+    scoring()
+
+
+for model_spec in load_specs(models_dir())[0].values():
+    if model_spec.scoring is not None:
+        build_scoring(model_spec)

@@ -1,0 +1,177 @@
+"""Batch scoring on real Airflow: a task and an asset per partition, one version for the run."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from podium import approval, lifecycle, promotion
+from podium.airflow_client import AirflowClient
+from podium.batch_scoring import Job, LogProgress, score_to
+from podium.errors import DataError, Outage
+from podium.parts import Parts
+from podium.score_outputs import output_of
+from podium.score_sources import Source, list_partitions
+from podium.score_version import loaded, pin
+from podium.settings import PROJECT_ROOT
+from podium.spec import ModelSpec, find_spec
+from podium.stack import Stack
+from podium.training import train_model
+from support.airflow import get
+from support.steps import answer, new_run, pass_gates
+
+PROJECT = PROJECT_ROOT / ".podium" / "test-project"
+MODELS, SCORES = PROJECT / "include" / "models", PROJECT / "scores" / "toy"
+MODEL, DAG = "toy-scored", "score_toy_scored"
+
+
+def write_rows(name: str, rows: int) -> None:
+    (PROJECT / "new").mkdir(exist_ok=True)
+    frame = pd.DataFrame(
+        {"id": [f"{name}-{row}" for row in range(rows)], "x": [row / rows for row in range(rows)]}
+    )
+    frame.astype({"x": object}).replace({"x": {0.0: "oops"}}).to_csv(
+        PROJECT / "new" / f"{name}.csv", index=False
+    )
+
+
+def run_dag(client: AirflowClient, dag_id: str, **form: Any) -> tuple[str, str]:
+    """Score, and return the run with how it ended."""
+    client.wait_for_dag(dag_id)
+    client.set_paused(dag_id, paused=False)
+    run_id = client.trigger(dag_id, form)
+    return run_id, client.wait_for_end(dag_id, run_id)
+
+
+def tasks(client: AirflowClient, run_id: str) -> dict[str, str]:
+    """The state of each task, with the partition for a name where it has one."""
+    found = get(client, f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
+    return {task["rendered_map_index"] or task["task_id"]: task["state"] for task in found}
+
+
+def events_of(client: AirflowClient, run_id: str) -> dict[str, dict[str, Any]]:
+    """What a run told of each asset, by the asset's name."""
+    told = get(client, f"/api/v2/assets/events?limit=100&source_run_id={run_id}&source_dag_id={DAG}")[
+        "asset_events"
+    ]
+    return {event["name"]: event["extra"] for event in told}
+
+
+def log_of(stack: Stack, run_id: str, task_id: str) -> str:
+    logs = sorted(stack.logs.rglob(f"dag_id={DAG}/run_id={run_id}/task_id={task_id}/**/attempt=*.log"))
+    return " ".join(json.loads(line)["event"] for log in logs for line in log.read_text().splitlines())
+
+
+def scores() -> pd.DataFrame:
+    return pq.read_table(SCORES).to_pandas()
+
+
+@pytest.fixture
+def champion(stack_parts: Parts) -> ModelSpec:
+    """The scored toy, with version 2 as champion after version 1; promoted past Airflow, which is faster."""
+    spec = find_spec(MODELS, MODEL)
+    if stack_parts.registry.champion(MODEL) is None:
+        for days_ago in (20, 5):
+            promote(stack_parts, spec, datetime.now(UTC) - timedelta(days=days_ago))
+    return spec
+
+
+def promote(parts: Parts, spec: ModelSpec, as_of: datetime) -> None:
+    run = new_run()
+    trainable = spec.model_copy(update={"trainer": "support.toy_trainer:train"})
+    trained = train_model(trainable, parts.settings, as_of, {}, run)
+    version = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    pass_gates(parts, spec, version, run)
+    lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
+    champion = parts.registry.champion(spec.name)
+    approval.judge(parts.ledger, spec.approval, request, answer(who="approver"), champion)
+    promotion.promote(parts.registry, parts.ledger, spec.name, run)
+
+
+def test_a_task_and_an_asset_per_partition_and_a_re_run_replaces(
+    champion: ModelSpec, operator: AirflowClient, stack: Stack
+) -> None:
+    write_rows("monday", 20)
+    write_rows("tuesday", 30)
+    run_id, state = run_dag(operator, DAG)
+    assert state == "success"
+    assert tasks(operator, run_id) == dict.fromkeys(("resolve", "monday", "tuesday", "announce"), "success")
+    assert (len(scores()), set(scores()["model_version"])) == (48, {2})
+    told = events_of(operator, run_id)
+    assert set(told) == {f"scores of {MODEL}{part}" for part in ("", ": monday", ": tuesday")}
+    monday = told[f"scores of {MODEL}: monday"]
+    assert (monday["version"], monday["rows"], monday["rejected"]) == (2, 20, 1)
+    assert monday["rejects"] == str(SCORES / "_rejects" / "monday.parquet")
+    assert told[f"scores of {MODEL}"]["rows"] == 50
+    assert "19 of 20 rows scored to" in log_of(stack, run_id, "score")
+    assert "1 rejected to" in log_of(stack, run_id, "score")
+    write_rows("tuesday", 10)
+    run_id, state = run_dag(operator, DAG, version="1", partitions="tues*")
+    assert state == "success"
+    assert scores().groupby("model_version").size().to_dict() == {1: 9, 2: 19}
+    assert set(events_of(operator, run_id)) == {f"scores of {MODEL}", f"scores of {MODEL}: tuesday"}
+
+
+def test_a_version_that_was_rolled_away_from_is_refused_unless_told(
+    champion: ModelSpec, operator: AirflowClient, stack: Stack
+) -> None:
+    write_rows("monday", 20)
+    form = {"model": MODEL, "reason": "complaints"}
+    operator.set_paused("rollback_champion", paused=False)
+    assert (
+        operator.wait_for_end("rollback_champion", operator.trigger("rollback_champion", form)) == "success"
+    )
+    run_id, state = run_dag(operator, DAG, version="2")
+    assert state == "failed"
+    assert tasks(operator, run_id)["resolve"] == "failed"
+    assert "v2 was rolled away from" in log_of(stack, run_id, "resolve")
+    _, state = run_dag(operator, DAG, version="2", partitions="monday", allow_rolled_back=True)
+    assert state == "success"
+    _, state = run_dag(operator, DAG, partitions="monday")
+    assert state == "success"
+    assert scores().loc[lambda rows: rows["id"].str.startswith("monday"), "model_version"].unique() == [1]
+
+
+def test_s3_to_s3(
+    champion: ModelSpec, stack: Stack, stack_parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = stack._layout
+    for name, value in (
+        ("AWS_ENDPOINT_URL", layout.s3_url),
+        ("AWS_ACCESS_KEY_ID", layout.secrets.s3_key),
+        ("AWS_SECRET_ACCESS_KEY", layout.secrets.s3_secret),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="rows")
+    for name in ("a", "b"):
+        client.put_object(Bucket="rows", Key=f"new/{name}.csv", Body=b"id,x\n1,0.5\n2,oops\n")
+    source = Source("s3://rows/new/*.csv", PROJECT)
+    first, second = list_partitions(source)
+    assert (first.name, second.at) == ("a", "s3://rows/new/b.csv")
+    pinned = pin(stack_parts, MODEL, "1")
+    output = output_of("s3://rows/scores/", first.name, PROJECT, None)
+    job = Job(source, first, output, ["id"])
+    with loaded(stack_parts, champion, pinned) as scorer:
+        done = score_to(scorer, pinned, job, LogProgress("s3"))
+        assert (done.rows, done.rejected, done.rejects) == (2, 1, "s3://rows/scores/_rejects/a.parquet")
+        keys = [item["Key"] for item in client.list_objects_v2(Bucket="rows", Prefix="scores/")["Contents"]]
+        assert keys == ["scores/_rejects/a.parquet", "scores/a.parquet"]
+        client.put_object(Bucket="rows", Key="new/a.csv", Body=b"id,x\n1,0.5\n")
+        score_to(scorer, pinned, job, LogProgress("s3"))
+        keys = [item["Key"] for item in client.list_objects_v2(Bucket="rows", Prefix="scores/")["Contents"]]
+        assert keys == ["scores/a.parquet"]
+        with pytest.raises(DataError, match="there is no s3://rows/away"):
+            list_partitions(Source("s3://rows/away", PROJECT))
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        with pytest.raises(Outage, match="s3://rows/new/"):
+            list_partitions(source)

@@ -1,0 +1,35 @@
+"""The command ``podium`` as people type it, and as the documents say it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from podium.settings import PROJECT_ROOT
+from podium.stack import Stack
+
+MODELS = PROJECT_ROOT / ".podium" / "test-project" / "include" / "models"
+
+
+def commands_of(*documents: Path) -> list[str]:
+    """Return the commands of documents, without the program's name."""
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", "".join(map(Path.read_text, documents)), re.DOTALL))
+    return re.findall(r"^\.venv/bin/podium (.*)$", blocks, re.MULTILINE)
+
+
+def podium(
+    stack: Stack, *words: str, folder: Path = Path("/"), **more: str
+) -> subprocess.CompletedProcess[str]:
+    program = [str(Path(sys.executable).parent / "podium"), *words]
+    environment = {
+        **stack.client_env(),
+        "PODIUM_MODELS_DIR": str(MODELS),
+        "PATH": "",
+        "COLUMNS": "160",
+        **more,
+    }
+    return subprocess.run(
+        program, env=environment, capture_output=True, text=True, timeout=180, check=False, cwd=folder
+    )
