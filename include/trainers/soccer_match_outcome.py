@@ -25,6 +25,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
+from threadpoolctl import threadpool_limits
 
 from podium.training import Params, TrainedModel, TrainingExamples
 
@@ -372,13 +373,15 @@ def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel
             f"burn-in years; needed: all of {', '.join(OUTCOMES)} and nothing else"
         )
     model = Pipeline([("scale", StandardScaler()), ("classify", _logistic(settings))])
-    return TrainedModel(
-        model=model.fit(inputs, label),
-        baselines={
-            "class_prior": DummyClassifier(strategy="prior").fit(inputs, label),
-            "elo_only": _elo_only(settings).fit(inputs, label),
-        },
-    )
+    # With 19 columns the threads of a matrix product mostly wait for each other.
+    with threadpool_limits(limits=1):
+        return TrainedModel(
+            model=model.fit(inputs, label),
+            baselines={
+                "class_prior": DummyClassifier(strategy="prior").fit(inputs, label),
+                "elo_only": _elo_only(settings).fit(inputs, label),
+            },
+        )
 
 
 def _elo_only(settings: TrainerParams) -> Pipeline:
