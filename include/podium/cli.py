@@ -156,6 +156,8 @@ def compare(  # noqa: PLR0913 - one for each option of the command
 
     parts = connect()
     spec = find_spec(parts.settings.models_dir, model)
+    if live and (runs or as_csv or png is not None or nominate_best):
+        raise PodiumError("--live goes with --metric, --since and --json only")
     if live:
         _show_live(parts, spec, metric, since, as_json)
         return

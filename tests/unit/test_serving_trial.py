@@ -6,8 +6,8 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,16 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from sklearn.linear_model import LinearRegression
+from sqlalchemy import make_url
 
-from podium.errors import Outage
+from podium.errors import PodiumError
+from podium.ledger import Ledger
 from podium.live_store import LiveStore, read_predictions
 from podium.parts import Parts
 from podium.serving import recorder, shadow
 from podium.serving.bounded_queue import BoundedQueue
+from podium.serving.settings import load_serving_settings
 from podium.serving.trial import in_canary
+from podium.stack.layout import Layout
 from podium.tags import Alias
 from podium.training import FromCode
 from support import odd_script
+from support.proxy import Proxy
 from support.serving import make_champion, register_model, serving
 from support.trial import (
     RECORDS,
@@ -105,7 +110,25 @@ def test_nothing_is_stored_of_a_share_of_zero_nor_where_there_is_no_candidate(
     with serving(parts, model, shadow="v2", shadow_share=0) as server:
         begun(server)
         predict(server, RECORDS)
-    assert stored(parts, model, 0) == []
+    with serving(parts, model, shadow="v1") as server:
+        server.wait_until_ready()
+        server.wait_for(lambda: beside(server) == 1, "what serves")
+        predict(server, RECORDS)
+    assert LiveStore(parts.ledger).newest_trial(model) is None
+
+
+def test_what_serves_cannot_be_its_own_shadow_and_an_alias_that_is_not_there_is_told(
+    parts: Parts, model: str
+) -> None:
+    with pytest.raises(PodiumError, match="--shadow champion is what serves: name another alias or version"):
+        load_serving_settings(models=(model,), shadow="champion")
+    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
+    with serving(parts, model, shadow="candidat") as server:
+        server.wait_until_ready()
+        server.wait_for(
+            lambda: "has no candidat" in str(server.client.get("/version").json()["shadow"]["problem"]),
+            "told",
+        )
 
 
 def test_the_share_is_about_that_of_the_requests(parts: Parts, model: str) -> None:
@@ -250,33 +273,29 @@ def test_a_request_id_that_comes_again_changes_nothing(parts: Parts, model: str)
 
 
 @pytest.fixture
-def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
-    """The store is away as long as there is something in this list."""
-    away = [True]
-    write = LiveStore.write
-
-    def maybe(store: LiveStore, answers: Any) -> Any:
-        if away:
-            raise Outage("away")
-        return write(store, answers)
-
-    monkeypatch.setattr(LiveStore, "write", maybe)
-    return away
+def proxy(layout: Layout) -> Iterator[Proxy]:
+    """A proxy before Postgres."""
+    found = Proxy(int(make_url(layout.ledger_url).port or 0))
+    yield found
+    found.close()
 
 
 def test_while_the_database_is_away_requests_go_on_and_what_waits_is_written_later(
-    parts: Parts, model: str, outage: list[bool], monkeypatch: pytest.MonkeyPatch
+    parts: Parts, model: str, layout: Layout, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "MAX_WAITING_ROWS", 8)
     champion_and_candidate(parts, model, regression(1), regression(2))
-    with serving(parts, model, shadow="candidate") as server:
+    url = make_url(layout.ledger_url).set(port=proxy.port).render_as_string(hide_password=False)
+    with serving(replace(parts, ledger=Ledger(url)), model, shadow="candidate") as server:
         begun(server)
+        proxy.cut()
         for _ in range(20):
             predict(server, RECORDS[:2])
         server.wait_for(lambda: shadowed(model, "scored") == 40, "scored")
-        lost = REGISTRY.get_sample_value("podium_kept_rows_total", {"model": model, "outcome": "lost"})
-        assert lost
-        outage.clear()
-        kept = stored(parts, model, 1)
-    assert 2 * len(stored(parts, model, 1)) == 40 - lost
-    assert kept
+        refused = server.client.post("/feedback", json={"request_id": "x", "label": 1})
+        assert (refused.status_code, "did not answer" in refused.text) == (503, True)
+        lost = REGISTRY.get_sample_value("podium_kept_rows_total", {"model": model, "outcome": "lost"}) or 0
+        assert 0 < lost < 40
+        proxy.mend()
+        kept = (40 - int(lost)) // 2
+        assert len(stored(parts, model, kept)) == kept

@@ -12,6 +12,7 @@ from podium.errors import Outage, PodiumError, version_name
 from podium.parts import Parts
 from podium.serving import instruments
 from podium.serving.loaded_version import LoadedVersion, Target, check_alias, load_version
+from podium.tags import Alias
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,7 @@ class Follower:
         parts: The registry and the ledger.
         target: What to follow.
         max_rows: Rows that one request may hold.
-        keeps_last: Serve on when the alias points nowhere any more; else that is nothing to worry about, and
-            no version before is kept either.
+        keeps_last: Serve on when the alias points nowhere any more, and keep the version before.
 
     Attributes:
         target: What it follows.
@@ -100,12 +100,13 @@ class Follower:
         return self._parts.registry.aliases(self.target.model).get(self.target.alias)
 
     def _nothing_wanted(self) -> None:
-        if self._keeps_last:
-            self._say(f"{self.target.model} has no {self.target.alias}")
-            return
-        self.current = None
-        instruments.VERSION.labels(*self._labels).set(0)
-        self._say("")
+        missing = f"{self.target.model} has no {self.target.alias}"
+        if not self._keeps_last:
+            self.current = None
+            instruments.VERSION.labels(*self._labels).set(0)
+            # Most of the time there is no candidate, and that is as it should be.
+            missing = "" if self.target.alias == Alias.CANDIDATE else missing
+        self._say(missing)
 
     def _refused_lately(self, number: int) -> bool:
         refused = self._refused

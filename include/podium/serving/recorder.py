@@ -112,6 +112,8 @@ class Recorder:
         """Write what waits; after an outage the same again at the next time."""
         while self._unwritten or (taken := self._queue.take(_WRITTEN_AT_ONCE)):
             self._unwritten = self._unwritten or self._as_stored(taken)
+            if not self._unwritten:
+                continue
             try:
                 new = self._store.write(self._unwritten)
             except Outage as error:
@@ -131,7 +133,7 @@ class Recorder:
             try:
                 stored.append(_live_answer(self._model, one))
             except (TypeError, ValueError) as error:
-                self._say(f"the answer to request {one.request_id} is not kept: {error}")
+                self._say(f"answers are not kept: {error}")
                 self._tell("unreadable", one.rows)
         return stored
 

@@ -52,6 +52,8 @@ class ServingSettings(BaseSettings):
             raise ValueError("each model once")
         if self.version is not None and len(self.models) > 1:
             raise ValueError("--version goes with one model")
+        if self.shadow == self.alias and self.version is None:
+            raise ValueError(f"--shadow {self.shadow} is what serves: name another alias or version")
         return self
 
 
