@@ -2,7 +2,8 @@
 
 Each model scores the same rows three times in each way, in turns: from memory with nothing else, and as
 ``podium score`` does, from a parquet file to another. The best of each counts: what else the machine does
-only makes it slower. The peaks are of processes of their own. Nothing passes or fails here.
+only makes it slower. The ratio of processor time is what is left of the speed on one core that does all. The
+peaks are of processes of their own. Nothing passes or fails here.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import mlflow
@@ -100,21 +103,45 @@ def load(registry: Registry, name: str) -> Scorer:
         return Scorer(load_model(folder), LABELS)
 
 
-def score(scorer: Scorer, folder: Path, file: str) -> float:
-    """Score a file as ``podium score`` does; returns the seconds."""
+@dataclass(frozen=True)
+class Seconds:
+    """How long something took, on the clock and of the processor."""
+
+    clock: float
+    processor: float
+
+
+def seconds(work: Callable[[], object]) -> Seconds:
+    """Time one call."""
+    clock, processor = perf_counter(), process_time()
+    work()
+    return Seconds(perf_counter() - clock, process_time() - processor)
+
+
+def score(scorer: Scorer, folder: Path, file: str) -> None:
+    """Score a file as ``podium score`` does."""
     source, partition = Source(file, folder), Partition("rows", file)
     job = Job(source, partition, output_of("scores", "rows", folder, None))
-    start = perf_counter()
     score_to(scorer, Pinned("bench", 1, "0" * 64, "champion"), job, lambda _: None)
-    return perf_counter() - start
 
 
-def bare(scorer: Scorer, chunks: list[pd.DataFrame]) -> float:
-    """Predict chunks that are in memory; returns the seconds."""
-    start = perf_counter()
+def bare(scorer: Scorer, chunks: list[pd.DataFrame]) -> None:
+    """Predict chunks that are in memory."""
     for rows in chunks:
         predict(scorer.model, rows, LABELS)
-    return perf_counter() - start
+
+
+def compare(scorer: Scorer, folder: Path, chunks: list[pd.DataFrame]) -> tuple[str, ...]:
+    """Time both ways in turns, and return the cells of a row."""
+    file = f"{SIZES[-1]}.parquet"
+    alone, whole = [], []
+    for _ in range(TURNS):
+        alone.append(seconds(lambda: bare(scorer, chunks)))
+        whole.append(seconds(lambda: score(scorer, folder, file)))
+    clocks = [min(one.clock for one in taken) for taken in (alone, whole)]
+    processors = [min(one.processor for one in taken) for taken in (alone, whole)]
+    speeds = (f"{SIZES[-1] / clock:,.0f}" for clock in clocks)
+    return (*speeds, f"{clocks[0] / clocks[1]:.2f}", f"{processors[0] / processors[1]:.2f}")
 
 
 def peak_megabytes(folder: Path, name: str, file: str) -> float:
@@ -146,6 +173,7 @@ def main() -> None:
         "bare rows/s",
         "batch rows/s",
         "ratio",
+        "of processor time",
         *(f"peak MB at {size:,}" for size in SIZES),
     ):
         table.add_column(title, justify="left" if title == "model" else "right")
@@ -159,13 +187,9 @@ def main() -> None:
         for model, estimator in MODELS.items():
             register(registry, model, estimator)
             scorer = load(registry, model)
-            times = [
-                (bare(scorer, chunks), score(scorer, folder, f"{SIZES[-1]}.parquet")) for _ in range(TURNS)
-            ]
-            alone, whole = (min(taken) for taken in zip(*times, strict=True))
+            cells = compare(scorer, folder, chunks)
             peaks = [peak_megabytes(folder, model, f"{size}.parquet") for size in SIZES]
-            speeds = (f"{SIZES[-1] / alone:,.0f}", f"{SIZES[-1] / whole:,.0f}", f"{alone / whole:.2f}")
-            table.add_row(model, *speeds, *(f"{peak:,.0f}" for peak in peaks))
+            table.add_row(model, *cells, *(f"{peak:,.0f}" for peak in peaks))
     Console(file=sys.stdout).print(table)
 
 

@@ -141,7 +141,8 @@ def _has_missing(wanted: DataType) -> bool:
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=False)
+    # A copy: a model may write in its input, which Arrow's memory does not allow.
+    frame: pd.DataFrame = table.to_pandas(split_blocks=True).copy()
     return frame
 
 

@@ -110,7 +110,7 @@ class Scorer:
         reasons |= of_these(said, places)
         if made.empty:
             return Readied(chunk, made, reasons)
-        table = pa.Table.from_pandas(made, preserve_index=False)
+        table = _table(self.preparation.path, made)
         self.columns.assert_there(table.column_names, self.preparation.path)
         inputs, said = self.columns.convert(table)
         reasons |= of_these(said, np.flatnonzero(scorable(reasons, len(frame))))
@@ -261,6 +261,13 @@ def _assert_protocol(path: str, rows: pd.DataFrame, made: object) -> None:
         )
     if not made.index.is_monotonic_increasing:
         raise TrainerError(f"{path} must keep the order of the rows")
+
+
+def _table(path: str, made: pd.DataFrame) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(made, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise TrainerError(f"{path} returned a column of several types: {error}") from error
 
 
 def _nothing(column: pd.Series) -> Any:

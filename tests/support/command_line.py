@@ -27,6 +27,8 @@ def podium(
         **stack.client_env(),
         "PODIUM_MODELS_DIR": str(MODELS),
         "PATH": "",
+        # Of this checkout, wherever the program was installed from.
+        "PYTHONPATH": str(PROJECT_ROOT / "include"),
         "COLUMNS": "160",
         **more,
     }

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -289,6 +290,9 @@ def test_a_users_function_keeps_to_its_protocol(regressor: Scorer, tmp_path: Pat
         scorer = Scorer(regressor.model, (), Preparation("here:wrong", function))
         with pytest.raises(TrainerError, match=message):
             score(scorer, Source("rows.csv", tmp_path), tmp_path)
+    mixed = Preparation("here:mixed", lambda rows: rows.assign(x=[1, "a", 2, {}]))
+    with pytest.raises(TrainerError, match="here:mixed returned a column of several types"):
+        score(Scorer(regressor.model, (), mixed), Source("rows.csv", tmp_path), tmp_path)
     scorer = Scorer(regressor.model, (), Preparation("here:narrow", lambda rows: rows[["n"]]))
     with pytest.raises(DataError, match="here:narrow: no column 'x'"):
         score(scorer, Source("rows.csv", tmp_path), tmp_path)
@@ -336,6 +340,12 @@ def test_a_model_that_cannot_do_with_any_row_of_many_is_soon_told(line: Scorer, 
             tmp_path,
         )
     assert len(calls) < 100
+
+
+def test_a_model_may_write_in_its_input(regressor: Scorer) -> None:
+    inputs, _ = regressor.columns.convert(pa.table({"x": [1.0, 2.0], "n": [1, 2]}))
+    inputs.iloc[0, 0] = 5.0
+    assert inputs["x"].tolist() == [5.0, 2.0]
 
 
 def test_progress_is_told(line: Scorer, tmp_path: Path) -> None:
