@@ -243,8 +243,8 @@ def test_an_unlisted_label_is_named() -> None:
 
 
 def test_what_is_true_are_indices_of_labels_or_the_numbers() -> None:
-    assert true_values(pd.Series(["yes", "no"]), ("no", "yes")).tolist() == [1, 0]
-    assert true_values(pd.Series([2, 3]), ()).tolist() == [2.0, 3.0]
+    assert true_values(Task.CLASSIFICATION, pd.Series(["yes", "no"]), ("no", "yes")).tolist() == [1, 0]
+    assert true_values(Task.REGRESSION, pd.Series([2, 3]), ()).tolist() == [2.0, 3.0]
 
 
 def test_the_reported_metrics_of_each_task_have_values() -> None:
