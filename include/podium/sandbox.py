@@ -59,7 +59,7 @@ class Limits:
 
     Attributes:
         cpu_seconds: Of each of the two processes.
-        wall_seconds: Of both together; all is killed then.
+        wall_seconds: Of each; both are killed then.
         memory_bytes: Address space of each process.
         longest_answer: Bytes of one answer of the function.
     """
@@ -151,18 +151,37 @@ def judge(task: Task, completion: str, limits: Limits | None = None) -> Verdict:
     with (
         TemporaryDirectory(prefix="sandbox-") as folder,
         _pipes(3) as ((calls, ask), (hear, answer), (out, tell)),
-        _process("player", player, (calls, answer), folder),
-        _process("judge", judging, (ask, hear, tell), folder) as judges,
+        _process("player", player, (calls, answer), folder) as plays,
     ):
-        for end in (calls, ask, hear, answer, tell):
+        for end in (calls, answer):
             end.close()
-        said = next(_lines(out.fileno(), allowed.wall_seconds), None)
-        slow = said is None and judges.poll() is None
-    if said is not None:
-        return _verdict(said)
-    if slow:
-        return Verdict(Outcome.TOO_SLOW, f"not done after {allowed.wall_seconds:g} s")
-    return Verdict(Outcome.ENDED, "the process of the tests ended before they did")
+        told = next(_lines(hear.fileno(), allowed.wall_seconds), None)
+        if problem := _not_ready(told, plays, allowed):
+            return problem
+        with _process("judge", judging, (ask, hear, tell), folder) as judges:
+            for end in (ask, hear, tell):
+                end.close()
+            said = next(_lines(out.fileno(), allowed.wall_seconds), None)
+            return _verdict(said) if said is not None else _silent(judges, allowed)
+
+
+def _not_ready(told: bytes | None, plays: subprocess.Popen[bytes], limits: Limits) -> Verdict | None:
+    """Say why the generated code has no function to call, or None."""
+    if told is None:
+        return _silent(plays, limits)
+    try:
+        said = dict(json.loads(told))
+    except (ValueError, TypeError, RecursionError):
+        return Verdict(Outcome.ENDED, "it wrote something else than an answer")
+    if "raised" not in said:
+        return None
+    return Verdict(Outcome.DOES_NOT_RUN, f"{said['raised']}: {said.get('words', '')}"[:500])
+
+
+def _silent(process: subprocess.Popen[bytes], limits: Limits) -> Verdict:
+    if process.poll() is None:
+        return Verdict(Outcome.TOO_SLOW, f"not done after {limits.wall_seconds:g} s")
+    return Verdict(Outcome.ENDED, "its process ended before the tests did")
 
 
 def check_references(tasks: Sequence[Task], limits: Limits | None = None) -> list[Verdict]:

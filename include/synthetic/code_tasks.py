@@ -1,6 +1,6 @@
 """Made-up programming tasks in the schema of OpenAI's HumanEval, with warts; seeded.
 
-    python -m synthetic.code_tasks --rows 900 --output include/data/code_tasks.parquet
+    python -m synthetic.code_tasks --rows 600 --output include/data/code_tasks.parquet
 
 HumanEval (https://huggingface.co/datasets/openai/openai_humaneval) has a row per task: ``task_id``,
 ``prompt`` (signature and docstring), ``canonical_solution`` (the body), ``test`` (defines
@@ -289,7 +289,7 @@ def _happens(draw: Random, in_a_hundred: float) -> bool:
 def main(arguments: Sequence[str]) -> None:
     """Write a file, as the command line asks."""
     parser = argparse.ArgumentParser(prog="python -m synthetic.code_tasks", description="Write code tasks.")
-    parser.add_argument("--rows", type=int, default=800)
+    parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True, help="a .parquet file")
     asked = parser.parse_args(arguments)

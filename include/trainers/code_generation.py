@@ -82,7 +82,7 @@ class TrainerParams(Params):
     base_model: str = Field(default=TINY, min_length=1)
     base_revision: str = ""
     seed: StrictInt = Field(default=0, ge=0, lt=2**31)
-    epochs: StrictInt = Field(default=10, ge=1)
+    epochs: StrictInt = Field(default=12, ge=1)
     batch_size: StrictInt = Field(default=32, ge=1)
     learning_rate: StrictFloat = Field(default=0.01, gt=0)
     max_length: StrictInt = Field(default=512, ge=8)

@@ -44,12 +44,14 @@ def task_examples(tasks: pd.DataFrame) -> pd.DataFrame:
     counts: Counter[str] = Counter()
     cleaned = tasks[list(COLUMNS)].astype("object").where(tasks[list(COLUMNS)].notna(), None)
     for column, clean in (("prompt", _prompt), ("canonical_solution", _code), ("test", _code)):
-        cleaned[column] = [None if text is None else clean(str(text), counts) for text in cleaned[column]]
+        texts = [None if text is None else clean(str(text), counts) for text in cleaned[column]]
+        # As objects: a column of texts would make NaN of None.
+        cleaned[column] = pd.Series(texts, index=cleaned.index, dtype="object")
     kept = _whole(cleaned, counts)
     kept["entry_point"] = _names(kept, counts)
     kept = kept[kept["entry_point"].notna()]
     kept = _right(kept.reset_index(drop=True), counts)
-    kept["solution_lines"] = kept["canonical_solution"].fillna("").str.strip().str.count("\n") + 1
+    kept["solution_lines"] = [str(code or "").strip().count("\n") + 1 for code in kept["canonical_solution"]]
     kept.attrs["counted"] = {name: count for name, count in counts.items() if count}
     return kept
 
@@ -84,17 +86,19 @@ def _whole(tasks: pd.DataFrame, counts: Counter[str]) -> pd.DataFrame:
         counts[reason] += int(mask.sum())
         tasks = tasks[~mask]
 
-    left_out("tasks_without_a_prompt", lambda rows: rows["prompt"].fillna("").str.strip() == "")
-    left_out("tasks_without_tests", lambda rows: rows["test"].fillna("").str.strip() == "")
+    left_out("tasks_without_a_prompt", lambda rows: rows["prompt"].map(_is_empty))
+    left_out("tasks_without_tests", lambda rows: rows["test"].map(_is_empty))
     left_out(
         "tasks_too_long",
-        lambda rows: (
-            rows["prompt"].str.len() + rows["canonical_solution"].fillna("").str.len() > LONGEST_TASK
-        ),
+        lambda rows: rows["prompt"].map(len) + rows["canonical_solution"].fillna("").map(len) > LONGEST_TASK,
     )
     solved = tasks["canonical_solution"].notna()
     left_out("prompts_of_an_earlier_task", lambda rows: rows["prompt"].where(solved).duplicated() & solved)
     return tasks.copy()
+
+
+def _is_empty(text: object) -> bool:
+    return not isinstance(text, str) or not text.strip()
 
 
 def _names(tasks: pd.DataFrame, counts: Counter[str]) -> list[str | None]:
