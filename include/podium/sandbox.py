@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 _PROGRAM = Path(__file__).with_name("sandbox_inside.py")
 _LONGEST_VERDICT = 10_000
+# What the program inside calls the kernel's own means.
+_KERNEL = frozenset({"Landlock", "seccomp"})
 
 
 class Outcome(StrEnum):
@@ -59,7 +61,7 @@ class Limits:
 
     Attributes:
         cpu_seconds: Of each of the two processes.
-        wall_seconds: Of each; both are killed then.
+        wall_seconds: Of both together; all is killed then.
         memory_bytes: Address space of each process.
         longest_answer: Bytes of one answer of the function.
     """
@@ -94,12 +96,13 @@ class Verdict:
     Attributes:
         outcome: The outcome; only ``passed`` is good.
         note: What was raised, for people.
-        confined: What the kernel kept away besides the limits: ``seccomp``, ``Landlock``.
+        confined: What the kernel kept away besides the limits: ``seccomp``, ``Landlock``; None if the tests
+            did not begin.
     """
 
     outcome: Outcome
     note: str = ""
-    confined: tuple[str, ...] = ()
+    confined: tuple[str, ...] | None = None
 
     @property
     def passed(self) -> bool:
@@ -126,6 +129,13 @@ def judge_all(
         ", ".join(f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in counted.most_common())
         or "none",
     )
+    kept_away = [_KERNEL - {*verdict.confined} for verdict in verdicts if verdict.confined is not None]
+    if missing := frozenset().union(*kept_away):
+        log.warning(
+            "This kernel has no %s: what was generated was kept away from files, network or other processes "
+            "by Python alone; see docs/gates.md, The sandbox.",
+            " and no ".join(sorted(missing)),
+        )
     if counted[Outcome.BAD_TASK]:
         note = next(verdict.note for verdict in verdicts if verdict.outcome is Outcome.BAD_TASK)
         log.warning("%s tasks cannot be judged, the first: %s", f"{counted[Outcome.BAD_TASK]:,}", note)
@@ -155,13 +165,14 @@ def judge(task: Task, completion: str, limits: Limits | None = None) -> Verdict:
     ):
         for end in (calls, answer):
             end.close()
+        until = monotonic() + allowed.wall_seconds
         told = next(_lines(hear.fileno(), allowed.wall_seconds), None)
         if problem := _not_ready(told, plays, allowed):
             return problem
         with _process("judge", judging, (ask, hear, tell), folder) as judges:
             for end in (ask, hear, tell):
                 end.close()
-            said = next(_lines(out.fileno(), allowed.wall_seconds), None)
+            said = next(_lines(out.fileno(), until - monotonic()), None)
             return _verdict(said) if said is not None else _silent(judges, allowed)
 
 
@@ -286,4 +297,5 @@ def _lines(descriptor: int, seconds: float) -> Iterator[bytes]:
 
 def _verdict(line: bytes) -> Verdict:
     said = json.loads(line)
-    return Verdict(Outcome(said["outcome"]), str(said["note"]), tuple(said.get("confined", ())))
+    confined = said.get("confined")
+    return Verdict(Outcome(said["outcome"]), str(said["note"]), None if confined is None else tuple(confined))

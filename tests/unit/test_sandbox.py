@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium import sandbox_inside
+from podium import sandbox, sandbox_inside
 from podium.sandbox import Limits, Outcome, Task, check_references, judge, judge_all
 
 ADD = Task(
@@ -41,7 +41,6 @@ def body(*lines: str) -> str:
         ("", Outcome.DOES_NOT_RUN, ""),
         ("    return a + b\ndel add\n", Outcome.DOES_NOT_RUN, "KeyError: 'add'"),
         ("    return a + b\nraise ValueError('no')\n", Outcome.DOES_NOT_RUN, "ValueError: no"),
-        (body("while True: pass"), Outcome.ENDED, "ended before"),
         (body("import time", "time.sleep(60)"), Outcome.TOO_SLOW, "not done after 3 s"),
         (body("return len(bytearray(10 * 2**30))"), Outcome.FAILED, "MemoryError"),
         (body("return 'x' * 2**25"), Outcome.ENDED, "ended before"),
@@ -52,6 +51,12 @@ def test_how_generated_code_comes_out(written: str, outcome: Outcome, note: str)
     expected = Outcome.FAILED if not written else outcome
     verdict = judge(ADD, written, HASTY)
     assert (verdict.outcome, note in verdict.note) == (expected, True), verdict
+
+
+def test_time_of_the_processor_is_limited() -> None:
+    patient = Limits(cpu_seconds=1, wall_seconds=60.0)
+    assert judge(ADD, body("while True: pass"), patient).outcome is Outcome.ENDED
+    assert judge(ADD, "    pass\nwhile True: pass\n", patient).outcome is Outcome.ENDED
 
 
 @pytest.mark.parametrize(
@@ -197,8 +202,16 @@ def test_the_kernel_refuses_without_help_of_python(tmp_path: Path) -> None:
     assert victim.exists()
 
 
-def test_the_verdict_says_what_the_kernel_kept_away() -> None:
-    assert set(judge(ADD, RIGHT, HASTY).confined) <= {"seccomp", "Landlock"}
+def test_the_log_says_what_the_kernel_does_not_keep_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept_away = judge(ADD, RIGHT, HASTY).confined
+    assert kept_away is not None
+    judge_all([ADD], [RIGHT], HASTY)
+    assert ("This kernel has no" in caplog.text) is (set(kept_away) != {"Landlock", "seccomp"})
+    monkeypatch.setattr(sandbox, "_KERNEL", {*kept_away, "a wall"})
+    judge_all([ADD], [RIGHT], HASTY)
+    assert "This kernel has no a wall: what was generated was kept away" in caplog.text
 
 
 def test_tests_may_use_what_the_prompt_defines_and_what_a_function_raises() -> None:
