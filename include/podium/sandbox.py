@@ -161,25 +161,25 @@ def judge(task: Task, completion: str, limits: Limits | None = None) -> Verdict:
     with (
         TemporaryDirectory(prefix="sandbox-") as folder,
         _pipes(3) as ((calls, ask), (hear, answer), (out, tell)),
-        _process("player", player, (calls, answer), folder) as plays,
+        _process("player", player, (calls, answer), folder),
     ):
         for end in (calls, answer):
             end.close()
         until = monotonic() + allowed.wall_seconds
         told = next(_lines(hear.fileno(), allowed.wall_seconds), None)
-        if problem := _not_ready(told, plays, allowed):
+        if problem := _not_ready(told, until):
             return problem
-        with _process("judge", judging, (ask, hear, tell), folder) as judges:
+        with _process("judge", judging, (ask, hear, tell), folder):
             for end in (ask, hear, tell):
                 end.close()
             said = next(_lines(out.fileno(), until - monotonic()), None)
-            return _verdict(said) if said is not None else _silent(judges, allowed)
+            return _verdict(said) if said is not None else _silent(until)
 
 
-def _not_ready(told: bytes | None, plays: subprocess.Popen[bytes], limits: Limits) -> Verdict | None:
+def _not_ready(told: bytes | None, until: float) -> Verdict | None:
     """Say why the generated code has no function to call, or None."""
     if told is None:
-        return _silent(plays, limits)
+        return _silent(until)
     try:
         said = dict(json.loads(told))
     except (ValueError, TypeError, RecursionError):
@@ -189,9 +189,9 @@ def _not_ready(told: bytes | None, plays: subprocess.Popen[bytes], limits: Limit
     return Verdict(Outcome.DOES_NOT_RUN, f"{said['raised']}: {said.get('words', '')}"[:500])
 
 
-def _silent(process: subprocess.Popen[bytes], limits: Limits) -> Verdict:
-    if process.poll() is None:
-        return Verdict(Outcome.TOO_SLOW, f"not done after {limits.wall_seconds:g} s")
+def _silent(until: float) -> Verdict:
+    if monotonic() >= until:
+        return Verdict(Outcome.TOO_SLOW, "not done in time")
     return Verdict(Outcome.ENDED, "its process ended before the tests did")
 
 
@@ -249,9 +249,7 @@ def _pipes(number: int) -> Iterator[list[tuple[Any, Any]]]:
 
 
 @contextmanager
-def _process(
-    role: str, job: Mapping[str, Any], pipes: Sequence[Any], folder: str
-) -> Iterator[subprocess.Popen[bytes]]:
+def _process(role: str, job: Mapping[str, Any], pipes: Sequence[Any], folder: str) -> Iterator[None]:
     """Run the program inside with a job; it and all that it started are dead afterwards."""
     descriptors = [pipe.fileno() for pipe in pipes]
     with TemporaryFile() as stdin:
@@ -272,7 +270,7 @@ def _process(
         except OSError as error:
             raise PodiumError(f"the sandbox does not start: {error}") from error
     try:
-        yield process
+        yield
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
