@@ -11,6 +11,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 HAS_UV := .venv/.stamp-uv
 HAS_RUN := .venv/.stamp-run
+HAS_LLM := .venv/.stamp-llm
 HAS_DEV := .venv/.stamp-dev
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(UPGRADE)
@@ -20,12 +21,14 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status test test-unit check format lock test-integration bench-gates bench-serving bench-score
+.PHONY: help venv demo up down clean status test test-unit check format lock test-integration bench-gates bench-serving bench-score llm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 venv: $(HAS_RUN) ## Make .venv with everything that runs (the other targets do it by themselves)
+
+llm: $(HAS_LLM) ## Install what the model code-generation needs: PyTorch, transformers, PEFT
 
 demo: $(HAS_RUN) ## Tell the whole story once: train, approve, promote, roll back
 	$(BIN)/python -m podium.demo
@@ -74,6 +77,7 @@ format: $(HAS_DEV) ## Format the code
 lock: $(HAS_UV) ## Renew requirements*.txt from requirements*.in (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-boost.in -o requirements-boost.txt
+	$(COMPILE) --excludes requirements-torch.txt requirements-llm.in -o requirements-llm.txt
 	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
 	printf 'uv==%s\nsetuptools>=77\n' $(UV_VERSION) | $(COMPILE) - -o requirements-uv.txt
 
@@ -96,7 +100,15 @@ $(HAS_RUN): requirements.txt pyproject.toml $(HAS_UV)
 	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation --offline -e .
 	@touch $@
 
-$(HAS_DEV): requirements-dev.txt requirements-boost.txt $(HAS_RUN)
+# PyTorch last: what it needs besides is there then, by hash, so pip fetches PyTorch alone (nothing if it is there
+# already) in the build that pip's configuration chooses for this machine.
+$(HAS_LLM): requirements-llm.txt requirements-torch.txt $(HAS_RUN)
+	$(UV) pip install -q --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements-llm.txt \
+		|| $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-llm.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-torch.txt
+	@touch $@
+
+$(HAS_DEV): requirements-dev.txt requirements-boost.txt $(HAS_LLM)
 	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt -r requirements-boost.txt \
 		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt -r requirements-boost.txt
 	@touch $@

@@ -7,6 +7,7 @@ The same resamples of the rows are drawn for both models, so what is hard about 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ def _mean_differences(
     rows = len(candidate)
     sums = np.asarray(
         [(_dot(counts, candidate), _dot(counts, reference)) for counts in _resamples(rows, rule)]
-    )
+    )  # (resamples, 2), or (resamples, 2, k) of a function of several means
     means = finish(sums / rows)
     return np.asarray(means[:, 0] - means[:, 1])
 
@@ -105,9 +106,9 @@ class _Sorted:
         return float(won / pairs) if pairs else float("nan")
 
 
-def _dot(one: Numbers, other: Numbers) -> float:
+def _dot(one: Numbers, other: Numbers) -> Any:
     """Not by BLAS, whose threads may take longer to start than so short a product takes."""
-    return float(np.einsum("i,i", one, other))
+    return np.einsum("i,i...", one, other)
 
 
 def _resamples(rows: int, rule: NotWorse) -> Iterator[Numbers]:

@@ -66,6 +66,8 @@ class DataReport:
         unlabelled: Without a label (``data.unlabelled: drop``).
         unknown_labels: With a label that the model file does not list (``data.unknown_labels: drop``).
         examples: Labelled examples in the end.
+        counted: What else ``data.examples`` counted: it may set ``attrs["counted"]`` of what it returns to
+            numbers by name.
     """
 
     read: int
@@ -75,12 +77,20 @@ class DataReport:
     unlabelled: int
     unknown_labels: int
     examples: int
+    counted: Mapping[str, int] = field(default_factory=dict)
 
     def in_words(self) -> str:
         """Say it in one sentence."""
-        left_out = {name: count for name, count in asdict(self).items() if name not in ("read", "examples")}
-        said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in left_out.items() if count)
-        return f"{self.read:,} rows read, {said or 'none'} left out, {self.examples:,} examples"
+        not_left_out = ("read", "examples", "counted")
+        left_out = {name: count for name, count in asdict(self).items() if name not in not_left_out}
+        sentences = f"{self.read:,} rows read, {_counts(left_out) or 'none'} left out"
+        if counted := _counts(self.counted):
+            sentences += f" ({counted})"
+        return f"{sentences}, {self.examples:,} examples"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     known = rows if spec.data.time_column is None else rows[rows[spec.data.time_column] < moment]
     unique = known.drop_duplicates() if spec.data.duplicates == "drop" else known
     typed = _with_types(unique, spec.data, home)
-    examples, unlabelled, unknown = _examples(spec, typed, tables)
+    examples, unlabelled, unknown, counted = _examples(spec, typed, tables)
     in_holdout = held_out(spec.holdout, examples, moment)
     window = DataWindow(
         version=_content_digest(typed, tables),
@@ -139,6 +149,7 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
             unlabelled=unlabelled,
             unknown_labels=unknown,
             examples=len(examples),
+            counted=counted,
         ),
     )
     for name, part in (("training", window.train), ("holdout", window.holdout)):
@@ -226,17 +237,18 @@ def _inferred(text: pd.DataFrame) -> pd.DataFrame:
 
 def _examples(
     spec: ModelSpec, known: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
-) -> tuple[TrainingExamples, int, int]:
-    """Return the labelled examples, and how many had no label or an unknown one."""
+) -> tuple[TrainingExamples, int, int, dict[str, int]]:
+    """Return the labelled examples, how many had no label or an unknown one, and what else was counted."""
     data, examples = spec.data, known
     if data.examples is not None:
         with trainer_errors(data.examples):
             examples = import_object(data.examples)(known, **tables)
         if not isinstance(examples, pd.DataFrame):
             raise TrainerError(f"{data.examples} must return a DataFrame, not {type(examples).__name__}")
+    counted = {str(name): int(count) for name, count in examples.attrs.get("counted", {}).items()}
     where = data.examples or data.source
     named = [name for name in (data.time_column, data.label, data.group) if name is not None]
-    for column in (*named, *data.inputs):
+    for column in filter(None, (*named, *data.inputs, data.tests, data.entry_point)):
         if column not in examples:
             raise _missing_column(where, column, examples)
     unlabelled = examples[data.label].isna()
@@ -254,11 +266,13 @@ def _examples(
         time=timeless if data.time_column is None else examples[data.time_column],
         others=examples.drop(columns=list({*named, *data.inputs} - {data.group})),
     )
-    return made, int(unlabelled.sum()), int(unknown.sum())
+    return made, int(unlabelled.sum()), int(unknown.sum()), counted
 
 
 def _label(spec: ModelSpec, label: pd.Series, where: str) -> tuple[pd.Series, pd.Series]:
     """Return the labels as the model file means them, and which of them it does not list."""
+    if spec.task is Task.GENERATION:
+        return label.astype(str), pd.Series(False, index=label.index)
     if spec.task is not Task.CLASSIFICATION:
         return _numbers(label, where), pd.Series(False, index=label.index)
     text = normalised_labels(label, spec.data.label_map)

@@ -32,8 +32,9 @@ from podium.gate_spec import (
     MetricGate,
     SchemaGate,
 )
+from podium.generation import score_generation
 from podium.manifest import verified
-from podium.metric_names import TRAINER_METRIC
+from podium.metric_names import TRAINER_METRIC, Task
 from podium.metrics import Numbers, true_values
 from podium.parts import Parts
 from podium.proof import example_problem, manifest_of
@@ -130,7 +131,7 @@ def assemble(case: Case, sides: Mapping[str, Side], versions: Mapping[str, int])
     spec, rows = case.spec, _Rows(case.spec, holdout.read_training_rows(case.folder))
     for batch in holdout.batches(case.folder):
         rows.add(batch)
-    baselines = holdout.read_baselines(case.folder, spec.labels)
+    baselines = holdout.read_baselines(case.folder, spec.answer_columns)
     references = {name: side for name, side in sides.items() if name != JUDGED}
     return Evidence(
         task=spec.task,
@@ -160,7 +161,7 @@ class _Scored:
         self.model = model
         self.cost = cost
         self.broken = broken
-        self._labels = spec.labels
+        self._spec = spec
         self._answers: list[Numbers] = []
         schema = None if model is None else model.metadata.get_input_schema()
         named = [] if schema is None else schema.input_names()
@@ -175,10 +176,12 @@ class _Scored:
         if self.model is not None and not self.broken:
             try:
                 with _model_errors("cannot be scored on these rows"):
-                    return predict(self.model, self.inputs(batch), self._labels)
+                    if self._spec.task is Task.GENERATION:
+                        return score_generation(self.model, batch, self._spec.data)
+                    return predict(self.model, self.inputs(batch), self._spec.labels)
             except _Unusable as error:
                 self.broken = str(error)
-        return no_answers(len(batch), self._labels)
+        return no_answers(len(batch), self._spec.answer_columns)
 
     def inputs(self, batch: pd.DataFrame) -> pd.DataFrame:
         """Return the columns that the model takes."""
@@ -188,7 +191,7 @@ class _Scored:
 
     def side(self) -> Side:
         """Return all that was seen of it."""
-        empty = no_answers(0, self._labels)
+        empty = no_answers(0, self._spec.answer_columns)
         return Side(
             predictions=np.concatenate(self._answers) if self._answers else empty,
             classes=() if self.model is None else classes_of(self.model),
@@ -289,7 +292,7 @@ class _Rows:
             self.first_time = earliest if self.first_time is None else min(self.first_time, earliest)
 
     def truth(self) -> npt.NDArray[Any]:
-        return true_values(pd.concat(self._labels, ignore_index=True), self._spec.labels)
+        return true_values(self._spec.task, pd.concat(self._labels, ignore_index=True), self._spec.labels)
 
     def columns(self) -> pd.DataFrame:
         return pd.concat(self._columns, ignore_index=True)

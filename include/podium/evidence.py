@@ -48,7 +48,7 @@ class Side:
     """One model: what it answered on each row, and what it is.
 
     Attributes:
-        predictions: (n, k) probabilities in label order, or (n,) numbers.
+        predictions: (n, k) probabilities in label order or numbers of a generation, or (n,) numbers.
         classes: The labels that it knows.
         signature: As MLflow's ``ModelSignature.to_dict`` gives it.
         cost: What using it costs; None of a baseline.
@@ -124,7 +124,7 @@ class Evidence:
 
 
 def prediction_columns(name: str, predictions: Numbers, labels: Sequence[str]) -> dict[str, Numbers]:
-    """Return predictions as columns of a table: one per label, or one."""
+    """Return predictions as columns of a table: one per label (``ModelSpec.answer_columns``), or one."""
     if predictions.ndim == 1:
         return {name: predictions}
     return {f"{name}{_SEPARATOR}{label}": predictions[:, place] for place, label in enumerate(labels)}

@@ -46,7 +46,7 @@ def keep(
     kept = kept_in(report.version, report.champion)
     with TemporaryDirectory(prefix="podium-") as name:
         folder = Path(name)
-        store_sides(folder, sides, spec.labels)
+        store_sides(folder, sides, spec.answer_columns)
         (folder / "report.md").write_text(report.markdown())
         for picture, figure in gate_pictures(report, spec.gates, evidence).items():
             figure.savefig(folder / f"{picture}.png")
@@ -70,7 +70,7 @@ def kept_sides(
         if not (path / PREDICTIONS).is_file():
             name = f"{version.model} {version_name(version.number)}"
             raise NotFound(f"{name}: its validation kept no answers; validate it again")
-        return read_sides(path, spec.labels)
+        return read_sides(path, spec.answer_columns)
 
 
 def kept_in(version: int, champion: int | None) -> str:

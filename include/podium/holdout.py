@@ -41,7 +41,7 @@ def store_holdout(
     rows(spec, window.holdout).to_parquet(folder / _EXAMPLES, row_group_size=BATCH_ROWS)
     predictions: dict[str, Numbers] = {}
     for name, answered in baselines.items():
-        predictions |= prediction_columns(name, answered, spec.labels)
+        predictions |= prediction_columns(name, answered, spec.answer_columns)
     pd.DataFrame(predictions, index=range(len(window.holdout))).to_parquet(folder / _BASELINES)
     training = rows(spec, window.train)
     pd.DataFrame(

@@ -295,7 +295,7 @@ def _answers(subject: Subject, stored: Sequence[_Stored], side: str) -> Answers:
     return Answers(
         task=subject.task,
         labels=subject.labels,
-        truth=true_values(pd.Series(labels, dtype=object), subject.labels),
+        truth=true_values(subject.task, pd.Series(labels, dtype=object), subject.labels),
         predictions=_together(subject, stored, side),
         groups=np.repeat(np.arange(len(stored)), [answer.rows for answer, _ in stored])
         if subject.task is Task.RANKING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -9,11 +10,22 @@ TRAINER_METRIC = "trainer."
 
 
 class Task(StrEnum):
-    """What a model predicts: one of the labels, a number, or scores that put the rows of a group in order."""
+    """What a model answers: one of the labels, a number, scores that order the rows of a group, or code."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
     RANKING = "ranking"
+    GENERATION = "generation"
+
+
+# What is kept of each answer of a generation: how improbable the model found the right text (nats), how many
+# tokens that has, and 1 if what the model wrote passes the row's tests, else 0.
+GENERATED = ("negative_log_likelihood", "tokens", "passed")
+
+
+def answer_columns(task: Task, labels: Sequence[str]) -> tuple[str, ...]:
+    """Name the numbers that a model gives for each row; none where it is a single one."""
+    return GENERATED if task is Task.GENERATION else tuple(labels)
 
 
 class KnownMetric(NamedTuple):
@@ -54,6 +66,7 @@ OWN_METRICS: dict[str, KnownMetric] = {
         resampled=True,
     ),
     **_own(Task.RANKING, greater="ndcg mean_reciprocal_rank", resampled=True),
+    **_own(Task.GENERATION, smaller="perplexity bits_per_byte", greater="pass_rate", resampled=True),
 }
 
 # Scorers of scikit-learn: of each, greater is better (https://scikit-learn.org/stable/modules/model_evaluation.html).
@@ -84,4 +97,5 @@ REPORTED: dict[Task, tuple[str, ...]] = {
     Task.CLASSIFICATION: ("log_loss", "accuracy", "brier_score", "ranked_probability_score"),
     Task.REGRESSION: ("root_mean_squared_error", "mean_absolute_error", "rmspe", "r2"),
     Task.RANKING: ("ndcg", "mean_reciprocal_rank"),
+    Task.GENERATION: ("perplexity", "bits_per_byte", "pass_rate"),
 }

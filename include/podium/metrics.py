@@ -2,7 +2,8 @@
 
 Shapes, by task: of a classification ``truth`` is (n,), the index of each row's true label, ``predictions``
 (n, k) probabilities in the order of the model file's ``labels``; of a regression and a ranking both are (n,)
-numbers. The direction of each metric is in ``podium.metric_names``.
+numbers; of a generation ``truth`` is (n,) the right texts, ``predictions`` (n, 3), see ``GENERATED``.
+The direction of each metric is in ``podium.metric_names``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from podium.errors import DataError, TrainerError
-from podium.metric_names import REPORTED, SKLEARN_METRICS, Task
+from podium.metric_names import GENERATED, REPORTED, SKLEARN_METRICS, Task, answer_columns
 from podium.user_code import import_object, trainer_errors
 
 Indices = npt.NDArray[np.intp]
@@ -70,8 +71,8 @@ class Mean(NamedTuple):
     """A metric that is a function of a mean over rows (of a ranking: over lists).
 
     Attributes:
-        values: (n,) what is averaged.
-        finish: Makes the metric of the mean; works on arrays of means too.
+        values: (n,) what is averaged, or (n, k) of a function of several means.
+        finish: Makes the metric of the mean; works on arrays of means too, the last axis of which is k.
     """
 
     values: Callable[[Answers], Numbers]
@@ -91,12 +92,14 @@ def label_indices(label: pd.Series, labels: Sequence[str]) -> Indices:
     return indices
 
 
-def true_values(label: pd.Series, labels: Sequence[str]) -> npt.NDArray[Any]:
-    """Return what is true as the metrics want it: of labels their indices, else the numbers; shape (n,).
+def true_values(task: Task, label: pd.Series, labels: Sequence[str]) -> npt.NDArray[Any]:
+    """Return what is true as the metrics want it: indices of labels, numbers or texts; shape (n,).
 
     Raises:
         DataError: A row has a label that the model file does not list.
     """
+    if task is Task.GENERATION:
+        return label.to_numpy(object)
     return label_indices(label, labels) if labels else label.to_numpy(float)
 
 
@@ -183,6 +186,27 @@ def _discounted(gains: Numbers) -> float:
     return float(np.sum(gains / np.log2(np.arange(len(gains)) + 2.0)))
 
 
+def _of_generation(name: str, answers: Answers) -> Numbers:
+    return answers.predictions[:, GENERATED.index(name)]
+
+
+def _likelihood_per_token(answers: Answers) -> Numbers:
+    """Summed over rows and divided: a long text counts more than a short one, as is usual."""
+    return np.stack(
+        [_of_generation("negative_log_likelihood", answers), _of_generation("tokens", answers)], 1
+    )
+
+
+def _bits_and_bytes(answers: Answers) -> Numbers:
+    """Bits that the right texts take, and their bytes in UTF-8: comparable whatever the tokens are."""
+    lengths = [len(str(text).encode()) for text in answers.truth]
+    return np.stack([_of_generation("negative_log_likelihood", answers) / np.log(2), lengths], 1)
+
+
+def _ratio(means: Any) -> Any:
+    return means[..., 0] / means[..., 1]
+
+
 MEANS: Mapping[str, Mean] = {
     "log_loss": Mean(_log_loss),
     "accuracy": Mean(_hits),
@@ -195,6 +219,9 @@ MEANS: Mapping[str, Mean] = {
     "rmspe": Mean(lambda answers: _percentage_error(answers) ** 2, np.sqrt),
     "ndcg": Mean(_ndcg),
     "mean_reciprocal_rank": Mean(_reciprocal_rank),
+    "perplexity": Mean(_likelihood_per_token, lambda means: np.exp(_ratio(means))),
+    "bits_per_byte": Mean(_bits_and_bytes, _ratio),
+    "pass_rate": Mean(lambda answers: _of_generation("passed", answers)),
 }
 
 
@@ -257,7 +284,7 @@ def measure(metric: str, answers: Answers, columns: Sequence[str] = ()) -> float
         values = MEANS[metric].values(answers)
         if not len(values):
             raise MetricUndefined("no row that this metric can be computed on")
-        value = float(MEANS[metric].finish(np.mean(values)))
+        value = float(MEANS[metric].finish(np.mean(values, axis=0)))
     elif metric in _WHOLE:
         value = _WHOLE[metric](answers)
     else:
@@ -271,8 +298,8 @@ def own_values(path: str, answers: Answers, columns: Sequence[str]) -> Numbers:
     """Call an own function ``f(truth, predictions, columns)``.
 
     It gets the truth as a Series (labels as text), the predictions as a Series or as a DataFrame with a
-    column per label, and a DataFrame of the columns that its gate names. It returns one number, or one per
-    row, whose mean is the metric.
+    column per label (of a generation: those of ``GENERATED``), and a DataFrame of the columns that its gate
+    names. It returns one number, or one per row, whose mean is the metric.
 
     Returns:
         Shape (1,) or (n,).
@@ -285,10 +312,9 @@ def own_values(path: str, answers: Answers, columns: Sequence[str]) -> Numbers:
         raise MetricUndefined(f"the examples have no column {', '.join(missing)}")
     classifies = answers.task is Task.CLASSIFICATION
     truth = pd.Series(np.asarray(answers.labels)[answers.truth] if classifies else answers.truth)
+    named = answer_columns(answers.task, answers.labels)
     predictions = (
-        pd.DataFrame(answers.predictions, columns=list(answers.labels))
-        if classifies
-        else pd.Series(answers.predictions)
+        pd.DataFrame(answers.predictions, columns=list(named)) if named else pd.Series(answers.predictions)
     )
     with trainer_errors(path):
         returned = import_object(path)(

@@ -33,6 +33,8 @@ def training_pictures(time: pd.Series, scored: Mapping[str, Answers]) -> dict[st
         pictures["calibration"] = calibration({CANDIDATE: answers})
     if answers.task is Task.REGRESSION:
         pictures["predicted_against_true"] = predicted_against_true(answers)
+    if answers.task is Task.GENERATION:
+        pictures["bits_per_byte"] = bits_per_byte(scored)
     if answers.task in _OVER_TIME and time.notna().all():
         pictures["loss_per_month"] = loss_per_month(time, scored)
     return pictures
@@ -87,6 +89,30 @@ def predicted_against_true(answers: Answers) -> Figure:
     axes.hexbin(answers.truth, answers.predictions, gridsize=40, mincnt=1, bins="log", cmap="Blues")
     ends = [float(answers.truth.min()), float(answers.truth.max())]
     axes.plot(ends, ends, linestyle=":", color="grey")
+    return figure
+
+
+def bits_per_byte(scored: Mapping[str, Answers]) -> Figure:
+    """Draw how the rows of each model spread over bits per byte; those that pass their tests filled."""
+    figure = Figure(figsize=(8, 1.5 + 1.5 * len(scored)), layout="constrained")
+    panels = figure.subplots(len(scored), 1, sharex=True, squeeze=False)[:, 0]
+    rows = {}
+    for name, answers in scored.items():
+        bits, size = MEANS["bits_per_byte"].values(answers).T
+        rows[name] = bits / np.maximum(size, 1)
+    bins = np.histogram_bin_edges(np.concatenate(list(rows.values())), bins=40)
+    for axes, (name, answers) in zip(panels, scored.items(), strict=True):
+        passed = MEANS["pass_rate"].values(answers) > 0
+        axes.hist(
+            [rows[name][passed], rows[name][~passed]],
+            bins=bins,
+            stacked=True,
+            color=["C0", "lightgrey"],
+            label=["passes its tests", "does not"],
+        )
+        axes.set(title=f"{name}: {passed.mean():.0%} pass", ylabel="rows")
+    panels[0].legend()
+    panels[-1].set_xlabel("bits per byte of the right text (holdout)")
     return figure
 
 

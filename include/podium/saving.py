@@ -19,7 +19,8 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
+from mlflow.models import ModelSignature, infer_signature
+from mlflow.pyfunc import PyFuncModel
 
 from podium.errors import TrainerError
 from podium.proof import EXAMPLE_OUTPUT, example_output
@@ -40,11 +41,13 @@ class FromCode:
             ``requirements`` names, and nothing of this project.
         artifacts: Files and folders by name; the model finds them in ``context.artifacts``.
         classes: Of a classification: the labels in the order of the columns that ``predict`` answers with.
+        signature: What cannot be read off the input example, such as the params of ``predict``.
     """
 
     script: Path
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     classes: Sequence[str] = ()
+    signature: ModelSignature | None = None
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,13 @@ class Usable:
         model: As the trainer returned it.
         answer: From input rows to the array that clients will get.
         classes: The labels in the order of the answer's columns; none unless it classifies.
+        loaded: One from code, as a client loads it.
     """
 
     model: Any
     answer: Answer
     classes: tuple[str, ...]
+    loaded: PyFuncModel | None = None
 
 
 @contextmanager
@@ -77,7 +82,8 @@ def usable(model: Any, *, classifies: bool, requirements: Sequence[str]) -> Iter
             artifacts=_paths(model),
             pip_requirements=list(requirements),
         )
-        yield Usable(model, load_model(path).predict, tuple(model.classes))
+        loaded = load_model(path)
+        yield Usable(model, loaded.predict, tuple(model.classes), loaded)
 
 
 def log_model(
@@ -134,8 +140,9 @@ def _for_mlflow(
     """Return the part of MLflow that saves a model, and what it has to be told."""
     example = inputs.head(INPUT_EXAMPLE_ROWS)
     output = np.asarray(trained.answer(example))
+    given = trained.model.signature if isinstance(trained.model, FromCode) else None
     common = {
-        "signature": infer_signature(example, output),
+        "signature": given or infer_signature(example, output),
         "input_example": example,
         "pip_requirements": list(requirements),
         "metadata": {"classes": list(trained.classes), EXAMPLE_OUTPUT: example_output(output)},

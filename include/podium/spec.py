@@ -23,7 +23,7 @@ from pydantic import (
 
 from podium.errors import NotFound, SpecError
 from podium.gate_spec import CanaryGate, Gate, Level, TaggedGate, misfit, nearest, no_label
-from podium.metric_names import KNOWN_METRICS, OWN_METRICS, Task
+from podium.metric_names import KNOWN_METRICS, OWN_METRICS, Task, answer_columns
 from podium.profiles import Profile, ProfileSpec
 from podium.scoring_spec import ScoringSpec
 from podium.search_spec import SearchSpec
@@ -66,6 +66,8 @@ class DataSpec(Closed):
         unknown_labels: The same of a label that the model file does not list.
         duplicates: Rows that repeat an earlier one: ``keep`` them, or ``drop`` them, counted.
         group: Of a ranking: the column whose equal values are one list.
+        tests: Of a generation: the column of code that defines ``check(candidate)``.
+        entry_point: Of a generation: the column with the name of the function to write.
     """
 
     source: str = Field(min_length=1)
@@ -82,6 +84,8 @@ class DataSpec(Closed):
     unknown_labels: Literal["fail", "drop"] = "fail"
     duplicates: Literal["keep", "drop"] = "keep"
     group: Name | None = None
+    tests: Name | None = None
+    entry_point: Name | None = None
 
     @model_validator(mode="after")
     def _inputs_leak_nothing(self) -> Self:
@@ -176,7 +180,7 @@ class ModelSpec(Closed):
         task = info.data.get("task")
         if task is Task.CLASSIFICATION and len(labels) < 2:
             raise ValueError("a classification needs at least 2")
-        if task in (Task.REGRESSION, Task.RANKING) and labels:
+        if task is not Task.CLASSIFICATION and task is not None and labels:
             raise ValueError(f"only a classification has labels; the task is {task}")
         return labels
 
@@ -191,6 +195,18 @@ class ModelSpec(Closed):
             )
         if not ranks and data.group is not None:
             raise WrongKey(f"only a ranking has it; the task is {self.task}", "data", "group")
+        return self
+
+    @model_validator(mode="after")
+    def _data_fits_a_generation(self) -> Self:
+        generates = self.task is Task.GENERATION
+        for key in ("tests", "entry_point"):
+            if generates and getattr(self.data, key) is None:
+                raise WrongKey("missing; a generation is judged by each row's tests", "data", key)
+            if not generates and getattr(self.data, key) is not None:
+                raise WrongKey(f"only a generation has it; the task is {self.task}", "data", key)
+        if generates and len(self.data.inputs) != 1:
+            raise WrongKey("of a generation must be one column, the prompt", "data", "inputs")
         return self
 
     @model_validator(mode="after")
@@ -285,6 +301,11 @@ class ModelSpec(Closed):
                 "gates": self.gates if less.gates is None else less.gates,
             }
         )
+
+    @property
+    def answer_columns(self) -> tuple[str, ...]:
+        """Names of the numbers that the model gives for each row; none where it is a single one."""
+        return answer_columns(self.task, self.labels)
 
     @property
     def lifecycle_dag_id(self) -> str:

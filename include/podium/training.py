@@ -35,10 +35,11 @@ import numpy as np
 from podium.data import DataWindow, TrainingExamples, load_window, where
 from podium.errors import PodiumError, TrainerError
 from podium.gate_spec import CANDIDATE, VERSIONS
+from podium.generation import score_generation
 from podium.holdout import FOLDER as HOLDOUT
-from podium.holdout import overlap_columns, store_holdout
-from podium.metric_names import TRAINER_METRIC
-from podium.metrics import Answers, measured, reported_metrics, true_values
+from podium.holdout import overlap_columns, rows, store_holdout
+from podium.metric_names import TRAINER_METRIC, Task
+from podium.metrics import Answers, Numbers, measured, reported_metrics, true_values
 from podium.params import Params
 from podium.profiles import Profile
 from podium.registry import Registry, mlflow_errors
@@ -355,16 +356,26 @@ def _log_holdout(
 
 def answers_of(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> Answers:
     """Return what a model answers to the holdout, beside the truth."""
-    answer = np.asarray(model.answer(holdout.inputs), dtype=np.float64)
     return Answers(
         task=spec.task,
         labels=spec.labels,
-        truth=true_values(holdout.label, spec.labels),
-        predictions=in_label_order(answer, model.classes, spec.labels, len(holdout))
-        if spec.labels
-        else answer.reshape(len(holdout)),
+        truth=true_values(spec.task, holdout.label, spec.labels),
+        predictions=_predictions(spec, model, holdout),
         groups=None if spec.data.group is None else holdout.column(spec.data.group).to_numpy(),
     )
+
+
+def _predictions(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> Numbers:
+    if spec.task is Task.GENERATION:
+        if model.loaded is None:
+            raise TrainerError(
+                f"{spec.trainer}: a generation needs models FromCode, not {type(model.model).__name__}"
+            )
+        return score_generation(model.loaded, rows(spec, holdout), spec.data)
+    answer = np.asarray(model.answer(holdout.inputs), dtype=np.float64)
+    if spec.labels:
+        return in_label_order(answer, model.classes, spec.labels, len(holdout))
+    return answer.reshape(len(holdout))
 
 
 def _in_dates(examples: TrainingExamples) -> str:
@@ -391,7 +402,8 @@ def pinned(spec: ModelSpec) -> list[str]:
         TrainerError: One is not installed.
     """
     try:
-        return [f"{name}=={installed_version(name)}" for name in spec.requirements]
+        # What stands after a + names the build of this machine, such as 2.13.0+cpu.
+        return [f"{name}=={installed_version(name).partition('+')[0]}" for name in spec.requirements]
     except PackageNotFoundError as error:
         raise TrainerError(f"{spec.name}: requirements: {error.name} is not installed here") from error
 

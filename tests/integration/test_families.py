@@ -18,10 +18,11 @@ from support.command_line import commands_of, podium
 
 PROMOTED = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
 PROMOTED += ["promotion_started", "promoted"]
-# Two days each: the made-up sales end on 2015-07-31, and bug reports are known at any time.
+# Two days each: the made-up sales end on 2015-07-31; bug reports and code tasks are known at any time.
 AS_OF = {
     "rossmann-ensemble": ("2015-07-20", "2015-08-01"),
     "bug-severity-clf": ("2026-01-01", "2026-02-01"),
+    "code-generation": ("2026-01-01", "2026-02-01"),
 }
 
 

@@ -78,6 +78,11 @@ def classification(truth: Any, predictions: Any, labels: Sequence[str] | None = 
     return Answers(Task.CLASSIFICATION, tuple(names), np.asarray(truth), answered, **more)
 
 
+def generation(texts: Any, numbers: Any) -> Answers:
+    """Of each row: the right text; nats, tokens and if its tests passed."""
+    return Answers(Task.GENERATION, (), np.asarray(texts, dtype=object), np.asarray(numbers, dtype=float))
+
+
 def regression(truth: Any, predictions: Any, **more: Any) -> Answers:
     return Answers(Task.REGRESSION, (), np.asarray(truth, float), np.asarray(predictions, float), **more)
 

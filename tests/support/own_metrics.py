@@ -28,3 +28,8 @@ def crash(truth: pd.Series, predictions: pd.Series, columns: pd.DataFrame) -> fl
 def cost_of_first(truth: pd.Series, predictions: pd.DataFrame, columns: pd.DataFrame) -> pd.Series:
     """What the wrong answers cost, by whichever column the gate names."""
     return columns.iloc[:, 0] * (predictions.idxmax(axis=1) != truth)
+
+
+def tokens_per_character(truth: pd.Series, predictions: pd.DataFrame, columns: pd.DataFrame) -> pd.Series:
+    """Of generated texts: what the truth and the named numbers say together."""
+    return predictions["tokens"] / truth.str.len()

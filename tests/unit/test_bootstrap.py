@@ -14,7 +14,7 @@ from podium.errors import TrainerError
 from podium.gate_spec import NotWorse
 from podium.metric_names import OWN_METRICS, Task
 from podium.metrics import Answers, Numbers, measure
-from support.evidence import classification, probabilities, ranking, regression
+from support.evidence import classification, generation, probabilities, ranking, regression
 
 ROWS = 400
 RULE = NotWorse(resamples=300)
@@ -29,6 +29,10 @@ def drawn(task: Task, seed: int) -> Answers:
     if task is Task.REGRESSION:
         truth = rows.uniform(1, 9, ROWS)
         return regression(truth, truth + model.normal(size=ROWS))
+    if task is Task.GENERATION:
+        tokens, passed = rows.integers(1, 9, ROWS), model.integers(0, 2, ROWS)
+        numbers = np.column_stack([tokens * model.uniform(1, 3, ROWS), tokens, passed])
+        return generation(["x" * (2 * number) for number in tokens], numbers)
     return ranking(rows.integers(0, 4, ROWS), model.normal(size=ROWS), rows.integers(0, 40, ROWS))
 
 

@@ -177,6 +177,7 @@ def test_every_wart_is_counted_and_none_crashes(bugs: Callable[..., ModelSpec], 
         "unlabelled": 1,
         "unknown_labels": 1,
         "examples": 35,
+        "counted": {},
     }
     assert window.report.in_words() == (
         "40 rows read, 1 later, 1 undated, 1 duplicated, 1 unlabelled, 1 unknown labels left out, 35 examples"

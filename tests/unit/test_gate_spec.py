@@ -47,7 +47,8 @@ COLUMN_KEYS = "allowed, max, max_null_share, min, pattern, type, unique"
 METRICS = (
     "log_loss, brier_score, ranked_probability_score, accuracy, roc_auc, expected_calibration_error, "
     "mean_absolute_error, mean_squared_error, root_mean_squared_error, mean_absolute_percentage_error, "
-    "rmspe, ndcg, mean_reciprocal_rank, the scorers of scikit-learn, an own function as module:function, a "
+    "rmspe, ndcg, mean_reciprocal_rank, perplexity, bits_per_byte, pass_rate, the scorers of scikit-learn, "
+    "an own function as module:function, a "
     "number of the trainer as trainer.NAME"
 )
 RELATIVE = "max_regression_abs, max_regression_rel, min_improvement, not_worse"
@@ -218,7 +219,8 @@ WRONG: list[tuple[str, str]] = [
         "{metric: f1, against: champion, not_worse: {}}",
         ".not_worse: f1 is not bootstrapped; allowed: log_loss, brier_score, ranked_probability_score, "
         "accuracy, roc_auc, mean_absolute_error, mean_squared_error, root_mean_squared_error, "
-        "mean_absolute_percentage_error, rmspe, ndcg, mean_reciprocal_rank, and own functions that return "
+        "mean_absolute_percentage_error, rmspe, ndcg, mean_reciprocal_rank, perplexity, bits_per_byte, "
+        "pass_rate, and own functions that return "
         "one number per row",
     ),
     (

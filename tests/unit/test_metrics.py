@@ -19,7 +19,7 @@ from podium.metrics import (
     reported_metrics,
     true_values,
 )
-from support.evidence import classification, probabilities, ranking, regression
+from support.evidence import classification, generation, probabilities, ranking, regression
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -32,6 +32,12 @@ def drawn(task: Task, seed: int = 0, rows: int = 60, labels: int = 2) -> Answers
         return classification(truth, draws.dirichlet(np.ones(labels), size=rows))
     if task is Task.REGRESSION:
         return regression(draws.uniform(1, 9, rows), draws.uniform(1, 9, rows))
+    if task is Task.GENERATION:
+        tokens, passed = draws.integers(1, 9, rows), draws.integers(0, 2, rows)
+        return generation(
+            ["x" * (2 * number) for number in tokens],
+            np.column_stack([tokens * draws.uniform(1, 3, rows), tokens, passed]),
+        )
     return ranking(draws.integers(0, 4, rows), draws.normal(size=rows), draws.integers(0, 6, rows))
 
 
@@ -144,9 +150,13 @@ def test_the_direction_of_each_metric_is_true(name: str) -> None:
     task = KNOWN_METRICS[name].task
     poor = drawn(task)
     truth = poor.truth
-    best = np.eye(2)[truth] if task is Task.CLASSIFICATION else truth.astype(float)
-    # Nearly perfect, so that no logarithm is of zero and no share without a miss.
-    perfect = Answers(task, poor.labels, truth, best * 0.99 + 0.005, groups=poor.groups)
+    if task is Task.GENERATION:
+        best = poor.predictions * [0.1, 1, 0] + [0, 0, 1]
+    else:
+        best = np.eye(2)[truth] if task is Task.CLASSIFICATION else truth.astype(float)
+        # Nearly perfect, so that no logarithm is of zero and no share without a miss.
+        best = best * 0.99 + 0.005
+    perfect = Answers(task, poor.labels, truth, best, groups=poor.groups)
     better = measure(name, perfect) - measure(name, poor)
     assert better > 0 if KNOWN_METRICS[name].greater_is_better else better < 0
 
@@ -243,8 +253,8 @@ def test_an_unlisted_label_is_named() -> None:
 
 
 def test_what_is_true_are_indices_of_labels_or_the_numbers() -> None:
-    assert true_values(pd.Series(["yes", "no"]), ("no", "yes")).tolist() == [1, 0]
-    assert true_values(pd.Series([2, 3]), ()).tolist() == [2.0, 3.0]
+    assert true_values(Task.CLASSIFICATION, pd.Series(["yes", "no"]), ("no", "yes")).tolist() == [1, 0]
+    assert true_values(Task.REGRESSION, pd.Series([2, 3]), ()).tolist() == [2.0, 3.0]
 
 
 def test_the_reported_metrics_of_each_task_have_values() -> None:

@@ -94,9 +94,8 @@ TOP_KEYS = (
     "params, profiles, requirements, retention, schedule, scoring, search, skops_trusted_types, task, trainer"
 )
 DATA_KEYS = (
-    "duplicates, examples, group, inputs, label, label_map, source, tables, time_column, time_formats, "
-    "time_resolution, "
-    "undated, unknown_labels, unlabelled"
+    "duplicates, entry_point, examples, group, inputs, label, label_map, source, tables, tests, time_column, "
+    "time_formats, time_resolution, undated, unknown_labels, unlabelled"
 )
 APPROVAL_KEYS = (
     "approvers, checklist, expires_after, prevent_self_approval, reason_min_length, required, valid_for"
@@ -142,10 +141,11 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"description": {"en": "a"}}, "description: {...}: must be text"),
     ({"trainer": "toy_trainer"}, f"trainer: 'toy_trainer': {IMPORT}"),
     ({"trainer": "toy-trainer:train"}, f"trainer: 'toy-trainer:train': {IMPORT}"),
-    ({"task": "clustering"}, "task: 'clustering': allowed: classification, regression, ranking"),
+    ({"task": "clustering"}, "task: 'clustering': allowed: classification, regression, ranking, generation"),
     (
         {"task": "clasification"},
-        "task: 'clasification': did you mean 'classification'? allowed: classification, regression, ranking",
+        "task: 'clasification': did you mean 'classification'? allowed: classification, regression, ranking, "
+        "generation",
     ),
     # labels
     ({"labels": ["only"]}, "labels: ['only']: a classification needs at least 2"),
