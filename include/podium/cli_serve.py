@@ -36,7 +36,7 @@ def serve(  # noqa: PLR0913 - one for each option of the command
     import uvicorn
 
     from podium.parts import connect
-    from podium.serving.http import GuardedProtocol
+    from podium.serving.http import UVICORN
     from podium.serving.settings import environment, load_serving_settings
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
@@ -63,7 +63,6 @@ def serve(  # noqa: PLR0913 - one for each option of the command
             host=host,
             port=port,
             workers=workers,
-            http=GuardedProtocol,
-            access_log=False,
             timeout_graceful_shutdown=30,
+            **UVICORN,
         )

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
+from podium.errors import PodiumError
 from podium.parts import Parts, connect
 from podium.serving import instruments
-from podium.serving.answers import invocation_json, predict_json
+from podium.serving.answers import CannotBeWritten, invocation_json, predict_json
 from podium.serving.batching import TooBusy
-from podium.serving.http import check_token, read_body
+from podium.serving.columns import RequestRefused
+from podium.serving.http import Bodies, check_token, header_text, request_id
 from podium.serving.loaded_version import LoadedVersion
 from podium.serving.openapi import describe
-from podium.serving.requests import JSON, RequestRefused, Rows, Shape, parse_invocation, parse_records
+from podium.serving.requests import JSON, Rows, Shape, parse_invocation, parse_records
 from podium.serving.served_model import NotLoaded, ServedModel
 from podium.serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)
 
-# Bodies beyond this are parsed in a thread, so that nobody waits for them.
-_LARGE_BODY_BYTES = 256 * 1024
 _CLIENT_CLOSED_REQUEST = 499
+_NAMES_IN_HEADER, _LETTERS_IN_HEADER = 50, 1000
 
-Parse = Callable[[bytes, Request, Shape], Rows]
-Write = Callable[[LoadedVersion, Any], bytes]
+
+@dataclass(frozen=True)
+class _Protocol:
+    """How a route reads requests and writes answers."""
+
+    name: str
+    parse: Callable[[bytes, str, Shape], Rows]
+    write: Callable[[LoadedVersion, Any], bytes]
+
+
+_PREDICT = _Protocol("predict", parse_records, predict_json)
+_INVOCATIONS = _Protocol("invocations", parse_invocation, invocation_json)
 
 
 def create_app(settings: ServingSettings | None = None, parts: Parts | None = None) -> FastAPI:
@@ -47,8 +59,8 @@ def create_app(settings: ServingSettings | None = None, parts: Parts | None = No
     settings = settings or ServingSettings()
     reached = parts or connect()
     models = {name: ServedModel(reached, settings, name) for name in settings.models}
-    app = FastAPI(title="Podium model server", lifespan=_lifespan(models), docs_url=None, redoc_url=None)
-    app.state.settings, app.state.models = settings, models
+    app = FastAPI(lifespan=_lifespan(models), openapi_url=None)
+    app.state.settings, app.state.models, app.state.bodies = settings, models, Bodies()
     for prefix in ("", "/models/{model}"):
         app.add_api_route(f"{prefix}/predict", _predict, methods=["POST"])
         app.add_api_route(f"{prefix}/invocations", _invocations, methods=["POST"])
@@ -59,7 +71,9 @@ def create_app(settings: ServingSettings | None = None, parts: Parts | None = No
     app.add_api_route("/ready", _ready, methods=["GET"])
     app.add_api_route("/models", _models, methods=["GET"])
     app.add_api_route("/metrics", _metrics, methods=["GET"])
-    app.openapi = lambda: describe(models)  # type: ignore[method-assign]
+    app.add_api_route("/openapi.json", _openapi, methods=["GET"])
+    app.add_exception_handler(StarletteHTTPException, _not_served)
+    app.add_exception_handler(Exception, _broken)
     return app
 
 
@@ -80,9 +94,12 @@ async def _health() -> Response:
 
 
 async def _ready(request: Request) -> Response:
+    """Whoever asks may know whether, and with the token why not."""
     models = request.app.state.models.values()
     ready = all(model.follower.current is not None for model in models)
-    content = {model.name: model.follower.problem or "ready" for model in models}
+    content: Any = {"ready": ready}
+    if _refused(request) is None:
+        content["models"] = {model.name: model.follower.problem or "ready" for model in models}
     return _json(content, status=200 if ready else 503)
 
 
@@ -94,6 +111,11 @@ async def _models(request: Request) -> Response:
 async def _version(request: Request) -> Response:
     check = _refused(request)
     return check or _json(_model(request).as_json())
+
+
+async def _openapi(request: Request) -> Response:
+    check = _refused(request)
+    return check or _json(describe(request.app.state.models))
 
 
 async def _metrics(request: Request) -> Response:
@@ -108,55 +130,60 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _predict(request: Request) -> Response:
-    return await _answered(
-        request, lambda body, _, shape: parse_records(body, shape), predict_json, "predict"
-    )
+    return await _answered(request, _PREDICT)
 
 
 async def _invocations(request: Request) -> Response:
-    return await _answered(
-        request,
-        lambda body, request, shape: parse_invocation(body, request.headers.get("content-type", JSON), shape),
-        lambda _, answer: invocation_json(answer),
-        "invocations",
-    )
+    return await _answered(request, _INVOCATIONS)
 
 
-async def _answered(request: Request, parse: Parse, write: Write, route: str) -> Response:
+async def _answered(request: Request, protocol: _Protocol) -> Response:
     """Answer one request, wholly by the version that serves when its body is there."""
-    model, settings = _model(request), request.app.state.settings
+    if check := _refused(request):
+        return check
+    model = _model(request)
     begun = perf_counter()
+    version = None
     try:
-        check_token(request, settings.token)
-        body = await read_body(request, settings.max_body_bytes, settings.body_seconds)
-        begun = perf_counter()
-        version = model.version()
-        if len(body) > _LARGE_BODY_BYTES:
-            rows = await asyncio.to_thread(parse, body, request, version.shape)
-        else:
-            rows = parse(body, request, version.shape)
-        answer = await model.answer(version, rows)
-        response = Response(write(version, answer), media_type=JSON, headers=_headers(request, version, rows))
-        instruments.ROWS.labels(model.name, version.number).inc(rows.count)
+        async with _read(request) as body:
+            begun = perf_counter()
+            version = model.version()
+            response = await _predicted(request, protocol, model, version, body)
     except ClientDisconnect:
         response = Response(status_code=_CLIENT_CLOSED_REQUEST)
-    except (RequestRefused, NotLoaded, TooBusy) as error:
+    except (RequestRefused, NotLoaded, TooBusy, CannotBeWritten) as error:
         response = _refusal(error)
-    instruments.REQUESTS.labels(model.name, route, response.status_code).inc()
+    response.headers["X-Request-Id"] = request_id(request)
+    if version is not None:
+        response.headers["X-Model-Version"] = str(version.number)
+        response.headers["X-Model-Digest"] = version.digest
+    instruments.REQUESTS.labels(model.name, protocol.name, response.status_code).inc()
     instruments.SECONDS.labels(model.name).observe(perf_counter() - begun)
     return response
 
 
-def _headers(request: Request, version: LoadedVersion, rows: Rows) -> dict[str, str]:
-    headers = {
-        "X-Model-Version": str(version.number),
-        "X-Model-Digest": version.digest,
-        "X-Request-Id": request.headers.get("x-request-id") or uuid.uuid4().hex,
-    }
+def _read(request: Request) -> AbstractAsyncContextManager[bytes]:
+    settings, bodies = request.app.state.settings, request.app.state.bodies
+    context: AbstractAsyncContextManager[bytes] = bodies.read(
+        request, settings.max_body_bytes, settings.body_seconds
+    )
+    return context
+
+
+async def _predicted(
+    request: Request, protocol: _Protocol, model: ServedModel, version: LoadedVersion, body: bytes
+) -> Response:
+    content_type = request.headers.get("content-type", JSON)
+    rows = await request.app.state.bodies.parse(
+        body, lambda body: protocol.parse(body, content_type, version.shape)
+    )
+    answer = await model.answer(version, rows)
+    response = Response(protocol.write(version, answer), media_type=JSON)
     if rows.ignored:
-        names = ", ".join(rows.ignored)[:1000]
-        headers["X-Ignored-Columns"] = names.encode("ascii", "replace").decode().replace("\n", " ")
-    return headers
+        names = ", ".join(islice(rows.ignored, _NAMES_IN_HEADER))
+        response.headers["X-Ignored-Columns"] = header_text(names[:_LETTERS_IN_HEADER])
+    instruments.ROWS.labels(model.name, version.number).inc(rows.count)
+    return response
 
 
 def _refused(request: Request) -> Response | None:
@@ -167,14 +194,39 @@ def _refused(request: Request) -> Response | None:
     return None
 
 
-def _refusal(error: RequestRefused | NotLoaded | TooBusy) -> Response:
+def _refusal(error: PodiumError) -> Response:
     """Return the refusal in MLflow's form."""
-    status = error.status if isinstance(error, RequestRefused) else 503
-    code = "TEMPORARILY_UNAVAILABLE" if status == 503 else "BAD_REQUEST"
-    headers = {"Retry-After": "1"} if status == 503 else {}
+    headers = {}
+    if isinstance(error, RequestRefused):
+        status, code = error.status, "BAD_REQUEST"
+    elif isinstance(error, CannotBeWritten):
+        status, code = 500, "INTERNAL_ERROR"
+        log.error("%s", error)
+    else:
+        status, code = 503, "TEMPORARILY_UNAVAILABLE"
+        headers["Retry-After"] = "1"
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if status in (408, 413):
         headers["Connection"] = "close"
-    return _json({"error_code": code, "message": str(error)}, status, headers)
+    return _failure(status, code, str(error), headers)
+
+
+async def _not_served(_: Request, error: Any) -> Response:
+    """Say in the same form that there is no such route, model or method."""
+    code = "RESOURCE_DOES_NOT_EXIST" if error.status_code == 404 else "BAD_REQUEST"
+    return _failure(error.status_code, code, str(error.detail), dict(error.headers or {}))
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """Keep the trace to ourselves; uvicorn logs it."""
+    number = request_id(request)
+    log.error("Request %s: %s", number, error)
+    return _failure(500, "INTERNAL_ERROR", f"something is broken here; the log tells of request {number}", {})
+
+
+def _failure(status: int, code: str, message: str, headers: dict[str, str]) -> Response:
+    return _json({"error_code": code, "message": message}, status, headers)
 
 
 def _model(request: Request) -> ServedModel:
@@ -185,7 +237,7 @@ def _model(request: Request) -> ServedModel:
         return next(iter(models.values()))
     if name not in models:
         where = ", ".join(f"/models/{model}" for model in models)
-        raise HTTPException(404, f"served here: {where}")
+        raise StarletteHTTPException(404, f"served here: {where}")
     return models[name]
 
 
