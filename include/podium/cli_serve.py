@@ -64,5 +64,7 @@ def serve(  # noqa: PLR0913 - one for each option of the command
             port=port,
             workers=workers,
             timeout_graceful_shutdown=30,
+            # A model that computes for long is not a process that hangs.
+            timeout_worker_healthcheck=120,
             **UVICORN,
         )

@@ -55,10 +55,7 @@ def read_csv_by_mlflow(text: str, metadata: Model | None, max_rows: int) -> tupl
         raise _too_many_columns()
     schema = None if metadata is None else metadata.get_input_schema()
     try:
-        # Unlike MLflow's server, which rounds: a number is read as Python reads it.
-        table = pd.read_csv(
-            io.StringIO(text), dtype=_dtypes(schema), float_precision="round_trip", nrows=max_rows + 1
-        )
+        table = pd.read_csv(io.StringIO(text), dtype=_dtypes(schema), nrows=max_rows + 1)
     except Exception as error:
         raise _not_read(error) from error
     check_rows(len(table), max_rows)
