@@ -194,15 +194,14 @@ def test_many_large_bodies_at_once_take_bounded_memory(running: Running) -> None
         small = httpx.post(f"{running.url}/predict", json=[{"size": 5.0, "place": "north"}], timeout=60)
         assert small.status_code == 200
     assert len(statuses) == len(sent)
-    assert statuses.count(413) >= 6
-    print(f"{before:.0f} MiB before, at most {most:.0f} MiB")
-    # For each process: eight bodies of at most 16 MiB, and what becomes of one of them.
-    assert most - before < 2 * 1024
+    assert set(statuses) <= {400, 408, 413, 503}
+    # For each of two processes: eight bodies of at most 16 MiB, and what becomes of one of them.
+    assert most - before < 1024, f"{before:.0f} MiB before, {most:.0f} MiB at most"
 
 
 def test_what_cannot_be_served_is_said_at_once(parts: Parts) -> None:
     for arguments, message in (
-        (["Bad Name"], "models.0"),
+        ([""], "models.0"),
         (["a", "a"], "each model once"),
         (["a", "b", "--version", "3"], "--version goes with one model"),
     ):
@@ -215,8 +214,8 @@ def test_on_sigterm_it_answers_what_it_has_and_ends(running: Running) -> None:
     url = httpx.URL(running.url)
     body = json.dumps([{"size": 50.0, "place": "north"}]).encode()
     with socket.create_connection((url.host, url.port), timeout=20) as connection:
-        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        connection.sendall(f"{head}\r\n\r\n".encode() + body[:10])
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body[:10])
         httpx.get(f"{running.url}/health").raise_for_status()
         running.process.send_signal(signal.SIGTERM)
         time.sleep(1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +37,8 @@ from podium.serving.mlflow_requests import format_of_records, read_by_mlflow, re
 
 JSON, CSV = "application/json", "text/csv"
 PARAMS = "params"
-# A string, or a number that Python's and MLflow's JSON has and JSON has not. Linear whatever is sent.
-_PYTHONS_NUMBERS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|-?Infinity|NaN', re.DOTALL)
+# Each takes sixty times the memory of the two letters that it is.
+_MAX_LISTS_AND_OBJECTS = 1_000_000
 
 Values = npt.NDArray[Any] | pd.DataFrame | Any
 
@@ -176,21 +175,21 @@ def _json(body: bytes) -> Any:
     Raises:
         RequestRefused: It is neither.
     """
+    if body.count(b"[") + body.count(b"{") > _MAX_LISTS_AND_OBJECTS:
+        raise RequestRefused(f"more than {_MAX_LISTS_AND_OBJECTS:,} lists and objects: send several", 413)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         if b"NaN" not in body and b"Infinity" not in body:
             raise RequestRefused(f"the body is not JSON: {error}") from error
     try:
-        # Python's parser takes more than these numbers; whatever else is wrong is found here first.
-        orjson.loads(_PYTHONS_NUMBERS.sub(_without_pythons_numbers, body))
-        return json.loads(body)
+        content = json.loads(body.decode())
+        if b"\\u" in body:
+            # Half a surrogate pair is no text: nothing could be done with it.
+            json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise RequestRefused(f"the body is not JSON: {short(error)}") from error
-
-
-def _without_pythons_numbers(found: re.Match[bytes]) -> bytes:
-    return found[0] if found[0].startswith(b'"') else b"null"
+    return content
 
 
 def _from_records(records: Any, shape: Shape) -> _Table:
