@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import socket
 from collections.abc import Iterator
@@ -13,14 +15,19 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi import Request
 from hypothesis import HealthCheck, given, settings
+from mlflow.pyfunc.scoring_server import predictions_to_json
 from sklearn.linear_model import LinearRegression
+from starlette.types import Message
 
 from podium.ledger import Ledger
 from podium.parts import Parts
 from podium.registry import Registry
 from podium.serving import http as guards
 from podium.serving.answers import CannotBeWritten, invocation_json, predict_json
+from podium.serving.batching import TooBusy
+from podium.serving.columns import RequestRefused
 from podium.settings import Settings
 from support.serving import Server, make_champion, register_model, serving
 
@@ -194,6 +201,38 @@ def test_slow_large_bodies_take_no_place_from_small_ones(server: Server) -> None
     assert server.client.post("/predict", content=large, headers=JSON_TYPE).status_code == 200
 
 
+def test_large_bodies_wait_for_a_place_and_small_ones_do_not() -> None:
+    def sending(*pieces: bytes) -> Request:
+        left = list(pieces)
+
+        async def receive() -> Message:
+            if not left:
+                await asyncio.sleep(60)
+            return {"type": "http.request", "body": left.pop(0), "more_body": True}
+
+        return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+    async def read(bodies: guards.Bodies, size: int, seconds: float) -> None:
+        async with bodies.read(sending(b" " * size), MAX_BODY, seconds):
+            pass
+
+    async def run() -> None:
+        bodies, large = guards.Bodies(), guards.LARGE_BODY_BYTES + 1
+        slow = [asyncio.create_task(read(bodies, large, 60)) for _ in range(guards.LARGE_AT_ONCE)]
+        await asyncio.sleep(0)
+        with pytest.raises(TooBusy):
+            await read(bodies, large, 0.05)
+        with pytest.raises(RequestRefused, match="the body did not come within 0.05 s"):
+            await read(bodies, large - 1, 0.05)
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        with pytest.raises(RequestRefused, match="the body did not come within 0.05 s"):
+            await read(bodies, large, 0.05)
+
+    asyncio.run(run())
+
+
 def test_as_many_rows_as_allowed_and_one_more(server: Server) -> None:
     assert len(server.client.post("/predict", json=RECORD * 10_000).json()["predictions"]) == 10_000
     refused = server.client.post("/predict", json=RECORD * 10_001)
@@ -307,10 +346,6 @@ def test_what_json_cannot_hold_is_said(server: Server) -> None:
     ids=str,
 )
 def test_answers_are_written_as_mlflow_writes_them(server: Server, answer: Any) -> None:
-    import io
-
-    from mlflow.pyfunc.scoring_server import predictions_to_json
-
     written = io.StringIO()
     predictions_to_json(answer, written)
     version = server.app.state.models["hostile"].version()
