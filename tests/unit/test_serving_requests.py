@@ -310,3 +310,23 @@ CSV_SHAPE = Shape((Column("x", "double"), Column("n", "long"), Column("yes", "bo
 def test_odd_csv_is_refused(body: bytes, message: str) -> None:
     with pytest.raises(RequestRefused, match=message):
         parse_invocation(body, CSV, CSV_SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a" * 100_000, *["b"] * 9_000], "9,001 values beside a text of 100,000 letters"),
+        ([[1] * 10_001], "more than 10,000 columns"),
+        ([{str(place): 1 for place in range(10_001)}], "more than 10,000 columns"),
+        ([{"a": 1}, {"b": 1}], "row 1: its columns differ from those of row 0"),
+        ([[1]] * 10_001, "more than 10,000 rows"),
+    ],
+    ids=["one long text", "wide rows", "wide records", "odd records", "many rows"],
+)
+def test_what_mlflow_reads_has_limits_too(rows: Any, message: str) -> None:
+    for name in ("inputs", "instances"):
+        with pytest.raises(RequestRefused, match=message):
+            invoked({name: rows}, Shape(None))
+    wide = ",".join(map(str, range(10_001)))
+    with pytest.raises(RequestRefused, match="more than 10,000 columns"):
+        parse_invocation(wide.encode(), CSV, Shape(None))

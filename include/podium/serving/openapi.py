@@ -24,6 +24,7 @@ _ERRORS = {
     "408": "The body did not come in time.",
     "413": "Too many bytes or rows; the message states the limit.",
     "415": "A content type that is not read.",
+    "500": "The model answered with what JSON cannot hold, or something is broken here.",
     "503": "No version serves yet, or too many rows wait.",
 }
 
