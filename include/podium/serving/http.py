@@ -161,7 +161,9 @@ class Bodies:
                 if waits:
                     raise TooBusy("too many large requests are being read already") from error
                 raise RequestRefused(f"the body did not come within {seconds:g} s", 408) from error
-            yield b"".join(chunks)
+            body = b"".join(chunks)
+            chunks.clear()
+            yield body
         finally:
             if placed:
                 self._places.release()
