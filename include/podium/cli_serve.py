@@ -46,7 +46,7 @@ def serve(  # noqa: PLR0913 - one for each option of the command
     import uvicorn
 
     from podium.parts import connect
-    from podium.serving.http import GuardedProtocol
+    from podium.serving.http import UVICORN
     from podium.serving.settings import environment, load_serving_settings
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
@@ -77,7 +77,8 @@ def serve(  # noqa: PLR0913 - one for each option of the command
             host=host,
             port=port,
             workers=workers,
-            http=GuardedProtocol,
-            access_log=False,
             timeout_graceful_shutdown=30,
+            # A model that computes for long is not a process that hangs.
+            timeout_worker_healthcheck=120,
+            **UVICORN,
         )

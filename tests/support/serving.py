@@ -20,7 +20,7 @@ from podium.parts import Parts
 from podium.registry import read_signature
 from podium.saving import log_model, usable
 from podium.serving.app import create_app
-from podium.serving.http import GuardedProtocol
+from podium.serving.http import UVICORN
 from podium.serving.settings import ServingSettings
 from podium.tags import Alias, Tag
 
@@ -38,7 +38,12 @@ def register_model(
     mlflow.set_experiment(name)
     with usable(model, classifies=classifies, requirements=()) as trained, mlflow.start_run() as run:
         log_model(trained, inputs, ["mlflow"], trusted)
-    run = mlflow.get_run(run.info.run_id)
+    return register_run(parts, name, run.info.run_id)
+
+
+def register_run(parts: Parts, name: str, run_id: str) -> int:
+    """Register the model that a run logged, and record its manifest."""
+    run = mlflow.get_run(run_id)
     tags = {Tag.INPUTS_DIGEST: run.info.run_id}
     version = parts.registry.register(
         name,
@@ -87,7 +92,7 @@ def serving(parts: Parts, *models: str, **settings: Any) -> Iterator[Server]:
     chosen = ServingSettings(models=models, **{"poll_seconds": 0.05, **settings})
     app = create_app(chosen, parts)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, http=GuardedProtocol, access_log=False, log_level="warning")
+        config = uvicorn.Config(app, log_level="warning", **UVICORN)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -8,32 +8,60 @@ import numpy as np
 import orjson
 from mlflow.utils.proto_json_utils import NumpyEncoder, _get_jsonable_obj
 
+from podium.errors import PodiumError
 from podium.serving.loaded_version import LoadedVersion
 
 _ENCODER = NumpyEncoder()
 
 
-def invocation_json(answer: Any) -> bytes:
-    """Return MLflow's JSON of an answer; what JSON cannot hold (nan, inf) is null."""
-    return dumps({"predictions": jsonable(answer)})
+class CannotBeWritten(PodiumError):
+    """A model answered with what JSON cannot hold."""
+
+
+def invocation_json(version: LoadedVersion, answer: Any) -> bytes:
+    """Return MLflow's JSON of an answer; what JSON cannot hold (nan, inf) is null.
+
+    Raises:
+        CannotBeWritten: It has another value that JSON cannot hold.
+    """
+    return dumps(version, {"predictions": jsonable(answer)})
 
 
 def predict_json(version: LoadedVersion, answer: Any) -> bytes:
-    """Return the JSON of ``/predict``: the same predictions, the version, and a classification's labels."""
+    """Return the JSON of ``/predict``: the same predictions, the version, and a classification's labels.
+
+    Raises:
+        CannotBeWritten: As ``invocation_json``.
+    """
     content = {"model": version.model, "version": version.number, "predictions": jsonable(answer)}
     if version.classes:
-        likeliest = np.asarray(answer).argmax(axis=1)
-        content |= {"classes": version.classes, "labels": [version.classes[at] for at in likeliest]}
-    return dumps(content)
+        shares = np.asarray(answer)
+        if shares.ndim == 2 and shares.shape[1] == len(version.classes):
+            labels = [version.classes[at] for at in shares.argmax(axis=1)]
+            content |= {"classes": version.classes, "labels": labels}
+    return dumps(version, content)
 
 
 def jsonable(answer: Any) -> Any:
-    """Return an answer as orjson can write it."""
-    if isinstance(answer, np.ndarray):
-        return np.ascontiguousarray(answer) if answer.dtype.kind in "fiub" else answer.tolist()
+    """Return an answer as it can be written."""
+    if isinstance(answer, np.ndarray) and answer.ndim and answer.dtype.kind in "fiub":
+        # Smaller floats are written as the doubles that they are, as MLflow does.
+        kind = np.float64 if answer.dtype.kind == "f" else answer.dtype.newbyteorder("=")
+        return np.ascontiguousarray(answer, dtype=kind)
     return _get_jsonable_obj(answer, pandas_orient="records")
 
 
-def dumps(content: Any) -> bytes:
-    """Return JSON of what a model may answer with; what JSON cannot hold (nan, inf) is null."""
-    return orjson.dumps(content, default=_ENCODER.default, option=orjson.OPT_SERIALIZE_NUMPY)
+def dumps(version: LoadedVersion, content: dict[str, Any]) -> bytes:
+    """Return JSON with the ``predictions`` of a version; what JSON cannot hold (nan, inf) is null.
+
+    Raises:
+        CannotBeWritten: As ``invocation_json``.
+    """
+    # Without this option numpy's values in lists and tables are written by MLflow's own encoder.
+    option = orjson.OPT_SERIALIZE_NUMPY if isinstance(content["predictions"], np.ndarray) else 0
+    try:
+        return orjson.dumps(content, default=_ENCODER.default, option=option | orjson.OPT_NON_STR_KEYS)
+    except TypeError as error:
+        raise CannotBeWritten(
+            f"{version.model} v{version.number} answered with what JSON cannot hold: {error}"
+        ) from error

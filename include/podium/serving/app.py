@@ -5,42 +5,54 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
 from podium.errors import PodiumError
 from podium.live_store import LiveStore
 from podium.parts import Parts, connect
 from podium.serving import instruments
-from podium.serving.answers import invocation_json, predict_json
+from podium.serving.answers import CannotBeWritten, invocation_json, predict_json
 from podium.serving.batching import TooBusy
-from podium.serving.feedback import MAX_ID, SWITCH_ON, parse_feedback, store_feedback
-from podium.serving.http import check_token, read_body
+from podium.serving.columns import RequestRefused
+from podium.serving.feedback import SWITCH_ON, parse_feedback, store_feedback
+from podium.serving.http import Bodies, check_token, header_text, request_id
 from podium.serving.loaded_version import LoadedVersion
 from podium.serving.openapi import describe
-from podium.serving.requests import JSON, RequestRefused, Rows, Shape, parse_invocation, parse_records
+from podium.serving.requests import JSON, Rows, Shape, parse_invocation, parse_records
 from podium.serving.served_model import NotLoaded, ServedModel
 from podium.serving.settings import ServingSettings
 from podium.serving.shadow import Answered
 
 log = logging.getLogger(__name__)
 
-# Bodies beyond this are parsed in a thread, so that nobody waits for them.
-_LARGE_BODY_BYTES = 256 * 1024
 _CLIENT_CLOSED_REQUEST = 499
+_NAMES_IN_HEADER, _LETTERS_IN_HEADER = 50, 1000
 
-Parse = Callable[[bytes, Request, Shape], Rows]
-Write = Callable[[LoadedVersion, Any], bytes]
+
+@dataclass(frozen=True)
+class _Protocol:
+    """How a route reads requests and writes answers."""
+
+    name: str
+    parse: Callable[[bytes, str, Shape], Rows]
+    write: Callable[[LoadedVersion, Any], bytes]
+
+
+_PREDICT = _Protocol("predict", parse_records, predict_json)
+_INVOCATIONS = _Protocol("invocations", parse_invocation, invocation_json)
 
 
 def create_app(settings: ServingSettings | None = None, parts: Parts | None = None) -> FastAPI:
@@ -53,8 +65,9 @@ def create_app(settings: ServingSettings | None = None, parts: Parts | None = No
     settings = settings or ServingSettings()
     reached = parts or connect()
     models = {name: ServedModel(reached, settings, name) for name in settings.models}
-    app = FastAPI(title="Podium model server", lifespan=_lifespan(models), docs_url=None, redoc_url=None)
-    app.state.settings, app.state.models, app.state.store = settings, models, LiveStore(reached.ledger)
+    app = FastAPI(lifespan=_lifespan(models), openapi_url=None)
+    app.state.settings, app.state.models, app.state.bodies = settings, models, Bodies()
+    app.state.store = LiveStore(reached.ledger)
     for prefix in ("", "/models/{model}"):
         app.add_api_route(f"{prefix}/predict", _predict, methods=["POST"])
         app.add_api_route(f"{prefix}/invocations", _invocations, methods=["POST"])
@@ -66,7 +79,9 @@ def create_app(settings: ServingSettings | None = None, parts: Parts | None = No
     app.add_api_route("/ready", _ready, methods=["GET"])
     app.add_api_route("/models", _models, methods=["GET"])
     app.add_api_route("/metrics", _metrics, methods=["GET"])
-    app.openapi = lambda: describe(models)  # type: ignore[method-assign]
+    app.add_api_route("/openapi.json", _openapi, methods=["GET"])
+    app.add_exception_handler(StarletteHTTPException, _not_served)
+    app.add_exception_handler(Exception, _broken)
     return app
 
 
@@ -87,9 +102,12 @@ async def _health() -> Response:
 
 
 async def _ready(request: Request) -> Response:
+    """Whoever asks may know whether, and with the token why not."""
     models = request.app.state.models.values()
     ready = all(model.follower.current is not None for model in models)
-    content = {model.name: model.follower.problem or "ready" for model in models}
+    content: Any = {"ready": ready}
+    if _refused(request) is None:
+        content["models"] = {model.name: model.follower.problem or "ready" for model in models}
     return _json(content, status=200 if ready else 503)
 
 
@@ -101,6 +119,11 @@ async def _models(request: Request) -> Response:
 async def _version(request: Request) -> Response:
     check = _refused(request)
     return check or _json(_model(request).as_json())
+
+
+async def _openapi(request: Request) -> Response:
+    check = _refused(request)
+    return check or _json(describe(request.app.state.models))
 
 
 async def _metrics(request: Request) -> Response:
@@ -115,46 +138,55 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _predict(request: Request) -> Response:
-    return await _answered(
-        request, lambda body, _, shape: parse_records(body, shape), predict_json, "predict"
-    )
+    return await _answered(request, _PREDICT)
 
 
 async def _invocations(request: Request) -> Response:
-    return await _answered(
-        request,
-        lambda body, request, shape: parse_invocation(body, request.headers.get("content-type", JSON), shape),
-        lambda _, answer: invocation_json(answer),
-        "invocations",
-    )
+    return await _answered(request, _INVOCATIONS)
 
 
-async def _answered(request: Request, parse: Parse, write: Write, route: str) -> Response:
-    """Answer one request, wholly by the version that serves when its body is there."""
-    model, settings = _model(request), request.app.state.settings
+async def _answered(request: Request, protocol: _Protocol) -> Response:
+    """Answer one request, wholly by one version: that which serves when its body is there."""
+    if check := _refused(request):
+        return check
+    model = _model(request)
+    request.state.request_id = request_id(request)
     begun = perf_counter()
+    version = None
     try:
-        check_token(request, settings.token)
-        body = await read_body(request, settings.max_body_bytes, settings.body_seconds)
-        begun = perf_counter()
-        answered = await _answer(model, request, body, parse)
-        version, rows = answered.version, answered.rows
-        content, headers = write(version, answered.answer), _headers(answered)
-        response = Response(content, media_type=JSON, headers=headers)
-        instruments.ROWS.labels(model.name, version.number).inc(rows.count)
+        async with _read(request) as body:
+            begun = perf_counter()
+            version = model.version()
+            answered = await _answer(model, version, request, body, protocol)
+            version = answered.version
+            response = Response(protocol.write(version, answered.answer), media_type=JSON)
+            _count(response, model, answered)
     except ClientDisconnect:
         response = Response(status_code=_CLIENT_CLOSED_REQUEST)
-    except (RequestRefused, NotLoaded, TooBusy) as error:
+    except (RequestRefused, NotLoaded, TooBusy, CannotBeWritten) as error:
         response = _refusal(error)
-    instruments.REQUESTS.labels(model.name, route, response.status_code).inc()
+    response.headers["X-Request-Id"] = request.state.request_id
+    if version is not None:
+        response.headers["X-Model-Version"] = str(version.number)
+        response.headers["X-Model-Digest"] = version.digest
+    instruments.REQUESTS.labels(model.name, protocol.name, response.status_code).inc()
     instruments.SECONDS.labels(model.name).observe(perf_counter() - begun)
     return response
 
 
-async def _answer(model: ServedModel, request: Request, body: bytes, parse: Parse) -> Answered:
+def _read(request: Request) -> AbstractAsyncContextManager[bytes]:
+    settings, bodies = request.app.state.settings, request.app.state.bodies
+    context: AbstractAsyncContextManager[bytes] = bodies.read(
+        request, settings.max_body_bytes, settings.body_seconds
+    )
+    return context
+
+
+async def _answer(
+    model: ServedModel, serving: LoadedVersion, request: Request, body: bytes, protocol: _Protocol
+) -> Answered:
     """Answer by the version that serves or, to the canary's clients, by the candidate if it can."""
-    serving = model.version()
-    reply = partial(_answer_by, model, request, body, parse)
+    reply = partial(_answer_by, model, request, body, protocol)
     if model.trial is None:
         return await reply(serving)
     version = model.trial.chosen(serving, _client(request))
@@ -171,16 +203,19 @@ async def _answer(model: ServedModel, request: Request, body: bytes, parse: Pars
 
 
 async def _answer_by(
-    model: ServedModel, request: Request, body: bytes, parse: Parse, version: LoadedVersion
+    model: ServedModel, request: Request, body: bytes, protocol: _Protocol, version: LoadedVersion
 ) -> Answered:
-    read = partial(parse, body, request)
-    large = len(body) > _LARGE_BODY_BYTES
-    rows = await asyncio.to_thread(read, version.shape) if large else read(version.shape)
+    read = partial(protocol.parse, body, request.headers.get("content-type", JSON))
+    rows = await request.app.state.bodies.parse(len(body), partial(read, version.shape))
     answer = await model.answer(version, rows)
-    request_id = request.headers.get("x-request-id", "")
-    if not 0 < len(request_id) <= MAX_ID:
-        request_id = uuid.uuid4().hex
-    return Answered(request_id, datetime.now(UTC), version, rows, answer, read, len(body))
+    return Answered(request.state.request_id, datetime.now(UTC), version, rows, answer, read, len(body))
+
+
+def _count(response: Response, model: ServedModel, answered: Answered) -> None:
+    if answered.rows.ignored:
+        names = ", ".join(islice(answered.rows.ignored, _NAMES_IN_HEADER))
+        response.headers["X-Ignored-Columns"] = header_text(names[:_LETTERS_IN_HEADER])
+    instruments.ROWS.labels(model.name, answered.version.number).inc(answered.rows.count)
 
 
 def _client(request: Request) -> str:
@@ -190,10 +225,12 @@ def _client(request: Request) -> str:
 
 async def _feedback(request: Request) -> Response:
     """Keep the labels of a request that was answered before."""
-    model, settings = _model(request), request.app.state.settings
+    if check := _refused(request):
+        return check
+    model = _model(request)
     try:
-        check_token(request, settings.token)
-        feedback = parse_feedback(await read_body(request, settings.max_body_bytes, settings.body_seconds))
+        async with _read(request) as body:
+            feedback = parse_feedback(body)
         if model.trial is None:
             raise RequestRefused(SWITCH_ON, 409)
         await asyncio.to_thread(store_feedback, request.app.state.store, model.name, feedback)
@@ -206,19 +243,6 @@ async def _feedback(request: Request) -> Response:
     return response
 
 
-def _headers(answered: Answered) -> dict[str, str]:
-    version, rows = answered.version, answered.rows
-    headers = {
-        "X-Model-Version": str(version.number),
-        "X-Model-Digest": version.digest,
-        "X-Request-Id": answered.request_id,
-    }
-    if rows.ignored:
-        names = ", ".join(rows.ignored)[:1000]
-        headers["X-Ignored-Columns"] = names.encode("ascii", "replace").decode().replace("\n", " ")
-    return headers
-
-
 def _refused(request: Request) -> Response | None:
     try:
         check_token(request, request.app.state.settings.token)
@@ -227,14 +251,39 @@ def _refused(request: Request) -> Response | None:
     return None
 
 
-def _refusal(error: PodiumError | TooBusy) -> Response:
-    """Return the refusal in MLflow's form; what is not the request's fault may be tried again."""
-    status = error.status if isinstance(error, RequestRefused) else 503
-    code = "TEMPORARILY_UNAVAILABLE" if status == 503 else "BAD_REQUEST"
-    headers = {"Retry-After": "1"} if status == 503 else {}
+def _refusal(error: PodiumError) -> Response:
+    """Return the refusal in MLflow's form."""
+    headers = {}
+    if isinstance(error, RequestRefused):
+        status, code = error.status, "BAD_REQUEST"
+    elif isinstance(error, CannotBeWritten):
+        status, code = 500, "INTERNAL_ERROR"
+        log.error("%s", error)
+    else:
+        status, code = 503, "TEMPORARILY_UNAVAILABLE"
+        headers["Retry-After"] = "1"
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if status in (408, 413):
         headers["Connection"] = "close"
-    return _json({"error_code": code, "message": str(error)}, status, headers)
+    return _failure(status, code, str(error), headers)
+
+
+async def _not_served(_: Request, error: Any) -> Response:
+    """Say in the same form that there is no such route, model or method."""
+    code = "RESOURCE_DOES_NOT_EXIST" if error.status_code == 404 else "BAD_REQUEST"
+    return _failure(error.status_code, code, str(error.detail), dict(error.headers or {}))
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """Keep the trace to ourselves; uvicorn logs it."""
+    number = request_id(request)
+    log.error("Request %s: %s", number, error)
+    return _failure(500, "INTERNAL_ERROR", f"something is broken here; the log tells of request {number}", {})
+
+
+def _failure(status: int, code: str, message: str, headers: dict[str, str]) -> Response:
+    return _json({"error_code": code, "message": message}, status, headers)
 
 
 def _model(request: Request) -> ServedModel:
@@ -245,7 +294,7 @@ def _model(request: Request) -> ServedModel:
         return next(iter(models.values()))
     if name not in models:
         where = ", ".join(f"/models/{model}" for model in models)
-        raise HTTPException(404, f"served here: {where}")
+        raise StarletteHTTPException(404, f"served here: {where}")
     return models[name]
 
 

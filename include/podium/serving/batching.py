@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from podium.errors import PodiumError
 from podium.serving import instruments
+from podium.serving.columns import RequestRefused, named
 from podium.serving.loaded_version import LoadedVersion
-from podium.serving.requests import RequestRefused, Rows
+from podium.serving.requests import Rows
 
 MAX_JOINED_ROWS = 1024
 MAX_WAITING_ROWS = 100_000
@@ -30,7 +32,7 @@ class _Waiting:
     answer: asyncio.Future[Any]
 
 
-class TooBusy(Exception):
+class TooBusy(PodiumError):
     """More rows wait than are kept: come back later."""
 
 
@@ -139,7 +141,7 @@ def _answer(version: LoadedVersion, rows: Rows) -> Any:
         return version.answer(rows)
     except Exception as error:  # noqa: BLE001 - whatever a model raises is this request's answer
         missing = rows.missing_values()
-        hint = f"; missing values in: {', '.join(missing)}" if missing else ""
+        hint = f"; missing or infinite values in {named('column', missing)}" if missing else ""
         first_line = (str(error).strip().splitlines() or [""])[0][:300]
         return RequestRefused(
             f"{version.model} v{version.number} cannot answer these rows: "

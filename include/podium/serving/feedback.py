@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from podium.live_store import LiveAnswer, LiveStore, read_predictions
-from podium.serving.requests import RequestRefused
+from podium.serving.columns import RequestRefused
 
 MAX_ID = 200
 SWITCH_ON = "answers are not stored, so there is nothing to label: start the server with --shadow or --canary"

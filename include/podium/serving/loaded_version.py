@@ -27,7 +27,8 @@ from podium.parts import Parts
 from podium.proof import example_problem, manifest_of
 from podium.registry import load_model
 from podium.scoring import classes_of
-from podium.serving.requests import KINDS, Column, Rows, Shape, Values
+from podium.serving.columns import KINDS, Column
+from podium.serving.requests import Rows, Shape, Values
 from podium.tags import Alias
 
 log = logging.getLogger(__name__)
@@ -157,8 +158,8 @@ def _shape(pyfunc: PyFuncModel, events: Sequence[Event], max_rows: int) -> Shape
     schema = pyfunc.metadata.get_input_schema()
     columns = _columns(schema)
     if columns is None:
-        return Shape(None, schema=schema, max_rows=max_rows)
-    return Shape(columns, schema=schema, former=_former_columns(events), max_rows=max_rows)
+        return Shape(None, metadata=pyfunc.metadata, max_rows=max_rows)
+    return Shape(columns, former=_former_columns(events), max_rows=max_rows)
 
 
 def _columns(schema: Schema | None) -> tuple[Column, ...] | None:

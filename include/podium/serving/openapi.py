@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from podium.serving.columns import Column
 from podium.serving.feedback import MAX_ID
-from podium.serving.requests import CSV, JSON, Column, Shape
+from podium.serving.requests import CSV, JSON, Shape
 from podium.serving.served_model import ServedModel
 
 _TYPES = {
@@ -24,6 +25,7 @@ _ERRORS = {
     "408": "The body did not come in time.",
     "413": "Too many bytes or rows; the message states the limit.",
     "415": "A content type that is not read.",
+    "500": "The model answered with what JSON cannot hold, or something is broken here.",
     "503": "No version serves yet, or too many rows wait.",
 }
 
@@ -56,13 +58,15 @@ def _versions(models: Mapping[str, ServedModel]) -> str:
 def _paths(model: ServedModel, prefix: str) -> dict[str, Any]:
     version = model.follower.current
     shape = Shape(None) if version is None else version.shape
-    record = _record(shape)
-    records = {"type": "array", "items": record, "minItems": 1, "maxItems": shape.max_rows}
     invocation = _post(
-        f"{model.name}: MLflow's protocol.", {JSON: _invocation(records), CSV: {"type": "string"}}
+        f"{model.name}: MLflow's protocol.",
+        {JSON: _invocation(shape), CSV: {"type": "string"}},
+        {"type": "object", "properties": {"predictions": {}}, "required": ["predictions"]},
     )
     return {
-        f"{prefix}/predict": _post(f"{model.name}: a list of records.", {JSON: records}),
+        f"{prefix}/predict": _post(
+            f"{model.name}: a list of records.", {JSON: _records(shape, strict=True)}, _ANSWER
+        ),
         f"{prefix}/invocations": invocation,
         f"{prefix}/predict-mlflow": invocation,
         f"{prefix}/feedback": _feedback(model.name),
@@ -70,14 +74,31 @@ def _paths(model: ServedModel, prefix: str) -> dict[str, Any]:
     }
 
 
-def _record(shape: Shape) -> dict[str, Any]:
+_ANSWER = {
+    "type": "object",
+    "properties": {
+        "model": {"type": "string"},
+        "version": {"type": "integer"},
+        "predictions": {"description": "One a row; of a classification the share of each class."},
+        "classes": {"type": "array", "items": {"type": "string"}},
+        "labels": {"type": "array", "items": {"type": "string"}, "description": "The likeliest class."},
+    },
+    "required": ["model", "version", "predictions"],
+}
+
+
+def _records(shape: Shape, *, strict: bool) -> dict[str, Any]:
+    return {"type": "array", "items": _record(shape, strict), "minItems": 1, "maxItems": shape.max_rows}
+
+
+def _record(shape: Shape, strict: bool) -> dict[str, Any]:
     if shape.columns is None:
         return {}
     return {
         "type": "object",
         "properties": {column.name: _column(column) for column in shape.columns},
         "required": [column.name for column in shape.columns if column.required],
-        "additionalProperties": False,
+        "additionalProperties": not strict,
     }
 
 
@@ -89,24 +110,44 @@ def _column(column: Column) -> dict[str, Any]:
     return described
 
 
-def _invocation(records: Mapping[str, Any]) -> dict[str, Any]:
-    one_of = [
-        {"type": "object", "properties": {name: records}, "required": [name]}
-        for name in ("dataframe_records", "instances", "inputs")
-    ]
-    split = {
-        "type": "object",
-        "properties": {
-            "columns": {"type": "array", "items": {"type": "string"}},
-            "data": {"type": "array", "items": {"type": "array"}},
-        },
-        "required": ["columns", "data"],
+def _invocation(shape: Shape) -> dict[str, Any]:
+    records = _records(shape, strict=False)
+    formats = {
+        "dataframe_records": records,
+        "dataframe_split": _SPLIT,
+        "inputs": {"anyOf": [records, _lists(shape)]} if shape.columns else {},
+        "instances": {"anyOf": [records, _lists(shape)]} if shape.columns else {},
     }
+    params = {"params": {"type": ["object", "null"], "description": "Parameters of the prediction."}}
     return {
         "oneOf": [
-            *one_of,
-            {"type": "object", "properties": {"dataframe_split": split}, "required": ["dataframe_split"]},
+            {"type": "object", "properties": {name: described, **params}, "required": [name]}
+            for name, described in formats.items()
         ]
+    }
+
+
+_SPLIT = {
+    "type": "object",
+    "properties": {
+        "columns": {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+        "data": {"type": "array", "items": {"type": "array"}, "minItems": 1},
+        "index": {"type": "array"},
+    },
+    "required": ["columns", "data"],
+    "additionalProperties": False,
+}
+
+
+def _lists(shape: Shape) -> dict[str, Any]:
+    """Describe an object of columns, each a list of as many values."""
+    columns = shape.columns or ()
+    return {
+        "type": "object",
+        "properties": {
+            column.name: {"type": "array", "items": _column(column), "minItems": 1} for column in columns
+        },
+        "required": [column.name for column in columns if column.required],
     }
 
 
@@ -122,7 +163,11 @@ def _feedback(model: str) -> dict[str, Any]:
         }
         for name, schema in (("labels", {"type": "array", "items": label, "minItems": 1}), ("label", label))
     ]
-    described = _post(f"{model}: the labels of a request, when they are known.", {JSON: {"oneOf": forms}})
+    described = _post(
+        f"{model}: the labels of a request, when they are known.",
+        {JSON: {"oneOf": forms}},
+        {"type": "object"},
+    )
     responses = described["post"]["responses"]
     responses["202"] = responses.pop("200") | {"description": "Kept, or there already."}
     responses["404"] = _response("No answer to such a request is stored.", JSON)
@@ -130,10 +175,10 @@ def _feedback(model: str) -> dict[str, Any]:
     return described
 
 
-def _post(summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
+def _post(summary: str, content: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     responses = {
-        "200": _response("The answer.", JSON),
-        **{at: _response(why, JSON) for at, why in _ERRORS.items()},
+        "200": _response("The answer.", JSON, answer, _HEADERS),
+        **{at: _response(why, JSON, _ERROR) for at, why in _ERRORS.items()},
     }
     body = {"required": True, "content": {kind: {"schema": schema} for kind, schema in content.items()}}
     return {
@@ -146,10 +191,37 @@ def _post(summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_ERROR = {
+    "type": "object",
+    "properties": {"error_code": {"type": "string"}, "message": {"type": "string"}},
+    "required": ["error_code", "message"],
+}
+_HEADERS = {
+    "X-Model-Version": "The version that answered.",
+    "X-Model-Digest": "The digest of its manifest: which bytes it is.",
+    "X-Request-Id": "The request's id, as it was sent or new.",
+    "X-Ignored-Columns": "Columns that were sent and that the version does not take.",
+}
+
+
 def _get(summary: str, kind: str = JSON, also: Mapping[str, str] | None = None) -> dict[str, Any]:
     responses = {at: _response(why, JSON) for at, why in (also or {}).items()}
+    responses["401"] = _response(_ERRORS["401"], JSON, _ERROR)
     return {"get": {"summary": summary, "responses": {"200": _response(summary, kind), **responses}}}
 
 
-def _response(description: str, kind: str) -> dict[str, Any]:
-    return {"description": description, "content": {kind: {}}}
+def _response(
+    description: str,
+    kind: str,
+    schema: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": description,
+        "content": {kind: {} if schema is None else {"schema": schema}},
+    }
+    if headers:
+        described["headers"] = {
+            name: {"description": what, "schema": {"type": "string"}} for name, what in headers.items()
+        }
+    return described

@@ -18,7 +18,7 @@ from podium.errors import Outage, PodiumError
 from podium.ledger import Ledger
 from podium.live_store import LiveAnswer, LiveStore, Trial
 from podium.serving import instruments
-from podium.serving.answers import dumps, jsonable
+from podium.serving.answers import CannotBeWritten, dumps, jsonable
 from podium.serving.bounded_queue import BoundedQueue
 from podium.serving.loaded_version import LoadedVersion
 
@@ -132,7 +132,7 @@ class Recorder:
         for one in compared:
             try:
                 stored.append(_live_answer(self._model, one))
-            except (TypeError, ValueError) as error:
+            except (CannotBeWritten, ValueError) as error:
                 self._say(f"answers are not kept: {error}")
                 self._tell("unreadable", one.rows)
         return stored
@@ -180,7 +180,7 @@ def _live_answer(model: str, compared: Compared) -> LiveAnswer:
     """Return a request as it is stored.
 
     Raises:
-        TypeError: An answer is nothing that JSON can hold.
+        CannotBeWritten: An answer is nothing that JSON can hold.
         ValueError: An answer is not one value per row.
     """
     return LiveAnswer(
@@ -205,4 +205,4 @@ def _json(said: Said | None, rows: int) -> str | None:
     if not isinstance(values, list | np.ndarray) or len(values) != rows:
         raise ValueError(f"v{version.number} does not answer with one value per row")
     content = {"predictions": values}
-    return dumps(content | {"classes": version.classes} if version.classes else content).decode()
+    return dumps(version, content | {"classes": version.classes} if version.classes else content).decode()

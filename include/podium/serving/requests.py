@@ -8,69 +8,39 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 import pandas as pd
-from mlflow.exceptions import MlflowException
-from mlflow.pyfunc.scoring_server import SUPPORTED_FORMATS, infer_and_parse_data
-from mlflow.types import Schema
+from mlflow.models import Model
+from mlflow.pyfunc.scoring_server import SUPPORTED_FORMATS
 
-from podium.errors import PodiumError
+from podium.serving.columns import (
+    Column,
+    RequestRefused,
+    check_rows,
+    json_type,
+    named,
+    short,
+    takes,
+    text_values,
+    typed_values,
+)
+from podium.serving.mlflow_requests import format_of_records, read_by_mlflow, read_csv_by_mlflow
 
 JSON, CSV = "application/json", "text/csv"
 PARAMS = "params"
-# Kinds of columns that are parsed here; a signature with any other goes MLflow's own way.
-_NUMPY = {
-    "double": np.float64,
-    "float": np.float32,
-    "long": np.int64,
-    "integer": np.int32,
-    "boolean": np.bool_,
-}
-KINDS = (*_NUMPY, "string")
-_NULLABLE = ("double", "float", "string")
-_WORDS = {"true": True, "false": False}
-_NAMES_SHOWN = 5
+# Each takes sixty times the memory of the two letters that it is.
+_MAX_LISTS_AND_OBJECTS = 1_000_000
 
 Values = npt.NDArray[Any] | pd.DataFrame | Any
-
-
-class RequestRefused(PodiumError):
-    """A request cannot be answered as it is.
-
-    Attributes:
-        status: The HTTP status that says so, 4xx.
-    """
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        self.status = status
-        super().__init__(message)
-
-
-@dataclass(frozen=True)
-class Column:
-    """An input column of a version, from its signature.
-
-    Attributes:
-        name: Its name.
-        kind: MLflow's name of its type, one of ``KINDS``.
-        required: Clients may not leave it out.
-    """
-
-    name: str
-    kind: str
-    required: bool = True
-
-    @property
-    def nullable(self) -> bool:
-        """Whether a value may be missing; numbers without a gap in their type have none for that."""
-        return self.kind in _NULLABLE
 
 
 @dataclass(frozen=True)
@@ -80,14 +50,14 @@ class Shape:
     Attributes:
         columns: Its columns in order; None where its signature is none of named, plain columns.
         as_array: It takes an array of numbers (n, columns), and answers exactly as with a table.
-        schema: MLflow's schema of its inputs, for a version without ``columns``.
+        metadata: MLflow's description of a version without ``columns``.
         former: Columns that former champions took: clients may go on sending them.
         max_rows: Rows that one request may hold.
     """
 
     columns: tuple[Column, ...] | None
     as_array: bool = False
-    schema: Schema | None = None
+    metadata: Model | None = None
     former: frozenset[str] = frozenset()
     max_rows: int = 10_000
 
@@ -101,45 +71,56 @@ class Rows:
         values: (n, columns) numbers, or a table of n rows, or whatever a version without columns takes.
         params: Parameters of the prediction, in MLflow's protocol.
         ignored: Columns that were sent and that the version does not take.
+        names: The columns of an array.
     """
 
     count: int
     values: Values
     params: Mapping[str, Any] | None = None
     ignored: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     def missing_values(self) -> list[str]:
-        """Name the columns with a missing value; of an array their places."""
+        """Name the columns with a missing or an infinite value, which many models cannot take."""
         if isinstance(self.values, pd.DataFrame):
-            return [str(name) for name in self.values.columns[self.values.isna().any()]]
-        if isinstance(self.values, np.ndarray) and self.values.dtype.kind == "f":
-            return [str(place) for place in np.flatnonzero(np.isnan(self.values).any(axis=0))]
+            table = self.values.replace([np.inf, -np.inf], np.nan)
+            return [str(name) for name in table.columns[table.isna().any()]]
+        if self.names:
+            odd = np.flatnonzero(~np.isfinite(self.values).all(axis=0))
+            return [self.names[place] for place in odd]
         return []
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Columns of equal length as they were sent; ``text`` are the values of a CSV."""
+    """Columns of equal length as they were sent.
+
+    Attributes:
+        count: Rows.
+        names: All columns, in their order.
+        column: Gives the values of one of them.
+    """
 
     count: int
-    columns: Mapping[str, Sequence[Any]]
-    text: bool = False
+    names: Collection[str]
+    column: Callable[[Column], Sequence[Any]]
 
 
-def parse_records(body: bytes, shape: Shape) -> Rows:
+def parse_records(body: bytes, content_type: str, shape: Shape) -> Rows:
     """Read a plain list of records, strictly: a column that no champion ever took is a typing error.
 
     Raises:
         RequestRefused: It is no such list, or does not fit the version; names the column.
     """
+    _check_content_type(content_type, (JSON,))
     content = _json(body)
     if not isinstance(content, list):
-        raise RequestRefused(f"send a list of records, such as {_example(shape)}, not {_json_type(content)}")
+        raise RequestRefused(f"send a list of records, such as {_example(shape)}, not {json_type(content)}")
     if shape.columns is None:
-        return _parsed_by_mlflow({"instances": content}, None, shape)
+        return _by_mlflow({format_of_records(shape.metadata): content}, shape)
     rows = _fitted(_from_records(content, shape), shape)
     if unknown := [name for name in rows.ignored if name not in shape.former]:
-        raise RequestRefused(f"{_named('unknown column', unknown)}; {_takes(shape.columns)}")
+        raise RequestRefused(f"{named('unknown column', unknown)}; {takes(shape.columns)}")
     return rows
 
 
@@ -149,72 +130,90 @@ def parse_invocation(body: bytes, content_type: str, shape: Shape) -> Rows:
     Raises:
         RequestRefused: It is no such request, or does not fit the version; names the column.
     """
+    kind = _check_content_type(content_type, (JSON, CSV))
+    if kind == JSON:
+        return _parse_json_invocation(_json(body), shape)
+    text = _utf8(body)
+    if shape.columns is None:
+        count, values = read_csv_by_mlflow(text, shape.metadata, shape.max_rows)
+        return Rows(count, values)
+    return _fitted(_from_csv(text, shape), shape)
+
+
+def _check_content_type(content_type: str, allowed: Sequence[str]) -> str:
     kind, _, charset = (part.strip().lower() for part in content_type.partition(";"))
-    if charset.replace('"', "") not in ("", "charset=utf-8", "charset=utf8"):
-        raise RequestRefused(f"content type {content_type}: only UTF-8", 415)
-    if kind == CSV:
-        return _fitted(_from_csv(body, shape), shape)
-    if kind != JSON:
-        raise RequestRefused(f"content type {kind or 'missing'}: send {JSON} or {CSV}", 415)
-    return _parse_json_invocation(_json(body), shape)
+    if charset.replace('"', "").replace(" ", "").strip(";") not in ("", "charset=utf-8", "charset=utf8"):
+        raise RequestRefused(f"content type {short(content_type)}: only UTF-8", 415)
+    if kind not in allowed:
+        raise RequestRefused(f"content type {short(kind) or 'missing'}: send {' or '.join(allowed)}", 415)
+    return kind
 
 
 def _parse_json_invocation(content: Any, shape: Shape) -> Rows:
     formats = sorted(SUPPORTED_FORMATS)
     if not isinstance(content, dict):
-        raise RequestRefused(
-            f"send a JSON object with one of {', '.join(formats)}, not {_json_type(content)}"
-        )
+        raise RequestRefused(f"send a JSON object with one of {', '.join(formats)}, not {json_type(content)}")
     found = [name for name in formats if name in content]
     if len(found) != 1:
         raise RequestRefused(f"send exactly one of {', '.join(formats)}; found: {', '.join(found) or 'none'}")
     params = content.get(PARAMS)
     if params is not None and not isinstance(params, dict):
-        raise RequestRefused(f"{PARAMS}: send an object, not {_json_type(params)}")
+        raise RequestRefused(f"{PARAMS}: send an object, not {json_type(params)}")
     if shape.columns is None:
-        return _parsed_by_mlflow({found[0]: content[found[0]]}, params, shape)
+        return _by_mlflow({found[0]: content[found[0]]}, shape, params)
     return _fitted(_FORMATS[found[0]](content[found[0]], shape), shape, params)
 
 
-def _parsed_by_mlflow(data: Mapping[str, Any], params: Mapping[str, Any] | None, shape: Shape) -> Rows:
-    (sent,) = data.values()
-    if not isinstance(sent, (list, dict)):
-        raise RequestRefused(f"send a list or an object, not {_json_type(sent)}")
-    count = _count(sent)
-    _within_limit(count, shape)
-    try:
-        return Rows(count, infer_and_parse_data(data, shape.schema), params)
-    except MlflowException as error:
-        raise RequestRefused(str(error.message)) from error
-
-
-def _count(sent: list[Any] | dict[str, Any]) -> int:
-    if isinstance(sent, list):
-        return len(sent)
-    lists = [values for values in (sent.get("data"), *sent.values()) if isinstance(values, list)]
-    return len(lists[0]) if lists else len(sent)
+def _by_mlflow(content: Mapping[str, Any], shape: Shape, params: Mapping[str, Any] | None = None) -> Rows:
+    count, values = read_by_mlflow(content, shape.metadata, shape.max_rows)
+    return Rows(count, values, params)
 
 
 def _json(body: bytes) -> Any:
+    """Read JSON, and the NaN and Infinity that MLflow's own client sends.
+
+    Raises:
+        RequestRefused: It is neither.
+    """
+    if body.count(b"[") + body.count(b"{") > _MAX_LISTS_AND_OBJECTS:
+        raise RequestRefused(f"more than {_MAX_LISTS_AND_OBJECTS:,} lists and objects: send several", 413)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise RequestRefused(f"the body is not JSON: {error}") from error
+        if b"NaN" not in body and b"Infinity" not in body:
+            raise RequestRefused(f"the body is not JSON: {error}") from error
+    try:
+        content = json.loads(body.decode())
+        if b"\\u" in body:
+            # Half a surrogate pair is no text: nothing could be done with it.
+            json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise RequestRefused(f"the body is not JSON: {short(error)}") from error
+    return content
 
 
 def _from_records(records: Any, shape: Shape) -> _Table:
     if not isinstance(records, list):
-        raise RequestRefused(f"send a list of records, not {_json_type(records)}")
-    _within_limit(len(records), shape)
+        raise RequestRefused(f"send a list of records, not {json_type(records)}")
+    check_rows(len(records), shape.max_rows)
     for place, record in enumerate(records):
         if not isinstance(record, dict):
-            raise RequestRefused(f"row {place}: {_json_type(record)}, not an object of columns")
+            raise RequestRefused(f"row {place}: {json_type(record)}, not an object of columns")
     names = dict.fromkeys(records[0])
-    for place, record in enumerate(records):
+    for record in records:
         if record.keys() != names.keys():
-            odd = sorted(record.keys() ^ names.keys())
-            raise RequestRefused(f"row {place}: its columns differ from those of row 0: {_some(odd)}")
-    return _Table(len(records), {name: [record[name] for record in records] for name in names})
+            names.update(dict.fromkeys(record))
+
+    def values(column: Column) -> list[Any]:
+        try:
+            return [record[column.name] for record in records]
+        except KeyError as error:
+            if column.required:
+                place = next(at for at, record in enumerate(records) if column.name not in record)
+                raise RequestRefused(f"row {place}: {named('missing column', [column.name])}") from error
+            return [record.get(column.name) for record in records]
+
+    return _Table(len(records), names, values)
 
 
 def _from_split(split: Any, shape: Shape) -> _Table:
@@ -223,52 +222,79 @@ def _from_split(split: Any, shape: Shape) -> _Table:
     names, data = split["columns"], split["data"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RequestRefused("dataframe_split.columns: send a list of names")
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise RequestRefused(_named("repeated column", sorted(repeated)))
     if not isinstance(data, list):
-        raise RequestRefused(f"dataframe_split.data: send a list of rows, not {_json_type(data)}")
-    _within_limit(len(data), shape)
-    for place, row in enumerate(data):
-        if not isinstance(row, list) or len(row) != len(names):
-            what = f"{len(row)} values" if isinstance(row, list) else _json_type(row)
+        raise RequestRefused(f"dataframe_split.data: send a list of rows, not {json_type(data)}")
+    check_rows(len(data), shape.max_rows)
+    return _from_lines(names, data)
+
+
+def _from_lines(names: list[str], lines: Sequence[Any]) -> _Table:
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        raise RequestRefused(named("repeated column", repeated))
+    for place, line in enumerate(lines):
+        if not isinstance(line, list) or len(line) != len(names):
+            what = f"{len(line)} values" if isinstance(line, list) else json_type(line)
             raise RequestRefused(f"row {place}: {what}, not a list of {len(names)} values")
-    return _Table(len(data), dict(zip(names, zip(*data, strict=True), strict=True)))
+    places = {name: place for place, name in enumerate(names)}
+    return _Table(len(lines), names, lambda column: [line[places[column.name]] for line in lines])
 
 
 def _from_columns(columns: Any, shape: Shape) -> _Table:
     if isinstance(columns, list):
-        return _from_records(columns, shape)
+        return _from_list(columns, shape)
     if not isinstance(columns, dict):
-        raise RequestRefused(f"send a list of records or an object of columns, not {_json_type(columns)}")
+        raise RequestRefused(f"send a list of records or an object of columns, not {json_type(columns)}")
     single = not any(isinstance(values, list) for values in columns.values())
     lists = {name: [values] for name, values in columns.items()} if single else columns
     counts = {len(values) if isinstance(values, list) else 1 for values in lists.values()}
     if len(counts) > 1:
-        raise RequestRefused(f"the columns have different numbers of values: {_some(sorted(counts))}")
+        raise RequestRefused(
+            f"the columns have different numbers of values: {named('count', sorted(counts))}"
+        )
     count = counts.pop() if counts else 0
-    _within_limit(count, shape)
-    return _Table(count, lists)
+    check_rows(count, shape.max_rows)
+    # A value beside lists of one is one, too.
+    return _Table(count, lists, lambda column: _as_list(lists[column.name]))
+
+
+def _as_list(values: Any) -> list[Any]:
+    return values if isinstance(values, list) else [values]
+
+
+def _from_list(values: list[Any], shape: Shape) -> _Table:
+    """Read records; or, as MLflow does, the values of the only column of a version that takes just one."""
+    if shape.columns and len(shape.columns) == 1 and not any(isinstance(value, dict) for value in values):
+        check_rows(len(values), shape.max_rows)
+        return _Table(len(values), (shape.columns[0].name,), lambda _: values)
+    return _from_records(values, shape)
 
 
 _FORMATS: Mapping[str, Callable[[Any, Shape], _Table]] = {
     "dataframe_records": _from_records,
     "dataframe_split": _from_split,
-    "instances": _from_records,
+    "instances": _from_columns,
     "inputs": _from_columns,
 }
 
 
-def _from_csv(body: bytes, shape: Shape) -> _Table:
-    if shape.columns is None:
-        raise RequestRefused(f"this version takes no table of columns; send {JSON}", 415)
+def _utf8(body: bytes) -> str:
     try:
-        lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RequestRefused(f"the body is not CSV in UTF-8: {error}") from error
-    lines = [line for line in lines if line]
-    if not lines:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestRefused(f"the body is not UTF-8: {error}") from error
+
+
+def _from_csv(text: str, shape: Shape) -> _Table:
+    lines = (line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line)
+    try:
+        names, rows = next(lines, None), list(islice(lines, shape.max_rows + 1))
+    except csv.Error as error:
+        raise RequestRefused(f"the body is not CSV: {error}") from error
+    if names is None:
         raise RequestRefused("the CSV is empty; its first line names the columns")
-    return replace(_from_split({"columns": lines[0], "data": lines[1:]}, shape), text=True)
+    check_rows(len(rows), shape.max_rows)
+    table = _from_lines(names, rows)
+    return _Table(table.count, names, lambda column: text_values(column, table.column(column)))
 
 
 def _fitted(table: _Table, shape: Shape, params: Mapping[str, Any] | None = None) -> Rows:
@@ -277,118 +303,22 @@ def _fitted(table: _Table, shape: Shape, params: Mapping[str, Any] | None = None
     Raises:
         RequestRefused: A column is missing, or has a value of another type; names both.
     """
-    wanted = shape.columns or ()
-    taken = [column for column in wanted if column.name in table.columns]
-    if missing := [column.name for column in wanted if column.required and column not in taken]:
-        raise RequestRefused(f"{_named('missing column', missing)}; {_takes(wanted)}")
-    names = {column.name for column in wanted}
-    ignored = tuple(name for name in table.columns if name not in names)
+    wanted, sent = shape.columns or (), frozenset(table.names)
+    if missing := [column.name for column in wanted if column.required and column.name not in sent]:
+        raise RequestRefused(f"{named('missing column', missing)}; {takes(wanted)}")
     typed = {
-        column.name: typed_values(
-            column, _read_text(column, table) if table.text else table.columns[column.name]
-        )
-        for column in taken
+        column.name: typed_values(column, table.column(column)) for column in wanted if column.name in sent
     }
-    if shape.as_array and len(taken) == len(wanted):
+    names = {column.name for column in wanted}
+    ignored = tuple(name for name in table.names if name not in names)
+    if shape.as_array and len(typed) == len(wanted):
         # Column by column, as a table lies in memory: sums then come out the same to the last bit.
-        return Rows(table.count, np.array(list(typed.values()), dtype=np.float64).T, params, ignored)
+        values = np.array(list(typed.values()), dtype=np.float64).T
+        return Rows(table.count, values, params, ignored, tuple(typed))
     return Rows(table.count, pd.DataFrame(typed, index=range(table.count)), params, ignored)
-
-
-def typed_values(column: Column, values: Sequence[Any]) -> npt.NDArray[Any] | list[str | None]:
-    """Return the values of a column in its type.
-
-    Raises:
-        RequestRefused: One is of another type, or null where the type has none; names the row.
-    """
-    allowed = _ALLOWED[column.kind]
-    if set(map(type, values)) - allowed:
-        place, value = next((at, value) for at, value in enumerate(values) if type(value) not in allowed)
-        if value is None:
-            raise RequestRefused(f"column {column.name}, row {place}: null, and a {column.kind} has none")
-        raise RequestRefused(f"column {column.name}, row {place}: {_json_type(value)}, not a {column.kind}")
-    if column.kind == "string":
-        return list(values)
-    try:
-        # An array of Python numbers, null being nan, and out of range an error.
-        return np.asarray(_numbers(column, values), dtype=_NUMPY[column.kind])
-    except OverflowError as error:
-        raise RequestRefused(f"column {column.name}: a number too large for a {column.kind}") from error
-
-
-_ALLOWED: Mapping[str, frozenset[type]] = {
-    "double": frozenset((float, int, type(None))),
-    "float": frozenset((float, int, type(None))),
-    "long": frozenset((int, float)),
-    "integer": frozenset((int, float)),
-    "boolean": frozenset((bool,)),
-    "string": frozenset((str, type(None))),
-}
-
-
-def _numbers(column: Column, values: Sequence[Any]) -> Sequence[Any]:
-    if column.kind in ("long", "integer") and float in set(map(type, values)):
-        for place, value in enumerate(values):
-            if not math.isfinite(value) or value != int(value):
-                raise RequestRefused(f"column {column.name}, row {place}: {value}, not a whole number")
-        return [int(value) for value in values]
-    if column.kind in ("double", "float") and None in values:
-        return [math.nan if value is None else value for value in values]
-    return values
-
-
-def _read_text(column: Column, table: _Table) -> list[Any]:
-    return list(_from_text(column, table.columns[column.name]))
-
-
-def _from_text(column: Column, texts: Sequence[str]) -> Iterator[Any]:
-    for place, text in enumerate(texts):
-        try:
-            yield _TEXT[column.kind](text) if text or not column.nullable else None
-        except (ValueError, KeyError) as error:
-            raise RequestRefused(
-                f"column {column.name}, row {place}: '{text[:40]}', not a {column.kind}"
-            ) from error
-
-
-_TEXT: Mapping[str, Callable[[str], Any]] = {
-    "double": float,
-    "float": float,
-    "long": int,
-    "integer": int,
-    "boolean": lambda text: _WORDS[text.strip().lower()],
-    "string": str,
-}
-
-
-def _within_limit(count: int, shape: Shape) -> None:
-    if count == 0:
-        raise RequestRefused("no rows: send at least one")
-    if count > shape.max_rows:
-        raise RequestRefused(f"{count:,} rows; one request may hold {shape.max_rows:,}: send several", 413)
-
-
-def _takes(columns: Sequence[Column]) -> str:
-    return "the model takes " + ", ".join(f"{column.name} ({column.kind})" for column in columns)
-
-
-def _named(what: str, names: Sequence[str]) -> str:
-    return f"{what}{'s' if len(names) > 1 else ''} {_some(names)}"
-
-
-def _some(names: Sequence[Any]) -> str:
-    shown = ", ".join(str(name)[:60] for name in names[:_NAMES_SHOWN])
-    return f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown
 
 
 def _example(shape: Shape) -> str:
     if not shape.columns:
         return "[...]"
-    return f'[{{"{shape.columns[0].name}": ...}}]'
-
-
-def _json_type(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    kinds = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
-    return kinds.get(type(value), "a number")
+    return f'[{{"{short(shape.columns[0].name)}": ...}}]'

@@ -38,7 +38,7 @@ class ServingSettings(BaseSettings):
     alias: str = "champion"
     version: int | None = None
     poll_seconds: float = Field(default=2.0, gt=0)
-    token: SecretStr | None = None
+    token: SecretStr | None = Field(default=None, min_length=1)
     shadow: str | None = None
     shadow_share: float = Field(default=1.0, ge=0, le=1)
     canary: float = Field(default=0.0, ge=0, le=100)
