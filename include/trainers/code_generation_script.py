@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,12 @@ class CodeGenerator(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         model = AutoModelForCausalLM.from_pretrained(files["model"], use_safetensors=True, **local)
         if "adapters" in files:
-            model = PeftModel.from_pretrained(model, files["adapters"])
+            with warnings.catch_warnings():
+                # PEFT asks transformers by a name that is going away.
+                warnings.filterwarnings(
+                    "ignore", message=".*is_gradient_checkpointing", category=FutureWarning
+                )
+                model = PeftModel.from_pretrained(model, files["adapters"])
         self._model = model.to(self._device).eval()
         self._context = int(getattr(model.config, "max_position_embeddings", 0)) or None
         self._end = int(self._tokenizer.eos_token_id)

@@ -192,7 +192,7 @@ def test_the_likelihood_is_that_of_the_text_alone(client: PyFuncModel, trained: 
         before = tokenizer(PROMPT)["input_ids"]
         after = [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
         labels = torch.tensor([[-100] * len(before) + after])
-        loss = model(input_ids=torch.tensor([before + after]), labels=labels).loss
+        loss = model(input_ids=torch.tensor([before + after]), labels=labels).loss.detach()
         assert tokens == len(after)
         assert math.isclose(nats, float(loss) * len(after), rel_tol=1e-4)
 
