@@ -97,7 +97,8 @@ class InputColumns:
         """Bring rows to the model's types.
 
         Text (a csv's bytes, a database's decimals) is parsed; what pandas takes for missing in a csv is
-        missing. Numbers are only converted where no value changes.
+        missing, but other text stays what it is where the model takes text. Numbers are only converted where
+        no value changes.
 
         Args:
             rows: Has the required columns.
@@ -160,7 +161,7 @@ def _converted(
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
     text = _is_text(array.type)
-    if text and target == pa.string():
+    if _is_bytes(array.type) and target == pa.string():
         return _parsed(array, target, _cast)
     if array.type == target:
         return array, None
@@ -177,12 +178,12 @@ def _converted(
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-    )
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_bytes(kind))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    """True for what is read from a csv, where nothing tells an empty text from a missing one."""
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _parsed(

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.pyfunc import PyFuncModel
+from mlflow.types import DataType
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -25,6 +26,7 @@ from podium.errors import DataError, Outage, PodiumError, TrainerError
 from podium.registry import load_model
 from podium.saving import save_model, usable
 from podium.score_diff import Diff, Side, score_both
+from podium.score_inputs import Column, InputColumns
 from podium.score_outputs import Output, output_of
 from podium.score_rows import Preparation, Scorer
 from podium.score_sources import Partition, Source, list_partitions
@@ -340,6 +342,15 @@ def test_a_model_that_cannot_do_with_any_row_of_many_is_soon_told(line: Scorer, 
             tmp_path,
         )
     assert len(calls) < 100
+
+
+def test_empty_text_is_missing_in_a_csv_and_only_there() -> None:
+    columns = InputColumns((Column("t", DataType.string, required=True),))
+    texts = ["", "NA", "a"]
+    assert columns.convert(pa.table({"t": texts}))[0]["t"].tolist() == texts
+    inputs, reasons = columns.convert(pa.table({"t": pa.array(texts).cast(pa.binary())}))
+    assert inputs["t"].isna().tolist() == [True, True, False]
+    assert reasons == {}
 
 
 def test_a_model_may_write_in_its_input(regressor: Scorer) -> None:
