@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
+from time import monotonic
 from typing import Any
 
 from podium.serving import instruments
@@ -18,6 +19,8 @@ from podium.serving.columns import RequestRefused
 from podium.serving.requests import Rows, Shape
 
 MAX_WAITING, MAX_WAITING_BYTES = 1000, 64 * 2**20
+# The shadow computes so much of the time; then it rests.
+SHARE_OF_TIME = 0.2
 _JOINED_AT_ONCE = 64
 _STOP_SECONDS = 5.0
 
@@ -50,7 +53,7 @@ Compare = Callable[[Answered, LoadedVersion, Any | None], None]
 
 
 class Shadow:
-    """Asks the shadow in a thread of its own; requests that it has no time for are dropped.
+    """Asks the shadow in a thread of its own, part of the time; requests that it has no time for are dropped.
 
     Args:
         model: The model.
@@ -63,6 +66,7 @@ class Shadow:
         self._follower = follower
         self._compare = compare
         self._queue = BoundedQueue[tuple[Answered, LoadedVersion]](MAX_WAITING, MAX_WAITING_BYTES)
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"shadow-{model}", daemon=True)
 
     def start(self) -> None:
@@ -72,6 +76,7 @@ class Shadow:
     def stop(self) -> None:
         """Ask what waits, for a while, and end."""
         self._queue.close()
+        self._stopped.set()
         self._thread.join(_STOP_SECONDS)
 
     def mirror(self, answered: Answered) -> bool:
@@ -85,8 +90,11 @@ class Shadow:
 
     def _run(self) -> None:
         while self._queue.wait():
+            begun = monotonic()
             for version, group in groupby(self._queue.take(_JOINED_AT_ONCE), lambda mirrored: mirrored[1]):
                 self._ask(version, [answered for answered, _ in group])
+            # It shares the processor with the version that serves. What gathers meanwhile is asked together.
+            self._stopped.wait((monotonic() - begun) * (1 / SHARE_OF_TIME - 1))
 
     def _ask(self, version: LoadedVersion, mirrored: Sequence[Answered]) -> None:
         readable = []
