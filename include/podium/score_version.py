@@ -10,9 +10,11 @@ from podium import history
 from podium.errors import NotFound, Outage, PodiumError, in_utc, version_name
 from podium.manifest import verified
 from podium.parts import Parts
+from podium.profiles import refuse_to_serve
 from podium.proof import manifest_of
 from podium.registry import load_model
 from podium.score_rows import Preparation, Scorer
+from podium.settings import registry_is_ephemeral
 from podium.spec import ModelSpec
 from podium.tags import Alias
 from podium.user_code import import_object
@@ -52,6 +54,7 @@ def pin(parts: Parts, model: str, asked: str, *, allow_rolled_back: bool = False
     Raises:
         NotFound: The model has no such alias or version.
         BytesChanged: Podium did not register the version, so nobody knows its bytes.
+        ProfileOnly: The version was made of toy data.
         PodiumError: The alias was moved outside Podium, or the version was rolled away from.
         Outage: A part did not answer, or a promotion is half-way.
     """
@@ -65,6 +68,7 @@ def pin(parts: Parts, model: str, asked: str, *, allow_rolled_back: bool = False
     elif history.registration(events, number) is None:
         there = [event.version for event in events if event.event == "registered"]
         raise NotFound(f"{model} has no {version_name(number)}; there are: {_names(there)}")
+    refuse_to_serve(asked, history.registration(events, number), ephemeral=registry_is_ephemeral())
     away = history.rolled_away(events).get(number)
     if away is not None and not allow_rolled_back:
         raise PodiumError(
@@ -115,5 +119,6 @@ def loaded(parts: Parts, spec: ModelSpec, pinned: Pinned) -> Iterator[Scorer]:
         raise PodiumError(f"{pinned.model} {pinned.name} is not what was pinned for this run; start it anew")
     path = None if spec.scoring is None else spec.scoring.inputs
     with verified(parts.registry, pinned.model, pinned.version, manifest) as folder:
-        model = load_model(folder)
-    yield Scorer(model, spec.labels, None if path is None else Preparation(path, import_object(path)))
+        prepare = None if path is None else Preparation(path, import_object(path))
+        # Some models read their files late.
+        yield Scorer(load_model(folder), spec.labels, prepare)

@@ -1,4 +1,4 @@
-"""The other shipped models go through the same chain: trained, judged, approved, promoted, rolled back."""
+"""The other shipped models go through the same chain: trained, judged, approved, served, rolled back."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import pyarrow.parquet as pq
 
 from podium.airflow_client import AirflowClient
+from podium.manifest import downloaded
 from podium.parts import Parts
+from podium.registry import load_model
 from podium.settings import PROJECT_ROOT
 from podium.stack import Stack
 from support.airflow import LifecycleRun, events_of
 from support.command_line import commands_of, podium
+from support.serving import Server, serving
 
 PROMOTED = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
 PROMOTED += ["promotion_started", "promoted"]
@@ -34,31 +39,49 @@ def test_each_family_is_promoted_twice_and_rolled_back(
     stack_parts: Parts,
     tmp_path: Path,
 ) -> None:
-    for place in (0, 1):
-        runs = {model: start(model, as_of=days[place]) for model, days in AS_OF.items()}
-        if place == 1:
-            runs["bug-severity-clf"].wait_until("approve", "awaiting_input")
-            follow_the_document_on_batch_scoring(stack, tmp_path)
-        for model, run in runs.items():
-            run.approve(approver)
-            assert run.wait_for_end() == "success"
-            assert run.came_out() == "promote", model
-    operator.set_paused("rollback_champion", paused=False)
-    back = {
-        model: operator.trigger("rollback_champion", {"model": model, "reason": "complaints"})
-        for model in AS_OF
-    }
-    for model, run_id in back.items():
-        assert operator.wait_for_end("rollback_champion", run_id) == "success"
-        told = [event for event, _, _ in events_of(stack_parts, model)]
-        assert [event for event in told if event != "asked_again"] == [
-            *PROMOTED,
-            *PROMOTED,
-            "rollback_started",
-            "rolled_back",
-        ]
-        assert stack_parts.registry.aliases(model) == {"champion": 1}
+    with serving(stack_parts, *AS_OF, poll_seconds=0.5) as server:
+        for place in (0, 1):
+            runs = {model: start(model, as_of=days[place]) for model, days in AS_OF.items()}
+            if place == 1:
+                runs["bug-severity-clf"].wait_until("approve", "awaiting_input")
+                follow_the_document_on_batch_scoring(stack, tmp_path)
+            for model, run in runs.items():
+                run.approve(approver)
+                assert run.wait_for_end() == "success"
+                assert run.came_out() == "promote", model
+                assert_serves(server, stack_parts, model, place + 1)
+        operator.set_paused("rollback_champion", paused=False)
+        back = {
+            model: operator.trigger("rollback_champion", {"model": model, "reason": "complaints"})
+            for model in AS_OF
+        }
+        for model, run_id in back.items():
+            assert operator.wait_for_end("rollback_champion", run_id) == "success"
+            told = [event for event, _, _ in events_of(stack_parts, model)]
+            assert [event for event in told if event != "asked_again"] == [
+                *PROMOTED,
+                *PROMOTED,
+                "rollback_started",
+                "rolled_back",
+            ]
+            assert stack_parts.registry.aliases(model) == {"champion": 1}
+            assert_serves(server, stack_parts, model, 1)
     assert_new_reports_are_scored(operator)
+
+
+def assert_serves(server: Server, parts: Parts, model: str, number: int) -> None:
+    """The server answers the version's example, as the version does."""
+    server.wait_for_version(number, f"/models/{model}")
+    uri = f"models:/{model}/{number}"
+    body = mlflow.artifacts.load_text(f"{uri}/serving_input_example.json")
+    headers = {"Content-Type": "application/json"}
+    answer = server.client.post(f"/models/{model}/invocations", content=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["X-Model-Version"] == str(number)
+    with downloaded(parts.registry, model, number) as folder:
+        pyfunc = load_model(folder)
+        expected = pyfunc.predict(pyfunc.input_example)
+    assert answer.json()["predictions"] == np.asarray(expected).tolist()
 
 
 def follow_the_document_on_batch_scoring(stack: Stack, folder: Path) -> None:

@@ -25,6 +25,7 @@ from podium.stack import Stack
 from podium.tags import Tag
 from support.airflow import LifecycleRun, event_of, events_of, get, send
 from support.command_line import commands_of, podium
+from support.serving import serving, versions_that_answer
 
 MODELS = PROJECT_ROOT / ".podium" / "test-project" / "include" / "models"
 Start = Callable[..., LifecycleRun]
@@ -54,7 +55,15 @@ def test_the_demo_tells_the_whole_story_on_the_football_data(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     spec = find_spec(MODELS, demo.MODEL)
-    demo._tell_the_story(stack, spec)
+    records = [dict.fromkeys(spec.data.inputs, 1.0)]
+    with (
+        serving(stack_parts, demo.MODEL, poll_seconds=0.5) as server,
+        versions_that_answer(server, records) as served,
+    ):
+        demo._tell_the_story(stack, spec)
+        server.wait_for_version(1)
+        time.sleep(1)
+    assert served == [1, 2, 1]
     events = [event for event, _, _ in events_of(stack_parts, demo.MODEL)]
     assert events == [*STORY, *STORY, "rollback_started", "rolled_back"]
     assert stack_parts.registry.aliases(demo.MODEL) == {"champion": 1}

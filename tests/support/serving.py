@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,15 +34,16 @@ def register_model(
     *,
     classifies: bool = False,
     trusted: Sequence[str] = (),
+    **details: Any,
 ) -> int:
     """Register a fitted model as a training run would, and record its manifest."""
     mlflow.set_experiment(name)
     with usable(model, classifies=classifies, requirements=()) as trained, mlflow.start_run() as run:
         log_model(trained, inputs, ["mlflow"], trusted)
-    return register_run(parts, name, run.info.run_id)
+    return register_run(parts, name, run.info.run_id, **details)
 
 
-def register_run(parts: Parts, name: str, run_id: str) -> int:
+def register_run(parts: Parts, name: str, run_id: str, **more: Any) -> int:
     """Register the model that a run logged, and record its manifest."""
     run = mlflow.get_run(run_id)
     tags = {Tag.INPUTS_DIGEST: run.info.run_id}
@@ -53,7 +55,8 @@ def register_run(parts: Parts, name: str, run_id: str) -> int:
     )
     with downloaded(parts.registry, name, version.number) as folder:
         manifest, signature = read_manifest(folder), read_signature(folder)
-    details = {"manifest": manifest.as_json(), "manifest_digest": manifest.digest(), "signature": signature}
+    manifested = {"manifest": manifest.as_json(), "manifest_digest": manifest.digest()}
+    details = {**manifested, "signature": signature, **more}
     parts.ledger.append(NewEvent(EventKind.REGISTERED, name, version.number, details=details))
     return version.number
 
@@ -76,14 +79,37 @@ class Server:
     def wait_until_ready(self) -> None:
         self.wait_for(lambda: self.client.get("/ready").status_code == 200, "ready")
 
-    def wait_for_version(self, number: int) -> None:
-        self.wait_for(lambda: self.client.get("/version").json()["version"] == number, f"v{number}")
+    def wait_for_version(self, number: int, prefix: str = "") -> None:
+        self.wait_for(lambda: self.client.get(f"{prefix}/version").json()["version"] == number, f"v{number}")
 
     def wait_for(self, true: Any, what: str) -> None:
         until = time.monotonic() + 30
         while not true():
             assert time.monotonic() < until, f"{what}: {self.client.get('/models').text}"
             time.sleep(0.02)
+
+
+@contextmanager
+def versions_that_answer(server: Server, records: list[dict[str, Any]]) -> Iterator[list[int]]:
+    """Ask for predictions all the time, and list the versions that answer, each time that they change."""
+    seen: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            while not stop.wait(0.2):
+                answer = client.post("/predict", json=records)
+                assert answer.status_code in ({200} if seen else {200, 503}), answer.text
+                if answer.is_success and [answer.json()["version"]] != seen[-1:]:
+                    seen.append(answer.json()["version"])
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield seen
+        finally:
+            stop.set()
+            asking.result()
 
 
 @contextmanager

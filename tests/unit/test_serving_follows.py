@@ -272,3 +272,18 @@ def test_one_version_can_be_served_for_good_and_a_candidate_by_its_alias(parts: 
         parts.registry.set_alias(model, Alias.CANDIDATE, second)
         server.wait_until_ready()
         assert server.client.post("/predict", json=RECORD).json()["version"] == second
+
+
+def test_what_was_made_of_toy_data_is_not_served_but_where_the_registry_is_thrown_away(
+    parts: Parts, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = champion(parts, model, 1.0)
+    estimator = DummyRegressor(strategy="constant", constant=2.0).fit(INPUTS, INPUTS.x)
+    toy = register_model(parts, model, estimator, INPUTS, profile="ci-smoke")
+    with serving(parts, model) as server:
+        server.wait_until_ready()
+        make_champion(parts, model, toy)
+        server.wait_for(lambda: "it is a ci-smoke version, toy data" in problem(server), "a refusal")
+        assert server.client.post("/predict", json=RECORD).json()["version"] == first
+        monkeypatch.setenv("PODIUM_EPHEMERAL", "true")
+        server.wait_for_version(toy)

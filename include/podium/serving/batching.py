@@ -63,8 +63,10 @@ class Batcher:
         return await waiting.answer
 
     def close(self) -> None:
-        """End the thread; requests that wait are not answered any more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the thread; requests that wait are turned away."""
+        self._thread.shutdown(wait=False)
+        while self._waiting:
+            _tell(self._take().answer, TooBusy("the server ends"))
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

@@ -11,7 +11,7 @@ from time import monotonic
 from podium.errors import Outage, PodiumError, version_name
 from podium.parts import Parts
 from podium.serving import instruments
-from podium.serving.loaded_version import LoadedVersion, Target, check_alias, load_version
+from podium.serving.loaded_version import LoadedVersion, Target, check_may_serve, load_version
 from podium.tags import Alias
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Follower:
             elif self.current is not None and number == self.current.number:
                 self._say("")
             else:
-                check_alias(self._parts.ledger.history(self.target.model), number, self.target)
+                check_may_serve(self._parts.ledger.history(self.target.model), number, self.target)
                 if not self._refused_lately(number):
                     self._serve(number)
         except Outage as error:

@@ -169,7 +169,7 @@ class Bodies:
                 self._places.release()
 
     async def parse(self, size: int, parse: Callable[[], Rows]) -> Rows:
-        """Parse a body of so many bytes; large ones in a thread and one by one, so that small ones need not wait."""
+        """Parse a body of so many bytes; large ones in a thread, one by one: small ones need not wait."""
         if size <= LARGE_BODY_BYTES:
             return parse()
         async with self._parsing:

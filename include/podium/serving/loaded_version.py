@@ -24,11 +24,13 @@ from podium.errors import PodiumError, version_name
 from podium.events import CHAMPION_MOVES, Event
 from podium.manifest import verified
 from podium.parts import Parts
+from podium.profiles import refuse_to_serve
 from podium.proof import example_problem, manifest_of
 from podium.registry import load_model
 from podium.scoring import classes_of
 from podium.serving.columns import KINDS, Column
 from podium.serving.requests import Rows, Shape, Values
+from podium.settings import registry_is_ephemeral
 from podium.tags import Alias
 
 log = logging.getLogger(__name__)
@@ -131,14 +133,17 @@ def load_version(parts: Parts, model: str, number: int, max_rows: int) -> Loaded
         return loaded
 
 
-def check_alias(events: Sequence[Event], number: int, target: Target) -> None:
-    """Make sure that the ledger knows of this champion or candidate.
+def check_may_serve(events: Sequence[Event], number: int, target: Target) -> None:
+    """Make sure that a version may serve, by the ledger.
 
     Aliases can be moved by anybody who reaches the registry. What serves is what was approved.
 
     Raises:
-        PodiumError: The ledger says otherwise.
+        ProfileOnly: It was made of toy data, or is asked for by that alias.
+        PodiumError: The ledger does not know of this champion or candidate.
     """
+    registered = history.registration(events, number)
+    refuse_to_serve(target.alias, registered, ephemeral=registry_is_ephemeral())
     name = f"{target.model} {version_name(number)}"
     if target.alias == Alias.CHAMPION:
         begun = history.unfinished_move(events)

@@ -13,9 +13,9 @@ from typing import Any
 from podium.serving import instruments
 from podium.serving.batching import answers_of, layout
 from podium.serving.bounded_queue import BoundedQueue
+from podium.serving.columns import RequestRefused
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion
-from podium.serving.columns import RequestRefused
 from podium.serving.requests import Rows, Shape
 
 MAX_WAITING, MAX_WAITING_BYTES = 1000, 64 * 2**20
