@@ -76,10 +76,10 @@ def test_labels_are_kept_once_and_wrong_ones_are_explained(parts: Parts, model: 
             assert (kept.status_code, kept.json()) == (202, {"request_id": request, "labels": 40})
         others = {"request_id": request, "labels": labels[::-1]}
         assert "has other labels already; the first ones stay" in refused(server, others, 409)
-        del server.client.headers["Authorization"]
-        refused(server, others, 401)
         paths = server.client.get("/openapi.json").json()["paths"]
         assert {"202", "404", "409"} <= paths["/feedback"]["post"]["responses"].keys()
+        del server.client.headers["Authorization"]
+        refused(server, others, 401)
     found = compare_live(
         LiveStore(parts.ledger), Subject(model, Task.CLASSIFICATION, ("win", "loss")), "log_loss"
     )
@@ -112,7 +112,7 @@ def test_any_json_is_read_or_refused(content: Any) -> None:
         except orjson.JSONEncodeError:
             continue
         try:
-            feedback = parse_feedback(text)
+            feedback = parse_feedback(text, "application/json")
         except RequestRefused:
             continue
         assert feedback.labels

@@ -262,8 +262,8 @@ def test_routes_and_methods_that_are_not_there(server: Server) -> None:
     ("sent", "kept"),
     [
         ("order-7/a", True),
-        ("x" * 128, True),
-        ("x" * 129, False),
+        ("x" * 200, True),
+        ("x" * 201, False),
         ("x" * 60_000, False),
         ("a b", False),
         ("é", False),
@@ -275,7 +275,7 @@ def test_request_ids_come_back_if_they_may(server: Server, sent: str, kept: bool
         found = server.client.post("/predict", json=body, headers=headers)
         assert found.status_code == status
         assert (found.headers["X-Request-Id"] == sent) == kept
-        assert len(found.headers["X-Request-Id"]) <= 128
+        assert len(found.headers["X-Request-Id"]) <= 200
 
 
 def test_ignored_columns_are_named_whatever_their_names(server: Server) -> None:

@@ -29,7 +29,11 @@ from support.trial import begun, champion_and_candidate, classifier, stored
 
 DOCUMENT = (PROJECT_ROOT / "docs" / "shadow-and-canary.md").read_text()
 MODEL = "soccer-match-outcome"
-LINES = [line for block in re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL) for line in block.splitlines()]
+LINES = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL)
+    for line in block.replace("\\\n", "").splitlines()
+]
 invoke = CliRunner().invoke
 
 

@@ -230,7 +230,7 @@ async def _feedback(request: Request) -> Response:
     model = _model(request)
     try:
         async with _read(request) as body:
-            feedback = parse_feedback(body)
+            feedback = parse_feedback(body, request.headers.get("content-type", JSON))
         if model.trial is None:
             raise RequestRefused(SWITCH_ON, 409)
         await asyncio.to_thread(store_feedback, request.app.state.store, model.name, feedback)

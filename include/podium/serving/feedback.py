@@ -11,6 +11,7 @@ import orjson
 
 from podium.live_store import LiveAnswer, LiveStore, read_predictions
 from podium.serving.columns import RequestRefused
+from podium.serving.requests import JSON, check_content_type
 
 MAX_ID = 200
 SWITCH_ON = "answers are not stored, so there is nothing to label: start the server with --shadow or --canary"
@@ -30,12 +31,13 @@ class Feedback:
     labels: Sequence[Any]
 
 
-def parse_feedback(body: bytes) -> Feedback:
+def parse_feedback(body: bytes, content_type: str) -> Feedback:
     """Read the body of ``/feedback``.
 
     Raises:
         RequestRefused: It is no such body.
     """
+    check_content_type(content_type, (JSON,))
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:

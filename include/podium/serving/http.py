@@ -28,7 +28,7 @@ MAX_PIPELINED = 100
 LARGE_BODY_BYTES = 256 * 1024
 LARGE_AT_ONCE = 8
 
-_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_REQUEST_ID = re.compile(r"[!-~]{1,200}")
 _NOT_FOR_HEADERS = re.compile(r"[^ -~]")
 
 

@@ -112,7 +112,7 @@ def parse_records(body: bytes, content_type: str, shape: Shape) -> Rows:
     Raises:
         RequestRefused: It is no such list, or does not fit the version; names the column.
     """
-    _check_content_type(content_type, (JSON,))
+    check_content_type(content_type, (JSON,))
     content = _json(body)
     if not isinstance(content, list):
         raise RequestRefused(f"send a list of records, such as {_example(shape)}, not {json_type(content)}")
@@ -130,7 +130,7 @@ def parse_invocation(body: bytes, content_type: str, shape: Shape) -> Rows:
     Raises:
         RequestRefused: It is no such request, or does not fit the version; names the column.
     """
-    kind = _check_content_type(content_type, (JSON, CSV))
+    kind = check_content_type(content_type, (JSON, CSV))
     if kind == JSON:
         return _parse_json_invocation(_json(body), shape)
     text = _utf8(body)
@@ -140,7 +140,12 @@ def parse_invocation(body: bytes, content_type: str, shape: Shape) -> Rows:
     return _fitted(_from_csv(text, shape), shape)
 
 
-def _check_content_type(content_type: str, allowed: Sequence[str]) -> str:
+def check_content_type(content_type: str, allowed: Sequence[str]) -> str:
+    """Return the kind of content, without its charset. A page elsewhere cannot make a browser send JSON here.
+
+    Raises:
+        RequestRefused: It is none that is read.
+    """
     kind, _, charset = (part.strip().lower() for part in content_type.partition(";"))
     if charset.replace('"', "").replace(" ", "").strip(";") not in ("", "charset=utf-8", "charset=utf8"):
         raise RequestRefused(f"content type {short(content_type)}: only UTF-8", 415)
