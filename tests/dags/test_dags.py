@@ -16,6 +16,7 @@ def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
     assert shipped["import_errors"] == {}
     assert sorted(shipped["dags"]) == [
         "lifecycle_bug_severity_clf",
+        "lifecycle_code_generation",
         "lifecycle_rossmann_ensemble",
         "lifecycle_soccer_match_outcome",
         "reconcile",

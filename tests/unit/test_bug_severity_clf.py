@@ -93,6 +93,7 @@ def test_the_shipped_file_has_every_wart_and_each_is_counted(caplog: pytest.LogC
         "unlabelled": sum(not row["severity"] for row in once.values()),
         "unknown_labels": 65,
         "examples": 4156,
+        "counted": {},
     }
     assert 60 <= unknown[True] <= 70
     empty = sum(not row["description"] for row in once.values())
