@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status test test-unit check format lock test-integration bench-gates bench-serving bench-score llm
+.PHONY: help venv demo up down clean status test test-unit test-without-stack check format lock test-integration bench-gates bench-serving bench-score llm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -46,11 +46,14 @@ status: $(HAS_RUN) ## Show the state of each part (exit code 2 of make: not ever
 	@$(BIN)/python -m podium.stack status
 
 test: $(HAS_DEV) ## Run all tests
-	@# Beside each other: the integration tests leave half of two cores idle.
-	$(MAKE) -j2 test-unit test-integration
+	@# Beside each other: each leaves half of two cores idle.
+	$(MAKE) -j2 test-without-stack test-integration
 
-test-integration: $(HAS_DEV) ## Run the tests that start the embedded stack, and those of the Dags
-	$(BIN)/python -m pytest tests/dags tests/integration
+test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
+	$(BIN)/python -m pytest tests/integration
+
+test-without-stack: test-unit ## Run all others: unit tests, those of the Dags, and the examples, which start what they need
+	$(BIN)/python -m pytest tests/dags tests/examples
 
 test-unit: $(HAS_DEV) ## Run the fast tests
 	$(BIN)/python -m pytest tests/unit $(wildcard tests/models)

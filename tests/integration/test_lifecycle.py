@@ -114,7 +114,10 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert "champion" in shown.stdout
     assert "live aliases are what the ledger says" in verified.stdout
     assert wrong.returncode == 1
-    assert "no model 'socer'; there are: bug-severity-clf, rossmann-ensemble, soccer-match" in wrong.stderr
+    assert (
+        "no model 'socer'; there are: bug-severity-clf, code-generation, rossmann-ensemble, soccer-match"
+        in wrong.stderr
+    )
 
 
 def test_a_ci_smoke_run_of_football_searches_in_nested_runs_and_is_never_promoted(
