@@ -82,9 +82,8 @@ def serve(spec: ModelSpec) -> None:
         requests.get(f"{url}/health", timeout=10).raise_for_status()
         answer = requests.post(f"{url}/predict", json=records, timeout=30)
         answer.raise_for_status()
-    console.print(
-        f"/health and /predict answer; version {answer.headers['X-Model-Version']}: {answer.json()}"
-    )
+    said = f"/health and /predict answer; version {answer.headers['X-Model-Version']}: {answer.json()}"
+    console.print(said, markup=False, soft_wrap=True)
 
 
 @contextmanager
