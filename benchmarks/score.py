@@ -190,7 +190,7 @@ def main() -> None:
             cells = compare(scorer, folder, chunks)
             peaks = [peak_megabytes(folder, model, f"{size}.parquet") for size in SIZES]
             table.add_row(model, *cells, *(f"{peak:,.0f}" for peak in peaks))
-    Console(file=sys.stdout).print(table)
+    Console(file=sys.stdout, width=120).print(table)
 
 
 if __name__ == "__main__":
