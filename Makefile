@@ -80,6 +80,7 @@ format: $(HAS_DEV) ## Format the code
 lock: $(HAS_UV) ## Renew requirements*.txt from requirements*.in (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-boost.in -o requirements-boost.txt
+	$(COMPILE) requirements-serving.in -o requirements-serving.txt
 	$(COMPILE) --excludes requirements-torch.txt requirements-llm.in -o requirements-llm.txt
 	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
 	printf 'uv==%s\nsetuptools>=77\n' $(UV_VERSION) | $(COMPILE) - -o requirements-uv.txt

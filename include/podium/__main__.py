@@ -1,0 +1,5 @@
+"""``python -m podium``: the command line, where no script of it is installed."""
+
+from podium.cli import app
+
+app()
