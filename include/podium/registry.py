@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FIL
 
 from podium.errors import NotFound, Outage, PodiumError, version_name
 from podium.tags import Alias, Tag
+
+_LOADING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -303,8 +306,12 @@ class Registry:
 
 
 def load_model(folder: Path) -> PyFuncModel:
-    """Load a model from a folder of verified files (``podium.manifest.verified``)."""
-    with without_skops_noise():
+    """Load a model from a folder of verified files (``podium.manifest.verified``).
+
+    One at a time: MLflow hands a model from code over in a global variable, so two threads that load at once
+    could get each other's.
+    """
+    with _LOADING, without_skops_noise():
         return mlflow.pyfunc.load_model(str(folder))
 
 

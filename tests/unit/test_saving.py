@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,3 +88,29 @@ def test_a_change_of_its_code_trains_anew(
     helper.write_text("ONE = 2\n")
     changed = train(parts, spec)
     assert again.run_id == first.run_id != changed.run_id
+
+
+HANDED_OVER_LATE = """
+import time, mlflow
+class Model(mlflow.pyfunc.PythonModel):
+    def predict(self, model_input):
+        return [{answer}] * len(model_input)
+mlflow.models.set_model(Model())
+time.sleep({seconds})
+"""
+
+
+def test_models_that_are_loaded_at_once_are_not_mixed_up(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        script = tmp_path / f"script_{name}.py"
+        script.write_text(HANDED_OVER_LATE.format(answer=name, seconds=0))
+        mlflow.pyfunc.save_model(str(tmp_path / name), python_model=str(script), pip_requirements=["mlflow"])
+        (copy,) = (tmp_path / name).glob("*.py")
+        # The first takes long to end after it has set its model, and the second is quick.
+        copy.write_text(HANDED_OVER_LATE.format(answer=name, seconds=0.5 if name == "1" else 0))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(load_model, tmp_path / "1")
+        time.sleep(0.2)
+        second = pool.submit(load_model, tmp_path / "2")
+        rows = pd.DataFrame({"x": [0.0]})
+        assert (first.result().predict(rows), second.result().predict(rows)) == ([1], [2])
