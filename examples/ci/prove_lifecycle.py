@@ -128,8 +128,10 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: {sys.argv[0]} MODEL")
     try:
-        main(*sys.argv[1:])
+        main(sys.argv[1])
     except PodiumError as error:
         console.print(f"[red]not proved:[/red] {error}")
         sys.exit(1)

@@ -18,7 +18,7 @@ def incompatibilities(served: Signature, offered: Signature) -> list[str]:
 
     A column that only the served version takes does no harm: MLflow drops what a signature does not name.
     """
-    sent, wanted = _columns(served), _columns(offered)
+    sent, wanted = columns_taken(served), columns_taken(offered)
     said = []
     for name, column in wanted.items():
         if name not in sent:
@@ -33,7 +33,8 @@ def incompatibilities(served: Signature, offered: Signature) -> list[str]:
     return said
 
 
-def _columns(signature: Signature) -> dict[str, dict[str, Any]]:
+def columns_taken(signature: Signature) -> dict[str, dict[str, Any]]:
+    """Return the input columns of a signature by name, or by place where they have none."""
     listed = json.loads(signature.get("inputs") or "[]")
     return {str(column.get("name", place)): column for place, column in enumerate(listed)}
 

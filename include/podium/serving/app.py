@@ -160,7 +160,8 @@ async def _answered(request: Request, protocol: _Protocol) -> Response:
             answered = await _answer(model, version, request, body, protocol)
             version = answered.version
             response = Response(protocol.write(version, answered.answer), media_type=JSON)
-            _count(response, model, answered)
+            _name_ignored(response, answered.rows)
+            instruments.ROWS.labels(model.name, version.number).inc(answered.rows.count)
     except ClientDisconnect:
         response = Response(status_code=_CLIENT_CLOSED_REQUEST)
     except (RequestRefused, NotLoaded, TooBusy, CannotBeWritten) as error:
@@ -211,11 +212,10 @@ async def _answer_by(
     return Answered(request.state.request_id, datetime.now(UTC), version, rows, answer, read, len(body))
 
 
-def _count(response: Response, model: ServedModel, answered: Answered) -> None:
-    if answered.rows.ignored:
-        names = ", ".join(islice(answered.rows.ignored, _NAMES_IN_HEADER))
+def _name_ignored(response: Response, rows: Rows) -> None:
+    if rows.ignored:
+        names = ", ".join(islice(rows.ignored, _NAMES_IN_HEADER))
         response.headers["X-Ignored-Columns"] = header_text(names[:_LETTERS_IN_HEADER])
-    instruments.ROWS.labels(model.name, answered.version.number).inc(answered.rows.count)
 
 
 def _client(request: Request) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
 from podium.errors import Outage, PodiumError, version_name
+from podium.events import Event
 from podium.parts import Parts
 from podium.serving import instruments
 from podium.serving.loaded_version import LoadedVersion, Target, check_may_serve, load_version
@@ -62,8 +64,12 @@ class Follower:
         self._labels = (target.model, target.alias or version_name(target.version))
         self._refused: _Refused | None = None
 
-    def run(self, every_seconds: float, stop: threading.Event) -> None:
-        """Follow until told to stop."""
+    def start(self, every_seconds: float, stop: threading.Event) -> None:
+        """Follow until told to stop, in a thread of its own."""
+        arguments = (every_seconds, stop)
+        threading.Thread(target=self._run, args=arguments, name=f"follow-{self.target}", daemon=True).start()
+
+    def _run(self, every_seconds: float, stop: threading.Event) -> None:
         while not stop.is_set():
             self.follow_once()
             stop.wait(every_seconds)
@@ -79,18 +85,18 @@ class Follower:
             elif self.current is not None and number == self.current.number:
                 self._say("")
             else:
-                check_may_serve(self._parts.ledger.history(self.target.model), number, self.target)
+                events = self._parts.ledger.history(self.target.model)
+                check_may_serve(events, number, self.target)
                 if not self._refused_lately(number):
-                    self._serve(number)
+                    self._serve(number, events)
         except Outage as error:
             self._say(str(error))
         except PodiumError as error:
             if str(error) != self.problem:
                 instruments.REFUSALS.labels(*self._labels).inc()
             self._say(str(error))
-        except (
-            Exception
-        ) as error:  # Whatever it is, a thread that ended would serve the old version for ever.
+        except Exception as error:
+            # Whatever it is: a thread that ended would serve the old version for ever.
             log.exception("%s could not be followed", self.target)
             self._say(f"{self.target} could not be followed: {type(error).__name__}: {error}")
 
@@ -100,7 +106,7 @@ class Follower:
         return self._parts.registry.aliases(self.target.model).get(self.target.alias)
 
     def _nothing_wanted(self) -> None:
-        missing = f"{self.target.model} has no {self.target.alias}"
+        missing = f"{self.target.model} has no {self.target.alias}; as soon as there is one it is served"
         if not self._keeps_last:
             self.current = None
             instruments.VERSION.labels(*self._labels).set(0)
@@ -116,7 +122,7 @@ class Follower:
             and monotonic() - refused.at < RETRY_REFUSED_SECONDS
         )
 
-    def _serve(self, number: int) -> None:
+    def _serve(self, number: int, events: Sequence[Event]) -> None:
         """Load a version, or take the one before from memory, and swap.
 
         Raises:
@@ -128,7 +134,7 @@ class Follower:
             if self.previous is not None and self.previous.number == number:
                 loaded = self.previous
             else:
-                loaded = load_version(self._parts, self.target.model, number, self._max_rows)
+                loaded = load_version(self._parts.registry, events, self.target.model, number, self._max_rows)
         except Outage:
             raise
         except PodiumError:

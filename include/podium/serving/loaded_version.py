@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pandas as pd
 from mlflow.pyfunc import PyFuncModel
 from mlflow.types import Schema
@@ -23,14 +22,14 @@ from podium import history
 from podium.errors import PodiumError, version_name
 from podium.events import CHAMPION_MOVES, Event
 from podium.manifest import verified
-from podium.parts import Parts
 from podium.profiles import refuse_to_serve
 from podium.proof import example_problem, manifest_of
-from podium.registry import load_model
+from podium.registry import Registry, load_model
 from podium.scoring import classes_of
 from podium.serving.columns import KINDS, Column
 from podium.serving.requests import Rows, Shape, Values
 from podium.settings import registry_is_ephemeral
+from podium.signature import columns_taken
 from podium.tags import Alias
 
 log = logging.getLogger(__name__)
@@ -98,26 +97,28 @@ class LoadedVersion:
         return self.pyfunc.predict(rows.values)
 
 
-def load_version(parts: Parts, model: str, number: int, max_rows: int) -> LoadedVersion:
+def load_version(
+    registry: Registry, events: Sequence[Event], model: str, number: int, max_rows: int
+) -> LoadedVersion:
     """Load a version after checking that its bytes are the registered ones; it predicts its example.
 
     Args:
-        parts: The registry and the ledger.
+        registry: The model registry.
+        events: The model's history.
         model: The registered model.
         number: The version.
         max_rows: Rows that one request may hold.
 
     Raises:
         BytesChanged: Its files are not those that were registered.
-        Outage: A part did not answer.
+        Outage: The registry or the store did not answer.
         PodiumError: It cannot be held here, or does not load and predict; says why.
     """
     name = f"{model} {version_name(number)}"
-    events = parts.ledger.history(model)
     manifest = manifest_of(events, model, number)
     with ExitStack() as files:
         try:
-            folder = files.enter_context(verified(parts.registry, model, number, manifest))
+            folder = files.enter_context(verified(registry, model, number, manifest))
         except OSError as error:
             raise PodiumError(f"{name} cannot be held here: {error}") from error
         try:
@@ -155,7 +156,8 @@ def check_may_serve(events: Sequence[Event], number: int, target: Target) -> Non
             )
     elif target.alias == Alias.CANDIDATE and number != history.candidate(events):
         raise PodiumError(
-            f"{name} is not served: the alias candidate points to it, but by the ledger it is not nominated"
+            f"{name} is not served: the alias candidate points to it, but by the ledger it is not nominated. "
+            "reconcile puts the alias where the ledger says"
         )
 
 
@@ -185,9 +187,9 @@ def _former_columns(events: Sequence[Event]) -> frozenset[str]:
     registrations = [history.registration(events, version) for version in champions if version]
     signatures = [event.details.get("signature") or {} for event in registrations if event]
     return frozenset(
-        str(column["name"])
+        name
         for signature in signatures
-        for column in orjson.loads(signature.get("inputs") or "[]")
+        for name, column in columns_taken(signature).items()
         if "name" in column
     )
 

@@ -33,10 +33,7 @@ class ServedModel:
 
     def start(self) -> None:
         """Begin to follow."""
-        arguments = (self._poll_seconds, self._stop)
-        threading.Thread(
-            target=self.follower.run, args=arguments, name=f"follow-{self.name}", daemon=True
-        ).start()
+        self.follower.start(self._poll_seconds, self._stop)
         if self.trial is not None:
             self.trial.start()
 

@@ -57,8 +57,7 @@ class LiveTrial:
         """Begin to follow, to ask the shadow and to store."""
         for follower in {self._shadowed, self._canary}:
             if follower is not None:
-                name, arguments = f"follow-{follower.target}", (self._settings.poll_seconds, self._stop)
-                threading.Thread(target=follower.run, args=arguments, name=name, daemon=True).start()
+                follower.start(self._settings.poll_seconds, self._stop)
         if self._shadow is not None:
             self._shadow.start()
         self._recorder.start()
