@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import requests
 
@@ -12,6 +13,7 @@ from podium.errors import Outage, PodiumError
 
 TIMEOUT_SECONDS = 30
 ROLLBACK_DAG = "rollback_champion"
+_NOT_FOUND = 404
 
 
 class AirflowClient:
@@ -104,16 +106,30 @@ class AirflowClient:
         body = {"chosen_options": [option], "params_input": dict(form)}
         self._call("PATCH", self._action(dag_id, run_id, task_id), body)
 
+    def roles_of(self, name: str) -> frozenset[str]:
+        """Return the roles that somebody has now; none for a login that Airflow does not know.
+
+        Raises:
+            PodiumError: This user may not ask.
+        """
+        answer = self._call("GET", f"/auth/fab/v1/users/{quote(name, safe='')}", missing=_NOT_FOUND)
+        return frozenset(role["name"] for role in answer["roles"]) if answer else frozenset()
+
     def _action(self, dag_id: str, run_id: str, task_id: str) -> str:
         return f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, missing: int | None = None
+    ) -> Any:
+        """Ask; None where the answer is the status that stands for 'there is none'."""
         try:
             answer = self._session.request(method, self.url + path, json=body, timeout=TIMEOUT_SECONDS)
         except requests.RequestException as error:
             raise Outage(f"Airflow did not answer {method} {path}: {error}") from error
         if answer.status_code >= 500:
             raise Outage(f"Airflow failed at {method} {path}: {answer.status_code} {answer.text[:300]}")
+        if answer.status_code == missing:
+            return None
         if not answer.ok:
             raise PodiumError(
                 f"Airflow refused {method} {path} to {self.user}: {answer.status_code} {answer.text[:500]}"
