@@ -11,10 +11,14 @@ import io
 import os
 import sys
 import tempfile
+from importlib.metadata import distribution
 from typing import Annotated
 
 import typer
-from sqlalchemy import make_url
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, make_url
 
 from podium.errors import PodiumError
 
@@ -45,6 +49,31 @@ def auth_config(database_url: str) -> str:
     return text.getvalue()
 
 
+def upgrade_if_older(database_url: str) -> bool:
+    """Bring the tables of an earlier MLflow to this one's schema, without which its server refuses to start.
+
+    Returns:
+        Whether there was something to do; an empty database is the server's to fill.
+    """
+    config = Config()
+    # Found without importing MLflow, which takes seconds.
+    folder = distribution("mlflow").locate_file("mlflow/store/db_migrations")
+    config.set_main_option("script_location", str(folder))
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    engine = create_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        if found in (None, newest):
+            return False
+        from mlflow.store.db.utils import _upgrade_db
+
+        _upgrade_db(engine)
+        return True
+    finally:
+        engine.dispose()
+
+
 def main(
     host: Annotated[str, typer.Option(help="Where it listens.")],
     port: Annotated[int, typer.Option(help="Where it listens.")],
@@ -63,6 +92,7 @@ def main(
     if missing:
         raise PodiumError(f"{', '.join(missing)} not set: without logins anybody could move a champion.")
     url = make_url(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    upgrade_if_older(os.environ["MLFLOW_BACKEND_STORE_URI"])
     descriptor, name = tempfile.mkstemp(prefix="mlflow-auth-", suffix=".ini")  # mode 600
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(auth_config(url.render_as_string(hide_password=False)))

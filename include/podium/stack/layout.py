@@ -10,10 +10,10 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from podium.databases import LEDGER_APP_ROLE, LEDGER_DATABASE, LEDGER_OWNER_ROLE
 from podium.stack.errors import StackError
 from podium.stack.ports import Ports
 
-LEDGER_DATABASE, LEDGER_OWNER_ROLE, LEDGER_APP_ROLE = "ledger", "ledger_owner", "podium"
 # login -> Airflow role, as podium_airflow.roles makes them
 PEOPLE: tuple[tuple[str, str], ...] = (
     ("viewer", "Viewer"),

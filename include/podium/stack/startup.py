@@ -12,12 +12,13 @@ from importlib.metadata import version
 
 from rich.console import Console
 
+from podium.databases import LEDGER_APP_ROLE
 from podium.mlflow_accounts import MlflowAdmin
 from podium.mlflow_server import PROMOTER, READER
 from podium.stack import postgres
 from podium.stack.environment import accounts_env, airflow_env, base_env
 from podium.stack.errors import PartFailedError
-from podium.stack.layout import LEDGER_APP_ROLE, Layout, Paths, repo_root, save_layout
+from podium.stack.layout import Layout, Paths, repo_root, save_layout
 from podium.stack.parts import AIRFLOW_PARTS, Part
 from podium.stack.postgres import PostgresHome
 from podium.stack.probes import Probe, assert_keys_enforced, probe_of
