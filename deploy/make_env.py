@@ -1,7 +1,6 @@
 """Write .env for docker-compose.yaml: a generated value for each secret that it has not yet, mode 600.
 
-`make compose-up` runs it. It needs Python 3.9 or newer and nothing else, keeps what is in the file, and prints
-names only.
+`make compose-up` runs it. It needs nothing but Python 3.9 or newer, keeps what is there, and prints names only.
 """
 
 import base64
@@ -9,8 +8,8 @@ import os
 import secrets
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 ENV_FILE = Path(__file__).resolve().parents[1] / ".env"
 
@@ -65,9 +64,7 @@ def completed(text: str) -> "tuple[str, list[str]]":
     """
     there = named(text)
     if empty := [name for name in SECRETS if name in there and not there[name].strip("\"'")]:
-        raise SystemExit(
-            f"{ENV_FILE}: {', '.join(empty)} is empty. Set it, or remove its line to have it generated."
-        )
+        raise SystemExit(f".env: {', '.join(empty)} empty: set a value, or remove the line to have one made.")
     added = [name for name in SECRETS if name not in there]
     if text and not text.endswith("\n"):
         text += "\n"
