@@ -1,6 +1,6 @@
 """Write .env for docker-compose.yaml: a generated value for each secret that it has not yet, mode 600.
 
-`make compose-up` runs it. It needs nothing but Python 3.9 or newer, keeps what is there, and prints names only.
+`make compose-up` runs it. It needs nothing but Python, keeps what is there, and prints names only.
 """
 
 import base64

@@ -46,17 +46,17 @@ class AirflowClient:
         return errors
 
     def wait_for_dag(self, dag_id: str, timeout_seconds: float = 120) -> None:
-        """Wait until Airflow has parsed a Dag.
+        """Wait until Airflow has parsed a Dag and can run it; it is listed a moment before that.
 
         Raises:
             PodiumError: It has not within the time; says what it knows and any import errors.
         """
         deadline = time.monotonic() + timeout_seconds
-        while dag_id not in (known := self.dag_ids()):
+        while self._call("GET", f"/api/v2/dags/{dag_id}/details", missing=_NOT_FOUND) is None:
             if time.monotonic() > deadline:
                 errors = "\n".join(error["stack_trace"] for error in self.import_errors())
                 raise PodiumError(
-                    f"Airflow knows no Dag {dag_id} after {timeout_seconds} s: {known}\n{errors}"
+                    f"Airflow knows no Dag {dag_id} after {timeout_seconds} s: {self.dag_ids()}\n{errors}"
                 )
             time.sleep(0.5)
 
