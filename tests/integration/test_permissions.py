@@ -1,4 +1,4 @@
-"""Who may do what, over REST, on the real permission models of Airflow and MLflow: docs/security.md is true."""
+"""Who may do what, over REST, on the real permission models of Airflow and MLflow: see docs/security.md."""
 
 from __future__ import annotations
 
