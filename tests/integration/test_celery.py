@@ -96,7 +96,7 @@ def celery(stack: Stack, tmp_path: Path) -> Iterator[Celery]:
     store = {"endpoint_url": layout.s3_url, "region_name": "us-east-1"}
     environment = {
         **psutil.Process(scheduler).environ(),
-        **settings("celery"),
+        **settings("celery-executor"),
         **settings("remote-logs"),
         **SOONER,
         "AIRFLOW_CONN_PODIUM_LOGS": json.dumps({"conn_type": "aws", **keys, "extra": store}),
