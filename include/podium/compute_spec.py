@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictInt
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, model_validator
 
-from podium.spec_types import Filled, is_number
+from podium.spec_types import Filled, WrongKey, is_number
 
 HEAVY_QUEUE = "train"
 
@@ -61,3 +61,12 @@ class ComputeSpec(Filled):
     gpu: StrictInt | None = Field(default=None, ge=1, le=64)
     queue: Annotated[str, AfterValidator(_check_queue)] = HEAVY_QUEUE
     image: Annotated[str, AfterValidator(_check_image)] | None = None
+
+    @model_validator(mode="after")
+    def _amounts_go_together(self) -> Self:
+        """A pod's own amounts replace the installation's altogether: what is left out would be unlimited."""
+        if (self.cpu, self.memory, self.gpu) != (None, None, None):
+            for key in ("cpu", "memory"):
+                if getattr(self, key) is None:
+                    raise WrongKey("missing; cpu and memory go together, and a gpu needs both", key)
+        return self

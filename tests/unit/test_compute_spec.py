@@ -17,6 +17,7 @@ CORES = "must be a number of cores such as 4 or 0.5 (more than zero, at most 102
 MEMORY = "must be an amount such as 512Mi or 8Gi (Mi, Gi; a whole number)"
 QUEUE = "must be the name of one queue: letters, digits, '.', '_' and '-', at most 100"
 IMAGE = "must be an image such as registry.example.com/podium:1.2 or podium@sha256:..."
+TOGETHER = "missing; cpu and memory go together, and a gpu needs both"
 DIGEST = "sha256:" + "0f" * 32
 
 
@@ -47,6 +48,9 @@ def test_what_may_be_asked_for(toy_file: ToyFile, image: str) -> None:
         ({"memory": "8GB"}, f"compute.memory: '8GB': {MEMORY}"),
         ({"memory": "8Gi\n"}, f"compute.memory: '8Gi\\n': {MEMORY}"),
         ({"memory": 8}, "compute.memory: 8: must be text: write it in quotes"),
+        ({"cpu": 4}, f"compute.memory: {TOGETHER}"),
+        ({"memory": "8Gi"}, f"compute.cpu: {TOGETHER}"),
+        ({"gpu": 1, "memory": "8Gi"}, f"compute.cpu: {TOGETHER}"),
         ({"gpu": 0}, "compute.gpu: 0: must be at least 1"),
         ({"gpu": 0.5}, "compute.gpu: 0.5: must be a whole number"),
         ({"queue": "train,default"}, f"compute.queue: 'train,default': {QUEUE}"),
@@ -62,5 +66,5 @@ def test_a_wrong_section_is_explained(toy_file: ToyFile, section: Any, message: 
 
 
 def test_where_a_model_is_trained_does_not_change_what_is_trained(toy_file: ToyFile) -> None:
-    here, there = load_spec(toy_file()), load_spec(toy_file(compute={"memory": "8Gi", "queue": "gpu"}))
+    here, there = load_spec(toy_file()), load_spec(toy_file(compute={"image": "podium:2", "queue": "gpu"}))
     assert training_digest(here, here.params) == training_digest(there, there.params)
