@@ -29,12 +29,19 @@ def interpolated(text: str) -> str:
     return VARIABLE.sub(value, text)
 
 
+def settings_of(path: str) -> dict[str, str]:
+    """The settings in a file of the project, which must be there."""
+    values = dotenv_values(PROJECT_ROOT / path, interpolate=False)
+    assert values, path
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def environment(service: dict[str, Any]) -> dict[str, str]:
     """What a service's program finds in its environment."""
     env: dict[str, str] = {}
     for entry in service.get("env_file", ()):
         if isinstance(entry, str):
-            env |= {k: v for k, v in dotenv_values(PROJECT_ROOT / entry).items() if v is not None}
+            env |= settings_of(interpolated(entry))
         else:
             assert entry["required"] is False
     return env | {name: interpolated(str(value)) for name, value in service.get("environment", {}).items()}
