@@ -14,7 +14,6 @@ from typing import Any
 import boto3
 import psutil
 import pytest
-from dotenv import dotenv_values
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from integration.conftest import PROJECT
@@ -25,6 +24,7 @@ from podium.stack import Stack, operations
 from podium.stack.layout import Paths, load_layout
 from podium.stack.parts import Part
 from support.airflow import WAIT_SECONDS, LifecycleRun, get
+from support.compose import interpolated, services, settings_of
 from support.machine import (
     Machine,
     Received,
@@ -69,20 +69,18 @@ class Celery:
             "--skip-serve-logs",
             WORKER_NAME=queue,
             AIRFLOW__CORE__HOSTNAME_CALLABLE="support.worker_name.worker_name",
-            AIRFLOW__METRICS__STATSD_ON="True#False",
-            AIRFLOW__METRICS__STATSD_HOST="127.0.0.1",
-            AIRFLOW__METRICS__STATSD_PORT=str(self.statsd.port),
-            OPENLINEAGE_URL=self.http.url,
+            **switched("METRICS__STATSD", STATSD_HOST="127.0.0.1", STATSD_PORT=str(self.statsd.port)),
+            **switched("OPENLINEAGE_", OPENLINEAGE_URL=self.http.url),
         )
 
     def airflow(self, name: str, *arguments: str, **environment: str) -> None:
         self.machine.start(name, sys.executable, "-m", "airflow", *arguments, **environment)
 
 
-def settings(name: str) -> dict[str, str]:
-    """What docker-compose.yaml gives to Airflow as well."""
-    values = dotenv_values(PROJECT_ROOT / "deploy" / f"{name}.env", interpolate=False)
-    return {key: value for key, value in values.items() if value is not None}
+def switched(about: str, **variables: str) -> dict[str, str]:
+    """What docker-compose.yaml makes of variables for the settings whose names say what they are about."""
+    told = services()["scheduler"]["environment"]
+    return {name: interpolated(str(value), **variables) for name, value in told.items() if about in name}
 
 
 @pytest.fixture
@@ -96,8 +94,8 @@ def celery(stack: Stack, tmp_path: Path) -> Iterator[Celery]:
     store = {"endpoint_url": layout.s3_url, "region_name": "us-east-1"}
     environment = {
         **psutil.Process(scheduler).environ(),
-        **settings("celery-executor"),
-        **settings("remote-logs"),
+        **settings_of("deploy/celery-executor.env"),
+        **settings_of("deploy/remote-logs.env"),
         **SOONER,
         "AIRFLOW_CONN_PODIUM_LOGS": json.dumps({"conn_type": "aws", **keys, "extra": store}),
     }
@@ -120,8 +118,7 @@ def celery(stack: Stack, tmp_path: Path) -> Iterator[Celery]:
                 "scheduler",
                 "scheduler",
                 "--skip-serve-logs",
-                AIRFLOW__METRICS__OTEL_ON="True#False",
-                OTEL_EXPORTER_OTLP_ENDPOINT=http.url,
+                **switched("OTEL_", OTEL_EXPORTER_OTLP_ENDPOINT=http.url),
                 OTEL_METRIC_EXPORT_INTERVAL="1000",
             )
             running.start_worker("train")

@@ -57,6 +57,17 @@ BY_THE_CHART = {
     "AIRFLOW__CORE__FERNET_KEY",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
 }
+# What is of Celery alone, or off unless an address is given.
+NOT_ON_KUBERNETES = {
+    "AIRFLOW__CELERY__BROKER_URL",
+    "AIRFLOW__CELERY__RESULT_BACKEND",
+    "AIRFLOW__METRICS__OTEL_ON",
+    "AIRFLOW__METRICS__STATSD_HOST",
+    "AIRFLOW__METRICS__STATSD_ON",
+    "AIRFLOW__METRICS__STATSD_PORT",
+    "OPENLINEAGE_URL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+}
 SETTINGS = ("common", "airflow", "remote-logs")
 
 
@@ -95,11 +106,9 @@ def test_airflow_has_the_image_and_the_settings_of_the_compose_file() -> None:
     secret = {item["envName"] for item in VALUES["secret"]}
     assert not given.keys() & secret
     told = environment(scheduler)
-    assert told.keys() - in_files(*SETTINGS) <= given.keys() | secret | BY_THE_CHART
+    assert told.keys() - in_files(*SETTINGS) - NOT_ON_KUBERNETES <= given.keys() | secret | BY_THE_CHART
     # And no name that nothing knows: a wrong one would be a setting that does not count.
-    assert given.keys() | secret <= told.keys() | in_files("local-executor", "celery-executor") | {
-        "AIRFLOW_CONN_PODIUM_LOGS"
-    }
+    assert given.keys() | secret <= told.keys() | in_files("celery-executor")
     for name in ("PODIUM_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "PODIUM_EPHEMERAL"):
         assert given[name] == told[name]
     assert given["AIRFLOW__CORE__EXECUTOR"] == VALUES["executor"] == "KubernetesExecutor"
