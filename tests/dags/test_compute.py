@@ -37,23 +37,29 @@ def write_template(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def pods(run_script: RunScript, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Each task's queue and container, of a model that asks for something and of one that does not."""
-    folder = tmp_path_factory.mktemp("kubernetes")
-    write_template(folder / "pod.yaml")
-    (folder / "models").mkdir()
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model files that ask for everything, for an image, and for nothing."""
+    folder = tmp_path_factory.mktemp("models")
     for name, changes in {
         "asks": {"compute": ASKED},
         "plain": {},
         "image": {"compute": {"image": "podium:2"}},
     }.items():
         content = {**yaml.safe_load(SHIPPED.read_text()), "name": name, **changes}
-        (folder / "models" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pods(run_script: RunScript, models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Each task's queue and pod on KubernetesExecutor."""
+    template = tmp_path_factory.mktemp("kubernetes") / "pod.yaml"
+    write_template(template)
     found = run_script(
         "build_pods.py",
         AIRFLOW__CORE__EXECUTOR="KubernetesExecutor",
-        PODIUM_MODELS_DIR=str(folder / "models"),
-        POD_TEMPLATE=str(folder / "pod.yaml"),
+        PODIUM_MODELS_DIR=str(models),
+        POD_TEMPLATE=str(template),
     )
     assert found["import_errors"] == {}
     return dict(found["pods"])
@@ -92,3 +98,11 @@ def test_an_image_of_its_own_leaves_the_amounts_as_they_are(pods: dict[str, Any]
     container = base(pods["lifecycle_image.train"])
     assert container["image"] == "podium:2"
     assert container["resources"] == VALUES["workers"]["kubernetes"]["resources"]
+
+
+def test_only_on_kubernetes_does_a_dag_file_load_its_client(
+    parse_dags: Callable[[Path], dict[str, Any]], models: Path
+) -> None:
+    found = parse_dags(models)
+    assert "lifecycle_asks" in found["dags"]
+    assert found["heavy"] == []
