@@ -19,11 +19,13 @@ def services() -> dict[str, dict[str, Any]]:
     return found
 
 
-def interpolated(text: str) -> str:
-    """What a value is where nothing but the secrets is set; a secret becomes <ITS_NAME>."""
+def interpolated(text: str, **given: str) -> str:
+    """What a value is where the secrets and what is given are set, no more; a secret becomes <ITS_NAME>."""
 
     def value(found: re.Match[str]) -> str:
         name, operator, rest = found.groups()
+        if name in given:
+            return rest if operator == ":+" else given[name]
         return rest if operator == ":-" else "" if operator == ":+" else f"<{name}>"
 
     return VARIABLE.sub(value, text)
