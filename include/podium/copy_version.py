@@ -30,6 +30,7 @@ from mlflow.utils.credentials import read_mlflow_creds
 from pydantic import SecretStr
 
 from podium import gate_files, history, model_card
+from podium.addresses import without_login
 from podium.errors import NotFound, PodiumError, ProfileOnly, version_name
 from podium.manifest import Manifest, check_same, read_manifest
 from podium.parts import Parts
@@ -152,13 +153,6 @@ def target_from_environment(uri: str) -> Target:
     if (username is None) != (password is None):
         raise PodiumError(f"of {USERNAME} and {PASSWORD} only one is set; set both, or none")
     return Target(uri.rstrip("/"), username, SecretStr(password) if password else None)
-
-
-def without_login(uri: str) -> str:
-    """Return an address without user, password and query."""
-    scheme, colon, rest = uri.partition("?")[0].partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{colon}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def copy_version(parts: Parts, model: str, number: int, target: Target) -> Copied:

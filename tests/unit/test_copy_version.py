@@ -17,8 +17,9 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from podium import approval, card, lifecycle
+from podium.addresses import without_login
 from podium.cli import app
-from podium.copy_version import PASSWORD, USERNAME, Target, copy_version, without_login
+from podium.copy_version import PASSWORD, USERNAME, Target, copy_version
 from podium.errors import BytesChanged, NotFound, PodiumError, ProfileOnly
 from podium.events import EventKind, NewEvent
 from podium.ledger import Ledger
