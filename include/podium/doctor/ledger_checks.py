@@ -115,11 +115,12 @@ def _role(connection: sa.Connection, user: str) -> Finding:
     extra = ["is a superuser"] if more.superuser else []
     extra += ["may create tables"] if more.creates else []
     owned = [table.name for table in tables if table.is_owner]
-    extra += [f"owns {', '.join(owned)}"] if owned else []
+    extra += [f"owns {', '.join(sorted(owned))}"] if owned else []
     missing = [f"{name} is missing" for name in ledger.PRIVILEGES if name not in {t.name for t in tables}]
     for table in tables:
         allowed = set(ledger.PRIVILEGES[table.name].split(", "))
-        if over := [privilege for privilege in table.privileges if privilege not in allowed]:
+        over = [privilege for privilege in table.privileges if privilege not in allowed]
+        if over and not owned:  # Whoever owns a table may do all to it.
             extra.append(f"may {', '.join(over)} on {table.name}")
         missing += [f"may not {name} on {table.name}" for name in sorted(allowed - set(table.privileges))]
     if extra or missing:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import mlflow
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import get_auth_from_url
 
 from podium.addresses import is_loopback, without_login
 from podium.doctor.findings import Finding, Places, State
@@ -32,7 +33,7 @@ def check_mlflow(places: Places) -> Iterator[Finding]:
             MLFLOW, State.NOT_CHECKED, f"{without_login(uri)} is no server: nobody can log in or write to it"
         )
         return
-    login = _login(places)
+    login = _login(places, uri)
     try:
         yield _server(uri, login)
         yield _logins(uri, places.mlflow_username)
@@ -41,10 +42,12 @@ def check_mlflow(places: Places) -> Iterator[Finding]:
         yield Finding(MLFLOW, State.PROBLEM, f"{without_login(uri)}: {error}", _START)
 
 
-def _login(places: Places) -> AuthBase:
-    if places.mlflow_username is None or places.mlflow_password is None:
-        return NoLogin()
-    return HTTPBasicAuth(places.mlflow_username, places.mlflow_password.get_secret_value())
+def _login(places: Places, uri: str) -> AuthBase:
+    """Return this client's login: of the environment, or of the address, as MLflow's client has it."""
+    if places.mlflow_username is not None and places.mlflow_password is not None:
+        return HTTPBasicAuth(places.mlflow_username, places.mlflow_password.get_secret_value())
+    in_address = get_auth_from_url(uri)
+    return HTTPBasicAuth(*in_address) if all(in_address) else NoLogin()
 
 
 def _server(uri: str, login: AuthBase) -> Finding:
