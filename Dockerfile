@@ -4,19 +4,22 @@ ARG AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.11
 ARG SERVING_IMAGE=debian:bookworm-slim
 
 FROM ${SERVING_IMAGE} AS serving-libraries
+# Debian keeps one version of a package at a time: a pinned one is gone with its next security fix.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/serving
 # More files, each after -r, for models that need more: --build-arg REQUIREMENTS="requirements-serving.txt -r requirements-boost.txt"
 ARG REQUIREMENTS=requirements-serving.txt
-COPY requirements-serving.txt requirements-boost.txt /tmp/
-RUN cd /tmp \
-    && /opt/serving/bin/pip install --no-cache-dir --require-hashes -r ${REQUIREMENTS} \
+WORKDIR /opt/requirements
+COPY requirements-serving.txt requirements-boost.txt ./
+RUN /opt/serving/bin/pip install --no-cache-dir --require-hashes -r ${REQUIREMENTS} \
     && /opt/serving/bin/pip uninstall -y pip setuptools
 
 FROM ${SERVING_IMAGE} AS serving
 # libgomp1: what scikit-learn and the boosters compute with.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 libgomp1 \
     && rm -rf /var/lib/apt/lists/* \
@@ -26,23 +29,27 @@ COPY include/podium /opt/podium/podium
 ENV PATH=/opt/serving/bin:$PATH \
     PYTHONPATH=/opt/podium \
     MLFLOW_DISABLE_TELEMETRY=true
-USER podium
+USER 10001
 WORKDIR /home/podium
 EXPOSE 8000
 # Inside a container the network is its own: what is published of it, and to whom, the container's options say.
 ENTRYPOINT ["python3", "-m", "podium", "serve", "--host", "0.0.0.0"]
 
 FROM ${AIRFLOW_IMAGE} AS airflow
+# The lock files first: a changed model or Dag does not install anything anew.
+# More files, each after -r, for models that need more: --build-arg AIRFLOW_REQUIREMENTS="requirements.txt -r requirements-boost.txt"
+ARG AIRFLOW_REQUIREMENTS=requirements.txt
+WORKDIR /opt/airflow
+COPY --chown=airflow:0 requirements.txt requirements-boost.txt ./
+RUN uv pip install --no-cache --require-hashes --compile-bytecode -r ${AIRFLOW_REQUIREMENTS}
 
-COPY --chown=airflow:0 requirements.txt /opt/airflow/requirements.txt
-RUN uv pip install --no-cache --require-hashes --compile-bytecode -r /opt/airflow/requirements.txt
-
-COPY --chown=airflow:0 include /opt/airflow/include
-COPY --chown=airflow:0 plugins /opt/airflow/plugins
-COPY --chown=airflow:0 dags /opt/airflow/dags
-COPY --chown=airflow:0 qa /opt/airflow/qa
-
-ARG GIT_COMMIT=unknown
+COPY --chown=airflow:0 include include
+COPY --chown=airflow:0 plugins plugins
+COPY --chown=airflow:0 dags dags
+COPY --chown=airflow:0 qa qa
 ENV PYTHONPATH=/opt/airflow/include:/opt/airflow/plugins \
-    PODIUM_GIT_COMMIT=${GIT_COMMIT} \
     MLFLOW_DISABLE_TELEMETRY=true
+RUN python -m compileall -q include plugins
+# Last: it changes with every commit.
+ARG GIT_COMMIT=unknown
+ENV PODIUM_GIT_COMMIT=${GIT_COMMIT}

@@ -13,6 +13,8 @@ HAS_UV := .venv/.stamp-uv
 HAS_RUN := .venv/.stamp-run
 HAS_LLM := .venv/.stamp-llm
 HAS_DEV := .venv/.stamp-dev
+# The commit goes into the image: lineage of what is trained in it.
+COMPOSE := GIT_COMMIT=$$(git rev-parse HEAD 2>/dev/null || echo unknown) docker compose
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(UPGRADE)
 
@@ -21,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status test test-unit test-without-stack check format lock test-integration bench-gates bench-serving bench-score llm
+.PHONY: help venv demo up down clean status test test-unit test-without-stack check format lock test-integration bench-gates bench-serving bench-score llm compose-up compose-down compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +46,20 @@ clean: ## Stop them and remove .podium: data, logs, logins
 
 status: $(HAS_RUN) ## Show the state of each part (exit code 2 of make: not everything runs)
 	@$(BIN)/python -m podium.stack status
+
+compose-up: .env-complete ## Build and start everything in containers (Docker with Compose 2), and wait until it is healthy
+	$(COMPOSE) up --detach --build --wait
+	@$(COMPOSE) ps --all
+	@echo "Logins of Airflow and MLflow are in .env. 'make compose-down' stops everything, the data stays."
+
+compose-down: .env-complete ## Stop the containers; their data stays
+	$(COMPOSE) down
+
+compose-smoke: $(HAS_RUN) ## Prove the containers: up, one lifecycle with approval over REST, an answer of the model server, down
+	$(BIN)/python deploy/compose_smoke.py
+
+.env-complete:
+	@$(PYTHON) deploy/make_env.py
 
 test: $(HAS_DEV) ## Run all tests
 	@# Beside each other: each leaves half of two cores idle.
@@ -72,6 +88,10 @@ check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy include plugins
 	$(BIN)/podium validate-spec include/models
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 format: $(HAS_DEV) ## Format the code
 	$(BIN)/ruff check --fix-only .

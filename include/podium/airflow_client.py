@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import requests
 
@@ -12,6 +13,7 @@ from podium.errors import Outage, PodiumError
 
 TIMEOUT_SECONDS = 30
 ROLLBACK_DAG = "rollback_champion"
+_NOT_FOUND = 404
 
 
 class AirflowClient:
@@ -44,17 +46,17 @@ class AirflowClient:
         return errors
 
     def wait_for_dag(self, dag_id: str, timeout_seconds: float = 120) -> None:
-        """Wait until Airflow has parsed a Dag.
+        """Wait until Airflow has parsed a Dag and can run it; it is listed a moment before that.
 
         Raises:
             PodiumError: It has not within the time; says what it knows and any import errors.
         """
         deadline = time.monotonic() + timeout_seconds
-        while dag_id not in (known := self.dag_ids()):
+        while self._call("GET", f"/api/v2/dags/{dag_id}/details", missing=_NOT_FOUND) is None:
             if time.monotonic() > deadline:
                 errors = "\n".join(error["stack_trace"] for error in self.import_errors())
                 raise PodiumError(
-                    f"Airflow knows no Dag {dag_id} after {timeout_seconds} s: {known}\n{errors}"
+                    f"Airflow knows no Dag {dag_id} after {timeout_seconds} s: {self.dag_ids()}\n{errors}"
                 )
             time.sleep(0.5)
 
@@ -104,16 +106,30 @@ class AirflowClient:
         body = {"chosen_options": [option], "params_input": dict(form)}
         self._call("PATCH", self._action(dag_id, run_id, task_id), body)
 
+    def roles_of(self, name: str) -> frozenset[str]:
+        """Return the roles that somebody has now; none for a login that Airflow does not know.
+
+        Raises:
+            PodiumError: This user may not ask.
+        """
+        answer = self._call("GET", f"/auth/fab/v1/users/{quote(name, safe='')}", missing=_NOT_FOUND)
+        return frozenset(role["name"] for role in answer["roles"]) if answer else frozenset()
+
     def _action(self, dag_id: str, run_id: str, task_id: str) -> str:
         return f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, missing: int | None = None
+    ) -> Any:
+        """Ask; None where the answer is the status that stands for 'there is none'."""
         try:
             answer = self._session.request(method, self.url + path, json=body, timeout=TIMEOUT_SECONDS)
         except requests.RequestException as error:
             raise Outage(f"Airflow did not answer {method} {path}: {error}") from error
         if answer.status_code >= 500:
             raise Outage(f"Airflow failed at {method} {path}: {answer.status_code} {answer.text[:300]}")
+        if answer.status_code == missing:
+            return None
         if not answer.ok:
             raise PodiumError(
                 f"Airflow refused {method} {path} to {self.user}: {answer.status_code} {answer.text[:500]}"

@@ -348,7 +348,8 @@ def _upload(there: Registry, source: _Source, experiment_id: str, run_id: str, f
 def _read_back(there: Registry, source: _Source, model_id: str, folder: Path) -> None:
     log.info("reading back what arrived at %s", there.tracking_uri)
     shutil.rmtree(folder / _MODEL)  # The disk holds one copy at a time.
-    there.download_model(model_id, folder / _MODEL)
+    with mlflow_errors(f"reading back {source.in_words()}"):
+        mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(folder / _MODEL))
     check_same(source.manifest, folder / _MODEL, f"{source.in_words()} at {there.tracking_uri}")
 
 

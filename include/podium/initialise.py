@@ -1,33 +1,95 @@
-"""``python -m podium.initialise``: what a new stack needs once: the ledger's schema and the bucket."""
+"""``python -m podium.initialise``: what a stack needs once, and after each upgrade. Safe to repeat.
+
+``stores`` needs Postgres and the object store: roles, databases, the bucket, the ledger's tables.
+``registry`` needs MLflow as well: its accounts, and a registered model for each model file.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from typing import Any
 
 import boto3
+import psycopg2
+import typer
 from botocore.exceptions import ClientError
 from sqlalchemy import make_url
 
+from podium import databases
 from podium.errors import PodiumError
 from podium.ledger import migrate
-from podium.settings import load_settings
+from podium.mlflow_accounts import MlflowAdmin, register_models
+from podium.mlflow_server import PROMOTER, READER
+from podium.settings import load_settings, models_dir
+from podium.spec import load_specs
 
 log = logging.getLogger(__name__)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False)
+_CONNECT_SECONDS = 10
 
 
-def main() -> None:
-    """Migrate the ledger; make the bucket of ``PODIUM_BUCKET`` at ``AWS_ENDPOINT_URL`` if there is none."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+@app.command()
+def stores() -> None:
+    """Make roles, databases and the bucket; migrate the ledger."""
+    passwords = {role: variable(f"{role.upper()}_DB_PASSWORD") for role in databases.ROLES}
+    databases.create(superuser(variable("PODIUM_POSTGRES_URL")), passwords)
+    log.info("Postgres has the databases %s.", ", ".join(name for _, name in databases.DATABASES))
+    make_bucket(variable("PODIUM_BUCKET"))
     migrate_ledger()
-    bucket = os.environ["PODIUM_BUCKET"]
+    log.info("The ledger is migrated.")
+
+
+@app.command()
+def registry() -> None:
+    """Make MLflow's accounts, and a registered model for each model file."""
+    url = load_settings().mlflow_tracking_uri
+    passwords = {PROMOTER: variable("MLFLOW_TRACKING_PASSWORD"), READER: variable("MLFLOW_READER_PASSWORD")}
+    MlflowAdmin(url, variable("MLFLOW_AUTH_ADMIN_PASSWORD")).make_accounts(passwords)
+    log.info("MLflow has the accounts %s.", ", ".join(passwords))
+    specs, wrong = load_specs(models_dir())
+    for error in wrong:
+        log.warning("%s", error)  # check_model_files says so in Airflow; the other models go on
+    for name in register_models(url, passwords[PROMOTER], specs):
+        log.info("Registered model %s made.", name)
+
+
+def variable(name: str) -> str:
+    """Return an environment variable.
+
+    Raises:
+        PodiumError: It is not set, or empty.
+    """
+    if value := os.environ.get(name):
+        return value
+    raise PodiumError(f"{name} is not set. `make compose-up` generates what is missing in .env.")
+
+
+def superuser(url: str) -> Callable[[str], Any]:
+    """Return what logs in to a database of this server by its name, for ``databases.create``."""
+    parsed = make_url(url)
+    return lambda database: psycopg2.connect(
+        host=parsed.host,
+        port=parsed.port,
+        user=parsed.username,
+        password=parsed.password,
+        dbname=database,
+        connect_timeout=_CONNECT_SECONDS,
+    )
+
+
+def make_bucket(name: str) -> None:
+    """Make the bucket at ``AWS_ENDPOINT_URL`` if there is none, and let it keep what is overwritten."""
+    store = boto3.client("s3")
     try:
-        boto3.client("s3").create_bucket(Bucket=bucket)
-        log.info("Bucket %s made.", bucket)
+        store.create_bucket(Bucket=name)
+        log.info("Bucket %s made.", name)
     except ClientError as error:
         if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
             raise
-        log.info("Bucket %s is there.", bucket)
+        log.info("Bucket %s is there.", name)
+    store.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
 
 
 def migrate_ledger() -> None:
@@ -48,4 +110,5 @@ def migrate_ledger() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    app()

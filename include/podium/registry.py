@@ -74,6 +74,19 @@ class Registry:
         self.tracking_uri = tracking_uri
         self.client = mlflow.MlflowClient(tracking_uri)
 
+    @contextmanager
+    def _about(self, model: str, doing: str) -> Iterator[None]:
+        """Translate MLflow's errors; where it has logins, it says "denied" of a model that is not there."""
+        with mlflow_errors(doing):
+            try:
+                yield
+            except MlflowException as error:
+                if error.error_code != "PERMISSION_DENIED":
+                    raise
+                if self.client.search_registered_models(f"name='{model}'", max_results=1):
+                    raise
+                raise NotFound(f"{doing}: MLflow shows this login no registered model {model}") from error
+
     def ensure_experiment(self, name: str) -> str:
         """Return the id of the experiment of this name; makes it if there is none."""
         with mlflow_errors(f"reading experiment {name}"):
@@ -172,7 +185,7 @@ class Registry:
     def aliases(self, model: str) -> dict[str, int]:
         """Return the version of each alias; empty for a model that is not registered yet."""
         try:
-            with mlflow_errors(f"reading the aliases of {model}"):
+            with self._about(model, f"reading the aliases of {model}"):
                 return {
                     name: int(number)
                     for name, number in self.client.get_registered_model(model).aliases.items()
@@ -191,12 +204,12 @@ class Registry:
             NotFound: There is no such version.
             Outage: The registry did not answer; the alias may or may not have moved.
         """
-        with mlflow_errors(f"moving {alias} of {model} to {version_name(number)}"):
+        with self._about(model, f"moving {alias} of {model} to {version_name(number)}"):
             self.client.set_registered_model_alias(model, alias, str(number))
 
     def delete_alias(self, model: str, alias: Alias) -> None:
         """Remove an alias; does nothing where there is none."""
-        with mlflow_errors(f"removing {alias} of {model}"):
+        with self._about(model, f"removing {alias} of {model}"):
             self.client.delete_registered_model_alias(model, alias)
 
     def models(self) -> list[str]:
@@ -216,7 +229,7 @@ class Registry:
         Raises:
             NotFound: There is no such version.
         """
-        with mlflow_errors(f"reading {model} {version_name(number)}"):
+        with self._about(model, f"reading {model} {version_name(number)}"):
             return _version(self.client.get_model_version(model, str(number)))
 
     def versions(self, model: str) -> list[Version]:
@@ -233,13 +246,13 @@ class Registry:
 
     def set_tags(self, model: str, number: int, tags: Mapping[str, str]) -> None:
         """Write tags of a version; those not named stay."""
-        with mlflow_errors(f"tagging {model} {version_name(number)}"):
+        with self._about(model, f"tagging {model} {version_name(number)}"):
             for key, value in tags.items():
                 self.client.set_model_version_tag(model, str(number), key, value)
 
     def delete_tags(self, model: str, number: int, tags: Iterable[str]) -> None:
         """Remove tags of a version."""
-        with mlflow_errors(f"removing tags of {model} {version_name(number)}"):
+        with self._about(model, f"removing tags of {model} {version_name(number)}"):
             for tag in tags:
                 self.client.delete_model_version_tag(model, str(number), tag)
 
@@ -268,17 +281,9 @@ class Registry:
             NotFound: There is no such version.
             Outage: The registry or the store did not answer.
         """
-        self.download_model(f"{model}/{number}", folder)
-
-    def download_model(self, name: str, folder: Path) -> None:
-        """Copy the files of what MLflow calls ``models:/NAME``, a version or a logged model, into a folder.
-
-        Raises:
-            NotFound: There is no such version or model.
-            Outage: The registry or the store did not answer.
-        """
-        with mlflow_errors(f"downloading {name}"):
-            mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}", dst_path=str(folder))
+        with self._about(model, f"downloading {model} {version_name(number)}"):
+            uri = f"models:/{model}/{number}"
+            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
         # MLflow writes this one on our side; it is no file of the model.
         (folder / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
 
@@ -297,13 +302,13 @@ class Registry:
 
     def set_model_tag(self, model: str, tag: Tag, value: str) -> None:
         """Write a tag of the registered model itself."""
-        with mlflow_errors(f"tagging {model}"):
+        with self._about(model, f"tagging {model}"):
             self.client.set_registered_model_tag(model, tag, value)
 
     def model_tag(self, model: str, tag: Tag) -> str | None:
         """Return a tag of the registered model, or None; None also for a model that is not registered."""
         try:
-            with mlflow_errors(f"reading the tags of {model}"):
+            with self._about(model, f"reading the tags of {model}"):
                 value: str | None = self.client.get_registered_model(model).tags.get(tag)
                 return value
         except NotFound:

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     )
 
     mlflow_tracking_uri: str = Field(alias="MLFLOW_TRACKING_URI")
+    mlflow_username: str | None = Field(default=None, alias="MLFLOW_TRACKING_USERNAME")
+    mlflow_password: SecretStr | None = Field(default=None, alias="MLFLOW_TRACKING_PASSWORD")
     ledger_url: SecretStr = Field(alias="PODIUM_LEDGER_URL")
     home: Path = Field(default=PROJECT_ROOT, alias="PODIUM_HOME")
     models_dir: Path = Field(default=PROJECT_ROOT / "include" / "models", alias="PODIUM_MODELS_DIR")
@@ -40,13 +42,23 @@ def load_settings() -> Settings:
         PodiumError: An address is missing; the message names the variable.
     """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         names = ", ".join(str(item["loc"][0]) for item in error.errors())
         raise PodiumError(
             f"{names} not set or not valid. `make up` starts the embedded stack and writes them to "
             ".podium/client.env; elsewhere set them in the environment."
         ) from error
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        _log_in_to_mlflow(settings)
+    return settings
+
+
+def _log_in_to_mlflow(settings: Settings) -> None:
+    """Put the file's login where MLflow's client alone looks, unless the environment names another server."""
+    if settings.mlflow_username and settings.mlflow_password:
+        os.environ.setdefault("MLFLOW_TRACKING_USERNAME", settings.mlflow_username)
+        os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", settings.mlflow_password.get_secret_value())
 
 
 def models_dir() -> Path:

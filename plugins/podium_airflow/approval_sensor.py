@@ -127,7 +127,7 @@ class ApprovalSensor(HITLOperator):
         return Answer(
             option=next(iter(event["chosen_options"]), ""),
             reason=str(form.get("reason") or ""),
-            who=person((event["responded_by_user"] or {}).get("id"), self.spec.approval),
+            who=person((event["responded_by_user"] or {}).get("name"), self.spec.approval),
             at=event["responded_at"],
             ticked=frozenset(
                 statement for name, statement in _tick_names(self.spec).items() if form.get(name) is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from airflow.sdk.configuration import conf
@@ -12,33 +13,36 @@ if TYPE_CHECKING:
     from podium.policy import Person
     from podium.spec import ApprovalSpec
 
-_SIMPLE_AUTH_MANAGER = "SimpleAuthManager"
+_LOOKUP_ACCOUNT = "podium"
+_PASSWORD = "PODIUM_AIRFLOW_PASSWORD"  # noqa: S105 - the name of the variable
+_EXECUTION_API = "/execution"
 
 
 def person(name: str | None, policy: ApprovalSpec) -> Person | None:
     """Return who has this login name, with roles where the policy names roles; None for nobody.
 
     Raises:
-        PodiumError: Airflow's auth manager is one whose names Podium cannot compare.
+        PodiumError: The policy names roles, and nothing says how to ask Airflow for them.
+        Outage: Airflow was asked for the roles and did not answer.
     """
     from podium.policy import Person
     from podium.spec import ROLE
 
     if name is None:
         return None
-    manager = conf.get("core", "auth_manager").rpartition(".")[2]
-    if manager != _SIMPLE_AUTH_MANAGER:
-        raise PodiumError(
-            f"{manager} is not supported yet: it names people differently where they trigger and where they "
-            "answer, so nobody could be kept from approving their own run. Use SimpleAuthManager."
-        )
     roles = any(approver.startswith(ROLE) for approver in policy.approvers)
     return Person(name, _roles_of(name) if roles else frozenset())
 
 
 def _roles_of(name: str) -> frozenset[str]:
-    users = dict(
-        entry.strip().partition(":")[::2]
-        for entry in conf.get("core", "simple_auth_manager_users").split(",")
-    )
-    return frozenset({users[name]} if name in users else ())
+    """Ask Airflow now: a task's environment says nothing of people, and roles change."""
+    from podium.airflow_client import AirflowClient
+
+    password = os.environ.get(_PASSWORD)
+    if not password:
+        raise PodiumError(
+            f"{_PASSWORD} is not set: without it a task cannot ask Airflow which roles {name} has, "
+            "and the model file's approvers are roles."
+        )
+    url = conf.get("core", "execution_api_server_url").rstrip("/").removesuffix(_EXECUTION_API)
+    return AirflowClient(url, _LOOKUP_ACCOUNT, password).roles_of(name)

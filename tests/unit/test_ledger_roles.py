@@ -13,6 +13,7 @@ from alembic.config import Config
 from psycopg2 import sql
 from psycopg2.errors import InsufficientPrivilege
 
+from podium import databases
 from podium import ledger as ledger_module
 from podium.errors import PodiumError
 from podium.events import EventKind, NewEvent
@@ -113,8 +114,8 @@ def test_the_application_cannot_be_the_owner(layout: Layout) -> None:
 def earlier(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A ledger database as an earlier version made it: the application's own, at the first revision."""
     name = f"earlier_{uuid.uuid4().hex[:8]}"
-    monkeypatch.setattr(postgres, "LEDGER_DATABASE", name)
-    monkeypatch.setattr(postgres, "DATABASES", (("ledger_owner", name),))
+    monkeypatch.setattr(databases, "LEDGER_DATABASE", name)
+    monkeypatch.setattr(databases, "DATABASES", (("ledger_owner", name),))
     as_superuser(layout, f"CREATE DATABASE {name} OWNER podium")
     config = Config()
     config.set_main_option("script_location", str(Path(ledger_module.__file__).parent / "migrations"))

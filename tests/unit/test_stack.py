@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from supervisor.options import ServerOptions
 
 from podium.stack import operations, orphans
-from podium.stack.environment import airflow_env, base_env, client_env
+from podium.stack.environment import accounts_env, airflow_env, base_env, client_env
 from podium.stack.errors import PartFailedError, StackError
 from podium.stack.layout import (
     Layout,
@@ -24,7 +23,6 @@ from podium.stack.layout import (
     Secrets,
     create_folders,
     load_layout,
-    repo_root,
     save_layout,
     socket_path,
 )
@@ -106,10 +104,19 @@ def test_every_server_is_told_to_stay_on_loopback(programs: tuple[Program, ...])
         assert "--skip-serve-logs" in by_part[part].argv
 
 
-def test_nobody_is_admin_by_default(layout: Layout, paths: Paths) -> None:
+def test_accounts_passwords_reach_only_what_makes_the_accounts(
+    layout: Layout, paths: Paths, programs: tuple[Program, ...]
+) -> None:
     env = airflow_env(layout, paths, {})
-    assert env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
-    assert env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == "operator:user,approver:user,admin:admin"
+    assert "PodiumFabAuthManager" in env["AIRFLOW__CORE__AUTH_MANAGER"]
+    told = [value for program in programs for value in program.env.values()] + [*env.values()]
+    assert not [name for name, password in layout.secrets.people.items() if password in told]
+    assert set(layout.secrets.people.values()) < set(accounts_env(layout).values())
+
+
+def test_mlflow_alone_knows_its_administrator(programs: tuple[Program, ...], layout: Layout) -> None:
+    knowing = [p.part for p in programs if layout.secrets.mlflow_admin in p.env.values()]
+    assert knowing == [Part.MLFLOW]
 
 
 def test_the_callers_airflow_settings_win(layout: Layout, paths: Paths) -> None:
@@ -155,18 +162,6 @@ def test_the_ledgers_owner_is_known_to_the_stack_alone(
     assert not [text for text in [*written, *values] if password in text or "ledger_owner" in text]
 
 
-def test_on_containers_only_postgres_and_initialise_know_the_ledgers_owner() -> None:
-    services = yaml.safe_load((repo_root() / "docker-compose.yaml").read_text())["services"]
-    told = {
-        name: [variable for variable, value in service["environment"].items() if "LEDGER_OWNER" in value]
-        for name, service in services.items()
-    }
-    assert {name: variables for name, variables in told.items() if variables} == {
-        "postgres": ["LEDGER_OWNER_DB_PASSWORD"],
-        "initialise": ["PODIUM_LEDGER_OWNER_URL"],
-    }
-
-
 def test_layout_survives_and_is_private(paths: Paths, layout: Layout) -> None:
     save_layout(paths, layout)
     assert paths.layout.stat().st_mode & 0o777 == 0o600
@@ -179,6 +174,7 @@ def test_a_layout_of_an_earlier_version_gets_an_owner_of_the_ledger_once(
     monkeypatch.setattr(operations, "socket_path", lambda *_: layout.socket)
     earlier = json.loads(layout.model_dump_json())
     del earlier["secrets"]["db_ledger_owner"]
+    del earlier["secrets"]["people"]["viewer"]
     paths.layout.write_text(json.dumps(earlier))
 
     started = operations._prepare(paths, ALL_PARTS, {}, Console(quiet=True)).layout
@@ -187,6 +183,7 @@ def test_a_layout_of_an_earlier_version_gets_an_owner_of_the_ledger_once(
 
     assert len(started.secrets.db_ledger_owner) >= 32
     assert kept is not None
+    assert len(kept.secrets.people["viewer"]) >= 12
     assert kept.secrets == started.secrets == again.secrets
     assert started.secrets.db_podium == layout.secrets.db_podium
     written = paths.client_env.read_text()

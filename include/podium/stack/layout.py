@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from podium.databases import LEDGER_APP_ROLE, LEDGER_DATABASE, LEDGER_OWNER_ROLE
 from podium.stack.errors import StackError
 from podium.stack.ports import Ports
 
-LEDGER_DATABASE, LEDGER_OWNER_ROLE, LEDGER_APP_ROLE = "ledger", "ledger_owner", "podium"
-PEOPLE: tuple[tuple[str, str], ...] = (("operator", "user"), ("approver", "user"), ("admin", "admin"))
+# login -> Airflow role, as podium_airflow.roles makes them
+PEOPLE: tuple[tuple[str, str], ...] = (
+    ("viewer", "Viewer"),
+    ("operator", "Operator"),
+    ("approver", "Approver"),
+    ("admin", "Admin"),
+)
 # sun_path holds 104 bytes on macOS, 108 on Linux, and supervisor binds to '<path>.<pid>' first.
 _SOCKET_PATH_LIMIT = 90
 
@@ -66,11 +72,6 @@ class Paths:
         return self.state_dir / "airflow"
 
     @property
-    def passwords(self) -> Path:
-        """The logins of SimpleAuthManager."""
-        return self.airflow_home / "passwords.json"
-
-    @property
     def s3(self) -> Path:
         """The object store's data."""
         return self.state_dir / "s3"
@@ -80,8 +81,19 @@ class Paths:
         return self.logs / f"{part}.log"
 
 
+def _token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def _people() -> dict[str, str]:
+    return {name: secrets.token_hex(6) for name, _ in PEOPLE}
+
+
 class Secrets(BaseModel):
-    """Everything generated once per state directory; never shown by repr."""
+    """Everything generated once per state directory; never shown by repr.
+
+    What an earlier version's file has not gets a value, which the next start saves.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,14 +101,23 @@ class Secrets(BaseModel):
     db_airflow: str = Field(repr=False)
     db_mlflow: str = Field(repr=False)
     db_podium: str = Field(repr=False)
-    # An earlier version had no such role: its file gets a value, which the next start saves.
-    db_ledger_owner: str = Field(repr=False, default_factory=lambda: secrets.token_urlsafe(24))
+    db_ledger_owner: str = Field(repr=False, default_factory=_token)
     s3_key: str = Field(repr=False, min_length=8)
     s3_secret: str = Field(repr=False, min_length=16)
     fernet: str = Field(repr=False)
     api_secret: str = Field(repr=False)
     jwt: str = Field(repr=False)
+    airflow_podium: str = Field(repr=False, default_factory=_token)
+    mlflow_session: str = Field(repr=False, default_factory=_token)
+    mlflow_admin: str = Field(repr=False, default_factory=_token)
+    mlflow_podium: str = Field(repr=False, default_factory=_token)
+    mlflow_reader: str = Field(repr=False, default_factory=_token)
     people: dict[str, str] = Field(repr=False)
+
+    @field_validator("people")
+    @classmethod
+    def _everybody(cls, people: dict[str, str]) -> dict[str, str]:
+        return _people() | people
 
     @classmethod
     def generate(cls) -> Self:
@@ -107,13 +128,12 @@ class Secrets(BaseModel):
             db_airflow=token(24),
             db_mlflow=token(24),
             db_podium=token(24),
-            db_ledger_owner=token(24),
             s3_key="PODIUM" + secrets.token_hex(7).upper(),
             s3_secret=secrets.token_hex(20),
             fernet=base64.urlsafe_b64encode(os.urandom(32)).decode(),
             api_secret=token(32),
             jwt=token(48),
-            people={name: secrets.token_hex(6) for name, _ in PEOPLE},
+            people=_people(),
         )
 
     def values(self) -> tuple[str, ...]:

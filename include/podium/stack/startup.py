@@ -1,7 +1,9 @@
 """Start the parts in order, wait until each really works, and say how long it took."""
 
+import hashlib
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,14 +12,16 @@ from importlib.metadata import version
 
 from rich.console import Console
 
+from podium.databases import LEDGER_APP_ROLE
+from podium.mlflow_accounts import MlflowAdmin
+from podium.mlflow_server import PROMOTER, READER
 from podium.stack import postgres
-from podium.stack.environment import airflow_env, base_env
+from podium.stack.environment import accounts_env, airflow_env, base_env
 from podium.stack.errors import PartFailedError
-from podium.stack.layout import LEDGER_APP_ROLE, Layout, Paths, save_layout
+from podium.stack.layout import Layout, Paths, repo_root, save_layout
 from podium.stack.parts import AIRFLOW_PARTS, Part
 from podium.stack.postgres import PostgresHome
 from podium.stack.probes import Probe, assert_keys_enforced, probe_of
-from podium.stack.programs import airflow_command
 from podium.stack.supervision import PartState, Supervisor
 
 # MLflow takes 15-45 s on two busy cores; the limits are for machines that are stuck, not slow.
@@ -65,13 +69,14 @@ class StartUp:
         self._plan.supervisor.start(part)
 
     def begin_migration(self, on_ready: Callable[[], None]) -> None:
-        """Run `airflow db migrate` beside the other parts."""
+        """Migrate Airflow's database and make its roles and accounts, beside the other parts."""
         plan = self._plan
         env = base_env(os.environ) | airflow_env(plan.layout, plan.paths, plan.extra_airflow_env)
+        env |= accounts_env(plan.layout)
         log = plan.paths.log_of(_MIGRATE)
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
             process = subprocess.Popen(
-                airflow_command("db", "migrate"),
+                (sys.executable, "-m", "podium_airflow.initialise"),
                 cwd=plan.paths.run,
                 env=env,
                 umask=0o077,
@@ -84,8 +89,8 @@ class StartUp:
         def probe() -> str | None:
             code = process.poll()
             if code:
-                raise PartFailedError(_MIGRATE, f"'airflow db migrate' ended with code {code}", log)
-            return None if code == 0 else "'airflow db migrate' is still at work"
+                raise PartFailedError(_MIGRATE, f"'podium_airflow.initialise' ended with code {code}", log)
+            return None if code == 0 else "'podium_airflow.initialise' is still at work"
 
         self._pending[_MIGRATE] = _Pending(probe, time.monotonic(), _DEFAULT_LIMIT_SECONDS, on_ready)
 
@@ -138,7 +143,7 @@ def bring_up(plan: Plan, console: Console) -> None:
     if plan.parts & AIRFLOW_PARTS:
         _begin_airflow(plan, startup)
     if Part.MLFLOW in plan.parts:
-        startup.begin(Part.MLFLOW)
+        startup.begin(Part.MLFLOW, on_ready=lambda: _make_mlflow_accounts(plan.layout))
     if Part.POSTGRES in plan.parts:
         from podium import ledger  # imports SQLAlchemy: while MLflow and Airflow start anyway
 
@@ -155,14 +160,28 @@ def _bring_up_postgres(plan: Plan, startup: StartUp) -> None:
 
 
 def _begin_airflow(plan: Plan, startup: StartUp) -> None:
-    installed = version("apache-airflow")
+    wanted = _airflow_as_prepared(plan.layout)
 
     def start_parts() -> None:
-        save_layout(plan.paths, plan.layout.model_copy(update={"migrated_airflow": installed}))
+        save_layout(plan.paths, plan.layout.model_copy(update={"migrated_airflow": wanted}))
         for part in sorted(plan.parts & AIRFLOW_PARTS, key=list(Part).index):
             startup.begin(part)
 
-    if plan.layout.migrated_airflow == installed and (plan.home.data / "PG_VERSION").is_file():
+    if plan.layout.migrated_airflow == wanted and (plan.home.data / "PG_VERSION").is_file():
         start_parts()
     else:
         startup.begin_migration(on_ready=start_parts)
+
+
+def _airflow_as_prepared(layout: Layout) -> str:
+    """Name the versions whose migrations, and the roles and accounts, that Airflow's database needs."""
+    roles = (repo_root() / "plugins" / "podium_airflow" / "roles.py").read_bytes()
+    accounts = repr(sorted(accounts_env(layout))).encode()
+    parts = [version("apache-airflow"), version("apache-airflow-providers-fab")]
+    return " ".join([*parts, hashlib.sha256(roles + accounts).hexdigest()[:12]])
+
+
+def _make_mlflow_accounts(layout: Layout) -> None:
+    secrets = layout.secrets
+    passwords = {PROMOTER: secrets.mlflow_podium, READER: secrets.mlflow_reader}
+    MlflowAdmin(layout.mlflow_url, secrets.mlflow_admin).make_accounts(passwords)

@@ -1,0 +1,164 @@
+"""Prove the containers: everything comes up healthy, one lifecycle ends with a champion, and it is served.
+
+    make compose-smoke
+
+Builds the images, starts docker-compose.yaml under a project name, with secrets and on ports of its own, runs
+the football model's lifecycle with the profile ``ci-smoke``, approves it over REST as a person would, asks
+the model server, and tries what must not be allowed. At the end everything is removed, volumes included; if
+something did not happen, the logs of all containers are in the folder that is named, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import requests
+from mlflow.artifacts import load_dict
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parent))
+from make_env import main as make_env
+from make_env import named
+from podium.airflow_client import AirflowClient
+from podium.demo import Run, unpaused
+from podium.errors import PodiumError
+from podium.settings import PROJECT_ROOT
+
+MODEL, DAG = "soccer-match-outcome", "lifecycle_soccer_match_outcome"
+PROJECT = "podium-smoke"
+READY_SECONDS = 120
+console = Console(highlight=False)
+
+
+def main() -> None:
+    """Prove it."""
+    begun = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="podium-smoke-"))
+    env_file = folder / "env"
+    make_env(env_file)
+    ports = {name: free_port() for name in ("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")}
+    compose = Compose(env_file, {name: str(port) for name, port in ports.items()})
+    try:
+        compose("up", "--detach", "--build", "--wait")
+        console.print(f"everything is healthy after {time.monotonic() - begun:.0f} s")
+        addresses = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        secrets = named(env_file.read_text(encoding="utf-8"))
+        promote(addresses["AIRFLOW_PORT"], secrets)
+        serve(addresses, secrets)
+        refuse(addresses, secrets)
+    except BaseException:
+        with (folder / "containers.log").open("w", encoding="utf-8") as log:
+            compose("logs", "--no-color", stdout=log)
+        console.print(f"The logs of the containers: {folder / 'containers.log'}")
+        raise
+    finally:
+        compose("down", "--volumes", "--timeout", "20")
+        env_file.unlink()
+    console.print(f"[green]Proved[/green] in {time.monotonic() - begun:.0f} s.")
+
+
+class Compose:
+    """``docker compose`` on our file, as a project of its own."""
+
+    def __init__(self, env_file: Path, settings: dict[str, str]) -> None:
+        self._command = ["docker", "compose", "--project-name", PROJECT, "--env-file", str(env_file)]
+        self._env = os.environ | settings | {"PODIUM_EPHEMERAL": "true"}
+
+    def __call__(self, *arguments: str, stdout: object = None) -> None:
+        """Run a subcommand.
+
+        Raises:
+            PodiumError: It failed.
+        """
+        done = subprocess.run(  # type: ignore[call-overload]
+            [*self._command, *arguments], cwd=PROJECT_ROOT, env=self._env, stdout=stdout, check=False
+        )
+        if done.returncode:
+            raise PodiumError(f"docker compose {arguments[0]} ended with {done.returncode}")
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def promote(airflow: str, secrets: dict[str, str]) -> None:
+    """Run the lifecycle as the operator, and approve as the approver."""
+    operator, approver = (
+        AirflowClient(airflow, name, secrets[f"AIRFLOW_{name.upper()}_PASSWORD"])
+        for name in ("operator", "approver")
+    )
+    operator.wait_for_dag(DAG)
+    with unpaused(operator, DAG):
+        run = Run(operator, DAG, operator.trigger(DAG, {"profile": "ci-smoke"}))
+        for states in run.follow():
+            if states.get("approve") == "awaiting_input":
+                reason = {"reason": "A wiring check on a registry that is thrown away."}
+                approver.answer(DAG, run.run_id, "approve", "Approve", reason)
+    ended = operator.run_state(DAG, run.run_id)
+    if ended != "success" or operator.task_states(DAG, run.run_id).get("announce") != "success":
+        raise PodiumError(f"{DAG}/{run.run_id} ended as {ended}, without a promotion")
+    console.print(f"promoted by {DAG}/{run.run_id}")
+
+
+def serve(addresses: dict[str, str], secrets: dict[str, str]) -> None:
+    """Ask the model server for the example that the champion was registered with."""
+    server = addresses["SERVING_PORT"]
+    headers = {"Authorization": f"Bearer {secrets['SERVING_TOKEN']}"}
+    until = time.monotonic() + READY_SECONDS
+    while not (ready := requests.get(f"{server}/ready", timeout=10)).ok:
+        if time.monotonic() > until:
+            raise PodiumError(f"the model server is not ready: {ready.text}")
+        time.sleep(1)
+    os.environ |= {
+        "MLFLOW_TRACKING_URI": addresses["MLFLOW_PORT"],
+        "MLFLOW_TRACKING_USERNAME": "reader",
+        "MLFLOW_TRACKING_PASSWORD": secrets["MLFLOW_READER_PASSWORD"],
+        "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",  # the store is not published
+    }
+    example = load_dict(f"models:/{MODEL}@champion/serving_input_example.json")["dataframe_split"]
+    records = [dict(zip(example["columns"], row, strict=True)) for row in example["data"]]
+    answer = requests.post(f"{server}/predict", json=records, headers=headers, timeout=30)
+    answer.raise_for_status()
+    said = f"served by version {answer.headers['X-Model-Version']}: {answer.json()}"
+    console.print(said, markup=False, soft_wrap=True)
+
+
+def refuse(addresses: dict[str, str], secrets: dict[str, str]) -> None:
+    """Try what nobody may do.
+
+    Raises:
+        PodiumError: Somebody may.
+    """
+    alias = {"name": MODEL, "alias": "champion", "version": "1"}
+    move = f"{addresses['MLFLOW_PORT']}/api/2.0/mlflow/registered-models/alias"
+    reader = ("reader", secrets["MLFLOW_READER_PASSWORD"])
+    tried = {
+        "move a champion as MLflow's reader": requests.post(move, json=alias, auth=reader, timeout=30),
+        "move a champion without a login": requests.post(move, json=alias, timeout=30),
+        "ask the model server without its token": requests.post(
+            f"{addresses['SERVING_PORT']}/predict", json=[], timeout=30
+        ),
+        "see Airflow's Dags without a login": requests.get(
+            f"{addresses['AIRFLOW_PORT']}/api/v2/dags", timeout=30
+        ),
+    }
+    for what, answer in tried.items():
+        if answer.status_code not in (requests.codes.unauthorized, requests.codes.forbidden):
+            raise PodiumError(f"nobody may {what}, but the answer is {answer.status_code}")
+        console.print(f"refused ({answer.status_code}): to {what}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (PodiumError, requests.RequestException) as error:
+        console.print(f"[red]not proved:[/red] {error}", markup=True)
+        sys.exit(1)

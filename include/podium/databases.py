@@ -1,0 +1,77 @@
+"""The roles and databases of Postgres: each part has its own, closed to the others.
+
+The ledger belongs to a role that only migrates it; the application inserts and selects there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+LEDGER_DATABASE, LEDGER_OWNER_ROLE, LEDGER_APP_ROLE = "ledger", "ledger_owner", "podium"
+# owner -> its one database
+DATABASES: tuple[tuple[str, str], ...] = (
+    ("airflow", "airflow"),
+    ("mlflow", "mlflow"),
+    (LEDGER_OWNER_ROLE, LEDGER_DATABASE),
+)
+ROLES: tuple[str, ...] = ("airflow", "mlflow", LEDGER_OWNER_ROLE, LEDGER_APP_ROLE)
+_MAINTENANCE = "postgres"
+
+
+def create(connect: Callable[[str], Any], passwords: Mapping[str, str]) -> None:
+    """Make what is missing, and set the passwords; safe to repeat.
+
+    The ledger is owned by a role that only migrates it; the application may do no more than connect to it.
+
+    Args:
+        connect: Logs in as superuser to the database of this name, by psycopg2.
+        passwords: Of each of ``ROLES``.
+    """
+    with closing(connect(_MAINTENANCE)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for database in (_MAINTENANCE, "template1"):
+                cursor.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+            for role in ROLES:
+                _make_role(cursor, role, passwords[role])
+            for owner, database in DATABASES:
+                _make_database(cursor, owner, database)
+    with closing(connect(LEDGER_DATABASE)) as connection, connection, connection.cursor() as cursor:
+        _take_ledger_from_app(cursor)
+
+
+def _make_role(cursor: Any, role: str, password: str) -> None:
+    from psycopg2 import sql
+
+    values = {"role": sql.Identifier(role), "password": sql.Literal(password)}
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+    if cursor.fetchone() is None:
+        cursor.execute(sql.SQL("CREATE ROLE {role} LOGIN").format(**values))
+    cursor.execute(sql.SQL("ALTER ROLE {role} PASSWORD {password}").format(**values))
+
+
+def _make_database(cursor: Any, owner: str, database: str) -> None:
+    from psycopg2 import sql
+
+    names = {"owner": sql.Identifier(owner), "db": sql.Identifier(database)}
+    cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+    if cursor.fetchone() is None:
+        cursor.execute(sql.SQL("CREATE DATABASE {db} OWNER {owner}").format(**names))
+    cursor.execute(sql.SQL("ALTER DATABASE {db} OWNER TO {owner}").format(**names))
+    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {db} FROM PUBLIC").format(**names))
+
+
+def _take_ledger_from_app(cursor: Any) -> None:
+    """Give to the ledger's owner what the application owns there: in an earlier version, everything."""
+    from psycopg2 import sql
+
+    names = {
+        "app": sql.Identifier(LEDGER_APP_ROLE),
+        "owner": sql.Identifier(LEDGER_OWNER_ROLE),
+        "db": sql.Identifier(LEDGER_DATABASE),
+    }
+    cursor.execute(sql.SQL("REASSIGN OWNED BY {app} TO {owner}").format(**names))
+    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {db} FROM {app}").format(**names))
+    cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {db} TO {app}").format(**names))

@@ -1,0 +1,27 @@
+"""Airflow's roles: who may see, trigger, answer.
+
+Viewer and Admin are FAB's own. FAB's User and Op may trigger, answer and edit the state of tasks all at once:
+no account gets one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Permission = tuple[str, str]
+
+# What a role may beyond what a Viewer may.
+BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
+    "Operator": (
+        ("can_create", "DAG Runs"),
+        ("can_edit", "DAGs"),  # to pause a Dag, and to let it run
+        ("menu_access", "HITL Detail"),
+    ),
+    "Approver": (
+        ("can_edit", "HITL Detail"),
+        ("menu_access", "HITL Detail"),
+    ),
+}
+# Podium's own, by which a task asks for somebody's roles.
+LOOKUP_ROLE = "Podium"
+LOOKUP: tuple[Permission, ...] = (("can_read", "Users"),)
