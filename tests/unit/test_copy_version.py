@@ -28,9 +28,10 @@ from podium.parts import Parts
 from podium.profiles import PROFILE, Profile
 from podium.proof import manifest_of, prove
 from podium.registry import Registry
-from podium.settings import Settings
+from podium.settings import PROJECT_ROOT, Settings
 from podium.spec import ModelSpec
 from podium.tags import ORIGIN, Tag
+from support.command_line import commands_of
 from support.mlflow_server import GuardedMlflow
 from support.steps import FIRST, SECOND, decide, live_through, new_run, promote, register
 from support.store import changed_bytes, stored_files
@@ -144,7 +145,10 @@ def test_a_copy_over_http_uses_the_login_of_the_target_and_leaves_that_of_the_so
     }
     for variable, value in secrets.items():
         monkeypatch.setenv(variable, value)
-    words = ["copy", name, "1", "--to", mlflow_server.uri]
+    (documented,) = commands_of(PROJECT_ROOT / "docs" / "dev-to-prod.md")
+    assert documented == "copy soccer-match-outcome 3 --to https://mlflow.production.example"
+    there = {"soccer-match-outcome": name, "3": "1", "https://mlflow.production.example": mlflow_server.uri}
+    words = [there.get(word, word) for word in documented.split()]
     told = [run(app, [*words, "--json"]) for _ in range(2)]
     assert [done.exit_code for done in told] == [0, 0], told[0].output
     first, again = (json.loads(done.stdout) for done in told)
