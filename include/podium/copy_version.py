@@ -35,7 +35,7 @@ from podium.errors import NotFound, PodiumError, ProfileOnly, version_name
 from podium.manifest import Manifest, check_same, read_manifest
 from podium.parts import Parts
 from podium.profiles import profile_of
-from podium.registry import Registry, Version, mlflow_errors
+from podium.registry import Registry, Version, download_files, mlflow_errors
 from podium.tags import Tag
 from podium.tracking import without_links
 from podium.training import LINEAGE
@@ -349,7 +349,7 @@ def _read_back(there: Registry, source: _Source, model_id: str, folder: Path) ->
     log.info("reading back what arrived at %s", there.tracking_uri)
     shutil.rmtree(folder / _MODEL)  # The disk holds one copy at a time.
     with mlflow_errors(f"reading back {source.in_words()}"):
-        mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(folder / _MODEL))
+        download_files(model_id, folder / _MODEL)
     check_same(source.manifest, folder / _MODEL, f"{source.in_words()} at {there.tracking_uri}")
 
 

@@ -282,10 +282,7 @@ class Registry:
             Outage: The registry or the store did not answer.
         """
         with self._about(model, f"downloading {model} {version_name(number)}"):
-            uri = f"models:/{model}/{number}"
-            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
-        # MLflow writes this one on our side; it is no file of the model.
-        (folder / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
+            download_files(f"{model}/{number}", folder)
 
     def download_artifacts(self, run_id: str, path: str, folder: Path) -> Path:
         """Copy a folder of a run's artifacts into a folder and return where it is.
@@ -320,6 +317,13 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+def download_files(name: str, folder: Path) -> None:
+    """Copy the files of what MLflow calls ``models:/NAME``, a version or a logged model, into a folder."""
+    mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}", dst_path=str(folder))
+    # MLflow writes this one on our side; it is no file of the model.
+    (folder / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
 
 
 def load_model(folder: Path) -> PyFuncModel:

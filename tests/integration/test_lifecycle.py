@@ -158,7 +158,7 @@ def test_a_ci_smoke_run_of_football_searches_in_nested_runs_and_is_never_promote
 
 def test_every_podium_command_of_the_documents_runs(stack: Stack, tmp_path: Path) -> None:
     documents = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")]
-    # Followed by test_families.py, and in tests/unit by test_new_model, test_serve_command, test_copy_version.
+    # Followed by test_families, and in tests/unit by test_new_model, test_serve_command, test_copy_version.
     for followed_elsewhere in ("add-a-model", "batch-scoring", "serving", "dev-to-prod"):
         documents.remove(PROJECT_ROOT / "docs" / f"{followed_elsewhere}.md")
     commands = commands_of(*documents)
