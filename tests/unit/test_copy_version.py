@@ -191,14 +191,19 @@ def test_without_a_login_of_its_own_the_target_is_not_sent_another_registrys(
     with told, Target("http://prod").registry():
         pass
     secrets = {"TRACKING_USERNAME": "dev", "TRACKING_PASSWORD": "secret", "TRACKING_TOKEN": "token"}
-    for name, value in {**secrets, "REGISTRY_URI": "http://dev", "TRACKING_INSECURE_TLS": "true"}.items():
+    for name, value in {
+        **secrets,
+        "REGISTRY_URI": "http://dev",
+        "WORKSPACE": "dev",
+        "TRACKING_INSECURE_TLS": "true",
+    }.items():
         monkeypatch.setenv(f"MLFLOW_{name}", value)
     before = dict(os.environ)
     with Target("http://prod", "amy", SecretStr("her own")).registry() as registry:
         entered = {name: os.environ[name] for name in os.environ if name.startswith("MLFLOW_T")}
         assert entered["MLFLOW_TRACKING_URI"] == registry.tracking_uri == "http://prod"
         assert not {"token", "secret", "true"} & set(entered.values())
-        assert "MLFLOW_REGISTRY_URI" not in os.environ
+        assert not {"MLFLOW_REGISTRY_URI", "MLFLOW_WORKSPACE"} & set(os.environ)
     assert dict(os.environ) == before
 
 
