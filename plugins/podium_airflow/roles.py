@@ -15,10 +15,16 @@ BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
     "Operator": (
         ("can_create", "DAG Runs"),
         ("can_edit", "DAGs"),  # to pause a Dag, and to let it run
+        # To clear a task that failed in an outage: a new run would have to be approved anew. Airflow knows no
+        # right to clear that is not one to mark; a task that is marked promotes nothing.
+        ("can_edit", "Task Instances"),
         ("menu_access", "HITL Detail"),
     ),
     "Approver": (
         ("can_edit", "HITL Detail"),
+        # Only an approver settles a champion that was moved outside Podium.
+        ("can_edit", "DAG:settle_champion"),
+        ("can_create", "DAG Run:settle_champion"),
         ("menu_access", "HITL Detail"),
     ),
 }

@@ -40,7 +40,7 @@ TOYS: dict[str, dict[str, Any]] = {
     "toy-outage": {},
     "toy-minutely": {"schedule": "* * * * *"},
     "toy-marked": {},
-    "toy-self": approval(approvers=["approver", "role:admin"]),
+    "toy-self": approval(approvers=["admin", "role:Approver"]),
     "toy-quorum": approval(
         approvers=["approver", "admin"], required=2, checklist=["I looked at the calibration"]
     ),

@@ -28,7 +28,7 @@ def runs(start: Start, approver: AirflowClient) -> dict[str, LifecycleRun]:
     """The runs that are attacked first, begun together."""
     return {
         "toy-marked": start("toy-marked", AS_OF),
-        "toy-self": start("toy-self", AS_OF, who=approver),
+        "toy-self": start("toy-self", AS_OF, who=admin),
         "toy-quorum": start("toy-quorum", AS_OF),
     }
 
@@ -117,18 +117,19 @@ def test_whoever_triggered_the_run_may_not_approve_it(
 ) -> None:
     run = runs["toy-self"]
     card = run.wait_for_card()
-    assert "Who may decide: approver, any admin." in card
-    assert "`approver` triggered this run and may not approve it" in card
-    run.answer(approver, "Approve", "I trained it, I like it")
-    run.wait_for_card("the answer of approver did not count: approver triggered this run and may not approve")
-    # A policy that names roles lets everybody answer, and judges.
-    run.answer(operator, "Approve", "I would like it to be approved")
-    run.wait_for_card("operator is not an approver (approvers: approver, any admin)")
-    run.approve(admin)
+    assert "Who may decide: admin, any Approver." in card
+    assert "`admin` triggered this run and may not approve it" in card
+    # A policy that names roles lets everybody answer who may answer at all, and judges.
+    run.answer(admin, "Approve", "I trained it, I like it")
+    run.wait_for_card("the answer of admin did not count: admin triggered this run and may not approve")
+    with pytest.raises(PodiumError, match="403"):
+        run.answer(operator, "Approve", "I would like it to be approved")
+    # Airflow was asked for the roles of who answers.
+    run.approve(approver)
     assert run.wait_for_end() == "success"
-    assert event_of(stack_parts, "toy-self", "approved").actor == "admin"
+    assert event_of(stack_parts, "toy-self", "approved").actor == "approver"
     invalid = [who for kind, _, who in events_of(stack_parts, "toy-self") if kind == "answer_invalid"]
-    assert invalid == ["approver", "operator"]
+    assert invalid == ["admin"]
     # Cleared after all that, it changes nothing.
     before = events_of(stack_parts, "toy-self")
     clear(operator, run, "approve")

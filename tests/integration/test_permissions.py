@@ -26,6 +26,7 @@ CALLS: Mapping[str, tuple[str, str, Any]] = {
     "see what waits for an answer": ("GET", "/api/v2/dags/~/dagRuns/~/hitlDetails", None),
     "pause a Dag, or let it run": ("PATCH", "/api/v2/dags/no-such-dag", {"is_paused": True}),
     "trigger a run": ("POST", "/api/v2/dags/no-such-dag/dagRuns", {"logical_date": None}),
+    "trigger `settle_champion`": ("POST", "/api/v2/dags/settle_champion/dagRuns", {"conf": "wrong"}),
     "answer an approval": ("PATCH", f"{TASK}/-1/hitlDetails", ANSWER),
     "clear tasks": ("POST", "/api/v2/dags/no-such-dag/clearTaskInstances", {"dag_run_id": "x"}),
     "mark a task as success": ("PATCH", TASK, {"new_state": "success"}),
