@@ -24,7 +24,7 @@ AS_OF = str(TODAY - timedelta(days=10))
 
 
 @pytest.fixture(scope="module")
-def runs(start: Start, approver: AirflowClient) -> dict[str, LifecycleRun]:
+def runs(start: Start, admin: AirflowClient) -> dict[str, LifecycleRun]:
     """The runs that are attacked first, begun together."""
     return {
         "toy-marked": start("toy-marked", AS_OF),
