@@ -26,6 +26,7 @@ from podium.settings import models_dir
 from podium.spec import ModelSpec, load_specs
 from podium_airflow.approval_sensor import ApprovalSensor
 from podium_airflow.assets import champion_asset
+from podium_airflow.compute import heavy
 from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
 from podium_airflow.runs import as_of, run_id_of, run_reference
 
@@ -69,7 +70,7 @@ def profile_param(spec: ModelSpec) -> Param:
 def build_lifecycle(spec: ModelSpec) -> None:
     """Make the Dag of one model file."""
 
-    @task
+    @task(**heavy(spec.compute))
     @task_outcomes()
     def train(**context: Context) -> str:
         from podium.lifecycle import refuse_decided_run, run_to_take
@@ -93,7 +94,7 @@ def build_lifecycle(spec: ModelSpec) -> None:
         parts = connect()
         return register_version(parts.registry, parts.ledger, spec, mlflow_run, run_reference(context))
 
-    @task(multiple_outputs=False)
+    @task(multiple_outputs=False, **heavy(spec.compute))
     @task_outcomes()
     def validate(version: int, **context: Context) -> dict[str, Any]:
         from podium.lifecycle import validate_version

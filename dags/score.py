@@ -21,6 +21,7 @@ from airflow.sdk import Context, CronTriggerTimetable, Param, dag, get_current_c
 from podium.settings import models_dir
 from podium.spec import ModelSpec, load_specs
 from podium_airflow.assets import partition_asset, partitions_scored, scores_asset
+from podium_airflow.compute import heavy
 from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
 
 FORM = {
@@ -60,7 +61,10 @@ def build_scoring(spec: ModelSpec) -> None:
         return plan(connect(), spec, version, form["partitions"], allow_rolled_back=rolled_back)
 
     @task(
-        multiple_outputs=False, outlets=[partitions_scored(spec.name)], map_index_template="{{ partition }}"
+        multiple_outputs=False,
+        outlets=[partitions_scored(spec.name)],
+        map_index_template="{{ partition }}",
+        **heavy(spec.compute),
     )
     @task_outcomes()
     def score(planned: dict[str, Any], **context: Context) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def main() -> None:
     finally:
         compose("down", "--volumes", "--timeout", "20")
         env_file.unlink()
+    folder.rmdir()
     console.print(f"[green]Proved[/green] in {time.monotonic() - begun:.0f} s.")
 
 

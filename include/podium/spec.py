@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from podium.compute_spec import ComputeSpec
 from podium.errors import NotFound, SpecError
 from podium.gate_spec import CanaryGate, Gate, Level, TaggedGate, misfit, nearest, no_label
 from podium.metric_names import KNOWN_METRICS, OWN_METRICS, Task, answer_columns
@@ -172,6 +173,7 @@ class ModelSpec(Closed):
     approval: ApprovalSpec
     champion_moved_outside: Literal["ask", "revert"] = "ask"
     retention: RetentionSpec = RetentionSpec()
+    compute: ComputeSpec = ComputeSpec()
     scoring: ScoringSpec | None = None
 
     @field_validator("labels")

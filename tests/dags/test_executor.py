@@ -2,21 +2,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from podium.settings import PROJECT_ROOT
-from podium.stack.environment import _airflow_core, base_env
-from podium.stack.layout import Paths
+from podium.stack.environment import base_env
+from support.compose import settings_of
 
 
 @pytest.fixture(scope="module")
 def seen(run_script: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """What ``load_libraries.py`` saw where the stack's scheduler would be."""
-    settings = _airflow_core(Paths(Path("nowhere")), PROJECT_ROOT)
-    environment = base_env(os.environ) | {"AIRFLOW__CORE__EXECUTOR": settings["core__executor"]}
+    environment = base_env(os.environ) | settings_of("deploy/local-executor.env")
     return run_script("load_libraries.py", **environment)
 
 

@@ -50,6 +50,10 @@ TOYS: dict[str, dict[str, Any]] = {
     "toy-voided": {"champion_moved_outside": "revert"},
     "toy-replayed": {},
     "toy-newer": {},
+    "toy-held": {
+        "trainer": "trainers.toy:train_when_let",
+        "params": {"strength": 1.0, "hold": str(PROJECT / "hold")},
+    },
     "toy-scored": {
         "scoring": {"source": str(PROJECT / "new"), "output": str(PROJECT / "scores" / "toy"), "keys": ["id"]}
     },

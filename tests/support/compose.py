@@ -19,14 +19,23 @@ def services() -> dict[str, dict[str, Any]]:
     return found
 
 
-def interpolated(text: str) -> str:
-    """What a value is where nothing but the secrets is set; a secret becomes <ITS_NAME>."""
+def interpolated(text: str, **given: str) -> str:
+    """What a value is where the secrets and what is given are set, no more; a secret becomes <ITS_NAME>."""
 
     def value(found: re.Match[str]) -> str:
         name, operator, rest = found.groups()
+        if name in given:
+            return rest if operator == ":+" else given[name]
         return rest if operator == ":-" else "" if operator == ":+" else f"<{name}>"
 
     return VARIABLE.sub(value, text)
+
+
+def settings_of(path: str) -> dict[str, str]:
+    """The settings in a file of the project, which must be there."""
+    values = dotenv_values(PROJECT_ROOT / path, interpolate=False)
+    assert values, path
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def environment(service: dict[str, Any]) -> dict[str, str]:
@@ -34,7 +43,7 @@ def environment(service: dict[str, Any]) -> dict[str, str]:
     env: dict[str, str] = {}
     for entry in service.get("env_file", ()):
         if isinstance(entry, str):
-            env |= {k: v for k, v in dotenv_values(PROJECT_ROOT / entry).items() if v is not None}
+            env |= settings_of(interpolated(entry))
         else:
             assert entry["required"] is False
     return env | {name: interpolated(str(value)) for name, value in service.get("environment", {}).items()}

@@ -90,8 +90,9 @@ def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
 
 
 TOP_KEYS = (
-    "approval, champion_moved_outside, code, data, description, gates, holdout, labels, limits, name, owner, "
-    "params, profiles, requirements, retention, schedule, scoring, search, skops_trusted_types, task, trainer"
+    "approval, champion_moved_outside, code, compute, data, description, gates, holdout, labels, limits, "
+    "name, owner, params, profiles, requirements, retention, schedule, scoring, search, skops_trusted_types, "
+    "task, trainer"
 )
 DATA_KEYS = (
     "duplicates, entry_point, examples, group, inputs, label, label_map, source, tables, tests, time_column, "

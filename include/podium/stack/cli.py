@@ -52,9 +52,10 @@ def _show(stack: Stack) -> None:
     addresses = Table("what", "address", title="Addresses", title_justify="left")
     addresses.add_row("Airflow", stack.airflow_url)
     addresses.add_row("MLflow", stack.mlflow_url)
-    logins = Table("login", "password", "role", title="Airflow logins", title_justify="left")
+    logins = Table("login", "password", "role", title="Logins", title_justify="left")
     for name, role in PEOPLE:
         logins.add_row(name, stack.passwords[name], role)
+    logins.add_row("reader", stack.mlflow_reader_password, "MLflow: reads")
     _console.print(addresses, logins)
     for what, path in (("Logs:", stack.logs), ("For clients:", Paths(stack.state_dir).client_env)):
         _console.print(f"{what:<13}{path}", soft_wrap=True, highlight=False)

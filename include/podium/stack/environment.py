@@ -104,6 +104,7 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
         # By it a task asks which roles somebody has.
         "PODIUM_AIRFLOW_PASSWORD": layout.secrets.airflow_podium,
         **_shared("airflow"),
+        **_shared("local-executor"),
         **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
         **client_env(layout),
         **extra,

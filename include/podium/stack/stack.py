@@ -23,8 +23,8 @@ class Stack:
     """A running embedded stack.
 
     Attributes:
-        ledger_url: holds a password, like `passwords`; neither is shown by repr.
-        passwords: of the three people: operator, approver, admin.
+        ledger_url: holds a password; no password is shown by repr.
+        passwords: of Airflow's people: viewer, operator, approver, admin.
         logs: one file per part, and below `airflow/` those of the tasks.
         was_running: it was found running, and will be left running.
     """
@@ -33,6 +33,7 @@ class Stack:
     mlflow_url: str
     ledger_url: str = field(repr=False)
     passwords: Mapping[str, str] = field(repr=False)
+    mlflow_reader_password: str = field(repr=False)
     state_dir: Path
     logs: Path
     was_running: bool = False
@@ -75,6 +76,7 @@ def stack_of(state_dir: Path, layout: Layout, *, was_running: bool) -> Stack:
         mlflow_url=layout.mlflow_url,
         ledger_url=layout.ledger_url,
         passwords=dict(layout.secrets.people),
+        mlflow_reader_password=layout.secrets.mlflow_reader,
         state_dir=state_dir,
         logs=Paths(state_dir).logs,
         was_running=was_running,
