@@ -11,7 +11,7 @@ One Dag per model file: train, register, validate, nominate, wait for people, pr
 
 Trigger it by hand to choose `as_of` (train on what was known then), to override params, to try it on less
 (`profile`; it ends after the gates), or to take a run that was trained before (`podium compare
---nominate-best`).
+--nominate-best`), or a version that is there already (`podium copy` brings one from another registry).
 """
 
 from datetime import timedelta
@@ -44,6 +44,14 @@ FORM = {
         title="MLflow run",
         description="Take this finished training run instead of training; the gates judge it all the same.",
     ),
+    "version": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Version",
+        description="Take this version instead of training, such as one that `podium copy` brought here; "
+        "the gates and the approval decide all the same.",
+    ),
     "params": Param({}, type="object", title="Params", description="Replace params of the model file."),
 }
 
@@ -65,15 +73,15 @@ def build_lifecycle(spec: ModelSpec) -> None:
     @task(**heavy(spec.compute))
     @task_outcomes()
     def train(**context: Context) -> str:
-        from podium.lifecycle import refuse_decided_run, take_run
+        from podium.lifecycle import refuse_decided_run, run_to_take
         from podium.parts import connect
         from podium.profiles import named_profile
         from podium.training import train_model
 
         parts, run, form = connect(), run_reference(context), context["params"]
         refuse_decided_run(parts.ledger, run)
-        if trained := form["mlflow_run"]:
-            return take_run(parts.registry, spec.name, trained, form["profile"])
+        if trained := run_to_take(parts.registry, spec.name, form):
+            return trained
         profile = named_profile(form["profile"], spec.profiles, spec.name)
         return train_model(spec, parts.settings, as_of(context), form["params"], run, profile).run_id
 

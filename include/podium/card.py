@@ -151,6 +151,7 @@ def _lineage(parts: Parts, events: Sequence[Event], request: Request) -> list[st
         "judged on (its own holdout)": [_fact(side, Tag.JUDGED_ON) for side in sides],
         "as of": [_fact(side, Tag.AS_OF)[:10] for side in sides],
         **_profiles_row(sides),
+        **_copied_row(sides),
         "data version": [_plain(_fact(side, Tag.DATA_VERSION)[:12]) for side in sides],
         "git commit": [_plain(_fact(side, Tag.GIT_COMMIT)[:12]) for side in sides],
         "files (sha256 of the manifest)": [_plain(_fact(side, "manifest_digest")[:12]) for side in sides],
@@ -168,6 +169,20 @@ def _lineage(parts: Parts, events: Sequence[Event], request: Request) -> list[st
 def _profiles_row(sides: Sequence[Event | None]) -> dict[str, list[str]]:
     profiles = [profile_of(side) for side in sides]
     return {"profile": [profile or "in full" for profile in profiles]} if any(profiles) else {}
+
+
+def _copied_row(sides: Sequence[Event | None]) -> dict[str, list[str]]:
+    told = [_origin(side) for side in sides]
+    return {"copied from": [origin or "trained here" for origin in told]} if any(told) else {}
+
+
+def _origin(registered: Event | None) -> str:
+    if registered is None or Tag.COPIED_FROM not in registered.details:
+        return ""
+    where, version, who = (
+        _fact(registered, tag) for tag in (Tag.COPIED_FROM, Tag.COPIED_VERSION, Tag.COPIED_BY)
+    )
+    return _plain(f"{where}, {version}, by {who}")
 
 
 def _links(parts: Parts, model: str, number: int, registered: Event | None) -> str:

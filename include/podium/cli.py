@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from podium import cli_local, cli_score, cli_serve
+from podium import cli_copy, cli_doctor, cli_local, cli_score, cli_serve
 from podium.cli_app import Json, app, console, explained, parse_moment, print_json
 from podium.errors import PodiumError, in_utc, version_name
 
-__all__ = ["app", "cli_local", "cli_score", "cli_serve"]
+__all__ = ["app", "cli_copy", "cli_doctor", "cli_local", "cli_score", "cli_serve"]
 
 if TYPE_CHECKING:
     from podium.airflow_client import AirflowClient

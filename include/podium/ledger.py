@@ -65,7 +65,7 @@ _EVENTS = sa.Table(
 
 
 # All that the application may do.
-_PRIVILEGES = {
+PRIVILEGES = {
     "ledger_events": "SELECT, INSERT",
     "live_answers": "SELECT, INSERT",
     "live_labels": "SELECT, INSERT",
@@ -247,7 +247,7 @@ def _grant(url: str, app_role: str) -> None:
     with engine.begin() as connection:
         # Of two that grant on one table at once, Postgres lets one fail.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GRANT_LOCK)))
-        for table, privileges in _PRIVILEGES.items():
+        for table, privileges in PRIVILEGES.items():
             connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM PUBLIC, {role}")
             connection.exec_driver_sql(f"GRANT {privileges} ON {table} TO {role}")
 

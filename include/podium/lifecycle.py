@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 from podium import canary, gate_files, history
 from podium.approval import decision_in_words, find_decision, gate_report, supersede
-from podium.errors import NotFound, NothingToDo, PodiumError, Refused, version_name
+from podium.errors import BytesChanged, NotFound, NothingToDo, PodiumError, Refused, version_name
 from podium.evaluation import Case, assemble, score_sides, versions_to_compare
 from podium.events import Event, EventKind, NewEvent
 from podium.evidence import Evidence
@@ -25,7 +25,7 @@ from podium.profiles import PROFILE, named_profile, profile_of, promotion_proble
 from podium.registry import Registry, Version, mlflow_errors, read_signature
 from podium.settings import registry_is_ephemeral
 from podium.spec import ModelSpec
-from podium.tags import Tag
+from podium.tags import ORIGIN, Tag
 from podium.training import LINEAGE, read_trained_run
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ def register_version(registry: Registry, ledger: Ledger, spec: ModelSpec, mlflow
 
     Raises:
         NotFound: There is no such training run.
+        BytesChanged: The version was copied here, and its files are not those that were copied.
         Outage: A part did not answer.
     """
     trained = read_trained_run(registry, mlflow_run)
@@ -75,22 +76,32 @@ def _registration(registry: Registry, version: Version, run: str, key: str) -> N
     """Make the manifest of what the store holds, and leave it on the version and its training run as well."""
     with downloaded(registry, version.model, version.number) as folder:
         manifest, signature = read_manifest(folder), read_signature(folder)
+    if version.tags.get(Tag.MANIFEST_DIGEST, manifest.digest()) != manifest.digest():
+        raise BytesChanged(
+            f"{version.model} {version_name(version.number)}: its files in the store are not those that "
+            f"{Tag.MANIFEST_DIGEST} names; copy it again from where it came, or train a new version"
+        )
     with mlflow_errors(f"keeping the manifest of {version.model} {version_name(version.number)}"):
         files = {"files": manifest.as_json()}
         registry.client.log_dict(version.run_id, files, f"manifests/v{version.number}.json")
     registry.set_tags(version.model, version.number, {Tag.MANIFEST_DIGEST: manifest.digest()})
     lineage = {str(tag): version.tags[tag] for tag in LINEAGE}
+    copied = Tag.COPIED_FROM in version.tags
+    origin = {str(tag): version.tags.get(tag, "unknown") for tag in ORIGIN} if copied else {}
     profile = read_trained_run(registry, version.run_id).profile
     return NewEvent(
         event=EventKind.REGISTERED,
         model=version.model,
         version=version.number,
-        reason=f"trained as of {version.tags[Tag.AS_OF][:10]}" + (f", profile {profile}" if profile else ""),
+        reason=f"trained as of {version.tags[Tag.AS_OF][:10]}"
+        + (f", profile {profile}" if profile else "")
+        + (f", copied from {origin[Tag.COPIED_FROM]}, {origin[Tag.COPIED_VERSION]}" if origin else ""),
         run=run,
         key=key,
         details={
             "mlflow_run": version.run_id,
             **lineage,
+            **origin,
             **({PROFILE: str(profile)} if profile else {}),
             "manifest": manifest.as_json(),
             "manifest_digest": manifest.digest(),
@@ -206,18 +217,40 @@ def nominate_version(registry: Registry, ledger: Ledger, model: str, run: str) -
     return Nomination(model=model, version=number, champion=champion, superseded=superseded)
 
 
-def take_run(registry: Registry, model: str, mlflow_run: str, profile: str | None) -> str:
-    """Return the finished training run that a form names instead of a training.
+def run_to_take(registry: Registry, model: str, form: Mapping[str, Any]) -> str | None:
+    """Return the finished training run that a form names instead of a training; None if it is to train.
+
+    Args:
+        registry: The model registry.
+        model: The registered model.
+        form: ``mlflow_run`` is a training run, ``version`` one that is registered (as ``podium copy`` leaves
+            it), ``profile`` one to train in; each may be None, and at most one is not.
 
     Raises:
-        NotFound: It is no finished training run of this model.
-        PodiumError: The form names a profile too.
+        NotFound: There is no such version, or it is no finished training run of this model.
+        PodiumError: The form names more than one, or the version is another one's twin.
     """
-    if profile:
+    named = [
+        f"{what} {form[key]}"
+        for key, what in (("mlflow_run", "run"), ("version", "version"), ("profile", "profile"))
+        if form[key]
+    ]
+    if len(named) > 1:
+        raise PodiumError(f"{model}: the form names {' and '.join(named)}; give one of them")
+    if form["version"]:
+        return _run_of_version(registry, model, form["version"])
+    return registry.training_run(model, form["mlflow_run"]).run_id if form["mlflow_run"] else None
+
+
+def _run_of_version(registry: Registry, model: str, number: int) -> str:
+    trained = registry.training_run(model, registry.version(model, number).run_id)
+    first = registry.version_of_inputs(model, trained.tags[Tag.INPUTS_DIGEST])
+    if first is not None and first.number != number:
         raise PodiumError(
-            f"{model}: the form names a run to take and the profile {profile} to train in; give one of them"
+            f"{model} {version_name(number)} was made of the same inputs as {version_name(first.number)}: "
+            f"equal inputs are one version; take {version_name(first.number)}"
         )
-    return registry.training_run(model, mlflow_run).run_id
+    return trained.run_id
 
 
 def refuse_decided_run(ledger: Ledger, run: str) -> None:

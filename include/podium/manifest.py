@@ -76,11 +76,7 @@ def verified(registry: Registry, model: str, number: int, manifest: Manifest) ->
         Outage: The registry or the store did not answer.
     """
     with downloaded(registry, model, number) as folder:
-        if found := differences(manifest, read_manifest(folder)):
-            raise BytesChanged(
-                f"{model} {version_name(number)} is not what was registered: {'; '.join(found)}. Its "
-                "bytes in the store were changed; restore them, or train a new version."
-            )
+        check_same(manifest, folder, f"{model} {version_name(number)}")
         yield folder
 
 
@@ -94,6 +90,19 @@ def check_bytes(registry: Registry, model: str, number: int, manifest: Manifest)
     """
     with verified(registry, model, number, manifest):
         log.info("%s %s: its files are those that were registered.", model, version_name(number))
+
+
+def check_same(manifest: Manifest, folder: Path, what: str) -> None:
+    """Make sure that a folder's files are exactly those of a manifest.
+
+    Raises:
+        BytesChanged: A file differs, is missing, or was added; names it.
+    """
+    if found := differences(manifest, read_manifest(folder)):
+        raise BytesChanged(
+            f"{what} is not what was registered: {'; '.join(found)}. Its "
+            "bytes in the store were changed; restore them, or train a new version."
+        )
 
 
 def differences(expected: Manifest, found: Manifest) -> list[str]:

@@ -111,12 +111,11 @@ class Registry:
             )
         return found[0] if found else None
 
-    def end_open_runs(self, experiment_id: str, airflow_run: str) -> None:
-        """End as killed what an earlier try of an Airflow run left open: a training, and trials in it."""
-        with mlflow_errors(f"ending what an earlier try of {airflow_run} left open"):
+    def end_open_runs(self, experiment_id: str, tag: Tag, value: str) -> None:
+        """End as killed what an earlier try left open: a training and trials in it, or a copy."""
+        with mlflow_errors(f"ending what an earlier try of {value} left open"):
             found = self.client.search_runs(
-                [experiment_id],
-                f"tags.`{Tag.AIRFLOW_RUN}` = '{airflow_run}' and attributes.status = 'RUNNING'",
+                [experiment_id], f"tags.`{tag}` = '{value}' and attributes.status = 'RUNNING'"
             )
             for run in found:
                 self.client.set_terminated(run.info.run_id, "KILLED")
@@ -164,10 +163,8 @@ class Registry:
         """
         with mlflow_errors(f"registering a version of {model}"):
             self._ensure_model(model)
-            same_inputs = f"tags.`{Tag.INPUTS_DIGEST}` = '{tags[Tag.INPUTS_DIGEST]}'"
-            found = self.client.search_model_versions(f"name='{model}' and {same_inputs}")
-            if found:
-                return _version(min(found, key=lambda version: int(version.version)))
+            if found := self.version_of_inputs(model, tags[Tag.INPUTS_DIGEST]):
+                return found
             created = self.client.create_model_version(
                 model,
                 source=f"models:/{model_id}",
@@ -177,6 +174,13 @@ class Registry:
                 await_creation_for=None,
             )
         return _version(created)
+
+    def version_of_inputs(self, model: str, inputs_digest: str) -> Version | None:
+        """Return the version that was made of these inputs, or None; of several the first."""
+        with mlflow_errors(f"looking for a version of {model} of the inputs {inputs_digest[:12]}"):
+            same_inputs = f"tags.`{Tag.INPUTS_DIGEST}` = '{inputs_digest}'"
+            found = self.client.search_model_versions(f"name='{model}' and {same_inputs}")
+        return min(map(_version, found), key=lambda version: version.number, default=None)
 
     def aliases(self, model: str) -> dict[str, int]:
         """Return the version of each alias; empty for a model that is not registered yet."""
@@ -278,10 +282,7 @@ class Registry:
             Outage: The registry or the store did not answer.
         """
         with self._about(model, f"downloading {model} {version_name(number)}"):
-            uri = f"models:/{model}/{number}"
-            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
-        # MLflow writes this one on our side; it is no file of the model.
-        (folder / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
+            download_files(f"{model}/{number}", folder)
 
     def download_artifacts(self, run_id: str, path: str, folder: Path) -> Path:
         """Copy a folder of a run's artifacts into a folder and return where it is.
@@ -316,6 +317,13 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+def download_files(name: str, folder: Path) -> None:
+    """Copy the files of what MLflow calls ``models:/NAME``, a version or a logged model, into a folder."""
+    mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}", dst_path=str(folder))
+    # MLflow writes this one on our side; it is no file of the model.
+    (folder / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
 
 
 def load_model(folder: Path) -> PyFuncModel:

@@ -35,3 +35,12 @@ class Tag(StrEnum):
     LEDGER_HEAD = "podium.ledger_head"
     AIRFLOW_RUN = "podium.airflow_run"
     PROBLEM = "podium.problem"
+    COPIED_FROM = "podium.copied_from"
+    COPIED_VERSION = "podium.copied_version"
+    COPIED_RUN = "podium.copied_run"
+    COPIED_BY = "podium.copied_by"
+    COPIED_AT = "podium.copied_at"
+
+
+# Where `podium copy` brought a version from, on the version and its training run.
+ORIGIN = (Tag.COPIED_FROM, Tag.COPIED_VERSION, Tag.COPIED_RUN, Tag.COPIED_BY, Tag.COPIED_AT)

@@ -45,7 +45,7 @@ def as_nested_run(experiment_id: str, airflow_run: str, metric: str, attempt: At
 
     def recorded(number: int, params: Mapping[str, Any]) -> float:
         name = f"trial {number}"
-        with _without_links(), active_run(experiment_id, name, {Tag.AIRFLOW_RUN: airflow_run}):
+        with without_links(), active_run(experiment_id, name, {Tag.AIRFLOW_RUN: airflow_run}):
             with mlflow_errors(f"logging {name}"):
                 mlflow.log_params(dict(params))
             try:
@@ -74,7 +74,7 @@ def log_search(search: Search) -> None:
 
 
 @contextmanager
-def _without_links() -> Iterator[None]:
+def without_links() -> Iterator[None]:
     """Keep the task log readable: MLflow prints two lines of links for each run that ends."""
     variable = MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
     before = variable.get()

@@ -133,7 +133,7 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
     digest = _inputs_digest(spec, window, settings.home, f"{profile} {less}" if profile else "")
     registry = Registry(settings.mlflow_tracking_uri)
     experiment_id = registry.ensure_experiment(spec.name)
-    registry.end_open_runs(experiment_id, run)
+    registry.end_open_runs(experiment_id, Tag.AIRFLOW_RUN, run)
     finished = registry.finished_run(experiment_id, digest)
     if finished is not None:
         log.info("Equal inputs were trained before: run %s is used again.", finished.info.run_id)

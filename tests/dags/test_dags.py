@@ -50,7 +50,7 @@ def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
     assert dag["outlets"] == ["champion of soccer-match-outcome"]
     assert dag["schedule"] == "0 6 * * 1"
     assert dag["catchup"] is False
-    assert dag["params"] == ["as_of", "mlflow_run", "params", "profile"]
+    assert dag["params"] == ["as_of", "mlflow_run", "params", "profile", "version"]
     assert dag["fileloc"] == "lifecycle.py"
 
 

@@ -1,4 +1,4 @@
-"""The configuration of single sign-on in docs/security.md gives each group its role, and others only Viewer."""
+"""Single sign-on as docs/security.md configures it gives each group its role, and others only Viewer."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from datetime import time as time_of_day
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from podium import demo
 from podium.airflow_client import AirflowClient
@@ -89,14 +90,20 @@ def test_the_demo_tells_the_whole_story_on_the_football_data(
     assert "Warning" not in shown
 
 
+def stack_secrets(stack: Stack) -> list[str]:
+    told = [value for name, value in stack.client_env().items() if name.endswith("PASSWORD")]
+    return [*told, str(make_url(stack.ledger_url).password), *stack.passwords.values()]
+
+
 def test_the_command_line_tells_the_same(stack: Stack) -> None:
-    done, past, shown, verified, wrong = podium_together(
+    done, past, shown, verified, wrong, examined = podium_together(
         stack,
         ("status", "--json"),
         ("history", demo.MODEL, "--at", "2020-01-01"),
         ("status",),
         ("verify",),
         ("history", "socer"),
+        ("doctor", "--json"),
     )
     assert done.returncode == 0, done.stderr
     status = {item["model"]: item for item in json.loads(done.stdout)}
@@ -113,6 +120,12 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert "no champion" in past.stdout
     assert "champion" in shown.stdout
     assert "live aliases are what the ledger says" in verified.stdout
+    found = {finding["part"]: finding for finding in json.loads(examined.stdout)["findings"]}
+    assert {part: finding["seen"] for part, finding in found.items() if finding["state"] == "problem"} == {}
+    parts = ["ledger", "ledger schema", "ledger role", "ledger password", "mlflow", "mlflow login"]
+    parts += ["mlflow artifacts", "airflow", "airflow scheduler", "airflow dag-processor", "clocks"]
+    assert {found[part]["state"] for part in [*parts, f"champion of {demo.MODEL}"]} == {"ok"}
+    assert not [secret for secret in stack_secrets(stack) if secret in examined.stdout + examined.stderr]
     assert wrong.returncode == 1
     assert (
         "no model 'socer'; there are: bug-severity-clf, code-generation, rossmann-ensemble, soccer-match"
@@ -145,8 +158,8 @@ def test_a_ci_smoke_run_of_football_searches_in_nested_runs_and_is_never_promote
 
 def test_every_podium_command_of_the_documents_runs(stack: Stack, tmp_path: Path) -> None:
     documents = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")]
-    # Followed by tests/unit/test_new_model.py, test_families.py, tests/unit/test_serve_command.py.
-    for followed_elsewhere in ("add-a-model", "batch-scoring", "serving"):
+    # Followed by test_families, and in tests/unit by test_new_model, test_serve_command, test_copy_version.
+    for followed_elsewhere in ("add-a-model", "batch-scoring", "serving", "dev-to-prod"):
         documents.remove(PROJECT_ROOT / "docs" / f"{followed_elsewhere}.md")
     commands = commands_of(*documents)
     assert len(commands) >= 3
@@ -315,7 +328,7 @@ def test_an_expired_request_is_an_outcome(runs: dict[str, LifecycleRun], stack_p
 
 
 def test_a_refused_gate_ends_the_run_cleanly_with_the_report_on_the_version(
-    runs: dict[str, LifecycleRun], stack_parts: Parts
+    runs: dict[str, LifecycleRun], start: Start, stack_parts: Parts
 ) -> None:
     run = runs["toy-refused"]
     assert run.wait_for_end() == "success"
@@ -326,6 +339,11 @@ def test_a_refused_gate_ends_the_run_cleanly_with_the_report_on_the_version(
     assert tags[Tag.VALIDATION_STATUS] == "failed"
     assert "refused by 1 of 1 gates: log_loss at most 0.0001" in tags[Tag.GATES]
     assert [event for event, _, _ in events_of(stack_parts, "toy-refused")] == ["registered", "gates_refused"]
+    # A version that is there, as `podium copy` leaves one, is taken instead of a training.
+    taken = start("toy-refused", version=1)
+    taken.wait_until("register", "success")
+    assert len(stack_parts.registry.training_runs("toy-refused", 10)) == 1
+    assert len(stack_parts.registry.versions("toy-refused")) == 1
 
 
 def test_an_outage_is_waited_out(

@@ -20,8 +20,9 @@ def execute(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
             return cursor.fetchall() if cursor.description else []
 
 
-def as_superuser(layout: Layout, statement: Any, database: str = "postgres") -> None:
+def as_superuser(layout: Layout, statement: Any, database: str = "postgres") -> list[tuple[Any, ...]]:
     with closing(postgres.connect_as_superuser(layout, database)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []

@@ -17,6 +17,7 @@ from podium.spec import ModelSpec
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.training import train_model
 from support.database import as_superuser
+from support.mlflow_server import GuardedMlflow, guarded_mlflow
 from support.steps import FIRST, SECOND, TRAINED
 from support.toy import TOY, write_toy_rows
 
@@ -85,3 +86,12 @@ def own_parts(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("PODIUM_LEDGER_URL", layout.database_url("podium", empty_database))
     return Parts(settings=Settings(), registry=Registry(uri), ledger=own_ledger)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(trained_only: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedMlflow]:
+    """A registry of its own behind HTTP and a login."""
+    folder = tmp_path_factory.mktemp("mlflow-server")
+    database = Path(shutil.copy(trained_only, folder / "mlflow.db"))
+    with guarded_mlflow(folder, database) as server:
+        yield server

@@ -331,11 +331,12 @@ def test_neither_an_approver_nor_mlflow_makes_a_profile_version_champion(
 
 def test_a_run_that_a_form_names_keeps_its_profile_and_takes_no_other(parts: Parts, spec: ModelSpec) -> None:
     mlflow_run = trained(parts, spec, Profile.SMOKE)
-    assert lifecycle.take_run(parts.registry, spec.name, mlflow_run, None) == mlflow_run
-    with pytest.raises(PodiumError, match="names a run to take and the profile smoke to train in"):
-        lifecycle.take_run(parts.registry, spec.name, mlflow_run, "smoke")
+    form = {"mlflow_run": mlflow_run, "version": None, "profile": None}
+    assert lifecycle.run_to_take(parts.registry, spec.name, form) == mlflow_run
+    with pytest.raises(PodiumError, match=f"names run {mlflow_run} and profile smoke; give one of them"):
+        lifecycle.run_to_take(parts.registry, spec.name, {**form, "profile": "smoke"})
     with pytest.raises(NotFound):
-        lifecycle.take_run(parts.registry, spec.name, uuid.uuid4().hex, None)
+        lifecycle.run_to_take(parts.registry, spec.name, {**form, "mlflow_run": uuid.uuid4().hex})
 
 
 def test_without_a_profile_nothing_is_less(parts: Parts, spec: ModelSpec, tmp_path: Path) -> None:

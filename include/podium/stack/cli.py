@@ -55,7 +55,7 @@ def _show(stack: Stack) -> None:
     logins = Table("login", "password", "role", title="Logins", title_justify="left")
     for name, role in PEOPLE:
         logins.add_row(name, stack.passwords[name], role)
-    logins.add_row("reader", stack.mlflow_reader_password, "MLflow, to read", end_section=True)
+    logins.add_row("reader", stack.mlflow_reader_password, "MLflow: reads")
     _console.print(addresses, logins)
     for what, path in (("Logs:", stack.logs), ("For clients:", Paths(stack.state_dir).client_env)):
         _console.print(f"{what:<13}{path}", soft_wrap=True, highlight=False)

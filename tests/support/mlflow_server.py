@@ -1,0 +1,77 @@
+"""An MLflow server over HTTP that takes a login, as production's does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from podium.stack.environment import base_env
+
+START_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class GuardedMlflow:
+    """Where it is, and who may do all.
+
+    Attributes:
+        artifacts: The folder that it keeps artifacts in.
+    """
+
+    uri: str
+    username: str
+    password: str
+    artifacts: Path
+
+
+@contextmanager
+def guarded_mlflow(folder: Path, database: Path) -> Iterator[GuardedMlflow]:
+    """Run it with a database of runs and its artifacts in a folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = GuardedMlflow(f"http://127.0.0.1:{port}", "keeper", "a long secret 4711", folder / "artifacts")
+    config = folder / "auth.ini"
+    config.write_text(
+        "[mlflow]\ndefault_permission = READ\n"
+        f"database_uri = sqlite:///{folder}/auth.db\n"
+        f"admin_username = {server.username}\nadmin_password = {server.password}\n"
+        "auth_cache_ttl_seconds = 60\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    environment = base_env(os.environ) | {
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "for tests",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", f"sqlite:///{database}"]
+    command += ["--artifacts-destination", str(server.artifacts)]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
+        try:
+            _wait(process, server.uri, folder / "server.log")
+            yield server
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait(process: subprocess.Popen[bytes], uri: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if requests.get(f"{uri}/health", timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    raise AssertionError(f"MLflow did not come up:\n{log.read_text()[-3000:]}")
