@@ -67,6 +67,8 @@ class Celery:
             f"worker-{queue}",
             *command,
             "--skip-serve-logs",
+            "--without-mingle",
+            "--without-gossip",
             WORKER_NAME=queue,
             AIRFLOW__CORE__HOSTNAME_CALLABLE="support.worker_name.worker_name",
             **switched("METRICS__STATSD", STATSD_HOST="127.0.0.1", STATSD_PORT=str(self.statsd.port)),
