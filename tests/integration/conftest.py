@@ -39,6 +39,7 @@ TOYS: dict[str, dict[str, Any]] = {
     "toy-expire": approval(expires_after="15s"),
     "toy-refused": {"gates": [{"metric": "log_loss", "threshold": 0.0001}]},
     "toy-outage": {},
+    "toy-killed": {},
     "toy-minutely": {"schedule": "* * * * *"},
     "toy-marked": {},
     "toy-self": approval(approvers=["approver", "role:admin"]),
