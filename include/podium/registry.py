@@ -24,8 +24,8 @@ from podium.errors import NotFound, Outage, PodiumError, version_name
 from podium.tags import Alias, Tag
 
 _LOADING = threading.Lock()
-# MLflow's words (s3_artifact_repo.py) where the store refuses or has no bucket, under the status of a login or
-# of a name. Of a folder that is not there S3 lists nothing, without an error.
+# MLflow's words (s3_artifact_repo.py) where the store refuses or has no bucket, under the status of a login
+# or of a name. Of a folder that is not there S3 lists nothing, without an error.
 _STORE_FAILED = "Failed to list artifacts in "
 
 
