@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import typer
@@ -32,7 +32,7 @@ _VARIABLES = (
     "AWS_SECRET_ACCESS_KEY",
     "PODIUM_BUCKET",
 )
-_PROGRAMS = {"podium": "podium", "airflow": "apache-airflow", "mlflow": "mlflow"}
+_PROGRAMS = {"airflow": "apache-airflow", "mlflow": "mlflow"}
 _MOST_PROBLEMS_SHOWN = 20
 
 app = typer.Typer(
@@ -88,12 +88,17 @@ def create(places: Places, folder: Path, console: Console) -> Index:
         # After the databases: what they name was stored before they named it.
         listed = backup_objects.list_objects(places.store)
         objects, gone = backup_objects.copy_out(places.store, listed, partial, console)
-        problems = [f"the ledger: {facts.chain.difference}"] if facts.chain.difference else []
+        problems = list(facts.problems)
         problems += [f"object {key} was deleted while the backup was made" for key in gone]
         problems += backup_databases.missing_files(facts, objects, places.store.bucket)
         index = Index(
             made_at=made_at,
-            versions={**_installed(), "postgres": facts.postgres},
+            versions={
+                **_installed(),
+                "ledger": facts.ledger_schema,
+                "postgres": facts.postgres,
+                "podium": _podium_version(),
+            },
             ledger_events=facts.chain.events,
             ledger_head=facts.chain.head,
             champions=dict(facts.champions),
@@ -183,7 +188,17 @@ def places_of(environment: Mapping[str, str]) -> Places:
 
 
 def _installed() -> dict[str, str]:
-    return {name: version(package) for name, package in _PROGRAMS.items()}
+    """Return the versions that say which databases can be read here; the ledger's is that of its schema."""
+    migrations = Path(__file__).parent / "migrations" / "versions"
+    newest = max(path.name.partition("_")[0] for path in migrations.glob("[0-9]*.py"))
+    return {**{name: version(package) for name, package in _PROGRAMS.items()}, "ledger": newest}
+
+
+def _podium_version() -> str:
+    try:
+        return version("podium")
+    except PackageNotFoundError:  # on PYTHONPATH, as in the containers
+        return os.environ.get("PODIUM_GIT_COMMIT", "unknown")
 
 
 def _refuse_newer(index: Index) -> None:

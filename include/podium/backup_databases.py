@@ -73,13 +73,17 @@ class Facts:
 
     Attributes:
         postgres: The server's version.
+        ledger_schema: The newest migration of the ledger's database.
         chain: The ledger's, walked from its beginning.
+        problems: What is wrong with it, in sentences.
         champions: By model, from the ledger.
         versions: Each registered version that MLflow knows, with the place of its files and its manifest.
     """
 
     postgres: str
+    ledger_schema: str
     chain: Chain
+    problems: tuple[str, ...]
     champions: Mapping[str, int]
     versions: tuple[tuple[str, int, str, Manifest], ...]
 
@@ -120,35 +124,51 @@ def read_facts(taken: Mapping[str, Snapshot]) -> Facts:
     mlflow, ledger = taken[MLFLOW].connection, taken[LEDGER_DATABASE].connection
     champions: dict[str, int] = {}
     manifests: dict[tuple[str, int], Manifest] = {}
-
-    def noted(events: Iterable[Event]) -> Iterator[Event]:
-        for event in events:
-            if event.event in CHAMPION_MOVES:
-                champions.pop(event.model, None)
-                if event.version is not None:
-                    champions[event.model] = event.version
-            elif event.event is EventKind.REGISTERED and event.version is not None:
-                manifests[event.model, event.version] = Manifest.from_json(event.details["manifest"])
-            yield event
-
     with _answers():
-        chain = walk(noted(record_on(ledger)), _told_heads(mlflow))
-        rows = mlflow.execute(
-            sa.text(
-                "SELECT name, version, storage_location FROM model_versions "
-                "WHERE current_stage <> 'Deleted_Internal' ORDER BY name, version"
-            )
-        ).all()
+        told = {seq: (model, digest) for model, seq, digest in _told_heads(mlflow)}
+        there: dict[int, str] = {}
+
+        def noted(events: Iterable[Event]) -> Iterator[Event]:
+            for event in events:
+                if event.seq in told:
+                    there[event.seq] = event.hash
+                if event.event in CHAMPION_MOVES:
+                    champions.pop(event.model, None)
+                    if event.version is not None:
+                        champions[event.model] = event.version
+                # Registered by an earlier version there is none.
+                elif event.event is EventKind.REGISTERED and "manifest" in event.details:
+                    manifest = Manifest.from_json(event.details["manifest"])
+                    manifests[event.model, int(event.version or 0)] = manifest
+                yield event
+
+        chain = walk(noted(record_on(ledger)))
+        problems = [f"the ledger: {chain.difference}"] if chain.difference else []
+        problems += [
+            f"the ledger: event {seq}, which MLflow was told of for {model}, is not in it"
+            for seq, (model, digest) in told.items()
+            if there.get(seq) != digest and not chain.difference
+        ]
         return Facts(
             postgres=str(ledger.scalar(sa.text("SHOW server_version"))),
+            ledger_schema=str(ledger.scalar(sa.text("SELECT version_num FROM alembic_version"))),
             chain=chain,
+            problems=tuple(problems),
             champions=champions,
-            versions=tuple(
-                (name, number, location or "", manifests[name, number])
-                for name, number, location in rows
-                if (name, number) in manifests
-            ),
+            versions=tuple(_versions(mlflow, manifests)),
         )
+
+
+def _versions(
+    mlflow: sa.Connection, manifests: Mapping[tuple[str, int], Manifest]
+) -> Iterator[tuple[str, int, str, Manifest]]:
+    query = sa.text(
+        "SELECT name, version, storage_location FROM model_versions "
+        "WHERE current_stage <> 'Deleted_Internal' ORDER BY name, version"
+    )
+    for name, number, location in mlflow.execute(query):
+        if (name, number) in manifests:
+            yield name, number, location or "", manifests[name, number]
 
 
 def missing_files(facts: Facts, objects: Iterable[StoredObject], bucket: str) -> list[str]:

@@ -70,7 +70,7 @@ class Index(BaseModel):
     Attributes:
         format: Of this file and its folder.
         made_at: When the databases were copied; all three as of one moment.
-        versions: Of Podium, Airflow, MLflow and of the Postgres server.
+        versions: Of Podium, Airflow, MLflow, the ledger's schema and the Postgres server.
         ledger_events: How many events the ledger had.
         ledger_head: The hash of the last one.
         champions: By model.
