@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status test test-unit test-without-stack check format lock test-integration bench-gates bench-serving bench-score llm compose-up compose-down compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-unit test-without-stack check format lock test-integration bench-gates bench-serving bench-score llm compose-up compose-down compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -41,8 +41,14 @@ up: $(HAS_RUN) ## Start Postgres, S3, MLflow and Airflow and leave them running
 down: ## Stop them; the data stays
 	@if [ -f $(HAS_RUN) ]; then $(BIN)/python -m podium.stack down; else echo "Nothing runs: there is no .venv."; fi
 
-clean: ## Stop them and remove .podium: data, logs, logins
+clean: ## Stop them and remove data, logs and logins from .podium; backups stay
 	@if [ -f $(HAS_RUN) ]; then $(BIN)/python -m podium.stack clean; else echo "Nothing to remove: there is no .venv."; fi
+
+backup: $(HAS_RUN) ## Copy databases and objects of the running stack (TO=folder; else .podium/backups/<UTC time>)
+	@$(BIN)/python -m podium.stack backup $(if $(TO),--to "$(TO)")
+
+restore: $(HAS_RUN) ## Copy a backup into an empty .podium: make restore FROM=folder
+	@$(BIN)/python -m podium.stack restore --from "$(or $(FROM),$(error name the backup: make restore FROM=folder))"
 
 status: $(HAS_RUN) ## Show the state of each part (exit code 2 of make: not everything runs)
 	@$(BIN)/python -m podium.stack status

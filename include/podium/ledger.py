@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -32,8 +33,12 @@ from podium.settings import load_settings
 
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
+STANDSTILL_WAIT_SECONDS = 600
+# Longer than the snapshots take by far; then Postgres frees what a lost holder holds.
+_STANDSTILL_SECONDS = 30
 _APPEND_LOCK = 4_215_337_002
 _GRANT_LOCK = 4_215_337_003
+_STEPS_LOCK = 4_215_337_004
 _LOCK_NOT_AVAILABLE = "55P03"
 # The last one: a connection that was lost before is asked again.
 _NO_ANSWER = (
@@ -157,10 +162,8 @@ class Ledger:
 
     def record(self) -> Iterator[Event]:
         """Yield all events of all models in order, in bounded memory."""
-        query = sa.select(_EVENTS).order_by(_EVENTS.c.seq)
         with outages(), self.engine.connect() as connection:
-            rows = connection.execution_options(yield_per=1000).execute(query)
-            yield from map(_event, rows)
+            yield from record_on(connection)
 
     def models(self) -> list[str]:
         """Return the names of all models that the ledger knows."""
@@ -183,12 +186,41 @@ class Ledger:
         try:
             with outages():
                 connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
-                connection.execute(sa.select(sa.func.pg_advisory_lock(number)))
+                steps = sa.func.pg_advisory_lock_shared(_STEPS_LOCK)
+                connection.execute(sa.select(steps, sa.func.pg_advisory_lock(number)))
             yield Lock(connection)
         finally:
             # Closed, not returned to the pool: only the end of the session surely frees the lock.
             connection.invalidate()
             connection.close()
+
+    @contextmanager
+    def standstill(self) -> Iterator[None]:
+        """Hold the locks of all models and that of appending, for a moment of at most 30 s.
+
+        Nobody registers, promotes, rolls back or settles meanwhile, and nothing is recorded. It never stands
+        in a queue for the models' locks, in which those who come later would have to wait behind it.
+
+        Raises:
+            Outage: There was no moment without such a step, or the locks were lost meanwhile.
+        """
+        steps = sa.select(sa.func.pg_try_advisory_xact_lock(_STEPS_LOCK))
+        give_up = time.monotonic() + STANDSTILL_WAIT_SECONDS
+        with outages(), self.engine.connect() as connection, connection.begin():
+            limit = f"SET LOCAL idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'"
+            connection.execute(sa.text(limit))
+            while not connection.scalar(steps):
+                if time.monotonic() > give_up:
+                    raise Outage(
+                        f"for {STANDSTILL_WAIT_SECONDS} s there was no moment in which no model is being "
+                        "registered, promoted or rolled back; run it again"
+                    )
+                time.sleep(0.1)
+            connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
+            yield
+            # Fails if the locks were lost with their connection.
+            Lock(connection).assert_held()
 
     @contextmanager
     def _appending(self) -> Iterator[sa.Connection]:
@@ -197,6 +229,12 @@ class Ledger:
             connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
             yield connection
+
+
+def record_on(connection: sa.Connection) -> Iterator[Event]:
+    """Yield all events that a connection sees in order, in bounded memory."""
+    query = sa.select(_EVENTS).order_by(_EVENTS.c.seq).execution_options(yield_per=1000)
+    yield from map(_event, connection.execute(query))
 
 
 def record_refusal(ledger: Ledger, intent: NewEvent, error: PodiumError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 import mlflow
 from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 
-from podium.errors import TrainerError
+from podium.errors import Outage, TrainerError
 from podium.registry import mlflow_errors
 from podium.search import FOLDER, Attempt, Search, write_search
 from podium.tags import Tag
+
+log = logging.getLogger(__name__)
 
 VALIDATION = "validation."
 # How a search went, on the training run; the trials themselves are in its folder.
@@ -25,16 +28,26 @@ _LONGEST_TAG = 1000
 
 @contextmanager
 def active_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> Iterator[str]:
-    """Hold an MLflow run open, nested in the one that is; it ends as failed if anything is raised."""
+    """Hold an MLflow run open, nested in the one that is; it ends as failed if anything is raised.
+
+    What was raised first is what counts, also where MLflow cannot be told: a retry ends such a run.
+    """
     with mlflow_errors(f"starting the run '{name}'"):
         run = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=dict(tags), nested=True)
-    status = "FAILED"
     try:
         yield run.info.run_id
-        status = "FINISHED"
-    finally:
-        with mlflow_errors(f"ending the run '{name}'"):
-            mlflow.end_run(status)
+    except BaseException:
+        try:
+            _end(name, "FAILED")
+        except Outage as error:
+            log.warning("%s", error)
+        raise
+    _end(name, "FINISHED")
+
+
+def _end(name: str, status: str) -> None:
+    with mlflow_errors(f"ending the run '{name}'"):
+        mlflow.end_run(status)
 
 
 def as_nested_run(experiment_id: str, airflow_run: str, metric: str, attempt: Attempt) -> Attempt:

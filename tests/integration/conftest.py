@@ -18,6 +18,7 @@ from podium.spec import find_spec
 from podium.stack import Stack, operations, running_stack
 from podium.stack.layout import Paths
 from support.airflow import LifecycleRun
+from support.copies import Copied, copy
 from support.toy import TOY, write_toy_rows
 
 HOME = PROJECT_ROOT / ".podium" / "test-lifecycle"
@@ -38,6 +39,7 @@ TOYS: dict[str, dict[str, Any]] = {
     "toy-expire": approval(expires_after="15s"),
     "toy-refused": {"gates": [{"metric": "log_loss", "threshold": 0.0001}]},
     "toy-outage": {},
+    "toy-killed": {},
     "toy-minutely": {"schedule": "* * * * *"},
     "toy-marked": {},
     "toy-self": approval(approvers=["admin", "role:Approver"]),
@@ -127,6 +129,14 @@ def stack_parts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Parts:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PODIUM_MODELS_DIR", str(MODELS))
     return connect()
+
+
+@pytest.fixture(scope="session")
+def copied(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copied]:
+    """A second stack without Airflow, restored from a backup of the first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PODIUM_MODELS_DIR", str(MODELS))
+        yield from copy(stack, tmp_path_factory.mktemp("backups") / "backup", patch)
 
 
 @pytest.fixture(scope="session")

@@ -242,6 +242,54 @@ def test_a_lock_that_is_not_free_in_time_is_an_outage(
         pass
 
 
+def test_at_a_standstill_no_step_begins_and_nothing_is_recorded(
+    ledger: Ledger, ledger_url: str, model: str
+) -> None:
+    done: list[str] = []
+
+    def step() -> None:
+        with Ledger(ledger_url).lock(model):
+            done.append("a step")
+
+    def append() -> None:
+        Ledger(ledger_url).append(NewEvent(EventKind.REGISTERED, model, 1))
+        done.append("an event")
+
+    with ThreadPoolExecutor(2) as pool:
+        with ledger.standstill():
+            waiting = [pool.submit(step), pool.submit(append)]
+            threading.Event().wait(0.3)
+            assert done == []
+        for future in waiting:
+            future.result(timeout=10)
+    assert sorted(done) == ["a step", "an event"]
+
+
+def test_who_waits_for_a_standstill_makes_nobody_wait_and_gives_up(
+    ledger: Ledger, ledger_url: str, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "STANDSTILL_WAIT_SECONDS", 0.5)
+
+    def wait_for_it() -> None:
+        with Ledger(ledger_url).standstill():
+            raise AssertionError("a step was under way")
+
+    with ThreadPoolExecutor(1) as pool, ledger.lock(model):
+        waiting = pool.submit(wait_for_it)
+        threading.Event().wait(0.2)
+        with Ledger(ledger_url).lock(f"{model}-other") as other:
+            other.assert_held()
+            assert not waiting.done()
+        with pytest.raises(Outage, match=r"no moment in which no model is being\s+registered, promoted"):
+            waiting.result(timeout=10)
+
+
+def test_a_standstill_that_was_lost_with_its_connection_is_noticed(ledger: Ledger, layout: Layout) -> None:
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    with pytest.raises(Outage), ledger.standstill():
+        as_superuser(layout, kill)
+
+
 def test_a_ledger_that_cannot_be_reached_is_an_outage(ledger_url: str) -> None:
     nobody_there = make_url(ledger_url).set(port=1).render_as_string(hide_password=False)
     with pytest.raises(Outage, match="the ledger database did not answer"):

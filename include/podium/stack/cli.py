@@ -1,4 +1,4 @@
-"""`python -m podium.stack up|down|clean|status`."""
+"""`python -m podium.stack up|down|clean|status|backup|restore`."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from podium.errors import PodiumError
-from podium.stack import operations
+from podium.stack import backups, operations
 from podium.stack.layout import PEOPLE, Paths, default_state_dir, load_layout
 from podium.stack.stack import Stack, memory_mib, stack_of
 
@@ -36,6 +36,7 @@ def _paths(state_dir: Path | None) -> Paths:
 def up(state_dir: StateDir = None) -> None:
     """Start everything and leave it running; says so if it runs already."""
     paths = _paths(state_dir)
+    backups.refuse_half_restored(paths)
     began = time.monotonic()
     _console.print(f"Starting the stack in {paths.state_dir}", soft_wrap=True)
     with operations.signals_as_exit():
@@ -77,10 +78,44 @@ def down(state_dir: StateDir = None) -> None:
 
 @app.command()
 def clean(state_dir: StateDir = None) -> None:
-    """Stop everything and remove the state directory: data, logs and logins. Cannot be undone."""
+    """Stop everything and remove data, logs and logins; backups stay. Cannot be undone."""
     paths = _paths(state_dir)
     removed = operations.clean(paths)
-    _console.print(f"{paths.state_dir} {'is removed' if removed else 'was not there'}.", soft_wrap=True)
+    what = "was not there"
+    if removed:
+        what = "is empty but for its backups" if paths.backups.exists() else "is removed"
+    _console.print(f"{paths.state_dir} {what}.", soft_wrap=True)
+
+
+@app.command()
+def backup(
+    to: Annotated[
+        Path | None, typer.Option(help="A new folder. Default: backups/<UTC time> in the state.")
+    ] = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Copy databases and objects while everything runs; exit code 3 if something of them was not whole."""
+    from podium.backup import NOT_WHOLE, in_words
+
+    with operations.signals_as_exit():
+        folder, index = backups.back_up(_paths(state_dir), to, _console)
+    _console.print(f"Backup: {folder}\n{in_words(index)}", soft_wrap=True, highlight=False, markup=False)
+    _console.print("Keep it where the stack is not. Passwords and the Fernet key are not in it: layout.json.")
+    if index.problems:
+        raise typer.Exit(NOT_WHOLE)
+
+
+@app.command()
+def restore(
+    from_: Annotated[Path, typer.Option("--from", help="The folder of a backup.")], state_dir: StateDir = None
+) -> None:
+    """Copy a backup into an empty state directory; nothing runs afterwards."""
+    from podium.backup import in_words
+
+    with operations.signals_as_exit():
+        index = backups.restore(_paths(state_dir), from_.resolve(), _console)
+    _console.print(f"Restored: {from_}\n{in_words(index)}", soft_wrap=True, highlight=False, markup=False)
+    _console.print("Start it with 'make up'; then 'podium verify'.")
 
 
 @app.command()

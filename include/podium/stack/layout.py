@@ -76,6 +76,16 @@ class Paths:
         """The object store's data."""
         return self.state_dir / "s3"
 
+    @property
+    def backups(self) -> Path:
+        """Backups that were given no other folder; `clean` leaves them."""
+        return self.state_dir / "backups"
+
+    @property
+    def restoring(self) -> Path:
+        """There from the beginning of a restore to its good end."""
+        return self.state_dir / "restoring"
+
     def log_of(self, part: str) -> Path:
         """Return the log file of one part."""
         return self.logs / f"{part}.log"

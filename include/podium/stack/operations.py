@@ -39,6 +39,7 @@ from podium.stack.supervision import PartState, Supervisor, write_config
 
 _KNOWN_ENTRIES = frozenset(
     {"lock", "run", "logs", "airflow", "s3", "postgres", "layout.json", "client.env", ".DS_Store"}
+    | {"backups", "restoring"}
 )
 
 
@@ -275,7 +276,7 @@ def status(paths: Paths) -> dict[Part, PartState]:
 
 
 def clean(paths: Paths) -> bool:
-    """Stop the stack and remove its data, logs and secrets. Not reversible.
+    """Stop the stack and remove its data, logs and secrets, but not its backups. Not reversible.
 
     State directories inside this one (the tests') go as well. Returns whether there was anything.
 
@@ -291,11 +292,24 @@ def clean(paths: Paths) -> bool:
         clean(Paths(inner.parent))
     layout = load_layout(paths)
     stop(paths)
-    shutil.rmtree(paths.state_dir)
+    _remove_all_but_backups(paths)
     _remove_fallback(paths)
     if layout is not None and layout.socket.parent != paths.run and layout.socket.parent.is_dir():
         shutil.rmtree(layout.socket.parent)
     return True
+
+
+def _remove_all_but_backups(paths: Paths) -> None:
+    if not paths.backups.exists():
+        shutil.rmtree(paths.state_dir)
+        return
+    for entry in paths.state_dir.iterdir():
+        if entry == paths.backups:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def _remove_fallback(paths: Paths) -> bool:

@@ -1,0 +1,107 @@
+"""Backups of the embedded stack, and an empty one made from a backup."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from podium.stack import operations
+from podium.stack.errors import StackError
+from podium.stack.layout import Layout, Paths, create_folders, load_layout, write_private
+from podium.stack.parts import STORE_PARTS
+from podium.stack.postgres import SUPERUSER
+from podium.stack.programs import BUCKET
+
+if TYPE_CHECKING:
+    from podium.backup import Places
+    from podium.backup_files import Index
+
+
+def places_of(layout: Layout) -> Places:
+    """Return the Postgres server and the bucket of a stack."""
+    from podium.backup import Places
+    from podium.backup_objects import Store
+
+    login = f"{SUPERUSER}:{layout.secrets.postgres_superuser}"
+    return Places(
+        postgres_url=f"postgresql+psycopg2://{login}@127.0.0.1:{layout.ports.postgres}/postgres",
+        store=Store(layout.s3_url, layout.secrets.s3_key, layout.secrets.s3_secret, BUCKET),
+    )
+
+
+def back_up(paths: Paths, to: Path | None, console: Console) -> tuple[Path, Index]:
+    """Copy a running stack to a new folder.
+
+    Returns:
+        The folder, and what it holds.
+
+    Raises:
+        StackError: Postgres or the store do not run.
+        PodiumError: As ``podium.backup.create``.
+    """
+    from podium import backup
+
+    layout, states = load_layout(paths), operations.status(paths)
+    if layout is None or not all(states[part].running for part in STORE_PARTS):
+        raise StackError(f"The stack in {paths.state_dir} does not run: start it with 'make up'.")
+    folder = (to or paths.backups / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}").resolve()
+    return folder, backup.create(places_of(layout), folder, console)
+
+
+def restore(paths: Paths, folder: Path, console: Console) -> Index:
+    """Start Postgres and the store on an empty state directory, copy a backup into them, and stop them.
+
+    A ``layout.json`` that is there already is used: with that of the copied stack, all passwords stay.
+
+    Raises:
+        StackBusyError: The stack runs.
+        PodiumError: As ``podium.backup.restore``; what had begun is removed again.
+    """
+    from podium import backup
+    from podium.backup_files import read_index
+
+    read_index(folder)
+    refuse_half_restored(paths)
+    with_secrets = paths.layout.is_file()
+    started = operations.start(paths, console, parts=STORE_PARTS, extra_airflow_env={}, detached=False)
+    if started.was_running:
+        raise StackError(f"The stack in {paths.state_dir} runs: stop it with 'make down'.")
+    try:
+        places = places_of(started.layout)
+        backup.assert_empty(places)
+        write_private(paths.restoring, f"{folder}\n")
+        index = backup.restore(places, folder, console)
+        paths.restoring.unlink()
+    except BaseException:
+        _undo(paths, keep_secrets=with_secrets)
+        raise
+    operations.stop(paths)
+    return index
+
+
+def refuse_half_restored(paths: Paths) -> None:
+    """Refuse a state directory in which a restore was killed.
+
+    Raises:
+        StackError: It was.
+    """
+    if paths.restoring.is_file():
+        raise StackError(
+            f"A restore into {paths.state_dir} did not end: remove what it left with 'make clean', and "
+            "restore again."
+        )
+
+
+def _undo(paths: Paths, *, keep_secrets: bool) -> None:
+    """Stop what was started, and remove what a restore that failed wrote."""
+    if not paths.restoring.is_file():
+        operations.stop(paths)
+        return
+    secrets = paths.layout.read_text(encoding="utf-8")
+    operations.clean(paths)
+    if keep_secrets:
+        create_folders(paths)
+        write_private(paths.layout, secrets)

@@ -1,0 +1,158 @@
+"""A backup that is made while everything runs and champions move, restored into an empty stack."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from psycopg2.errors import InsufficientPrivilege
+
+from podium import backup, backup_databases, backup_objects, history
+from podium import ledger as ledger_module
+from podium.backup_files import read_index
+from podium.errors import PodiumError
+from podium.events import EventKind, NewEvent
+from podium.manifest import check_bytes
+from podium.parts import Parts
+from podium.proof import manifest_of
+from podium.stack import Stack, backups, postgres
+from podium.stack.layout import Layout, Paths, load_layout
+from podium.verify import alias_differences, told_heads, walk
+from support.copies import DATES, QUIET, ROWS, SPEC, Copied, answers_of, killed_at, parts_of
+from support.database import execute
+from support.steps import promote_as_of, roll_back
+
+TABLES = """
+    SELECT relname::text, relowner::regrole::text, relacl::text FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S', 'v') ORDER BY relname
+"""
+
+
+def layout_of(stack: Stack) -> Layout:
+    layout = load_layout(Paths(stack.state_dir))
+    assert layout is not None
+    return layout
+
+
+@pytest.fixture
+def copied_parts(copied: Copied, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    return parts_of(copied.stack, monkeypatch)
+
+
+def test_champions_history_and_artifacts_are_intact(copied: Copied, copied_parts: Parts) -> None:
+    registry, ledger = copied_parts.registry, copied_parts.ledger
+    assert copied.moves > 0
+    assert list(ledger.record())[: len(copied.source)] == copied.source
+    chain = walk(ledger.record(), told_heads(registry, registry.models()))
+    assert (chain.difference, chain.events >= copied.index.ledger_events) == (None, True)
+    folded = {model: history.champion(ledger.history(model)) for model in ledger.models()}
+    assert {model: number for model, number in folded.items() if number} == copied.index.champions
+    # A model that other tests moved outside Podium is as it was.
+    differing = {model for model in folded if alias_differences(registry, ledger, model)}
+    assert differing <= {model for model in folded if history.outside_move(ledger.history(model))}
+    assert SPEC.name not in differing
+    for model, number in copied.index.champions.items():
+        check_bytes(registry, model, number, manifest_of(ledger.history(model), model, number))
+    assert answers_of(copied_parts, copied.index.champions[SPEC.name]) == copied.answers
+    loaded = mlflow.pyfunc.load_model(f"models:/{SPEC.name}@champion")
+    assert loaded.predict(ROWS).tolist() == copied.answers
+    run = registry.version(SPEC.name, 1).run_id
+    assert {item.path for item in registry.client.list_artifacts(run)} >= {"holdout", "manifests"}
+
+
+def test_what_was_not_whole_is_named(copied: Copied) -> None:
+    # Another test changes bytes of this one in the store, where it runs before.
+    assert {problem.partition(":")[0] for problem in copied.index.problems} <= {"toy-tampered v1"}
+    assert copied.said["backup"].returncode == (backup.NOT_WHOLE if copied.index.problems else 0)
+    assert f"{SPEC.name} v" in copied.said["backup"].stdout
+
+
+def test_owners_and_privileges_are_those_of_the_source(copied: Copied, stack: Stack) -> None:
+    for _, database in postgres.DATABASES:
+        before, after = (
+            execute(backups.places_of(layout_of(each)).postgres_url[: -len("postgres")] + database, TABLES)
+            for each in (stack, copied.stack)
+        )
+        assert len(after) > 3
+        assert after == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger_events SET reason = 'x'",
+        "DELETE FROM ledger_events",
+        "TRUNCATE ledger_events",
+        "ALTER TABLE ledger_events ADD COLUMN x int",
+        "CREATE TABLE x ()",
+    ],
+)
+def test_the_application_cannot_change_the_restored_chain(copied: Copied, statement: str) -> None:
+    with pytest.raises(InsufficientPrivilege):
+        execute(copied.stack.ledger_url, statement)
+
+
+def test_the_copy_goes_on(copied: Copied, copied_parts: Parts) -> None:
+    champion = copied.index.champions[SPEC.name]
+    moved = promote_as_of(copied_parts, SPEC, DATES[champion == 1])
+    assert moved.version != champion
+    assert roll_back(copied_parts, SPEC, champion).version == champion
+    run = copied_parts.registry.client.create_run("0")
+    assert run.info.status == "RUNNING"
+
+
+def test_what_is_in_use_or_half_restored_is_refused(copied: Copied) -> None:
+    assert copied.said["up after a kill"].returncode == 1
+    assert "did not end: remove what it left with 'make clean'" in copied.said["up after a kill"].stderr
+    assert copied.said["restore"].returncode == 0, copied.said["restore"].stderr
+    again = copied.said["restore again"]
+    assert again.returncode == 1
+    assert "the databases are in use (airflow: " in again.stderr
+    assert "a restore overwrites nothing" in again.stderr
+    places = backups.places_of(layout_of(copied.stack))
+    with pytest.raises(PodiumError, match="somebody works with the databases .* connected to mlflow"):
+        backup.restore(places, copied.folder, QUIET)
+
+
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        (backup_databases, "_snapshot"),
+        (backup_databases, "read_facts"),
+        (backup_objects, "_written"),
+        (backup, "write_index"),
+        (os, "sync"),
+    ],
+)
+def test_a_killed_backup_is_none_and_holds_nothing(
+    copied: Copied,
+    copied_parts: Parts,
+    tmp_path: Path,
+    module: Any,
+    function: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places, folder = backups.places_of(layout_of(copied.stack)), tmp_path / "b"
+    killed = killed_at(module, function, lambda: backup.create(places, folder, QUIET))
+    assert killed == -signal.SIGKILL
+    assert not folder.exists()
+    partial = tmp_path / "b.partial"
+    assert partial.is_dir()
+    with pytest.raises(PodiumError, match="never finished"):
+        read_index(partial)
+    monkeypatch.setattr(ledger_module, "LOCK_TIMEOUT_SECONDS", 5)
+    with copied_parts.ledger.lock(SPEC.name) as lock:
+        copied_parts.ledger.append(NewEvent(EventKind.APPROVED, f"nobody-{function}", 1))
+        lock.assert_held()
+    held = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND datname = ANY(%s)"
+    deadline = time.monotonic() + 10
+    while execute(places.postgres_url, held, postgres.SUPERUSER, ["airflow", "mlflow", "ledger"]) != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    shutil.rmtree(partial)

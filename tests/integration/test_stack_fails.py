@@ -1,0 +1,314 @@
+"""Parts that fail: a store that refuses, is gone or full; MLflow and Postgres killed while they work."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from podium import backup_objects, lifecycle
+from podium.airflow_client import AirflowClient
+from podium.errors import NotFound, Outage
+from podium.manifest import check_bytes
+from podium.parts import Parts
+from podium.proof import manifest_of
+from podium.spec import ModelSpec
+from podium.stack import Stack, backups, operations
+from podium.stack.layout import Layout, Paths, load_layout
+from podium.stack.parts import Part
+from podium.stack.postgres import weed_binary
+from podium.training import TrainedRun, train_model
+from podium.verify import alias_differences, told_heads, walk
+from support import big_line
+from support.airflow import LifecycleRun, events_of
+from support.copies import MIDNIGHT, QUIET, SPEC, Copied, parts_of
+from support.steps import FIRST, new_run, roll_back, train
+from support.toy import NUMBER_TOY, write_number_rows
+from support.toy_line import SCRIPT
+
+MIB = 1024**2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def killed_run(stack: Stack, start: Callable[..., LifecycleRun]) -> LifecycleRun:
+    """A run whose Postgres is killed while it trains; it recovers while the other tests of this file run."""
+    run = start("toy-killed")
+    run.wait_until("train", "running")
+    postgres = psutil.Process(operations.status(Paths(stack.state_dir))[Part.POSTGRES].pid)
+    for process in (postgres, *postgres.children()):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return run
+
+
+@pytest.fixture
+def second(copied: Copied) -> Stack:
+    return copied.stack
+
+
+@pytest.fixture
+def parts(second: Stack, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    # As tasks: what does not answer is tried again by a later try of the task.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    return parts_of(second, monkeypatch)
+
+
+def layout_of(stack: Stack) -> Layout:
+    layout = load_layout(Paths(stack.state_dir))
+    assert layout is not None
+    return layout
+
+
+@contextmanager
+def wrong_keys(stack: Stack) -> Iterator[None]:
+    """MLflow runs with a wrong secret of the store."""
+    script, secret = Paths(stack.state_dir).run / "mlflow.sh", layout_of(stack).secrets.s3_secret
+    right = script.read_text()
+    assert secret in right
+    try:
+        stack.stop_part("mlflow")
+        script.write_text(right.replace(secret, "x" * len(secret)))
+        stack.start_part("mlflow")
+        yield
+    finally:
+        stack.stop_part("mlflow")
+        script.write_text(right)
+        stack.start_part("mlflow")
+
+
+@contextmanager
+def lost_bucket(stack: Stack) -> Iterator[None]:
+    """Somebody emptied and deleted the bucket; at the end it is back, with all that was in it."""
+    store = backups.places_of(layout_of(stack)).store
+    client = store.client()
+    folder = Path(tempfile.mkdtemp())
+    objects, gone = backup_objects.copy_out(store, backup_objects.list_objects(store), folder, QUIET)
+    assert gone == []
+    keys = [item.key for item in objects] + [backup_objects.PROBE]
+    for first in range(0, len(keys), 1000):
+        doomed = [{"Key": key} for key in keys[first : first + 1000]]
+        client.delete_objects(Bucket=store.bucket, Delete={"Objects": doomed})
+    client.delete_bucket(Bucket=store.bucket)
+    try:
+        yield
+    finally:
+        client.create_bucket(Bucket=store.bucket)
+        backup_objects.copy_in(store, objects, folder, QUIET)
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def full_store(stack: Stack) -> Iterator[None]:
+    """The store reads, and takes nothing more: what its own quota does to a bucket that is over it."""
+    rule = "fs.configure -locationPrefix=/buckets/mlflow"
+    weed_shell(stack, f"{rule} -readOnly -apply")
+    try:
+        yield
+    finally:
+        weed_shell(stack, f"{rule} -delete -apply")
+
+
+def weed_shell(stack: Stack, command: str) -> None:
+    first = layout_of(stack).ports.s3
+    servers = (f"-master=127.0.0.1:{first + 2}.{first + 3}", f"-filer=127.0.0.1:{first + 6}.{first + 7}")
+    subprocess.run(
+        [str(weed_binary()), "shell", *servers],
+        input=f"lock\n{command}\nunlock\nexit\n",
+        cwd=Paths(stack.state_dir).s3,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+
+@dataclass(frozen=True)
+class Trouble:
+    begin: Callable[[Stack], Any]
+    reads: bool
+    days: int
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [Trouble(wrong_keys, False, 30), Trouble(lost_bucket, False, 32), Trouble(full_store, True, 34)],
+    ids=lambda trouble: trouble.begin.__name__,
+)
+def test_a_store_that_fails_leaves_nothing_half_done_and_the_same_run_goes_on(
+    second: Stack, parts: Parts, trouble: Trouble
+) -> None:
+    registry, ledger = parts.registry, parts.ledger
+    champion = registry.champion(SPEC.name)
+    assert champion is not None
+    former = 3 - champion
+    trained_before = train(parts, SPEC, MIDNIGHT - timedelta(days=trouble.days))
+    events, versions = ledger.history(SPEC.name), registry.versions(SPEC.name)
+    register_run, train_run = new_run(), new_run()
+
+    def train_now() -> TrainedRun:
+        return train_model(SPEC, parts.settings, MIDNIGHT - timedelta(days=trouble.days + 1), {}, train_run)
+
+    def register(trained: TrainedRun) -> int:
+        return lifecycle.register_version(registry, ledger, SPEC, trained.run_id, register_run)
+
+    with trouble.begin(second):
+        with pytest.raises(Outage, match="logging the training of toy-copied: MLflow failed"):
+            train_now()
+        with pytest.raises(Outage, match="toy-copied v"):
+            register(trained_before)
+        if not trouble.reads:
+            with pytest.raises(Outage, match="downloading toy-copied v"):
+                roll_back(parts, SPEC, former)
+        recorded = [event.event for event in ledger.history(SPEC.name)[len(events) :]]
+        assert recorded == []
+        assert registry.champion(SPEC.name) == champion
+    check_bytes(registry, SPEC.name, champion, manifest_of(events, SPEC.name, champion))
+    number = register(trained_before)
+    assert number == versions[0].number + 1
+    assert register(train_now()) == number + 1
+    for new in (number, number + 1):
+        check_bytes(registry, SPEC.name, new, manifest_of(ledger.history(SPEC.name), SPEC.name, new))
+    assert [version.number for version in registry.versions(SPEC.name)] == list(range(number + 1, 0, -1))
+    assert alias_differences(registry, ledger, SPEC.name) == []
+
+
+@pytest.fixture
+def big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSpec]:
+    """A model of 1.2 GB; what is made on the way goes to a folder that is removed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    write_number_rows(tmp_path)
+    data = {**NUMBER_TOY["data"], "source": str(tmp_path / "numbers.csv")}
+    code = {"trainer": "support.big_line:train", "code": [str(SCRIPT)]}
+    yield ModelSpec.model_validate({**NUMBER_TOY, **code, "name": "toy-big", "data": data})
+    shutil.rmtree(tmp_path)
+
+
+def test_mlflow_killed_while_1200_megabytes_are_uploaded(second: Stack, parts: Parts, big: ModelSpec) -> None:
+    run = new_run()
+
+    def train_big(told: Any, multipart: str) -> None:
+        # false: all bytes go through MLflow. true, as its server suggests: in parts, past it.
+        os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"] = multipart
+        try:
+            told.send(train_model(big, parts.settings, FIRST, {}, run).run_id)
+        except Outage as error:
+            told.send(error)
+
+    first = Watched(second, train_big, "false")
+    first.wait_until(lambda: any(path.stat().st_size > 400 * MIB for path in arriving(second)))
+    left_behind = [path.parent for path in arriving(second)]
+    for process in mlflow_processes(second):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    said = first.come_out()
+    for folder in left_behind:
+        shutil.rmtree(folder)
+    assert isinstance(said, Outage), said
+    assert "logging the training of toy-big" in str(said)
+    second.start_part("mlflow")
+    (experiment,) = parts.registry.client.search_experiments(filter_string="name = 'toy-big'")
+    (half,) = parts.registry.client.search_runs([experiment.experiment_id])
+    with pytest.raises(NotFound, match="is no finished training run of toy-big"):
+        lifecycle.take_run(parts.registry, big.name, half.info.run_id, None)
+
+    again = Watched(second, train_big, "true")
+    trained = again.come_out()
+    assert isinstance(trained, str), trained
+    assert trained != half.info.run_id
+    assert lifecycle.register_version(parts.registry, parts.ledger, big, trained, run) == 1
+    files = manifest_of(parts.ledger.history(big.name), big.name, 1).files
+    (weights,) = [file for file in files if file.path.endswith("weights.bin")]
+    assert (weights.size, weights.sha256) == big_line.weights_are()
+    grown = [(watched.client_mib, watched.server_mib) for watched in (first, again)]
+    print("client and MLflow grew by MiB:", grown)
+    assert max(max(pair) for pair in grown) < 400
+
+
+class Watched:
+    """A child process at work; by how much memory it and MLflow grew while it was, in MiB."""
+
+    def __init__(self, stack: Stack, work: Callable[[Any, str], None], argument: str) -> None:
+        context = multiprocessing.get_context("fork")
+        self._told, telling = context.Pipe()
+        self._servers = mlflow_processes(stack)
+        self._child = context.Process(target=work, args=(telling, argument))
+        self._child.start()
+        self._client = psutil.Process(self._child.pid)
+        self._before = rss([self._client]), rss(self._servers)
+        self.client_mib = self.server_mib = 0.0
+
+    def wait_until(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 240
+        while not reached():
+            assert time.monotonic() < deadline
+            self.client_mib = max(self.client_mib, rss([self._client]) - self._before[0])
+            self.server_mib = max(self.server_mib, rss(self._servers) - self._before[1])
+            time.sleep(0.05)
+
+    def come_out(self) -> Any:
+        """Return what the child told at its end."""
+        self.wait_until(lambda: self._told.poll(0) or not self._child.is_alive())
+        told = self._told.recv()
+        self._child.join()
+        return told
+
+
+def arriving(stack: Stack) -> list[Path]:
+    """The files of an upload that MLflow writes before it hands them on to the store."""
+    found = []
+    for process in mlflow_processes(stack):
+        with suppress(psutil.NoSuchProcess):
+            found += [Path(file.path) for file in process.open_files() if file.path.endswith("weights.bin")]
+    return found
+
+
+def mlflow_processes(stack: Stack) -> list[psutil.Process]:
+    root = psutil.Process(operations.status(Paths(stack.state_dir))[Part.MLFLOW].pid)
+    return [root, *root.children(recursive=True)]
+
+
+def rss(processes: list[psutil.Process]) -> float:
+    total = 0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
+    return total / MIB
+
+
+def test_postgres_killed_in_the_middle_of_a_run(
+    killed_run: LifecycleRun, approver: AirflowClient, stack_parts: Parts
+) -> None:
+    while_away(lambda: killed_run.approve(approver))
+    assert while_away(killed_run.wait_for_end) == "success"
+    story = [event for event, _, _ in events_of(stack_parts, "toy-killed")]
+    assert story[-1] == "promoted"
+    for once in ("registered", "approval_requested", "approved", "promotion_started", "promoted"):
+        assert story.count(once) == 1
+    registry, ledger = stack_parts.registry, stack_parts.ledger
+    assert [version.number for version in registry.versions("toy-killed")] == [1]
+    assert registry.champion("toy-killed") == 1
+    assert alias_differences(registry, ledger, "toy-killed") == []
+    assert walk(ledger.record(), told_heads(registry, registry.models())).difference is None
+
+
+def while_away(ask: Callable[[], Any]) -> Any:
+    """Ask Airflow again while it does not answer."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return ask()
+        except Outage:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)

@@ -1,0 +1,149 @@
+"""A second stack, restored from a backup that was made of the first while its champions moved."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from podium.backup_files import Index, read_index
+from podium.events import Event
+from podium.manifest import verified
+from podium.parts import Parts, connect
+from podium.proof import manifest_of
+from podium.registry import load_model
+from podium.settings import PROJECT_ROOT
+from podium.spec import ModelSpec
+from podium.stack import Stack, backups, operations, running_stack
+from podium.stack.layout import Paths
+from support.command_line import MODELS
+from support.steps import TRAINED, promote_as_of, roll_back, train
+from support.toy import TOY
+
+COPY = PROJECT_ROOT / ".podium" / "test-copy"
+QUIET = Console(file=StringIO())
+MIDNIGHT = datetime.combine(datetime.now(UTC).date(), time(), UTC)
+DATES = (MIDNIGHT - timedelta(days=40), MIDNIGHT - timedelta(days=20))
+ROWS = pd.DataFrame({"x": [-2.0, -0.1, 0.0, 0.3, 4.0]})
+SPEC = ModelSpec.model_validate(
+    {**TOY, "name": "toy-copied", "data": {**TOY["data"], "source": str(MODELS / "toy.csv")}}
+)
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What was copied, and where to.
+
+    Attributes:
+        source: The ledger's events when the backup was made, as the source has them.
+        answers: Of the champion of ``SPEC`` at that time, to ``ROWS``.
+        moves: How often that champion moved while the backup was made.
+        said: What the commands printed.
+    """
+
+    stack: Stack
+    folder: Path
+    index: Index
+    source: Sequence[Event]
+    answers: Sequence[Any]
+    moves: int
+    said: dict[str, subprocess.CompletedProcess[str]]
+
+
+def stack_command(state_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "podium.stack", *words, "--state-dir", str(state_dir)]
+    env = os.environ | {"PYTHONPATH": str(PROJECT_ROOT / "include"), "COLUMNS": "200"}
+    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+def parts_of(stack: Stack, patch: pytest.MonkeyPatch) -> Parts:
+    for name, value in stack.client_env().items():
+        patch.setenv(name, value)
+    return connect()
+
+
+def answers_of(parts: Parts, number: int) -> list[Any]:
+    manifest = manifest_of(parts.ledger.history(SPEC.name), SPEC.name, number)
+    with verified(parts.registry, SPEC.name, number, manifest) as folder:
+        return load_model(folder).predict(ROWS).tolist()
+
+
+def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copied]:
+    """Back a stack up, and run a copy of it: Postgres, S3 and MLflow."""
+    parts = parts_of(stack, patch)
+    for as_of in DATES:
+        TRAINED[as_of] = train(parts, SPEC, as_of)
+        promote_as_of(parts, SPEC, as_of)
+    roll_back(parts, SPEC)
+    with moving(parts) as moved:
+        said = {"backup": stack_command(stack.state_dir, "backup", "--to", str(folder))}
+        assert said["backup"].returncode in (0, 3), said["backup"].stdout + said["backup"].stderr
+        index = read_index(folder)
+    source = [event for event in parts.ledger.record() if event.seq <= index.ledger_events]
+    answers = answers_of(parts, index.champions[SPEC.name])
+
+    operations.clean(Paths(COPY))
+    assert killed_at_the_databases(folder) == -signal.SIGKILL
+    said["up after a kill"] = stack_command(COPY, "up")
+    operations.clean(Paths(COPY))
+    for name in ("restore", "restore again"):
+        said[name] = stack_command(COPY, "restore", "--from", str(folder))
+    with running_stack(COPY, parts={"mlflow"}) as second:
+        yield Copied(second, folder, index, source, answers, len(moved), said)
+
+
+@contextmanager
+def moving(parts: Parts) -> Iterator[list[Event]]:
+    """Move the champion without a pause, and yield the moves."""
+    moved: list[Event] = []
+    ended = threading.Event()
+
+    def move() -> None:
+        while not ended.is_set():
+            as_of = DATES[parts.registry.champion(SPEC.name) == 1]
+            moved.append(promote_as_of(parts, SPEC, as_of))
+
+    with ThreadPoolExecutor(1) as pool:
+        mover = pool.submit(move)
+        try:
+            yield moved
+        finally:
+            ended.set()
+        mover.result()
+
+
+def killed_at_the_databases(folder: Path) -> int | None:
+    from podium import backup_databases
+
+    return killed_at(
+        backup_databases, "restore_database", lambda: backups.restore(Paths(COPY), folder, QUIET)
+    )
+
+
+def killed_at(module: Any, function: str, work: Callable[[], Any]) -> int | None:
+    """Do some work in a process of its own, killed as it comes to a function; return its exit code."""
+
+    def run() -> None:
+        os.setsid()
+        setattr(module, function, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        work()
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join(120)
+    return process.exitcode
