@@ -15,6 +15,8 @@ HAS_LLM := .venv/.stamp-llm
 HAS_DEV := .venv/.stamp-dev
 # The commit goes into the image: lineage of what is trained in it.
 COMPOSE := GIT_COMMIT=$$(git rev-parse HEAD 2>/dev/null || echo unknown) docker compose
+# A backup belongs to whoever asked for it.
+BACKUP := $(COMPOSE) run --rm --no-deps --user "$$(id -u):0"
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(UPGRADE)
 
@@ -23,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-unit test-without-stack check format lock test-integration bench-gates bench-serving bench-score llm compose-up compose-down compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-unit test-without-stack check format lock test-integration bench-gates bench-serving bench-score llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +62,17 @@ compose-up: .env-complete ## Build and start everything in containers (Docker wi
 
 compose-down: .env-complete ## Stop the containers; their data stays
 	$(COMPOSE) down
+
+compose-backup: .env-complete ## Copy the containers' databases and objects to the new folder TO, while they run
+	@test -n "$(TO)" || { echo "Say where to: make compose-backup TO=folder"; exit 1; }
+	@mkdir -p "$(dir $(abspath $(TO)))"
+	$(BACKUP) --volume "$(dir $(abspath $(TO))):/backups" initialise python -m podium.backup create "/backups/$(notdir $(abspath $(TO)))"
+
+compose-restore: .env-complete ## Copy the backup in the folder FROM into empty containers; then make compose-up
+	@test -d "$(FROM)" || { echo "Say which backup: make compose-restore FROM=folder"; exit 1; }
+	$(COMPOSE) up --detach --build --wait postgres store
+	$(BACKUP) initialise python -m podium.initialise stores
+	$(BACKUP) --volume "$(abspath $(FROM)):/backup:ro" initialise python -m podium.backup restore /backup
 
 compose-smoke: $(HAS_RUN) ## Prove the containers: up, one lifecycle with approval over REST, an answer of the model server, down
 	$(BIN)/python deploy/compose_smoke.py

@@ -15,7 +15,8 @@ from podium.errors import Outage, PodiumError, version_name
 from podium.events import CHAMPION_MOVES, Event, EventKind
 from podium.ledger import CONNECT_TIMEOUT_SECONDS, Ledger, migrate, record_on
 from podium.manifest import Manifest
-from podium.stack.layout import LEDGER_APP_ROLE, LEDGER_DATABASE
+from podium.mlflow_server import ADMIN, PROMOTER, READER
+from podium.stack.layout import LEDGER_APP_ROLE, LEDGER_DATABASE, LOOKUP_ACCOUNT, PEOPLE
 from podium.stack.postgres import DATABASES, packaged_bin
 from podium.tags import Tag
 from podium.verify import Chain, walk
@@ -37,17 +38,18 @@ _IN_USE = {
 _STACK_LOGINS = {
     AIRFLOW: (
         "ab_user",
+        [*(name for name, _ in PEOPLE), LOOKUP_ACCOUNT],
         (
             "UPDATE ab_user SET created_by_fk = NULL, changed_by_fk = NULL",
-            "DELETE FROM ab_user WHERE username IN ('operator', 'approver', 'admin')",
+            "DELETE FROM ab_user WHERE username = ANY(:logins)",
         ),
     ),
     MLFLOW: (
         "users",
+        [ADMIN, PROMOTER, READER],
         (
-            "DELETE FROM user_role_assignments WHERE user_id IN "
-            "(SELECT id FROM users WHERE username IN ('admin', 'podium', 'reader'))",
-            "DELETE FROM users WHERE username IN ('admin', 'podium', 'reader')",
+            "DELETE FROM user_role_assignments WHERE user_id IN (SELECT id FROM users WHERE username = ANY(:logins))",
+            "DELETE FROM users WHERE username = ANY(:logins)",
         ),
     ),
 }
@@ -213,7 +215,7 @@ def assert_empty(url: str) -> None:
     if missing := [name for name in _IN_ORDER if name not in there]:
         raise PodiumError(
             f"the server has no database {', '.join(missing)}: make databases, roles and bucket first, with "
-            "`python -m podium.initialise`"
+            "`python -m podium.initialise stores`"
         )
     if busy:
         who = ", ".join(f"{count} connected to {name}" for name, count in busy)
@@ -279,11 +281,12 @@ def _in_use(url: str, database: str) -> Iterator[str]:
 
 
 def _remove_stack_logins(url: str, database: str) -> None:
-    table, statements = _STACK_LOGINS[database]
+    table, logins, statements = _STACK_LOGINS[database]
     with _answers(), _connection(url, database) as connection, connection.begin():
         if connection.scalar(sa.text("SELECT to_regclass(:table)"), {"table": table}) is not None:
             for statement in statements:
-                connection.execute(sa.text(statement))
+                parameters = {"logins": logins} if ":logins" in statement else {}
+                connection.execute(sa.text(statement), parameters)
 
 
 @contextmanager

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from podium.errors import PodiumError
-from podium.stack.layout import PEOPLE
+from podium.stack.layout import LOOKUP_ACCOUNT, PEOPLE
 from podium_airflow.roles import BEYOND_VIEWER, LOOKUP, LOOKUP_ROLE, Permission
 
 log = logging.getLogger(__name__)
-LOOKUP_ACCOUNT = "podium"
 
 
 def main() -> None:

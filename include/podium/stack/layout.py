@@ -21,6 +21,8 @@ PEOPLE: tuple[tuple[str, str], ...] = (
     ("approver", "Approver"),
     ("admin", "Admin"),
 )
+# Podium's own account in Airflow, by which a task asks for somebody's roles.
+LOOKUP_ACCOUNT = "podium"
 # sun_path holds 104 bytes on macOS, 108 on Linux, and supervisor binds to '<path>.<pid>' first.
 _SOCKET_PATH_LIMIT = 90
 
