@@ -11,13 +11,14 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from podium.backup_files import Dump, StoredObject, private_file, sha256_of
+from podium.databases import DATABASES, LEDGER_APP_ROLE, LEDGER_DATABASE
 from podium.errors import Outage, PodiumError, version_name
 from podium.events import CHAMPION_MOVES, Event, EventKind
 from podium.ledger import CONNECT_TIMEOUT_SECONDS, Ledger, migrate, record_on
 from podium.manifest import Manifest
 from podium.mlflow_server import ADMIN, PROMOTER, READER
 from podium.stack.layout import LEDGER_APP_ROLE, LEDGER_DATABASE, LOOKUP_ACCOUNT, PEOPLE
-from podium.stack.postgres import DATABASES, packaged_bin
+from podium.stack.postgres import packaged_bin
 from podium.tags import Tag
 from podium.verify import Chain, walk
 
@@ -48,7 +49,8 @@ _STACK_LOGINS = {
         "users",
         [ADMIN, PROMOTER, READER],
         (
-            "DELETE FROM user_role_assignments WHERE user_id IN (SELECT id FROM users WHERE username = ANY(:logins))",
+            "DELETE FROM user_role_assignments WHERE user_id IN "
+            "(SELECT id FROM users WHERE username = ANY(:logins))",
             "DELETE FROM users WHERE username = ANY(:logins)",
         ),
     ),

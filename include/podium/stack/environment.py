@@ -19,6 +19,7 @@ _DROPPED_PREFIXES = (
     "PG",
     "PYTHON",
     "OTEL_",
+    "OPENLINEAGE_",
     "WEED_",
     "GUNICORN_",
     "UVICORN_",
