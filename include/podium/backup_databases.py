@@ -17,7 +17,7 @@ from podium.events import CHAMPION_MOVES, Event, EventKind
 from podium.ledger import CONNECT_TIMEOUT_SECONDS, Ledger, migrate, record_on
 from podium.manifest import Manifest
 from podium.mlflow_server import ADMIN, PROMOTER, READER
-from podium.stack.layout import LEDGER_APP_ROLE, LEDGER_DATABASE, LOOKUP_ACCOUNT, PEOPLE
+from podium.stack.layout import LOOKUP_ACCOUNT, PEOPLE
 from podium.stack.postgres import packaged_bin
 from podium.tags import Tag
 from podium.verify import Chain, walk
