@@ -16,7 +16,8 @@ BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
         ("can_create", "DAG Runs"),
         ("can_edit", "DAGs"),  # to pause a Dag, and to let it run
         # To clear a task that failed in an outage: a new run would have to be approved anew. Airflow knows no
-        # right to clear that is not one to mark; a task that is marked promotes nothing.
+        # right to clear that is not one to mark; what is marked promotes nothing.
+        ("can_edit", "DAG Runs"),
         ("can_edit", "Task Instances"),
         ("menu_access", "HITL Detail"),
     ),
