@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from podium.events import EventKind, NewEvent
 from podium.manifest import check_bytes
 from podium.parts import Parts
 from podium.proof import manifest_of
+from podium.settings import PROJECT_ROOT
 from podium.stack import Stack, backups, postgres
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.verify import alias_differences, told_heads, walk
@@ -118,6 +121,24 @@ def test_what_is_in_use_or_half_restored_is_refused(copied: Copied) -> None:
     places = backups.places_of(layout_of(copied.stack))
     with pytest.raises(PodiumError, match="somebody works with the databases .* connected to mlflow"):
         backup.restore(places, copied.folder, QUIET)
+
+
+def test_the_command_needs_nothing_but_the_environment(copied: Copied, tmp_path: Path) -> None:
+    places, folder = backups.places_of(layout_of(copied.stack)), tmp_path / "b"
+    environment = {
+        "PODIUM_POSTGRES_URL": places.postgres_url,
+        "AWS_ENDPOINT_URL": places.store.endpoint,
+        "AWS_ACCESS_KEY_ID": places.store.access_key,
+        "AWS_SECRET_ACCESS_KEY": places.store.secret_key,
+        "PODIUM_BUCKET": places.store.bucket,
+        "PYTHONPATH": str(PROJECT_ROOT / "include"),
+    }
+    argv = [sys.executable, "-m", "podium.backup", "create", str(folder)]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == copied.said["backup"].returncode, done.stderr
+    assert read_index(folder).digest() in done.stdout
+    assert places.store.secret_key not in done.stdout + done.stderr
+    assert {path.stat().st_mode & 0o77 for path in (folder, *folder.rglob("*"))} == {0}
 
 
 @pytest.mark.parametrize(
