@@ -87,8 +87,8 @@ test: $(HAS_DEV) ## Run all tests
 test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
 	$(BIN)/python -m pytest tests/integration
 
-test-without-stack: test-unit ## Run all others: unit tests, those of the Dags, and the examples, which start what they need
-	$(BIN)/python -m pytest tests/dags tests/examples
+test-without-stack: test-unit ## Run all others: unit tests, those of the Dags, the examples and the embedded stack, which start what they need
+	$(BIN)/python -m pytest tests/dags tests/examples tests/stack
 
 test-unit: $(HAS_DEV) ## Run the fast tests
 	$(BIN)/python -m pytest tests/unit $(wildcard tests/models)
