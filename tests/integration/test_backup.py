@@ -15,7 +15,7 @@ import mlflow
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
-from podium import backup, backup_databases, backup_objects, history
+from podium import backup, backup_databases, backup_objects, databases, history
 from podium import ledger as ledger_module
 from podium.backup_files import read_index
 from podium.errors import PodiumError
@@ -77,7 +77,7 @@ def test_what_was_not_whole_is_named(copied: Copied) -> None:
 
 
 def test_owners_and_privileges_are_those_of_the_source(copied: Copied, stack: Stack) -> None:
-    for _, database in postgres.DATABASES:
+    for _, database in databases.DATABASES:
         before, after = (
             execute(backups.places_of(layout_of(each)).postgres_url[: -len("postgres")] + database, TABLES)
             for each in (stack, copied.stack)
