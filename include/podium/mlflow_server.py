@@ -23,6 +23,7 @@ from sqlalchemy import create_engine, make_url
 from podium.errors import PodiumError
 
 ADMIN, PROMOTER, READER = "admin", "podium", "reader"
+_NEEDED = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 # Each request brings its password; checking one costs tens of milliseconds of processor time.
 _PASSWORD_CACHE_SECONDS = 60
 
@@ -80,15 +81,7 @@ def main(
     bucket: Annotated[str, typer.Option(help="The bucket of the artifacts.")],
 ) -> None:
     """Become the MLflow server; its databases and keys are in the environment."""
-    missing = [
-        name
-        for name in (
-            "MLFLOW_BACKEND_STORE_URI",
-            "MLFLOW_AUTH_ADMIN_PASSWORD",
-            "MLFLOW_FLASK_SERVER_SECRET_KEY",
-        )
-        if not os.environ.get(name)
-    ]
+    missing = [name for name in _NEEDED if not os.environ.get(name)]
     if missing:
         raise PodiumError(f"{', '.join(missing)} not set: without logins anybody could move a champion.")
     url = make_url(os.environ["MLFLOW_BACKEND_STORE_URI"])

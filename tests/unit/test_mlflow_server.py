@@ -1,0 +1,45 @@
+"""The MLflow server with logins: its configuration, and tables of an earlier MLflow."""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+import pytest
+from alembic import command
+from mlflow.store.db.utils import _get_alembic_config, _verify_schema
+from mlflow.store.tracking.dbmodels.initial_models import Base
+from sqlalchemy import create_engine
+
+from podium import mlflow_server
+from podium.errors import PodiumError
+from podium.mlflow_server import auth_config, upgrade_if_older
+
+
+def test_tables_of_an_earlier_mlflow_are_migrated_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/mlflow.db"
+    assert not upgrade_if_older(url)  # an empty database is the server's to fill
+    engine = create_engine(url)
+    Base.metadata.create_all(engine)
+    command.upgrade(_get_alembic_config(url), "+12")
+    assert upgrade_if_older(url)
+    _verify_schema(engine)
+    assert not upgrade_if_older(url)
+    engine.dispose()
+
+
+def test_mlflow_reads_the_database_of_the_logins_as_it_is() -> None:
+    config = configparser.ConfigParser()
+    config.read_string(auth_config("postgresql+psycopg2://mlflow:a%40b%25c@postgres/mlflow"))
+    assert config["mlflow"]["database_uri"] == "postgresql+psycopg2://mlflow:a%40b%25c@postgres/mlflow"
+    assert config["mlflow"]["default_permission"] == "READ"
+
+
+@pytest.mark.parametrize("missing", mlflow_server._NEEDED)
+def test_without_logins_it_does_not_start(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in mlflow_server._NEEDED:
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv(missing, "")
+    monkeypatch.setattr(mlflow_server.os, "execv", lambda *_: pytest.fail("it was started"))
+    with pytest.raises(PodiumError, match=f"{missing} not set"):
+        mlflow_server.main("127.0.0.1", 5000, "mlflow")
