@@ -1,7 +1,7 @@
 """``python -m podium.mlflow_server``: the MLflow server with logins, as both stacks run it.
 
-MLflow takes the database of its logins from a file alone, so that file is made here, mode 600, from the
-environment: the database URL holds a password.
+MLflow takes the database of its logins from a file alone, so that file is made here, mode 600, in the
+working directory: the database URL holds a password.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import configparser
 import io
 import os
 import sys
-import tempfile
 from importlib.metadata import distribution
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +21,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, make_url
 
 from podium.errors import PodiumError
+from podium.stack.layout import write_private
 
 ADMIN, PROMOTER, READER = "admin", "podium", "reader"
 _NEEDED = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
@@ -86,10 +87,9 @@ def main(
         raise PodiumError(f"{', '.join(missing)} not set: without logins anybody could move a champion.")
     url = make_url(os.environ["MLFLOW_BACKEND_STORE_URI"])
     upgrade_if_older(os.environ["MLFLOW_BACKEND_STORE_URI"])
-    descriptor, name = tempfile.mkstemp(prefix="mlflow-auth-", suffix=".ini")  # mode 600
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(auth_config(url.render_as_string(hide_password=False)))
-    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = name
+    file = Path("mlflow-auth.ini").resolve()
+    write_private(file, auth_config(url.render_as_string(hide_password=False)))
+    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(file)
     os.environ["MLFLOW_AUTH_ADMIN_USERNAME"] = ADMIN
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"]
     command += ["--host", host, "--port", str(port), "--workers", "1"]

@@ -114,13 +114,18 @@ def test_no_secret_on_a_command_line(up: Paths) -> None:
 def test_files_are_private(up: Paths) -> None:
     for entry in up.state_dir.iterdir():
         assert entry.stat().st_mode & 0o77 == 0, entry
-    private = [up.passwords, up.airflow_home / "airflow.cfg", *up.run.glob("*.*"), *up.logs.glob("*.log")]
+    private = [
+        up.run / "mlflow-auth.ini",
+        up.airflow_home / "airflow.cfg",
+        *up.run.glob("*.*"),
+        *up.logs.glob("*.log"),
+    ]
     assert len(private) > 15
     for path in private:
         assert path.stat().st_mode & 0o77 == 0, path
 
 
-def test_the_three_people_can_log_in(up: Paths) -> None:
+def test_everybody_can_log_in(up: Paths) -> None:
     layout = layout_of(up)
     for name, password in layout.secrets.people.items():
         body = json.dumps({"username": name, "password": password}).encode()
