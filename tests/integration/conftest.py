@@ -32,8 +32,10 @@ def approval(**changes: Any) -> dict[str, Any]:
     return {"approval": {**TOY["approval"], "approvers": ["approver"], **changes}}
 
 
+# Half a day away: at the hour itself Airflow would start a run of its own among those of the tests.
+TOY_HOUR = (datetime.now(UTC).hour + 12) % 24
 TOYS: dict[str, dict[str, Any]] = {
-    "toy": {"schedule": "0 0 * * *"},
+    "toy": {"schedule": f"0 {TOY_HOUR} * * *"},
     "toy-hasty": {},
     "toy-reject": {},
     "toy-expire": approval(expires_after="15s"),

@@ -398,7 +398,7 @@ def test_a_backfill_sees_each_date_as_it_was(
     wrong_file: Path, admin: AirflowClient, stack_parts: Parts
 ) -> None:
     spec = find_spec(MODELS, "toy")
-    last = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10)
+    last = datetime.now(UTC).replace(hour=TOY_HOUR, minute=0, second=0, microsecond=0) - timedelta(days=10)
     body = {
         "dag_id": spec.lifecycle_dag_id,
         "from_date": (last - timedelta(days=2)).isoformat(),

@@ -222,7 +222,9 @@ def test_mlflow_killed_while_1200_megabytes_are_uploaded(second: Stack, parts: P
     (experiment,) = parts.registry.client.search_experiments(filter_string="name = 'toy-big'")
     (half,) = parts.registry.client.search_runs([experiment.experiment_id])
     with pytest.raises(NotFound, match="is no finished training run of toy-big"):
-        lifecycle.take_run(parts.registry, big.name, half.info.run_id, None)
+        lifecycle.run_to_take(
+            parts.registry, big.name, {"mlflow_run": half.info.run_id, "version": None, "profile": None}
+        )
 
     again = Watched(second, train_big, "true")
     trained = again.come_out()
