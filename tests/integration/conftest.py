@@ -19,7 +19,7 @@ from podium.stack import Stack, operations, running_stack
 from podium.stack.layout import Paths
 from support.airflow import LifecycleRun
 from support.copies import Copied, copy
-from support.toy import TOY, write_toy_rows
+from support.toy import SCHEDULED_HOUR, TOY, write_toy_rows
 
 HOME = PROJECT_ROOT / ".podium" / "test-lifecycle"
 PROJECT = PROJECT_ROOT / ".podium" / "test-project"
@@ -32,10 +32,8 @@ def approval(**changes: Any) -> dict[str, Any]:
     return {"approval": {**TOY["approval"], "approvers": ["approver"], **changes}}
 
 
-# Half a day away: at the hour itself Airflow would start a run of its own among those of the tests.
-TOY_HOUR = (datetime.now(UTC).hour + 12) % 24
 TOYS: dict[str, dict[str, Any]] = {
-    "toy": {"schedule": f"0 {TOY_HOUR} * * *"},
+    "toy": {"schedule": f"0 {SCHEDULED_HOUR} * * *"},
     "toy-hasty": {},
     "toy-reject": {},
     "toy-expire": approval(expires_after="15s"),

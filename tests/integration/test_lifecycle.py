@@ -27,6 +27,7 @@ from podium.tags import Tag
 from support.airflow import LifecycleRun, event_of, events_of, get, send
 from support.command_line import commands_of, podium
 from support.serving import serving, versions_that_answer
+from support.toy import SCHEDULED_HOUR
 
 MODELS = PROJECT_ROOT / ".podium" / "test-project" / "include" / "models"
 Start = Callable[..., LifecycleRun]
@@ -398,7 +399,9 @@ def test_a_backfill_sees_each_date_as_it_was(
     wrong_file: Path, admin: AirflowClient, stack_parts: Parts
 ) -> None:
     spec = find_spec(MODELS, "toy")
-    last = datetime.now(UTC).replace(hour=TOY_HOUR, minute=0, second=0, microsecond=0) - timedelta(days=10)
+    last = datetime.now(UTC).replace(hour=SCHEDULED_HOUR, minute=0, second=0, microsecond=0) - timedelta(
+        days=10
+    )
     body = {
         "dag_id": spec.lifecycle_dag_id,
         "from_date": (last - timedelta(days=2)).isoformat(),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+# Half a day away: at the hour itself Airflow would start a run of its own among those of the tests.
+SCHEDULED_HOUR = (datetime.now(UTC).hour + 12) % 24
 TOY: dict[str, Any] = {
     "name": "toy",
     "owner": "tests",
