@@ -28,10 +28,10 @@ class MlflowAdmin:
         self._login = (ADMIN, password)
 
     def make_accounts(self, passwords: Mapping[str, str]) -> None:
-        """Make the accounts that are missing; safe to repeat. Only the promoter may change anything.
+        """Make the accounts of the programs, or set their passwords. Only the promoter may change anything.
 
         Args:
-            passwords: By login name; what people changed meanwhile stays.
+            passwords: By login name. Programs have theirs from their environment, so here it is the same.
 
         Raises:
             PodiumError: MLflow refused.
@@ -39,8 +39,11 @@ class MlflowAdmin:
         """
         there = {user["username"] for user in self._call("GET", "2.0/mlflow/users/list")["users"]}
         for name, password in passwords.items():
-            if name not in there:
-                self._call("POST", "2.0/mlflow/users/create", {"username": name, "password": password})
+            login = {"username": name, "password": password}
+            if name in there:
+                self._call("PATCH", "2.0/mlflow/users/update-password", login)
+            else:
+                self._call("POST", "2.0/mlflow/users/create", login)
         self._make_promoter()
 
     def _make_promoter(self) -> None:

@@ -1,7 +1,7 @@
 """``python -m podium_airflow.initialise``: migrate Airflow's database, make the roles and the accounts.
 
-Safe to repeat. Roles are made to be exactly what `roles` says; an account that exists keeps its password and
-its roles, which people may have changed.
+Safe to repeat. Roles are made to be exactly what `roles` says. People's accounts that exist keep password and
+roles, which people may have changed; Podium's own has the password of the environment, as tasks have.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def _make_role(manager: Any, name: str, permissions: Iterable[Permission]) -> No
 
 
 def _make_account(manager: Any, login: str, role: str, password: str) -> None:
-    if manager.find_user(username=login) is not None:
+    if (user := manager.find_user(username=login)) is not None:
+        if login == LOOKUP_ACCOUNT:
+            manager.reset_password(user.id, password)
         return
     made = manager.add_user(login, login, "", f"{login}@podium.invalid", manager.find_role(role), password)
     if not made:

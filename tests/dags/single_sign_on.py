@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 from flask import current_app
@@ -22,6 +23,19 @@ def main() -> None:
             user = manager.auth_user_oauth({**told, "role_keys": groups})
             roles.append(sorted(role.name for role in user.roles))
         print(json.dumps({"providers": list(manager.oauth_remotes), "roles": roles, "name": user.get_name()}))
+
+    for name in ("AIRFLOW", "OPERATOR"):
+        os.environ[f"PODIUM_{name}_PASSWORD"] += "-changed"
+    initialise.main()
+    with get_application_builder() as appbuilder, current_app.test_request_context():
+        changed = {
+            login: bool(appbuilder.sm.auth_user_db(login, os.environ[name]))
+            for login, name in (
+                ("podium", "PODIUM_AIRFLOW_PASSWORD"),
+                ("operator", "PODIUM_OPERATOR_PASSWORD"),
+            )
+        }
+    print(json.dumps(changed))
 
 
 main()

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from podium.airflow_client import AirflowClient
+from podium.mlflow_accounts import MlflowAdmin
 from podium.settings import PROJECT_ROOT
 from podium.stack import Stack
 from podium.stack.layout import PEOPLE, Layout, Paths, load_layout
@@ -129,6 +130,20 @@ def test_mlflows_readers_read_and_change_nothing(stack: Stack, secrets: Layout) 
         assert asked(method, path, body) == 403, path
         assert asked(method, path, body, None) == 401, path
     assert asked("GET", "mlflow/registered-models/search", None, ("reader", "wrong")) == 401
+
+
+def test_a_programs_password_in_mlflow_is_that_of_the_last_start(stack: Stack, secrets: Layout) -> None:
+    known = secrets.secrets
+    admin = MlflowAdmin(stack.mlflow_url, known.mlflow_admin)
+
+    def answers(password: str) -> int:
+        url = f"{stack.mlflow_url}/api/2.0/mlflow/registered-models/search"
+        return requests.get(url, auth=("reader", password), timeout=30).status_code
+
+    admin.make_accounts({"podium": known.mlflow_podium, "reader": "changed-in-the-env-file"})
+    assert (answers(known.mlflow_reader), answers("changed-in-the-env-file")) == (401, 200)
+    admin.make_accounts({"podium": known.mlflow_podium, "reader": known.mlflow_reader})
+    assert (answers(known.mlflow_reader), answers("changed-in-the-env-file")) == (200, 401)
 
 
 def test_a_model_that_is_not_there_is_not_an_error(stack_parts: Any) -> None:
