@@ -22,20 +22,18 @@ def main() -> None:
             told = {"username": name, "email": f"{name}@example.com", "first_name": "", "last_name": ""}
             user = manager.auth_user_oauth({**told, "role_keys": groups})
             roles.append(sorted(role.name for role in user.roles))
-        print(json.dumps({"providers": list(manager.oauth_remotes), "roles": roles, "name": user.get_name()}))
+        seen = {"providers": list(manager.oauth_remotes), "roles": roles, "name": user.get_name()}
 
     for name in ("AIRFLOW", "OPERATOR"):
         os.environ[f"PODIUM_{name}_PASSWORD"] += "-changed"
     initialise.main()
     with get_application_builder() as appbuilder, current_app.test_request_context():
-        changed = {
-            login: bool(appbuilder.sm.auth_user_db(login, os.environ[name]))
-            for login, name in (
-                ("podium", "PODIUM_AIRFLOW_PASSWORD"),
-                ("operator", "PODIUM_OPERATOR_PASSWORD"),
-            )
-        }
-    print(json.dumps(changed))
+        changed = [
+            login
+            for login, name in (("podium", "AIRFLOW"), ("operator", "OPERATOR"))
+            if appbuilder.sm.auth_user_db(login, os.environ[f"PODIUM_{name}_PASSWORD"])
+        ]
+    print(json.dumps({**seen, "changed": changed}))
 
 
 main()
