@@ -22,6 +22,7 @@ OPTIONAL = {
     "sniffio",
     "setuptools",
     "psutil",
+    "pytz",
     "tqdm",
 }
 LOADED = """
