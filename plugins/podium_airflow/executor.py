@@ -15,6 +15,7 @@ import os
 import warnings
 
 from airflow.executors.local_executor import LocalExecutor
+from airflow.sdk import Asset
 
 # None of them starts a Python thread while it is imported (a test looks): a lock that such a thread holds
 # would stay locked in every task. OpenBLAS and Arrow have threads of their own, and handle forks themselves.
@@ -45,6 +46,8 @@ def load_libraries() -> None:
     _load_skops()
     for name in LIBRARIES:
         importlib.import_module(name)
+    # The first asset of a process loads what all providers know of assets, boto3 too; each task makes some.
+    Asset(name="podium", uri="podium://podium")
     _reseed_numpy_in_tasks()
 
 
