@@ -21,7 +21,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, make_url
 
 from podium.errors import PodiumError
-from podium.stack.layout import write_private
+from podium.private_files import write_private
 
 ADMIN, PROMOTER, READER = "admin", "podium", "reader"
 _NEEDED = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")

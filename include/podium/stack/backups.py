@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from podium.private_files import write_private
 from podium.stack import operations
 from podium.stack.errors import StackError
-from podium.stack.layout import Layout, Paths, create_folders, load_layout, write_private
+from podium.stack.layout import Layout, Paths, create_folders, load_layout
 from podium.stack.parts import STORE_PARTS
 from podium.stack.postgres import SUPERUSER
 from podium.stack.programs import BUCKET

@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from podium.databases import LEDGER_APP_ROLE, LEDGER_DATABASE, LEDGER_OWNER_ROLE
+from podium.private_files import write_private
 from podium.stack.errors import StackError
 from podium.stack.ports import Ports
 
@@ -195,20 +196,6 @@ class Layout(BaseModel):
     def ledger_owner_url(self) -> str:
         """The ledger's database for its owner, who migrates it; with its password. Only the stack uses it."""
         return self.database_url(LEDGER_OWNER_ROLE, LEDGER_DATABASE)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step; only its owner can read it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def load_layout(paths: Paths) -> Layout | None:

@@ -17,6 +17,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 
+from podium.private_files import write_private
 from podium.stack import orphans, postgres
 from podium.stack.environment import client_env
 from podium.stack.errors import StackBusyError, StackError
@@ -29,7 +30,6 @@ from podium.stack.layout import (
     load_layout,
     save_layout,
     socket_path,
-    write_private,
 )
 from podium.stack.parts import ALL_PARTS, STORE_PARTS, Part, with_needs
 from podium.stack.ports import Ports, choose_ports, is_free, occupied_by

