@@ -15,6 +15,8 @@ HAS_LLM := .venv/.stamp-llm
 HAS_DEV := .venv/.stamp-dev
 # The commit goes into the image: lineage of what is trained in it.
 COMPOSE := GIT_COMMIT=$$(git rev-parse HEAD 2>/dev/null || echo unknown) docker compose
+# The shipped models take the longest; on a stack of their own they take as long as the others still have to go.
+FAMILIES := tests/integration/test_families.py
 # A backup belongs to whoever asked for it.
 BACKUP := $(COMPOSE) run --rm --no-deps --user "$$(id -u):0"
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes \
@@ -85,10 +87,11 @@ test: $(HAS_DEV) ## Run all tests
 	$(MAKE) -j2 test-without-stack test-integration
 
 test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest tests/integration --ignore $(FAMILIES)
 
-test-without-stack: test-unit ## Run all others: unit tests, those of the Dags, the examples and the embedded stack, which start what they need
+test-without-stack: test-unit ## Run all others: unit tests, those of the Dags, the examples, the embedded stack and the shipped models, which start what they need
 	$(BIN)/python -m pytest tests/dags tests/examples tests/stack
+	PODIUM_TEST_STACK=-families $(BIN)/python -m pytest $(FAMILIES)
 
 test-unit: $(HAS_DEV) ## Run the fast tests
 	$(BIN)/python -m pytest tests/unit $(wildcard tests/models)

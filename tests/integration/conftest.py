@@ -19,11 +19,9 @@ from podium.stack import Stack, operations, running_stack
 from podium.stack.layout import Paths
 from support.airflow import LifecycleRun
 from support.copies import Copied, copy
+from support.places import HOME, MODELS, PROJECT
 from support.toy import SCHEDULED_HOUR, TOY, write_toy_rows
 
-HOME = PROJECT_ROOT / ".podium" / "test-lifecycle"
-PROJECT = PROJECT_ROOT / ".podium" / "test-project"
-MODELS = PROJECT / "include" / "models"
 TRAINERS = PROJECT / "include" / "trainers"
 SHIPPED = PROJECT_ROOT / "include" / "models"
 

@@ -19,14 +19,13 @@ from podium.parts import Parts
 from podium.score_outputs import output_of
 from podium.score_sources import Source, list_partitions
 from podium.score_version import loaded, pin
-from podium.settings import PROJECT_ROOT
 from podium.spec import ModelSpec, find_spec
 from podium.stack import Stack
 from podium.training import train_model
 from support.airflow import get
+from support.places import PROJECT
 from support.steps import answer, new_run, pass_gates
 
-PROJECT = PROJECT_ROOT / ".podium" / "test-project"
 MODELS, SCORES = PROJECT / "include" / "models", PROJECT / "scores" / "toy"
 MODEL, DAG = "toy-scored", "score_toy_scored"
 

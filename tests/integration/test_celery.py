@@ -16,7 +16,6 @@ import psutil
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from integration.conftest import PROJECT
 from podium.airflow_client import AirflowClient
 from podium.parts import Parts
 from podium.settings import PROJECT_ROOT
@@ -35,6 +34,7 @@ from support.machine import (
     start_redis,
     statsd_sink,
 )
+from support.places import PROJECT
 
 REDIS = redis_server()
 pytestmark = pytest.mark.skipif(

@@ -19,6 +19,7 @@ from podium.settings import PROJECT_ROOT
 from podium.stack import Stack
 from support.airflow import LifecycleRun, events_of
 from support.command_line import commands_of, podium
+from support.places import PROJECT
 from support.serving import Server, serving
 
 PROMOTED = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
@@ -99,8 +100,6 @@ def assert_new_reports_are_scored(operator: AirflowClient) -> None:
     dag_id = "score_bug_severity_clf"
     operator.set_paused(dag_id, paused=False)
     assert operator.wait_for_end(dag_id, operator.trigger(dag_id, {})) == "success"
-    found = pq.read_table(
-        PROJECT_ROOT / ".podium" / "test-project" / "scores" / "bug-severity-clf"
-    ).to_pandas()
+    found = pq.read_table(PROJECT / "scores" / "bug-severity-clf").to_pandas()
     assert (len(found), set(found["model_version"])) == (600, {1})
     assert set(found["prediction"]) == {"Minor", "Major", "Critical"}

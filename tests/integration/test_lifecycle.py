@@ -26,10 +26,10 @@ from podium.stack import Stack
 from podium.tags import Tag
 from support.airflow import LifecycleRun, event_of, events_of, get, send
 from support.command_line import commands_of, podium
+from support.places import MODELS
 from support.serving import serving, versions_that_answer
 from support.toy import SCHEDULED_HOUR
 
-MODELS = PROJECT_ROOT / ".podium" / "test-project" / "include" / "models"
 Start = Callable[..., LifecycleRun]
 STORY = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
 STORY += ["promotion_started", "promoted"]

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from podium.settings import PROJECT_ROOT
 from podium.stack import Stack
-
-MODELS = PROJECT_ROOT / ".podium" / "test-project" / "include" / "models"
+from support.places import MODELS
 
 
 def commands_of(*documents: Path) -> list[str]:
