@@ -40,7 +40,7 @@ def read_passwords(environ: Mapping[str, str]) -> dict[str, str]:
         PodiumError: One is not set; there is no default.
     """
     names = {login: f"PODIUM_{login.upper()}_PASSWORD" for login, _ in PEOPLE}
-    names[LOOKUP_ACCOUNT] = "PODIUM_AIRFLOW_PASSWORD"
+    names[LOOKUP_ACCOUNT] = "PODIUM_LOOKUP_PASSWORD"
     missing = [name for name in names.values() if not environ.get(name)]
     if missing:
         raise PodiumError(f"{', '.join(missing)} not set: no account has a default password.")

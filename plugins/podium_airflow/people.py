@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from podium.spec import ApprovalSpec
 
 _LOOKUP_ACCOUNT = "podium"
-_PASSWORD = "PODIUM_AIRFLOW_PASSWORD"  # noqa: S105 - the name of the variable
+_PASSWORD = "PODIUM_LOOKUP_PASSWORD"  # noqa: S105 - the name of the variable
 _EXECUTION_API = "/execution"
 
 

@@ -24,13 +24,13 @@ def main() -> None:
             roles.append(sorted(role.name for role in user.roles))
         seen = {"providers": list(manager.oauth_remotes), "roles": roles, "name": user.get_name()}
 
-    for name in ("AIRFLOW", "OPERATOR"):
+    for name in ("LOOKUP", "OPERATOR"):
         os.environ[f"PODIUM_{name}_PASSWORD"] += "-changed"
     initialise.main()
     with get_application_builder() as appbuilder, current_app.test_request_context():
         changed = [
             login
-            for login, name in (("podium", "AIRFLOW"), ("operator", "OPERATOR"))
+            for login, name in (("podium", "LOOKUP"), ("operator", "OPERATOR"))
             if appbuilder.sm.auth_user_db(login, os.environ[f"PODIUM_{name}_PASSWORD"])
         ]
     print(json.dumps({**seen, "changed": changed}))

@@ -13,7 +13,7 @@ from podium.settings import PROJECT_ROOT
 from podium.stack.environment import base_env
 
 SCRIPT = Path(__file__).with_name("single_sign_on.py")
-PASSWORDS = ("VIEWER", "OPERATOR", "APPROVER", "ADMIN", "AIRFLOW")
+PASSWORDS = ("VIEWER", "OPERATOR", "APPROVER", "ADMIN", "LOOKUP")
 
 
 def test_groups_become_roles_at_each_login(tmp_path: Path) -> None:

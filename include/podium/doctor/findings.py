@@ -55,6 +55,7 @@ class Places(BaseSettings):
     mlflow_password: SecretStr | None = Field(default=None, alias="MLFLOW_TRACKING_PASSWORD")
     airflow_url: str | None = Field(default=None, alias="PODIUM_AIRFLOW_URL")
     airflow_password: SecretStr | None = Field(default=None, alias="PODIUM_AIRFLOW_PASSWORD")
+    lookup_password: SecretStr | None = Field(default=None, alias="PODIUM_LOOKUP_PASSWORD")
     store_url: str | None = Field(default=None, alias="AWS_ENDPOINT_URL")
     store_key: str | None = Field(default=None, alias="AWS_ACCESS_KEY_ID")
     store_secret: SecretStr | None = Field(default=None, alias="AWS_SECRET_ACCESS_KEY")
@@ -65,7 +66,7 @@ class Places(BaseSettings):
 
     def secrets(self) -> set[str]:
         """Return all that must never be shown."""
-        values = [self.mlflow_password, self.airflow_password, self.store_secret]
+        values = [self.mlflow_password, self.airflow_password, self.lookup_password, self.store_secret]
         found = {value.get_secret_value() for value in values if value is not None}
         for url in (self.ledger_url, self.mlflow_uri):
             quoted = None if url is None else urlsplit(url.get_secret_value()).password

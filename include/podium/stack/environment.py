@@ -103,7 +103,7 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
         "PYTHONPATH": os.pathsep.join([str(home / "include"), str(home / "plugins")]),
         "PODIUM_HOME": str(home),
         # By it a task asks which roles somebody has.
-        "PODIUM_AIRFLOW_PASSWORD": layout.secrets.airflow_podium,
+        "PODIUM_LOOKUP_PASSWORD": layout.secrets.airflow_podium,
         **_shared("airflow"),
         **_shared("local-executor"),
         **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
@@ -115,7 +115,7 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
 def accounts_env(layout: Layout) -> dict[str, str]:
     """Return the passwords with which Airflow's accounts are made, for the one command that makes them."""
     people = {f"PODIUM_{name.upper()}_PASSWORD": layout.secrets.people[name] for name, _ in PEOPLE}
-    return {**people, "PODIUM_AIRFLOW_PASSWORD": layout.secrets.airflow_podium}
+    return {**people, "PODIUM_LOOKUP_PASSWORD": layout.secrets.airflow_podium}
 
 
 def _airflow_folders(paths: Paths, home: Path) -> dict[str, str]:
