@@ -38,12 +38,12 @@ def mirror(registry: Registry, ledger: Ledger, model: str) -> None:
     events = ledger.history(model)
     if not events:
         return
-    live, versions = registry.aliases(model), registry.versions(model)
+    live, versions = registry.labels(model), registry.versions(model)
     wanted = wanted_aliases(events, versions)
     for alias in (alias for alias in Alias if alias is not Alias.CHAMPION):
-        if alias in wanted and live.get(alias) != wanted[alias]:
+        if alias in wanted and live.aliases.get(alias) != wanted[alias]:
             registry.set_alias(model, alias, wanted[alias])
-        elif alias in live and alias not in wanted:
+        elif alias in live.aliases and alias not in wanted:
             registry.delete_alias(model, alias)
     for version in versions:
         tags = version_tags(events, version.number)
@@ -53,7 +53,7 @@ def mirror(registry: Registry, ledger: Ledger, model: str) -> None:
         registry.set_tags(model, version.number, changed)
         registry.delete_tags(model, version.number, _MIRRORED & set(version.tags) - set(tags))
     head = f"{events[-1].seq}:{events[-1].hash}"
-    if registry.model_tag(model, Tag.LEDGER_HEAD) != head:
+    if live.tags.get(Tag.LEDGER_HEAD) != head:
         registry.set_model_tag(model, Tag.LEDGER_HEAD, head)
 
 

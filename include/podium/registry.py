@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow
 import requests
@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
+from mlflow.tracking._model_registry.client import ModelRegistryClient
 
 from podium.errors import NotFound, Outage, PodiumError, version_name
 from podium.tags import Alias, Tag
@@ -67,6 +68,18 @@ class TrainingRun:
     tags: Mapping[str, str]
 
 
+class Labels(NamedTuple):
+    """What a registered model bears, beside its versions.
+
+    Attributes:
+        aliases: The version of each alias.
+        tags: Its own tags, not those of its versions.
+    """
+
+    aliases: dict[str, int]
+    tags: Mapping[str, str]
+
+
 class Registry:
     """MLflow's model registry at one tracking URI."""
 
@@ -76,6 +89,14 @@ class Registry:
         mlflow.set_tracking_uri(tracking_uri)
         self.tracking_uri = tracking_uri
         self.client = mlflow.MlflowClient(tracking_uri)
+
+    @property
+    def _writer(self) -> ModelRegistryClient:
+        """MLflow's client without its look, before each write, whether the name is that of a prompt.
+
+        ``register`` has made sure of that, and the look costs MLflow more than the write.
+        """
+        return self.client._get_registry_client()
 
     @contextmanager
     def _about(self, model: str, doing: str) -> Iterator[None]:
@@ -185,16 +206,18 @@ class Registry:
             found = self.client.search_model_versions(f"name='{model}' and {same_inputs}")
         return min(map(_version, found), key=lambda version: version.number, default=None)
 
+    def labels(self, model: str) -> Labels:
+        """Return the aliases and tags of the registered model; none for one that is not registered yet."""
+        try:
+            with self._about(model, f"reading aliases and tags of {model}"):
+                found = self.client.get_registered_model(model)
+        except NotFound:
+            return Labels({}, {})
+        return Labels({name: int(number) for name, number in found.aliases.items()}, found.tags)
+
     def aliases(self, model: str) -> dict[str, int]:
         """Return the version of each alias; empty for a model that is not registered yet."""
-        try:
-            with self._about(model, f"reading the aliases of {model}"):
-                return {
-                    name: int(number)
-                    for name, number in self.client.get_registered_model(model).aliases.items()
-                }
-        except NotFound:
-            return {}
+        return self.labels(model).aliases
 
     def champion(self, model: str) -> int | None:
         """Return the version that serves, or None."""
@@ -208,12 +231,12 @@ class Registry:
             Outage: The registry did not answer; the alias may or may not have moved.
         """
         with self._about(model, f"moving {alias} of {model} to {version_name(number)}"):
-            self.client.set_registered_model_alias(model, alias, str(number))
+            self._writer.set_registered_model_alias(model, alias, str(number))
 
     def delete_alias(self, model: str, alias: Alias) -> None:
         """Remove an alias; does nothing where there is none."""
         with self._about(model, f"removing {alias} of {model}"):
-            self.client.delete_registered_model_alias(model, alias)
+            self._writer.delete_registered_model_alias(model, alias)
 
     def models(self) -> list[str]:
         """Return the names of all registered models, also of those that Podium knows nothing of."""
@@ -251,13 +274,13 @@ class Registry:
         """Write tags of a version; those not named stay."""
         with self._about(model, f"tagging {model} {version_name(number)}"):
             for key, value in tags.items():
-                self.client.set_model_version_tag(model, str(number), key, value)
+                self._writer.set_model_version_tag(model, str(number), key, value)
 
     def delete_tags(self, model: str, number: int, tags: Iterable[str]) -> None:
         """Remove tags of a version."""
         with self._about(model, f"removing tags of {model} {version_name(number)}"):
             for tag in tags:
-                self.client.delete_model_version_tag(model, str(number), tag)
+                self._writer.delete_model_version_tag(model, str(number), tag)
 
     def run_metrics(self, run_id: str, prefix: str) -> dict[str, float]:
         """Return the metrics ``<prefix>NAME`` of a run, by NAME; none if that run is gone."""
@@ -303,16 +326,7 @@ class Registry:
     def set_model_tag(self, model: str, tag: Tag, value: str) -> None:
         """Write a tag of the registered model itself."""
         with self._about(model, f"tagging {model}"):
-            self.client.set_registered_model_tag(model, tag, value)
-
-    def model_tag(self, model: str, tag: Tag) -> str | None:
-        """Return a tag of the registered model, or None; None also for a model that is not registered."""
-        try:
-            with self._about(model, f"reading the tags of {model}"):
-                value: str | None = self.client.get_registered_model(model).tags.get(tag)
-                return value
-        except NotFound:
-            return None
+            self._writer.set_registered_model_tag(model, tag, value)
 
     def _ensure_model(self, model: str) -> None:
         try:
@@ -320,6 +334,14 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+            try:
+                self.client.get_registered_model(model)
+            except MlflowException as hidden:
+                if hidden.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise PodiumError(
+                    f"{model}: MLflow has a prompt of this name. Rename one of the two."
+                ) from error
 
 
 def download_files(name: str, folder: Path) -> None:

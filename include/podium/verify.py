@@ -58,7 +58,7 @@ def walk(events: Iterable[Event], heads: Iterable[tuple[str, int, str]] = ()) ->
 def told_heads(registry: Registry, models: Iterable[str]) -> Iterator[tuple[str, int, str]]:
     """Yield the newest event of each model that the registry was told of; see ``podium.mirror``."""
     for model in models:
-        told = registry.model_tag(model, Tag.LEDGER_HEAD) or ""
+        told = registry.labels(model).tags.get(Tag.LEDGER_HEAD) or ""
         seq, _, digest = told.partition(":")
         if seq.isascii() and seq.isdigit():
             yield model, int(seq), digest

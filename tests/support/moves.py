@@ -36,11 +36,10 @@ configure_mappers()
 
 LEDGER_CALLS = ("append", "append_move", "find", "history", "lock")
 REGISTRY_CALLS = (
-    "aliases",
+    "labels",
     "delete_alias",
     "delete_tags",
     "download",
-    "model_tag",
     "set_alias",
     "set_model_tag",
     "set_tags",

@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from podium import approval, holdout, lifecycle
 from podium.errors import NotFound, NothingToDo, PodiumError, Refused, TrainerError
@@ -268,3 +269,26 @@ def test_the_outcome_of_a_run_is_what_the_ledger_says(
         nominate_unjudged(parts, toy_spec, FIRST, again)
     assert outcome(again) == Outcome.NOTHING_TO_PROMOTE
     assert EventKind.PROMOTION_REFUSED in kinds(parts, toy_spec)
+
+
+def test_a_prompt_of_the_same_name_is_left_alone(parts: Parts, toy_spec: ModelSpec) -> None:
+    client = parts.registry.client
+    client.register_prompt(name=toy_spec.name, template="Say hello to {{name}}")
+    with pytest.raises(PodiumError, match=f"{toy_spec.name}: MLflow has a prompt of this name"):
+        register(parts, toy_spec, FIRST, new_run())
+    assert [prompt.version for prompt in client.search_prompt_versions(toy_spec.name)] == [1]
+    assert kinds(parts, toy_spec) == []
+
+
+def test_a_tag_is_one_request(parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = register(parts, toy_spec, FIRST, new_run())
+    asked: list[str] = []
+    for call in ("get_registered_model", "set_model_version_tag"):
+        real = getattr(SqlAlchemyStore, call)
+        monkeypatch.setattr(
+            SqlAlchemyStore, call, lambda *args, real=real, call=call: (asked.append(call), real(*args))[1]
+        )
+    parts.registry.set_tags(toy_spec.name, version, {"one": "1", "two": "2"})
+    assert asked == ["set_model_version_tag"] * 2
+    tags = parts.registry.version(toy_spec.name, version).tags
+    assert (tags["one"], tags["two"]) == ("1", "2")

@@ -601,7 +601,7 @@ def test_the_mirror_puts_right_what_was_changed_by_hand(parts: Parts, spec: Mode
     before[1]["somebodys_own"] = "stays"
     assert {version.number: dict(version.tags) for version in registry.versions(spec.name)} == before
     newest = parts.ledger.history(spec.name)[-1]
-    assert registry.model_tag(spec.name, Tag.LEDGER_HEAD) == f"{newest.seq}:{newest.hash}"
+    assert registry.labels(spec.name).tags[Tag.LEDGER_HEAD] == f"{newest.seq}:{newest.hash}"
 
 
 def test_the_mirror_never_touches_the_champion(parts: Parts, spec: ModelSpec) -> None:
