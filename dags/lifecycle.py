@@ -28,6 +28,7 @@ from podium_airflow.approval_sensor import ApprovalSensor
 from podium_airflow.assets import champion_asset
 from podium_airflow.compute import heavy
 from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.parsing import is_wanted
 from podium_airflow.runs import as_of, run_id_of, run_reference
 
 FORM = {
@@ -164,4 +165,5 @@ def build_lifecycle(spec: ModelSpec) -> None:
 
 
 for model_spec in load_specs(models_dir())[0].values():
-    build_lifecycle(model_spec)
+    if is_wanted(model_spec.lifecycle_dag_id):
+        build_lifecycle(model_spec)

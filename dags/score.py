@@ -23,6 +23,7 @@ from podium.spec import ModelSpec, load_specs
 from podium_airflow.assets import partition_asset, partitions_scored, scores_asset
 from podium_airflow.compute import heavy
 from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.parsing import is_wanted
 
 FORM = {
     "version": Param(
@@ -108,5 +109,5 @@ def build_scoring(spec: ModelSpec) -> None:
 
 
 for model_spec in load_specs(models_dir())[0].values():
-    if model_spec.scoring is not None:
+    if model_spec.scoring is not None and is_wanted(model_spec.scoring_dag_id):
         build_scoring(model_spec)

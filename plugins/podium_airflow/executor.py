@@ -24,7 +24,11 @@ LIBRARIES = (
     "matplotlib.figure",
     "mlflow.pyfunc",
     "mlflow.sklearn",
+    "mlflow.tracing.processor.otel",
+    "mlflow.tracking.request_header.registry",
     "pandas",
+    "pandera.backends.pandas.register",
+    "pandera.pandas",
     "pyarrow.parquet",
     "sqlalchemy.dialects.postgresql.psycopg2",
 )

@@ -116,3 +116,11 @@ def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Pa
     found = parse_dags(tmp_path)
     assert found["import_errors"] == {}
     assert sorted(found["dags"]) == ["reconcile", "rollback_champion", "settle_champion"]
+
+
+def test_a_task_builds_no_dag_of_another_model(run_script: Callable[..., dict[str, Any]]) -> None:
+    # What Airflow tells a Dag file that is read for a task of the first Dag.
+    found = run_script("parse_dags.py", _AIRFLOW_PARSING_CONTEXT_DAG_ID="lifecycle_bug_severity_clf")
+    of_models = [dag_id for dag_id in found["dags"] if dag_id.startswith(("lifecycle_", "score_"))]
+    assert of_models == ["lifecycle_bug_severity_clf"]
+    assert found["import_errors"] == {}

@@ -1,0 +1,14 @@
+"""Which Dags a Dag file has to build."""
+
+from __future__ import annotations
+
+from airflow.sdk import get_parsing_context
+
+
+def is_wanted(dag_id: str) -> bool:
+    """Tell whether a Dag is wanted: before a task only its own is, else all.
+
+    Each task parses its Dag file; with many models most of that would be the Dags of the others.
+    https://airflow.apache.org/docs/apache-airflow/stable/howto/dynamic-dag-generation.html
+    """
+    return get_parsing_context().dag_id in (None, dag_id)
