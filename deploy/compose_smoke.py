@@ -19,20 +19,19 @@ import time
 from pathlib import Path
 
 import requests
-from mlflow.artifacts import load_dict
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))
 from make_env import main as make_env
 from make_env import named
 from podium.airflow_client import AirflowClient
-from podium.demo import Run, unpaused
 from podium.errors import PodiumError
+from podium.rehearsal import ask_for_example, run_lifecycle, unpaused
 from podium.settings import PROJECT_ROOT
 
 MODEL, DAG = "soccer-match-outcome", "lifecycle_soccer_match_outcome"
 PROJECT = "podium-smoke"
-READY_SECONDS = 120
+REASON = "A wiring check on a registry that is thrown away."
 console = Console(highlight=False)
 
 
@@ -96,40 +95,21 @@ def promote(airflow: str, secrets: dict[str, str]) -> None:
         AirflowClient(airflow, name, secrets[f"AIRFLOW_{name.upper()}_PASSWORD"])
         for name in ("operator", "approver")
     )
-    operator.wait_for_dag(DAG)
     with unpaused(operator, DAG):
-        run = Run(operator, DAG, operator.trigger(DAG, {"profile": "ci-smoke"}))
-        for states in run.follow():
-            if states.get("approve") == "awaiting_input":
-                reason = {"reason": "A wiring check on a registry that is thrown away."}
-                approver.answer(DAG, run.run_id, "approve", "Approve", reason)
-    ended = operator.run_state(DAG, run.run_id)
-    if ended != "success" or operator.task_states(DAG, run.run_id).get("announce") != "success":
-        raise PodiumError(f"{DAG}/{run.run_id} ended as {ended}, without a promotion")
-    console.print(f"promoted by {DAG}/{run.run_id}")
+        run_id = run_lifecycle(operator, approver, DAG, {"profile": "ci-smoke"}, REASON)
+    if operator.task_states(DAG, run_id).get("announce") != "success":
+        raise PodiumError(f"{DAG}/{run_id} ended without a promotion")
 
 
 def serve(addresses: dict[str, str], secrets: dict[str, str]) -> None:
-    """Ask the model server for the example that the champion was registered with."""
-    server = addresses["SERVING_PORT"]
-    headers = {"Authorization": f"Bearer {secrets['SERVING_TOKEN']}"}
-    until = time.monotonic() + READY_SECONDS
-    while not (ready := requests.get(f"{server}/ready", timeout=10)).ok:
-        if time.monotonic() > until:
-            raise PodiumError(f"the model server is not ready: {ready.text}")
-        time.sleep(1)
+    """Ask the model server, with the example as MLflow's reader sees it."""
     os.environ |= {
         "MLFLOW_TRACKING_URI": addresses["MLFLOW_PORT"],
         "MLFLOW_TRACKING_USERNAME": "reader",
         "MLFLOW_TRACKING_PASSWORD": secrets["MLFLOW_READER_PASSWORD"],
         "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",  # the store is not published
     }
-    example = load_dict(f"models:/{MODEL}@champion/serving_input_example.json")["dataframe_split"]
-    records = [dict(zip(example["columns"], row, strict=True)) for row in example["data"]]
-    answer = requests.post(f"{server}/predict", json=records, headers=headers, timeout=30)
-    answer.raise_for_status()
-    said = f"served by version {answer.headers['X-Model-Version']}: {answer.json()}"
-    console.print(said, markup=False, soft_wrap=True)
+    ask_for_example(addresses["SERVING_PORT"], MODEL, token=secrets["SERVING_TOKEN"])
 
 
 def refuse(addresses: dict[str, str], secrets: dict[str, str]) -> None:

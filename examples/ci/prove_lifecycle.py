@@ -20,20 +20,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
-from mlflow.artifacts import load_dict
 from rich.console import Console
 
 from podium.airflow_client import AirflowClient
-from podium.demo import Run, unpaused
 from podium.errors import PodiumError, version_name
 from podium.parts import connect
+from podium.rehearsal import ask_for_example, run_lifecycle, unpaused
 from podium.settings import PROJECT_ROOT, models_dir
 from podium.spec import ModelSpec, find_spec
 from podium.stack import Stack, operations, running_stack
 from podium.stack.layout import Paths
 
 PROFILE = "ci-smoke"
-SERVER_SECONDS = 60
+REASON = "A wiring check on a registry that is thrown away."
 
 console = Console(highlight=False)
 
@@ -56,39 +55,28 @@ def main(model: str) -> None:
 
 def promote(stack: Stack, spec: ModelSpec) -> None:
     """Run the lifecycle, and approve when it asks."""
-    operator, approver, admin = (
-        AirflowClient(stack.airflow_url, name, stack.passwords[name])
-        for name in ("operator", "approver", "admin")
+    operator, approver = (
+        AirflowClient(stack.airflow_url, name, stack.passwords[name]) for name in ("operator", "approver")
     )
-    with unpaused(admin, spec.lifecycle_dag_id):
-        run = Run(
-            operator, spec.lifecycle_dag_id, operator.trigger(spec.lifecycle_dag_id, {"profile": PROFILE})
-        )
-        for states in run.follow():
-            if states.get("approve") == "awaiting_input":
-                reason = {"reason": "A wiring check on a registry that is thrown away."}
-                approver.answer(run.dag_id, run.run_id, "approve", "Approve", reason)
+    dag_id = spec.lifecycle_dag_id
+    with unpaused(operator, dag_id):
+        run_id = run_lifecycle(operator, approver, dag_id, {"profile": PROFILE}, REASON)
     champion = connect().registry.champion(spec.name)
     if champion is None:
-        raise PodiumError(f"{spec.name} has no champion after {run.dag_id}/{run.run_id}")
+        raise PodiumError(f"{spec.name} has no champion after {dag_id}/{run_id}")
     console.print(f"champion of {spec.name}: {version_name(champion)}")
 
 
 def serve(spec: ModelSpec) -> None:
     """Serve the champion, and ask it for the example that it was registered with."""
-    example = load_dict(f"models:/{spec.name}@champion/serving_input_example.json")["dataframe_split"]
-    records = [dict(zip(example["columns"], row, strict=True)) for row in example["data"]]
     with model_server(spec.name) as url:
+        ask_for_example(url, spec.name)
         requests.get(f"{url}/health", timeout=10).raise_for_status()
-        answer = requests.post(f"{url}/predict", json=records, timeout=30)
-        answer.raise_for_status()
-    said = f"/health and /predict answer; version {answer.headers['X-Model-Version']}: {answer.json()}"
-    console.print(said, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def model_server(model: str) -> Iterator[str]:
-    """Run ``podium serve`` until it is ready."""
+    """Run ``podium serve``; shows its log where it does not do what it should."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
@@ -96,7 +84,6 @@ def model_server(model: str) -> Iterator[str]:
         command = [str(Path(sys.executable).parent / "podium"), "serve", model, "--port", str(port)]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            wait_until_ready(url, process)
             yield url
         except (PodiumError, requests.RequestException):
             log.seek(0)
@@ -107,31 +94,11 @@ def model_server(model: str) -> Iterator[str]:
             process.wait(30)
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait for a server.
-
-    Raises:
-        PodiumError: It ended, or is not ready in time; says what it says.
-    """
-    until, said = time.monotonic() + SERVER_SECONDS, "nothing"
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            answer = requests.get(f"{url}/ready", timeout=10)
-        except requests.ConnectionError:
-            time.sleep(0.2)
-            continue
-        if answer.ok:
-            return
-        said = answer.text
-        time.sleep(0.2)
-    raise PodiumError(f"the model server is not ready: {said}")
-
-
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(f"usage: {sys.argv[0]} MODEL")
     try:
         main(sys.argv[1])
-    except PodiumError as error:
+    except (PodiumError, requests.RequestException) as error:
         console.print(f"[red]not proved:[/red] {error}")
         sys.exit(1)

@@ -21,7 +21,7 @@ from rich.filesize import decimal
 from podium import backup_databases, backup_objects
 from podium.backup_files import Index, new_backup, verified_index, write_index
 from podium.backup_objects import Store
-from podium.errors import PodiumError
+from podium.errors import PodiumError, told_without_traceback
 from podium.stack.operations import signals_as_exit
 
 NOT_WHOLE = 3
@@ -244,12 +244,8 @@ def restore_command(folder: Path) -> None:
 
 def main() -> None:
     """Run the command line; a known failure is a message and exit code 1, not a traceback."""
-    try:
+    with told_without_traceback():
         app()
-    except PodiumError as error:
-        message = str(error)
-        Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

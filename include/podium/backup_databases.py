@@ -10,6 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from podium.accounts import password_variables
 from podium.backup_files import Dump, StoredObject, private_file, sha256_of
 from podium.databases import DATABASES, LEDGER_APP_ROLE, LEDGER_DATABASE
 from podium.errors import Outage, PodiumError, version_name
@@ -17,7 +18,6 @@ from podium.events import CHAMPION_MOVES, Event, EventKind
 from podium.ledger import CONNECT_TIMEOUT_SECONDS, Ledger, migrate, record_on
 from podium.manifest import Manifest
 from podium.mlflow_server import ADMIN, PROMOTER, READER
-from podium.stack.layout import LOOKUP_ACCOUNT, PEOPLE
 from podium.stack.postgres import packaged_bin
 from podium.tags import Tag
 from podium.verify import Chain, walk
@@ -39,7 +39,7 @@ _IN_USE = {
 _STACK_LOGINS = {
     AIRFLOW: (
         "ab_user",
-        [*(name for name, _ in PEOPLE), LOOKUP_ACCOUNT],
+        list(password_variables()),
         (
             "UPDATE ab_user SET created_by_fk = NULL, changed_by_fk = NULL",
             "DELETE FROM ab_user WHERE username = ANY(:logins)",

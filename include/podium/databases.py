@@ -18,6 +18,23 @@ DATABASES: tuple[tuple[str, str], ...] = (
 )
 ROLES: tuple[str, ...] = ("airflow", "mlflow", LEDGER_OWNER_ROLE, LEDGER_APP_ROLE)
 _MAINTENANCE = "postgres"
+_CONNECT_SECONDS = 10
+
+
+def login_at(url: str) -> Callable[[str], Any]:
+    """Return what logs in to a database of this server by its name, as the URL's user; by psycopg2."""
+    import psycopg2
+    from sqlalchemy import make_url
+
+    server = make_url(url)
+    return lambda database: psycopg2.connect(
+        host=server.host,
+        port=server.port,
+        user=server.username,
+        password=server.password,
+        dbname=database,
+        connect_timeout=_CONNECT_SECONDS,
+    )
 
 
 def create(connect: Callable[[str], Any], passwords: Mapping[str, str]) -> None:
@@ -26,7 +43,7 @@ def create(connect: Callable[[str], Any], passwords: Mapping[str, str]) -> None:
     The ledger is owned by a role that only migrates it; the application may do no more than connect to it.
 
     Args:
-        connect: Logs in as superuser to the database of this name, by psycopg2.
+        connect: Logs in as superuser to the database of this name: ``login_at``.
         passwords: Of each of ``ROLES``.
     """
     with closing(connect(_MAINTENANCE)) as connection:

@@ -10,21 +10,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.rule import Rule
 
 from podium.airflow_client import ROLLBACK_DAG, AirflowClient
 from podium.errors import PodiumError, version_name
+from podium.rehearsal import follow, run_lifecycle, unpaused
 from podium.settings import PROJECT_ROOT, models_dir
 from podium.spec import ModelSpec, find_spec
 from podium.stack import Stack, running_stack
 
 MODEL = "soccer-match-outcome"
-RUN_TIMEOUT_SECONDS = 300
-ANSWER_AFTER_SECONDS = 2
 
 console = Console(highlight=False)
 
@@ -68,18 +65,8 @@ def _promote_as_of(
     operator: AirflowClient, approver: AirflowClient, spec: ModelSpec, as_of: str, reason: str
 ) -> None:
     with _chapter(f"Lifecycle of {spec.name} as of {as_of}"):
-        run_id = operator.trigger(spec.lifecycle_dag_id, {"as_of": f"{as_of}T00:00:00+00:00"})
-        run = Run(operator, spec.lifecycle_dag_id, run_id)
-        shown = False
-        for states in run.follow():
-            if states.get("approve") == "awaiting_input":
-                if not shown:
-                    action = approver.required_action(run.dag_id, run_id, "approve")
-                    console.print(Markdown(f"**{action['subject']}**\n\n{action['body']}"))
-                    shown = True
-                time.sleep(ANSWER_AFTER_SECONDS)
-                approver.answer(run.dag_id, run_id, "approve", "Approve", {"reason": reason})
-                console.print(f"[bold]approver[/bold] answers: Approve, because “{reason}”")
+        form = {"as_of": f"{as_of}T00:00:00+00:00"}
+        run_lifecycle(operator, approver, spec.lifecycle_dag_id, form, reason)
         _expect_champion(as_of)
 
 
@@ -89,8 +76,7 @@ def _roll_back(operator: AirflowClient) -> None:
     aliases = connect().registry.aliases(MODEL)
     champion = version_name(aliases.get("champion"))
     form = {"model": MODEL, "reason": f"Complaints about the forecasts of {champion}."}
-    run = Run(operator, ROLLBACK_DAG, operator.trigger(ROLLBACK_DAG, form))
-    for _ in run.follow():
+    for _ in follow(operator, ROLLBACK_DAG, operator.trigger(ROLLBACK_DAG, form)):
         pass
     _expect_champion("2024-07-01")
 
@@ -133,65 +119,6 @@ def _show_the_record() -> None:
         f"[green]Verified:[/green] {chain.events} events, each chained to the one before by its hash, and "
         f"the live aliases are what they say. Head: {chain.head[:16]}"
     )
-
-
-class Run:
-    """One Airflow run, followed task by task."""
-
-    def __init__(self, client: AirflowClient, dag_id: str, run_id: str) -> None:
-        self.client = client
-        self.dag_id = dag_id
-        self.run_id = run_id
-
-    def follow(self) -> Iterator[dict[str, Any]]:
-        """Yield the task states after each change of them until the run has ended; prints each change.
-
-        Raises:
-            PodiumError: The run failed, or has not ended in time.
-        """
-        begun = time.monotonic()
-        seen: dict[str, str | None] = {}
-        while True:
-            states = self.client.task_states(self.dag_id, self.run_id)
-            for task_id, state in states.items():
-                if state in _SHOWN and seen.get(task_id) != state:
-                    console.print(f"  {time.monotonic() - begun:5.1f} s  {task_id:<20} {_SHOWN[state]}")
-            if states != seen:
-                seen = states
-                yield states
-            state = self.client.run_state(self.dag_id, self.run_id)
-            if state == "success":
-                return
-            if state == "failed" or time.monotonic() - begun > RUN_TIMEOUT_SECONDS:
-                raise PodiumError(
-                    f"run {self.dag_id}/{self.run_id} is {state}: {states}; logs are in .podium/"
-                )
-            time.sleep(0.5)
-
-
-_SHOWN = {
-    "running": "running",
-    "awaiting_input": "[yellow]waits for a person[/yellow] (no worker slot held)",
-    "success": "[green]done[/green]",
-    "skipped": "[yellow]skipped[/yellow]",
-    "up_for_retry": "[yellow]will be tried again[/yellow]",
-    "failed": "[red]failed[/red]",
-}
-
-
-@contextmanager
-def unpaused(admin: AirflowClient, *dag_ids: str) -> Iterator[None]:
-    """Let Dags run, and leave them afterwards as they were."""
-    for dag_id in dag_ids:
-        admin.wait_for_dag(dag_id)
-    paused = [dag_id for dag_id in dag_ids if admin.is_paused(dag_id)]
-    for dag_id in paused:
-        admin.set_paused(dag_id, paused=False)
-    try:
-        yield
-    finally:
-        for dag_id in paused:
-            admin.set_paused(dag_id, paused=True)
 
 
 @contextmanager

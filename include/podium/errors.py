@@ -19,7 +19,8 @@ PodiumError                a fault: the task fails at once, for somebody to look
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -125,3 +126,16 @@ def version_name(version: int | None) -> str:
 def in_utc(moment: datetime) -> str:
     """Return ``2025-06-01 12:00 UTC``, as messages show a moment."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+@contextmanager
+def told_without_traceback() -> Iterator[None]:
+    """End a program with exit code 1 and the message, on stderr, where Podium raises."""
+    try:
+        yield
+    except PodiumError as error:
+        from rich.console import Console
+
+        message = str(error)
+        Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(1) from error

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from typing import Any
 
 import boto3
-import psycopg2
 import typer
 from botocore.exceptions import ClientError
 from sqlalchemy import make_url
 
 from podium import databases
-from podium.errors import PodiumError
+from podium.errors import PodiumError, told_without_traceback
 from podium.ledger import migrate
 from podium.mlflow_accounts import MlflowAdmin, register_models
 from podium.mlflow_server import PROMOTER, READER
@@ -26,15 +23,14 @@ from podium.settings import load_settings, models_dir
 from podium.spec import load_specs
 
 log = logging.getLogger(__name__)
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False)
-_CONNECT_SECONDS = 10
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.command()
 def stores() -> None:
     """Make roles, databases and the bucket; migrate the ledger."""
     passwords = {role: variable(f"{role.upper()}_DB_PASSWORD") for role in databases.ROLES}
-    databases.create(superuser(variable("PODIUM_POSTGRES_URL")), passwords)
+    databases.create(databases.login_at(variable("PODIUM_POSTGRES_URL")), passwords)
     log.info("Postgres has the databases %s.", ", ".join(name for _, name in databases.DATABASES))
     make_bucket(variable("PODIUM_BUCKET"))
     migrate_ledger()
@@ -64,19 +60,6 @@ def variable(name: str) -> str:
     if value := os.environ.get(name):
         return value
     raise PodiumError(f"{name} is not set. `make compose-up` generates what is missing in .env.")
-
-
-def superuser(url: str) -> Callable[[str], Any]:
-    """Return what logs in to a database of this server by its name, for ``databases.create``."""
-    parsed = make_url(url)
-    return lambda database: psycopg2.connect(
-        host=parsed.host,
-        port=parsed.port,
-        user=parsed.username,
-        password=parsed.password,
-        dbname=database,
-        connect_timeout=_CONNECT_SECONDS,
-    )
 
 
 def make_bucket(name: str) -> None:
@@ -111,4 +94,5 @@ def migrate_ledger() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    app()
+    with told_without_traceback():
+        app()

@@ -20,7 +20,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, make_url
 
-from podium.errors import PodiumError
+from podium.errors import PodiumError, told_without_traceback
 from podium.private_files import write_private
 
 ADMIN, PROMOTER, READER = "admin", "podium", "reader"
@@ -98,4 +98,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told_without_traceback():
+        typer.run(main)

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from podium.errors import PodiumError
-from podium.stack.layout import LOOKUP_ACCOUNT, PEOPLE
+from podium.accounts import LOOKUP_ACCOUNT, PEOPLE, password_variables
+from podium.errors import PodiumError, told_without_traceback
 from podium_airflow.roles import BEYOND_VIEWER, LOOKUP, LOOKUP_ROLE, Permission
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,7 @@ def read_passwords(environ: Mapping[str, str]) -> dict[str, str]:
     Raises:
         PodiumError: One is not set; there is no default.
     """
-    names = {login: f"PODIUM_{login.upper()}_PASSWORD" for login, _ in PEOPLE}
-    names[LOOKUP_ACCOUNT] = "PODIUM_LOOKUP_PASSWORD"
+    names = password_variables()
     missing = [name for name in names.values() if not environ.get(name)]
     if missing:
         raise PodiumError(f"{', '.join(missing)} not set: no account has a default password.")
@@ -75,4 +74,5 @@ def _make_account(manager: Any, login: str, role: str, password: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    main()
+    with told_without_traceback():
+        main()

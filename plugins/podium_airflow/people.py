@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.configuration import conf
 
+from podium.accounts import LOOKUP_ACCOUNT, LOOKUP_PASSWORD
 from podium.errors import PodiumError
 
 if TYPE_CHECKING:
     from podium.policy import Person
     from podium.spec import ApprovalSpec
 
-_LOOKUP_ACCOUNT = "podium"
-_PASSWORD = "PODIUM_LOOKUP_PASSWORD"  # noqa: S105 - the name of the variable
 _EXECUTION_API = "/execution"
 
 
@@ -38,11 +37,11 @@ def _roles_of(name: str) -> frozenset[str]:
     """Ask Airflow now: a task's environment says nothing of people, and roles change."""
     from podium.airflow_client import AirflowClient
 
-    password = os.environ.get(_PASSWORD)
+    password = os.environ.get(LOOKUP_PASSWORD)
     if not password:
         raise PodiumError(
-            f"{_PASSWORD} is not set: without it a task cannot ask Airflow which roles {name} has, "
+            f"{LOOKUP_PASSWORD} is not set: without it a task cannot ask Airflow which roles {name} has, "
             "and the model file's approvers are roles."
         )
     url = conf.get("core", "execution_api_server_url").rstrip("/").removesuffix(_EXECUTION_API)
-    return AirflowClient(url, _LOOKUP_ACCOUNT, password).roles_of(name)
+    return AirflowClient(url, LOOKUP_ACCOUNT, password).roles_of(name)

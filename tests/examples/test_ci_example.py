@@ -35,7 +35,7 @@ def test_a_ci_smoke_champion_is_promoted_and_served_on_a_registry_that_is_thrown
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "champion of soccer-match-outcome: v1" in done.stdout
-    served = re.search(r"/health and /predict answer; version 1: (\{.*\})", done.stdout)
+    served = re.search(r"soccer-match-outcome is served by version 1: (\{.*\})", done.stdout)
     assert served is not None
     assert "'labels': [" in served[1]
     assert not (PROJECT_ROOT / ".podium" / "ci").exists()

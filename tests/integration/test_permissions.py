@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import requests
 
+from podium.accounts import PEOPLE
 from podium.airflow_client import AirflowClient
 from podium.mlflow_accounts import MlflowAdmin
 from podium.settings import PROJECT_ROOT
 from podium.stack import Stack
-from podium.stack.layout import PEOPLE, Layout, Paths, load_layout
+from podium.stack.layout import Layout, Paths, load_layout
 
 DAG = "lifecycle_toy_hasty"
 # Nothing of these is there, so whoever may do it is told that (404, 409 or 422), and nothing happens.

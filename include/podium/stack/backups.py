@@ -13,7 +13,7 @@ from podium.stack import operations
 from podium.stack.errors import StackError
 from podium.stack.layout import Layout, Paths, create_folders, load_layout
 from podium.stack.parts import STORE_PARTS
-from podium.stack.postgres import SUPERUSER
+from podium.stack.postgres import superuser_url
 from podium.stack.programs import BUCKET
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ def places_of(layout: Layout) -> Places:
     from podium.backup import Places
     from podium.backup_objects import Store
 
-    login = f"{SUPERUSER}:{layout.secrets.postgres_superuser}"
     return Places(
-        postgres_url=f"postgresql+psycopg2://{login}@127.0.0.1:{layout.ports.postgres}/postgres",
+        postgres_url=superuser_url(layout),
         store=Store(layout.s3_url, layout.secrets.s3_key, layout.secrets.s3_secret, BUCKET),
     )
 

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from podium.errors import PodiumError
+from podium.accounts import PEOPLE
+from podium.errors import told_without_traceback
 from podium.stack import backups, operations
-from podium.stack.layout import PEOPLE, Paths, default_state_dir, load_layout
+from podium.stack.layout import Paths, default_state_dir, load_layout
 from podium.stack.stack import Stack, memory_mib, stack_of
 
 app = typer.Typer(
@@ -20,7 +21,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 _console = Console()
-_errors = Console(stderr=True)
 _NOT_RUNNING = 3
 
 StateDir = Annotated[
@@ -152,8 +152,5 @@ def status(
 
 def main() -> None:
     """Run the command line; a known failure is a message and exit code 1, not a traceback."""
-    try:
+    with told_without_traceback():
         app()
-    except PodiumError as error:
-        _errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(1) from error

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from podium.accounts import LOOKUP_ACCOUNT, LOOKUP_PASSWORD, password_variables
 from podium.mlflow_server import PROMOTER
-from podium.stack.layout import PEOPLE, Layout, Paths, repo_root
+from podium.stack.layout import Layout, Paths, repo_root
 
 # A developer's own settings must not leak into the stack: real AWS keys would become the keys of our store.
 _DROPPED_PREFIXES = (
@@ -103,7 +104,7 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
         "PYTHONPATH": os.pathsep.join([str(home / "include"), str(home / "plugins")]),
         "PODIUM_HOME": str(home),
         # By it a task asks which roles somebody has.
-        "PODIUM_LOOKUP_PASSWORD": layout.secrets.airflow_podium,
+        LOOKUP_PASSWORD: layout.secrets.airflow_podium,
         **_shared("airflow"),
         **_shared("local-executor"),
         **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
@@ -114,8 +115,8 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
 
 def accounts_env(layout: Layout) -> dict[str, str]:
     """Return the passwords with which Airflow's accounts are made, for the one command that makes them."""
-    people = {f"PODIUM_{name.upper()}_PASSWORD": layout.secrets.people[name] for name, _ in PEOPLE}
-    return {**people, "PODIUM_LOOKUP_PASSWORD": layout.secrets.airflow_podium}
+    passwords = {**layout.secrets.people, LOOKUP_ACCOUNT: layout.secrets.airflow_podium}
+    return {name: passwords[login] for login, name in password_variables().items()}
 
 
 def _airflow_folders(paths: Paths, home: Path) -> dict[str, str]:

@@ -10,20 +10,12 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from podium.accounts import PEOPLE
 from podium.databases import LEDGER_APP_ROLE, LEDGER_DATABASE, LEDGER_OWNER_ROLE
 from podium.private_files import write_private
 from podium.stack.errors import StackError
 from podium.stack.ports import Ports
 
-# login -> Airflow role, as podium_airflow.roles makes them
-PEOPLE: tuple[tuple[str, str], ...] = (
-    ("viewer", "Viewer"),
-    ("operator", "Operator"),
-    ("approver", "Approver"),
-    ("admin", "Admin"),
-)
-# Podium's own account in Airflow, by which a task asks for somebody's roles.
-LOOKUP_ACCOUNT = "podium"
 # sun_path holds 104 bytes on macOS, 108 on Linux, and supervisor binds to '<path>.<pid>' first.
 _SOCKET_PATH_LIMIT = 90
 

@@ -191,24 +191,21 @@ def server_command(home: PostgresHome, port: int) -> tuple[str, ...]:
     return (str(home.bin / "postgres"), "-D", str(home.data), *options, "-c", "jit=off")
 
 
-def connect_as_superuser(layout: Layout, database: str = "postgres") -> Any:
-    """Log in as the role that only the initialise step and the readiness check use."""
-    import psycopg2
+def superuser_url(layout: Layout) -> str:
+    """Return the URL of the role that initialises, backs up and asks whether Postgres is ready."""
+    login = f"{SUPERUSER}:{layout.secrets.postgres_superuser}"
+    return f"postgresql+psycopg2://{login}@127.0.0.1:{layout.ports.postgres}/postgres"
 
-    return psycopg2.connect(
-        host="127.0.0.1",
-        port=layout.ports.postgres,
-        user=SUPERUSER,
-        password=layout.secrets.postgres_superuser,
-        dbname=database,
-        connect_timeout=5,
-    )
+
+def connect_as_superuser(layout: Layout, database: str = "postgres") -> Any:
+    """Log in to a database as the superuser."""
+    return databases.login_at(superuser_url(layout))(database)
 
 
 def create_databases(layout: Layout) -> None:
     """Make the roles and their databases; safe to repeat."""
     passwords = {role: getattr(layout.secrets, f"db_{role}") for role in ROLES}
-    databases.create(lambda database: connect_as_superuser(layout, database), passwords)
+    databases.create(databases.login_at(superuser_url(layout)), passwords)
 
 
 def weed_binary() -> Path:

@@ -1,0 +1,38 @@
+"""What the one-shot programs of a stack say where they cannot do their work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from podium.settings import PROJECT_ROOT
+
+MLFLOW = ("podium.mlflow_server", "--host", "127.0.0.1", "--port", "1", "--bucket", "mlflow")
+
+
+@pytest.mark.parametrize(
+    ("program", "named"),
+    [
+        (("podium.initialise", "stores"), "AIRFLOW_DB_PASSWORD is not set"),
+        (("podium.initialise", "registry"), "PODIUM_LEDGER_URL not set"),
+        (("podium_airflow.initialise",), "PODIUM_LOOKUP_PASSWORD not set: no account has a default password"),
+        (("podium.backup", "create", "backup"), "PODIUM_POSTGRES_URL"),
+        (MLFLOW, "MLFLOW_BACKEND_STORE_URI"),
+    ],
+)
+def test_what_is_missing_is_said_without_a_traceback(program: tuple[str, ...], named: str) -> None:
+    path = f"{PROJECT_ROOT / 'include'}:{PROJECT_ROOT / 'plugins'}"
+    done = subprocess.run(
+        [sys.executable, "-m", *program],
+        env={"PYTHONPATH": path, "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
