@@ -19,7 +19,7 @@ from podium.stack import Stack, operations, running_stack
 from podium.stack.layout import Paths
 from support.airflow import LifecycleRun
 from support.copies import Copied, copy
-from support.places import HOME, MODELS, PROJECT
+from support.places import HOME, MODELS, PROJECT, SECOND
 from support.toy import SCHEDULED_HOUR, TOY, write_toy_rows
 
 TRAINERS = PROJECT / "include" / "trainers"
@@ -69,10 +69,7 @@ SMALLER = {
 
 
 def write_models() -> None:
-    """Add models as a user does: a model file and a trainer each, here in folders of the tests' own.
-
-    The toy's rows are of 600 days until tomorrow.
-    """
+    """Add models as a user does: a model file and a trainer each, here in folders of the tests' own."""
     shutil.rmtree(PROJECT, ignore_errors=True)
     MODELS.mkdir(parents=True)
     TRAINERS.mkdir()
@@ -85,6 +82,12 @@ def write_models() -> None:
         assert shipped in small
         small = small.replace(shipped, changed)
     (MODELS / "code_generation.yaml").write_text(small)
+    if not SECOND:
+        write_toys()
+
+
+def write_toys() -> None:
+    """Add the toy models, on rows of 600 days until tomorrow."""
     shutil.copy(PROJECT_ROOT / "tests" / "support" / "toy_trainer.py", TRAINERS / "toy.py")
     first_day = datetime.now(UTC).date() - timedelta(days=598)
     write_toy_rows(MODELS / "toy.csv", first_day=first_day.isoformat())
@@ -101,6 +104,8 @@ def stack() -> Iterator[Stack]:
     write_models()
     path = os.pathsep.join(map(str, (PROJECT_ROOT / "include", PROJECT_ROOT / "plugins", TRAINERS.parent)))
     environment = {"PODIUM_MODELS_DIR": str(MODELS), "PYTHONPATH": path, "PODIUM_EPHEMERAL": "false"}
+    # So many models are a tenth of a core every 30 seconds, and what is there at the start is seen at once.
+    environment["AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"] = "90"
     with running_stack(HOME, extra_airflow_env=environment) as running:
         yield running
 

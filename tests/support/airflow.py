@@ -16,7 +16,7 @@ from podium.outcomes import Outcome
 from podium.parts import Parts
 from podium.spec import ModelSpec
 
-WAIT_SECONDS = 180
+WAIT_SECONDS = 420
 
 
 @dataclass(frozen=True)

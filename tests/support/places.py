@@ -6,8 +6,9 @@ import os
 
 from podium.settings import PROJECT_ROOT
 
-# Another name for a second run beside this one: `make test` runs the families on a stack of their own.
-_NAME = os.environ.get("PODIUM_TEST_STACK", "")
-HOME = PROJECT_ROOT / ".podium" / f"test-lifecycle{_NAME}"
-PROJECT = PROJECT_ROOT / ".podium" / f"test-project{_NAME}"
+# Another name for a second stack beside the first, with the shipped models alone: `make test` runs
+# test_families there.
+SECOND = os.environ.get("PODIUM_TEST_STACK", "")
+HOME = PROJECT_ROOT / ".podium" / f"test-lifecycle{SECOND}"
+PROJECT = PROJECT_ROOT / ".podium" / f"test-project{SECOND}"
 MODELS = PROJECT / "include" / "models"
