@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-unit test-without-stack check format lock test-integration bench-gates bench-serving bench-score llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-unit test-integration test-families test-stack test-dags check format lock bench-gates bench-serving bench-score llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -83,15 +83,20 @@ compose-smoke: $(HAS_RUN) ## Prove the containers: up, one lifecycle with approv
 	@$(PYTHON) deploy/make_env.py
 
 test: $(HAS_DEV) ## Run all tests
-	@# Beside each other: each leaves half of two cores idle.
-	$(MAKE) -j2 test-without-stack test-integration
+	@# Two at a time, the longest first: each leaves half of two cores idle.
+	$(MAKE) -j2 --keep-going test-integration test-unit test-families test-stack test-dags
 
 test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
 	$(BIN)/python -m pytest tests/integration --ignore $(FAMILIES)
 
-test-without-stack: test-unit ## Run all others: unit tests, those of the Dags, the examples, the embedded stack and the shipped models, which start what they need
-	$(BIN)/python -m pytest tests/dags tests/examples tests/stack
+test-families: $(HAS_DEV) ## Take the other shipped models through their lifecycles, on a stack of their own
 	PODIUM_TEST_STACK=-families $(BIN)/python -m pytest $(FAMILIES)
+
+test-stack: $(HAS_DEV) ## Run the tests of the embedded stack itself
+	$(BIN)/python -m pytest tests/stack
+
+test-dags: $(HAS_DEV) ## Run the tests of the Dag files and of the examples
+	$(BIN)/python -m pytest tests/dags tests/examples
 
 test-unit: $(HAS_DEV) ## Run the fast tests
 	$(BIN)/python -m pytest tests/unit $(wildcard tests/models)
