@@ -69,13 +69,13 @@ def promote(stack: Stack, spec: ModelSpec) -> None:
 
 def serve(spec: ModelSpec) -> None:
     """Serve the champion, and ask it for the example that it was registered with."""
-    with model_server(spec.name) as url:
-        ask_for_example(url, spec.name)
+    with model_server(spec.name) as (url, process):
+        ask_for_example(url, spec.name, server=process)
         requests.get(f"{url}/health", timeout=10).raise_for_status()
 
 
 @contextmanager
-def model_server(model: str) -> Iterator[str]:
+def model_server(model: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run ``podium serve``; shows its log where it does not do what it should."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -84,7 +84,7 @@ def model_server(model: str) -> Iterator[str]:
         command = [str(Path(sys.executable).parent / "podium"), "serve", model, "--port", str(port)]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            yield url
+            yield url, process
         except (PodiumError, requests.RequestException):
             log.seek(0)
             console.print(log.read(), markup=False)
@@ -100,5 +100,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1])
     except (PodiumError, requests.RequestException) as error:
-        console.print(f"[red]not proved:[/red] {error}")
+        console.print(f"[red]not proved:[/red] {error}\nThe logs are in .podium/ci/logs.")
         sys.exit(1)

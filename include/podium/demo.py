@@ -35,7 +35,7 @@ def main() -> int:
             os.environ.update(stack.client_env())
             _tell_the_story(stack, spec)
     except PodiumError as error:
-        console.print(f"[red]demo failed:[/red] {error}")
+        console.print(f"[red]demo failed:[/red] {error}\nThe logs are in .podium/logs.")
         return 1
     console.print(
         f"\n[green]Done[/green] in {time.monotonic() - begun:.0f} s. `make up` keeps the stack running."

@@ -340,7 +340,7 @@ class Registry:
                 if hidden.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
                 raise PodiumError(
-                    f"{model}: MLflow has a prompt of this name. Rename one of the two."
+                    f"{model}: MLflow has a prompt of this name. Nothing is registered; rename one of both."
                 ) from error
 
 

@@ -5,6 +5,7 @@ For the demo, and for the programs that prove a stack before anybody trusts it.
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -97,19 +98,25 @@ def follow(client: AirflowClient, dag_id: str, run_id: str) -> Iterator[dict[str
         if state == "success":
             return
         if state == "failed" or time.monotonic() - begun > RUN_TIMEOUT_SECONDS:
-            raise PodiumError(
-                f"run {dag_id}/{run_id} is {state}: {states}; its logs are in Airflow at {client.url}"
-            )
+            raise PodiumError(f"run {dag_id}/{run_id} is {state}: {states}")
         time.sleep(0.5)
 
 
-def ask_for_example(url: str, model: str, token: str | None = None) -> None:
+def ask_for_example(
+    url: str, model: str, token: str | None = None, server: subprocess.Popen[bytes] | None = None
+) -> None:
     """Wait for a model server, and ask it for the example that the champion was registered with.
 
+    Args:
+        url: Where it listens.
+        model: The model that it serves.
+        token: Its token, if it wants one.
+        server: Its process, if it is ours: nobody waits for one that has ended.
+
     Raises:
-        PodiumError: It is not ready in time, or does not answer; says what it says.
+        PodiumError: It has ended, is not ready in time, or does not answer; says what it says.
     """
-    _wait_until_ready(url)
+    _wait_until_ready(url, server)
     # Takes seconds, and the server needs them as well.
     from mlflow.artifacts import load_dict
 
@@ -123,9 +130,11 @@ def ask_for_example(url: str, model: str, token: str | None = None) -> None:
     console.print(said, markup=False, soft_wrap=True)
 
 
-def _wait_until_ready(url: str) -> None:
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes] | None) -> None:
     until, said = time.monotonic() + READY_SECONDS, "nothing"
     while time.monotonic() < until:
+        if server is not None and server.poll() is not None:
+            raise PodiumError(f"the model server at {url} has ended with {server.returncode}")
         try:
             answer = requests.get(f"{url}/ready", timeout=10)
             if answer.ok:
