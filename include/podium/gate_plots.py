@@ -80,7 +80,7 @@ def slices(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figure:
         axes.axvline(gate.threshold, color="red", label="limit")
     axes.set_yticks(places + 0.2, [f"{part.name} ({judged[part.name].rows:,} rows)" for part in parts])
     axes.invert_yaxis()
-    figure.legend(loc="outside lower right", ncols=3)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
@@ -100,5 +100,5 @@ def bootstrap(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figur
     axes.axvspan(*result.interval, color="C0", alpha=0.15, label=f"{rule.confidence:.0%} sure, each side")
     axes.axvline(rule.margin, color="red", label="margin")
     axes.axvline(0.0, color="grey", linestyle=":")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -78,7 +78,7 @@ def calibration(models: Mapping[str, Answers]) -> Figure:
                 color=f"C{place}",
                 label=f"{name}: {label}" if len(models) > 1 else label,
             )
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -111,7 +111,7 @@ def bits_per_byte(scored: Mapping[str, Answers]) -> Figure:
             label=["passes its tests", "does not"],
         )
         axes.set(title=f"{name}: {passed.mean():.0%} pass", ylabel="rows")
-    panels[0].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     panels[-1].set_xlabel("bits per byte of the right text (holdout)")
     return figure
 
@@ -131,5 +131,5 @@ def loss_per_month(time: pd.Series, scored: Mapping[str, Answers]) -> Figure:
         per_month = pd.Series(MEANS[metric].values(answers)).groupby(month).mean()
         axes.plot(per_month.index.to_numpy(), per_month.to_numpy(), marker="o", label=name)
     counts.tick_params(axis="x", rotation=45)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     return figure

@@ -59,7 +59,7 @@ def history(search: Search) -> Figure:
             label="failed",
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 

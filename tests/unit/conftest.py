@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from matplotlib.legend import Legend
 
 from podium.ledger import Ledger, migrate
 from podium.parts import Parts
@@ -39,6 +40,18 @@ def trained_only(trained_once: None, mlflow_uri: str, tmp_path_factory: pytest.T
     """MLflow's database as it is before any test registers a version."""
     source = Path(mlflow_uri.removeprefix("sqlite:///"))
     return Path(shutil.copy(source, tmp_path_factory.mktemp("trained-only") / "mlflow.db"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def legends_have_a_place() -> Iterator[None]:
+    """Matplotlib's search for a free place warns once it takes a second, which is up to the machine."""
+
+    def search(legend: Legend, *_: object) -> None:
+        raise AssertionError(f"the legend {[text.get_text() for text in legend.get_texts()]} has no place")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Legend, "_find_best_position", search)
+        yield
 
 
 @pytest.fixture
