@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,8 +24,12 @@ MLFLOW = ("podium.mlflow_server", "--host", "127.0.0.1", "--port", "1", "--bucke
         (MLFLOW, "MLFLOW_BACKEND_STORE_URI"),
     ],
 )
-def test_what_is_missing_is_said_without_a_traceback(program: tuple[str, ...], named: str) -> None:
-    path = f"{PROJECT_ROOT / 'include'}:{PROJECT_ROOT / 'plugins'}"
+def test_what_is_missing_is_said_without_a_traceback(
+    program: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    # A copy: beside the checkout itself may be the settings of a stack that runs.
+    shutil.copytree(PROJECT_ROOT / "include" / "podium", tmp_path / "include" / "podium")
+    path = f"{tmp_path / 'include'}:{PROJECT_ROOT / 'plugins'}"
     done = subprocess.run(
         [sys.executable, "-m", *program],
         env={"PYTHONPATH": path, "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"},
