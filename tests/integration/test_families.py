@@ -40,7 +40,7 @@ def test_each_family_is_promoted_twice_and_rolled_back(
     stack_parts: Parts,
     tmp_path: Path,
 ) -> None:
-    with serving(stack_parts, *AS_OF, poll_seconds=2) as server:
+    with serving(stack_parts, *AS_OF, poll_seconds=5) as server:
         for place in (0, 1):
             runs = {model: start(model, as_of=days[place]) for model, days in AS_OF.items()}
             if place == 1:

@@ -115,7 +115,7 @@ def versions_that_answer(server: Server, records: list[dict[str, Any]]) -> Itera
 @contextmanager
 def serving(parts: Parts, *models: str, **settings: Any) -> Iterator[Server]:
     """Serve models on a free port of loopback, in a thread of this process."""
-    chosen = ServingSettings(models=models, **{"poll_seconds": 0.05, **settings})
+    chosen = ServingSettings(models=models, **{"poll_seconds": 0.2, **settings})
     app = create_app(chosen, parts)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(app, log_level="warning", **UVICORN)
