@@ -105,7 +105,7 @@ def stack() -> Iterator[Stack]:
     path = os.pathsep.join(map(str, (PROJECT_ROOT / "include", PROJECT_ROOT / "plugins", TRAINERS.parent)))
     environment = {"PODIUM_MODELS_DIR": str(MODELS), "PYTHONPATH": path, "PODIUM_EPHEMERAL": "false"}
     # So many models are a tenth of a core every 30 seconds, and what is there at the start is seen at once.
-    environment["AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"] = "90"
+    environment["AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"] = "300"
     # Each look of the scheduler costs tens of milliseconds, more with each run that is parked.
     environment["AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME"] = "1"
     with running_stack(HOME, extra_airflow_env=environment) as running:

@@ -396,11 +396,12 @@ def test_a_store_that_is_away_is_waited_out(
 
 @pytest.fixture(scope="module")
 def wrong_file() -> Iterator[Path]:
-    """A wrong model file, there from a few tests earlier on: Airflow takes its time to see it."""
+    """A wrong model file, there from a few tests earlier on; a Dag file that is newer is read at once."""
     wrong = MODELS / "wrong.yaml"
     wrong.write_text(
         (MODELS / "toy.yaml").read_text().replace("threshold", "treshold").replace("name: toy", "name: wrong")
     )
+    (PROJECT_ROOT / "dags" / "check_model_files.py").touch()
     yield wrong
     wrong.unlink()
 
