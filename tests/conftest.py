@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from podium.ledger import Ledger
 from podium.parts import Parts
@@ -19,6 +20,10 @@ from podium.spec import ModelSpec, load_spec
 from podium.stack import operations, running_stack
 from podium.stack.layout import Paths
 from support.toy import TOY, write_toy_rows
+
+# How long an example takes is up to the machine.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture

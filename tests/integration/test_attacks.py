@@ -16,7 +16,7 @@ from podium.parts import Parts
 from podium.stack import Stack
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.tags import Alias, Tag
-from support.airflow import LifecycleRun, event_of, events_of, get, send, wait_for_event
+from support.airflow import WAIT_SECONDS, LifecycleRun, event_of, events_of, get, send, wait_for_event
 
 Start = Callable[..., LifecycleRun]
 TODAY = datetime.now(UTC).date()
@@ -62,7 +62,7 @@ def clear(who: AirflowClient, run: LifecycleRun, *tasks: str) -> None:
 
 
 def wait_for_run(client: AirflowClient, dag_id: str, run_id: str) -> str:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + WAIT_SECONDS
     while (state := client.run_state(dag_id, run_id)) in ("queued", "running"):
         assert time.monotonic() < deadline
         time.sleep(0.3)

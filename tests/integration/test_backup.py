@@ -172,7 +172,7 @@ def test_a_killed_backup_is_none_and_holds_nothing(
         copied_parts.ledger.append(NewEvent(EventKind.APPROVED, f"nobody-{function}", 1))
         lock.assert_held()
     held = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND datname = ANY(%s)"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while execute(places.postgres_url, held, postgres.SUPERUSER, ["airflow", "mlflow", "ledger"]) != [(0,)]:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -32,7 +32,7 @@ from podium.stack.postgres import weed_binary
 from podium.training import TrainedRun, train_model
 from podium.verify import alias_differences, told_heads, walk
 from support import big_line
-from support.airflow import LifecycleRun, events_of
+from support.airflow import WAIT_SECONDS, LifecycleRun, events_of
 from support.copies import DATES, MIDNIGHT, QUIET, SPEC, Copied, parts_of
 from support.steps import FIRST, new_run, promote_as_of, roll_back, train
 from support.toy import NUMBER_TOY, write_number_rows
@@ -253,7 +253,7 @@ class Watched:
         self.client_mib = self.server_mib = 0.0
 
     def wait_until(self, reached: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + WAIT_SECONDS
         while not reached():
             assert time.monotonic() < deadline
             self.client_mib = max(self.client_mib, rss([self._client]) - self._before[0])
@@ -308,7 +308,7 @@ def test_postgres_killed_in_the_middle_of_a_run(
 
 def while_away(ask: Callable[[], Any]) -> Any:
     """Ask Airflow again while it does not answer."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
             return ask()

@@ -70,7 +70,7 @@ def test_what_was_written_is_read_and_private(tmp_path: Path) -> None:
     assert index.digest() in said
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_flipped_bit_anywhere_is_refused_or_means_the_same(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -170,7 +170,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(VALUES, min_size=1, max_size=60), chunk_rows=st.integers(1, 70))
 def test_scored_and_rejected_rows_are_all_rows_and_scores_are_those_of_a_bare_predict(
     line: Scorer, tmp_path: Path, values: list[tuple[Any, Any]], chunk_rows: int

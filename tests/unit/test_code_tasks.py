@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.data import load_window
@@ -138,7 +138,7 @@ def test_a_missing_column_is_named() -> None:
 CELLS = st.none() | st.text(max_size=30) | st.sampled_from([str(value) for value in GOOD.values()])
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10)
 @given(st.lists(st.tuples(*[CELLS] * len(COLUMNS)), max_size=4))
 def test_no_text_ends_it(rows: list[tuple[str | None, ...]]) -> None:
     made = task_examples(pd.DataFrame(rows, columns=list(COLUMNS), dtype="object"))

@@ -242,7 +242,7 @@ ALL_KINDS: list[dict[str, Any]] = [
 
 
 @given(order=st.permutations(range(len(ALL_KINDS))))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_order_of_gates_never_matters(order: list[int]) -> None:
     gates = [gate(**said) for said in ALL_KINDS]
     evidence = classified(TRUTH, GOOD, [0.2, 0.8, 0.8, 0.2], columns=pd.DataFrame({"c": list("aabb")}))

@@ -146,7 +146,7 @@ costs = st.none() | st.builds(
     costs=st.tuples(costs, costs),
     broken=st.text(max_size=5),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_models_answered_comes_back_from_disk(
     labels: tuple[str, ...], rows: int, costs: tuple[Cost | None, Cost | None], broken: str
 ) -> None:

@@ -25,9 +25,7 @@ from podium.verify import walk
 from support.database import as_superuser, execute
 
 PROMOTED = EventKind.PROMOTED
-few_writes = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+few_writes = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # All that Python's JSON can write: lone surrogates and NUL in texts, numbers of any size; no NaN.
 texts = st.text(st.characters(exclude_categories=()))
 json_values = st.recursive(
@@ -261,7 +259,7 @@ def test_at_a_standstill_no_step_begins_and_nothing_is_recorded(
             threading.Event().wait(0.3)
             assert done == []
         for future in waiting:
-            future.result(timeout=10)
+            future.result(timeout=60)
     assert sorted(done) == ["a step", "an event"]
 
 
@@ -281,7 +279,7 @@ def test_who_waits_for_a_standstill_makes_nobody_wait_and_gives_up(
             other.assert_held()
             assert not waiting.done()
         with pytest.raises(Outage, match=r"no moment in which no model is being\s+registered, promoted"):
-            waiting.result(timeout=10)
+            waiting.result(timeout=60)
 
 
 def test_a_standstill_that_was_lost_with_its_connection_is_noticed(ledger: Ledger, layout: Layout) -> None:

@@ -86,7 +86,7 @@ def on(examples: pd.DataFrame, day: int, store: int = 1) -> pd.Series:
 
 
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_example_knows_sales_of_the_six_weeks_before_it_or_of_later(data: st.DataObject) -> None:
     draws = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), label="seed"))
     sales = some_days(Sales=draws.integers(1, 9999, 360), Promo=draws.integers(0, 2, 360))

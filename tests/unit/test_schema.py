@@ -116,7 +116,7 @@ cells = st.tuples(
 
 
 @given(rows=st.lists(cells, min_size=1, max_size=15), cuts=st.sets(st.integers(0, 15)))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_batches_are_found_to_hold_what_the_whole_holds(rows: list[Any], cuts: set[int]) -> None:
     whole = pd.DataFrame(rows, columns=["n", "t", "m"]).astype({"n": float, "t": "str"})
     ends = [0, *sorted(cuts), len(whole)]

@@ -120,7 +120,7 @@ def test_a_prediction_is_bounded_and_so_is_what_waits(monkeypatch: pytest.Monkey
     assert isinstance(found[2], TooBusy)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.booleans(), st.lists(st.floats(-9, 9) | st.just(np.nan), min_size=1, max_size=5)),

@@ -91,7 +91,7 @@ FORMATS: dict[str, Callable[[pd.DataFrame, Shape], Rows]] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables())
 def test_every_json_format_is_what_predict_takes_to_the_last_bit(case: tuple[pd.DataFrame, Shape]) -> None:
     table, shape = case
@@ -99,7 +99,7 @@ def test_every_json_format_is_what_predict_takes_to_the_last_bit(case: tuple[pd.
         same(parse(table, shape), table, shape)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables())
 def test_a_csv_is_what_predict_takes_to_the_last_bit(case: tuple[pd.DataFrame, Shape]) -> None:
     table, shape = case
@@ -198,7 +198,7 @@ def test_messages_stay_short_whatever_is_sent() -> None:
     assert max(len(str(refused.value)) for refused in (none, unknown, repeated)) < 1000
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.binary(max_size=60)
     | st.recursive(

@@ -99,7 +99,7 @@ def leagues(first_day: int = 0, last_day: int = 6, min_size: int = 1) -> st.Sear
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_match_knows_its_own_day_or_later(data: st.DataObject) -> None:
     before = data.draw(leagues(0, 2), label="before the day")
     subject = data.draw(rows(3, 3), label="the match")
@@ -146,7 +146,7 @@ def test_scrambling_the_future_leaves_the_past_as_it_was() -> None:
 
 
 @given(league=leagues(), data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_the_rows_does_not_matter(league: list[Row], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(league))
     pd.testing.assert_frame_equal(
@@ -161,7 +161,7 @@ def test_real_rows_in_any_order_and_twice_make_the_same_examples() -> None:
 
 
 @given(league=leagues())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ratings_are_won_from_the_opponent(league: list[Row]) -> None:
     played = League()
     for day in sorted({row[0] for row in league}):

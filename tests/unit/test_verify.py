@@ -281,7 +281,7 @@ def test_an_export_is_read_back_as_it_was(lived: Parts, tmp_path: Path) -> None:
     assert walk(read_export(path)) == walk(events)
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_flipped_bit_of_an_export_is_found_and_where(
     exported: Path, tmp_path: Path, data: st.DataObject
