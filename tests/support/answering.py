@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,8 +12,8 @@ from typing import Any
 
 
 @contextmanager
-def answering(pages: Mapping[str, Any], at: float | None = None) -> Iterator[str]:
-    """Answer a path (or a method and a path) with a status, a text or JSON, dated at a moment; else 404.
+def answering(pages: Mapping[str, Any], at: Callable[[], float] | None = None) -> Iterator[str]:
+    """Answer a path (or a method and a path) with a status, a text or JSON, dated as ``at`` tells; else 404.
 
     What is written with PUT is kept and read back, where no page says otherwise.
     """
@@ -42,7 +42,7 @@ def answering(pages: Mapping[str, Any], at: float | None = None) -> Iterator[str
             return kept.get(path, 404)
 
         def date_time_string(self, timestamp: float | None = None) -> str:
-            return formatdate(at, usegmt=True)
+            return formatdate(at() if at else None, usegmt=True)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -317,12 +317,28 @@ def test_clocks_that_differ(ledger_url: str) -> None:
     places = {"airflow_url": DEAD, "ledger_url": ledger_url}
     with answering({"/health": "OK"}) as url:
         (fine,) = seen(check_clocks, mlflow_uri=url, **places).values()
-    with answering({"/health": "OK"}, at=time.time() + 3600) as url:
+    with answering({"/health": "OK"}, at=lambda: time.time() + 3600) as url:
         (late,) = seen(check_clocks, mlflow_uri=url, **places).values()
     assert (fine.state, late.state) == ("ok", "warning")
     assert "MLflow +3" in late.seen
     assert "Postgres +0.0 s" in late.seen.replace("-0.0", "+0.0")
     assert "Airflow" not in late.seen
+
+
+def test_a_busy_server_is_no_clock_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter((time.time() - 3600, time.time()))
+    with answering({"/health": "OK"}, at=lambda: next(moments)) as url:
+        (once_late,) = seen(check_clocks, mlflow_uri=url).values()
+
+    def slowly() -> float:
+        asked_at = time.time()
+        time.sleep(4)
+        return asked_at
+
+    monkeypatch.setattr(machine_checks, "LARGEST_DIFFERENCE_SECONDS", 1)
+    with answering({"/health": "OK"}, at=slowly) as url:
+        (slow,) = seen(check_clocks, mlflow_uri=url).values()
+    assert (once_late.state, slow.state) == ("ok", "ok")
 
 
 def test_libraries_that_drifted_from_the_lock(tmp_path: Path) -> None:
