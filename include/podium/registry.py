@@ -340,7 +340,7 @@ class Registry:
                 if hidden.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
                 raise PodiumError(
-                    f"{model}: MLflow has a prompt of this name. Nothing is registered; rename one of both."
+                    f"{model}: MLflow has a prompt of this name. Nothing is registered; rename one of them."
                 ) from error
 
 

@@ -16,7 +16,7 @@ from podium.parts import Parts
 from podium.stack import Stack
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.tags import Alias, Tag
-from support.airflow import WAIT_SECONDS, LifecycleRun, event_of, events_of, get, send, wait_for_event
+from support.airflow import LifecycleRun, event_of, events_of, get, send, wait_for_event, wait_for_run
 
 Start = Callable[..., LifecycleRun]
 TODAY = datetime.now(UTC).date()
@@ -59,14 +59,6 @@ def clear(who: AirflowClient, run: LifecycleRun, *tasks: str) -> None:
     path = f"/api/v2/dags/{run.spec.lifecycle_dag_id}/clearTaskInstances"
     answer = send(who, "POST", path, body)
     assert answer.ok, answer.text
-
-
-def wait_for_run(client: AirflowClient, dag_id: str, run_id: str) -> str:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while (state := client.run_state(dag_id, run_id)) in ("queued", "running"):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    return state
 
 
 def test_a_cleared_approval_is_asked_again_and_says_so(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from podium.settings import PROJECT_ROOT
 from podium.stack import Stack, operations
 from podium.stack.layout import Paths, load_layout
 from podium.stack.parts import Part
-from support.airflow import WAIT_SECONDS, LifecycleRun, get
+from support.airflow import LifecycleRun, get, wait_for
 from support.compose import interpolated, services, settings_of
 from support.machine import (
     Machine,
@@ -137,13 +136,6 @@ def attempts(run: LifecycleRun, task_id: str) -> list[dict[str, Any]]:
     return found
 
 
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
-
-
 def metric_names(received: Received) -> set[str]:
     """Names of the metrics that came as OTLP over HTTP."""
     names = set()
@@ -164,7 +156,7 @@ def test_the_lifecycle_on_celery_survives_the_loss_of_a_worker_in_mid_train(
     HOLD.touch()
     run = start("toy-held")
     began = HOLD.with_suffix(".began")
-    wait_until(began.exists, f"no training began: {celery.machine.folder}")
+    wait_for(began.exists, f"no training began: {celery.machine.folder}")
     celery.machine.lose("worker-train")
     HOLD.unlink()
     celery.start_worker("train")

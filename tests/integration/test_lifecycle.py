@@ -26,7 +26,16 @@ from podium.settings import PROJECT_ROOT
 from podium.spec import find_spec
 from podium.stack import Stack
 from podium.tags import Tag
-from support.airflow import WAIT_SECONDS, LifecycleRun, event_of, events_of, get, send
+from support.airflow import (
+    LifecycleRun,
+    event_of,
+    events_of,
+    get,
+    send,
+    wait_for,
+    wait_for_event,
+    wait_for_run,
+)
 from support.command_line import commands_of, podium
 from support.places import MODELS
 from support.serving import serving, versions_that_answer
@@ -210,10 +219,7 @@ def test_an_answer_that_does_not_count_is_asked_again(
     with pytest.raises(PodiumError, match="403"):
         run.answer(operator, "Approve", "I would like it to be approved")
     run.answer(approver, "Approve", "short")
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not any(event == "answer_invalid" for event, _, _ in events_of(stack_parts, "toy-hasty")):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
+    wait_for_event(stack_parts, "toy-hasty", "answer_invalid")
     assert stack_parts.registry.champion("toy-hasty") is None
     run.approve(approver)
     assert run.wait_for_end() == "success"
@@ -236,10 +242,8 @@ def test_waiting_holds_no_worker_slot_and_no_trigger_and_a_rejection_ends_cleanl
     run = runs["toy-reject"]
     run.wait_until("approve", "awaiting_input")
     time.sleep(2)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while any(slots_in_use(admin)):  # of the tasks of other runs; the one that waits would never give it back
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
+    # Tasks of other runs give theirs back; the one that waits never would.
+    wait_for(lambda: not any(slots_in_use(admin)), "no slot in use")
     assert run.task_states()["approve"] == "awaiting_input"
     task = get(admin, f"/api/v2/dags/{run.spec.lifecycle_dag_id}/dagRuns/{run.run_id}/taskInstances/approve")
     assert task["trigger"] is None
@@ -314,11 +318,8 @@ def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
 def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_parts: Parts) -> None:
     spec = find_spec(MODELS, "toy-minutely")
     admin.set_paused(spec.lifecycle_dag_id, paused=False)
-    deadline = time.monotonic() + WAIT_SECONDS
-    found: list[dict[str, str]] = []
-    while not found and time.monotonic() < deadline:
-        found = get(admin, f"/api/v2/dags/{spec.lifecycle_dag_id}/dagRuns")["dag_runs"]
-        time.sleep(1)
+    path = f"/api/v2/dags/{spec.lifecycle_dag_id}/dagRuns"
+    found = wait_for(lambda: get(admin, path)["dag_runs"], "a scheduled run")
     admin.set_paused(spec.lifecycle_dag_id, paused=True)
     assert found[0]["run_type"] == "scheduled"
     admin.set_paused(spec.lifecycle_dag_id, paused=False)
@@ -380,10 +381,10 @@ def test_a_store_that_is_away_is_waited_out(
     stack.stop_part("s3")
     try:
         run_id = operator.trigger("rollback_champion", {"model": "toy", "reason": "complaints about it"})
-        deadline = time.monotonic() + WAIT_SECONDS
-        while operator.task_states("rollback_champion", run_id)["move_champion_back"] != "up_for_retry":
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+        wait_for(
+            lambda: operator.task_states("rollback_champion", run_id)["move_champion_back"] == "up_for_retry",
+            "a rollback that waits for the store",
+        )
         assert stack_parts.registry.champion("toy") == 2
     finally:
         stack.start_part("s3")
@@ -451,11 +452,7 @@ def test_a_rollback_needs_a_reason_and_says_when_there_is_no_way_back(
     with pytest.raises(PodiumError, match="model"):
         operator.trigger("rollback_champion", {"model": "nonsense", "reason": "there is no such model"})
     run_id = operator.trigger("rollback_champion", {"model": "toy-hasty", "reason": "it is not good"})
-    deadline = time.monotonic() + WAIT_SECONDS
-    while (state := operator.run_state("rollback_champion", run_id)) in ("queued", "running"):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    assert state == "failed"
+    assert wait_for_run(operator, "rollback_champion", run_id) == "failed"
     refused = event_of(stack_parts, "toy-hasty", "rollback_refused")
     assert "no earlier champion to go back to; the champion is v1" in refused.reason
     assert refused.actor == "operator"
@@ -464,10 +461,7 @@ def test_a_rollback_needs_a_reason_and_says_when_there_is_no_way_back(
 def test_a_wrong_model_file_is_explained_and_all_others_keep_working(
     wrong_file: Path, admin: AirflowClient
 ) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (errors := admin.import_errors()):
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    errors = wait_for(admin.import_errors, "an import error of the wrong file")
     assert [error["filename"] for error in errors] == ["check_model_files.py"]
     assert (
         f"{wrong_file}: gates[1].treshold: unknown key; did you mean 'threshold'?" in errors[0]["stack_trace"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from xml.sax.saxutils import unescape
 
 import requests
@@ -15,6 +16,8 @@ from podium.events import Event
 from podium.outcomes import Outcome
 from podium.parts import Parts
 from podium.spec import ModelSpec
+
+Found = TypeVar("Found")
 
 WAIT_SECONDS = 420
 # Each question is 20 ms of the API server's time, and the tasks that are waited for need it more.
@@ -46,14 +49,7 @@ class LifecycleRun:
         return str(state)
 
     def wait_for_end(self) -> str:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while (state := self.client.run_state(self.spec.lifecycle_dag_id, self.run_id)) in (
-            "running",
-            "queued",
-        ):
-            assert time.monotonic() < deadline, f"{self.reference} has not ended: {self.task_states()}"
-            time.sleep(POLL_SECONDS)
-        return state
+        return wait_for_run(self.client, self.spec.lifecycle_dag_id, self.run_id)
 
     def came_out(self) -> str:
         """Return the one task after ``outcome`` that was not skipped."""
@@ -98,6 +94,26 @@ class LifecycleRun:
                     return
                 time.sleep(POLL_SECONDS)
         raise AssertionError(f"{self.reference} was not approved: {self.task_states()}")
+
+
+def wait_for(look: Callable[[], Found], what: str) -> Found:
+    """Look again until there is something, and return it."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"in vain: {what}"
+        time.sleep(POLL_SECONDS)
+    return found
+
+
+def wait_for_run(client: AirflowClient, dag_id: str, run_id: str) -> str:
+    """Wait until a run of any Dag has ended, and return its state."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while (state := client.run_state(dag_id, run_id)) in ("queued", "running"):
+        assert time.monotonic() < deadline, (
+            f"{dag_id}/{run_id} has not ended: {client.task_states(dag_id, run_id)}"
+        )
+        time.sleep(POLL_SECONDS)
+    return state
 
 
 def events_of(parts: Parts, model: str) -> list[tuple[str, int | None, str]]:
