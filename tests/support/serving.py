@@ -83,7 +83,7 @@ class Server:
         self.wait_for(lambda: self.client.get(f"{prefix}/version").json()["version"] == number, f"v{number}")
 
     def wait_for(self, true: Any, what: str) -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while not true():
             assert time.monotonic() < until, f"{what}: {self.client.get('/models').text}"
             time.sleep(0.02)

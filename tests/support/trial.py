@@ -70,7 +70,7 @@ def predict(server: Server, records: Any, **headers: str) -> Any:
 
 def stored(parts: Parts, model: str, count: int) -> list[LiveAnswer]:
     store = LiveStore(parts.ledger)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while len(found := [answer for answer, _ in store.read(model, Trial(1, 2))]) < count:
         assert time.monotonic() < until, f"{len(found)} of {count} stored"
         time.sleep(0.02)
