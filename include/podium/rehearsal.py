@@ -18,7 +18,7 @@ from rich.markdown import Markdown
 from podium.airflow_client import AirflowClient
 from podium.errors import PodiumError
 
-RUN_TIMEOUT_SECONDS = 300
+STALLED_SECONDS = 300
 READY_SECONDS = 120
 ANSWER_AFTER_SECONDS = 2
 _ANSWER_SECONDS = 30
@@ -61,7 +61,7 @@ def run_lifecycle(
         The run's id.
 
     Raises:
-        PodiumError: The run failed, or has not ended in time.
+        PodiumError: The run failed, or no task of it ran or changed for ``STALLED_SECONDS``.
     """
     run_id = operator.trigger(dag_id, form)
     shown = False
@@ -82,9 +82,9 @@ def follow(client: AirflowClient, dag_id: str, run_id: str) -> Iterator[dict[str
     """Yield the task states after each change of them until the run has ended; prints each change.
 
     Raises:
-        PodiumError: The run failed, or has not ended in time.
+        PodiumError: The run failed, or no task of it ran or changed for ``STALLED_SECONDS``.
     """
-    begun = time.monotonic()
+    begun = moved = time.monotonic()
     seen: dict[str, str | None] = {}
     while True:
         states = client.task_states(dag_id, run_id)
@@ -94,11 +94,17 @@ def follow(client: AirflowClient, dag_id: str, run_id: str) -> Iterator[dict[str
         if states != seen:
             seen = states
             yield states
+            moved = time.monotonic()
+        elif "running" in states.values():
+            # Training may take hours; a task whose process is gone, Airflow fails by itself.
+            moved = time.monotonic()
         state = client.run_state(dag_id, run_id)
         if state == "success":
             return
-        if state == "failed" or time.monotonic() - begun > RUN_TIMEOUT_SECONDS:
-            raise PodiumError(f"run {dag_id}/{run_id} is {state}: {states}")
+        if state == "failed":
+            raise PodiumError(f"run {dag_id}/{run_id} failed: {states}")
+        if time.monotonic() - moved > STALLED_SECONDS:
+            raise PodiumError(f"run {dag_id}/{run_id} has not moved for {STALLED_SECONDS} s: {states}")
         time.sleep(0.5)
 
 
@@ -140,7 +146,7 @@ def _wait_until_ready(url: str, server: subprocess.Popen[bytes] | None) -> None:
             if answer.ok:
                 return
             said = answer.text
-        except requests.ConnectionError as error:
+        except (requests.ConnectionError, requests.Timeout) as error:
             said = str(error)
         time.sleep(0.2)
     raise PodiumError(f"the model server at {url} is not ready after {READY_SECONDS} s: {said}")
