@@ -124,6 +124,21 @@ def test_airflow_is_told_the_same_in_both_stacks(embedded: tuple[Layout, Paths],
     assert differences(ours, environment(services()[part])) == AIRFLOW_DIFFERS
 
 
+def test_a_busy_machine_has_the_time_to_read_all_models(embedded: tuple[Layout, Paths]) -> None:
+    """A file that is not read in time takes its Dags away, which are those of all models."""
+    told = airflow_env(*embedded, {})
+    file, process, gone = (
+        int(told[f"AIRFLOW__{name}"])
+        for name in (
+            "CORE__DAGBAG_IMPORT_TIMEOUT",
+            "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT",
+            "DAG_PROCESSOR__STALE_DAG_THRESHOLD",
+        )
+    )
+    seconds_of_a_thousand_models = 150
+    assert seconds_of_a_thousand_models < file < process <= gone
+
+
 def test_mlflow_is_told_the_same_in_both_stacks(embedded: tuple[Layout, Paths]) -> None:
     layout, _ = embedded
     ours = base_env({"PATH": ""}) | mlflow_env(layout)
