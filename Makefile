@@ -15,8 +15,6 @@ HAS_LLM := .venv/.stamp-llm
 HAS_DEV := .venv/.stamp-dev
 # The commit goes into the image: lineage of what is trained in it.
 COMPOSE := GIT_COMMIT=$$(git rev-parse HEAD 2>/dev/null || echo unknown) docker compose
-# The shipped models take the longest; on a stack of their own they take as long as the others still have to go.
-FAMILIES := tests/integration/test_families.py
 # A backup belongs to whoever asked for it.
 BACKUP := $(COMPOSE) run --rm --no-deps --user "$$(id -u):0"
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes \
@@ -27,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-unit test-integration test-families test-stack test-dags check format lock bench-gates bench-serving bench-score llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-unit test-integration test-stack test-dags check format lock bench-gates bench-serving bench-score llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -84,15 +82,12 @@ compose-smoke: $(HAS_RUN) ## Prove the containers: up, one lifecycle with approv
 
 test: $(HAS_DEV) ## Run all tests
 	@# Two at a time, the longest first: each leaves half of two cores idle.
-	$(MAKE) -j2 --keep-going test-integration test-unit test-families test-stack test-dags
+	$(MAKE) -j2 --keep-going test-integration test-unit test-stack test-dags
 
 test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
-	$(BIN)/python -m pytest tests/integration --ignore $(FAMILIES)
+	$(BIN)/python -m pytest tests/integration
 
-test-families: $(HAS_DEV) ## Take the other shipped models through their lifecycles, on a stack of their own
-	PODIUM_TEST_STACK=-families $(BIN)/python -m pytest $(FAMILIES)
-
-test-stack: $(HAS_DEV) ## Run the tests of the embedded stack itself
+test-stack: $(HAS_DEV) ## Take the other shipped models through their lifecycles on a stack, kill it, and see it heal
 	$(BIN)/python -m pytest tests/stack
 
 test-dags: $(HAS_DEV) ## Run the tests of the Dag files and of the examples

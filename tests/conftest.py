@@ -12,13 +12,15 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
+from podium.airflow_client import AirflowClient
 from podium.ledger import Ledger
-from podium.parts import Parts
+from podium.parts import Parts, connect
 from podium.registry import Registry
 from podium.settings import PROJECT_ROOT, Settings
-from podium.spec import ModelSpec, load_spec
-from podium.stack import operations, running_stack
+from podium.spec import ModelSpec, find_spec, load_spec
+from podium.stack import Stack, operations, running_stack
 from podium.stack.layout import Paths
+from support.airflow import LifecycleRun
 from support.toy import TOY, write_toy_rows
 
 # How long an example takes is up to the machine.
@@ -77,3 +79,47 @@ def parts(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PODIUM_MODELS_DIR", str(tmp_path))
     monkeypatch.delenv("PODIUM_EPHEMERAL", raising=False)
     return Parts(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
+
+
+# Of the tests with a whole stack, which say where it is (``stack``) and which models it has (``models``).
+
+
+@pytest.fixture(scope="session")
+def operator(stack: Stack) -> AirflowClient:
+    return AirflowClient(stack.airflow_url, "operator", stack.passwords["operator"])
+
+
+@pytest.fixture(scope="session")
+def approver(stack: Stack) -> AirflowClient:
+    return AirflowClient(stack.airflow_url, "approver", stack.passwords["approver"])
+
+
+@pytest.fixture(scope="session")
+def admin(stack: Stack) -> AirflowClient:
+    return AirflowClient(stack.airflow_url, "admin", stack.passwords["admin"])
+
+
+@pytest.fixture
+def stack_parts(stack: Stack, models: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """The stack's own registry and ledger."""
+    for name, value in stack.client_env().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PODIUM_MODELS_DIR", str(models))
+    return connect()
+
+
+@pytest.fixture(scope="session")
+def start(operator: AirflowClient, models: Path) -> Callable[..., LifecycleRun]:
+    """Unpause and trigger a model's lifecycle, both as the operator, as the README says."""
+
+    def trigger(
+        model: str, as_of: str | None = None, who: AirflowClient = operator, **form: Any
+    ) -> LifecycleRun:
+        spec = find_spec(models, model)
+        operator.wait_for_dag(spec.lifecycle_dag_id)
+        operator.set_paused(spec.lifecycle_dag_id, paused=False)
+        if as_of is not None:
+            form["as_of"] = f"{as_of}T00:00:00+00:00"
+        return LifecycleRun(operator, spec, who.trigger(spec.lifecycle_dag_id, form))
+
+    return trigger

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from podium.airflow_client import AirflowClient
-from podium.parts import Parts, connect
 from podium.settings import PROJECT_ROOT
-from podium.spec import find_spec
 from podium.stack import Stack, operations, running_stack
 from podium.stack.layout import Paths
-from support.airflow import LifecycleRun
 from support.copies import Copied, copy
-from support.places import HOME, MODELS, PROJECT, SECOND
+from support.places import HOME, MODELS, PROJECT
+from support.shipped_models import write_shipped_models
 from support.toy import SCHEDULED_HOUR, TOY, write_toy_rows
 
 TRAINERS = PROJECT / "include" / "trainers"
-SHIPPED = PROJECT_ROOT / "include" / "models"
 
 
 def approval(**changes: Any) -> dict[str, Any]:
@@ -60,30 +57,12 @@ TOYS: dict[str, dict[str, Any]] = {
 }
 
 
-# Where cores are shared, fine-tuning and trying 119 functions takes longer than the tests wait.
-SMALLER = {
-    "epochs: 12": "epochs: 7",
-    "share: 0.2": "share: 0.1",
-    "min_holdout_rows: 80": "min_holdout_rows: 20",
-}
-
-
 def write_models() -> None:
     """Add models as a user does: a model file and a trainer each, here in folders of the tests' own."""
     shutil.rmtree(PROJECT, ignore_errors=True)
-    MODELS.mkdir(parents=True)
+    write_shipped_models(PROJECT)
     TRAINERS.mkdir()
-    for model_file in SHIPPED.glob("*.yaml"):
-        # What people scored on this stack's machine stays.
-        text = model_file.read_text().replace("output: .podium/scores", f"output: {PROJECT}/scores")
-        (MODELS / model_file.name).write_text(text)
-    small = (MODELS / "code_generation.yaml").read_text()
-    for shipped, changed in SMALLER.items():
-        assert shipped in small
-        small = small.replace(shipped, changed)
-    (MODELS / "code_generation.yaml").write_text(small)
-    if not SECOND:
-        write_toys()
+    write_toys()
 
 
 def write_toys() -> None:
@@ -113,27 +92,8 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def operator(stack: Stack) -> AirflowClient:
-    return AirflowClient(stack.airflow_url, "operator", stack.passwords["operator"])
-
-
-@pytest.fixture(scope="session")
-def approver(stack: Stack) -> AirflowClient:
-    return AirflowClient(stack.airflow_url, "approver", stack.passwords["approver"])
-
-
-@pytest.fixture(scope="session")
-def admin(stack: Stack) -> AirflowClient:
-    return AirflowClient(stack.airflow_url, "admin", stack.passwords["admin"])
-
-
-@pytest.fixture
-def stack_parts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Parts:
-    """The stack's own registry and ledger."""
-    for name, value in stack.client_env().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PODIUM_MODELS_DIR", str(MODELS))
-    return connect()
+def models() -> Path:
+    return MODELS
 
 
 @pytest.fixture(scope="session")
@@ -142,20 +102,3 @@ def copied(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PODIUM_MODELS_DIR", str(MODELS))
         yield from copy(stack, tmp_path_factory.mktemp("backups") / "backup", patch)
-
-
-@pytest.fixture(scope="session")
-def start(operator: AirflowClient) -> Callable[..., LifecycleRun]:
-    """Unpause and trigger a model's lifecycle, both as the operator, as the README says."""
-
-    def trigger(
-        model: str, as_of: str | None = None, who: AirflowClient = operator, **form: Any
-    ) -> LifecycleRun:
-        spec = find_spec(MODELS, model)
-        operator.wait_for_dag(spec.lifecycle_dag_id)
-        operator.set_paused(spec.lifecycle_dag_id, paused=False)
-        if as_of is not None:
-            form["as_of"] = f"{as_of}T00:00:00+00:00"
-        return LifecycleRun(operator, spec, who.trigger(spec.lifecycle_dag_id, form))
-
-    return trigger

@@ -16,24 +16,14 @@ import psutil
 import psycopg2
 import pytest
 
+from podium.events import Event
+from podium.parts import Parts, connect
 from podium.stack import PartFailedError, StackBusyError, StackError, operations, orphans, running_stack
 from podium.stack.layout import Layout, Paths, load_layout, repo_root
 from podium.stack.parts import ALL_PARTS
 from podium.stack.postgres import fallback_root
 from podium.stack.probes import assert_keys_enforced, s3_round_trip
-
-
-@pytest.fixture(scope="module")
-def paths() -> Iterator[Paths]:
-    made = Paths(repo_root() / ".podium" / f"test-stack-{os.getpid()}")
-    yield made
-    operations.clean(made)
-
-
-def command(paths: Paths, *words: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": str(repo_root() / "include"), "COLUMNS": "200"}
-    argv = [sys.executable, "-m", "podium.stack", *words, "--state-dir", str(paths.state_dir)]
-    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300)
+from support.command_line import stack_command
 
 
 def layout_of(paths: Paths) -> Layout:
@@ -46,24 +36,22 @@ def processes_of(paths: Paths) -> list[psutil.Process]:
     return orphans.find(operations._footprint(paths, load_layout(paths)))
 
 
-@pytest.fixture(scope="module")
-def up(paths: Paths) -> Paths:
-    done = command(paths, "up")
-    assert done.returncode == 0, done.stdout + done.stderr
-    for part in ALL_PARTS:
-        assert f"{part}" in done.stdout
-    return paths
+def kept(parts: Parts) -> tuple[dict[str, dict[str, int]], list[Event]]:
+    """The aliases of all models, and the whole history."""
+    return {name: parts.registry.aliases(name) for name in parts.registry.models()}, list(
+        parts.ledger.record()
+    )
 
 
 def test_a_second_up_says_so(up: Paths) -> None:
-    done = command(up, "up")
+    done = stack_command(up, "up")
     assert done.returncode == 0
     assert "already running" in done.stdout
     assert layout_of(up).airflow_url in done.stdout
 
 
 def test_status_for_programs(up: Paths) -> None:
-    report = json.loads(command(up, "status", "--json").stdout)
+    report = json.loads(stack_command(up, "status", "--json").stdout)
     assert report["running"]
     assert {name: part["state"] for name, part in report["parts"].items()} == dict.fromkeys(
         ALL_PARTS, "RUNNING"
@@ -132,7 +120,7 @@ def test_everybody_can_log_in(up: Paths) -> None:
         request = urllib.request.Request(  # noqa: S310 - our own loopback address
             f"{layout.airflow_url}/auth/token", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
             assert json.load(answer)["access_token"]
 
 
@@ -144,8 +132,8 @@ def test_another_run_with_other_settings_is_turned_away(up: Paths) -> None:
         pass
 
 
-def test_kill_9_of_everything_then_up_heals(up: Paths) -> None:
-    layout = layout_of(up)
+def test_kill_9_of_everything_then_up_heals(up: Paths, stack_parts: Parts) -> None:
+    layout, before = layout_of(up), kept(stack_parts)
     with (
         psycopg2.connect(layout.ledger_owner_url.replace("+psycopg2", "")) as connection,
         connection.cursor() as cursor,
@@ -159,7 +147,7 @@ def test_kill_9_of_everything_then_up_heals(up: Paths) -> None:
         with suppress(psutil.NoSuchProcess):  # some end by themselves when their parent is gone
             process.kill()
 
-    done = command(up, "up")
+    done = stack_command(up, "up")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "an earlier run had left behind" in done.stdout
@@ -171,12 +159,13 @@ def test_kill_9_of_everything_then_up_heals(up: Paths) -> None:
     ):
         cursor.execute("SELECT answer FROM keep_me")
         assert cursor.fetchone() == (42,)
+    assert kept(connect()) == before
 
 
 def test_down_leaves_nothing_running(up: Paths) -> None:
-    assert command(up, "down").returncode == 0
+    assert stack_command(up, "down").returncode == 0
     assert processes_of(up) == []
-    assert command(up, "status").returncode == 3
+    assert stack_command(up, "status").returncode == 3
 
 
 def test_a_part_that_fails_is_named_with_its_log(paths: Paths) -> None:
@@ -236,7 +225,7 @@ def test_a_signal_stops_everything(
     with pytest.raises(StackBusyError, match="belongs to process"), running_stack(paths.state_dir):
         pass
     owner.send_signal(number)
-    assert owner.wait(timeout=30) != 0
+    assert owner.wait(timeout=120) != 0
     assert processes_of(paths) == []
 
 

@@ -125,7 +125,7 @@ def picture_of(client: AirflowClient, body: str) -> str:
     """Fetch the picture on a card, as whoever is logged in, and return its text."""
     found = re.search(r"\[!\[Answers so far\]\((.*?)\)\]", body)
     assert found is not None, body
-    picture = client._session.get(client.url + found[1], timeout=30)
+    picture = client._session.get(client.url + found[1], timeout=120)
     picture.raise_for_status()
     assert picture.headers["content-type"] == "image/svg+xml"
     return " ".join(unescape(" ".join(re.findall(r">([^<>]+)</text>", picture.text))).split())
@@ -150,11 +150,11 @@ def event_of(parts: Parts, model: str, kind: str) -> Event:
 
 def get(client: AirflowClient, path: str) -> Any:
     """GET anything of Airflow's REST API as a user."""
-    answer = client._session.get(client.url + path, timeout=30)
+    answer = client._session.get(client.url + path, timeout=120)
     answer.raise_for_status()
     return answer.json()
 
 
 def send(client: AirflowClient, method: str, path: str, body: dict[str, Any]) -> requests.Response:
     """Send anything to Airflow's REST API as a user, whatever it answers."""
-    return client._session.request(method, client.url + path, json=body, timeout=30)
+    return client._session.request(method, client.url + path, json=body, timeout=120)

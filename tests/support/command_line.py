@@ -1,7 +1,8 @@
-"""The command ``podium`` as people type it, and as the documents say it."""
+"""The commands as people type them, and as the documents say them."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from podium.settings import PROJECT_ROOT
 from podium.stack import Stack
+from podium.stack.layout import Paths
 from support.places import MODELS
 
 
@@ -34,3 +36,10 @@ def podium(
     return subprocess.run(
         program, env=environment, capture_output=True, text=True, timeout=180, check=False, cwd=folder
     )
+
+
+def stack_command(paths: Paths, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command behind ``make up``, ``make down`` and ``make status`` on a state directory."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "include"), "COLUMNS": "200"}
+    program = [sys.executable, "-m", "podium.stack", *words, "--state-dir", str(paths.state_dir)]
+    return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300, check=False)

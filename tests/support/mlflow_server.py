@@ -63,7 +63,7 @@ def guarded_mlflow(folder: Path, database: Path) -> Iterator[GuardedMlflow]:
             yield server
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
 
 
 def _wait(process: subprocess.Popen[bytes], uri: str, log: Path) -> None:
@@ -72,6 +72,6 @@ def _wait(process: subprocess.Popen[bytes], uri: str, log: Path) -> None:
         try:
             if requests.get(f"{uri}/health", timeout=5).ok:
                 return
-        except requests.ConnectionError:
+        except requests.RequestException:
             time.sleep(0.1)
     raise AssertionError(f"MLflow did not come up:\n{log.read_text()[-3000:]}")

@@ -12,7 +12,7 @@ class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
         self, context: mlflow.pyfunc.PythonModelContext, model_input: pd.DataFrame, params: object = None
     ) -> np.ndarray:
         if (model_input["x"] > 1000).any():
-            time.sleep(2)
+            time.sleep(5)
         elif (model_input["x"] > 100).any():
             raise ValueError("too odd")
         return model_input["x"].to_numpy()

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from podium.settings import PROJECT_ROOT
 
-# Another name for a second stack beside the first, with the shipped models alone: `make test` runs
-# test_families there.
-SECOND = os.environ.get("PODIUM_TEST_STACK", "")
-HOME = PROJECT_ROOT / ".podium" / f"test-lifecycle{SECOND}"
-PROJECT = PROJECT_ROOT / ".podium" / f"test-project{SECOND}"
+HOME = PROJECT_ROOT / ".podium" / "test-lifecycle"
+PROJECT = PROJECT_ROOT / ".podium" / "test-project"
 MODELS = PROJECT / "include" / "models"

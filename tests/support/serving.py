@@ -74,7 +74,7 @@ class Server:
     def __init__(self, url: str, app: Any) -> None:
         self.url = url
         self.app = app
-        self.client = httpx.Client(base_url=url, timeout=30)
+        self.client = httpx.Client(base_url=url, timeout=120)
 
     def wait_until_ready(self) -> None:
         self.wait_for(lambda: self.client.get("/ready").status_code == 200, "ready")
@@ -96,7 +96,7 @@ def versions_that_answer(server: Server, records: list[dict[str, Any]]) -> Itera
     stop = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=server.url, timeout=30) as client:
+        with httpx.Client(base_url=server.url, timeout=120) as client:
             while not stop.wait(0.2):
                 answer = client.post("/predict", json=records)
                 assert answer.status_code in ({200} if seen else {200, 503}), answer.text
@@ -127,5 +127,5 @@ def serving(parts: Parts, *models: str, **settings: Any) -> Iterator[Server]:
             yield running
         finally:
             server.should_exit = True
-            thread.join(30)
+            thread.join(120)
             running.client.close()

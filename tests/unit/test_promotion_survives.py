@@ -105,7 +105,7 @@ def test_a_move_killed_at_any_step_ends_as_intended_when_it_is_run_again(
         listen, tell = processes.Pipe(duplex=False)
         process = processes.Process(target=killed_at, args=(move, step, tell))
         process.start()
-        process.join(60)
+        process.join(240)
         name = listen.recv() if listen.poll() else "never told"
         if process.exitcode == 0:
             assert name == ""
@@ -232,9 +232,9 @@ def test_of_fifty_promotions_at_once_from_separate_processes_exactly_one_wins(
     children = [processes.Process(target=race, args=(move, start, told)) for move in moves]
     for child in children:
         child.start()
-    outcomes = [told.get(timeout=120) for _ in children]
+    outcomes = [told.get(timeout=240) for _ in children]
     for child in children:
-        child.join(60)
+        child.join(240)
     ended = Counter(name for name, _, _ in outcomes)
     assert ended == {"moved": 1, "ChampionChanged": 49}
     winner = next(version for name, version, _ in outcomes if name == "moved")

@@ -85,7 +85,7 @@ def running(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathF
                 yield Running(process, address(process))
             finally:
                 process.terminate()
-                process.wait(30)
+                process.wait(120)
 
 
 def address(process: subprocess.Popen[str]) -> str:
@@ -213,7 +213,7 @@ def test_what_cannot_be_served_is_said_at_once(parts: Parts) -> None:
 def test_on_sigterm_it_answers_what_it_has_and_ends(running: Running) -> None:
     url = httpx.URL(running.url)
     body = json.dumps([{"size": 50.0, "place": "north"}]).encode()
-    with socket.create_connection((url.host, url.port), timeout=20) as connection:
+    with socket.create_connection((url.host, url.port), timeout=120) as connection:
         head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body[:10])
         httpx.get(f"{running.url}/health").raise_for_status()
@@ -221,5 +221,5 @@ def test_on_sigterm_it_answers_what_it_has_and_ends(running: Running) -> None:
         time.sleep(1)
         connection.sendall(body[10:])
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-    running.process.wait(20)
+    running.process.wait(120)
     assert not psutil.pid_exists(running.process.pid)

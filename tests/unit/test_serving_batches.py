@@ -29,7 +29,7 @@ class Recorded:
     gate: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, values: Any) -> Any:
-        self.gate.wait(5)
+        self.gate.wait(120)
         self.calls.append(len(values))
         if np.isnan(values).any():
             raise ValueError("Input X contains NaN.")

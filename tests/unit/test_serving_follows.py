@@ -79,7 +79,7 @@ def test_no_request_is_lost_and_no_answer_mixed_while_the_champion_moves(parts: 
 
     def ask(url: str) -> list[tuple[int, str, tuple[float, ...]]]:
         found = []
-        with httpx.Client(base_url=url, timeout=30) as client:
+        with httpx.Client(base_url=url, timeout=120) as client:
             while not stop.is_set():
                 answer = client.post("/predict", json=RECORD * 7)
                 predictions = tuple(answer.json()["predictions"]) if answer.is_success else ()

@@ -59,7 +59,7 @@ def server(reached: Parts) -> Iterator[Server]:
         with serving(reached, "hostile", body_seconds=0.5, max_body_bytes=MAX_BODY) as running:
             # It closes connections that rest, too.
             running.client = httpx.Client(
-                base_url=running.url, timeout=30, limits=httpx.Limits(max_keepalive_connections=0)
+                base_url=running.url, timeout=120, limits=httpx.Limits(max_keepalive_connections=0)
             )
             running.wait_until_ready()
             yield running

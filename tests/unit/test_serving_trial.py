@@ -150,7 +150,7 @@ def test_a_candidate_that_raises_or_sleeps_delays_no_answer(
         begun(server)
         for _ in range(30):
             assert predict(server, [row]).headers["X-Model-Version"] == "1"
-        # The candidate sleeps two seconds over one of them, and has not come to the end of them.
+        # The candidate sleeps five seconds over one of them, and has not come to the end of them.
         assert shadowed(model, "scored") < 30
         if row is RAISES:
             server.wait_for(lambda: shadowed(model, "failed") == 30, "all were tried")

@@ -16,10 +16,10 @@ from podium.manifest import downloaded
 from podium.parts import Parts
 from podium.registry import load_model
 from podium.settings import PROJECT_ROOT
+from podium.spec import find_spec
 from podium.stack import Stack
 from support.airflow import LifecycleRun, events_of
 from support.command_line import commands_of, podium
-from support.places import PROJECT
 from support.serving import Server, serving
 
 PROMOTED = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
@@ -38,6 +38,7 @@ def test_each_family_is_promoted_twice_and_rolled_back(
     approver: AirflowClient,
     stack: Stack,
     stack_parts: Parts,
+    models: Path,
     tmp_path: Path,
 ) -> None:
     with serving(stack_parts, *AS_OF, poll_seconds=5) as server:
@@ -45,7 +46,7 @@ def test_each_family_is_promoted_twice_and_rolled_back(
             runs = {model: start(model, as_of=days[place]) for model, days in AS_OF.items()}
             if place == 1:
                 runs["bug-severity-clf"].wait_until("approve", "awaiting_input")
-                follow_the_document_on_batch_scoring(stack, tmp_path)
+                follow_the_document_on_batch_scoring(stack, models, tmp_path)
             for model, run in runs.items():
                 run.approve(approver)
                 assert run.wait_for_end() == "success"
@@ -67,7 +68,7 @@ def test_each_family_is_promoted_twice_and_rolled_back(
             ]
             assert stack_parts.registry.aliases(model) == {"champion": 1}
             assert_serves(server, stack_parts, model, 1)
-    assert_new_reports_are_scored(operator)
+    assert_new_reports_are_scored(operator, models)
 
 
 def assert_serves(server: Server, parts: Parts, model: str, number: int) -> None:
@@ -85,21 +86,25 @@ def assert_serves(server: Server, parts: Parts, model: str, number: int) -> None
     assert answer.json()["predictions"] == np.asarray(expected).tolist()
 
 
-def follow_the_document_on_batch_scoring(stack: Stack, folder: Path) -> None:
+def follow_the_document_on_batch_scoring(stack: Stack, models: Path, folder: Path) -> None:
     """While a candidate waits for its review."""
     (folder / "include").symlink_to(PROJECT_ROOT / "include")
     for command in commands_of(PROJECT_ROOT / "docs" / "batch-scoring.md"):
-        done = podium(stack, *shlex.split(command, comments=True), folder=folder)
+        done = podium(
+            stack, *shlex.split(command, comments=True), folder=folder, PODIUM_MODELS_DIR=str(models)
+        )
         assert done.returncode == 0, f"podium {command}: {done.stderr}"
     assert (json.loads(done.stdout)["versions"], json.loads(done.stdout)["rows"]) == ([1, 2], 300)
     assert len(pq.read_table(folder / "scores.parquet")) == 300
 
 
-def assert_new_reports_are_scored(operator: AirflowClient) -> None:
+def assert_new_reports_are_scored(operator: AirflowClient, models: Path) -> None:
     """By the version that was rolled back to."""
     dag_id = "score_bug_severity_clf"
     operator.set_paused(dag_id, paused=False)
     assert operator.wait_for_end(dag_id, operator.trigger(dag_id, {})) == "success"
-    found = pq.read_table(PROJECT / "scores" / "bug-severity-clf").to_pandas()
+    scoring = find_spec(models, "bug-severity-clf").scoring
+    assert scoring is not None
+    found = pq.read_table(scoring.output).to_pandas()
     assert (len(found), set(found["model_version"])) == (600, {1})
     assert set(found["prediction"]) == {"Minor", "Major", "Critical"}
