@@ -81,8 +81,8 @@ compose-smoke: $(HAS_RUN) ## Prove the containers: up, one lifecycle with approv
 	@$(PYTHON) deploy/make_env.py
 
 test: $(HAS_DEV) ## Run all tests
-	@# Three at a time, the longest first: they wait for each other's servers more than for two cores.
-	$(MAKE) -j3 --keep-going test-integration test-unit test-stack test-dags
+	@# Two at a time, the longest first: each leaves half of two cores idle; three take longer.
+	$(MAKE) -j2 --keep-going test-integration test-unit test-stack test-dags
 
 test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
 	$(BIN)/python -m pytest tests/integration

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from podium.settings import PROJECT_ROOT
+from support.patience import PATIENCE_SECONDS
 
 HERE = Path(__file__).parent
 
@@ -39,7 +40,7 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[s
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import sys
 import yaml
 
 from podium.settings import PROJECT_ROOT
+from support.patience import PATIENCE_SECONDS
 
 EXAMPLE = PROJECT_ROOT / "examples" / "ci"
 
@@ -30,7 +31,7 @@ def test_a_ci_smoke_champion_is_promoted_and_served_on_a_registry_that_is_thrown
         env={**environment, "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

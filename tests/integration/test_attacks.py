@@ -17,6 +17,7 @@ from podium.stack import Stack
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.tags import Alias, Tag
 from support.airflow import LifecycleRun, event_of, events_of, get, send, wait_for_event, wait_for_run
+from support.patience import PATIENCE_SECONDS
 
 Start = Callable[..., LifecycleRun]
 TODAY = datetime.now(UTC).date()
@@ -325,7 +326,7 @@ def test_the_record_is_whole_after_all_that_and_survives_airflows_own_cleaning(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

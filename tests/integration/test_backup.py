@@ -29,6 +29,7 @@ from podium.stack.layout import Layout, Paths, load_layout
 from podium.verify import alias_differences, told_heads, walk
 from support.copies import DATES, QUIET, ROWS, SPEC, Copied, answers_of, killed_at, parts_of
 from support.database import execute
+from support.patience import PATIENCE_SECONDS
 from support.steps import promote_as_of, roll_back
 
 TABLES = """
@@ -134,7 +135,9 @@ def test_the_command_needs_nothing_but_the_environment(copied: Copied, tmp_path:
         "PYTHONPATH": str(PROJECT_ROOT / "include"),
     }
     argv = [sys.executable, "-m", "podium.backup", "create", str(folder)]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        argv, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == copied.said["backup"].returncode, done.stderr
     assert read_index(folder).digest() in done.stdout
     assert places.store.secret_key not in done.stdout + done.stderr

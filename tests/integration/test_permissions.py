@@ -15,6 +15,7 @@ from podium.mlflow_accounts import MlflowAdmin
 from podium.settings import PROJECT_ROOT
 from podium.stack import Stack
 from podium.stack.layout import Layout, Paths, load_layout
+from support.patience import PATIENCE_SECONDS
 
 DAG = "lifecycle_toy_hasty"
 # Nothing of these is there, so whoever may do it is told that (404, 409 or 422), and nothing happens.
@@ -73,7 +74,7 @@ def secrets(stack: Stack) -> Layout:
 
 def ask(client: AirflowClient, what: str) -> int:
     method, path, body = CALLS[what]
-    return client._session.request(method, client.url + path, json=body, timeout=120).status_code
+    return client._session.request(method, client.url + path, json=body, timeout=PATIENCE_SECONDS).status_code
 
 
 def test_the_document_is_true(people: dict[str, AirflowClient]) -> None:
@@ -87,7 +88,8 @@ def test_the_document_is_true(people: dict[str, AirflowClient]) -> None:
 
 def test_without_a_login_nothing_is_shown(stack: Stack, people: dict[str, AirflowClient]) -> None:
     for method, path, body in CALLS.values():
-        assert requests.request(method, stack.airflow_url + path, json=body, timeout=120).status_code == 401
+        answer = requests.request(method, stack.airflow_url + path, json=body, timeout=PATIENCE_SECONDS)
+        assert answer.status_code == 401
 
 
 def test_podiums_own_account_reads_accounts_and_nothing_else(stack: Stack, secrets: Layout) -> None:
@@ -102,7 +104,7 @@ def test_mlflows_readers_read_and_change_nothing(stack: Stack, secrets: Layout) 
 
     def asked(method: str, path: str, body: Any = None, auth: Any = login) -> int:
         url = f"{stack.mlflow_url}/api/2.0/{path}"
-        return requests.request(method, url, json=body, auth=auth, timeout=120).status_code
+        return requests.request(method, url, json=body, auth=auth, timeout=PATIENCE_SECONDS).status_code
 
     promoter = ("podium", secrets.secrets.mlflow_podium)
     made = asked("POST", "mlflow/registered-models/create", {"name": "guarded"}, promoter)
@@ -139,7 +141,7 @@ def test_a_programs_password_in_mlflow_is_that_of_the_last_start(stack: Stack, s
 
     def answers(password: str) -> int:
         url = f"{stack.mlflow_url}/api/2.0/mlflow/registered-models/search"
-        return requests.get(url, auth=("reader", password), timeout=120).status_code
+        return requests.get(url, auth=("reader", password), timeout=PATIENCE_SECONDS).status_code
 
     admin.make_accounts({"podium": known.mlflow_podium, "reader": "changed-in-the-env-file"})
     assert (answers(known.mlflow_reader), answers("changed-in-the-env-file")) == (401, 200)

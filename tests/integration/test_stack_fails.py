@@ -32,8 +32,9 @@ from podium.stack.postgres import weed_binary
 from podium.training import TrainedRun, train_model
 from podium.verify import alias_differences, told_heads, walk
 from support import big_line
-from support.airflow import WAIT_SECONDS, LifecycleRun, events_of
+from support.airflow import LifecycleRun, events_of
 from support.copies import DATES, MIDNIGHT, QUIET, SPEC, Copied, parts_of
+from support.patience import PATIENCE_SECONDS
 from support.steps import FIRST, new_run, promote_as_of, roll_back, train
 from support.toy import NUMBER_TOY, write_number_rows
 from support.toy_line import SCRIPT
@@ -129,7 +130,7 @@ def weed_shell(stack: Stack, command: str) -> None:
         cwd=Paths(stack.state_dir).s3,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
 
@@ -253,7 +254,7 @@ class Watched:
         self.client_mib = self.server_mib = 0.0
 
     def wait_until(self, reached: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not reached():
             assert time.monotonic() < deadline
             self.client_mib = max(self.client_mib, rss([self._client]) - self._before[0])
@@ -308,7 +309,7 @@ def test_postgres_killed_in_the_middle_of_a_run(
 
 def while_away(ask: Callable[[], Any]) -> Any:
     """Ask Airflow again while it does not answer."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return ask()

@@ -33,7 +33,7 @@ def up(paths: Paths, models: Path) -> Iterator[Paths]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PODIUM_MODELS_DIR", str(models))
         patch.setenv("PODIUM_EPHEMERAL", "false")
-        done = stack_command(paths, "up")
+        done = stack_command(paths.state_dir, "up")
         assert done.returncode == 0, done.stdout + done.stderr
         for part in ALL_PARTS:
             assert f"{part}" in done.stdout

@@ -24,6 +24,7 @@ from podium.stack.parts import ALL_PARTS
 from podium.stack.postgres import fallback_root
 from podium.stack.probes import assert_keys_enforced, s3_round_trip
 from support.command_line import stack_command
+from support.patience import PATIENCE_SECONDS
 
 
 def layout_of(paths: Paths) -> Layout:
@@ -44,14 +45,14 @@ def kept(parts: Parts) -> tuple[dict[str, dict[str, int]], list[Event]]:
 
 
 def test_a_second_up_says_so(up: Paths) -> None:
-    done = stack_command(up, "up")
+    done = stack_command(up.state_dir, "up")
     assert done.returncode == 0
     assert "already running" in done.stdout
     assert layout_of(up).airflow_url in done.stdout
 
 
 def test_status_for_programs(up: Paths) -> None:
-    report = json.loads(stack_command(up, "status", "--json").stdout)
+    report = json.loads(stack_command(up.state_dir, "status", "--json").stdout)
     assert report["running"]
     assert {name: part["state"] for name, part in report["parts"].items()} == dict.fromkeys(
         ALL_PARTS, "RUNNING"
@@ -120,7 +121,7 @@ def test_everybody_can_log_in(up: Paths) -> None:
         request = urllib.request.Request(  # noqa: S310 - our own loopback address
             f"{layout.airflow_url}/auth/token", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
             assert json.load(answer)["access_token"]
 
 
@@ -147,7 +148,7 @@ def test_kill_9_of_everything_then_up_heals(up: Paths, stack_parts: Parts) -> No
         with suppress(psutil.NoSuchProcess):  # some end by themselves when their parent is gone
             process.kill()
 
-    done = stack_command(up, "up")
+    done = stack_command(up.state_dir, "up")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "an earlier run had left behind" in done.stdout
@@ -163,9 +164,9 @@ def test_kill_9_of_everything_then_up_heals(up: Paths, stack_parts: Parts) -> No
 
 
 def test_down_leaves_nothing_running(up: Paths) -> None:
-    assert stack_command(up, "down").returncode == 0
+    assert stack_command(up.state_dir, "down").returncode == 0
     assert processes_of(up) == []
-    assert stack_command(up, "status").returncode == 3
+    assert stack_command(up.state_dir, "status").returncode == 3
 
 
 def test_a_part_that_fails_is_named_with_its_log(paths: Paths) -> None:
@@ -225,7 +226,7 @@ def test_a_signal_stops_everything(
     with pytest.raises(StackBusyError, match="belongs to process"), running_stack(paths.state_dir):
         pass
     owner.send_signal(number)
-    assert owner.wait(timeout=120) != 0
+    assert owner.wait(timeout=PATIENCE_SECONDS) != 0
     assert processes_of(paths) == []
 
 

@@ -16,10 +16,10 @@ from podium.events import Event
 from podium.outcomes import Outcome
 from podium.parts import Parts
 from podium.spec import ModelSpec
+from support.patience import PATIENCE_SECONDS
 
 Found = TypeVar("Found")
 
-WAIT_SECONDS = 420
 # Each question is 20 ms of the API server's time, and the tasks that are waited for need it more.
 POLL_SECONDS = 0.7
 
@@ -41,7 +41,7 @@ class LifecycleRun:
 
     def wait_until(self, task_id: str, *states: str) -> str:
         """Wait until a task is in one of these states; fails at once if a task has failed before."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while (state := (found := self.task_states()).get(task_id)) not in states:
             assert "failed" not in found.values(), f"{self.reference} failed: {found}"
             assert time.monotonic() < deadline, f"{task_id} of {self.reference} is {state}, not {states}"
@@ -69,7 +69,7 @@ class LifecycleRun:
         Returns:
             The card's text, and then the picture's.
         """
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             self.wait_until("approve", "awaiting_input")
             card = self.client.required_action(self.spec.lifecycle_dag_id, self.run_id, "approve")
@@ -98,7 +98,7 @@ class LifecycleRun:
 
 def wait_for(look: Callable[[], Found], what: str) -> Found:
     """Look again until there is something, and return it."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := look()):
         assert time.monotonic() < deadline, f"in vain: {what}"
         time.sleep(POLL_SECONDS)
@@ -107,7 +107,7 @@ def wait_for(look: Callable[[], Found], what: str) -> Found:
 
 def wait_for_run(client: AirflowClient, dag_id: str, run_id: str) -> str:
     """Wait until a run of any Dag has ended, and return its state."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (state := client.run_state(dag_id, run_id)) in ("queued", "running"):
         assert time.monotonic() < deadline, (
             f"{dag_id}/{run_id} has not ended: {client.task_states(dag_id, run_id)}"
@@ -125,7 +125,7 @@ def picture_of(client: AirflowClient, body: str) -> str:
     """Fetch the picture on a card, as whoever is logged in, and return its text."""
     found = re.search(r"\[!\[Answers so far\]\((.*?)\)\]", body)
     assert found is not None, body
-    picture = client._session.get(client.url + found[1], timeout=120)
+    picture = client._session.get(client.url + found[1], timeout=PATIENCE_SECONDS)
     picture.raise_for_status()
     assert picture.headers["content-type"] == "image/svg+xml"
     return " ".join(unescape(" ".join(re.findall(r">([^<>]+)</text>", picture.text))).split())
@@ -133,7 +133,7 @@ def picture_of(client: AirflowClient, body: str) -> str:
 
 def wait_for_event(parts: Parts, model: str, kind: str) -> Event:
     """Wait until the history of a model has an event of a kind, and return the newest."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         if found := [event for event in parts.ledger.history(model) if event.event == kind]:
             return found[-1]
@@ -150,11 +150,11 @@ def event_of(parts: Parts, model: str, kind: str) -> Event:
 
 def get(client: AirflowClient, path: str) -> Any:
     """GET anything of Airflow's REST API as a user."""
-    answer = client._session.get(client.url + path, timeout=120)
+    answer = client._session.get(client.url + path, timeout=PATIENCE_SECONDS)
     answer.raise_for_status()
     return answer.json()
 
 
 def send(client: AirflowClient, method: str, path: str, body: dict[str, Any]) -> requests.Response:
     """Send anything to Airflow's REST API as a user, whatever it answers."""
-    return client._session.request(method, client.url + path, json=body, timeout=120)
+    return client._session.request(method, client.url + path, json=body, timeout=PATIENCE_SECONDS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from podium.settings import PROJECT_ROOT
 from podium.stack import Stack
-from podium.stack.layout import Paths
+from support.patience import PATIENCE_SECONDS
 from support.places import MODELS
 
 
@@ -34,12 +34,20 @@ def podium(
         **more,
     }
     return subprocess.run(
-        program, env=environment, capture_output=True, text=True, timeout=180, check=False, cwd=folder
+        program,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+        cwd=folder,
     )
 
 
-def stack_command(paths: Paths, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command behind ``make up``, ``make down`` and ``make status`` on a state directory."""
+def stack_command(state_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run what is behind ``make up``, ``down``, ``status``, ``backup`` and ``restore``."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "include"), "COLUMNS": "200"}
-    program = [sys.executable, "-m", "podium.stack", *words, "--state-dir", str(paths.state_dir)]
-    return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    program = [sys.executable, "-m", "podium.stack", *words, "--state-dir", str(state_dir)]
+    return subprocess.run(
+        program, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,9 @@ from podium.settings import PROJECT_ROOT
 from podium.spec import ModelSpec
 from podium.stack import Stack, backups, operations, running_stack
 from podium.stack.layout import Paths
-from support.command_line import MODELS
+from support.command_line import stack_command
+from support.patience import PATIENCE_SECONDS
+from support.places import MODELS
 from support.steps import TRAINED, promote_as_of, roll_back, train
 from support.toy import TOY
 
@@ -63,12 +64,6 @@ class Copied:
     answers: Sequence[Any]
     moves: int
     said: dict[str, subprocess.CompletedProcess[str]]
-
-
-def stack_command(state_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "podium.stack", *words, "--state-dir", str(state_dir)]
-    env = os.environ | {"PYTHONPATH": str(PROJECT_ROOT / "include"), "COLUMNS": "200"}
-    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300, check=False)
 
 
 def parts_of(stack: Stack, patch: pytest.MonkeyPatch) -> Parts:
@@ -145,5 +140,5 @@ def killed_at(module: Any, function: str, work: Callable[[], Any]) -> int | None
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    process.join(120)
+    process.join(PATIENCE_SECONDS)
     return process.exitcode

@@ -15,8 +15,7 @@ from pathlib import Path
 import requests
 
 from podium.stack.environment import base_env
-
-START_SECONDS = 90
+from support.patience import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,11 @@ def guarded_mlflow(folder: Path, database: Path) -> Iterator[GuardedMlflow]:
             yield server
         finally:
             process.terminate()
-            process.wait(120)
+            process.wait(PATIENCE_SECONDS)
 
 
 def _wait(process: subprocess.Popen[bytes], uri: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
             if requests.get(f"{uri}/health", timeout=5).ok:

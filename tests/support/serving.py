@@ -24,6 +24,7 @@ from podium.serving.app import create_app
 from podium.serving.http import UVICORN
 from podium.serving.settings import ServingSettings
 from podium.tags import Alias, Tag
+from support.patience import PATIENCE_SECONDS
 
 
 def register_model(
@@ -74,7 +75,7 @@ class Server:
     def __init__(self, url: str, app: Any) -> None:
         self.url = url
         self.app = app
-        self.client = httpx.Client(base_url=url, timeout=120)
+        self.client = httpx.Client(base_url=url, timeout=PATIENCE_SECONDS)
 
     def wait_until_ready(self) -> None:
         self.wait_for(lambda: self.client.get("/ready").status_code == 200, "ready")
@@ -83,7 +84,7 @@ class Server:
         self.wait_for(lambda: self.client.get(f"{prefix}/version").json()["version"] == number, f"v{number}")
 
     def wait_for(self, true: Any, what: str) -> None:
-        until = time.monotonic() + 240
+        until = time.monotonic() + PATIENCE_SECONDS
         while not true():
             assert time.monotonic() < until, f"{what}: {self.client.get('/models').text}"
             time.sleep(0.02)
@@ -96,7 +97,7 @@ def versions_that_answer(server: Server, records: list[dict[str, Any]]) -> Itera
     stop = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=server.url, timeout=120) as client:
+        with httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as client:
             while not stop.wait(0.2):
                 answer = client.post("/predict", json=records)
                 assert answer.status_code in ({200} if seen else {200, 503}), answer.text
@@ -127,5 +128,5 @@ def serving(parts: Parts, *models: str, **settings: Any) -> Iterator[Server]:
             yield running
         finally:
             server.should_exit = True
-            thread.join(120)
+            thread.join(PATIENCE_SECONDS)
             running.client.close()

@@ -15,6 +15,7 @@ from podium.events import EventKind, NewEvent
 from podium.live_store import LiveAnswer, LiveStore, Trial
 from podium.parts import Parts
 from podium.tags import Alias
+from support.patience import PATIENCE_SECONDS
 from support.serving import Server, make_champion, register_model
 
 _DRAWS = np.random.default_rng(3)
@@ -70,7 +71,7 @@ def predict(server: Server, records: Any, **headers: str) -> Any:
 
 def stored(parts: Parts, model: str, count: int) -> list[LiveAnswer]:
     store = LiveStore(parts.ledger)
-    until = time.monotonic() + 240
+    until = time.monotonic() + PATIENCE_SECONDS
     while len(found := [answer for answer, _ in store.read(model, Trial(1, 2))]) < count:
         assert time.monotonic() < until, f"{len(found)} of {count} stored"
         time.sleep(0.02)

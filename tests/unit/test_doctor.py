@@ -38,6 +38,7 @@ from podium.tags import Alias
 from support.answering import answering
 from support.database import as_superuser, execute
 from support.mlflow_server import GuardedMlflow
+from support.patience import PATIENCE_SECONDS
 from support.steps import FIRST, SECOND, new_run, promote_as_of, register
 from support.store import changed_bytes, stored_files
 
@@ -200,7 +201,7 @@ def test_an_mlflow_login_that_is_wrong_or_may_not_write(mlflow_server: GuardedMl
         f"{mlflow_server.uri}/api/2.0/mlflow/users/create",
         json=reader,
         auth=(mlflow_server.username, mlflow_server.password),
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     ).raise_for_status()
     places |= {"mlflow_username": reader["username"], "mlflow_password": reader["password"]}
     found = seen(check_mlflow, **places)

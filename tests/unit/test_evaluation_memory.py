@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from support import big_holdout
+from support.patience import PATIENCE_SECONDS
 
 # Few are some batches already: the first ones are what every holdout needs.
 FEW, MANY = 150_000, 350_000
@@ -25,7 +26,7 @@ def start(folder: Path, rows: int) -> subprocess.Popen[str]:
 
 
 def megabytes(process: subprocess.Popen[str], rows: int) -> float:
-    said = json.loads(process.communicate(timeout=300)[0].splitlines()[-1])
+    said = json.loads(process.communicate(timeout=PATIENCE_SECONDS)[0].splitlines()[-1])
     assert said["rows"] == rows
     return float(said["megabytes"])
 

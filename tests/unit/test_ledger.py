@@ -23,6 +23,7 @@ from podium.ledger import Ledger, migrate
 from podium.stack.layout import Layout
 from podium.verify import walk
 from support.database import as_superuser, execute
+from support.patience import PATIENCE_SECONDS
 
 PROMOTED = EventKind.PROMOTED
 few_writes = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -259,7 +260,7 @@ def test_at_a_standstill_no_step_begins_and_nothing_is_recorded(
             threading.Event().wait(0.3)
             assert done == []
         for future in waiting:
-            future.result(timeout=240)
+            future.result(timeout=PATIENCE_SECONDS)
     assert sorted(done) == ["a step", "an event"]
 
 
@@ -279,7 +280,7 @@ def test_who_waits_for_a_standstill_makes_nobody_wait_and_gives_up(
             other.assert_held()
             assert not waiting.done()
         with pytest.raises(Outage, match=r"no moment in which no model is being\s+registered, promoted"):
-            waiting.result(timeout=240)
+            waiting.result(timeout=PATIENCE_SECONDS)
 
 
 def test_a_standstill_that_was_lost_with_its_connection_is_noticed(ledger: Ledger, layout: Layout) -> None:

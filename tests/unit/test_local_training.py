@@ -25,6 +25,7 @@ from podium.parts import Parts
 from podium.proof import example_problem
 from podium.registry import load_model
 from podium.spec import ModelSpec, load_spec
+from support.patience import PATIENCE_SECONDS
 from support.steps import FIRST, train
 from support.toy import write_toy_rows
 from support.toy_line import SCRIPT
@@ -72,7 +73,7 @@ def test_it_needs_no_mlflow_and_no_ledger_and_leaves_nothing_else(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from podium.settings import PROJECT_ROOT
+from support.patience import PATIENCE_SECONDS
 
 MLFLOW = ("podium.mlflow_server", "--host", "127.0.0.1", "--port", "1", "--bucket", "mlflow")
 
@@ -35,7 +36,7 @@ def test_what_is_missing_is_said_without_a_traceback(
         env={"PYTHONPATH": path, "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 1

@@ -28,6 +28,7 @@ from podium.tags import Tag
 from podium.training import train_model
 from podium.verify import alias_differences, told_heads, walk
 from support.moves import Move, Steps, killed_at, race
+from support.patience import PATIENCE_SECONDS
 from support.proxy import Proxy
 from support.steps import (
     FIRST,
@@ -105,7 +106,7 @@ def test_a_move_killed_at_any_step_ends_as_intended_when_it_is_run_again(
         listen, tell = processes.Pipe(duplex=False)
         process = processes.Process(target=killed_at, args=(move, step, tell))
         process.start()
-        process.join(240)
+        process.join(PATIENCE_SECONDS)
         name = listen.recv() if listen.poll() else "never told"
         if process.exitcode == 0:
             assert name == ""
@@ -232,9 +233,9 @@ def test_of_fifty_promotions_at_once_from_separate_processes_exactly_one_wins(
     children = [processes.Process(target=race, args=(move, start, told)) for move in moves]
     for child in children:
         child.start()
-    outcomes = [told.get(timeout=240) for _ in children]
+    outcomes = [told.get(timeout=PATIENCE_SECONDS) for _ in children]
     for child in children:
-        child.join(240)
+        child.join(PATIENCE_SECONDS)
     ended = Counter(name for name, _, _ in outcomes)
     assert ended == {"moved": 1, "ChampionChanged": 49}
     winner = next(version for name, version, _ in outcomes if name == "moved")

@@ -32,6 +32,7 @@ from podium.ledger import Ledger
 from podium.parts import Parts
 from podium.registry import Registry
 from podium.settings import PROJECT_ROOT, Settings
+from support.patience import PATIENCE_SECONDS
 from support.serving import make_champion, register_model
 
 DOCUMENT = (PROJECT_ROOT / "docs" / "serving.md").read_text()
@@ -85,7 +86,7 @@ def running(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathF
                 yield Running(process, address(process))
             finally:
                 process.terminate()
-                process.wait(120)
+                process.wait(PATIENCE_SECONDS)
 
 
 def address(process: subprocess.Popen[str]) -> str:
@@ -96,7 +97,7 @@ def address(process: subprocess.Popen[str]) -> str:
         log.append(line)
         if found := re.search(r"running on (http://127\.0\.0\.1:[1-9]\d*)", line):
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            until = time.monotonic() + 120
+            until = time.monotonic() + PATIENCE_SECONDS
             while not is_ready(found[1]):
                 assert time.monotonic() < until
                 time.sleep(0.2)
@@ -107,7 +108,7 @@ def address(process: subprocess.Popen[str]) -> str:
 def is_ready(url: str) -> bool:
     """Whether both processes are: connections go to either."""
     try:
-        return all(httpx.get(f"{url}/ready", timeout=60).status_code == 200 for _ in range(8))
+        return all(httpx.get(f"{url}/ready", timeout=PATIENCE_SECONDS).status_code == 200 for _ in range(8))
     except httpx.TransportError:
         return False
 
@@ -178,7 +179,7 @@ def test_many_large_bodies_at_once_take_bounded_memory(running: Running) -> None
             f"{running.url}/predict",
             content=content,
             headers={"Content-Type": "application/json"},
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
         )
         assert answer.status_code in (400, 413, 503), answer.text
         statuses.append(answer.status_code)
@@ -191,7 +192,9 @@ def test_many_large_bodies_at_once_take_bounded_memory(running: Running) -> None
         thread.start()
     while any(thread.is_alive() for thread in threads):
         most = max(most, running.memory())
-        small = httpx.post(f"{running.url}/predict", json=[{"size": 5.0, "place": "north"}], timeout=60)
+        small = httpx.post(
+            f"{running.url}/predict", json=[{"size": 5.0, "place": "north"}], timeout=PATIENCE_SECONDS
+        )
         assert small.status_code == 200
     assert len(statuses) == len(sent)
     assert set(statuses) <= {400, 408, 413, 503}
@@ -213,7 +216,7 @@ def test_what_cannot_be_served_is_said_at_once(parts: Parts) -> None:
 def test_on_sigterm_it_answers_what_it_has_and_ends(running: Running) -> None:
     url = httpx.URL(running.url)
     body = json.dumps([{"size": 50.0, "place": "north"}]).encode()
-    with socket.create_connection((url.host, url.port), timeout=120) as connection:
+    with socket.create_connection((url.host, url.port), timeout=PATIENCE_SECONDS) as connection:
         head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body[:10])
         httpx.get(f"{running.url}/health").raise_for_status()
@@ -221,5 +224,5 @@ def test_on_sigterm_it_answers_what_it_has_and_ends(running: Running) -> None:
         time.sleep(1)
         connection.sendall(body[10:])
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-    running.process.wait(120)
+    running.process.wait(PATIENCE_SECONDS)
     assert not psutil.pid_exists(running.process.pid)

@@ -18,6 +18,7 @@ from podium.serving import batching
 from podium.serving.batching import MAX_JOINED_ROWS, Batcher, TooBusy
 from podium.serving.loaded_version import LoadedVersion, _answers_rows_alone
 from podium.serving.requests import Column, RequestRefused, Rows, Shape
+from support.patience import PATIENCE_SECONDS
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Recorded:
     gate: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, values: Any) -> Any:
-        self.gate.wait(120)
+        self.gate.wait(PATIENCE_SECONDS)
         self.calls.append(len(values))
         if np.isnan(values).any():
             raise ValueError("Input X contains NaN.")

@@ -21,6 +21,7 @@ from podium.registry import Registry
 from podium.saving import FromCode
 from podium.serving import follower
 from podium.tags import Alias
+from support.patience import PATIENCE_SECONDS
 from support.serving import Server, make_champion, register_model, serving
 from support.store import stored_files
 
@@ -79,7 +80,7 @@ def test_no_request_is_lost_and_no_answer_mixed_while_the_champion_moves(parts: 
 
     def ask(url: str) -> list[tuple[int, str, tuple[float, ...]]]:
         found = []
-        with httpx.Client(base_url=url, timeout=120) as client:
+        with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
             while not stop.is_set():
                 answer = client.post("/predict", json=RECORD * 7)
                 predictions = tuple(answer.json()["predictions"]) if answer.is_success else ()
