@@ -91,12 +91,12 @@ def follow(client: AirflowClient, dag_id: str, run_id: str) -> Iterator[dict[str
         for task_id, state in states.items():
             if state in _SHOWN and seen.get(task_id) != state:
                 console.print(f"  {time.monotonic() - begun:5.1f} s  {task_id:<20} {_SHOWN[state]}")
-        if states != seen:
+        changed = states != seen
+        if changed:
             seen = states
             yield states
-            moved = time.monotonic()
-        elif "running" in states.values():
-            # Training may take hours; a task whose process is gone, Airflow fails by itself.
+        # Training may take hours; a task whose process is gone, Airflow fails by itself.
+        if changed or "running" in states.values():
             moved = time.monotonic()
         state = client.run_state(dag_id, run_id)
         if state == "success":

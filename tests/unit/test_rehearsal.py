@@ -14,7 +14,8 @@ from podium import rehearsal
 from podium.errors import PodiumError
 
 States = dict[str, str | None]
-HALF_SECONDS_OF_A_STALL = 2 * rehearsal.STALLED_SECONDS
+# It looks every half second.
+LOOKS_OF_A_STALL = 2 * rehearsal.STALLED_SECONDS
 
 
 @dataclass
@@ -49,13 +50,13 @@ def follow(looks: Iterator[States]) -> list[States]:
 
 
 def test_training_may_take_long_and_each_change_is_told_once() -> None:
-    hours = repeat({"train": "running"}, 10 * HALF_SECONDS_OF_A_STALL)
+    hours = repeat({"train": "running"}, 10 * LOOKS_OF_A_STALL)
     assert follow(hours) == [{"train": "running"}, {"train": "success"}]
 
 
 @pytest.mark.parametrize("state", ["queued", None])
 def test_a_run_that_stands_still_is_given_up(state: str | None) -> None:
-    looks = chain(repeat({"train": "running"}, HALF_SECONDS_OF_A_STALL), repeat({"train": state}))
+    looks = chain(repeat({"train": "running"}, LOOKS_OF_A_STALL), repeat({"train": state}))
     with pytest.raises(PodiumError, match=f"lifecycle_toy/r1 has not moved for 300 s: .'train': '?{state}"):
         follow(looks)
 
@@ -64,6 +65,6 @@ def test_what_does_not_stand_still_is_not_given_up() -> None:
     slow = (
         {"train": state}
         for number in range(20)
-        for state in repeat(("queued", "scheduled")[number % 2], HALF_SECONDS_OF_A_STALL)
+        for state in repeat(("queued", "scheduled")[number % 2], LOOKS_OF_A_STALL)
     )
     assert len(follow(slow)) == 21

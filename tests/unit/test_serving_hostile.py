@@ -29,7 +29,6 @@ from podium.serving.answers import CannotBeWritten, invocation_json, predict_jso
 from podium.serving.batching import TooBusy
 from podium.serving.columns import RequestRefused
 from podium.settings import Settings
-from support.patience import PATIENCE_SECONDS
 from support.serving import Server, make_champion, register_model, serving
 
 TABLE = pd.DataFrame({"a": np.arange(9.0), "b": np.arange(9.0) ** 2})
@@ -60,9 +59,7 @@ def server(reached: Parts) -> Iterator[Server]:
         with serving(reached, "hostile", body_seconds=0.5, max_body_bytes=MAX_BODY) as running:
             # It closes connections that rest, too.
             running.client = httpx.Client(
-                base_url=running.url,
-                timeout=PATIENCE_SECONDS,
-                limits=httpx.Limits(max_keepalive_connections=0),
+                base_url=running.url, timeout=30, limits=httpx.Limits(max_keepalive_connections=0)
             )
             running.wait_until_ready()
             yield running
@@ -70,7 +67,7 @@ def server(reached: Parts) -> Iterator[Server]:
 
 def connected(server: Server) -> socket.socket:
     host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS)
+    return socket.create_connection((host, int(port)), timeout=5)
 
 
 def rest(connection: socket.socket) -> bytes:
@@ -83,7 +80,9 @@ def rest(connection: socket.socket) -> bytes:
 
 
 def served(server: Server) -> None:
+    begun = monotonic()
     assert server.client.post("/predict", json=RECORD).status_code == 200
+    assert monotonic() - begun < 5
 
 
 def request(path: str = "/predict", body: bytes = BODY, method: str = "POST", more: str = "") -> bytes:
@@ -112,7 +111,7 @@ def test_slow_clients_are_cut_off_and_others_served_meanwhile(server: Server, ho
         slow.sendall(first)
         served(server)
         slow.settimeout(0.05)
-        until, found, closed = monotonic() + PATIENCE_SECONDS, b"", False
+        until, found, closed = monotonic() + 30, b"", False
         while not closed:
             assert monotonic() < until, found
             try:
