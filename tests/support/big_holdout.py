@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import sys
 import tracemalloc
@@ -116,17 +117,25 @@ def case_of(folder: Path) -> Case:
     return Case(parts, events, spec, Version("big", 2, "", True, {}, now), folder)
 
 
+def resident_megabytes() -> float:
+    """The most that this process held; on Linux ``getrusage`` also counts what its parent held."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1e3
+
+
 def main(folder: Path, rows: int) -> None:
     write_holdout(folder, rows)
     case = case_of(folder)
     versions = {"champion": 1}
-    # What the allocators count: what the system counts also depends on when they give memory back to it.
     tracemalloc.start()
     evidence = assemble(case, score_sides(case, versions), versions)
     evaluate(case.spec.gates, evidence)
     scores_of(case.spec.gates, evidence)
-    peak = tracemalloc.get_traced_memory()[1] + pa.default_memory_pool().max_memory()
-    print(json.dumps({"rows": len(evidence), "megabytes": peak / 1e6}))
+    allocated = tracemalloc.get_traced_memory()[1] + pa.default_memory_pool().max_memory()
+    print(json.dumps({"rows": len(evidence), "allocated": allocated / 1e6, "resident": resident_megabytes()}))
 
 
 if __name__ == "__main__":

@@ -224,5 +224,5 @@ def test_on_sigterm_it_answers_what_it_has_and_ends(running: Running) -> None:
         time.sleep(1)
         connection.sendall(body[10:])
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-    running.process.wait(PATIENCE_SECONDS)
+    running.process.wait(20)
     assert not psutil.pid_exists(running.process.pid)
