@@ -15,10 +15,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from podium.bootstrap import metric_differences
-from podium.gate_spec import NotWorse
-from podium.metric_names import OWN_METRICS, Task
-from podium.metrics import Answers
+from podium.metrics.bootstrap import metric_differences
+from podium.metrics.measures import Answers
+from podium.model_file.gates import NotWorse
+from podium.model_file.metric_names import OWN_METRICS, Task
 
 ROWS = 100_000
 RULE = NotWorse(resamples=2_000)

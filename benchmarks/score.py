@@ -33,17 +33,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from podium.batch_scoring import Job, score_to
-from podium.manifest import downloaded, read_manifest, verified
-from podium.registry import Registry, load_model
-from podium.saving import log_model, usable
-from podium.score_outputs import output_of
-from podium.score_rows import Scorer
-from podium.score_sources import Partition, Source
-from podium.score_version import Pinned
-from podium.scoring import predict
-from podium.scoring_spec import CHUNK_ROWS
-from podium.tags import Tag
+from podium.metrics.predictions import predict
+from podium.model_file.scoring import CHUNK_ROWS
+from podium.names import Tag
+from podium.registry.client import Registry, load_model
+from podium.registry.manifest import downloaded, read_manifest, verified
+from podium.scoring.outputs import output_of
+from podium.scoring.pinned_version import Pinned
+from podium.scoring.run import Job, score_to
+from podium.scoring.scorer import Scorer
+from podium.sources.read import Partition, Source
+from podium.training.saving import log_model, usable
 
 COLUMNS = [f"x{place:02}" for place in range(13)]
 LABELS = ("no", "yes")

@@ -29,11 +29,11 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.ensemble import RandomForestClassifier
 
-from podium.ledger import Ledger
-from podium.parts import Parts
-from podium.registry import Registry
+from podium.ledger.store import Ledger
+from podium.registry.client import Registry
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT, Settings
-from podium.stack import operations, running_stack
+from podium.stack import control, running_stack
 from podium.stack.layout import Paths
 
 sys.path.insert(0, str(PROJECT_ROOT / "tests"))
@@ -205,7 +205,7 @@ def swap_under_load(parts: Parts, url: str, numbers: list[int]) -> tuple[int, in
 def main() -> None:
     """Print the tables."""
     console = Console()
-    operations.clean(Paths(STATE))
+    control.clean(Paths(STATE))
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with TemporaryDirectory() as folder, running_stack(STATE, parts={"postgres"}) as stack:
         os.chdir(folder)

@@ -4,8 +4,8 @@ It makes no Dag. It is a file of its own because an import error takes all Dags 
 wrong model file stops no other model.
 """
 
+from podium.model_file.spec import load_specs
 from podium.settings import models_dir
-from podium.spec import load_specs
 
 if wrong_files := load_specs(models_dir())[1]:
     raise ExceptionGroup("Model files with errors; their Dags are gone until mended", wrong_files)

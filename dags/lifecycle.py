@@ -21,13 +21,13 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Context, CronTriggerTimetable, Param, dag, task
 
-from podium.outcomes import Outcome
+from podium.lifecycle.outcome import Outcome
+from podium.model_file.spec import ModelSpec, load_specs
 from podium.settings import models_dir
-from podium.spec import ModelSpec, load_specs
 from podium_airflow.approval_sensor import ApprovalSensor
 from podium_airflow.assets import champion_asset
 from podium_airflow.compute import heavy
-from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
 from podium_airflow.parsing import is_wanted
 from podium_airflow.runs import as_of, run_id_of, run_reference
 
@@ -74,10 +74,10 @@ def build_lifecycle(spec: ModelSpec) -> None:
     @task(**heavy(spec.compute))
     @task_outcomes()
     def train(**context: Context) -> str:
-        from podium.lifecycle import refuse_decided_run, run_to_take
-        from podium.parts import connect
-        from podium.profiles import named_profile
-        from podium.training import train_model
+        from podium.lifecycle.profile_rules import named_profile
+        from podium.lifecycle.validate import refuse_decided_run, run_to_take
+        from podium.services import connect
+        from podium.training.run import train_model
 
         parts, run, form = connect(), run_reference(context), context["params"]
         refuse_decided_run(parts.ledger, run)
@@ -89,8 +89,8 @@ def build_lifecycle(spec: ModelSpec) -> None:
     @task
     @task_outcomes()
     def register(mlflow_run: str, **context: Context) -> int:
-        from podium.lifecycle import register_version
-        from podium.parts import connect
+        from podium.lifecycle.validate import register_version
+        from podium.services import connect
 
         parts = connect()
         return register_version(parts.registry, parts.ledger, spec, mlflow_run, run_reference(context))
@@ -98,16 +98,16 @@ def build_lifecycle(spec: ModelSpec) -> None:
     @task(multiple_outputs=False, **heavy(spec.compute))
     @task_outcomes()
     def validate(version: int, **context: Context) -> dict[str, Any]:
-        from podium.lifecycle import validate_version
-        from podium.parts import connect
+        from podium.lifecycle.validate import validate_version
+        from podium.services import connect
 
         return validate_version(connect(), spec, version, run_reference(context)).as_json()
 
     @task
     @task_outcomes()
     def nominate(**context: Context) -> list[str]:
-        from podium.lifecycle import nominate_version
-        from podium.parts import connect
+        from podium.lifecycle.validate import nominate_version
+        from podium.services import connect
 
         parts = connect()
         nomination = nominate_version(parts.registry, parts.ledger, spec.name, run_reference(context))
@@ -116,16 +116,16 @@ def build_lifecycle(spec: ModelSpec) -> None:
     @task.branch(trigger_rule="none_failed")
     @task_outcomes()
     def outcome(**context: Context) -> str:
-        from podium.ledger import connect_ledger
-        from podium.outcomes import outcome_of
+        from podium.ledger.store import connect_ledger
+        from podium.lifecycle.outcome import outcome_of
 
         return outcome_of(connect_ledger(), spec.name, run_reference(context))
 
     @task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
     @task_outcomes()
     def promote(**context: Context) -> dict[str, Any]:
-        from podium.parts import connect
-        from podium.promotion import promote as promote_approved
+        from podium.lifecycle.champion import promote as promote_approved
+        from podium.services import connect
 
         parts = connect()
         return promote_approved(parts.registry, parts.ledger, spec.name, run_reference(context)).as_json()

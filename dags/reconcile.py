@@ -12,18 +12,18 @@ from typing import Any
 
 from airflow.sdk import Context, CronTriggerTimetable, dag, task
 
+from podium.model_file.spec import load_specs
 from podium.settings import models_dir, reconcile_schedule
-from podium.spec import load_specs
 from podium_airflow.assets import MOVES_OUTSIDE, moved_outside_asset
-from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
 
 
 @task(outlets=[MOVES_OUTSIDE])
 @task_outcomes()
 def compare_with_ledger(**context: Context) -> list[dict[str, Any]]:
     """Look at every model; what is new is recorded and announced."""
-    from podium.parts import connect
-    from podium.reconcile import reconcile_all
+    from podium.lifecycle.reconcile import reconcile_all
+    from podium.services import connect
 
     parts = connect()
     found, errors = reconcile_all(parts.registry, parts.ledger, load_specs(models_dir())[0].values())

@@ -18,11 +18,11 @@ from typing import Any
 
 from airflow.sdk import Context, CronTriggerTimetable, Param, dag, get_current_context, task
 
+from podium.model_file.spec import ModelSpec, load_specs
 from podium.settings import models_dir
-from podium.spec import ModelSpec, load_specs
 from podium_airflow.assets import partition_asset, partitions_scored, scores_asset
 from podium_airflow.compute import heavy
-from podium_airflow.outcomes import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
 from podium_airflow.parsing import is_wanted
 
 FORM = {
@@ -54,8 +54,8 @@ def build_scoring(spec: ModelSpec) -> None:
     @task(multiple_outputs=False)
     @task_outcomes()
     def resolve(**context: Context) -> list[dict[str, Any]]:
-        from podium.batch_scoring import plan
-        from podium.parts import connect
+        from podium.scoring.run import plan
+        from podium.services import connect
 
         form = context["params"]
         version, rolled_back = form["version"], form["allow_rolled_back"]
@@ -69,8 +69,8 @@ def build_scoring(spec: ModelSpec) -> None:
     )
     @task_outcomes()
     def score(planned: dict[str, Any], **context: Context) -> dict[str, Any]:
-        from podium.batch_scoring import score_planned
-        from podium.parts import connect
+        from podium.scoring.run import score_planned
+        from podium.services import connect
 
         # Airflow names the task by it; `context` here is a copy.
         get_current_context()["partition"] = planned["partition"]["name"]
@@ -83,7 +83,7 @@ def build_scoring(spec: ModelSpec) -> None:
 
     @task(outlets=[scores])
     def announce(scored: list[dict[str, Any]], **context: Context) -> None:
-        from podium.batch_scoring import total
+        from podium.scoring.run import total
 
         context["outlet_events"][scores].extra = total(scored)
 

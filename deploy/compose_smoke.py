@@ -24,10 +24,10 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parent))
 from make_env import main as make_env
 from make_env import named
-from podium.airflow_client import AirflowClient
 from podium.errors import PodiumError
-from podium.rehearsal import ask_for_example, run_lifecycle, unpaused
+from podium.operations.airflow_client import AirflowClient
 from podium.settings import PROJECT_ROOT
+from podium.stack.rehearsal import ask_for_example, run_lifecycle, unpaused
 
 MODEL, DAG = "soccer-match-outcome", "lifecycle_soccer_match_outcome"
 PROJECT = "podium-smoke"

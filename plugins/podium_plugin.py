@@ -17,7 +17,7 @@ from fastapi import Depends, FastAPI, HTTPException, Response
 from podium_airflow.runs import ANSWERS_PREFIX
 
 if TYPE_CHECKING:
-    from podium.ledger import Ledger
+    from podium.ledger.store import Ledger
 
 app = FastAPI(title="Podium", openapi_url=None)
 
@@ -28,22 +28,23 @@ app = FastAPI(title="Podium", openapi_url=None)
 )
 def answers(dag_id: str, run_id: str) -> Response:
     """Draw what a run was answered so far, for whoever may see its required actions."""
-    from podium import approval, card
     from podium.errors import NotFound, PodiumError
+    from podium.lifecycle import approval
+    from podium.model_file.spec import find_spec
+    from podium.reporting import approval_card
     from podium.settings import models_dir
-    from podium.spec import find_spec
 
     run = f"{dag_id}/{run_id}"
     try:
         ledger = _ledger()
         request = approval.find_request(ledger, run)
         policy = find_spec(models_dir(), request.model).approval
-        lines = card.answers_in_words(policy, approval.answers(ledger.history(request.model), run))
+        lines = approval_card.answers_in_words(policy, approval.answers(ledger.history(request.model), run))
     except NotFound as error:
         raise HTTPException(404, str(error)) from error
     except PodiumError as error:
         raise HTTPException(503, str(error)) from error
-    return Response(card.answers_picture(lines), media_type="image/svg+xml", headers=HEADERS)
+    return Response(approval_card.answers_picture(lines), media_type="image/svg+xml", headers=HEADERS)
 
 
 HEADERS = {
@@ -55,7 +56,7 @@ HEADERS = {
 @functools.cache
 def _ledger() -> Ledger:
     """One connection pool for all pictures."""
-    from podium.ledger import connect_ledger
+    from podium.ledger.store import connect_ledger
 
     return connect_ledger()
 

@@ -12,13 +12,13 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from podium.airflow_client import AirflowClient
-from podium.ledger import Ledger
-from podium.parts import Parts, connect
-from podium.registry import Registry
+from podium.ledger.store import Ledger
+from podium.model_file.spec import ModelSpec, find_spec, load_spec
+from podium.operations.airflow_client import AirflowClient
+from podium.registry.client import Registry
+from podium.services import Parts, connect
 from podium.settings import PROJECT_ROOT, Settings
-from podium.spec import ModelSpec, find_spec, load_spec
-from podium.stack import Stack, operations, running_stack
+from podium.stack import Stack, control, running_stack
 from podium.stack.layout import Paths
 from support.airflow import LifecycleRun
 from support.toy import TOY, write_toy_rows
@@ -58,7 +58,7 @@ def toy_spec(toy_file: Callable[..., Path], tmp_path: Path) -> ModelSpec:
 def ledger_url() -> Iterator[str]:
     """A new ledger database in a real Postgres, migrated."""
     state = PROJECT_ROOT / ".podium" / "test-postgres"
-    operations.clean(Paths(state))
+    control.clean(Paths(state))
     with running_stack(state, parts={"postgres"}) as stack:
         yield stack.ledger_url
 

@@ -22,14 +22,14 @@ from pathlib import Path
 import requests
 from rich.console import Console
 
-from podium.airflow_client import AirflowClient
 from podium.errors import PodiumError, version_name
-from podium.parts import connect
-from podium.rehearsal import ask_for_example, run_lifecycle, unpaused
+from podium.model_file.spec import ModelSpec, find_spec
+from podium.operations.airflow_client import AirflowClient
+from podium.services import connect
 from podium.settings import PROJECT_ROOT, models_dir
-from podium.spec import ModelSpec, find_spec
-from podium.stack import Stack, operations, running_stack
+from podium.stack import Stack, control, running_stack
 from podium.stack.layout import Paths
+from podium.stack.rehearsal import ask_for_example, run_lifecycle, unpaused
 
 PROFILE = "ci-smoke"
 REASON = "A wiring check on a registry that is thrown away."
@@ -42,12 +42,12 @@ def main(model: str) -> None:
     begun = time.monotonic()
     spec = find_spec(models_dir(), model)
     state = PROJECT_ROOT / ".podium" / "ci"
-    operations.clean(Paths(state))
+    control.clean(Paths(state))
     with running_stack(state, extra_airflow_env={"PODIUM_EPHEMERAL": "true"}, console=console) as stack:
         os.environ |= {**stack.client_env(), "PODIUM_EPHEMERAL": "true"}
         promote(stack, spec)
         serve(spec)
-    operations.clean(Paths(state))
+    control.clean(Paths(state))
     console.print(
         f"[green]Proved[/green] in {time.monotonic() - begun:.0f} s: {model} can be promoted and served."
     )

@@ -1,5 +1,5 @@
 """``python -m podium``: the command line, where no script of it is installed."""
 
-from podium.cli import app
+from podium.cli.main import app
 
 app()

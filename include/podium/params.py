@@ -8,8 +8,8 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from podium.errors import TrainerError
-from podium.spec_errors import problems
-from podium.spec_types import Closed
+from podium.model_file.problems import problems
+from podium.model_file.types import Closed
 
 
 class Params(Closed):

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from mlflow.pyfunc import PyFuncModel
 
-from podium import history
 from podium.errors import BytesChanged, CannotRollBack, NotFound, Outage, PodiumError, version_name
-from podium.events import Event
-from podium.manifest import Manifest, verified
-from podium.registry import Registry, load_model
-from podium.signature import incompatibilities
+from podium.ledger import history
+from podium.ledger.events import Event
+from podium.registry.client import Registry, load_model
+from podium.registry.manifest import Manifest, verified
+from podium.registry.signature import incompatibilities
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from podium.sandbox import Task, check_references
+from podium.metrics.sandbox import Task, check_references
 
 COLUMNS = ("task_id", "prompt", "canonical_solution", "test", "entry_point")
 # Characters of prompt and solution together; a longer one is no function but a pasted file.

@@ -18,16 +18,16 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from podium.errors import Outage, in_utc
-from podium.spec import ROLE
-from podium_airflow.outcomes import task_outcomes
+from podium.model_file.spec import ROLE
+from podium_airflow.failures import task_outcomes
 from podium_airflow.people import person
 from podium_airflow.runs import answers_url, run_reference, triggered_by
 
 if TYPE_CHECKING:
-    from podium.events import Event
-    from podium.parts import Parts
-    from podium.policy import Answer, Request
-    from podium.spec import ModelSpec
+    from podium.ledger.events import Event
+    from podium.lifecycle.approval_policy import Answer, Request
+    from podium.model_file.spec import ModelSpec
+    from podium.services import Parts
 
 # An answer within a second of parking can make the scheduler fail the task although the answer was accepted
 # (the executor's event comes late and meets the state 'queued'). A retry asks again.
@@ -80,8 +80,9 @@ class ApprovalSensor(HITLOperator):
     @task_outcomes()
     def execute(self, context: Context) -> dict[str, Any]:
         """Open the request, put up the card and park; return at once if the run has its decision."""
-        from podium import approval, card
-        from podium.parts import connect
+        from podium.lifecycle import approval
+        from podium.reporting import approval_card
+        from podium.services import connect
 
         parts, run = connect(), run_reference(context)
         if decision := approval.find_decision(parts.ledger, run):
@@ -91,22 +92,22 @@ class ApprovalSensor(HITLOperator):
         earlier_tries = context["task_instance"].try_number - 1
         if earlier_tries > len(approval.answers(parts.ledger.history(self.spec.name), run)):
             approval.record_asked_again(parts.ledger, request, earlier_tries)
-        self.subject = card.subject(request)
-        self.body = card.body(parts, self.spec, request, answers_url(run))
+        self.subject = approval_card.subject(request)
+        self.body = approval_card.body(parts, self.spec, request, answers_url(run))
         raise self._ask(context, request)
 
     @task_outcomes()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Judge an answer: end with the decision, or ask again."""
-        from podium.parts import connect
+        from podium.services import connect
 
         parts = connect()
         # Without a retry in place, a person's answer would be lost with the task's try.
         return _while_out(self._judge, parts, context, event)
 
     def _judge(self, parts: Parts, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        from podium import approval
-        from podium.history import DECISIONS
+        from podium.ledger.history import DECISIONS
+        from podium.lifecycle import approval
 
         request = approval.find_request(parts.ledger, run_reference(context))
         if event.get("error_type") == "timeout":
@@ -121,7 +122,7 @@ class ApprovalSensor(HITLOperator):
         raise self._ask(context, request)
 
     def _read_answer(self, event: Mapping[str, Any]) -> Answer:
-        from podium.policy import Answer
+        from podium.lifecycle.approval_policy import Answer
 
         form = event["params_input"] or {}
         return Answer(
@@ -155,8 +156,8 @@ class ApprovalSensor(HITLOperator):
         return TaskAwaitingInput(method_name="execute_complete", timeout=left)
 
     def _close(self, parts: Parts, decision: Event) -> dict[str, Any]:
-        from podium.approval import decision_in_words
-        from podium.mirror import mirror
+        from podium.lifecycle.approval import decision_in_words
+        from podium.lifecycle.registry_sync import mirror
 
         mirror(parts.registry, parts.ledger, decision.model)
         self.log.info("%s", decision_in_words(decision))

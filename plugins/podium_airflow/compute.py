@@ -14,7 +14,7 @@ from airflow.sdk.configuration import conf
 if TYPE_CHECKING:
     from kubernetes.client import V1Pod
 
-    from podium.compute_spec import ComputeSpec
+    from podium.model_file.compute import ComputeSpec
 
 _KUBERNETES = "KubernetesExecutor"
 # The container of a worker's pod that runs the task.

@@ -11,8 +11,8 @@ from podium.accounts import LOOKUP_ACCOUNT, LOOKUP_PASSWORD
 from podium.errors import PodiumError
 
 if TYPE_CHECKING:
-    from podium.policy import Person
-    from podium.spec import ApprovalSpec
+    from podium.lifecycle.approval_policy import Person
+    from podium.model_file.spec import ApprovalSpec
 
 _EXECUTION_API = "/execution"
 
@@ -24,8 +24,8 @@ def person(name: str | None, policy: ApprovalSpec) -> Person | None:
         PodiumError: The policy names roles, and nothing says how to ask Airflow for them.
         Outage: Airflow was asked for the roles and did not answer.
     """
-    from podium.policy import Person
-    from podium.spec import ROLE
+    from podium.lifecycle.approval_policy import Person
+    from podium.model_file.spec import ROLE
 
     if name is None:
         return None
@@ -35,7 +35,7 @@ def person(name: str | None, policy: ApprovalSpec) -> Person | None:
 
 def _roles_of(name: str) -> frozenset[str]:
     """Ask Airflow now: a task's environment says nothing of people, and roles change."""
-    from podium.airflow_client import AirflowClient
+    from podium.operations.airflow_client import AirflowClient
 
     password = os.environ.get(LOOKUP_PASSWORD)
     if not password:

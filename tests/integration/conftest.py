@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from podium.settings import PROJECT_ROOT
-from podium.stack import Stack, operations, running_stack
+from podium.stack import Stack, control, running_stack
 from podium.stack.layout import Paths
 from support.copies import Copied, copy
 from support.places import HOME, MODELS, PROJECT
@@ -79,7 +79,7 @@ def write_toys() -> None:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The whole embedded stack, from an empty state."""
-    operations.clean(Paths(HOME))
+    control.clean(Paths(HOME))
     write_models()
     path = os.pathsep.join(map(str, (PROJECT_ROOT / "include", PROJECT_ROOT / "plugins", TRAINERS.parent)))
     environment = {"PODIUM_MODELS_DIR": str(MODELS), "PYTHONPATH": path, "PODIUM_EPHEMERAL": "false"}

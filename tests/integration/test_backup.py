@@ -15,18 +15,21 @@ import mlflow
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
-from podium import backup, backup_databases, backup_objects, databases, history
-from podium import ledger as ledger_module
-from podium.backup_files import read_index
 from podium.errors import PodiumError
-from podium.events import EventKind, NewEvent
-from podium.manifest import check_bytes
-from podium.parts import Parts
+from podium.ledger import history
+from podium.ledger import store as ledger_module
+from podium.ledger.events import EventKind, NewEvent
+from podium.lifecycle.verify import alias_differences, told_heads, walk
+from podium.operations import postgres_roles
+from podium.operations.backup import backup, objects
+from podium.operations.backup import databases as databases_module
+from podium.operations.backup.index import read_index
 from podium.proof import manifest_of
+from podium.registry.manifest import check_bytes
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT
 from podium.stack import Stack, backups, postgres
 from podium.stack.layout import Layout, Paths, load_layout
-from podium.verify import alias_differences, told_heads, walk
 from support.copies import DATES, QUIET, ROWS, SPEC, Copied, answers_of, killed_at, parts_of
 from support.database import execute
 from support.patience import PATIENCE_SECONDS
@@ -78,7 +81,7 @@ def test_what_was_not_whole_is_named(copied: Copied) -> None:
 
 
 def test_owners_and_privileges_are_those_of_the_source(copied: Copied, stack: Stack) -> None:
-    for _, database in databases.DATABASES:
+    for _, database in postgres_roles.DATABASES:
         before, after = (
             execute(backups.places_of(layout_of(each)).postgres_url[: -len("postgres")] + database, TABLES)
             for each in (stack, copied.stack)
@@ -134,7 +137,7 @@ def test_the_command_needs_nothing_but_the_environment(copied: Copied, tmp_path:
         "PODIUM_BUCKET": places.store.bucket,
         "PYTHONPATH": str(PROJECT_ROOT / "include"),
     }
-    argv = [sys.executable, "-m", "podium.backup", "create", str(folder)]
+    argv = [sys.executable, "-m", "podium.operations.backup.backup", "create", str(folder)]
     done = subprocess.run(
         argv, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )
@@ -147,9 +150,9 @@ def test_the_command_needs_nothing_but_the_environment(copied: Copied, tmp_path:
 @pytest.mark.parametrize(
     ("module", "function"),
     [
-        (backup_databases, "_snapshot"),
-        (backup_databases, "read_facts"),
-        (backup_objects, "_written"),
+        (databases_module, "_snapshot"),
+        (databases_module, "read_facts"),
+        (objects, "_written"),
         (backup, "write_index"),
         (os, "sync"),
     ],

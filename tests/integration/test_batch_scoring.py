@@ -11,17 +11,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from podium import approval, lifecycle, promotion
-from podium.airflow_client import AirflowClient
-from podium.batch_scoring import Job, LogProgress, score_to
 from podium.errors import DataError, Outage
-from podium.parts import Parts
-from podium.score_outputs import output_of
-from podium.score_sources import Source, list_partitions
-from podium.score_version import loaded, pin
-from podium.spec import ModelSpec, find_spec
+from podium.lifecycle import approval, validate
+from podium.lifecycle import champion as champion_module
+from podium.model_file.spec import ModelSpec, find_spec
+from podium.operations.airflow_client import AirflowClient
+from podium.scoring.outputs import output_of
+from podium.scoring.pinned_version import loaded, pin
+from podium.scoring.run import Job, LogProgress, score_to
+from podium.services import Parts
+from podium.sources.read import Source, list_partitions
 from podium.stack import Stack
-from podium.training import train_model
+from podium.training.run import train_model
 from support.airflow import get
 from support.places import PROJECT
 from support.steps import answer, new_run, pass_gates
@@ -85,13 +86,13 @@ def promote(parts: Parts, spec: ModelSpec, as_of: datetime) -> None:
     run = new_run()
     trainable = spec.model_copy(update={"trainer": "support.toy_trainer:train"})
     trained = train_model(trainable, parts.settings, as_of, {}, run)
-    version = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    version = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
     pass_gates(parts, spec, version, run)
-    lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    validate.nominate_version(parts.registry, parts.ledger, spec.name, run)
     request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
     champion = parts.registry.champion(spec.name)
     approval.judge(parts.ledger, spec.approval, request, answer(who="approver"), champion)
-    promotion.promote(parts.registry, parts.ledger, spec.name, run)
+    champion_module.promote(parts.registry, parts.ledger, spec.name, run)
 
 
 def test_a_task_and_an_asset_per_partition_and_a_re_run_replaces(

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from podium.airflow_client import AirflowClient
-from podium.parts import Parts
+from podium.operations.airflow_client import AirflowClient
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.stack import Stack, operations
+from podium.stack import Stack, control
 from podium.stack.layout import Paths, load_layout
 from podium.stack.parts import Part
 from support.airflow import LifecycleRun, get, wait_for
@@ -90,7 +90,7 @@ def celery(stack: Stack, tmp_path: Path) -> Iterator[Celery]:
     layout = load_layout(Paths(stack.state_dir))
     assert REDIS is not None
     assert layout is not None
-    scheduler = operations.status(Paths(stack.state_dir))[Part.SCHEDULER].pid
+    scheduler = control.status(Paths(stack.state_dir))[Part.SCHEDULER].pid
     keys = {"login": layout.secrets.s3_key, "password": layout.secrets.s3_secret}
     store = {"endpoint_url": layout.s3_url, "region_name": "us-east-1"}
     environment = {

@@ -17,15 +17,14 @@ import pytest
 from sqlalchemy import make_url
 from typer.testing import CliRunner
 
-from podium import demo
-from podium.airflow_client import AirflowClient
-from podium.cli import app
+from podium.cli.main import app
 from podium.errors import PodiumError
-from podium.parts import Parts
+from podium.model_file.spec import find_spec
+from podium.names import Tag
+from podium.operations.airflow_client import AirflowClient
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.spec import find_spec
-from podium.stack import Stack
-from podium.tags import Tag
+from podium.stack import Stack, demo
 from support.airflow import (
     LifecycleRun,
     event_of,

@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from podium.accounts import PEOPLE
-from podium.airflow_client import AirflowClient
-from podium.mlflow_accounts import MlflowAdmin
+from podium.operations.airflow_client import AirflowClient
+from podium.operations.mlflow_accounts import MlflowAdmin
 from podium.settings import PROJECT_ROOT
 from podium.stack import Stack
 from podium.stack.layout import Layout, Paths, load_layout

@@ -18,19 +18,20 @@ from typing import Any
 import psutil
 import pytest
 
-from podium import backup_objects, lifecycle
-from podium.airflow_client import AirflowClient
 from podium.errors import NotFound, Outage
-from podium.manifest import check_bytes
-from podium.parts import Parts
+from podium.lifecycle import validate
+from podium.lifecycle.verify import alias_differences, told_heads, walk
+from podium.model_file.spec import ModelSpec
+from podium.operations.airflow_client import AirflowClient
+from podium.operations.backup import objects as objects_module
 from podium.proof import manifest_of
-from podium.spec import ModelSpec
-from podium.stack import Stack, backups, operations
+from podium.registry.manifest import check_bytes
+from podium.services import Parts
+from podium.stack import Stack, backups, control
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.parts import Part
 from podium.stack.postgres import weed_binary
-from podium.training import TrainedRun, train_model
-from podium.verify import alias_differences, told_heads, walk
+from podium.training.run import TrainedRun, train_model
 from support import big_line
 from support.airflow import LifecycleRun, events_of
 from support.copies import DATES, MIDNIGHT, QUIET, SPEC, Copied, parts_of
@@ -47,7 +48,7 @@ def killed_run(stack: Stack, start: Callable[..., LifecycleRun]) -> LifecycleRun
     """A run whose Postgres is killed while it trains; it recovers while the other tests of this file run."""
     run = start("toy-killed")
     run.wait_until("train", "running")
-    postgres = psutil.Process(operations.status(Paths(stack.state_dir))[Part.POSTGRES].pid)
+    postgres = psutil.Process(control.status(Paths(stack.state_dir))[Part.POSTGRES].pid)
     for process in (postgres, *postgres.children()):
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -95,9 +96,9 @@ def lost_bucket(stack: Stack) -> Iterator[None]:
     store = backups.places_of(layout_of(stack)).store
     client = store.client()
     folder = Path(tempfile.mkdtemp())
-    objects, gone = backup_objects.copy_out(store, backup_objects.list_objects(store), folder, QUIET)
+    objects, gone = objects_module.copy_out(store, objects_module.list_objects(store), folder, QUIET)
     assert gone == []
-    keys = [item.key for item in objects] + [backup_objects.PROBE]
+    keys = [item.key for item in objects] + [objects_module.PROBE]
     for first in range(0, len(keys), 1000):
         doomed = [{"Key": key} for key in keys[first : first + 1000]]
         client.delete_objects(Bucket=store.bucket, Delete={"Objects": doomed})
@@ -106,7 +107,7 @@ def lost_bucket(stack: Stack) -> Iterator[None]:
         yield
     finally:
         client.create_bucket(Bucket=store.bucket)
-        backup_objects.copy_in(store, objects, folder, QUIET)
+        objects_module.copy_in(store, objects, folder, QUIET)
         shutil.rmtree(folder)
 
 
@@ -163,7 +164,7 @@ def test_a_store_that_fails_leaves_nothing_half_done_and_the_same_run_goes_on(
         return train_model(SPEC, parts.settings, MIDNIGHT - timedelta(days=trouble.days + 1), {}, train_run)
 
     def register(trained: TrainedRun) -> int:
-        return lifecycle.register_version(registry, ledger, SPEC, trained.run_id, register_run)
+        return validate.register_version(registry, ledger, SPEC, trained.run_id, register_run)
 
     with trouble.begin(second):
         with pytest.raises(Outage, match="logging the training of toy-copied: MLflow failed"):
@@ -223,7 +224,7 @@ def test_mlflow_killed_while_1200_megabytes_are_uploaded(second: Stack, parts: P
     (experiment,) = parts.registry.client.search_experiments(filter_string="name = 'toy-big'")
     (half,) = parts.registry.client.search_runs([experiment.experiment_id])
     with pytest.raises(NotFound, match="is no finished training run of toy-big"):
-        lifecycle.run_to_take(
+        validate.run_to_take(
             parts.registry, big.name, {"mlflow_run": half.info.run_id, "version": None, "profile": None}
         )
 
@@ -231,7 +232,7 @@ def test_mlflow_killed_while_1200_megabytes_are_uploaded(second: Stack, parts: P
     trained = again.come_out()
     assert isinstance(trained, str), trained
     assert trained != half.info.run_id
-    assert lifecycle.register_version(parts.registry, parts.ledger, big, trained, run) == 1
+    assert validate.register_version(parts.registry, parts.ledger, big, trained, run) == 1
     files = manifest_of(parts.ledger.history(big.name), big.name, 1).files
     (weights,) = [file for file in files if file.path.endswith("weights.bin")]
     assert (weights.size, weights.sha256) == big_line.weights_are()
@@ -279,7 +280,7 @@ def arriving(stack: Stack) -> list[Path]:
 
 
 def mlflow_processes(stack: Stack) -> list[psutil.Process]:
-    root = psutil.Process(operations.status(Paths(stack.state_dir))[Part.MLFLOW].pid)
+    root = psutil.Process(control.status(Paths(stack.state_dir))[Part.MLFLOW].pid)
     return [root, *root.children(recursive=True)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podium.stack import Stack, operations, running_stack
+from podium.stack import Stack, control, running_stack
 from podium.stack.layout import Paths, repo_root
 from podium.stack.parts import ALL_PARTS
 from support.command_line import stack_command
@@ -19,7 +19,7 @@ from support.shipped_models import write_shipped_models
 def paths() -> Iterator[Paths]:
     made = Paths(repo_root() / ".podium" / f"test-stack-{os.getpid()}")
     yield made
-    operations.clean(made)
+    control.clean(made)
 
 
 @pytest.fixture(scope="session")

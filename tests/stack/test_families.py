@@ -11,12 +11,12 @@ import mlflow
 import numpy as np
 import pyarrow.parquet as pq
 
-from podium.airflow_client import AirflowClient
-from podium.manifest import downloaded
-from podium.parts import Parts
-from podium.registry import load_model
+from podium.model_file.spec import find_spec
+from podium.operations.airflow_client import AirflowClient
+from podium.registry.client import load_model
+from podium.registry.manifest import downloaded
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.spec import find_spec
 from podium.stack import Stack
 from support.airflow import LifecycleRun, events_of
 from support.command_line import commands_of, podium

@@ -16,9 +16,10 @@ import psutil
 import psycopg2
 import pytest
 
-from podium.events import Event
-from podium.parts import Parts, connect
-from podium.stack import PartFailedError, StackBusyError, StackError, operations, orphans, running_stack
+from podium.ledger.events import Event
+from podium.services import Parts, connect
+from podium.stack import PartFailedError, StackBusyError, StackError, orphans, running_stack
+from podium.stack import control as control_module
 from podium.stack.layout import Layout, Paths, load_layout, repo_root
 from podium.stack.parts import ALL_PARTS
 from podium.stack.postgres import fallback_root
@@ -34,7 +35,7 @@ def layout_of(paths: Paths) -> Layout:
 
 
 def processes_of(paths: Paths) -> list[psutil.Process]:
-    return orphans.find(operations._footprint(paths, load_layout(paths)))
+    return orphans.find(control_module._footprint(paths, load_layout(paths)))
 
 
 def kept(parts: Parts) -> tuple[dict[str, dict[str, int]], list[Event]]:
@@ -251,7 +252,7 @@ def test_a_folder_that_nobody_can_reach() -> None:
             assert fallback_root(paths).is_dir()
         with running_stack(paths.state_dir, parts={"postgres"}):
             pass
-        operations.clean(paths)
+        control_module.clean(paths)
         assert not fallback_root(paths).exists()
     finally:
         shutil.rmtree(private)
@@ -275,5 +276,5 @@ def test_a_state_directory_removed_by_hand_does_not_stop_the_next_start() -> Non
             with running_stack(hidden.state_dir, parts={"postgres"}):
                 assert fallback_root(hidden).exists()
             shutil.rmtree(hidden.state_dir)
-        assert operations.clean(hidden)
+        assert control_module.clean(hidden)
         assert not fallback_root(hidden).exists()

@@ -11,11 +11,11 @@ from xml.sax.saxutils import unescape
 
 import requests
 
-from podium.airflow_client import AirflowClient
-from podium.events import Event
-from podium.outcomes import Outcome
-from podium.parts import Parts
-from podium.spec import ModelSpec
+from podium.ledger.events import Event
+from podium.lifecycle.outcome import Outcome
+from podium.model_file.spec import ModelSpec
+from podium.operations.airflow_client import AirflowClient
+from podium.services import Parts
 from support.patience import PATIENCE_SECONDS
 
 Found = TypeVar("Found")

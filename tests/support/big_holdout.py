@@ -23,14 +23,14 @@ from mlflow.models import infer_signature
 from pyarrow import parquet
 from sklearn.linear_model import LogisticRegression
 
-from podium import holdout
-from podium.evaluation import Case, assemble, score_sides
-from podium.events import Event, EventKind
-from podium.gates import evaluate, scores_of
-from podium.manifest import read_manifest
+from podium.gates.collection import Case, assemble, score_sides
+from podium.gates.rules import evaluate, scores_of
+from podium.ledger.events import Event, EventKind
+from podium.model_file.spec import ModelSpec
 from podium.proof import EXAMPLE_OUTPUT, example_output
-from podium.registry import Version
-from podium.spec import ModelSpec
+from podium.registry.client import Version
+from podium.registry.manifest import read_manifest
+from podium.training import holdout
 from support.toy import TOY
 
 COLUMNS = [f"x{place}" for place in range(50)]
@@ -53,7 +53,7 @@ GATES: list[dict[str, Any]] = [
 
 
 def write_holdout(folder: Path, rows: int) -> None:
-    """Write it as ``podium.holdout`` does, but never all of it in memory."""
+    """Write it as ``podium.training.holdout`` does, but never all of it in memory."""
     writer, draws = None, np.random.default_rng(0)
     for start in range(0, rows, holdout.BATCH_ROWS):
         size = min(holdout.BATCH_ROWS, rows - start)

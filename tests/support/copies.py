@@ -20,15 +20,15 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from podium.backup_files import Index, read_index
-from podium.events import Event
-from podium.manifest import verified
-from podium.parts import Parts, connect
+from podium.ledger.events import Event
+from podium.model_file.spec import ModelSpec
+from podium.operations.backup.index import Index, read_index
 from podium.proof import manifest_of
-from podium.registry import load_model
+from podium.registry.client import load_model
+from podium.registry.manifest import verified
+from podium.services import Parts, connect
 from podium.settings import PROJECT_ROOT
-from podium.spec import ModelSpec
-from podium.stack import Stack, backups, operations, running_stack
+from podium.stack import Stack, backups, control, running_stack
 from podium.stack.layout import Paths
 from support.command_line import stack_command
 from support.patience import PATIENCE_SECONDS
@@ -92,10 +92,10 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
     source = [event for event in parts.ledger.record() if event.seq <= index.ledger_events]
     answers = answers_of(parts, index.champions[SPEC.name])
 
-    operations.clean(Paths(COPY))
+    control.clean(Paths(COPY))
     assert killed_at_the_databases(folder) == -signal.SIGKILL
     said["up after a kill"] = stack_command(COPY, "up")
-    operations.clean(Paths(COPY))
+    control.clean(Paths(COPY))
     for name in ("restore", "restore again"):
         said[name] = stack_command(COPY, "restore", "--from", str(folder))
     with running_stack(COPY, parts={"mlflow"}) as second:
@@ -123,11 +123,9 @@ def moving(parts: Parts) -> Iterator[list[Event]]:
 
 
 def killed_at_the_databases(folder: Path) -> int | None:
-    from podium import backup_databases
+    from podium.operations.backup import databases
 
-    return killed_at(
-        backup_databases, "restore_database", lambda: backups.restore(Paths(COPY), folder, QUIET)
-    )
+    return killed_at(databases, "restore_database", lambda: backups.restore(Paths(COPY), folder, QUIET))
 
 
 def killed_at(module: Any, function: str, work: Callable[[], Any]) -> int | None:

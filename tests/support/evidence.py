@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
-from podium.evidence import Evidence, Side
-from podium.gate_report import GateResult
-from podium.gate_spec import Gate, TaggedGate
-from podium.gates import evaluate
-from podium.metric_names import Task
-from podium.metrics import Answers
+from podium.gates.evidence import Evidence, Side
+from podium.gates.report import GateResult
+from podium.gates.rules import evaluate
+from podium.metrics.measures import Answers
+from podium.model_file.gates import Gate, TaggedGate
+from podium.model_file.metric_names import Task
 
 LABELS = ("no", "yes")
 _GATE: TypeAdapter[Gate] = TypeAdapter(TaggedGate)

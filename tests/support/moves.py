@@ -15,12 +15,12 @@ from typing import Any
 
 from sqlalchemy.orm import configure_mappers
 
-from podium import promotion
 from podium.errors import PodiumError
-from podium.events import Event
-from podium.ledger import Ledger, Lock
-from podium.policy import Person
-from podium.registry import Registry
+from podium.ledger.events import Event
+from podium.ledger.store import Ledger, Lock
+from podium.lifecycle import champion
+from podium.lifecycle.approval_policy import Person
+from podium.registry.client import Registry
 
 # What a move imports late: imported once, in the process that the others are forked from.
 for late in (
@@ -62,11 +62,11 @@ class Move:
         registry = registry or Registry(self.tracking_uri)
         ledger = ledger or Ledger(self.ledger_url)
         if self.kind == "promote":
-            return promotion.promote(registry, ledger, self.model, self.run)
-        request = promotion.rollback_request(
+            return champion.promote(registry, ledger, self.model, self.run)
+        request = champion.rollback_request(
             self.model, None, asks=Person("olga"), reason="complaints", run=self.run
         )
-        return promotion.rollback(registry, ledger, request)
+        return champion.rollback(registry, ledger, request)
 
 
 @dataclass

@@ -15,15 +15,15 @@ import mlflow
 import pandas as pd
 import uvicorn
 
-from podium.events import EventKind, NewEvent
-from podium.manifest import downloaded, read_manifest
-from podium.parts import Parts
-from podium.registry import read_signature
-from podium.saving import log_model, usable
+from podium.ledger.events import EventKind, NewEvent
+from podium.names import Alias, Tag
+from podium.registry.client import read_signature
+from podium.registry.manifest import downloaded, read_manifest
+from podium.services import Parts
 from podium.serving.app import create_app
 from podium.serving.http import UVICORN
 from podium.serving.settings import ServingSettings
-from podium.tags import Alias, Tag
+from podium.training.saving import log_model, usable
 from support.patience import PATIENCE_SECONDS
 
 

@@ -6,12 +6,13 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from podium import approval, lifecycle, promotion
-from podium.events import Event, EventKind, NewEvent
-from podium.parts import Parts
-from podium.policy import Answer, Person
-from podium.spec import ModelSpec
-from podium.training import TrainedRun, train_model
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.lifecycle import approval, validate
+from podium.lifecycle import champion as champion_module
+from podium.lifecycle.approval_policy import Answer, Person
+from podium.model_file.spec import ModelSpec
+from podium.services import Parts
+from podium.training.run import TrainedRun, train_model
 
 FIRST = datetime(2025, 6, 1, tzinfo=UTC)
 SECOND = datetime(2025, 7, 1, tzinfo=UTC)
@@ -29,20 +30,20 @@ TRAINED: dict[datetime, TrainedRun] = {}
 
 
 def register(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> int:
-    return lifecycle.register_version(parts.registry, parts.ledger, spec, TRAINED[as_of].run_id, run)
+    return validate.register_version(parts.registry, parts.ledger, spec, TRAINED[as_of].run_id, run)
 
 
-def nominate(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> lifecycle.Nomination:
+def nominate(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> validate.Nomination:
     version = register(parts, spec, as_of, run)
-    lifecycle.validate_version(parts, spec, version, run)
-    return lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    validate.validate_version(parts, spec, version, run)
+    return validate.nominate_version(parts.registry, parts.ledger, spec.name, run)
 
 
-def nominate_unjudged(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> lifecycle.Nomination:
+def nominate_unjudged(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> validate.Nomination:
     """The same without scoring, which takes the longest, for tests of what comes after the gates."""
     version = register(parts, spec, as_of, run)
     pass_gates(parts, spec, version, run)
-    return lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    return validate.nominate_version(parts.registry, parts.ledger, spec.name, run)
 
 
 def pass_gates(parts: Parts, spec: ModelSpec, version: int, run: str) -> None:
@@ -69,7 +70,7 @@ def decide(parts: Parts, spec: ModelSpec, run: str, option: str = "Approve") -> 
 
 
 def promote(parts: Parts, spec: ModelSpec, run: str) -> Event:
-    return promotion.promote(parts.registry, parts.ledger, spec.name, run)
+    return champion_module.promote(parts.registry, parts.ledger, spec.name, run)
 
 
 def live_through(parts: Parts, spec: ModelSpec, as_of: datetime) -> Event:
@@ -89,10 +90,10 @@ def promote_as_of(parts: Parts, spec: ModelSpec, as_of: datetime) -> Event:
 
 
 def roll_back(parts: Parts, spec: ModelSpec, to_version: int | None = None) -> Event:
-    request = promotion.rollback_request(
+    request = champion_module.rollback_request(
         spec.name, to_version, asks=Person("olga"), reason="complaints", run=new_run()
     )
-    return promotion.rollback(parts.registry, parts.ledger, request)
+    return champion_module.rollback(parts.registry, parts.ledger, request)
 
 
 def kinds(parts: Parts, spec: ModelSpec) -> list[EventKind]:

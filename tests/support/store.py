@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from podium.parts import Parts
+from podium.services import Parts
 
 
 def stored_files(parts: Parts, model: str, number: int) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn.dummy import DummyRegressor
 
-from podium.training import FromCode, TrainedModel, TrainingExamples
+from podium.training.run import FromCode, TrainedModel, TrainingExamples
 
 SCRIPT = Path(__file__).with_name("toy_script.py")
 

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from podium import canary
-from podium.events import EventKind, NewEvent
-from podium.live_store import LiveAnswer, LiveStore, Trial
-from podium.parts import Parts
-from podium.tags import Alias
+from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial
+from podium.lifecycle import canary
+from podium.names import Alias
+from podium.services import Parts
 from support.patience import PATIENCE_SECONDS
 from support.serving import Server, make_champion, register_model
 

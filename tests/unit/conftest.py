@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from matplotlib.legend import Legend
 
-from podium.ledger import Ledger, migrate
-from podium.parts import Parts
-from podium.registry import Registry
+from podium.ledger.store import Ledger, migrate
+from podium.model_file.spec import ModelSpec
+from podium.registry.client import Registry
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT, Settings
-from podium.spec import ModelSpec
 from podium.stack.layout import Layout, Paths, load_layout
-from podium.training import train_model
+from podium.training.run import train_model
 from support.database import as_superuser
 from support.mlflow_server import GuardedMlflow, guarded_mlflow
 from support.steps import FIRST, SECOND, TRAINED

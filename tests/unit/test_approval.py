@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from podium import approval
 from podium.errors import NotFound
-from podium.events import Event, EventKind, NewEvent
-from podium.ledger import Ledger
-from podium.policy import Answer, Person, Request, problems
-from podium.spec import ApprovalSpec
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.store import Ledger
+from podium.lifecycle import approval
+from podium.lifecycle.approval_policy import Answer, Person, Request, problems
+from podium.model_file.spec import ApprovalSpec
 
 POLICY = ApprovalSpec(approvers=("amy", "ben"), reason_min_length=10)
 TWO = ApprovalSpec(approvers=("amy", "ben", "role:op"), required=2, reason_min_length=10)

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from podium import backup
-from podium.backup_files import (
+from podium.errors import PodiumError
+from podium.operations.backup import backup
+from podium.operations.backup.index import (
     INDEX,
     Dump,
     Index,
@@ -24,8 +25,7 @@ from podium.backup_files import (
     verified_index,
     write_index,
 )
-from podium.backup_objects import Store
-from podium.errors import PodiumError
+from podium.operations.backup.objects import Store
 
 QUIET = Console(file=StringIO())
 DUMP, MODEL = b"PGDMP of a ledger", b"weights"

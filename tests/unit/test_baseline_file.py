@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from podium.baseline_file import baseline_paths, read_baseline_files
 from podium.errors import DataError
-from podium.evidence import BaselineFile
-from podium.spec import ModelSpec
+from podium.gates.baseline_file import baseline_paths, read_baseline_files
+from podium.gates.evidence import BaselineFile
+from podium.model_file.spec import ModelSpec
 from support.toy import TOY
 
 FILE = "qa/baseline.json"

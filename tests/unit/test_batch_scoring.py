@@ -21,18 +21,18 @@ from mlflow.types import DataType
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from podium.batch_scoring import Job, PartitionScores, Progress, score_to
 from podium.errors import DataError, Outage, PodiumError, TrainerError
-from podium.registry import load_model
-from podium.saving import save_model, usable
-from podium.score_diff import Diff, Side, score_both
-from podium.score_inputs import Column, InputColumns
-from podium.score_outputs import Output, output_of
-from podium.score_rows import Preparation, Scorer
-from podium.score_sources import Partition, Source, list_partitions
-from podium.score_version import Pinned
-from podium.scoring import predict
+from podium.metrics.predictions import predict
+from podium.registry.client import load_model
+from podium.scoring.diff import Diff, Side, score_both
+from podium.scoring.inputs import Column, InputColumns
+from podium.scoring.outputs import Output, output_of
+from podium.scoring.pinned_version import Pinned
+from podium.scoring.run import Job, PartitionScores, Progress, score_to
+from podium.scoring.scorer import Preparation, Scorer
+from podium.sources.read import Partition, Source, list_partitions
 from podium.stack.layout import Layout
+from podium.training.saving import save_model, usable
 from support.database import execute
 
 PINNED = Pinned("toy", 3, "d" * 64, "champion")

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from podium import bootstrap
-from podium.bootstrap import metric_differences
 from podium.errors import TrainerError
-from podium.gate_spec import NotWorse
-from podium.metric_names import OWN_METRICS, Task
-from podium.metrics import Answers, Numbers, measure
+from podium.metrics import bootstrap
+from podium.metrics.bootstrap import metric_differences
+from podium.metrics.measures import Answers, Numbers, measure
+from podium.model_file.gates import NotWorse
+from podium.model_file.metric_names import OWN_METRICS, Task
 from support.evidence import classification, generation, probabilities, ranking, regression
 
 ROWS = 400

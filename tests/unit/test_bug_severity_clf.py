@@ -24,14 +24,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium import lifecycle
-from podium.data import DataWindow, load_window, normalised_labels
 from podium.errors import DataError, TrainerError
-from podium.gate_report import GateReport
-from podium.parts import Parts
+from podium.gates.report import GateReport
+from podium.lifecycle import validate
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.spec import ModelSpec, load_spec
-from podium.training import TrainingExamples
+from podium.training.data import DataWindow, load_window, normalised_labels
+from podium.training.run import TrainingExamples
 from support.steps import new_run
 from support.steps import train as train_model
 from synthetic import bug_reports
@@ -73,8 +73,8 @@ def write_baseline(tmp_path: Path, **numbers: float) -> None:
 def judge(parts: Parts, spec: ModelSpec) -> GateReport:
     run = new_run()
     trained = train_model(parts, spec, AS_OF)
-    number = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    return lifecycle.validate_version(parts, spec, number, run)
+    number = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    return validate.validate_version(parts, spec, number, run)
 
 
 def test_the_shipped_file_has_every_wart_and_each_is_counted(caplog: pytest.LogCaptureFixture) -> None:

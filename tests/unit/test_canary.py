@@ -9,13 +9,14 @@ from typing import Any
 import orjson
 import pytest
 
-from podium import approval, canary, history
-from podium.events import Event, EventKind, NewEvent
-from podium.gate_spec import Canary, CanaryGate, Level, RowsGate
-from podium.ledger import Ledger
-from podium.live_store import LiveAnswer, LiveStore
-from podium.policy import Answer, Person
-from podium.spec import ApprovalSpec
+from podium.ledger import history
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.live_answers import LiveAnswer, LiveStore
+from podium.ledger.store import Ledger
+from podium.lifecycle import approval, canary
+from podium.lifecycle.approval_policy import Answer, Person
+from podium.model_file.gates import Canary, CanaryGate, Level, RowsGate
+from podium.model_file.spec import ApprovalSpec
 
 POLICY = ApprovalSpec(approvers=("amy",), expires_after="20d")  # type: ignore[arg-type]
 NOW = datetime.now(UTC)

@@ -11,11 +11,12 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from podium import approval, card, lifecycle
-from podium.parts import Parts
-from podium.policy import Request
-from podium.spec import ModelSpec, load_spec
-from podium.tags import Tag
+from podium.lifecycle import approval, validate
+from podium.lifecycle.approval_policy import Request
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.names import Tag
+from podium.reporting import approval_card
+from podium.services import Parts
 from support.steps import FIRST, SECOND, answer, new_run, nominate, promote_as_of, train
 
 BOXES = ["I looked at the calibration", "The owner was told"]
@@ -44,8 +45,8 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     parts: Parts, spec: ModelSpec
 ) -> None:
     request = ask(parts, spec)
-    assert card.subject(request) == f"Promote {spec.name} v1 to champion, the first champion?"
-    body = card.body(parts, spec, request, "/podium/x.svg")
+    assert approval_card.subject(request) == f"Promote {spec.name} v1 to champion, the first champion?"
+    body = approval_card.body(parts, spec, request, "/podium/x.svg")
     assert body.startswith("[![Answers so far](/podium/x.svg)](/podium/x.svg)\n\nA toy.\n\n**")
     assert f"**{spec.name} v1: passed 3 gates, 1 had nothing to compare with yet.**" in body
     assert f"`{request.manifest[:12]}`" in body
@@ -61,7 +62,7 @@ def test_the_card_says_until_when_it_is_too_early(
 ) -> None:
     gates = [{"min_holdout_rows": 50}, {"canary": {"days": 0.5}}]
     spec = load_spec(toy_file(name=toy_spec.name, gates=gates, approval__expires_after="2d"))
-    body = card.body(parts, spec, ask(parts, spec), "/podium/x.svg")
+    body = approval_card.body(parts, spec, ask(parts, spec), "/podium/x.svg")
     assert "| candidate for 0.5 days before anybody approves |  | 0.5000 | ⏳ held until approval |" in body
     over = datetime.now(UTC) + timedelta(days=0.5)
     assert f"Too early to approve: v1 is the candidate since {datetime.now(UTC):%Y-%m-%d}" in body
@@ -76,11 +77,11 @@ def test_values_of_the_data_draw_nothing_on_the_card(
     sliced = {"metric": "log_loss", "threshold": 0.0001, "slices": {"column": "note"}, "level": "advisory"}
     spec = load_spec(toy_file(name=toy_spec.name, gates=[{"min_holdout_rows": 50}, sliced]))
     trained, run = train(parts, spec), new_run()
-    number = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    lifecycle.validate_version(parts, spec, number, run)
-    lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    number = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    validate.validate_version(parts, spec, number, run)
+    validate.nominate_version(parts.registry, parts.ledger, spec.name, run)
     request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
-    body = card.body(parts, spec, request, "/podium/x.svg")
+    body = approval_card.body(parts, spec, request, "/podium/x.svg")
     assert "http://evil" in body
     assert body.count("![") == 1
     assert "<b>" not in body
@@ -94,8 +95,8 @@ def test_the_card_shows_candidate_and_champion_side_by_side(parts: Parts, spec: 
     run = new_run()
     nominate(parts, plain, FIRST, run)
     request = approval.open_request(parts.ledger, plain.approval, plain.name, run)
-    assert card.subject(request) == f"Promote {spec.name} v2 to champion, over v1?"
-    body = card.body(parts, plain, request, "/podium/x.svg")
+    assert approval_card.subject(request) == f"Promote {spec.name} v2 to champion, over v1?"
+    body = approval_card.body(parts, plain, request, "/podium/x.svg")
     digests = [parts.registry.version(spec.name, number).tags[Tag.MANIFEST_DIGEST][:12] for number in (2, 1)]
     assert "| | candidate v2 | champion v1 |" in body
     assert f"| files (sha256 of the manifest) | `{digests[0]}` | `{digests[1]}` |" in body
@@ -111,13 +112,13 @@ def test_whoever_triggered_the_run_may_approve_it_where_the_model_file_says_so(
 ) -> None:
     request = ask(parts, spec)
     relaxed = spec.approval.model_copy(update={"prevent_self_approval": False})
-    body = card.body(parts, spec.model_copy(update={"approval": relaxed}), request, "/podium/x.svg")
+    body = approval_card.body(parts, spec.model_copy(update={"approval": relaxed}), request, "/podium/x.svg")
     assert "may not approve" not in body
 
 
 def said(parts: Parts, spec: ModelSpec, request: Request) -> list[str]:
     answers = approval.answers(parts.ledger.history(spec.name), request.run)
-    return card.answers_in_words(spec.approval, answers)
+    return approval_card.answers_in_words(spec.approval, answers)
 
 
 def test_the_picture_shows_who_has_approved_and_what_was_wrong_with_other_answers(
@@ -151,7 +152,7 @@ def test_the_picture_shows_who_has_approved_and_what_was_wrong_with_other_answer
 )
 def test_what_somebody_typed_stays_text_in_the_picture(typed: str) -> None:
     picture = ElementTree.fromstring(  # noqa: S314 - our own
-        card.answers_picture([f"amy approved: {typed}"]).encode()
+        approval_card.answers_picture([f"amy approved: {typed}"]).encode()
     )
     names = {element.tag.rpartition("}")[2] for element in picture.iter()}
     assert names == {"svg", "rect", "text"}
@@ -164,5 +165,5 @@ def test_what_somebody_typed_stays_text_in_the_picture(typed: str) -> None:
 
 def test_what_somebody_is_called_is_inline_code_on_the_card(parts: Parts, spec: ModelSpec) -> None:
     request = ask(parts, spec, requester="[o](https://evil.example)\n# `x`")
-    body = card.body(parts, spec, request, "/podium/x.svg")
+    body = approval_card.body(parts, spec, request, "/podium/x.svg")
     assert "`[o](https://evil.example) # 'x'` triggered this run and may not approve it." in body

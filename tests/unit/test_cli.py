@@ -11,13 +11,13 @@ from click.testing import Result
 from sqlalchemy import make_url
 from typer.testing import CliRunner
 
-from podium.cli import app
-from podium.events import Event, EventKind, NewEvent
-from podium.parts import Parts
-from podium.spec import ModelSpec
+from podium.cli.main import app
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.lifecycle.verify import read_export
+from podium.model_file.spec import ModelSpec
+from podium.names import Alias
+from podium.services import Parts
 from podium.stack.layout import Layout
-from podium.tags import Alias
-from podium.verify import read_export
 from support.database import execute
 from support.steps import FIRST, SECOND, promote_as_of
 

@@ -10,10 +10,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from podium import lifecycle
-from podium.cli import app
-from podium.parts import Parts
-from podium.spec import ModelSpec, load_spec
+from podium.cli.main import app
+from podium.lifecycle import validate
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.services import Parts
 from support.steps import FIRST, kinds, new_run, register
 
 run = CliRunner().invoke
@@ -28,7 +28,7 @@ def text(done: Result) -> str:
 def judged(parts: Parts, toy_spec: ModelSpec) -> ModelSpec:
     """A model whose first version was validated, and passed."""
     run_of = new_run()
-    lifecycle.validate_version(parts, toy_spec, register(parts, toy_spec, FIRST, run_of), run_of)
+    validate.validate_version(parts, toy_spec, register(parts, toy_spec, FIRST, run_of), run_of)
     return toy_spec
 
 

@@ -13,14 +13,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from podium.batch_scoring import plan, score_planned, total
-from podium.cli import app
+from podium.cli.main import app
 from podium.errors import BytesChanged, NotFound, Outage, PodiumError
-from podium.events import EventKind, NewEvent
-from podium.parts import Parts
-from podium.score_version import pin
-from podium.spec import ModelSpec, load_spec
-from podium.tags import Alias
+from podium.ledger.events import EventKind, NewEvent
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.names import Alias
+from podium.scoring.pinned_version import pin
+from podium.scoring.run import plan, score_planned, total
+from podium.services import Parts
 from support.steps import FIRST, SECOND, new_run, nominate_unjudged, promote_as_of, roll_back
 from support.store import changed_bytes, stored_files
 

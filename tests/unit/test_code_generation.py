@@ -22,13 +22,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from podium.data import TrainingExamples
 from podium.errors import TrainerError
-from podium.metrics import Answers, measure
-from podium.saving import save_model, usable
+from podium.metrics.measures import Answers, measure
+from podium.model_file.spec import ModelSpec, load_spec
 from podium.settings import PROJECT_ROOT
-from podium.spec import ModelSpec, load_spec
-from podium.training import TrainedModel, answers_of
+from podium.training.data import TrainingExamples
+from podium.training.run import TrainedModel, answers_of
+from podium.training.saving import save_model, usable
 from synthetic.code_tasks import code_tasks
 from trainers.code_generation import TrainerParams, load_base, tiny_base, train
 from trainers.code_tasks import task_examples

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.data import load_window
-from podium.sandbox import Task, check_references
+from podium.metrics.sandbox.judge import Task, check_references
+from podium.model_file.spec import load_spec
 from podium.settings import PROJECT_ROOT
-from podium.spec import load_spec
+from podium.training.data import load_window
 from synthetic.code_tasks import COLUMNS, KINDS, code_tasks, main
 from trainers.code_tasks import LONGEST_TASK, task_examples
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from podium.cli import app
-from podium.compare import Comparison, Side, compare_runs, compare_versions
+from podium.cli.main import app
 from podium.errors import NotFound, PodiumError
-from podium.parts import Parts
-from podium.spec import ModelSpec, load_spec
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.reporting.compare import Comparison, Side, compare_runs, compare_versions
+from podium.services import Parts
 from support.steps import FIRST, SECOND, TRAINED, promote_as_of, train
 
 invoke = CliRunner().invoke

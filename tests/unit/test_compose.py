@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from podium.databases import ROLES
+from podium.operations.postgres_roles import ROLES
 from podium.settings import PROJECT_ROOT
 from podium.stack.environment import accounts_env, airflow_env, base_env, mlflow_env
 from podium.stack.layout import Layout, Paths, Secrets

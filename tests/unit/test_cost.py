@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from podium import cost
-from podium.cost import Timed, measure_speed
-from podium.evidence import Cost
+from podium.gates import cost
+from podium.gates.cost import Timed, measure_speed
+from podium.gates.evidence import Cost
 
 
 class Model:

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from podium.data import load_window
 from podium.errors import DataError, PodiumError, TrainerError
-from podium.spec import ModelSpec, load_spec
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.training.data import load_window
 
 AS_OF = datetime(2025, 6, 1, tzinfo=UTC)
 

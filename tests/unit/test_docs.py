@@ -10,8 +10,8 @@ from typing import get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
+from podium.model_file.spec import ModelSpec
 from podium.settings import PROJECT_ROOT
-from podium.spec import ModelSpec
 
 DOCUMENTS = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")]
 MODEL_FILE = (PROJECT_ROOT / "docs" / "model-file.md").read_text()

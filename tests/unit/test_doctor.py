@@ -18,23 +18,23 @@ import requests
 from sqlalchemy import make_url
 from typer.testing import CliRunner
 
-from podium.cli import app
-from podium.doctor import machine_checks
-from podium.doctor.airflow_checks import check_airflow
-from podium.doctor.examination import examine
-from podium.doctor.findings import Check, Finding, Places, State, without_secrets
-from podium.doctor.ledger_checks import check_ledger
-from podium.doctor.machine_checks import check_clocks, check_libraries, check_space
-from podium.doctor.mlflow_checks import check_mlflow
-from podium.doctor.model_checks import check_champions, check_model_files
-from podium.doctor.store_checks import check_store
-from podium.ledger import migrate
-from podium.parts import Parts
+from podium.cli.main import app
+from podium.ledger.store import migrate
+from podium.model_file.spec import ModelSpec
+from podium.names import Alias
+from podium.operations.doctor import machine_checks
+from podium.operations.doctor.airflow_checks import check_airflow
+from podium.operations.doctor.examination import examine
+from podium.operations.doctor.findings import Check, Finding, Places, State, without_secrets
+from podium.operations.doctor.ledger_checks import check_ledger
+from podium.operations.doctor.machine_checks import check_clocks, check_libraries, check_space
+from podium.operations.doctor.mlflow_checks import check_mlflow
+from podium.operations.doctor.model_checks import check_champions, check_model_files
+from podium.operations.doctor.store_checks import check_store
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.spec import ModelSpec
-from podium.stack import operations, running_stack
+from podium.stack import control, running_stack
 from podium.stack.layout import Layout, Paths, load_layout
-from podium.tags import Alias
 from support.answering import answering
 from support.database import as_superuser, execute
 from support.mlflow_server import GuardedMlflow
@@ -124,7 +124,7 @@ def test_a_ledger_that_is_not_migrated(layout: Layout, empty_database: str) -> N
     url, owner = (layout.database_url(role, empty_database) for role in ("podium", "ledger_owner"))
     schema = seen(check_ledger, ledger_url=url)["ledger schema"]
     assert (schema.state, schema.seen) == ("problem", "the database is empty: never migrated")
-    assert "podium.initialise" in schema.remedy
+    assert "podium.operations.initialise" in schema.remedy
     migrate(owner, app_role="podium")
     execute(owner, "UPDATE alembic_version SET version_num = '0002'")
     assert "at 0002, this Podium needs 0" in seen(check_ledger, ledger_url=url)["ledger schema"].seen
@@ -250,7 +250,7 @@ def test_an_mlflow_without_a_server_has_no_login_to_check() -> None:
 def store() -> Iterator[dict[str, str]]:
     """The S3 server of the embedded stack, alone."""
     home = PROJECT_ROOT / ".podium" / "test-store"
-    operations.clean(Paths(home))
+    control.clean(Paths(home))
     with running_stack(home, parts={"s3"}):
         layout = load_layout(Paths(home))
         assert layout is not None

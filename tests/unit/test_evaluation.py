@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc import PyFuncModel
 
-from podium import evaluation, gate_files, holdout, lifecycle
 from podium.errors import NotFound, Outage
-from podium.evaluation import JUDGED
-from podium.gate_report import CONTRACT, GateReport, GateStatus
-from podium.parts import Parts
-from podium.spec import ModelSpec, load_spec
+from podium.gates import collection, stored_report
+from podium.gates.collection import JUDGED
+from podium.gates.report import CONTRACT, GateReport, GateStatus
+from podium.lifecycle import validate as validate_module
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.services import Parts
+from podium.training import holdout
 from support.steps import FIRST, SECOND, TRAINED, kinds, new_run, nominate_unjudged, promote_as_of, register
 
 ROWS = 100
@@ -47,7 +49,7 @@ def strict_spec(toy_spec: ModelSpec, toy_file: Callable[..., Path]) -> ModelSpec
 
 
 def validate(parts: Parts, spec: ModelSpec, as_of: Any = SECOND) -> GateReport:
-    return lifecycle.validate_version(parts, spec, register(parts, spec, as_of, new_run()), new_run())
+    return validate_module.validate_version(parts, spec, register(parts, spec, as_of, new_run()), new_run())
 
 
 def answer_with(patch: pytest.MonkeyPatch, run_id: str, answers: Answers) -> None:
@@ -136,12 +138,12 @@ def test_a_champion_without_an_example_is_compared_with_all_the_same(
     parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     promote_as_of(parts, toy_spec, FIRST)
-    real = evaluation.example_problem
+    real = collection.example_problem
 
     def none_of_the_champion(model: PyFuncModel) -> str:
         return "has no input example" if model.metadata.run_id == TRAINED[FIRST].run_id else real(model)
 
-    monkeypatch.setattr(evaluation, "example_problem", none_of_the_champion)
+    monkeypatch.setattr(collection, "example_problem", none_of_the_champion)
     report = validate(parts, toy_spec)
     assert (report.champion, report.passed) == (1, True), report.sentence()
 
@@ -238,7 +240,7 @@ def test_all_that_was_judged_is_kept_with_the_training_run(parts: Parts, strict_
         assert content["sentence"] == report.sentence()
     shown = mlflow.artifacts.load_text(f"runs:/{version.run_id}/gates/v2-against-v1/report.md")
     assert shown == report.markdown()
-    sides = gate_files.kept_sides(parts.registry, version, strict_spec, champion=1)
+    sides = stored_report.kept_sides(parts.registry, version, strict_spec, champion=1)
     assert set(sides) == {JUDGED, "champion"}
     assert sides[JUDGED].classes == ("no", "yes")
     assert sides[JUDGED].predictions.shape == (ROWS, 2)
@@ -246,7 +248,7 @@ def test_all_that_was_judged_is_kept_with_the_training_run(parts: Parts, strict_
     assert sides[JUDGED].cost is not None
     assert sides[JUDGED].cost.model_size == report.results[12].value
     with pytest.raises(NotFound):
-        gate_files.kept_sides(parts.registry, version, strict_spec, champion=7)
+        stored_report.kept_sides(parts.registry, version, strict_spec, champion=7)
 
 
 def test_the_same_validation_twice_is_the_same_report(parts: Parts, strict_spec: ModelSpec) -> None:

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import ndcg_score
 
-from podium import gate_files, holdout
 from podium.errors import DataError
-from podium.gate_report import GateReport, GateStatus
-from podium.lifecycle import register_version, validate_version
-from podium.parts import Parts
-from podium.spec import ModelSpec
+from podium.gates import stored_report
+from podium.gates.report import GateReport, GateStatus
+from podium.lifecycle.validate import register_version, validate_version
+from podium.model_file.spec import ModelSpec
+from podium.services import Parts
+from podium.training import holdout
 from support.steps import FIRST, SECOND, TRAINED, live_through, new_run, train
 from support.toy import NUMBER_TOY, RANKING_TOY, write_number_rows
 
@@ -93,7 +94,7 @@ def test_a_regression_from_its_rows_to_its_report(
         if item.path.endswith(".png")
     }
     assert pictures == {"bootstrap_2.png", "bootstrap_3.png", "slices_4.png", "slices_5.png"}
-    sides = gate_files.kept_sides(parts.registry, version, spec, champion=1)
+    sides = stored_report.kept_sides(parts.registry, version, spec, champion=1)
     assert sides["judged"].predictions.shape == (400,)
     assert (sides["judged"].classes, sides["champion"].classes) == ((), ())
 
@@ -179,7 +180,7 @@ def test_a_ranking_from_its_rows_to_its_report(parts: Parts, numbers: Path, tmp_
     assert report.sentence() == f"{spec.name} v1: passed all 3 gates"
     version = parts.registry.version(spec.name, 1)
     (rows,) = holdout.batches(parts.registry.download_artifacts(version.run_id, holdout.FOLDER, tmp_path))
-    scores = gate_files.kept_sides(parts.registry, version, spec, champion=None)["judged"].predictions
+    scores = stored_report.kept_sides(parts.registry, version, spec, champion=None)["judged"].predictions
     lists = [rows.index[rows["list"] == name] for name in rows["list"].unique()]
     expected = [
         ndcg_score([rows["relevance"][places]], [scores[places]])

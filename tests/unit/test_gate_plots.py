@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from podium.evidence import Evidence
-from podium.gate_plots import gate_pictures
-from podium.gate_report import GateReport
-from podium.gates import evaluate, scores_of
+from podium.gates.evidence import Evidence
+from podium.gates.plots import gate_pictures
+from podium.gates.report import GateReport
+from podium.gates.rules import evaluate, scores_of
 from support.evidence import classified, estimated, gate
 
 NOT_WORSE = {"against": "champion", "not_worse": {"resamples": 100}}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.gate_report import COST, GateReport, GateResult, GateStatus, Scores, SliceResult, cell
-from podium.gate_spec import Level
-from podium.gates import evaluate, scores_of
+from podium.gates.report import COST, GateReport, GateResult, GateStatus, Scores, SliceResult, cell
+from podium.gates.rules import evaluate, scores_of
+from podium.model_file.gates import Level
 from support.evidence import estimated, gate
 
 LOSS = "mean_absolute_error"

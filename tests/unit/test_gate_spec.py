@@ -11,7 +11,7 @@ import yaml
 from sklearn.metrics import get_scorer_names
 
 from podium.errors import SpecError
-from podium.gate_spec import (
+from podium.model_file.gates import (
     KINDS,
     CanaryGate,
     ColumnRule,
@@ -28,8 +28,8 @@ from podium.gate_spec import (
     SignatureGate,
     kind_of,
 )
-from podium.metric_names import KNOWN_METRICS, OWN_METRICS, REPORTED, SKLEARN_METRICS, Task
-from podium.spec import load_spec
+from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, REPORTED, SKLEARN_METRICS, Task
+from podium.model_file.spec import load_spec
 
 ToyFile = Callable[..., Path]
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.evidence import BaselineFile, Cost, Evidence, no_answers
-from podium.gate_report import CONTRACT, GateReport, GateStatus
-from podium.gate_spec import KINDS, SchemaGate
-from podium.gates import evaluate, scores_of
+from podium.gates.evidence import BaselineFile, Cost, Evidence, no_answers
+from podium.gates.report import CONTRACT, GateReport, GateStatus
+from podium.gates.rules import evaluate, scores_of
+from podium.model_file.gates import KINDS, SchemaGate
 from support.evidence import LABELS, classified, estimated, gate, judge, probabilities, side
 
 PASSED, FAILED, NO_CHAMPION = GateStatus.PASSED, GateStatus.FAILED, GateStatus.NO_CHAMPION

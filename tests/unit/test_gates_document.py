@@ -12,18 +12,18 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from podium import holdout
-from podium.baseline_file import read_baseline_files
-from podium.data import DataWindow, TrainingExamples
-from podium.evaluation import JUDGED, Case, assemble
-from podium.evidence import Cost, Evidence, Side
-from podium.gate_report import GateStatus
-from podium.gate_spec import KINDS, Gate, TaggedGate, kind_of
-from podium.gates import evaluate
-from podium.parts import Parts
-from podium.registry import Version
+from podium.gates.baseline_file import read_baseline_files
+from podium.gates.collection import JUDGED, Case, assemble
+from podium.gates.evidence import Cost, Evidence, Side
+from podium.gates.report import GateStatus
+from podium.gates.rules import evaluate
+from podium.model_file.gates import KINDS, Gate, TaggedGate, kind_of
+from podium.model_file.spec import ModelSpec
+from podium.registry.client import Version
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.spec import ModelSpec
+from podium.training import holdout
+from podium.training.data import DataWindow, TrainingExamples
 from support.toy import TOY
 
 DOCUMENT = (PROJECT_ROOT / "docs" / "gates.md").read_text()

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from podium import holdout
 from podium.errors import PodiumError, SpecError
-from podium.evidence import Evidence, Side, no_answers, read_sides, store_sides
-from podium.gate_report import GateStatus
-from podium.generation import score_generation
-from podium.metric_names import GENERATED, Task
-from podium.metrics import Answers, measure, own_values
-from podium.plots import training_pictures
+from podium.gates.evidence import Evidence, Side, no_answers, read_sides, store_sides
+from podium.gates.report import GateStatus
+from podium.metrics.generated_code import score_generation
+from podium.metrics.measures import Answers, measure, own_values
+from podium.metrics.plots import training_pictures
+from podium.model_file.metric_names import GENERATED, Task
+from podium.model_file.spec import DataSpec, load_spec
 from podium.settings import PROJECT_ROOT
-from podium.spec import DataSpec, load_spec
+from podium.training import holdout
 from support.evidence import judge
 
 MODEL_FILE = PROJECT_ROOT / "include" / "models" / "code_generation.yaml"

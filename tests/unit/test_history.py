@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium import history
-from podium.events import CHAMPION_MOVES, Event, EventKind
-from podium.tags import Alias
+from podium.ledger import history
+from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
+from podium.names import Alias
 
 NOMINATED, APPROVED, REJECTED = EventKind.NOMINATED, EventKind.APPROVED, EventKind.REJECTED
 PROMOTED, ROLLED_BACK = EventKind.PROMOTED, EventKind.ROLLED_BACK

@@ -13,9 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from podium import holdout
-from podium.data import DataWindow, TrainingExamples
-from podium.evidence import (
+from podium.gates.evidence import (
     Cost,
     Side,
     no_answers,
@@ -24,7 +22,9 @@ from podium.evidence import (
     read_sides,
     store_sides,
 )
-from podium.spec import ModelSpec
+from podium.model_file.spec import ModelSpec
+from podium.training import holdout
+from podium.training.data import DataWindow, TrainingExamples
 from support.toy import TOY
 
 ROWS = pd.DataFrame(

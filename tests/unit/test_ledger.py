@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
-from podium import ledger as ledger_module
 from podium.errors import Outage, PodiumError
-from podium.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
-from podium.ledger import Ledger, migrate
+from podium.ledger import store as ledger_module
+from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
+from podium.ledger.store import Ledger, migrate
+from podium.lifecycle.verify import walk
 from podium.stack.layout import Layout
-from podium.verify import walk
 from support.database import as_superuser, execute
 from support.patience import PATIENCE_SECONDS
 

@@ -13,12 +13,12 @@ from alembic.config import Config
 from psycopg2 import sql
 from psycopg2.errors import InsufficientPrivilege
 
-from podium import databases
-from podium import ledger as ledger_module
 from podium.errors import PodiumError
-from podium.events import EventKind, NewEvent
-from podium.initialise import migrate_ledger
-from podium.ledger import Ledger, migrate
+from podium.ledger import store as ledger_module
+from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.store import Ledger, migrate
+from podium.operations import postgres_roles
+from podium.operations.initialise import migrate_ledger
 from podium.stack import postgres
 from podium.stack.layout import Layout
 from support.database import as_superuser, execute
@@ -114,8 +114,8 @@ def test_the_application_cannot_be_the_owner(layout: Layout) -> None:
 def earlier(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A ledger database as an earlier version made it: the application's own, at the first revision."""
     name = f"earlier_{uuid.uuid4().hex[:8]}"
-    monkeypatch.setattr(databases, "LEDGER_DATABASE", name)
-    monkeypatch.setattr(databases, "DATABASES", (("ledger_owner", name),))
+    monkeypatch.setattr(postgres_roles, "LEDGER_DATABASE", name)
+    monkeypatch.setattr(postgres_roles, "DATABASES", (("ledger_owner", name),))
     as_superuser(layout, f"CREATE DATABASE {name} OWNER podium")
     config = Config()
     config.set_main_option("script_location", str(Path(ledger_module.__file__).parent / "migrations"))

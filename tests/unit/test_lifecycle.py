@@ -10,16 +10,17 @@ import pandas as pd
 import pytest
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
-from podium import approval, holdout, lifecycle
 from podium.errors import NotFound, NothingToDo, PodiumError, Refused, TrainerError
-from podium.events import EventKind
-from podium.manifest import Manifest, verified
-from podium.outcomes import Outcome, outcome_of
-from podium.parts import Parts
+from podium.ledger.events import EventKind
+from podium.lifecycle import approval, validate
+from podium.lifecycle.outcome import Outcome, outcome_of
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.names import Tag
 from podium.proof import manifest_of
-from podium.registry import load_model
-from podium.spec import ModelSpec, load_spec
-from podium.tags import Tag
+from podium.registry.client import load_model
+from podium.registry.manifest import Manifest, verified
+from podium.services import Parts
+from podium.training import holdout
 from support.steps import (
     FIRST,
     SECOND,
@@ -96,7 +97,7 @@ def test_equal_inputs_are_trained_once_and_are_one_version(parts: Parts, toy_spe
     first, again = train(parts, toy_spec), train(parts, toy_spec)
     assert again.run_id == first.run_id
     numbers = {
-        lifecycle.register_version(parts.registry, parts.ledger, toy_spec, trained.run_id, new_run())
+        validate.register_version(parts.registry, parts.ledger, toy_spec, trained.run_id, new_run())
         for trained in (first, again, first)
     }
     assert numbers == {1}
@@ -159,7 +160,7 @@ def test_the_champion_is_scored_again_on_the_candidates_rows(parts: Parts, toy_s
     promote_as_of(parts, toy_spec, FIRST)
     run = new_run()
     version = register(parts, toy_spec, SECOND, run)
-    report = lifecycle.validate_version(parts, toy_spec, version, run)
+    report = validate.validate_version(parts, toy_spec, version, run)
     logged = parts.registry.run_metrics(parts.registry.version(toy_spec.name, 1).run_id, "holdout.")
     assert report.champion == 1
     assert report.scores.references["champion"] != logged
@@ -214,11 +215,11 @@ def test_a_newer_candidate_closes_older_pending_requests(parts: Parts, toy_spec:
     assert parts.registry.aliases(toy_spec.name) == {"candidate": 2}
     assert parts.registry.version(toy_spec.name, 1).tags[Tag.APPROVAL_STATUS] == "superseded"
     # Run again after it was killed, it still knows whom to tell.
-    assert lifecycle.nominate_version(parts.registry, parts.ledger, toy_spec.name, new) == nominated
+    assert validate.nominate_version(parts.registry, parts.ledger, toy_spec.name, new) == nominated
     with pytest.raises(Refused, match="v1 was superseded by podium: v2 of run .* To ask again"):
-        lifecycle.refuse_decided_run(parts.ledger, old)
-    lifecycle.refuse_decided_run(parts.ledger, answered)
-    lifecycle.refuse_decided_run(parts.ledger, new)
+        validate.refuse_decided_run(parts.ledger, old)
+    validate.refuse_decided_run(parts.ledger, answered)
+    validate.refuse_decided_run(parts.ledger, new)
 
 
 def test_a_request_that_a_newer_candidate_overtook_is_closed_at_once(
@@ -233,7 +234,7 @@ def test_a_request_that_a_newer_candidate_overtook_is_closed_at_once(
     assert decision is not None
     assert decision.event == "superseded"
     # The older run's nomination is run again: it closes nothing that is newer.
-    again = lifecycle.nominate_version(parts.registry, parts.ledger, toy_spec.name, old)
+    again = validate.nominate_version(parts.registry, parts.ledger, toy_spec.name, old)
     assert again["superseded"] == []
     assert approval.open_requests(parts.ledger.history(toy_spec.name)) == [decide_later]
     assert parts.registry.aliases(toy_spec.name) == {"candidate": 2}
@@ -242,7 +243,7 @@ def test_a_request_that_a_newer_candidate_overtook_is_closed_at_once(
 def test_a_nomination_stands_on_the_runs_own_report_in_the_ledger(parts: Parts, toy_spec: ModelSpec) -> None:
     register(parts, toy_spec, FIRST, new_run())
     with pytest.raises(NotFound, match="holds no gate report of run .*: clear its task 'validate'"):
-        lifecycle.nominate_version(parts.registry, parts.ledger, toy_spec.name, new_run())
+        validate.nominate_version(parts.registry, parts.ledger, toy_spec.name, new_run())
 
 
 def test_the_outcome_of_a_run_is_what_the_ledger_says(

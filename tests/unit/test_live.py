@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from podium import live
-from podium.bootstrap import metric_differences, metric_resamples
-from podium.cli import app
+from podium.cli.main import app
 from podium.errors import NotFound, PodiumError
-from podium.gate_spec import NotWorse
-from podium.live import MetricPair, Subject, compare_live
-from podium.live_store import LiveAnswer, LiveStore, Trial
-from podium.metric_names import Task
-from podium.metrics import Answers
-from podium.parts import Parts
-from podium.spec import ModelSpec
+from podium.gates import live_comparison
+from podium.gates.live_comparison import MetricPair, Subject, compare_live
+from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial
+from podium.metrics.bootstrap import metric_differences, metric_resamples
+from podium.metrics.measures import Answers
+from podium.model_file.gates import NotWorse
+from podium.model_file.metric_names import Task
+from podium.model_file.spec import ModelSpec
+from podium.services import Parts
 from support.toy import NUMBER_TOY
 
 invoke = CliRunner().invoke
@@ -144,8 +144,8 @@ def test_a_canary_has_two_sides_and_the_champions_answers_count_since_it_began(
 
 
 def test_few_rows_prove_nothing(parts: Parts, toy_spec: ModelSpec) -> None:
-    old, labels = coins(live.FEWEST_ROWS - 1, 0.6)
-    new, _ = coins(live.FEWEST_ROWS - 1, 0.9)
+    old, labels = coins(live_comparison.FEWEST_ROWS - 1, 0.6)
+    new, _ = coins(live_comparison.FEWEST_ROWS - 1, 0.9)
     keep(parts, toy_spec.name, answers(old, ("no", "yes")), answers(new, ("no", "yes")), labels)
     found = compare_live(LiveStore(parts.ledger), subject(toy_spec), "log_loss")
     assert found.metrics[0].difference is None
@@ -220,13 +220,13 @@ def test_draws_of_the_area_under_the_curve_are_those_of_the_differences() -> Non
 def test_a_difference_is_a_verdict_only_if_it_leaves_no_doubt(
     low: float, high: float, greater: bool, verdict: str
 ) -> None:
-    assert MetricPair("m", greater, 0, 0, live.Interval(low, high)).verdict == verdict
+    assert MetricPair("m", greater, 0, 0, live_comparison.Interval(low, high)).verdict == verdict
 
 
 def test_only_the_newest_rows_are_compared_where_there_are_too_many(
     parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "MOST_ROWS", 5)
+    monkeypatch.setattr(live_comparison, "MOST_ROWS", 5)
     for hour in range(4):
         both = answers([[hour / 4, 1 - hour / 4]] * 2, ("no", "yes"))
         keep(parts, toy_spec.name, both, both, at=NOW + timedelta(hours=hour))

@@ -18,13 +18,13 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from podium.baseline_file import read_baseline_files
-from podium.cli import app
-from podium.data import load_window
-from podium.parts import Parts
+from podium.cli.main import app
+from podium.gates.baseline_file import read_baseline_files
+from podium.model_file.spec import ModelSpec, load_spec
 from podium.proof import example_problem
-from podium.registry import load_model
-from podium.spec import ModelSpec, load_spec
+from podium.registry.client import load_model
+from podium.services import Parts
+from podium.training.data import load_window
 from support.patience import PATIENCE_SECONDS
 from support.steps import FIRST, train
 from support.toy import write_toy_rows
@@ -66,7 +66,7 @@ def test_it_needs_no_mlflow_and_no_ledger_and_leaves_nothing_else(
     environment |= {name: os.environ[name] for name in ("PODIUM_HOME", "PODIUM_MODELS_DIR")}
     done = subprocess.run(
         [
-            *(sys.executable, "-c", "from podium.cli import app; app()"),
+            *(sys.executable, "-c", "from podium.cli.main import app; app()"),
             *("train", toy_spec.name, "--local", "out", "--as-of", "2025-06-01"),
         ],
         cwd=elsewhere,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.manifest import File, Manifest, differences, read_manifest
+from podium.registry.manifest import File, Manifest, differences, read_manifest
 
 MODEL = File("model.skops", 1234, "a" * 64)
 CODE = File("code/part.py", 7, "b" * 64)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from podium.evidence import Evidence
-from podium.gate_report import GateResult, GateStatus
+from podium.gates.evidence import Evidence
+from podium.gates.report import GateResult, GateStatus
 from support.evidence import classified, estimated, judge
 
 PASSED, FAILED, WAIVED = GateStatus.PASSED, GateStatus.FAILED, GateStatus.WAIVED

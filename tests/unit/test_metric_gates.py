@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.errors import TrainerError
-from podium.evidence import BaselineFile
-from podium.gate_report import GateResult, GateStatus
+from podium.gates.evidence import BaselineFile
+from podium.gates.report import GateResult, GateStatus
 from support.evidence import classified, estimated, judge
 
 # On one row it is any number that a test wants.

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from podium.errors import DataError, TrainerError
-from podium.metric_names import KNOWN_METRICS, OWN_METRICS, REPORTED, SKLEARN_METRICS, Task
-from podium.metrics import (
+from podium.metrics.measures import (
     MEANS,
     Answers,
     MetricUndefined,
@@ -19,6 +18,7 @@ from podium.metrics import (
     reported_metrics,
     true_values,
 )
+from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, REPORTED, SKLEARN_METRICS, Task
 from support.evidence import classification, generation, probabilities, ranking, regression
 
 seeds = st.integers(0, 2**32 - 1)

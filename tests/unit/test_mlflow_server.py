@@ -11,9 +11,9 @@ from mlflow.store.db.utils import _get_alembic_config, _verify_schema
 from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy import create_engine
 
-from podium import mlflow_server
 from podium.errors import PodiumError
-from podium.mlflow_server import auth_config, upgrade_if_older
+from podium.operations import mlflow_server
+from podium.operations.mlflow_server import auth_config, upgrade_if_older
 
 
 def test_tables_of_an_earlier_mlflow_are_migrated_once(tmp_path: Path) -> None:

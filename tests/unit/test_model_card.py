@@ -9,10 +9,10 @@ import mlflow
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium import lifecycle
-from podium.model_card import ARTIFACT, description
-from podium.parts import Parts
-from podium.spec import ModelSpec, load_spec
+from podium.lifecycle import validate
+from podium.lifecycle.model_card import ARTIFACT, description
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.services import Parts
 from support.steps import FIRST, TRAINED, new_run, register
 
 
@@ -28,7 +28,7 @@ def test_a_judged_version_has_a_card_as_its_description_and_in_its_run(
     spec = load_spec(toy_file(name=toy_spec.name, limits=["Not for grown-ups."], gates=gates))
     run = new_run()
     number = register(parts, spec, FIRST, run)
-    report = lifecycle.validate_version(parts, spec, number, run)
+    report = validate.validate_version(parts, spec, number, run)
     card = mlflow.artifacts.load_text(f"runs:/{TRAINED[FIRST].run_id}/{ARTIFACT}")
     described = parts.registry.client.get_model_version(spec.name, str(number)).description
     more = "\n\nMore, and pictures, in `model_card.md` of the training run."
@@ -69,7 +69,7 @@ def test_a_description_is_the_first_whole_sections_that_fit(sections: list[str])
 def test_a_card_without_limits_says_that_nobody_wrote_any(parts: Parts, toy_spec: ModelSpec) -> None:
     run = new_run()
     number = register(parts, toy_spec, FIRST, run)
-    lifecycle.validate_version(parts, toy_spec, number, run)
+    validate.validate_version(parts, toy_spec, number, run)
     described = parts.registry.client.get_model_version(toy_spec.name, str(number)).description
     assert "- None are written down in the model file (`limits`)." in described
     assert "No gate of the model file asks for slices." in described

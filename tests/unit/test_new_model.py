@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from podium.errors import DataError, PodiumError
-from podium.metric_names import Task
-from podium.new_model import NewModel, write_model
+from podium.model_file.metric_names import Task
+from podium.model_file.spec import load_spec
 from podium.settings import PROJECT_ROOT
-from podium.spec import load_spec
+from podium.training.new_model import NewModel, write_model
 
 DOCUMENT = PROJECT_ROOT / "docs" / "add-a-model.md"
 ROWS = pd.DataFrame(

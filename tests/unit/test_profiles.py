@@ -14,23 +14,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium import approval, card, history, lifecycle, promotion, reconcile
-from podium.data import DataReport, DataWindow, TrainingExamples, load_window
 from podium.errors import CannotRollBack, NotFound, PodiumError, ProfileOnly, Refused
-from podium.events import Event, EventKind
-from podium.model_card import ARTIFACT
-from podium.outcomes import Outcome, outcome_of
-from podium.parts import Parts
-from podium.policy import Person
-from podium.profiles import FEWEST_ROWS, Profile, named_profile, promotion_problem, refuse_to_serve
-from podium.search import validation_rows
+from podium.ledger import history
+from podium.ledger.events import Event, EventKind
+from podium.lifecycle import approval, reconcile, validate
+from podium.lifecycle import champion as champion_module
+from podium.lifecycle.approval_policy import Person
+from podium.lifecycle.model_card import ARTIFACT
+from podium.lifecycle.outcome import Outcome, outcome_of
+from podium.lifecycle.profile_rules import (
+    FEWEST_ROWS,
+    Profile,
+    named_profile,
+    promotion_problem,
+    refuse_to_serve,
+)
+from podium.lifecycle.verify import alias_differences
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.names import Alias, Tag
+from podium.reporting import approval_card
+from podium.reporting.status import model_statuses
+from podium.services import Parts
 from podium.settings import registry_is_ephemeral
-from podium.spec import ModelSpec, load_spec
-from podium.status import model_statuses
-from podium.tags import Alias, Tag
-from podium.thinning import thinned
-from podium.training import train_model
-from podium.verify import alias_differences
+from podium.training.data import DataReport, DataWindow, TrainingExamples, load_window
+from podium.training.run import train_model
+from podium.training.search import validation_rows
+from podium.training.split import thinned
 from support.steps import FIRST, SECOND, decide, new_run, nominate, promote, promote_as_of, roll_back
 
 ToyFile = Callable[..., Path]
@@ -60,13 +69,13 @@ def trained(parts: Parts, spec: ModelSpec, profile: Profile | None, as_of: Any =
 
 def register(parts: Parts, spec: ModelSpec, profile: Profile | None, run: str, as_of: Any = FIRST) -> int:
     mlflow_run = trained(parts, spec, profile, as_of)
-    return lifecycle.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
+    return validate.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
 
 
 def judge_and_nominate(parts: Parts, spec: ModelSpec, profile: Profile | None, run: str) -> int:
     number = register(parts, spec, profile, run)
-    lifecycle.validate_version(parts, spec, number, run)
-    return lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)["version"]
+    validate.validate_version(parts, spec, number, run)
+    return validate.nominate_version(parts.registry, parts.ledger, spec.name, run)["version"]
 
 
 def registered(**details: Any) -> Event:
@@ -197,7 +206,7 @@ def test_a_ci_smoke_run_ends_after_its_gates_on_record_and_its_version_bears_the
     assert events[0].details["profile"] == "ci-smoke"
     assert events[0].reason == "trained as of 2025-06-01, profile ci-smoke"
     assert "wiring only" in events[-1].reason
-    assert [result.kind for result in lifecycle.replay_gates(parts, spec, 1).results] == [
+    assert [result.kind for result in validate.replay_gates(parts, spec, 1).results] == [
         "contract",
         "min_holdout_rows",
     ]
@@ -266,11 +275,11 @@ def test_tags_in_mlflow_make_no_profile_version_a_full_one(parts: Parts, spec: M
     mlflow_run = trained(parts, spec, Profile.SMOKE)
     for tag in ("podium.profile", "profile"):
         parts.registry.client.set_tag(mlflow_run, tag, "full")
-    number = lifecycle.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
+    number = validate.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
     parts.registry.delete_tags(spec.name, number, [Tag.PROFILE])
-    lifecycle.validate_version(parts, spec, number, run)
+    validate.validate_version(parts, spec, number, run)
     with pytest.raises(Refused, match="is a smoke version: a trial of the lifecycle on real data, never"):
-        lifecycle.nominate_version(parts.registry, parts.ledger, spec.name, run)
+        validate.nominate_version(parts.registry, parts.ledger, spec.name, run)
     assert parts.registry.version(spec.name, number).tags[Tag.PROFILE] == "smoke"
 
 
@@ -281,7 +290,7 @@ def test_where_the_registry_is_thrown_away_a_profile_goes_all_the_way(
     number = judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
     assert parts.registry.aliases(spec.name) == {"ci-smoke": number, "candidate": number}
     request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
-    shown = card.body(parts, spec, request, "answers.svg")
+    shown = approval_card.body(parts, spec, request, "answers.svg")
     assert (
         "**A ci-smoke version: toy data, wiring only** (0.1% of the examples, at least 200 a side, 2 tri"
         in shown
@@ -312,12 +321,12 @@ def test_neither_an_approver_nor_mlflow_makes_a_profile_version_champion(
     number = register(parts, spec, Profile.SMOKE, new_run())
     with pytest.raises(CannotRollBack, match="is a smoke version"):
         roll_back(parts, spec, number)
-    request = promotion.rollback_request(
+    request = champion_module.rollback_request(
         spec.name, number, asks=Person("amy"), reason="because I say so", run=new_run()
     )
     with pytest.raises(CannotRollBack, match="is a smoke version"):
-        promotion.rollback(
-            parts.registry, parts.ledger, promotion.force_version(request, spec.approval, Person("amy"))
+        champion_module.rollback(
+            parts.registry, parts.ledger, champion_module.force_version(request, spec.approval, Person("amy"))
         )
     parts.registry.set_alias(spec.name, Alias.CHAMPION, number)
     reconcile.reconcile(parts.registry, parts.ledger, spec)
@@ -332,11 +341,11 @@ def test_neither_an_approver_nor_mlflow_makes_a_profile_version_champion(
 def test_a_run_that_a_form_names_keeps_its_profile_and_takes_no_other(parts: Parts, spec: ModelSpec) -> None:
     mlflow_run = trained(parts, spec, Profile.SMOKE)
     form = {"mlflow_run": mlflow_run, "version": None, "profile": None}
-    assert lifecycle.run_to_take(parts.registry, spec.name, form) == mlflow_run
+    assert validate.run_to_take(parts.registry, spec.name, form) == mlflow_run
     with pytest.raises(PodiumError, match=f"names run {mlflow_run} and profile smoke; give one of them"):
-        lifecycle.run_to_take(parts.registry, spec.name, {**form, "profile": "smoke"})
+        validate.run_to_take(parts.registry, spec.name, {**form, "profile": "smoke"})
     with pytest.raises(NotFound):
-        lifecycle.run_to_take(parts.registry, spec.name, {**form, "mlflow_run": uuid.uuid4().hex})
+        validate.run_to_take(parts.registry, spec.name, {**form, "mlflow_run": uuid.uuid4().hex})
 
 
 def test_without_a_profile_nothing_is_less(parts: Parts, spec: ModelSpec, tmp_path: Path) -> None:

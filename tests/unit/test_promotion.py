@@ -13,7 +13,6 @@ import mlflow
 import pytest
 import yaml
 
-from podium import approval, lifecycle, promotion
 from podium.errors import (
     BytesChanged,
     CannotRollBack,
@@ -25,13 +24,14 @@ from podium.errors import (
     Outage,
     Refused,
 )
-from podium.events import Event, EventKind, NewEvent
-from podium.ledger import Ledger
-from podium.parts import Parts
-from podium.policy import Person
-from podium.registry import Registry
-from podium.spec import ModelSpec, load_spec
-from podium.tags import Alias, Tag
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.store import Ledger
+from podium.lifecycle import approval, champion, validate
+from podium.lifecycle.approval_policy import Person
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.names import Alias, Tag
+from podium.registry.client import Registry
+from podium.services import Parts
 from support.steps import (
     FIRST,
     SECOND,
@@ -80,7 +80,7 @@ def test_tags_approve_nothing_and_are_put_right(parts: Parts, toy_spec: ModelSpe
     with pytest.raises(NotApproved):
         promote(parts, toy_spec, run)
     decide(parts, toy_spec, run, "Reject")
-    lifecycle.mirror(parts.registry, parts.ledger, toy_spec.name)
+    validate.mirror(parts.registry, parts.ledger, toy_spec.name)
     tags = parts.registry.version(toy_spec.name, 1).tags
     assert tags[Tag.APPROVAL_STATUS] == "rejected"
     assert tags[Tag.DECIDED_BY] == "amy"
@@ -94,7 +94,7 @@ def test_a_rejected_version_is_not_promoted_and_no_candidate(parts: Parts, toy_s
     decide(parts, toy_spec, run, "Reject")
     with pytest.raises(Refused, match="v1 was rejected by amy: it is good enough"):
         promote(parts, toy_spec, run)
-    lifecycle.mirror(parts.registry, parts.ledger, toy_spec.name)
+    validate.mirror(parts.registry, parts.ledger, toy_spec.name)
     assert parts.registry.aliases(toy_spec.name) == {}
 
 
@@ -127,13 +127,13 @@ def test_a_decision_of_one_run_promotes_nothing_of_another(parts: Parts, toy_spe
     # The approved run is run again, and has another version to show now: its decision is about the old one.
     version = register(parts, toy_spec, SECOND, approved)
     pass_gates(parts, toy_spec, version, approved)
-    lifecycle.nominate_version(parts.registry, parts.ledger, toy_spec.name, approved)
+    validate.nominate_version(parts.registry, parts.ledger, toy_spec.name, approved)
     assert promote(parts, toy_spec, approved).version == 1
     nominate_unjudged(parts, toy_spec, SECOND, other)
     with pytest.raises(NotApproved):
         promote(parts, toy_spec, other)
     with pytest.raises(NotApproved):
-        promotion.promote(parts.registry, parts.ledger, "another-model", approved)
+        champion.promote(parts.registry, parts.ledger, "another-model", approved)
 
 
 def test_of_two_approved_at_once_the_second_is_told_who_was_first(parts: Parts, toy_spec: ModelSpec) -> None:
@@ -155,7 +155,7 @@ def test_a_champion_moved_by_hand_freezes_promotion_and_rollback(parts: Parts, t
     run = new_run()
     register(parts, toy_spec, FIRST, run)
     pass_gates(parts, toy_spec, 1, run)
-    lifecycle.nominate_version(parts.registry, parts.ledger, toy_spec.name, run)
+    validate.nominate_version(parts.registry, parts.ledger, toy_spec.name, run)
     decide(parts, toy_spec, run)
     parts.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
     with pytest.raises(
@@ -193,7 +193,7 @@ def test_gates_do_not_load_what_is_not_what_was_registered(
 ) -> None:
     register(parts, toy_spec, FIRST, new_run())
     with changed_bytes(stored_files(parts, toy_spec.name, 1), what), pytest.raises(BytesChanged):
-        lifecycle.validate_version(parts, toy_spec, 1, new_run())
+        validate.validate_version(parts, toy_spec, 1, new_run())
 
 
 def test_an_approval_is_void_after_a_while(
@@ -218,7 +218,7 @@ def test_an_approval_is_void_once_the_gates_say_something_else(
     nominate(parts, toy_spec, FIRST, run)
     decide(parts, toy_spec, run)
     strict = load_spec(toy_file(name=toy_spec.name, gates=[{"metric": "log_loss", "threshold": 0.0001}]))
-    lifecycle.validate_version(parts, strict, 1, new_run())
+    validate.validate_version(parts, strict, 1, new_run())
     with pytest.raises(DecisionVoid, match="the gates were run again since, with another report: refused by"):
         promote(parts, toy_spec, run)
 
@@ -265,17 +265,17 @@ def test_two_rollbacks_that_are_asked_for_at_once_go_back_once(parts: Parts, toy
     promote_as_of(parts, toy_spec, SECOND)
     promote_as_of(parts, toy_spec, FIRST)
     requests = [
-        promotion.asked_at(
-            promotion.rollback_request(
+        champion.asked_at(
+            champion.rollback_request(
                 toy_spec.name, None, asks=Person("olga"), reason="complaints", run=new_run()
             ),
             datetime.now(UTC),
         )
         for _ in range(2)
     ]
-    assert promotion.rollback(parts.registry, parts.ledger, requests[0]).version == 2
+    assert champion.rollback(parts.registry, parts.ledger, requests[0]).version == 2
     with pytest.raises(ChampionChanged, match="against champion v1, .* is now v2 .rolled back by olga on"):
-        promotion.rollback(parts.registry, parts.ledger, requests[1])
+        champion.rollback(parts.registry, parts.ledger, requests[1])
     assert parts.registry.champion(toy_spec.name) == 2
     assert newest(parts, toy_spec).event == "rollback_refused"
 
@@ -314,9 +314,9 @@ def test_an_intent_is_on_record_for_every_try_that_moves(
 def test_nobody_forces_a_version_alone_where_approving_takes_two(parts: Parts, toy_spec: ModelSpec) -> None:
     policy = toy_spec.approval.model_copy(update={"approvers": ("amy", "ben"), "required": 2})
     amy = Person("amy")
-    request = promotion.rollback_request(toy_spec.name, 2, asks=amy, reason="the only good one", run="r")
+    request = champion.rollback_request(toy_spec.name, 2, asks=amy, reason="the only good one", run="r")
     with pytest.raises(CannotRollBack, match="nobody may force a version alone, since approving takes 2"):
-        promotion.force_version(request, policy, amy)
+        champion.force_version(request, policy, amy)
 
 
 def test_only_an_approver_forces_a_version_and_it_is_marked(parts: Parts, toy_spec: ModelSpec) -> None:
@@ -325,11 +325,11 @@ def test_only_an_approver_forces_a_version_and_it_is_marked(parts: Parts, toy_sp
 
     def force(name: str, to_version: int | None) -> Event:
         asks = Person(name)
-        request = promotion.rollback_request(
+        request = champion.rollback_request(
             toy_spec.name, to_version, asks=asks, reason="the only good one", run=new_run()
         )
-        request = promotion.force_version(request, toy_spec.approval, asks)
-        return promotion.rollback(parts.registry, parts.ledger, request)
+        request = champion.force_version(request, toy_spec.approval, asks)
+        return champion.rollback(parts.registry, parts.ledger, request)
 
     with pytest.raises(CannotRollBack, match="only an approver may force .* and olga is none"):
         force("olga", 2)
@@ -432,4 +432,4 @@ def test_a_rollback_target_must_prove_itself(
 @pytest.mark.parametrize(("asks", "reason"), [(None, "a good reason"), (Person("olga"), "  ")])
 def test_a_rollback_needs_a_person_and_a_reason(asks: Person | None, reason: str) -> None:
     with pytest.raises(CannotRollBack, match="who asks is not known|needs a reason"):
-        promotion.rollback_request("toy", None, asks=asks, reason=reason, run="r")
+        champion.rollback_request("toy", None, asks=asks, reason=reason, run="r")

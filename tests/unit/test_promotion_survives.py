@@ -15,18 +15,19 @@ import mlflow
 import pytest
 from sqlalchemy import make_url
 
-from podium import history, lifecycle
 from podium.errors import Outage
-from podium.events import EventKind, NewEvent
-from podium.ledger import Ledger
-from podium.parts import Parts
-from podium.registry import Registry
+from podium.ledger import history
+from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.store import Ledger
+from podium.lifecycle import validate
+from podium.lifecycle.verify import alias_differences, told_heads, walk
+from podium.model_file.spec import ModelSpec
+from podium.names import Tag
+from podium.registry.client import Registry
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT, Settings
-from podium.spec import ModelSpec
 from podium.stack.layout import Paths, load_layout
-from podium.tags import Tag
-from podium.training import train_model
-from podium.verify import alias_differences, told_heads, walk
+from podium.training.run import train_model
 from support.moves import Move, Steps, killed_at, race
 from support.patience import PATIENCE_SECONDS
 from support.proxy import Proxy
@@ -259,7 +260,7 @@ def approved_version(parts: Parts, spec: ModelSpec, ledger_url: str) -> Move:
     digest = trained.tags[Tag.INPUTS_DIGEST]
     parts.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, uuid.uuid4().hex)
     try:
-        version = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+        version = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
     finally:
         parts.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, digest)
     pass_gates(parts, spec, version, run)

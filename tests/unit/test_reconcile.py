@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from podium import approval, promotion
 from podium.errors import (
     BytesChanged,
     CannotRollBack,
@@ -23,16 +22,17 @@ from podium.errors import (
     PodiumError,
     Refused,
 )
-from podium.events import Event, EventKind, NewEvent
-from podium.ledger import Ledger
-from podium.mirror import mirror
-from podium.parts import Parts
-from podium.policy import Person
-from podium.reconcile import Settlement, reconcile, reconcile_all, settle, settle_request
-from podium.registry import Registry
-from podium.spec import ModelSpec, load_spec
-from podium.status import model_statuses
-from podium.tags import Alias, Tag
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.store import Ledger
+from podium.lifecycle import approval, champion
+from podium.lifecycle.approval_policy import Person
+from podium.lifecycle.reconcile import Settlement, reconcile, reconcile_all, settle, settle_request
+from podium.lifecycle.registry_sync import mirror
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.names import Alias, Tag
+from podium.registry.client import Registry
+from podium.reporting.status import model_statuses
+from podium.services import Parts
 from support.steps import (
     FIRST,
     SECOND,
@@ -517,11 +517,11 @@ def promote_killed(parts: Parts, spec: ModelSpec, at: tuple[type, str]) -> str:
 
 def roll_back_killed(parts: Parts, spec: ModelSpec, at: tuple[type, str]) -> str:
     run = new_run()
-    request = promotion.rollback_request(spec.name, None, asks=Person("olga"), reason="complaints", run=run)
+    request = champion.rollback_request(spec.name, None, asks=Person("olga"), reason="complaints", run=run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*at, kill)
         with pytest.raises(Killed):
-            promotion.rollback(parts.registry, parts.ledger, request)
+            champion.rollback(parts.registry, parts.ledger, request)
     return run
 
 
@@ -561,10 +561,10 @@ def test_a_move_that_was_stopped_before_the_alias_moved_is_left_to_its_retry(
     if result == "promoted":
         assert promote(parts, spec, run).version == 1
     else:
-        request = promotion.rollback_request(
+        request = champion.rollback_request(
             spec.name, None, asks=Person("olga"), reason="complaints", run=run
         )
-        assert promotion.rollback(parts.registry, parts.ledger, request).version == 1
+        assert champion.rollback(parts.registry, parts.ledger, request).version == 1
     assert_settled(parts, spec)
 
 

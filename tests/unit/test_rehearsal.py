@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from podium import rehearsal
 from podium.errors import PodiumError
+from podium.stack import rehearsal
 
 States = dict[str, str | None]
 # It looks every half second.

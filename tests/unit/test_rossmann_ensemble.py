@@ -17,17 +17,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from podium import lifecycle
-from podium.data import DataWindow, load_window
 from podium.errors import TrainerError
-from podium.manifest import verified
-from podium.parts import Parts
+from podium.lifecycle import validate
+from podium.model_file.spec import ModelSpec, load_spec
 from podium.proof import example_problem, manifest_of
-from podium.registry import load_model
-from podium.saving import FromCode, usable
+from podium.registry.client import load_model
+from podium.registry.manifest import verified
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.spec import ModelSpec, load_spec
-from podium.training import TrainedModel, TrainingExamples
+from podium.training.data import DataWindow, load_window
+from podium.training.run import TrainedModel, TrainingExamples
+from podium.training.saving import FromCode, usable
 from support.rossmann import AS_OF, MODEL_FILE
 from support.steps import new_run
 from support.steps import train as train_run
@@ -91,8 +91,8 @@ def rmspe(predictions: np.ndarray, truth: pd.Series) -> float:
 def test_the_sample_is_trained_judged_and_served_without_podium(parts: Parts, tmp_path: Path) -> None:
     spec, run = shipped(), new_run()
     trained = train_run(parts, spec, AS_OF, rounds=ROUNDS)
-    number = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    report = lifecycle.validate_version(parts, spec, number, run)
+    number = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    report = validate.validate_version(parts, spec, number, run)
     assert report.passed, report.sentence()
 
     manifest = manifest_of(parts.ledger.history(spec.name), spec.name, number)
@@ -125,8 +125,8 @@ def test_scrambled_sales_are_refused_with_a_sentence(parts: Parts, tmp_path: Pat
     rows.to_csv(tmp_path / "train.csv.gz", index=False)
     spec, run = shipped(source=str(tmp_path / "train.csv.gz")), new_run()
     trained = train_run(parts, spec, AS_OF, rounds=20)
-    number = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    report = lifecycle.validate_version(parts, spec, number, run)
+    number = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    report = validate.validate_version(parts, spec, number, run)
     assert not report.passed
     assert re.search(r"rmspe at most 0\.1\b", report.sentence()), report.sentence()
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.data import load_window
+from podium.model_file.spec import load_spec
 from podium.settings import PROJECT_ROOT
-from podium.spec import load_spec
+from podium.training.data import load_window
 from support.rossmann import AS_OF, MODEL_FILE
 from synthetic.rossmann import LAST_DAY, SALES_FILE, STORES_FILE, write_rossmann
 from trainers.rossmann_sales import HORIZON_DAYS, INPUTS, sales_examples

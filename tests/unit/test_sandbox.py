@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium import sandbox, sandbox_inside
-from podium.sandbox import Limits, Outcome, Task, check_references, judge, judge_all
+from podium.metrics.sandbox import inside
+from podium.metrics.sandbox import judge as judge_module
+from podium.metrics.sandbox.judge import Limits, Outcome, Task, check_references, judge, judge_all
 
 ADD = Task(
     prompt='def add(a, b):\n    """Return the sum."""\n',
@@ -191,7 +192,7 @@ print(json.dumps([confined, refused]))
 def test_the_kernel_refuses_without_help_of_python(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("")
-    program = TRIES.format(path=str(sandbox_inside.__file__), victim=str(victim))
+    program = TRIES.format(path=str(inside.__file__), victim=str(victim))
     ran = subprocess.run(
         [sys.executable, "-S", "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path
     )
@@ -209,7 +210,7 @@ def test_the_log_says_what_the_kernel_does_not_keep_away(
     assert kept_away is not None
     judge_all([ADD], [RIGHT], HASTY)
     assert ("This kernel has no" in caplog.text) is (set(kept_away) != {"Landlock", "seccomp"})
-    monkeypatch.setattr(sandbox, "_KERNEL", {*kept_away, "a wall"})
+    monkeypatch.setattr(judge_module, "_KERNEL", {*kept_away, "a wall"})
     judge_all([ADD], [RIGHT], HASTY)
     assert "This kernel has no a wall: what was generated was kept away" in caplog.text
 
@@ -279,12 +280,12 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_plain_values_come_over_as_they_are(value: object) -> None:
-    found = sandbox_inside.value_of(json.loads(json.dumps(sandbox_inside.plain(value))))
+    found = inside.value_of(json.loads(json.dumps(inside.plain(value))))
     assert found == value
     assert type(found) is type(value)
 
 
 @pytest.mark.parametrize("value", [object(), range(3), iter([]), os, print, [object()], {"a": {1: object()}}])
 def test_what_is_no_plain_data_does_not_go_over(value: object) -> None:
-    with pytest.raises(sandbox_inside.NotPlain):
-        sandbox_inside.plain(value)
+    with pytest.raises(inside.NotPlain):
+        inside.plain(value)

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from podium import lifecycle
 from podium.errors import TrainerError
-from podium.manifest import verified
-from podium.parts import Parts
+from podium.lifecycle import validate
+from podium.model_file.spec import ModelSpec, load_spec
 from podium.proof import example_problem, manifest_of
-from podium.registry import load_model
-from podium.spec import ModelSpec, load_spec
+from podium.registry.client import load_model
+from podium.registry.manifest import verified
+from podium.services import Parts
 from support.steps import new_run, train
 from support.toy_line import SCRIPT
 
@@ -50,8 +50,8 @@ def test_a_model_from_code_is_trained_judged_and_loaded_without_a_pickle(
 ) -> None:
     spec, run = load_spec(line_file()), new_run()
     trained = train(parts, spec)
-    number = lifecycle.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    report = lifecycle.validate_version(parts, spec, number, run)
+    number = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    report = validate.validate_version(parts, spec, number, run)
     assert report.passed, report.sentence()
     manifest = manifest_of(parts.ledger.history(spec.name), spec.name, number)
     assert not [file.path for file in manifest.files if file.path.endswith((".pkl", ".pickle"))]

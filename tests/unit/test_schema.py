@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.gate_spec import SchemaGate
-from podium.schema import SchemaFindings
+from podium.gates.schema import SchemaFindings
+from podium.model_file.gates import SchemaGate
 
 ROWS = pd.DataFrame(
     {

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from podium.errors import PodiumError
-from podium.scoring import classes_of, in_label_order, predict
+from podium.metrics.predictions import classes_of, in_label_order, predict
 
 
 def model(answer: Any, classes: tuple[str, ...] = ()) -> Any:

@@ -17,15 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.data import load_window
 from podium.errors import DataError, TrainerError
-from podium.parts import Parts
-from podium.search import Search, Trial, best_of, search_params, validation_rows
-from podium.search_plots import search_pictures
-from podium.search_spec import SearchSpec
-from podium.spec import ModelSpec, load_spec
-from podium.tags import Tag
-from podium.training import fit, train_model
+from podium.model_file.search import SearchSpec
+from podium.model_file.spec import ModelSpec, load_spec
+from podium.names import Tag
+from podium.services import Parts
+from podium.training.data import load_window
+from podium.training.run import fit, train_model
+from podium.training.search import Search, Trial, best_of, search_params, validation_rows
+from podium.training.search_files import search_pictures
 from support.steps import FIRST, new_run, train
 
 ToyFile = Callable[..., Path]
@@ -259,7 +259,7 @@ def test_what_a_killed_try_left_open_is_ended_by_the_next_and_counts_as_nothing(
 
 
 def test_training_locally_searches_too(searching: ModelSpec, tmp_path: Path) -> None:
-    from podium.local_training import train_locally
+    from podium.training.local import train_locally
 
     train_locally(searching, FIRST, tmp_path, tmp_path / "out")
     told = json.loads((tmp_path / "out" / "search" / "search.json").read_text())

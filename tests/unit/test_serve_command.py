@@ -27,10 +27,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from typer.testing import CliRunner
 
-from podium.cli import app
-from podium.ledger import Ledger
-from podium.parts import Parts
-from podium.registry import Registry
+from podium.cli.main import app
+from podium.ledger.store import Ledger
+from podium.registry.client import Registry
+from podium.services import Parts
 from podium.settings import PROJECT_ROOT, Settings
 from support.patience import PATIENCE_SECONDS
 from support.serving import make_champion, register_model
@@ -77,7 +77,7 @@ def running(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathF
         assert BLOCKS[0] == ".venv/bin/podium serve house-prices --port 8000 --workers 2\n"
         command = BLOCKS[0].replace("8000", "0").split()[1:]
         with subprocess.Popen(
-            [sys.executable, "-c", "from podium.cli import app; app()", *command],
+            [sys.executable, "-c", "from podium.cli.main import app; app()", *command],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,

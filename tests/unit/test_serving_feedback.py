@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium import approval
-from podium.events import Event, EventKind
-from podium.ledger import Ledger
-from podium.live import Subject, compare_live
-from podium.live_store import LiveStore, Trial
-from podium.metric_names import Task
-from podium.parts import Parts
-from podium.policy import Answer, Person
+from podium.gates.live_comparison import Subject, compare_live
+from podium.ledger.events import Event, EventKind
+from podium.ledger.live_answers import LiveStore, Trial
+from podium.ledger.store import Ledger
+from podium.lifecycle import approval
+from podium.lifecycle.approval_policy import Answer, Person
+from podium.model_file.metric_names import Task
+from podium.model_file.spec import ApprovalSpec
+from podium.names import Alias
+from podium.services import Parts
 from podium.serving import recorder
 from podium.serving.feedback import parse_feedback
 from podium.serving.requests import RequestRefused
-from podium.spec import ApprovalSpec
-from podium.tags import Alias
 from support.serving import Server, make_champion, register_model, serving
 from support.trial import (
     OUTCOME,

@@ -15,12 +15,12 @@ import pytest
 from sklearn.dummy import DummyRegressor
 
 from podium.errors import Outage
-from podium.events import EventKind, NewEvent
-from podium.parts import Parts
-from podium.registry import Registry
-from podium.saving import FromCode
+from podium.ledger.events import EventKind, NewEvent
+from podium.names import Alias
+from podium.registry.client import Registry
+from podium.services import Parts
 from podium.serving import follower
-from podium.tags import Alias
+from podium.training.saving import FromCode
 from support.patience import PATIENCE_SECONDS
 from support.serving import Server, make_champion, register_model, serving
 from support.store import stored_files

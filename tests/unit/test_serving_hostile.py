@@ -21,9 +21,9 @@ from mlflow.pyfunc.scoring_server import predictions_to_json
 from sklearn.linear_model import LinearRegression
 from starlette.types import Message
 
-from podium.ledger import Ledger
-from podium.parts import Parts
-from podium.registry import Registry
+from podium.ledger.store import Ledger
+from podium.registry.client import Registry
+from podium.services import Parts
 from podium.serving import http as guards
 from podium.serving.answers import CannotBeWritten, invocation_json, predict_json
 from podium.serving.batching import TooBusy

@@ -26,7 +26,7 @@ OPTIONAL = {
     "tqdm",
 }
 LOADED = """
-import json, sys, podium.cli, podium.serving.app
+import json, sys, podium.cli.main, podium.serving.app
 paths = {name.split(".")[0]: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
 print(json.dumps([name for name, path in paths.items() if "site-packages" in path]))
 """

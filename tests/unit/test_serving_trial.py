@@ -18,16 +18,16 @@ from sklearn.linear_model import LinearRegression
 from sqlalchemy import make_url
 
 from podium.errors import PodiumError
-from podium.ledger import Ledger
-from podium.live_store import LiveStore, read_predictions
-from podium.parts import Parts
+from podium.ledger.live_answers import LiveStore, read_predictions
+from podium.ledger.store import Ledger
+from podium.names import Alias
+from podium.services import Parts
 from podium.serving import recorder, shadow
 from podium.serving.bounded_queue import BoundedQueue
 from podium.serving.settings import load_serving_settings
 from podium.serving.trial import in_canary
 from podium.stack.layout import Layout
-from podium.tags import Alias
-from podium.training import FromCode
+from podium.training.run import FromCode
 from support import odd_script
 from support.proxy import Proxy
 from support.serving import make_champion, register_model, serving

@@ -14,14 +14,14 @@ import yaml
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-from podium.cli import app
-from podium.gate_spec import Gate, TaggedGate
-from podium.live_store import LiveStore, Trial
-from podium.parts import Parts
+from podium.cli.main import app
+from podium.ledger.live_answers import LiveStore, Trial
+from podium.model_file.gates import Gate, TaggedGate
+from podium.model_file.spec import ModelSpec
+from podium.services import Parts
 from podium.serving import recorder
 from podium.serving.settings import ServingSettings
 from podium.settings import PROJECT_ROOT
-from podium.spec import ModelSpec
 from podium.stack.layout import Layout
 from support.database import execute
 from support.serving import serving

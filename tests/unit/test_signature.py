@@ -11,7 +11,7 @@ from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array, TensorSpec
 
-from podium.signature import incompatibilities
+from podium.registry.signature import incompatibilities
 
 PROBABILITIES = np.array([[0.5, 0.5]])
 FRAME = pd.DataFrame({"x": [1.0], "n": [1], "name": ["a"]})

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from podium.gate_spec import Slices
-from podium.slices import NoSlices, cut
+from podium.metrics.slices import NoSlices, cut
+from podium.model_file.gates import Slices
 
 
 def cut_by(cells: Any, **said: Any) -> dict[str, list[int]]:

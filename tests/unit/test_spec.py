@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from podium.errors import NotFound, SpecError
-from podium.profiles import Profile
+from podium.lifecycle.profile_rules import Profile
+from podium.model_file.spec import find_spec, load_spec, load_specs, training_digest
 from podium.settings import PROJECT_ROOT
-from podium.spec import find_spec, load_spec, load_specs, training_digest
 
 ToyFile = Callable[..., Path]
 

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from supervisor.options import ServerOptions
 
-from podium.stack import operations, orphans
+from podium.stack import control, orphans
+from podium.stack.control import clean
 from podium.stack.environment import accounts_env, airflow_env, base_env, client_env
 from podium.stack.errors import PartFailedError, StackError
 from podium.stack.layout import (
@@ -26,12 +27,11 @@ from podium.stack.layout import (
     save_layout,
     socket_path,
 )
-from podium.stack.operations import clean
 from podium.stack.parts import ALL_PARTS, Part, with_needs
 from podium.stack.ports import Ports, choose_ports, is_free, occupied_by
 from podium.stack.postgres import PostgresHome
 from podium.stack.programs import Program, all_programs
-from podium.stack.stack import stack_of
+from podium.stack.running_stack import stack_of
 from podium.stack.supervision import render_config, write_config
 
 PORTS = Ports(s3=20_100, airflow=23_100, mlflow=24_100, postgres=25_100)
@@ -171,15 +171,15 @@ def test_layout_survives_and_is_private(paths: Paths, layout: Layout) -> None:
 def test_a_layout_of_an_earlier_version_gets_an_owner_of_the_ledger_once(
     paths: Paths, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "socket_path", lambda *_: layout.socket)
+    monkeypatch.setattr(control, "socket_path", lambda *_: layout.socket)
     earlier = json.loads(layout.model_dump_json())
     del earlier["secrets"]["db_ledger_owner"]
     del earlier["secrets"]["people"]["viewer"]
     paths.layout.write_text(json.dumps(earlier))
 
-    started = operations._prepare(paths, ALL_PARTS, {}, Console(quiet=True)).layout
+    started = control._prepare(paths, ALL_PARTS, {}, Console(quiet=True)).layout
     kept = load_layout(paths)
-    again = operations._prepare(paths, ALL_PARTS, {}, Console(quiet=True)).layout
+    again = control._prepare(paths, ALL_PARTS, {}, Console(quiet=True)).layout
 
     assert len(started.secrets.db_ledger_owner) >= 32
     assert kept is not None

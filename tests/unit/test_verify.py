@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podium.errors import PodiumError
-from podium.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
-from podium.ledger import Ledger
-from podium.mirror import mirror
-from podium.parts import Parts
-from podium.spec import ModelSpec
+from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
+from podium.ledger.store import Ledger
+from podium.lifecycle.registry_sync import mirror
+from podium.lifecycle.verify import Chain, alias_differences, read_export, told_heads, walk
+from podium.model_file.spec import ModelSpec
+from podium.names import Alias, Tag
+from podium.services import Parts
 from podium.stack.layout import Layout
-from podium.tags import Alias, Tag
-from podium.verify import Chain, alias_differences, read_export, told_heads, walk
 from support.database import execute
 from support.steps import FIRST, SECOND, new_run, nominate_unjudged, promote_as_of, register, roll_back
 

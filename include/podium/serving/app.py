@@ -21,8 +21,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
 from podium.errors import PodiumError
-from podium.live_store import LiveStore
-from podium.parts import Parts, connect
+from podium.ledger.live_answers import LiveStore
+from podium.services import Parts, connect
 from podium.serving import instruments
 from podium.serving.answers import CannotBeWritten, invocation_json, predict_json
 from podium.serving.batching import TooBusy

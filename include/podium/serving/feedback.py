@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from podium.live_store import LiveAnswer, LiveStore, read_predictions
+from podium.ledger.live_answers import LiveAnswer, LiveStore, read_predictions
 from podium.serving.columns import RequestRefused
 from podium.serving.requests import JSON, check_content_type
 

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from podium.errors import Outage, PodiumError, version_name
-from podium.events import Event
-from podium.parts import Parts
+from podium.ledger.events import Event
+from podium.names import Alias
+from podium.services import Parts
 from podium.serving import instruments
 from podium.serving.loaded_version import LoadedVersion, Target, check_may_serve, load_version
-from podium.tags import Alias
 
 log = logging.getLogger(__name__)
 

@@ -18,19 +18,19 @@ import pandas as pd
 from mlflow.pyfunc import PyFuncModel
 from mlflow.types import Schema
 
-from podium import history
 from podium.errors import PodiumError, version_name
-from podium.events import CHAMPION_MOVES, Event
-from podium.manifest import verified
-from podium.profiles import refuse_to_serve
+from podium.ledger import history
+from podium.ledger.events import CHAMPION_MOVES, Event
+from podium.lifecycle.profile_rules import refuse_to_serve
+from podium.metrics.predictions import classes_of
+from podium.names import Alias
 from podium.proof import example_problem, manifest_of
-from podium.registry import Registry, load_model
-from podium.scoring import classes_of
+from podium.registry.client import Registry, load_model
+from podium.registry.manifest import verified
+from podium.registry.signature import columns_taken
 from podium.serving.columns import KINDS, Column
 from podium.serving.requests import Rows, Shape, Values
 from podium.settings import registry_is_ephemeral
-from podium.signature import columns_taken
-from podium.tags import Alias
 
 log = logging.getLogger(__name__)
 

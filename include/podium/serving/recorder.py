@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from podium import canary, history
 from podium.errors import Outage, PodiumError
-from podium.ledger import Ledger
-from podium.live_store import LiveAnswer, LiveStore, Trial
+from podium.ledger import history
+from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial
+from podium.ledger.store import Ledger
+from podium.lifecycle import canary
 from podium.serving import instruments
 from podium.serving.answers import CannotBeWritten, dumps, jsonable
 from podium.serving.bounded_queue import BoundedQueue

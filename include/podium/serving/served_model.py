@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from podium.errors import PodiumError, version_name
-from podium.parts import Parts
+from podium.services import Parts
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion, Target

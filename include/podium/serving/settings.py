@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from podium.errors import PodiumError
-from podium.spec_types import Name
+from podium.model_file.types import Name
 
 _PREFIX = "PODIUM_SERVING_"
 

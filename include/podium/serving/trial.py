@@ -7,15 +7,15 @@ import re
 import threading
 from typing import Any
 
-from podium.live_store import Trial
-from podium.parts import Parts
+from podium.ledger.live_answers import Trial
+from podium.names import Alias
+from podium.services import Parts
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion, Target
 from podium.serving.recorder import Compared, Recorder, Said
 from podium.serving.settings import ServingSettings
 from podium.serving.shadow import Answered, Shadow
-from podium.tags import Alias
 
 _VERSION = re.compile(r"v([1-9]\d*)")
 

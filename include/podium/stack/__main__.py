@@ -1,5 +1,5 @@
 """`python -m podium.stack`."""
 
-from podium.stack.cli import main
+from podium.cli.stack import main
 
 main()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from podium.private_files import write_private
-from podium.stack import operations
+from podium.operations.private_files import write_private
+from podium.stack import control
 from podium.stack.errors import StackError
 from podium.stack.layout import Layout, Paths, create_folders, load_layout
 from podium.stack.parts import STORE_PARTS
@@ -17,14 +17,14 @@ from podium.stack.postgres import superuser_url
 from podium.stack.programs import BUCKET
 
 if TYPE_CHECKING:
-    from podium.backup import Places
-    from podium.backup_files import Index
+    from podium.operations.backup.backup import Places
+    from podium.operations.backup.index import Index
 
 
 def places_of(layout: Layout) -> Places:
     """Return the Postgres server and the bucket of a stack."""
-    from podium.backup import Places
-    from podium.backup_objects import Store
+    from podium.operations.backup.backup import Places
+    from podium.operations.backup.objects import Store
 
     return Places(
         postgres_url=superuser_url(layout),
@@ -40,11 +40,11 @@ def back_up(paths: Paths, to: Path | None, console: Console) -> tuple[Path, Inde
 
     Raises:
         StackError: Postgres or the store do not run.
-        PodiumError: As ``podium.backup.create``.
+        PodiumError: As ``podium.operations.backup.backup.create``.
     """
-    from podium import backup
+    from podium.operations.backup import backup
 
-    layout, states = load_layout(paths), operations.status(paths)
+    layout, states = load_layout(paths), control.status(paths)
     if layout is None or not all(states[part].running for part in STORE_PARTS):
         raise StackError(f"The stack in {paths.state_dir} does not run: start it with 'make up'.")
     folder = (to or paths.backups / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}").resolve()
@@ -58,15 +58,15 @@ def restore(paths: Paths, folder: Path, console: Console) -> Index:
 
     Raises:
         StackBusyError: The stack runs.
-        PodiumError: As ``podium.backup.restore``; what had begun is removed again.
+        PodiumError: As ``podium.operations.backup.backup.restore``; what had begun is removed again.
     """
-    from podium import backup
-    from podium.backup_files import read_index
+    from podium.operations.backup import backup
+    from podium.operations.backup.index import read_index
 
     read_index(folder)
     refuse_half_restored(paths)
     with_secrets = paths.layout.is_file()
-    started = operations.start(paths, console, parts=STORE_PARTS, extra_airflow_env={}, detached=False)
+    started = control.start(paths, console, parts=STORE_PARTS, extra_airflow_env={}, detached=False)
     if started.was_running:
         raise StackError(f"The stack in {paths.state_dir} runs: stop it with 'make down'.")
     try:
@@ -78,7 +78,7 @@ def restore(paths: Paths, folder: Path, console: Console) -> Index:
     except BaseException:
         _undo(paths, keep_secrets=with_secrets)
         raise
-    operations.stop(paths)
+    control.stop(paths)
     return index
 
 
@@ -98,10 +98,10 @@ def refuse_half_restored(paths: Paths) -> None:
 def _undo(paths: Paths, *, keep_secrets: bool) -> None:
     """Stop what was started, and remove what a restore that failed wrote."""
     if not paths.restoring.is_file():
-        operations.stop(paths)
+        control.stop(paths)
         return
     secrets = paths.layout.read_text(encoding="utf-8")
-    operations.clean(paths)
+    control.clean(paths)
     if keep_secrets:
         create_folders(paths)
         write_private(paths.layout, secrets)

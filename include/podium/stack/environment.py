@@ -8,7 +8,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from podium.accounts import LOOKUP_ACCOUNT, LOOKUP_PASSWORD, password_variables
-from podium.mlflow_server import PROMOTER
+from podium.operations.mlflow_server import PROMOTER
 from podium.stack.layout import Layout, Paths, repo_root
 
 # A developer's own settings must not leak into the stack: real AWS keys would become the keys of our store.

@@ -11,8 +11,8 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from podium.accounts import PEOPLE
-from podium.databases import LEDGER_APP_ROLE, LEDGER_DATABASE, LEDGER_OWNER_ROLE
-from podium.private_files import write_private
+from podium.operations.postgres_roles import LEDGER_APP_ROLE, LEDGER_DATABASE, LEDGER_OWNER_ROLE
+from podium.operations.private_files import write_private
 from podium.stack.errors import StackError
 from podium.stack.ports import Ports
 

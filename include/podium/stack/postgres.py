@@ -17,9 +17,9 @@ from typing import Any
 
 import psutil
 
-from podium import databases
-from podium.databases import ROLES
-from podium.private_files import write_private
+from podium.operations import postgres_roles
+from podium.operations.postgres_roles import ROLES
+from podium.operations.private_files import write_private
 from podium.stack.errors import StackError
 from podium.stack.layout import Layout, Paths
 
@@ -199,13 +199,13 @@ def superuser_url(layout: Layout) -> str:
 
 def connect_as_superuser(layout: Layout, database: str = "postgres") -> Any:
     """Log in to a database as the superuser."""
-    return databases.login_at(superuser_url(layout))(database)
+    return postgres_roles.login_at(superuser_url(layout))(database)
 
 
 def create_databases(layout: Layout) -> None:
     """Make the roles and their databases; safe to repeat."""
     passwords = {role: getattr(layout.secrets, f"db_{role}") for role in ROLES}
-    databases.create(databases.login_at(superuser_url(layout)), passwords)
+    postgres_roles.create(postgres_roles.login_at(superuser_url(layout)), passwords)
 
 
 def weed_binary() -> Path:

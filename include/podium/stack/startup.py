@@ -12,9 +12,9 @@ from importlib.metadata import version
 
 from rich.console import Console
 
-from podium.databases import LEDGER_APP_ROLE
-from podium.mlflow_accounts import MlflowAdmin
-from podium.mlflow_server import PROMOTER, READER
+from podium.operations.mlflow_accounts import MlflowAdmin
+from podium.operations.mlflow_server import PROMOTER, READER
+from podium.operations.postgres_roles import LEDGER_APP_ROLE
 from podium.stack import postgres
 from podium.stack.environment import accounts_env, airflow_env, base_env
 from podium.stack.errors import PartFailedError
@@ -145,9 +145,9 @@ def bring_up(plan: Plan, console: Console) -> None:
     if Part.MLFLOW in plan.parts:
         startup.begin(Part.MLFLOW, on_ready=lambda: _make_mlflow_accounts(plan.layout))
     if Part.POSTGRES in plan.parts:
-        from podium import ledger  # imports SQLAlchemy: while MLflow and Airflow start anyway
+        from podium.ledger import store  # imports SQLAlchemy: while MLflow and Airflow start anyway
 
-        ledger.migrate(plan.layout.ledger_owner_url, app_role=LEDGER_APP_ROLE)
+        store.migrate(plan.layout.ledger_owner_url, app_role=LEDGER_APP_ROLE)
     startup.wait()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from podium.private_files import write_private
+from podium.operations.private_files import write_private
 from podium.stack.environment import base_env
 from podium.stack.errors import PartFailedError, StackError
 from podium.stack.layout import Paths

@@ -1,0 +1,83 @@
+"""Move a champion back.
+
+Moves the `champion` alias of a model back to a version that was champion before, after proof that this
+version can serve: its files are those that were registered, it takes what the champion's clients send, and
+it predicts its stored example as it did when trained. Refuses (and fails, so that you see it) when there is
+no such version, when the champion was moved since you asked, or when it was moved outside Podium.
+
+Leave `to_version` empty for the previous champion. Who triggered it and the reason go on record. A version
+that never was champion needs `force_version`, which only an approver of the model may tick; it is marked so.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Context, Param, dag, task
+
+from podium.model_file.spec import find_spec, load_specs
+from podium.settings import models_dir
+from podium_airflow.assets import CHAMPION_MOVES, champion_asset
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.people import person
+from podium_airflow.runs import run_reference, triggered_by
+
+MODELS = list(load_specs(models_dir())[0])
+
+FORM = {
+    "model": Param(type="string", enum=MODELS or [""], title="Model"),
+    "to_version": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        maximum=2**31 - 1,
+        title="To version",
+        description="A former champion. Empty: the previous champion.",
+    ),
+    "reason": Param(type="string", minLength=10, title="Reason", description="Why; at least 10 characters."),
+    "force_version": Param(
+        False,
+        type="boolean",
+        title="Force version",
+        description="Also a version that never was champion. For approvers of the model; goes on record.",
+    ),
+}
+
+
+@task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
+@task_outcomes()
+def move_champion_back(**context: Context) -> dict[str, Any]:
+    """Prove the target and move the alias."""
+    from podium.lifecycle.champion import asked_at, force_version, rollback, rollback_request
+    from podium.services import connect
+
+    parts, form = connect(), context["params"]
+    policy = find_spec(models_dir(), form["model"]).approval
+    asks = person(triggered_by(context), policy)
+    run = run_reference(context)
+    request = rollback_request(form["model"], form["to_version"], asks=asks, reason=form["reason"], run=run)
+    request = asked_at(request, context["dag_run"].run_after)
+    if form["force_version"]:
+        request = force_version(request, policy, asks)
+    return rollback(parts.registry, parts.ledger, request).as_json()
+
+
+@task(outlets=[CHAMPION_MOVES])
+def announce(moved: dict[str, Any], **context: Context) -> None:
+    """Tell whoever follows the champion."""
+    context["outlet_events"][CHAMPION_MOVES].add(champion_asset(moved["model"]), extra=moved)
+
+
+@dag(
+    schedule=None,
+    doc_md=__doc__,
+    description="Move a model's champion alias back to a former champion, after proof that it works",
+    tags=["podium"],
+    params=FORM,
+    default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
+)
+def rollback_champion() -> None:
+    """Wire the two steps."""
+    announce(move_champion_back())
+
+
+rollback_champion()

@@ -1,0 +1,71 @@
+"""Settle a champion that was moved outside Podium.
+
+Until somebody does, promotions and rollbacks of the model are frozen. `accept` makes the live version the
+recorded champion, `revert` moves the alias back to the recorded one. Only approvers of the model may trigger
+this, and accepting takes as many of them as approving: each triggers it once.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Context, Param, dag, task
+
+from podium.model_file.spec import find_spec, load_specs
+from podium.settings import models_dir
+from podium_airflow.assets import CHAMPION_MOVES, MOVES_OUTSIDE, champion_asset, moved_outside_asset
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.people import person
+from podium_airflow.runs import run_reference, triggered_by
+
+MODELS = list(load_specs(models_dir())[0])
+
+FORM = {
+    "model": Param(type="string", enum=MODELS or [""], title="Model"),
+    "settlement": Param(
+        type="string",
+        enum=["accept", "revert"],
+        title="Settlement",
+        description="accept: the live version becomes champion; revert: back to the recorded champion.",
+    ),
+    "reason": Param(type="string", minLength=10, title="Reason", description="Why; at least 10 characters."),
+}
+
+
+@task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
+@task_outcomes()
+def settle(**context: Context) -> dict[str, Any]:
+    """Accept or revert, as who triggered this may."""
+    from podium.lifecycle.reconcile import Settlement, settle_request
+    from podium.lifecycle.reconcile import settle as settle_move
+    from podium.services import connect
+
+    parts, form = connect(), context["params"]
+    spec = find_spec(models_dir(), form["model"])
+    asks = person(triggered_by(context), spec.approval)
+    settlement, run = Settlement(form["settlement"]), run_reference(context)
+    request = settle_request(spec, settlement, asks=asks, reason=form["reason"], run=run)
+    return settle_move(parts.registry, parts.ledger, spec, request).as_json()
+
+
+@task(outlets=[CHAMPION_MOVES, MOVES_OUTSIDE])
+def announce(settled: dict[str, Any], **context: Context) -> None:
+    """Tell whoever follows the champion; nothing while people are missing."""
+    if settled["event"] != "acceptance_given":
+        context["outlet_events"][CHAMPION_MOVES].add(champion_asset(settled["model"]), extra=settled)
+        context["outlet_events"][MOVES_OUTSIDE].add(moved_outside_asset(settled["model"]), extra=settled)
+
+
+@dag(
+    schedule=None,
+    doc_md=__doc__,
+    description="Accept or revert a champion that was moved outside Podium",
+    tags=["podium"],
+    params=FORM,
+    default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
+)
+def settle_champion() -> None:
+    """Wire the two steps."""
+    announce(settle())
+
+
+settle_champion()

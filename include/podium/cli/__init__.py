@@ -1,0 +1,1 @@
+"""The command `podium`: one file a command; it parses, calls and prints."""

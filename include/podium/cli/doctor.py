@@ -1,0 +1,45 @@
+"""``podium doctor``: is every part as it must be?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from podium.cli.app import Json, app, console, explained, print_json
+
+
+@app.command()
+@explained
+def doctor(as_json: Json = False) -> None:
+    """Check every part, a line each: what was seen, and what to do about it; exit code 1 for a problem.
+
+    Looks at what is configured: ledger, MLflow, store, Airflow, clocks, libraries, disks, model files, and
+    champions, whose files it downloads. It changes nothing, but for a small object that it writes through
+    MLflow and deletes again.
+    """
+    from podium.operations.doctor.examination import examine
+    from podium.operations.doctor.findings import Places, State
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    colours = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red", State.NOT_CHECKED: "dim"}
+    findings = []
+    progress = Console(stderr=True) if as_json else console
+    with progress.status("checking") as status:
+        for finding in examine(Places(), status.update):
+            findings.append(finding)
+            if not as_json:
+                line = Text(f"{finding.state:<12}", style=colours[finding.state])
+                line.append(f"{finding.part}: {finding.seen}", style="default")
+                line.append(f" -> {finding.remedy}" if finding.remedy else "", style="bold")
+                console.print(line, soft_wrap=True, highlight=False)
+    counts = {state.value: sum(finding.state is state for finding in findings) for state in State}
+    if as_json:
+        print_json({"counts": counts, "findings": [asdict(finding) for finding in findings]})
+    else:
+        console.print(", ".join(f"{count} {state}" for state, count in counts.items()), highlight=False)
+    if counts[State.PROBLEM]:
+        raise typer.Exit(1)

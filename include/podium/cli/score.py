@@ -1,0 +1,127 @@
+"""``podium score``: score a file with one version, or with two side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from podium.cli.app import Json, app, console, explained, print_json
+from podium.errors import PodiumError
+
+if TYPE_CHECKING:
+    from podium.scoring.run import Progress
+
+
+@app.command()
+@explained
+def score(  # noqa: PLR0913 - one for each option of the command
+    model: Annotated[str, typer.Argument(help="The model's name, as in its model file.")],
+    source: Annotated[
+        str,
+        typer.Option("--input", help="A csv or parquet file, s3://..., or 'sql:SELECT ...' with --database."),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            help="A parquet file, s3://..., or sql:TABLE with --database. What is there is replaced."
+        ),
+    ],
+    alias: Annotated[
+        str, typer.Option(help="champion, candidate, previous_champion, or a version such as 3.")
+    ] = "champion",
+    diff: Annotated[
+        str | None,
+        typer.Option(help="Another alias or version: score with both and show where they disagree."),
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="A column to carry to the output; may be repeated. Else those of the model file."),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Of sql:: the environment variable with the database's SQLAlchemy URL.")
+    ] = None,
+    allow_rolled_back: Annotated[
+        bool, typer.Option("--allow-rolled-back", help="Also a version that was rolled away from.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score a file with a version of a model; with --diff show where two versions disagree.
+
+    Each row gets the version, its digest and the moment. A row that cannot be scored goes to _rejects/ beside
+    the output, with its reason.
+    """
+    from podium.model_file.scoring import CHUNK_ROWS
+    from podium.model_file.spec import find_spec
+    from podium.reporting.tables import diff_tables
+    from podium.scoring.diff import Side, score_both
+    from podium.scoring.outputs import Output
+    from podium.scoring.pinned_version import loaded, pin
+    from podium.scoring.run import Job, score_to
+    from podium.services import connect
+    from podium.sources.read import Source, the_only_partition
+
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    _assert_output(output, source)
+    parts, here = connect(), Path.cwd()
+    spec = find_spec(parts.settings.models_dir, model)
+    chunk_rows = CHUNK_ROWS if spec.scoring is None else spec.scoring.chunk_rows
+    wanted = Source(source, here, database, chunk_rows=chunk_rows)
+    partition = the_only_partition(wanted)
+    keys = tuple(key) if key else () if spec.scoring is None else spec.scoring.keys
+    job = Job(wanted, partition, Output(output, partition.name, here, database), keys)
+    pinned = pin(parts, model, alias, allow_rolled_back=allow_rolled_back)
+    with loaded(parts, spec, pinned) as scorer:
+        if diff is None:
+            with _shown(quiet=as_json) as tell:
+                done = score_to(scorer, pinned, job, tell)
+            if as_json:
+                print_json(done.as_json())
+            else:
+                console.print(f"{done.in_words()}.", markup=False, soft_wrap=True)
+            return
+        other = pin(parts, model, diff, allow_rolled_back=allow_rolled_back)
+        with loaded(parts, spec, other) as its_scorer, _shown(quiet=as_json) as tell:
+            found = score_both(Side(pinned, scorer), Side(other, its_scorer), job, tell)
+    if as_json:
+        print_json(found.as_json())
+        return
+    for shown in diff_tables(found):
+        console.print(shown, markup=False)
+
+
+def _assert_output(output: str, source: str) -> None:
+    from podium.model_file.scoring import SQL
+
+    if not output.startswith(SQL) and not output.endswith(".parquet"):
+        raise PodiumError(f"--output: {output}: allowed are .parquet files, on disk or s3://, and {SQL}TABLE")
+    if Path(output).resolve() == Path(source).resolve():
+        raise PodiumError(f"--output: {output} is the input; it would be replaced")
+
+
+@contextmanager
+def _shown(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Show the progress at a terminal, on standard error."""
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    err = Console(stderr=True)
+    with Bar(
+        BarColumn(),
+        TextColumn("{task.description}"),
+        console=err,
+        transient=True,
+        disable=quiet or not err.is_terminal,
+    ) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def tell(progress: Progress) -> None:
+            total = None if progress.done is None else 1.0
+            bar.update(task, total=total, completed=progress.done or 0, description=progress.in_words())
+
+        yield tell

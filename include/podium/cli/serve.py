@@ -1,0 +1,86 @@
+"""``podium serve``: the model server."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from podium.cli.app import app, explained
+
+
+@app.command()
+@explained
+def serve(  # noqa: PLR0913 - one for each option of the command
+    models: Annotated[list[str], typer.Argument(help="Models, by their names in the registry.")],
+    alias: Annotated[str, typer.Option(help="The alias to follow.")] = "champion",
+    version: Annotated[
+        int | None, typer.Option(help="Serve this version for good instead; for one model.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one, and says which.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; one a core is enough.")] = 1,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between questions to the registry.")] = 2.0,
+    shadow: Annotated[
+        str | None,
+        typer.Option(help="candidate, another alias, or v7: it gets the requests too, and answers nobody."),
+    ] = None,
+    shadow_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the requests that the shadow gets.")
+    ] = 1.0,
+    canary: Annotated[
+        float, typer.Option(min=0, max=100, help="Percentage of clients that the candidate answers.")
+    ] = 0.0,
+    max_body_mb: Annotated[int, typer.Option(min=1, help="Largest body of a request, in MiB.")] = 16,
+    max_rows: Annotated[int, typer.Option(min=1, help="Most rows of a request.")] = 10_000,
+) -> None:
+    """Serve models over HTTP; each follows its alias without a restart.
+
+    POST /predict takes a list of records, /invocations what MLflow's server takes. With the environment
+    variable PODIUM_SERVING_TOKEN every request must carry that token (Authorization: Bearer ...).
+    """
+    import logging
+    from tempfile import TemporaryDirectory
+
+    import uvicorn
+
+    from podium.lifecycle.profile_rules import refuse_to_serve
+    from podium.services import connect
+    from podium.serving.http import UVICORN
+    from podium.serving.settings import environment, load_serving_settings
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("podium").setLevel(logging.INFO)
+    settings = load_serving_settings(
+        models=tuple(models),
+        alias=alias,
+        version=version,
+        poll_seconds=poll,
+        shadow=shadow,
+        shadow_share=shadow_share,
+        canary=canary,
+        max_body_bytes=max_body_mb * 2**20,
+        max_rows=max_rows,
+    )
+    refuse_to_serve(alias, None, ephemeral=False)
+    connect()  # An address that is not set is said now, not by each process.
+    os.environ |= environment(settings)
+    # A question that is not answered is asked again at the next poll.
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "10"
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    with TemporaryDirectory(prefix="podium-metrics-") as folder:
+        if workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        uvicorn.run(
+            "podium.serving.app:create_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            timeout_graceful_shutdown=30,
+            # A model that computes for long is not a process that hangs.
+            timeout_worker_healthcheck=120,
+            **UVICORN,
+        )

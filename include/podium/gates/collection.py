@@ -1,0 +1,325 @@
+"""Make the evidence for the gates: score every model once on the stored holdout rows, batch by batch."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from mlflow.pyfunc import PyFuncModel
+
+from podium.errors import Outage, PodiumError, version_name
+from podium.gates.baseline_file import read_baseline_files
+from podium.gates.cost import BATCH_ROWS as TIMED_ROWS
+from podium.gates.cost import Timed, measure_speed
+from podium.gates.evidence import Cost, Evidence, Side, no_answers
+from podium.gates.schema import SchemaFindings
+from podium.ledger import history
+from podium.ledger.events import Event
+from podium.metrics.generated_code import score_generation
+from podium.metrics.measures import Numbers, true_values
+from podium.metrics.predictions import classes_of, predict
+from podium.model_file.gates import CANDIDATE, CHAMPION, CostGate, CostName, MetricGate, SchemaGate
+from podium.model_file.metric_names import TRAINER_METRIC, Task
+from podium.model_file.spec import ModelSpec
+from podium.names import Tag
+from podium.proof import example_problem, manifest_of
+from podium.registry.client import Version, load_model
+from podium.registry.manifest import verified
+from podium.services import Parts
+from podium.training import holdout
+
+log = logging.getLogger(__name__)
+
+# The version that is judged, among the sides.
+JUDGED = "judged"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A version that is to be judged.
+
+    Attributes:
+        parts: The registry, and where the project is.
+        events: The model's history.
+        spec: The model file.
+        version: The version.
+        folder: Its holdout, as the training run stored it (``podium.training.holdout``).
+    """
+
+    parts: Parts
+    events: Sequence[Event]
+    spec: ModelSpec
+    version: Version
+    folder: Path
+
+
+def versions_to_compare(case: Case) -> dict[str, int]:
+    """Return the live champion, and the present candidate where a gate asks for it, by these names."""
+    aliases = case.parts.registry.aliases(case.spec.name)
+    asked = {gate.against for gate in case.spec.gates if isinstance(gate, MetricGate)}
+    names = [CHAMPION, *([CANDIDATE] if CANDIDATE in asked else [])]
+    return {
+        name: aliases[name]
+        for name in names
+        if name in aliases and not (name == CANDIDATE and aliases[name] == case.version.number)
+    }
+
+
+def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
+    """Score the version, and those to compare it with, each once, on the version's own holdout.
+
+    Args:
+        case: The version.
+        versions: Those to compare it with, by name.
+
+    Returns:
+        The version's own side as ``judged``, the others under their names.
+
+    Raises:
+        BytesChanged: The files of a version are not those that were registered.
+        Outage: A part did not answer, or a version to compare with cannot be scored: neither pass nor fail.
+    """
+    numbers = {JUDGED: case.version.number, **versions}
+    models = {name: _load(case, number) for name, number in numbers.items()}
+    scored = 0
+    first = pd.DataFrame()
+    for batch in holdout.batches(case.folder):
+        first = batch.head(TIMED_ROWS) if first.empty else first
+        for model in models.values():
+            model.score(batch)
+        scored += len(batch)
+        log.info("Scored %s holdout rows with each of %s.", f"{scored:,}", _in_words(numbers))
+    if _speed_matters(case.spec):
+        _time(models, first)
+    for name, number in versions.items():
+        if broken := models[name].broken:
+            what = f"{name} {case.spec.name} {version_name(number)}"
+            raise Outage(
+                f"{what} {broken}: there is nothing to compare with. It is tried again; if it stays so, roll "
+                "back to a version that can be scored, or mend what it needs"
+            )
+    return {name: model.side() for name, model in models.items()}
+
+
+def assemble(case: Case, sides: Mapping[str, Side], versions: Mapping[str, int]) -> Evidence:
+    """Put the answers beside the truth, and look through the rows for what else the gates ask.
+
+    Args:
+        case: The version.
+        sides: What ``score_sides`` returned, now or when the version was judged.
+        versions: The versions among them, by name.
+
+    Raises:
+        DataError: A baseline file cannot be read.
+    """
+    spec, rows = case.spec, _Rows(case.spec, holdout.read_training_rows(case.folder))
+    for batch in holdout.batches(case.folder):
+        rows.add(batch)
+    baselines = holdout.read_baselines(case.folder, spec.answer_columns)
+    references = {name: side for name, side in sides.items() if name != JUDGED}
+    return Evidence(
+        task=spec.task,
+        labels=spec.labels,
+        truth=rows.truth(),
+        columns=rows.columns(),
+        groups=None if spec.data.group is None else rows.columns()[spec.data.group].to_numpy(),
+        candidate=sides[JUDGED],
+        references={**references, **{name: Side(stored, spec.labels) for name, stored in baselines.items()}},
+        versions=versions,
+        trainer_metrics=_trainer_metrics(case),
+        baseline_files=read_baseline_files(spec, case.parts.settings.home),
+        overlaps=rows.overlaps(),
+        schema_problems=rows.schema_problems(),
+        notes=_notes(case, versions, rows.first_time),
+    )
+
+
+class _Unusable(PodiumError):
+    """A model does not load or answer; says how. It is no fault of the parts around it."""
+
+
+class _Scored:
+    """One version in memory, with what it has answered so far."""
+
+    def __init__(self, spec: ModelSpec, model: PyFuncModel | None, cost: Cost, broken: str) -> None:
+        self.model = model
+        self.cost = cost
+        self.broken = broken
+        self._spec = spec
+        self._answers: list[Numbers] = []
+        schema = None if model is None else model.metadata.get_input_schema()
+        named = [] if schema is None else schema.input_names()
+        self._inputs = list(named) or list(spec.data.inputs)
+
+    def score(self, batch: pd.DataFrame) -> None:
+        """Answer some rows; one that cannot is broken, and has no answers from here on."""
+        self._answers.append(self.answers(batch))
+
+    def answers(self, batch: pd.DataFrame) -> Numbers:
+        """Return answers to some rows, NaN where there are none."""
+        if self.model is not None and not self.broken:
+            try:
+                with _model_errors("cannot be scored on these rows"):
+                    if self._spec.task is Task.GENERATION:
+                        return score_generation(self.model, batch, self._spec.data)
+                    return predict(self.model, self.inputs(batch), self._spec.labels)
+            except _Unusable as error:
+                self.broken = str(error)
+        return no_answers(len(batch), self._spec.answer_columns)
+
+    def inputs(self, batch: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns that the model takes."""
+        if missing := [name for name in self._inputs if name not in batch]:
+            raise _Unusable(f"takes the columns {', '.join(missing)}, which the holdout does not have")
+        return batch[self._inputs]
+
+    def side(self) -> Side:
+        """Return all that was seen of it."""
+        empty = no_answers(0, self._spec.answer_columns)
+        return Side(
+            predictions=np.concatenate(self._answers) if self._answers else empty,
+            classes=() if self.model is None else classes_of(self.model),
+            signature={} if self.model is None else _signature(self.model),
+            cost=self.cost,
+            broken=self.broken,
+        )
+
+
+@contextmanager
+def _model_errors(what: str) -> Iterator[None]:
+    """Tell a model that does not work, whatever it raises, from a part that does not answer."""
+    try:
+        yield
+    except _Unusable:
+        raise
+    except OSError as error:
+        raise Outage(f"{what}: {error}") from error
+    except Exception as error:
+        raise _Unusable(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _load(case: Case, number: int) -> _Scored:
+    registry, model = case.parts.registry, case.spec.name
+    manifest = manifest_of(case.events, model, number)
+    size = sum(file.size for file in manifest.files) / 1e6
+    with verified(registry, model, number, manifest) as folder:
+        start = perf_counter()
+        try:
+            with _model_errors("does not load and predict its example"):
+                loaded = load_model(folder)
+                cost = Cost(load_time=perf_counter() - start, model_size=size)
+                # A champion that was accepted from outside may have no example; to be scored is enough.
+                judged = number == case.version.number
+                return _Scored(case.spec, loaded, cost, example_problem(loaded) if judged else "")
+        except _Unusable as error:
+            return _Scored(case.spec, None, Cost(load_time=None, model_size=size), str(error))
+
+
+def _trainer_metrics(case: Case) -> dict[str, float]:
+    found = case.parts.registry.run_metrics(case.version.run_id, TRAINER_METRIC)
+    # MLflow keeps infinity as the largest number that there is, which would be a good one.
+    return {
+        name: math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
+        for name, value in found.items()
+    }
+
+
+def _signature(model: PyFuncModel) -> dict[str, Any]:
+    signature = model.metadata.signature
+    return {} if signature is None else dict(signature.to_dict())
+
+
+def _speed_matters(spec: ModelSpec) -> bool:
+    timed = (CostName.LATENCY_P95, CostName.THROUGHPUT)
+    return any(isinstance(gate, CostGate) and gate.cost in timed for gate in spec.gates)
+
+
+def _time(models: Mapping[str, _Scored], rows: pd.DataFrame) -> None:
+    for scored in models.values():
+        # One that answers batches may still not answer a row alone.
+        scored.answers(rows.head(1))
+    working = {
+        name: Timed(scored.model, scored.inputs(rows), scored.cost)
+        for name, scored in models.items()
+        if scored.model is not None and not scored.broken and len(rows)
+    }
+    for name, cost in measure_speed(working).items():
+        models[name].cost = cost
+
+
+class _Rows:
+    """The holdout's rows, read once: what gates need of them is kept, the rest is let go."""
+
+    def __init__(self, spec: ModelSpec, training: Mapping[tuple[str, ...], holdout.Fingerprints]) -> None:
+        self._spec = spec
+        self._training = training
+        self._labels: list[pd.Series] = []
+        self._columns: list[pd.DataFrame] = []
+        self._shared = dict.fromkeys(training, 0)
+        self._schemas = {
+            gate.key: SchemaFindings(gate) for gate in spec.gates if isinstance(gate, SchemaGate)
+        }
+        self.first_time: pd.Timestamp | None = None
+
+    def add(self, batch: pd.DataFrame) -> None:
+        data = self._spec.data
+        # Copies: a part of a batch would keep all of it in memory.
+        self._labels.append(batch[data.label].copy())
+        self._columns.append(batch[[name for name in _columns_asked(self._spec) if name in batch]].copy())
+        for columns, trained_on in self._training.items():
+            found = holdout.fingerprints(batch, columns or data.inputs)
+            self._shared[columns] += holdout.shared(found, trained_on)
+        for findings in self._schemas.values():
+            findings.add(batch)
+        if data.time_column is not None:
+            earliest = batch[data.time_column].min()
+            self.first_time = earliest if self.first_time is None else min(self.first_time, earliest)
+
+    def truth(self) -> npt.NDArray[Any]:
+        return true_values(self._spec.task, pd.concat(self._labels, ignore_index=True), self._spec.labels)
+
+    def columns(self) -> pd.DataFrame:
+        return pd.concat(self._columns, ignore_index=True)
+
+    def overlaps(self) -> dict[tuple[str, ...], float | None]:
+        rows = sum(map(len, self._labels))
+        return {columns: shared / rows for columns, shared in self._shared.items() if rows}
+
+    def schema_problems(self) -> dict[str, list[str]]:
+        return {key: findings.problems() for key, findings in self._schemas.items()}
+
+
+def _columns_asked(spec: ModelSpec) -> list[str]:
+    asked = {} if spec.data.group is None else {spec.data.group: None}
+    for gate in spec.gates:
+        if isinstance(gate, MetricGate):
+            asked |= dict.fromkeys(gate.columns)
+            asked |= {} if gate.slices is None else {gate.slices.column: None}
+    return list(asked)
+
+
+def _notes(case: Case, versions: Mapping[str, int], first_time: pd.Timestamp | None) -> tuple[str, ...]:
+    """Say if the champion learned from rows that it is judged on: that flatters it, never the candidate."""
+    if CHAMPION not in versions or first_time is None:
+        return ()
+    registered = history.registration(case.events, versions[CHAMPION])
+    trained_on = "" if registered is None else str(registered.details.get(Tag.TRAINED_ON, ""))
+    last_day = trained_on.partition(" to ")[2][:10]
+    if not last_day or last_day < f"{first_time:%Y-%m-%d}":
+        return ()
+    name = version_name(versions[CHAMPION])
+    return (f"champion {name} was trained on rows up to {last_day}, some of which are in this holdout",)
+
+
+def _in_words(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {version_name(number)}" for name, number in numbers.items())

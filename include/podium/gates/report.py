@@ -1,0 +1,327 @@
+"""The gate report: all gates on one version with every number, and its forms for people and programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from podium.errors import version_name
+from podium.model_file.gates import CHAMPION, VERSIONS, Level
+
+Metrics = Mapping[str, float]
+
+# The kind of gate whose numbers are of this machine at that moment.
+COST = "cost"
+# The rule that no model file names and none can leave out.
+CONTRACT = "contract"
+
+
+class GateStatus(StrEnum):
+    """Outcome of one gate, or of one of its slices.
+
+    ``no_champion``: a first model's answer to a rule against a champion; ``waived``: a slice too small to be
+    judged, where the file says so; ``later``: a rule that is held when somebody approves.
+    """
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NO_CHAMPION = "no_champion"
+    WAIVED = "waived"
+    LATER = "later"
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """One slice of a gate with its numbers.
+
+    Attributes:
+        name: The slice, such as ``tournament = Friendly``.
+        rows: Its rows.
+        status: The outcome.
+        value: The candidate's number; NaN where it could not be computed.
+        reference: The champion's or the baseline's number, for a relative rule.
+        limit: The bound that the value was held against.
+        note: What else is to be said.
+        interval: Of the regression against the reference (positive is worse), for ``not_worse``.
+    """
+
+    name: str
+    rows: int
+    status: GateStatus
+    value: float | None
+    reference: float | None = None
+    limit: float | None = None
+    note: str = ""
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate with its numbers.
+
+    Attributes:
+        gate: The rule in words.
+        status: The outcome.
+        value: The candidate's number, of slices that of the worst; None where there is none to tell.
+        reference: The champion's or the baseline's number, for a relative rule.
+        limit: The bound that the value was held against; None where there is no champion.
+        kind: The key that the gate has in the model file.
+        level: Whether it refuses a version or only tells.
+        note: What else is to be said, such as why a number could not be computed.
+        interval: Of the regression against the reference (positive is worse), for ``not_worse``.
+        slices: Each slice, if the gate has slices.
+    """
+
+    gate: str
+    status: GateStatus
+    value: float | None
+    reference: float | None = None
+    limit: float | None = None
+    kind: str = "metric"
+    level: Level = Level.REQUIRED
+    note: str = ""
+    interval: tuple[float, float] | None = None
+    slices: tuple[SliceResult, ...] = ()
+
+    @property
+    def refuses(self) -> bool:
+        """True if a version must not go on because of this gate."""
+        return self.level is Level.REQUIRED and self.status is GateStatus.FAILED
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All metrics, also those that no gate asks for, on the same holdout rows.
+
+    Attributes:
+        rows: Number of holdout rows.
+        candidate: The candidate's metrics.
+        references: Metrics of the champion (under ``champion``, if there is one), of the candidate that is to
+            be replaced (under ``candidate``, if a gate asks for it) and of each baseline.
+    """
+
+    rows: int
+    candidate: Metrics
+    references: Mapping[str, Metrics]
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """All gates on one version.
+
+    Attributes:
+        model: The registered model.
+        version: The version that was judged.
+        champion: The champion that it was compared with, or None.
+        scores: The metrics.
+        results: One per gate, in the model file's order, after that of the contract.
+    """
+
+    model: str
+    version: int
+    champion: int | None
+    scores: Scores
+    results: tuple[GateResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if there are gates and none refuses."""
+        return bool(self.results) and not any(result.refuses for result in self.results)
+
+    def verdict(self) -> str:
+        """Say what came out and why, without the version's name."""
+        # The contract is worth a word where it is broken.
+        gates = [result for result in self.results if result.kind != CONTRACT or result.refuses]
+        refusing = [_in_words(result) for result in gates if result.refuses]
+        if refusing:
+            return f"refused by {len(refusing)} of {len(gates)} gates: {'; '.join(refusing)}"
+        counts = Counter(result.status for result in gates)
+        every = "all " if counts[GateStatus.PASSED] == len(gates) else ""
+        said = [f"passed {every}{counts[GateStatus.PASSED]} gates"]
+        if without := counts[GateStatus.NO_CHAMPION]:
+            said.append(f"{without} had nothing to compare with yet")
+        if advice := counts[GateStatus.FAILED]:
+            said.append(f"{advice} advisory failed")
+        if later := counts[GateStatus.LATER]:
+            said.append(f"{later} held until approval")
+        return ", ".join(said)
+
+    def sentence(self) -> str:
+        """Say in one sentence what came out and why."""
+        return f"{self.model} {version_name(self.version)}: {self.verdict()}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report with plain JSON values; what JSON has no number for as ``"nan"``, ``"inf"``."""
+        content: dict[str, Any] = _without_nan(asdict(self))
+        return {**content, "passed": self.passed, "verdict": self.verdict(), "sentence": self.sentence()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> GateReport:
+        """Return the report that ``as_json`` wrote."""
+        scores = content["scores"]
+        return cls(
+            model=content["model"],
+            version=content["version"],
+            champion=content["champion"],
+            scores=Scores(
+                rows=scores["rows"],
+                candidate=_metrics(scores["candidate"]),
+                references={name: _metrics(metrics) for name, metrics in scores["references"].items()},
+            ),
+            results=tuple(_result(result) for result in content["results"]),
+        )
+
+    def digest(self) -> str:
+        """Return the sha256 of the report's canonical JSON, without what the machine's mood changes.
+
+        Seconds differ from one measurement to the next: the outcome of their gates counts, not the numbers.
+        """
+        steady = tuple(
+            replace(result, value=None, reference=None, limit=None, note="")
+            if result.kind == COST
+            else result
+            for result in self.results
+        )
+        content = _without_nan(asdict(replace(self, results=steady)))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def markdown(self) -> str:
+        """Render the gates, their slices and then the metrics as Markdown tables."""
+        return "\n".join([*self.gates_table(), *self.slices_tables(), "", *self.metrics_table()])
+
+    def gates_table(self) -> list[str]:
+        """Render the gates as the lines of a Markdown table."""
+        return [
+            "| gate | candidate | limit | outcome |",
+            "|---|---:|---:|---|",
+            *(
+                f"| {cell(result.gate)} | {number(result.value)} | {number(result.limit)} "
+                f"| {outcome(result)}{cell(_after(result.note))} |"
+                for result in self.results
+            ),
+        ]
+
+    def metrics_table(self) -> list[str]:
+        """Render all metrics, beside those of what the candidate was compared with."""
+        lines = [
+            f"| on {self.scores.rows:,} holdout rows | candidate {version_name(self.version)} | "
+            + " | ".join(self.reference_titles())
+            + " |",
+            "|---|" + "---:|" * (1 + len(self.scores.references)),
+        ]
+        for metric, value in self.scores.candidate.items():
+            numbers = [
+                value,
+                *(metrics.get(metric, math.nan) for metrics in self.scores.references.values()),
+            ]
+            lines.append(f"| {cell(metric)} | " + " | ".join(map(number, numbers)) + " |")
+        return lines
+
+    def slices_tables(self) -> list[str]:
+        """Render the slices of each gate that has some, an empty line before each table."""
+        lines = []
+        for result in self.results:
+            if result.slices:
+                lines += ["", f"| {cell(result.gate)} | rows | candidate | limit | outcome |"]
+                lines.append("|---|---:|---:|---:|---|")
+            lines += [
+                f"| {cell(part.name)} | {part.rows:,} | {number(part.value)} | {number(part.limit)} "
+                f"| {OUTCOMES[part.status]}{cell(_after(part.note))} |"
+                for part in result.slices
+            ]
+        return lines
+
+    def reference_titles(self) -> list[str]:
+        """Name what the candidate was compared with, in the order of the scores."""
+        titles = {CHAMPION: f"champion {version_name(self.champion)}"}
+        return [
+            titles.get(name, f"{name} now" if name in VERSIONS else name) for name in self.scores.references
+        ]
+
+
+OUTCOMES = {
+    GateStatus.PASSED: "✅ passed",
+    GateStatus.FAILED: "❌ failed",
+    GateStatus.NO_CHAMPION: "➖ nothing to compare with yet",
+    GateStatus.WAIVED: "➖ too few rows, waived",
+    GateStatus.LATER: "⏳ held until approval",
+}
+
+
+def outcome(result: GateResult) -> str:
+    """Say how a gate came out, and if it is advisory."""
+    if result.level is Level.ADVISORY:
+        return f"{OUTCOMES[result.status].replace('❌', '⚠️')} (advisory)"
+    return OUTCOMES[result.status]
+
+
+def number(value: float | None) -> str:
+    """Write a number for people; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, int) or (value.is_integer() and abs(value) >= 1000):
+        return f"{value:,.0f}"
+    return f"{value:.4f}"
+
+
+def cell(text: str) -> str:
+    """Write text, such as the value of a column, into a table's cell: it stays one cell of plain text."""
+    flat = " ".join(text.split())
+    for sign, written in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("[", "&#91;"), ("`", "'")):
+        flat = flat.replace(sign, written)
+    return flat
+
+
+def _after(note: str) -> str:
+    return f": {note}" if note else ""
+
+
+def _in_words(result: GateResult) -> str:
+    said = []
+    if result.value is not None and result.limit is not None:
+        said.append(f"is {number(result.value)}, limit {number(result.limit)}")
+    if failed := [part.name for part in result.slices if part.status is GateStatus.FAILED]:
+        said.append(
+            f"in {', '.join(failed[:3])}" + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
+        )
+    if result.note:
+        said.append(result.note)
+    return f"{result.gate} ({'; '.join(said)})" if said else result.gate
+
+
+def _metrics(content: Mapping[str, float | str]) -> dict[str, float]:
+    return {name: float(value) for name, value in content.items()}
+
+
+def _result(content: Mapping[str, Any]) -> GateResult:
+    # A report from before a field existed does not have it.
+    level = Level(content.get("level", Level.REQUIRED))
+    slices = tuple(SliceResult(**{**part, **_parsed(part)}) for part in content.get("slices", ()))
+    return GateResult(**{**content, **_parsed(content), "level": level, "slices": slices})
+
+
+def _parsed(content: Mapping[str, Any]) -> dict[str, Any]:
+    interval = content.get("interval")
+    return {
+        **{name: _parsed_number(content.get(name)) for name in ("value", "reference", "limit")},
+        "status": GateStatus(content["status"]),
+        "interval": None if interval is None else (float(interval[0]), float(interval[1])),
+    }
+
+
+def _parsed_number(value: float | str | None) -> float | None:
+    return float(value) if isinstance(value, str) else value
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

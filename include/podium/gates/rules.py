@@ -1,0 +1,258 @@
+"""The gates: pure rules on evidence. ``evaluate`` keeps every number, and fails what it cannot judge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from podium.gates.evidence import Evidence, Side
+from podium.gates.metric_rules import judge_metric, without_version
+from podium.gates.report import CONTRACT, GateResult, GateStatus, Scores
+from podium.metrics.measures import measured, reported_metrics
+from podium.model_file.gates import (
+    CHAMPION,
+    CanaryGate,
+    CostGate,
+    CostName,
+    DisagreementGate,
+    Gate,
+    LabelCoverageGate,
+    MetricGate,
+    OverlapGate,
+    RowsGate,
+    SchemaGate,
+    SignatureGate,
+    kind_of,
+)
+from podium.model_file.metric_names import GENERATED, TRAINER_METRIC, Task
+from podium.registry.signature import incompatibilities
+
+
+def evaluate(gates: Sequence[Gate], evidence: Evidence) -> tuple[GateResult, ...]:
+    """Judge the contract, which no file can leave out, and then every gate.
+
+    Fail closed: NaN, a metric without a value, a missing baseline, label, column or slice, no rows: failed.
+
+    Args:
+        gates: The model file's gates.
+        evidence: What the models answered on the same rows.
+
+    Raises:
+        TrainerError: An own metric function is not there, or broke.
+    """
+    return (_contract(evidence), *(_judge(gate, evidence) for gate in gates))
+
+
+def scores_of(gates: Sequence[Gate], evidence: Evidence) -> Scores:
+    """Return the metrics of every model: those of the task, and those that a gate asks for."""
+    asked = {
+        f"{gate.metric} ({', '.join(gate.columns)})" if gate.columns else gate.metric: gate
+        for gate in gates
+        if isinstance(gate, MetricGate) and not gate.metric.startswith(TRAINER_METRIC)
+    }
+
+    def metrics(side: Side) -> dict[str, float]:
+        answers = evidence.answers(side)
+        reported = reported_metrics(answers)
+        further = {
+            name: measured(gate.metric, answers, gate.columns)[0]
+            for name, gate in asked.items()
+            if name not in reported
+        }
+        return {**reported, **further}
+
+    return Scores(
+        rows=len(evidence),
+        candidate=metrics(evidence.candidate),
+        references={name: metrics(side) for name, side in evidence.references.items()},
+    )
+
+
+def _judge(gate: Gate, evidence: Evidence) -> GateResult:
+    kind = str(kind_of(gate))
+    return replace(_JUDGES[type(gate)](gate, evidence), kind=kind, level=gate.level)
+
+
+def _contract(evidence: Evidence) -> GateResult:
+    """The candidate answers its example as when trained, in the right shape, finite, and knows all labels."""
+    missing = [label for label in evidence.labels if label not in evidence.candidate.classes]
+    strange = ~np.isfinite(evidence.candidate.predictions)
+    problem = evidence.candidate.broken or ("" if len(evidence) else "the holdout has no rows")
+    if not problem and missing:
+        problem = f"the model does not know {', '.join(missing)}"
+    if not problem and strange.any():
+        rows = int(strange.reshape(len(evidence), -1).any(axis=1).sum())
+        problem = f"{rows:,} of {len(evidence):,} predictions are not finite"
+    gate = "answers its example as when trained, finite numbers, every label"
+    return GateResult(gate, _status(not problem), None, kind=CONTRACT, note=problem)
+
+
+def _rows(gate: RowsGate, evidence: Evidence) -> GateResult:
+    return GateResult(
+        gate=f"at least {gate.min_holdout_rows:,} holdout rows",
+        status=_status(len(evidence) >= gate.min_holdout_rows),
+        value=len(evidence),
+        limit=gate.min_holdout_rows,
+    )
+
+
+def _label_coverage(gate: LabelCoverageGate, evidence: Evidence) -> GateResult:
+    words = f"every label of {_of_whom(gate)} in {', '.join(gate.of)}"
+    if gate.label_coverage == CHAMPION and CHAMPION not in evidence.references:
+        return GateResult(words, without_version(gate.no_champion), None, note="there is no champion")
+    counted = np.bincount(evidence.truth, minlength=len(evidence.labels))
+    predictions = evidence.candidate.predictions
+    answered = predictions[np.isfinite(predictions).all(axis=1)]
+    there = {
+        "model": set(evidence.candidate.classes),
+        "holdout": {
+            label for label, rows in zip(evidence.labels, counted, strict=True) if rows >= gate.min_rows
+        },
+        "predictions": {evidence.labels[place] for place in set(answered.argmax(axis=1))},
+    }
+    wanted = _wanted_labels(gate, evidence)
+    problems = [
+        f"{place}: no {', '.join(missing)}"
+        for place in gate.of
+        if (missing := [label for label in wanted if label not in there[place]])
+    ]
+    if not wanted:
+        problems = ["there is no label to look for"]
+    return GateResult(words, _status(not problems), None, note="; ".join(problems))
+
+
+def _of_whom(gate: LabelCoverageGate) -> str:
+    labels = gate.label_coverage
+    return f"the {labels}" if labels == CHAMPION else labels if isinstance(labels, str) else ", ".join(labels)
+
+
+def _wanted_labels(gate: LabelCoverageGate, evidence: Evidence) -> Sequence[str]:
+    if not isinstance(gate.label_coverage, str):
+        return gate.label_coverage
+    if gate.label_coverage == CHAMPION:
+        return evidence.references[CHAMPION].classes
+    file = evidence.baseline_files.get(gate.label_coverage)
+    return () if file is None else file.labels
+
+
+def _schema(gate: SchemaGate, evidence: Evidence) -> GateResult:
+    problems = evidence.schema_problems.get(gate.key, ["nobody has looked"])
+    words = f"the schema of {', '.join(gate.columns_schema)} holds"
+    return GateResult(words, _status(not problems), None, note="; ".join(problems))
+
+
+def _overlap(gate: OverlapGate, evidence: Evidence) -> GateResult:
+    most = f"at most {gate.max_train_overlap:.3g} of the" if gate.max_train_overlap else "no"
+    words = f"{most} holdout rows were trained on"
+    if gate.columns:
+        words += f" (by {', '.join(gate.columns)})"
+    share = evidence.overlaps.get(gate.columns)
+    if share is None:
+        note = "the training run did not keep these columns; train again"
+        return GateResult(words, GateStatus.FAILED, math.nan, limit=gate.max_train_overlap, note=note)
+    status = _status(share <= gate.max_train_overlap)
+    note = "; ".join(evidence.notes)
+    return GateResult(words, status, share, limit=gate.max_train_overlap, note=note)
+
+
+def _signature(gate: SignatureGate, evidence: Evidence) -> GateResult:
+    words = "clients of the champion can use it"
+    champion = evidence.references.get(CHAMPION)
+    if champion is None:
+        return GateResult(words, without_version(gate.no_champion), None)
+    if not champion.signature or not evidence.candidate.signature:
+        return GateResult(words, GateStatus.FAILED, None, note="one of the two has no signature")
+    problems = incompatibilities(champion.signature, evidence.candidate.signature)
+    return GateResult(words, _status(not problems), None, note="; ".join(problems))
+
+
+def _cost(gate: CostGate, evidence: Evidence) -> GateResult:
+    words, value = _cost_in_words(gate), _cost_of(evidence.candidate, gate.cost)
+    if gate.max_mb is not None:
+        return GateResult(words, _status(value <= gate.max_mb), value, limit=gate.max_mb)
+    champion = evidence.references.get(CHAMPION)
+    if champion is None:
+        return GateResult(words, without_version(gate.no_champion), value)
+    reference = _cost_of(champion, gate.cost)
+    if gate.min_ratio is not None:
+        limit = reference * gate.min_ratio
+        return GateResult(words, _status(value >= limit), value, reference, limit)
+    limit = reference * (gate.max_ratio or math.nan)
+    return GateResult(words, _status(value <= limit), value, reference, limit)
+
+
+_UNITS = {
+    CostName.LATENCY_P95: "seconds of one row (95th percentile)",
+    CostName.THROUGHPUT: "rows a second",
+    CostName.LOAD_TIME: "seconds to load",
+    CostName.MODEL_SIZE: "megabytes",
+}
+
+
+def _cost_in_words(gate: CostGate) -> str:
+    if gate.max_mb is not None:
+        return f"{_UNITS[gate.cost]} at most {gate.max_mb:g}"
+    ratio = f"at least {gate.min_ratio:g}" if gate.min_ratio else f"at most {gate.max_ratio:g}"
+    return f"{_UNITS[gate.cost]} {ratio} times the champion's"
+
+
+def _cost_of(side: Side, cost: CostName) -> float:
+    measured_cost: float | None = None if side.cost is None else getattr(side.cost, cost)
+    return math.nan if measured_cost is None else measured_cost
+
+
+def _disagreement(gate: DisagreementGate, evidence: Evidence) -> GateResult:
+    words = f"answers otherwise than the champion on at most {gate.max_disagreement:.3g} of the rows"
+    champion = evidence.references.get(CHAMPION)
+    if champion is None:
+        return GateResult(words, without_version(gate.no_champion), None)
+    ours, theirs = evidence.candidate.predictions, champion.predictions
+    if evidence.task is Task.CLASSIFICATION:
+        differs = ours.argmax(axis=1) != theirs.argmax(axis=1)
+    elif evidence.task is Task.GENERATION:
+        # Two texts are hardly ever the same: what matters is if one works where the other does not.
+        passed = GENERATED.index("passed")
+        differs = ours[:, passed] != theirs[:, passed]
+    else:
+        differs = np.abs(ours - theirs) > gate.tolerance * np.abs(theirs)
+    finite = np.isfinite(ours).all() and np.isfinite(theirs).all() and len(evidence) > 0
+    share = float(np.mean(differs)) if finite else math.nan
+    return GateResult(words, _status(share <= gate.max_disagreement), share, limit=gate.max_disagreement)
+
+
+def _canary(gate: CanaryGate, evidence: Evidence) -> GateResult:  # noqa: ARG001 - it is held later
+    canary = gate.canary
+    if canary.days is not None:
+        words, limit = f"candidate for {canary.days:g} days before anybody approves", canary.days
+    elif canary.live is not None:
+        live, limit = canary.live, canary.live.not_worse.margin
+        words = (
+            f"{live.metric} not worse than champion by more than {limit:g} on {live.labelled_rows:,} "
+            f"labelled live rows before anybody approves, {live.not_worse.confidence:.3g} sure"
+        )
+    else:
+        words = f"scored {canary.shadow_rows:,} rows beside the champion before anybody approves"
+        limit = float(canary.shadow_rows or 0)
+    return GateResult(words, GateStatus.LATER, None, limit=limit)
+
+
+# mypy cannot see that each judge gets its own gate.
+_JUDGES: Mapping[type, Callable[[Any, Evidence], GateResult]] = {
+    MetricGate: judge_metric,
+    RowsGate: _rows,
+    LabelCoverageGate: _label_coverage,
+    SchemaGate: _schema,
+    OverlapGate: _overlap,
+    SignatureGate: _signature,
+    CostGate: _cost,
+    DisagreementGate: _disagreement,
+    CanaryGate: _canary,
+}
+
+
+def _status(held: bool) -> GateStatus:
+    return GateStatus.PASSED if held else GateStatus.FAILED

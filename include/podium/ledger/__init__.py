@@ -1,0 +1,1 @@
+"""The append-only record in Postgres: who decided what, when and why."""

@@ -1,0 +1,191 @@
+"""The present as a fold over the ledger's events: who is champion, who was, where each alias must point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
+from podium.lifecycle.profile_rules import Profile, profile_of
+from podium.names import Alias
+
+DECISIONS = (
+    EventKind.APPROVED,
+    EventKind.REJECTED,
+    EventKind.EXPIRED,
+    EventKind.SUPERSEDED,
+    EventKind.VOIDED,
+)
+# Gate reports, and what the version's tag says of each.
+GATES = {EventKind.GATES_PASSED: "passed", EventKind.GATES_REFUSED: "failed"}
+_STARTED = (EventKind.PROMOTION_STARTED, EventKind.ROLLBACK_STARTED)
+_REFUSED = (EventKind.PROMOTION_REFUSED, EventKind.ROLLBACK_REFUSED)
+_SETTLED = (EventKind.OUTSIDE_MOVE_REVERTED, EventKind.OUTSIDE_MOVE_ACCEPTED)
+
+
+def champion_move(events: Iterable[Event]) -> Event | None:
+    """Return the event that made the current champion champion, or None."""
+    moves = [event for event in events if event.event in CHAMPION_MOVES]
+    return moves[-1] if moves else None
+
+
+def champion(events: Iterable[Event]) -> int | None:
+    """Return the version that is champion, or None."""
+    move = champion_move(events)
+    return None if move is None else move.version
+
+
+def former_champions(events: Iterable[Event]) -> list[int]:
+    """Return the versions that were champion, newest first, without the present one, each once.
+
+    A version that was rolled away from is no way back, unless it was promoted again later.
+    """
+    stack: list[int] = []
+    current: int | None = None
+    for event in events:
+        if event.event not in CHAMPION_MOVES:
+            continue
+        current = event.version
+        if event.event is EventKind.ROLLED_BACK and event.from_version in stack:
+            stack.remove(event.from_version)
+        if current in stack:
+            stack.remove(current)
+        if current is not None:
+            stack.append(current)
+    return [version for version in reversed(stack) if version != current]
+
+
+def rolled_away(events: Iterable[Event]) -> dict[int, Event]:
+    """Return the versions that were rolled away from and not made champion since, each with that rollback."""
+    away: dict[int, Event] = {}
+    for event in events:
+        if event.event not in CHAMPION_MOVES:
+            continue
+        if event.event is EventKind.ROLLED_BACK and event.from_version is not None:
+            away[event.from_version] = event
+        if event.version is not None:
+            away.pop(event.version, None)
+    return away
+
+
+def candidate(events: Iterable[Event]) -> int | None:
+    """Return the newest nominated version that nobody has turned down and that is not champion."""
+    versions = [version for _, version in _candidates(events)]
+    return versions[-1] if versions else None
+
+
+def candidate_since(events: Iterable[Event], version: int) -> Event | None:
+    """Return the event by which a version became the candidate that it still is, or None."""
+    since: Event | None = None
+    for event, now in _candidates(events):
+        if now != version:
+            since = None
+        elif since is None:
+            since = event
+    return since
+
+
+def shadow_rows(events: Iterable[Event], version: int, since: Event) -> int:
+    """Return how many rows a version has scored beside the champion after an event."""
+    return sum(
+        int(event.details["rows"])
+        for event in events
+        if event.event is EventKind.SHADOW_SCORED and event.version == version and event.seq > since.seq
+    )
+
+
+def gate_report(events: Iterable[Event], version: int) -> Event | None:
+    """Return the newest gate report of a version, or None."""
+    reports = [event for event in events if event.event in GATES and event.version == version]
+    return reports[-1] if reports else None
+
+
+def _candidates(events: Iterable[Event]) -> Iterator[tuple[Event, int | None]]:
+    """Yield each event with the candidate that there is after it."""
+    nominated: Event | None = None
+    current: int | None = None
+    for event in events:
+        if event.event is EventKind.NOMINATED:
+            nominated = event
+        elif event.event in CHAMPION_MOVES:
+            current = event.version
+        elif event.event in DECISIONS and event.event is not EventKind.APPROVED:
+            nominated = None if nominated is None or event.run == nominated.run else nominated
+        if nominated is not None and nominated.version == current:
+            nominated = None
+        yield event, None if nominated is None else nominated.version
+
+
+def newest_of_profiles(events: Iterable[Event]) -> dict[Profile, int]:
+    """Return the version of each profile that was registered or judged last."""
+    profiles: dict[int | None, Profile] = {}
+    newest: dict[Profile, int] = {}
+    for event in events:
+        if event.event is EventKind.REGISTERED and (profile := profile_of(event)):
+            profiles[event.version] = profile
+        if (event.event is EventKind.REGISTERED or event.event in GATES) and event.version in profiles:
+            newest[profiles[event.version]] = int(event.version or 0)
+    return newest
+
+
+def aliases(events: Sequence[Event]) -> dict[Alias, int]:
+    """Return where each alias must point; an alias that must not be there is left out."""
+    former = former_champions(events)
+    pointers = {
+        Alias.CHAMPION: champion(events),
+        Alias.CANDIDATE: candidate(events),
+        Alias.PREVIOUS_CHAMPION: former[0] if former else None,
+        **{Alias(profile): version for profile, version in newest_of_profiles(events).items()},
+    }
+    return {alias: version for alias, version in pointers.items() if version is not None}
+
+
+def lifecycle_stage(events: Sequence[Event], version: int) -> str:
+    """Return what people who think in stages call a version: Production, Staging, Archived or None."""
+    if champion(events) == version:
+        return "Production"
+    if candidate(events) == version:
+        return "Staging"
+    moves = [event for event in events if event.event in CHAMPION_MOVES]
+    return "Archived" if any(version in (move.version, move.from_version) for move in moves) else "None"
+
+
+def unfinished_move(events: Iterable[Event]) -> Event | None:
+    """Return the promotion or rollback that was begun and neither recorded nor refused since, or None."""
+    begun: Event | None = None
+    for event in events:
+        if event.event in _STARTED:
+            begun = event
+        elif event.event in CHAMPION_MOVES or (event.event in _REFUSED and begun and event.run == begun.run):
+            begun = None
+    return begun
+
+
+def stopped_move(events: Sequence[Event], live: int | None) -> Event | None:
+    """Return the promotion or rollback that moved the alias and was stopped before it recorded that, or None.
+
+    Args:
+        events: The model's history.
+        live: The live champion.
+    """
+    begun = unfinished_move(events)
+    return begun if begun is not None and live == begun.version != champion(events) else None
+
+
+def outside_move(events: Iterable[Event]) -> Event | None:
+    """Return the move of the champion outside Podium that nobody has settled yet, or None."""
+    found: Event | None = None
+    for event in events:
+        if event.event is EventKind.MOVED_OUTSIDE:
+            found = event
+        elif event.event in _SETTLED:
+            found = None
+    return found
+
+
+def registration(events: Iterable[Event], version: int) -> Event | None:
+    """Return the event that holds a version's manifest and signature, or None."""
+    for event in events:
+        known = event.event in (EventKind.REGISTERED, EventKind.OUTSIDE_MOVE_ACCEPTED)
+        if known and event.version == version and "manifest" in event.details:
+            return event
+    return None

@@ -1,0 +1,212 @@
+"""What versions answered to live requests beside each other, and the labels that came later.
+
+Two tables in the ledger's database, where the application may only insert and select. They hold answers and
+labels, never inputs. A request that is there already stays as it is, and so do its labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from podium.errors import PodiumError, version_name
+from podium.ledger.store import Ledger, outages
+
+_METADATA = sa.MetaData()
+_ANSWERS = sa.Table(
+    "live_answers",
+    _METADATA,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("request_id", sa.Text, primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("champion", sa.Integer, nullable=False),
+    sa.Column("candidate", sa.Integer, nullable=False),
+    sa.Column("champion_answers", sa.Text),
+    sa.Column("candidate_answers", sa.Text),
+)
+_LABELS = sa.Table(
+    "live_labels",
+    _METADATA,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("request_id", sa.Text, primary_key=True),
+    sa.Column("labels", sa.Text, nullable=False),
+)
+_SAME_REQUEST = (_LABELS.c.model == _ANSWERS.c.model) & (_LABELS.c.request_id == _ANSWERS.c.request_id)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Two versions that answer live requests beside each other.
+
+    Attributes:
+        champion: The version that serves.
+        candidate: The version on trial.
+    """
+
+    champion: int
+    candidate: int
+
+    def __str__(self) -> str:
+        """Name both, as messages do."""
+        return f"{version_name(self.champion)} and {version_name(self.candidate)}"
+
+
+@dataclass(frozen=True)
+class LiveAnswer:
+    """One request, as it was answered.
+
+    Attributes:
+        model: The registered model.
+        request_id: The ``X-Request-Id`` of the answer.
+        at: When it was answered.
+        rows: How many rows it had.
+        champion: The version that serves.
+        candidate: The version on trial beside it.
+        champion_answers: JSON, see ``Predictions``; None if the champion was not asked.
+        candidate_answers: The same of the candidate. With both answers it is a pair.
+    """
+
+    model: str
+    request_id: str
+    at: datetime
+    rows: int
+    champion: int
+    candidate: int
+    champion_answers: str | None
+    candidate_answers: str | None
+
+    @property
+    def paired(self) -> bool:
+        """Whether both versions answered."""
+        return self.champion_answers is not None and self.candidate_answers is not None
+
+    @property
+    def trial(self) -> Trial:
+        """The two versions."""
+        return Trial(self.champion, self.candidate)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one version answered to a request, stored as ``{"predictions": [...], "classes": [...]}``.
+
+    Attributes:
+        values: One per row: of a classification the list of probabilities; None is what JSON cannot hold.
+        classes: Of a classification: its labels in the order of the probabilities.
+    """
+
+    values: Sequence[Any]
+    classes: tuple[str, ...] = ()
+
+
+class LiveStore:
+    """The stored answers and labels of all models.
+
+    Args:
+        ledger: In whose database they are.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._engine = ledger.engine
+
+    def write(self, answers: Sequence[LiveAnswer]) -> list[LiveAnswer]:
+        """Store requests of one model and return those that were not there yet.
+
+        Raises:
+            Outage: The database did not answer.
+            PodiumError: It has no such tables, or does not take them.
+        """
+        if not answers:
+            return []
+        statement = insert(_ANSWERS).on_conflict_do_nothing().returning(_ANSWERS.c.request_id)
+        by_id = {answer.request_id: answer for answer in reversed(answers)}
+        values = [asdict(answer) for answer in by_id.values()]
+        try:
+            with outages(), self._engine.begin() as connection:
+                return [by_id[request_id] for request_id in connection.scalars(statement, values)]
+        except sa.exc.DBAPIError as error:
+            raise PodiumError(f"the answers are not stored: {error.orig}") from error
+
+    def find(self, model: str, request_id: str) -> LiveAnswer | None:
+        """Return a stored request, or None.
+
+        Raises:
+            Outage: The database did not answer.
+        """
+        query = sa.select(_ANSWERS).where(_ANSWERS.c.model == model, _ANSWERS.c.request_id == request_id)
+        with outages(), self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else LiveAnswer(**row._mapping)
+
+    def add_labels(self, model: str, request_id: str, labels: Sequence[Any]) -> list[Any]:
+        """Store the labels of a stored request, and return those that it has now: the first ones stay.
+
+        Raises:
+            Outage: The database did not answer.
+        """
+        key = {"model": model, "request_id": request_id}
+        query = sa.select(_LABELS.c.labels).where(
+            _LABELS.c.model == model, _LABELS.c.request_id == request_id
+        )
+        with outages(), self._engine.begin() as connection:
+            text = orjson.dumps(labels).decode()
+            connection.execute(insert(_LABELS).values(**key, labels=text).on_conflict_do_nothing())
+            found: list[Any] = orjson.loads(connection.scalar(query) or b"[]")
+        return found
+
+    def newest_trial(self, model: str) -> Trial | None:
+        """Return the two versions that answered last beside each other, or None."""
+        query = (
+            sa.select(_ANSWERS.c.champion, _ANSWERS.c.candidate)
+            .where(_ANSWERS.c.model == model)
+            .order_by(_ANSWERS.c.at.desc())
+            .limit(1)
+        )
+        with outages(), self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else Trial(*row)
+
+    def read(
+        self, model: str, trial: Trial, since: datetime | None = None, *, labelled: bool = False
+    ) -> Iterator[tuple[LiveAnswer, list[Any] | None]]:
+        """Yield the requests of a trial with their labels (None: none yet), newest first, in bounded memory.
+
+        Args:
+            model: The registered model.
+            trial: The two versions.
+            since: Only what was answered from then on.
+            labelled: Only those with labels.
+
+        Raises:
+            Outage: The database did not answer.
+        """
+        query = (
+            sa.select(_ANSWERS, _LABELS.c.labels)
+            .join(_LABELS, _SAME_REQUEST, isouter=not labelled)
+            .where(
+                _ANSWERS.c.model == model,
+                _ANSWERS.c.champion == trial.champion,
+                _ANSWERS.c.candidate == trial.candidate,
+            )
+            .order_by(_ANSWERS.c.at.desc(), _ANSWERS.c.request_id)
+        )
+        if since is not None:
+            query = query.where(_ANSWERS.c.at >= since)
+        with outages(), self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=1000).execute(query):
+                values = dict(row._mapping)
+                labels = values.pop("labels")
+                yield LiveAnswer(**values), None if labels is None else orjson.loads(labels)
+
+
+def read_predictions(text: str) -> Predictions:
+    """Return what a ``LiveAnswer`` keeps of one version."""
+    content = orjson.loads(text)
+    return Predictions(content["predictions"], tuple(content.get("classes", ())))

@@ -1,0 +1,14 @@
+"""Alembic's entry: runs the migrations on the ledger database that ``podium.ledger.store.migrate`` names."""
+
+import sqlalchemy as sa
+from alembic import context
+
+_LOCK = 4_215_337_001
+
+engine = sa.create_engine(context.config.attributes["url"], poolclass=sa.pool.NullPool)
+with engine.connect() as connection:
+    connection.execute(sa.select(sa.func.pg_advisory_lock(_LOCK)))
+    connection.commit()
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()

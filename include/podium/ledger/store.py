@@ -1,0 +1,338 @@
+"""The append-only record: who decided what, when and why; ``podium.ledger.history`` folds over it.
+
+The table lives in a Postgres database of its own, where the application may only insert and select. Events
+are numbered without gaps, and each holds the hash of the one before, so that no event can be changed, removed
+or slipped in without breaking the chain. An event with a key is written once: appending it again returns the
+first one, so that every step can be killed and run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from podium.errors import Outage, PodiumError
+from podium.ledger.events import CHAMPION_MOVES, FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
+from podium.settings import load_settings
+
+LOCK_TIMEOUT_SECONDS = 60
+CONNECT_TIMEOUT_SECONDS = 10
+STANDSTILL_WAIT_SECONDS = 600
+# Longer than the snapshots take by far; then Postgres frees what a lost holder holds.
+_STANDSTILL_SECONDS = 30
+_APPEND_LOCK = 4_215_337_002
+_GRANT_LOCK = 4_215_337_003
+_STEPS_LOCK = 4_215_337_004
+_LOCK_NOT_AVAILABLE = "55P03"
+# The last one: a connection that was lost before is asked again.
+_NO_ANSWER = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.TimeoutError,
+    sa.exc.PendingRollbackError,
+)
+
+_METADATA = sa.MetaData()
+_EVENTS = sa.Table(
+    "ledger_events",
+    _METADATA,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer),
+    sa.Column("from_version", sa.Integer),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("run", sa.Text),
+    sa.Column("key", sa.Text, unique=True),
+    # Not JSONB: that one rewrites numbers, and the hash would not be that of what was written.
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("previous_hash", sa.Text, nullable=False, unique=True),
+    sa.Column("hash", sa.Text, nullable=False, unique=True),
+)
+
+
+# All that the application may do.
+PRIVILEGES = {
+    "ledger_events": "SELECT, INSERT",
+    "live_answers": "SELECT, INSERT",
+    "live_labels": "SELECT, INSERT",
+    "alembic_version": "SELECT",
+}
+_REFUSALS = {
+    EventKind.PROMOTION_STARTED: EventKind.PROMOTION_REFUSED,
+    EventKind.ROLLBACK_STARTED: EventKind.ROLLBACK_REFUSED,
+}
+
+
+class Lock:
+    """The lock of one model, held by this connection."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def assert_held(self) -> None:
+        """Make sure that the lock was not lost with its connection.
+
+        Raises:
+            Outage: It was: another process may hold it now. Run the step again.
+        """
+        with outages():
+            self._connection.execute(sa.select(1))
+
+
+class Ledger:
+    """The ledger database.
+
+    Args:
+        url: SQLAlchemy URL of the ledger's own Postgres database.
+
+    Attributes:
+        engine: Its connections.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = sa.create_engine(
+            url,
+            pool_size=2,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "tcp_user_timeout": 60_000},
+        )
+
+    def append(self, new: NewEvent) -> Event:
+        """Record an event; one with a key that is already recorded stays as it is and is returned.
+
+        Raises:
+            Outage: The ledger cannot be reached.
+        """
+        with outages(), self._appending() as connection:
+            return _find(connection, new.key) or _insert(connection, new)
+
+    def append_move(self, new: NewEvent, after: Event | None) -> Event:
+        """Record a move of the champion, if the newest recorded move is still ``after``.
+
+        Raises:
+            Outage: It is not, or the ledger cannot be reached; run the step again, which compares anew.
+        """
+        newest = (
+            sa.select(_EVENTS.c.seq)
+            .where(_EVENTS.c.model == new.model, _EVENTS.c.event.in_(CHAMPION_MOVES))
+            .order_by(_EVENTS.c.seq.desc())
+            .limit(1)
+        )
+        with outages(), self._appending() as connection:
+            if found := _find(connection, new.key):
+                return found
+            if connection.scalar(newest) != (after and after.seq):
+                raise Outage(
+                    f"{new.model}: another move of the champion was recorded meanwhile; run it again"
+                )
+            return _insert(connection, new)
+
+    def find(self, key: str) -> Event | None:
+        """Return the event with this key, or None."""
+        with outages(), self.engine.connect() as connection:
+            return _find(connection, key)
+
+    def history(self, model: str, *, until: datetime | None = None) -> list[Event]:
+        """Return all events of a model in order, up to and including a moment."""
+        query = sa.select(_EVENTS).where(_EVENTS.c.model == model).order_by(_EVENTS.c.seq)
+        if until is not None:
+            query = query.where(_EVENTS.c.at <= until)
+        with outages(), self.engine.connect() as connection:
+            return [_event(row) for row in connection.execute(query)]
+
+    def record(self) -> Iterator[Event]:
+        """Yield all events of all models in order, in bounded memory."""
+        with outages(), self.engine.connect() as connection:
+            yield from record_on(connection)
+
+    def models(self) -> list[str]:
+        """Return the names of all models that the ledger knows."""
+        query = sa.select(_EVENTS.c.model).distinct().order_by(_EVENTS.c.model)
+        with outages(), self.engine.connect() as connection:
+            return list(connection.scalars(query))
+
+    @contextmanager
+    def lock(self, model: str) -> Iterator[Lock]:
+        """Hold the lock of one model; it ends with the connection, so a killed holder frees it.
+
+        Raises:
+            Outage: The ledger cannot be reached, or the lock is not free within ``LOCK_TIMEOUT_SECONDS``.
+        """
+        number = int.from_bytes(hashlib.sha256(model.encode()).digest()[:8], signed=True)
+        # A process that waits keeps one connection open, not two: Postgres has few.
+        self.engine.dispose()
+        with outages():
+            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            with outages():
+                connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+                steps = sa.func.pg_advisory_lock_shared(_STEPS_LOCK)
+                connection.execute(sa.select(steps, sa.func.pg_advisory_lock(number)))
+            yield Lock(connection)
+        finally:
+            # Closed, not returned to the pool: only the end of the session surely frees the lock.
+            connection.invalidate()
+            connection.close()
+
+    @contextmanager
+    def standstill(self) -> Iterator[None]:
+        """Hold the locks of all models and that of appending, for a moment of at most 30 s.
+
+        Nobody registers, promotes, rolls back or settles meanwhile, and nothing is recorded. It never stands
+        in a queue for the models' locks, in which those who come later would have to wait behind it.
+
+        Raises:
+            Outage: There was no moment without such a step, or the locks were lost meanwhile.
+        """
+        steps = sa.select(sa.func.pg_try_advisory_xact_lock(_STEPS_LOCK))
+        give_up = time.monotonic() + STANDSTILL_WAIT_SECONDS
+        with outages(), self.engine.connect() as connection, connection.begin():
+            limit = f"SET LOCAL idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'"
+            connection.execute(sa.text(limit))
+            while not connection.scalar(steps):
+                if time.monotonic() > give_up:
+                    raise Outage(
+                        f"for {STANDSTILL_WAIT_SECONDS} s there was no moment in which no model is being "
+                        "registered, promoted or rolled back; run it again"
+                    )
+                time.sleep(0.1)
+            connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
+            yield
+            # Fails if the locks were lost with their connection.
+            Lock(connection).assert_held()
+
+    @contextmanager
+    def _appending(self) -> Iterator[sa.Connection]:
+        """A transaction that alone may append, so that the numbers have no gap and the chain no fork."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
+            yield connection
+
+
+def record_on(connection: sa.Connection) -> Iterator[Event]:
+    """Yield all events that a connection sees in order, in bounded memory."""
+    query = sa.select(_EVENTS).order_by(_EVENTS.c.seq).execution_options(yield_per=1000)
+    yield from map(_event, connection.execute(query))
+
+
+def record_refusal(ledger: Ledger, intent: NewEvent, error: PodiumError) -> None:
+    """Record a refusal; once per run and reason, however often it is run again."""
+    kind = _REFUSALS[intent.event]
+    reason = hashlib.sha256(str(error).encode()).hexdigest()[:16]
+    ledger.append(replace(intent, event=kind, reason=str(error), key=f"{kind}:{intent.run}:{reason}"))
+
+
+def connect_ledger() -> Ledger:
+    """Return the ledger that the environment names.
+
+    Raises:
+        PodiumError: Its address is not set.
+    """
+    return Ledger(load_settings().ledger_url.get_secret_value())
+
+
+def migrate(url: str, *, app_role: str) -> None:
+    """Bring the ledger database to the newest schema, where the application may only insert and select.
+
+    Safe to repeat.
+
+    Args:
+        url: Logs in as the owner of the database and its tables.
+        app_role: The application's role.
+
+    Raises:
+        Outage: The ledger cannot be reached.
+        PodiumError: The application's role is the owner, or the database is not as it must be.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    if sa.make_url(url).username == app_role:
+        raise PodiumError(f"{app_role} cannot be both the ledger's owner and the application's role")
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    with outages():
+        command.upgrade(config, "head")
+        _grant(url, app_role)
+
+
+def _grant(url: str, app_role: str) -> None:
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, hide_parameters=True)
+    role = engine.dialect.identifier_preparer.quote_identifier(app_role)
+    with engine.begin() as connection:
+        # Of two that grant on one table at once, Postgres lets one fail.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GRANT_LOCK)))
+        for table, privileges in PRIVILEGES.items():
+            connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM PUBLIC, {role}")
+            connection.exec_driver_sql(f"GRANT {privileges} ON {table} TO {role}")
+
+
+@contextmanager
+def outages() -> Iterator[None]:
+    """Translate the database's errors: no answer to Outage, a wrong schema to PodiumError."""
+    try:
+        yield
+    except _NO_ANSWER as error:
+        cause = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        if getattr(getattr(error, "orig", None), "pgcode", None) == _LOCK_NOT_AVAILABLE:
+            raise Outage(f"another process held the lock for {LOCK_TIMEOUT_SECONDS} s") from error
+        raise Outage(f"the ledger database did not answer: {cause}") from error
+    except sa.exc.ProgrammingError as error:
+        cause = str(error.orig).strip().splitlines()[0]
+        raise PodiumError(f"the ledger database is not as it must be (migrated?): {cause}") from error
+
+
+def _find(connection: sa.Connection, key: str | None) -> Event | None:
+    row = connection.execute(sa.select(_EVENTS).where(_EVENTS.c.key == key)).one_or_none() if key else None
+    return None if row is None else _event(row)
+
+
+def _insert(connection: sa.Connection, new: NewEvent) -> Event:
+    last = connection.execute(
+        sa.select(_EVENTS.c.seq, _EVENTS.c.at, _EVENTS.c.hash).order_by(_EVENTS.c.seq.desc()).limit(1)
+    ).one_or_none()
+    now: datetime = connection.scalar(sa.select(sa.func.clock_timestamp()))  # type: ignore[assignment]
+    event = Event(
+        **{
+            **asdict(new),
+            "actor": _storable(new.actor),
+            "reason": _storable(new.reason),
+            "details": json.loads(json.dumps(dict(new.details), allow_nan=False)),
+        },
+        seq=1 if last is None else last.seq + 1,
+        at=now if last is None else max(now, last.at),
+        previous_hash=FIRST_PREVIOUS_HASH if last is None else last.hash,
+        hash="",
+    )
+    event = replace(event, hash=event_hash(event.as_json()))
+    connection.execute(sa.insert(_EVENTS).values(asdict(event)))
+    return event
+
+
+def _storable(text: str) -> str:
+    """Replace what a form can hold and a text column cannot: NUL and lone surrogates."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _event(row: sa.Row[Any]) -> Event:
+    values = dict(row._mapping)
+    try:
+        return Event(**{**values, "event": EventKind(values["event"])})
+    except ValueError as error:
+        raise PodiumError(f"event {row.seq} of the ledger cannot be read: {error}") from error

@@ -1,0 +1,327 @@
+"""The record of an approval: one request, the answers to it and one decision per run.
+
+A request is bound to what the approver is shown: version, manifest, gate report, champion. A decision holds
+for exactly that; if any of it changed, the answer is void. ``approval_policy`` says which answers are valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from podium.errors import NotApproved, NotFound, Refused, in_utc, version_name
+from podium.ledger import history
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.history import DECISIONS
+from podium.ledger.store import Ledger, record_refusal
+from podium.lifecycle import canary
+from podium.lifecycle.approval_policy import APPROVE, REJECT, Answer, Request, problems, who_may_decide
+from podium.model_file.spec import ApprovalSpec
+
+_ANSWERS = (EventKind.ASKED_AGAIN, EventKind.ANSWER_INVALID, EventKind.APPROVAL_GIVEN)
+
+
+def open_request(
+    ledger: Ledger, policy: ApprovalSpec, model: str, run: str, requester: str | None = None
+) -> Request:
+    """Record that a run asks for a decision on what it nominated; a run's first request stays as it is.
+
+    All that the request is bound to comes from the ledger: what tasks hand to each other could be forged.
+
+    A request that a newer candidate overtook is closed at once, as superseded.
+
+    Raises:
+        NotFound: The run nominated nothing, or the ledger holds no manifest or gate report of it.
+    """
+    if found := ledger.find(_request_key(run)):
+        return _request(found)
+    with ledger.lock(model):
+        return _open_request(ledger, policy, model, run, requester)
+
+
+def _open_request(
+    ledger: Ledger, policy: ApprovalSpec, model: str, run: str, requester: str | None
+) -> Request:
+    events = ledger.history(model)
+    nominated = ledger.find(f"nominated:{run}")
+    if nominated is None or nominated.model != model or nominated.version is None:
+        raise NotFound(f"the ledger holds no nomination of run {run}: clear its task 'nominate'")
+    event = ledger.append(
+        NewEvent(
+            event=EventKind.APPROVAL_REQUESTED,
+            model=model,
+            version=nominated.version,
+            from_version=nominated.from_version,
+            reason=f"waits for {who_may_decide(policy)}",
+            run=run,
+            key=_request_key(run),
+            details={
+                "requester": requester,
+                "manifest": manifest_digest(events, nominated.version),
+                "gates": gate_report(events, nominated.version).details["digest"],
+                "expires_after_seconds": policy.expires_after.total_seconds(),
+            },
+        )
+    )
+    request = _request(event)
+    newer = [later for later in events if later.event is EventKind.NOMINATED and later.seq > nominated.seq]
+    if newer:
+        reason = f"{version_name(newer[-1].version)} of run {newer[-1].run} is a newer candidate"
+        ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason))
+    return request
+
+
+def find_request(ledger: Ledger, run: str) -> Request:
+    """Return the request of a run.
+
+    Raises:
+        NotFound: The run has asked nobody.
+    """
+    event = ledger.find(_request_key(run))
+    if event is None:
+        raise NotFound(f"the ledger holds no approval request of run {run}")
+    return _request(event)
+
+
+def open_requests(events: Iterable[Event]) -> list[Request]:
+    """Return the requests of a history that have no decision yet, oldest first."""
+    pending: dict[str | None, Event] = {}
+    for event in events:
+        if event.event is EventKind.APPROVAL_REQUESTED:
+            pending[event.run] = event
+        elif event.event in DECISIONS:
+            pending.pop(event.run, None)
+    return [_request(event) for event in pending.values()]
+
+
+def find_decision(ledger: Ledger, run: str) -> Event | None:
+    """Return the run's decision, one of ``history.DECISIONS``, or None."""
+    return ledger.find(_decision_key(run))
+
+
+def find_approval(ledger: Ledger, model: str, run: str) -> Event:
+    """Return the decision by which a run may promote.
+
+    Raises:
+        NotApproved: There is no decision of this run on record; this try of it is recorded.
+        Refused: The decision was no approval.
+    """
+    decision = find_decision(ledger, run)
+    if decision is None or decision.model != model:
+        error = NotApproved(
+            f"the ledger holds no decision of run {run}: nobody has approved. Marking a task as success "
+            "approves nothing. Clear the approval task, and decide in Airflow's required actions."
+        )
+        record_refusal(ledger, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
+        raise error
+    if decision.event is not EventKind.APPROVED:
+        raise Refused(f"{decision_in_words(decision)}; nothing is promoted")
+    return decision
+
+
+def gate_report(events: Iterable[Event], version: int) -> Event:
+    """Return the newest gate report of a version.
+
+    Raises:
+        NotFound: There is none.
+    """
+    report = history.gate_report(events, version)
+    if report is None:
+        raise NotFound(f"the ledger holds no gate report of {version_name(version)}")
+    return report
+
+
+def manifest_digest(events: Iterable[Event], version: int) -> str:
+    """Return the digest of a version's manifest.
+
+    Raises:
+        NotFound: There is none.
+    """
+    registered = history.registration(events, version)
+    if registered is None:
+        raise NotFound(f"the ledger holds no manifest of {version_name(version)}: Podium did not register it")
+    return str(registered.details["manifest_digest"])
+
+
+def answers(events: Iterable[Event], run: str) -> list[Event]:
+    """Return what a run was answered so far without a decision: invalid and lost answers, approvals."""
+    return [event for event in events if event.event in _ANSWERS and event.run == run]
+
+
+def judge(
+    ledger: Ledger, policy: ApprovalSpec, request: Request, answer: Answer, champion: int | None
+) -> Event:
+    """Record what an answer amounts to: a decision, one approval of several, or an invalid answer.
+
+    Args:
+        ledger: The ledger.
+        policy: The model file's approval section.
+        request: What was asked.
+        answer: The answer; judged again, the same answer has the same record.
+        champion: The live champion.
+
+    Returns:
+        The decision (one of ``history.DECISIONS``), or an ``approval_given`` or ``answer_invalid`` event,
+        after which the question stays open.
+    """
+    answered = _answered(request, answer)
+    if found := find_decision(ledger, request.run) or ledger.find(str(answered.key)):
+        return found
+    events = ledger.history(request.model)
+    given = [event for event in answers(events, request.run) if event.event is EventKind.APPROVAL_GIVEN]
+    wrong = problems(policy, request, answer, given)
+    if answer.option == APPROVE:
+        wrong += canary.problems(ledger, events, request.version, answer.at)
+    late = answer.at >= request.expires_at
+    if late:
+        wrong.append(f"the request expired on {in_utc(request.expires_at)}")
+    if wrong:
+        invalid = ledger.append(replace(answered, event=EventKind.ANSWER_INVALID, reason="; ".join(wrong)))
+        return record_expiry(ledger, request) if late else invalid
+    if answer.option == REJECT:
+        return ledger.append(_decision(request, EventKind.REJECTED, answered.actor, answered.reason))
+    if changed := changes_since(request, events, champion):
+        reason = "; ".join(changed)
+        ledger.append(replace(answered, event=EventKind.ANSWER_INVALID, reason=reason))
+        return ledger.append(_decision(request, EventKind.VOIDED, "podium", reason))
+    approvals: list[Event | NewEvent] = [*given, answered]
+    if len(approvals) < policy.required:
+        return ledger.append(answered)
+    names = ", ".join(approval.actor for approval in approvals)
+    reasons = "; ".join(approval.reason for approval in approvals)
+    valid_until = {"valid_until": (datetime.now(UTC) + policy.valid_for).isoformat()}
+    return ledger.append(_decision(request, EventKind.APPROVED, names, reasons, valid_until))
+
+
+def changes_since(request: Request, events: Sequence[Event], champion: int | None) -> list[str]:
+    """Say what the request is bound to and is not so any more; empty if an answer still holds.
+
+    Args:
+        request: What was asked.
+        events: The model's history.
+        champion: The live champion.
+    """
+    changed = []
+    if champion != request.champion:
+        changed.append(
+            f"the champion was {version_name(request.champion)} and is {version_name(champion)} now"
+        )
+    report = gate_report(events, request.version)
+    if report.details["digest"] != request.gates:
+        changed.append(f"the gates were run again since, with another report: {report.reason}")
+    if manifest_digest(events, request.version) != request.manifest:
+        changed.append("its manifest is another one")
+    away = history.rolled_away(events).get(request.version)
+    if away is not None and away.seq > request.seq:
+        changed.append(f"it was rolled back on {in_utc(away.at)} by {away.actor}: {away.reason}")
+    return changed
+
+
+def record_expiry(ledger: Ledger, request: Request) -> Event:
+    """Record that nobody gave a valid answer in time; the run's first decision stays as it is."""
+    reason = f"no valid answer until {in_utc(request.expires_at)}"
+    return ledger.append(_decision(request, EventKind.EXPIRED, "podium", reason))
+
+
+def record_asked_again(ledger: Ledger, request: Request, try_number: int) -> Event:
+    """Record that a request is put up once more though nobody answered it on record.
+
+    Its task was cleared, or Airflow lost an answer: one given within a second of parking can be.
+    """
+    return ledger.append(
+        NewEvent(
+            event=EventKind.ASKED_AGAIN,
+            model=request.model,
+            version=request.version,
+            reason="the task was cleared, or Airflow lost an answer given within a second of asking",
+            run=request.run,
+            key=f"asked_again:{request.run}:{try_number}",
+        )
+    )
+
+
+def supersede(ledger: Ledger, model: str, version: int, run: str) -> list[str]:
+    """Close the pending requests of a model's other runs, because of a newer candidate.
+
+    Returns:
+        The runs that a newer candidate superseded and that never heard of it from their own tasks.
+    """
+    events = ledger.history(model)
+    nominated = {event.run: event.seq for event in events if event.event is EventKind.NOMINATED}
+    for request in open_requests(events):
+        if nominated.get(request.run, 0) < nominated.get(run, 0):
+            reason = f"{version_name(version)} of run {run} is a newer candidate"
+            ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason, {"by": run}))
+    return [
+        str(event.run)
+        for event in ledger.history(model)
+        if event.event is EventKind.SUPERSEDED and event.details.get("by") == run
+    ]
+
+
+def decision_in_words(decision: Event) -> str:
+    """Say who decided what and why."""
+    return (
+        f"{decision.model} {version_name(decision.version)} was {decision.event} "
+        f"by {decision.actor}: {decision.reason}"
+    )
+
+
+def _answered(request: Request, answer: Answer) -> NewEvent:
+    """Describe an answer as one approval of several; what else it amounts to replaces that."""
+    return NewEvent(
+        event=EventKind.APPROVAL_GIVEN,
+        model=request.model,
+        version=request.version,
+        actor=answer.name,
+        reason=answer.reason.strip(),
+        run=request.run,
+        key=f"answer:{request.run}:{answer.at.isoformat()}",
+        details={"option": answer.option, "reason": answer.reason, "at": answer.at.isoformat()},
+    )
+
+
+def _decision(
+    request: Request, kind: EventKind, actor: str, reason: str, more: Mapping[str, str] | None = None
+) -> NewEvent:
+    return NewEvent(
+        event=kind,
+        model=request.model,
+        version=request.version,
+        from_version=request.champion,
+        actor=actor,
+        reason=reason,
+        run=request.run,
+        key=_decision_key(request.run),
+        details={
+            "request": request.seq,
+            "manifest": request.manifest,
+            "gates": request.gates,
+            **(more or {}),
+        },
+    )
+
+
+def _request(event: Event) -> Request:
+    if event.version is None or event.run is None:
+        raise NotFound(f"approval request {event.seq} names no version")
+    return Request(
+        seq=event.seq,
+        model=event.model,
+        version=event.version,
+        champion=event.from_version,
+        run=event.run,
+        requester=event.details["requester"],
+        manifest=event.details["manifest"],
+        gates=event.details["gates"],
+        expires_at=event.at + timedelta(seconds=event.details["expires_after_seconds"]),
+    )
+
+
+def _request_key(run: str) -> str:
+    return f"approval_requested:{run}"
+
+
+def _decision_key(run: str) -> str:
+    return f"decision:{run}"

@@ -1,0 +1,128 @@
+"""The approval policy, pure: is this answer valid?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from podium.ledger.events import Event
+from podium.model_file.spec import ROLE, ApprovalSpec
+
+APPROVE = "Approve"
+REJECT = "Reject"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A candidate waiting for a decision.
+
+    Attributes:
+        seq: Its number in the ledger.
+        model: The registered model.
+        version: The candidate.
+        champion: The champion at the time of asking: promotion compares it before it swaps.
+        run: The Airflow run that asks, as ``dag_id/run_id``.
+        requester: Who triggered that run, as Airflow's login says; None for a scheduled run.
+        manifest: Digest of the candidate's files.
+        gates: Digest of the gate report that the approver is shown.
+        expires_at: When the request is void.
+    """
+
+    seq: int
+    model: str
+    version: int
+    champion: int | None
+    run: str
+    requester: str | None
+    manifest: str
+    gates: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody as Airflow's login names them.
+
+    Attributes:
+        name: The login name.
+        roles: The Airflow roles; needed only where the policy names roles.
+    """
+
+    name: str
+    roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What somebody answered, as Airflow reports it.
+
+    Attributes:
+        option: ``Approve`` or ``Reject``.
+        reason: The form's reason; may be missing, since Airflow's API does not check forms.
+        who: Who gave it, or None.
+        at: When it was given.
+        ticked: The statements of the checklist that were ticked.
+    """
+
+    option: str
+    reason: str
+    who: Person | None
+    at: datetime
+    ticked: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The login name, for the record."""
+        return self.who.name if self.who else "unknown"
+
+
+def may_decide(policy: ApprovalSpec, who: Person) -> bool:
+    """Tell whether the policy names this person, or one of the person's roles."""
+    return who.name in policy.approvers or any(f"{ROLE}{role}" in policy.approvers for role in who.roles)
+
+
+def who_may_decide(policy: ApprovalSpec) -> str:
+    """Name the approvers in words."""
+    named = ", ".join(name.replace(ROLE, "any ") for name in policy.approvers)
+    return named if policy.required == 1 else f"{policy.required} of: {named}"
+
+
+def problems(
+    policy: ApprovalSpec, request: Request, answer: Answer, given: Iterable[Event] = ()
+) -> list[str]:
+    """Say what is wrong with an answer; empty if it is valid.
+
+    Args:
+        policy: The model file's approval section.
+        request: What was asked.
+        answer: The answer.
+        given: The approvals that count already.
+    """
+    found = []
+    if answer.who is None:
+        found.append("the answer has no user")
+    elif not may_decide(policy, answer.who):
+        found.append(f"{answer.who.name} is not an approver (approvers: {who_may_decide(policy)})")
+    if answer.option not in (APPROVE, REJECT):
+        found.append(f"'{answer.option}' is neither {APPROVE} nor {REJECT}")
+    length = len(answer.reason.strip())
+    if length < policy.reason_min_length:
+        found.append(f"the reason has {length} characters, at least {policy.reason_min_length} are required")
+    if answer.option == APPROVE:
+        found += _problems_of_approval(policy, request, answer, given)
+    return found
+
+
+def _problems_of_approval(
+    policy: ApprovalSpec, request: Request, answer: Answer, given: Iterable[Event]
+) -> list[str]:
+    found = []
+    name = answer.name
+    if policy.prevent_self_approval and name == request.requester:
+        found.append(f"{name} triggered this run and may not approve it; somebody else must")
+    if any(event.actor == name for event in given):
+        found.append(f"{name} has approved already; another person must")
+    return found + [
+        f"not ticked: '{statement}'" for statement in policy.checklist if statement not in answer.ticked
+    ]

@@ -1,0 +1,148 @@
+"""The model card: what a version is for, what it was made of and how it did, for whoever meets it in MLflow.
+
+The parts are those of Mitchell et al., "Model Cards for Model Reporting" (2019), https://arxiv.org/abs/1810.03993.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from podium.errors import version_name
+from podium.gates.report import GateReport, cell
+from podium.gates.stored_report import kept_in
+from podium.lifecycle.profile_rules import Profile
+from podium.model_file.spec import ModelSpec
+from podium.names import Tag
+from podium.registry.client import Registry, Version, mlflow_errors
+from podium.training import search
+from podium.training.tracking import SEARCH
+
+ARTIFACT = "model_card.md"
+# MLflow's database takes no longer one.
+_LONGEST_DESCRIPTION = 5000
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a version's training run tells of itself.
+
+    Attributes:
+        lineage: The tags of the version.
+        params: What the model was fitted with.
+        search: The search before it, as ``search.json`` has it; None without one.
+        pictures: Paths of the pictures among the run's artifacts.
+        profile: What it was trained in, if not in full.
+    """
+
+    lineage: Mapping[str, Any]
+    params: Mapping[str, str]
+    search: Mapping[str, Any] | None
+    pictures: Sequence[str]
+    profile: Profile | None
+
+
+def write_model_card(
+    registry: Registry, spec: ModelSpec, version: Version, report: GateReport, profile: Profile | None
+) -> None:
+    """Write the card to the version's training run, beside its pictures, and as much as fits as description.
+
+    Raises:
+        Outage: MLflow did not answer.
+    """
+    training = _training(registry, version, report, profile)
+    sections = card_sections(spec, training, report)
+    with mlflow_errors(f"writing the model card of {spec.name} {version_name(version.number)}"):
+        registry.client.log_text(version.run_id, "\n\n".join(sections) + "\n", ARTIFACT)
+        registry.client.update_model_version(spec.name, str(version.number), description(sections))
+
+
+def card_sections(spec: ModelSpec, training: Training, report: GateReport) -> list[str]:
+    """Return the sections of the card as Markdown, what matters most first.
+
+    Args:
+        spec: The model file.
+        training: What the training run tells.
+        report: The version's newest gate report.
+    """
+    limits = spec.limits or ("None are written down in the model file (`limits`).",)
+    slices = report.slices_tables() or ["", "No gate of the model file asks for slices."]
+    pictures = [f"![{Path(path).stem.replace('_', ' ')}]({path})" for path in training.pictures]
+    return [
+        "\n".join([f"# {spec.name} {version_name(report.version)}", *_warning(spec, training.profile)]),
+        _section("Purpose", [spec.description, "", _predicts(spec)]),
+        _section("Limits", [f"- {limit}" for limit in limits]),
+        _section("Made of", [f"- {name}: {fact}" for name, fact in _facts(spec, training).items()]),
+        _section("How it did", [f"**{cell(report.sentence())}.**", "", *report.metrics_table()]),
+        _section("By slice", slices[1:]),
+        _section("Gates", report.gates_table()),
+        _section("Pictures", pictures),
+    ]
+
+
+def description(sections: Sequence[str]) -> str:
+    """Return as many whole sections as a version's description can hold, and where the others are."""
+    told, rest = sections[0], f"\n\nMore, and pictures, in `{ARTIFACT}` of the training run."
+    for section in sections[1:-1]:
+        longer = f"{told}\n\n{section}"
+        if len(longer) + len(rest) > _LONGEST_DESCRIPTION:
+            break
+        told = longer
+    return (told + rest)[:_LONGEST_DESCRIPTION]
+
+
+def _training(registry: Registry, version: Version, report: GateReport, profile: Profile | None) -> Training:
+    folders = ("", search.FOLDER, kept_in(report.version, report.champion))
+    with mlflow_errors(f"reading the training run of {version.model} {version_name(version.number)}"):
+        run = registry.client.get_run(version.run_id)
+        files = [file for path in folders for file in registry.client.list_artifacts(version.run_id, path)]
+    found = None
+    if any(name.startswith(SEARCH) for name in run.data.metrics):
+        with TemporaryDirectory(prefix="podium-") as folder:
+            result = f"{search.FOLDER}/{search.RESULT}"
+            found = json.loads(registry.download_artifacts(version.run_id, result, Path(folder)).read_text())
+    pictures = [file.path for file in files if file.path.endswith(".png")]
+    params = {name: value for name, value in run.data.params.items() if name != Tag.PROFILE}
+    return Training(version.tags, params, found, pictures, profile)
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"## {title}", "", *lines])
+
+
+def _warning(spec: ModelSpec, profile: Profile | None) -> list[str]:
+    if profile is None:
+        return []
+    less = spec.profiles[profile].in_words()
+    return ["", f"**A {profile} version: {profile.purpose}, never promoted.** Trained on less: {less}."]
+
+
+def _predicts(spec: ModelSpec) -> str:
+    labels = f", one of {', '.join(spec.labels)}" if spec.labels else ""
+    return (
+        f"Owner: {spec.owner}. Predicts `{spec.data.label}` ({spec.task}{labels}) from "
+        f"{len(spec.data.inputs)} inputs: {', '.join(f'`{name}`' for name in spec.data.inputs)}."
+    )
+
+
+def _facts(spec: ModelSpec, training: Training) -> dict[str, str]:
+    lineage, found = training.lineage, training.search
+    params = [f"`{_plain(name)}` = `{_plain(value)}`" for name, value in sorted(training.params.items())]
+    return {
+        "Data": f"`{spec.data.source}`, version `{lineage.get(Tag.DATA_VERSION, '')[:12]}`, as of "
+        f"{lineage.get(Tag.AS_OF, 'unknown')[:10]}",
+        "Trained on": lineage.get(Tag.TRAINED_ON, "unknown"),
+        "Judged on": lineage.get(Tag.JUDGED_ON, "unknown"),
+        "Trainer": f"`{spec.trainer}`, commit `{lineage.get(Tag.GIT_COMMIT, 'unknown')[:12]}`",
+        "Params": ", ".join(params) or "none",
+        "Search": "none" if found is None else cell(found["in_words"]),
+        "Files": f"sha256 of the manifest `{lineage.get(Tag.MANIFEST_DIGEST, '')[:12]}`",
+    }
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("`", "'").split())

@@ -1,0 +1,54 @@
+"""How a lifecycle run comes out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from podium.errors import Refused
+
+if TYPE_CHECKING:
+    from podium.ledger.store import Ledger
+
+
+class Outcome(StrEnum):
+    """What the ledger says of a run that has ended; the ids of the tasks that show it in Airflow's grid."""
+
+    PROMOTE = "promote"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    VOIDED = "voided"
+    REFUSED_BY_GATES = "refused_by_gates"
+    NOTHING_TO_PROMOTE = "nothing_to_promote"
+    ONLY_A_PROFILE = "only_a_profile"
+
+
+def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
+    """Say how a run came out, by what the ledger holds of it.
+
+    Raises:
+        NotApproved: It was neither decided nor refused: its approval was skipped.
+    """
+    # Imported here: the Dag file needs the names above, and nothing heavy.
+    from podium.ledger.events import EventKind
+    from podium.ledger.history import GATES
+    from podium.lifecycle.approval import find_approval, find_decision
+
+    nominating = (EventKind.NOMINATED, EventKind.NOMINATION_REFUSED)
+    decision = find_decision(ledger, run)
+    if decision is None:
+        history = ledger.history(model)
+        reports = [event for event in history if event.run == run and event.event in GATES]
+        if reports and reports[-1].version == reports[-1].from_version:
+            return Outcome.NOTHING_TO_PROMOTE
+        if reports and reports[-1].event is EventKind.GATES_REFUSED:
+            return Outcome.REFUSED_BY_GATES
+        nominations = [event for event in history if event.run == run and event.event in nominating]
+        if nominations and nominations[-1].event is EventKind.NOMINATION_REFUSED:
+            return Outcome.ONLY_A_PROFILE
+    try:
+        find_approval(ledger, model, run)
+    except Refused:
+        return Outcome(str(decision and decision.event))
+    return Outcome.PROMOTE

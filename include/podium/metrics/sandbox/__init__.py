@@ -1,0 +1,8 @@
+"""Code that a model wrote is run here, where it can do no harm.
+
+Trainers import from here what a task is and how its references are checked.
+"""
+
+from podium.metrics.sandbox.judge import Task, check_references
+
+__all__ = ["Task", "check_references"]

@@ -1,0 +1,178 @@
+"""What is wrong in a model file, in the words of the file: key, value, what is allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from podium.model_file.gates import KINDS, nearest
+from podium.model_file.types import IMPORT_PATH, WrongKey
+
+_GATES = "gates"
+_PROFILES = "profiles"
+# What pydantic adds to the location of an error in the key of a mapping.
+_OF_A_KEY = "[key]"
+_LONGEST_VALUE = 80
+
+Location = tuple[int | str, ...]
+
+
+def problems(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    """Return each mistake in a model file once, as "key: value: what is wrong".
+
+    Args:
+        error: What pydantic says.
+        root: The class of the model file.
+    """
+    return [_explain(item, root) for item in error.errors() if not _follows(item)]
+
+
+def _follows(item: Any) -> bool:
+    """True where a list counts as too short only because what is in it is wrong, which is told already."""
+    return item["type"] == "too_short" and bool(len(item["input"]) >= item["ctx"]["min_length"])
+
+
+def _explain(item: Any, root: type[BaseModel]) -> str:
+    location, kind, value = tuple(item["loc"]), item["type"], item["input"]
+    if kind in ("extra_forbidden", "invalid_key"):
+        # Without quotes YAML reads some keys as a number or as true.
+        name = _shown(value) if kind == "invalid_key" else str(location[-1])
+        return _unknown_key(location[:-1], name, root)
+    if location[-1:] == (_OF_A_KEY,):
+        return f"{_key(_as_written(location[:-2]))}: key {_shown(value)}: {_message(item)}"
+    if kind == "missing":
+        return f"{_key(_as_written(location))}: missing"
+    if kind == "union_tag_not_found" and isinstance(value, Mapping) and value:
+        return f"{_key(location)}: {_no_kind(value)}"
+    if kind == "model_type":
+        keys = ", ".join(sorted(_allowed_keys(root, location)))
+        return f"{_key(_as_written(location))}: {_shown(value)}: must be a mapping; allowed keys: {keys}"
+    if kind == "value_error":
+        return _from_a_validator(item)
+    return f"{_key(_as_written(location))}: {_shown(value)}: {_message(item)}"
+
+
+def _unknown_key(section: Location, name: str, root: type[BaseModel]) -> str:
+    key = _key((*_as_written(section), name))
+    if _is_gate(section) and name in KINDS:
+        return f"{key}: is a kind of gate of its own, as {section[-1]} is; make two gates of this one"
+    allowed = sorted(_allowed_keys(root, section))
+    return f"{key}: unknown key; {nearest(name, allowed)}allowed: {', '.join(allowed)}"
+
+
+def _from_a_validator(item: Any) -> str:
+    """Tell what a validator of Podium's own raised, at the key that it blames."""
+    error, value, location = item["ctx"]["error"], item["input"], _as_written(tuple(item["loc"]))
+    for part in error.keys if isinstance(error, WrongKey) else ():
+        location = (*location, part)
+        known = isinstance(value, list | tuple) or (isinstance(value, Mapping) and part in value)
+        value = value[part] if known else {}
+    if not location:
+        return str(error)
+    shown = "" if isinstance(value, Mapping | BaseModel) else f" {_shown(value)}:"
+    return f"{_key(location)}:{shown} {error}"
+
+
+_WORDS = {
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "string_too_short": "must not be empty",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "union_tag_not_found": f"a gate is a mapping with one of the keys {', '.join(KINDS)}",
+    "too_short": "needs at least {min_length}",
+    "string_too_long": "must have at most {max_length} characters",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+}
+
+
+def _message(item: Any) -> str:
+    kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    if kind in _WORDS:
+        return _WORDS[kind].format(**context)
+    if kind in ("literal_error", "enum"):
+        allowed = re.findall(r"'([^']*)'", context["expected"])
+        return f"{nearest(str(value), allowed)}allowed: {', '.join(allowed)}"
+    if kind == "string_type":
+        return "must be text" + _quotes(value)
+    if kind == "string_pattern_mismatch" and context["pattern"] == IMPORT_PATH:
+        return "must be an import path such as trainers.my_model:train"
+    if kind == "string_pattern_mismatch":
+        return "must be lower-case words and digits joined by '-', such as soccer-match-outcome"
+    return str(item["msg"])
+
+
+def _quotes(value: object) -> str:
+    if isinstance(value, bool):
+        return ": write it in quotes (without them yes, no, on and off mean true and false)"
+    return ": write it in quotes" if isinstance(value, int | float | date) else ""
+
+
+def _shown(value: object) -> str:
+    """Return a value about as the file has it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{...}" if value else "{}"
+    text = str(value) if isinstance(value, date) else repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def _no_kind(gate: Mapping[Any, Any]) -> str:
+    hint = next((near for key in gate if (near := nearest(str(key), KINDS))), "")
+    return f"no such kind of gate: {', '.join(map(str, gate))}; {hint}a gate has one of {', '.join(KINDS)}"
+
+
+def _is_gate(location: Location) -> bool:
+    """True for the location of a gate as pydantic gives it: with its place and its kind."""
+    of_a_profile = len(location) == 5 and location[0] == _PROFILES
+    return (len(location) == 3 or of_a_profile) and location[-3] == _GATES
+
+
+def _as_written(location: Location) -> Location:
+    """Leave out the kind of a gate, which pydantic names in the location and the file does not."""
+    for length in (3, 5):
+        if _is_gate(location[:length]):
+            return location[: length - 1] + location[length:]
+    return location
+
+
+def _key(location: Location) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _allowed_keys(root: type[BaseModel], location: Location) -> list[str]:
+    section: Any = root
+    for place, part in enumerate(location):
+        if _is_gate(location[: place + 1]):
+            section = KINDS[str(part)]
+        elif isinstance(part, str):
+            section = _under(section, part)
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _under(section: Any, key: str) -> Any:
+    """Return what stands under a key: the class of a mapping, or the type of one with keys of the user's."""
+    if get_origin(section) is dict:
+        return _mapping(get_args(section)[1])
+    field = next(field for name, field in section.model_fields.items() if key in (name, field.alias))
+    return _mapping(field.annotation)
+
+
+def _mapping(annotation: Any) -> Any:
+    is_class = isinstance(annotation, type) and get_origin(annotation) is None
+    if get_origin(annotation) is dict or (is_class and issubclass(annotation, BaseModel)):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _mapping(part))), None)

@@ -1,0 +1,1 @@
+"""Databases and objects of a running stack into a folder, and back into an empty one."""

@@ -1,0 +1,36 @@
+"""Check model files as a commit hook or CI does: without Airflow, a registry or a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from podium.errors import DataError
+from podium.model_file.spec import load_specs_of
+from podium.settings import project_home
+
+
+def check_files(paths: Iterable[Path]) -> tuple[list[str], list[Path]]:
+    """Check model files, and the baseline files that their gates name.
+
+    Args:
+        paths: Model files, and folders of them.
+
+    Returns:
+        What is wrong, and the model files that were looked at.
+    """
+    # Reading baseline files takes pandas; most model files name none.
+    from podium.gates.baseline_file import baseline_paths, read_baseline_files
+
+    files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
+    specs, errors = load_specs_of(files)
+    problems = [problem for error in errors for problem in str(error).splitlines()]
+    for spec in specs.values():
+        if baseline_paths(spec):
+            try:
+                read_baseline_files(spec, project_home())
+            except DataError as error:
+                problems.append(f"{spec.name}: {error}")
+    if not files:
+        problems.append(f"no model file in {', '.join(map(str, paths))}")
+    return problems, files

@@ -1,0 +1,68 @@
+"""The models: are their files valid, and is each champion what the ledger says, to the last byte?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from podium.errors import BytesChanged, NotFound, PodiumError, version_name
+from podium.lifecycle.verify import alias_differences
+from podium.operations.check_model_files import check_files
+from podium.operations.doctor.findings import Finding, Places, State
+from podium.proof import manifest_of
+from podium.registry.manifest import check_bytes
+from podium.services import Parts, connect
+
+MODEL_FILES, CHAMPIONS = "model files", "champions"
+
+
+def check_model_files(places: Places) -> Iterator[Finding]:
+    """Read all model files, and the baseline files that they name."""
+    problems, files = check_files([places.models_dir])
+    for problem in problems:
+        yield Finding(MODEL_FILES, State.PROBLEM, problem, "`podium validate-spec` tells when it is mended")
+    if not problems:
+        yield Finding(MODEL_FILES, State.OK, f"{len(files)} in {places.models_dir} are valid")
+
+
+def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
+    """Compare the aliases of all models with the ledger, and the files of each champion with its manifest.
+
+    Args:
+        working: Told what is being downloaded, which takes a while.
+    """
+    try:
+        parts = connect()
+        models = parts.ledger.models()
+        for model in models:
+            yield from _aliases(parts, model)
+            yield from _champion(parts, model, working)
+    except PodiumError as error:
+        yield Finding(CHAMPIONS, State.PROBLEM, str(error), "see the findings above, then run this again")
+    else:
+        if not models:
+            yield Finding(CHAMPIONS, State.OK, "the ledger knows no model yet")
+
+
+def _aliases(parts: Parts, model: str) -> Iterator[Finding]:
+    for difference in alias_differences(parts.registry, parts.ledger, model):
+        remedy = "an approver runs settle_champion; other aliases are set again by the next lifecycle run"
+        yield Finding(f"aliases of {model}", State.PROBLEM, difference, remedy)
+
+
+def _champion(parts: Parts, model: str, working: Callable[[str], None]) -> Iterator[Finding]:
+    number = parts.registry.champion(model)
+    name = f"champion of {model}"
+    if number is None:
+        yield Finding(name, State.OK, "none")
+        return
+    working(f"reading the files of {model} {version_name(number)}")
+    try:
+        manifest = manifest_of(parts.ledger.history(model), model, number)
+        check_bytes(parts.registry, model, number, manifest)
+    except (BytesChanged, NotFound) as error:
+        remedy = "roll back (`podium rollback`), or restore the files from the bucket's older versions"
+        yield Finding(name, State.PROBLEM, str(error), remedy)
+        return
+    size = sum(file.size for file in manifest.files) / 1e6
+    seen = f"{version_name(number)}, its {len(manifest.files)} files ({size:,.1f} MB) as registered"
+    yield Finding(name, State.OK, seen)

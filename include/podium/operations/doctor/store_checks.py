@@ -1,0 +1,114 @@
+"""The store, asked directly where its keys are in the environment: does it take them alone?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from secrets import token_hex
+from typing import Any
+
+import boto3
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from podium.operations.addresses import without_login
+from podium.operations.doctor.findings import TIMEOUT_SECONDS, Finding, Places, State
+
+STORE, KEYS, BUCKET = "store", "store keys", "store bucket"
+_NEEDED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PODIUM_BUCKET")
+_INITIALISE = "`python -m podium.operations.initialise` makes it, with versioning"
+_REFUSED = (400, 401, 403)
+
+
+def check_store(places: Places) -> Iterator[Finding]:
+    """Yield what is found; a store that does not answer ends the check."""
+    values = (places.store_url, places.store_key, places.store_secret, places.bucket)
+    if missing := [name for name, value in zip(_NEEDED, values, strict=True) if value is None]:
+        why = f"{', '.join(missing)} not set: only MLflow has the store's keys, and was asked to write to it"
+        yield Finding(STORE, State.NOT_CHECKED, why)
+        return
+    place = without_login(str(places.store_url))
+    try:
+        yield from _bucket(places, place)
+        yield _keys(places)
+    except (BotoCoreError, ValueError) as error:
+        remedy = "start the store, or set AWS_ENDPOINT_URL to where it is"
+        yield Finding(STORE, State.PROBLEM, f"{place}: {error}", remedy)
+
+
+def _bucket(places: Places, place: str) -> Iterator[Finding]:
+    secret = None if places.store_secret is None else places.store_secret.get_secret_value()
+    client = _client(places, secret)
+    name = places.bucket
+    status, error = _status(partial(client.head_bucket, Bucket=name))
+    if status == 404:
+        yield Finding(BUCKET, State.PROBLEM, f"there is no bucket {name} at {place}", _INITIALISE)
+        return
+    if error:
+        yield Finding(
+            STORE, State.PROBLEM, f"{place} refused: {error}", "set AWS_ACCESS_KEY_ID and its secret"
+        )
+        return
+    yield Finding(STORE, State.OK, f"{place} answers to these keys")
+    versioning: dict[str, Any] = {}
+    status, error = _status(lambda: versioning.update(client.get_bucket_versioning(Bucket=name)))
+    if error:
+        seen = f"{name} is there; whether it is versioned was not told: {error}"
+        yield Finding(BUCKET, State.WARNING, seen, "let these keys read the bucket's versioning")
+    elif versioning.get("Status") != "Enabled":
+        seen = f"{name} is there, but not versioned: what is overwritten is lost"
+        yield Finding(
+            BUCKET, State.PROBLEM, seen, "`python -m podium.operations.initialise` turns versioning on"
+        )
+    else:
+        yield Finding(BUCKET, State.OK, f"{name} is there, and versioned")
+
+
+def _keys(places: Places) -> Finding:
+    """Ask with a wrong secret, and without a signature."""
+    taken, odd = [], []
+    for how, secret in (("a wrong secret", token_hex()), ("no signature", None)):
+        client = _client(places, secret)
+        status, error = _status(partial(client.list_objects_v2, Bucket=places.bucket, MaxKeys=1))
+        if not error:
+            taken.append(how)
+        elif status not in _REFUSED:
+            odd.append(f"{how}: {error}")
+    if taken:
+        seen = f"it takes {' and '.join(taken)}: whoever reaches it can change a model"
+        return Finding(
+            KEYS, State.PROBLEM, seen, "turn its access control on: without keys it is open to all"
+        )
+    if odd:
+        return Finding(
+            KEYS, State.PROBLEM, f"neither taken nor refused: {'; '.join(odd)}", "see the store's log"
+        )
+    return Finding(KEYS, State.OK, "a wrong secret and no signature are refused")
+
+
+def _client(places: Places, secret: str | None) -> Any:
+    """Return a client with this secret; without one it does not sign."""
+    return boto3.client(
+        "s3",
+        endpoint_url=places.store_url,
+        aws_access_key_id=places.store_key,
+        aws_secret_access_key=secret or "none",
+        region_name=places.store_region,
+        config=Config(
+            connect_timeout=TIMEOUT_SECONDS,
+            read_timeout=TIMEOUT_SECONDS,
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": "path"},
+            **({} if secret else {"signature_version": UNSIGNED}),
+        ),
+    )
+
+
+def _status(call: Callable[[], object]) -> tuple[int, str]:
+    """Return the status of the answer, and its error; "" if there is none."""
+    try:
+        call()
+    except ClientError as error:
+        return int(error.response["ResponseMetadata"]["HTTPStatusCode"]), str(error)
+    return 200, ""

@@ -1,0 +1,98 @@
+"""``python -m podium.operations.initialise``: what a stack needs once, and after each upgrade.
+
+``stores`` needs Postgres and the object store: roles, databases, the bucket, the ledger's tables.
+``registry`` needs MLflow as well: its accounts, and a registered model for each model file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import boto3
+import typer
+from botocore.exceptions import ClientError
+from sqlalchemy import make_url
+
+from podium.errors import PodiumError, told_without_traceback
+from podium.ledger.store import migrate
+from podium.model_file.spec import load_specs
+from podium.operations import postgres_roles
+from podium.operations.mlflow_accounts import MlflowAdmin, register_models
+from podium.operations.mlflow_server import PROMOTER, READER
+from podium.settings import load_settings, models_dir
+
+log = logging.getLogger(__name__)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.command()
+def stores() -> None:
+    """Make roles, databases and the bucket; migrate the ledger."""
+    passwords = {role: variable(f"{role.upper()}_DB_PASSWORD") for role in postgres_roles.ROLES}
+    postgres_roles.create(postgres_roles.login_at(variable("PODIUM_POSTGRES_URL")), passwords)
+    log.info("Postgres has the databases %s.", ", ".join(name for _, name in postgres_roles.DATABASES))
+    make_bucket(variable("PODIUM_BUCKET"))
+    migrate_ledger()
+    log.info("The ledger is migrated.")
+
+
+@app.command()
+def registry() -> None:
+    """Make MLflow's accounts, and a registered model for each model file."""
+    url = load_settings().mlflow_tracking_uri
+    passwords = {PROMOTER: variable("MLFLOW_TRACKING_PASSWORD"), READER: variable("MLFLOW_READER_PASSWORD")}
+    MlflowAdmin(url, variable("MLFLOW_AUTH_ADMIN_PASSWORD")).make_accounts(passwords)
+    log.info("MLflow has the accounts %s.", ", ".join(passwords))
+    specs, wrong = load_specs(models_dir())
+    for error in wrong:
+        log.warning("%s", error)  # check_model_files says so in Airflow; the other models go on
+    for name in register_models(url, passwords[PROMOTER], specs):
+        log.info("Registered model %s made.", name)
+
+
+def variable(name: str) -> str:
+    """Return an environment variable.
+
+    Raises:
+        PodiumError: It is not set, or empty.
+    """
+    if value := os.environ.get(name):
+        return value
+    raise PodiumError(f"{name} is not set. `make compose-up` generates what is missing in .env.")
+
+
+def make_bucket(name: str) -> None:
+    """Make the bucket at ``AWS_ENDPOINT_URL`` if there is none, and let it keep what is overwritten."""
+    store = boto3.client("s3")
+    try:
+        store.create_bucket(Bucket=name)
+        log.info("Bucket %s made.", name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
+            raise
+        log.info("Bucket %s is there.", name)
+    store.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+
+
+def migrate_ledger() -> None:
+    """Migrate the ledger as the owner in ``PODIUM_LEDGER_OWNER_URL``, for the user of ``PODIUM_LEDGER_URL``.
+
+    Raises:
+        PodiumError: One of the two is not set, or names no user.
+    """
+    owner_url = os.environ.get("PODIUM_LEDGER_OWNER_URL")
+    if not owner_url:
+        raise PodiumError(
+            "PODIUM_LEDGER_OWNER_URL is not set: the ledger is migrated by the role that owns it."
+        )
+    app_role = make_url(load_settings().ledger_url.get_secret_value()).username
+    if not app_role:
+        raise PodiumError("PODIUM_LEDGER_URL names no user: the ledger would be open to nobody.")
+    migrate(owner_url, app_role=app_role)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with told_without_traceback():
+        app()

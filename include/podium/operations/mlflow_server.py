@@ -1,0 +1,102 @@
+"""``python -m podium.operations.mlflow_server``: the MLflow server with logins, as both stacks run it.
+
+MLflow takes the database of its logins from a file alone, so that file is made here, mode 600, in the
+working directory: the database URL holds a password.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+import os
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, make_url
+
+from podium.errors import PodiumError, told_without_traceback
+from podium.operations.private_files import write_private
+
+ADMIN, PROMOTER, READER = "admin", "podium", "reader"
+_NEEDED = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
+# Each request brings its password; checking one costs tens of milliseconds of processor time.
+_PASSWORD_CACHE_SECONDS = 60
+
+
+def auth_config(database_url: str) -> str:
+    """Return the file that MLflow's basic auth reads.
+
+    An account without a role reads everything in the only workspace, and changes nothing.
+
+    Args:
+        database_url: Where the logins are kept; may be MLflow's own database.
+    """
+    config = configparser.ConfigParser(interpolation=None)
+    config["mlflow"] = {
+        "default_permission": "READ",
+        "grant_default_workspace_access": "true",
+        # The file is read with interpolation, and a quoted password has percent signs.
+        "database_uri": database_url.replace("%", "%%"),
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "auth_cache_ttl_seconds": str(_PASSWORD_CACHE_SECONDS),
+    }
+    text = io.StringIO()
+    config.write(text)
+    return text.getvalue()
+
+
+def upgrade_if_older(database_url: str) -> bool:
+    """Bring the tables of an earlier MLflow to this one's schema, without which its server refuses to start.
+
+    Returns:
+        Whether there was something to do; an empty database is the server's to fill.
+    """
+    config = Config()
+    # Found without importing MLflow, which takes seconds.
+    folder = distribution("mlflow").locate_file("mlflow/store/db_migrations")
+    config.set_main_option("script_location", str(folder))
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    engine = create_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        if found in (None, newest):
+            return False
+        from mlflow.store.db.utils import _upgrade_db
+
+        _upgrade_db(engine)
+        return True
+    finally:
+        engine.dispose()
+
+
+def main(
+    host: Annotated[str, typer.Option(help="Where it listens.")],
+    port: Annotated[int, typer.Option(help="Where it listens.")],
+    bucket: Annotated[str, typer.Option(help="The bucket of the artifacts.")],
+) -> None:
+    """Become the MLflow server; its databases and keys are in the environment."""
+    missing = [name for name in _NEEDED if not os.environ.get(name)]
+    if missing:
+        raise PodiumError(f"{', '.join(missing)} not set: without logins anybody could move a champion.")
+    url = make_url(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    upgrade_if_older(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    file = Path("mlflow-auth.ini").resolve()
+    write_private(file, auth_config(url.render_as_string(hide_password=False)))
+    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(file)
+    os.environ["MLFLOW_AUTH_ADMIN_USERNAME"] = ADMIN
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    command += ["--artifacts-destination", f"s3://{bucket}"]
+    os.execv(sys.executable, command)  # noqa: S606
+
+
+if __name__ == "__main__":
+    with told_without_traceback():
+        typer.run(main)

@@ -1,0 +1,430 @@
+"""The only module that talks to MLflow's registry; nothing above it sees an MLflow exception."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mlflow
+import requests
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.pyfunc import PyFuncModel
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
+from mlflow.tracking._model_registry.client import ModelRegistryClient
+
+from podium.errors import NotFound, Outage, PodiumError, version_name
+from podium.names import Alias, Tag
+
+_LOADING = threading.Lock()
+# MLflow's words (s3_artifact_repo.py) where the store refuses or has no bucket, under the status of a login
+# or of a name. Of a folder that is not there S3 lists nothing, without an error.
+_STORE_FAILED = "Failed to list artifacts in "
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version.
+
+    Attributes:
+        model: The registered model's name.
+        number: 1, 2, ...
+        run_id: The MLflow run that trained it.
+        ready: MLflow says that its files are all there.
+        tags: Its tags.
+        created_at: When it was registered.
+    """
+
+    model: str
+    number: int
+    run_id: str
+    ready: bool
+    tags: Mapping[str, str]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A finished training run.
+
+    Attributes:
+        run_id: The MLflow run.
+        params: What it was trained with.
+        metrics: All of its metrics.
+        tags: All of its tags.
+    """
+
+    run_id: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+class Labels(NamedTuple):
+    """What a registered model bears, beside its versions.
+
+    Attributes:
+        aliases: The version of each alias.
+        tags: Its own tags, not those of its versions.
+    """
+
+    aliases: dict[str, int]
+    tags: Mapping[str, str]
+
+
+class Registry:
+    """MLflow's model registry at one tracking URI."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        # A task log is no terminal: where tqdm is installed (optuna needs it), bars would come as errors.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        mlflow.set_tracking_uri(tracking_uri)
+        self.tracking_uri = tracking_uri
+        self.client = mlflow.MlflowClient(tracking_uri)
+
+    @property
+    def _writer(self) -> ModelRegistryClient:
+        """MLflow's client without its look, before each write, whether the name is that of a prompt.
+
+        ``register`` has made sure of that, and the look costs MLflow more than the write.
+        """
+        return self.client._get_registry_client()
+
+    @contextmanager
+    def _about(self, model: str, doing: str) -> Iterator[None]:
+        """Translate MLflow's errors; where it has logins, it says "denied" of a model that is not there."""
+        with mlflow_errors(doing):
+            try:
+                yield
+            except MlflowException as error:
+                if error.error_code != "PERMISSION_DENIED":
+                    raise
+                if self.client.search_registered_models(f"name='{model}'", max_results=1):
+                    raise
+                raise NotFound(f"{doing}: MLflow shows this login no registered model {model}") from error
+
+    def ensure_experiment(self, name: str) -> str:
+        """Return the id of the experiment of this name; makes it if there is none."""
+        with mlflow_errors(f"reading experiment {name}"):
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                try:
+                    return str(self.client.create_experiment(name))
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                    found = self.client.get_experiment_by_name(name)
+            return str(found.experiment_id)
+
+    def finished_run(self, experiment_id: str, inputs_digest: str) -> mlflow.entities.Run | None:
+        """Return the first finished run with this digest of its inputs, or None."""
+        with mlflow_errors(f"looking for a run of the inputs {inputs_digest[:12]}"):
+            found = self.client.search_runs(
+                [experiment_id],
+                f"tags.`{Tag.INPUTS_DIGEST}` = '{inputs_digest}' and attributes.status = 'FINISHED'",
+                order_by=["attributes.start_time ASC"],
+                max_results=1,
+            )
+        return found[0] if found else None
+
+    def end_open_runs(self, experiment_id: str, tag: Tag, value: str) -> None:
+        """End as killed what an earlier try left open: a training and trials in it, or a copy."""
+        with mlflow_errors(f"ending what an earlier try of {value} left open"):
+            found = self.client.search_runs(
+                [experiment_id], f"tags.`{tag}` = '{value}' and attributes.status = 'RUNNING'"
+            )
+            for run in found:
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def training_runs(self, model: str, limit: int) -> list[TrainingRun]:
+        """Return the newest finished training runs of a model, newest first; none if it never was trained."""
+        with mlflow_errors(f"listing the training runs of {model}"):
+            experiment = self.client.get_experiment_by_name(model)
+            if experiment is None:
+                return []
+            found = self.client.search_runs(
+                [experiment.experiment_id],
+                f"tags.`{Tag.INPUTS_DIGEST}` != '' and attributes.status = 'FINISHED'",
+                order_by=["attributes.start_time DESC"],
+                max_results=limit,
+            )
+        return [_training_run(run) for run in found]
+
+    def training_run(self, model: str, run_id: str) -> TrainingRun:
+        """Return a finished training run of a model.
+
+        Raises:
+            NotFound: There is no such run, it is another model's, or it did not finish.
+            Outage: MLflow did not answer.
+        """
+        with mlflow_errors(f"reading run {run_id}"):
+            run = self.client.get_run(run_id)
+            experiment = self.client.get_experiment(run.info.experiment_id)
+        if (
+            experiment.name != model
+            or run.info.status != "FINISHED"
+            or Tag.INPUTS_DIGEST not in run.data.tags
+        ):
+            what = f"run {run_id} ({experiment.name}, {run.info.status})"
+            raise NotFound(f"{what} is no finished training run of {model}")
+        return _training_run(run)
+
+    def register(self, model: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> Version:
+        """Register a run's model as the next version, or return the version of these inputs if there is one.
+
+        The caller holds the model's ledger lock, or two callers at once could both make one.
+
+        Raises:
+            Outage: The registry did not answer.
+        """
+        with mlflow_errors(f"registering a version of {model}"):
+            self._ensure_model(model)
+            if found := self.version_of_inputs(model, tags[Tag.INPUTS_DIGEST]):
+                return found
+            created = self.client.create_model_version(
+                model,
+                source=f"models:/{model_id}",
+                run_id=run_id,
+                tags=dict(tags),
+                model_id=model_id,
+                await_creation_for=None,
+            )
+        return _version(created)
+
+    def version_of_inputs(self, model: str, inputs_digest: str) -> Version | None:
+        """Return the version that was made of these inputs, or None; of several the first."""
+        with mlflow_errors(f"looking for a version of {model} of the inputs {inputs_digest[:12]}"):
+            same_inputs = f"tags.`{Tag.INPUTS_DIGEST}` = '{inputs_digest}'"
+            found = self.client.search_model_versions(f"name='{model}' and {same_inputs}")
+        return min(map(_version, found), key=lambda version: version.number, default=None)
+
+    def labels(self, model: str) -> Labels:
+        """Return the aliases and tags of the registered model; none for one that is not registered yet."""
+        try:
+            with self._about(model, f"reading aliases and tags of {model}"):
+                found = self.client.get_registered_model(model)
+        except NotFound:
+            return Labels({}, {})
+        return Labels({name: int(number) for name, number in found.aliases.items()}, found.tags)
+
+    def aliases(self, model: str) -> dict[str, int]:
+        """Return the version of each alias; empty for a model that is not registered yet."""
+        return self.labels(model).aliases
+
+    def champion(self, model: str) -> int | None:
+        """Return the version that serves, or None."""
+        return self.aliases(model).get(Alias.CHAMPION)
+
+    def set_alias(self, model: str, alias: Alias, number: int) -> None:
+        """Move an alias, unconditionally. Only ``podium.lifecycle.champion`` moves ``champion``.
+
+        Raises:
+            NotFound: There is no such version.
+            Outage: The registry did not answer; the alias may or may not have moved.
+        """
+        with self._about(model, f"moving {alias} of {model} to {version_name(number)}"):
+            self._writer.set_registered_model_alias(model, alias, str(number))
+
+    def delete_alias(self, model: str, alias: Alias) -> None:
+        """Remove an alias; does nothing where there is none."""
+        with self._about(model, f"removing {alias} of {model}"):
+            self._writer.delete_registered_model_alias(model, alias)
+
+    def models(self) -> list[str]:
+        """Return the names of all registered models, also of those that Podium knows nothing of."""
+        with mlflow_errors("listing the registered models"):
+            found: list[str] = []
+            token: str | None = None
+            while True:
+                page = self.client.search_registered_models(page_token=token)
+                found.extend(model.name for model in page)
+                if not (token := page.token):
+                    return found
+
+    def version(self, model: str, number: int) -> Version:
+        """Return one version.
+
+        Raises:
+            NotFound: There is no such version.
+        """
+        with self._about(model, f"reading {model} {version_name(number)}"):
+            return _version(self.client.get_model_version(model, str(number)))
+
+    def versions(self, model: str) -> list[Version]:
+        """Return all versions, newest first."""
+        with mlflow_errors(f"listing the versions of {model}"):
+            found: list[ModelVersion] = []
+            token: str | None = None
+            while True:
+                page = self.client.search_model_versions(f"name='{model}'", page_token=token)
+                found.extend(page)
+                if not (token := page.token):
+                    break
+        return sorted(map(_version, found), key=lambda version: version.number, reverse=True)
+
+    def set_tags(self, model: str, number: int, tags: Mapping[str, str]) -> None:
+        """Write tags of a version; those not named stay."""
+        with self._about(model, f"tagging {model} {version_name(number)}"):
+            for key, value in tags.items():
+                self._writer.set_model_version_tag(model, str(number), key, value)
+
+    def delete_tags(self, model: str, number: int, tags: Iterable[str]) -> None:
+        """Remove tags of a version."""
+        with self._about(model, f"removing tags of {model} {version_name(number)}"):
+            for tag in tags:
+                self._writer.delete_model_version_tag(model, str(number), tag)
+
+    def run_metrics(self, run_id: str, prefix: str) -> dict[str, float]:
+        """Return the metrics ``<prefix>NAME`` of a run, by NAME; none if that run is gone."""
+        if not run_id:
+            return {}
+        try:
+            with mlflow_errors(f"reading run {run_id}"):
+                metrics = self.client.get_run(run_id).data.metrics
+        except NotFound:
+            return {}
+        return {
+            name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)
+        }
+
+    def experiment_id(self, run_id: str) -> str:
+        """Return the experiment of a run, for links."""
+        with mlflow_errors(f"reading run {run_id}"):
+            return str(self.client.get_run(run_id).info.experiment_id)
+
+    def download(self, model: str, number: int, folder: Path) -> None:
+        """Copy a version's files as the store has them into a folder.
+
+        Raises:
+            NotFound: There is no such version.
+            Outage: The registry or the store did not answer.
+        """
+        with self._about(model, f"downloading {model} {version_name(number)}"):
+            download_files(f"{model}/{number}", folder)
+
+    def download_artifacts(self, run_id: str, path: str, folder: Path) -> Path:
+        """Copy a folder of a run's artifacts into a folder and return where it is.
+
+        Raises:
+            NotFound: There is no such run or artifact.
+            Outage: MLflow or the store did not answer.
+        """
+        with mlflow_errors(f"reading {path} of run {run_id}"):
+            copied = mlflow.artifacts.download_artifacts(
+                run_id=run_id, artifact_path=path, dst_path=str(folder), tracking_uri=self.tracking_uri
+            )
+        return Path(copied)
+
+    def set_model_tag(self, model: str, tag: Tag, value: str) -> None:
+        """Write a tag of the registered model itself."""
+        with self._about(model, f"tagging {model}"):
+            self._writer.set_registered_model_tag(model, tag, value)
+
+    def _ensure_model(self, model: str) -> None:
+        try:
+            self.client.create_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            try:
+                self.client.get_registered_model(model)
+            except MlflowException as hidden:
+                if hidden.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise PodiumError(
+                    f"{model}: MLflow has a prompt of this name. Nothing is registered; rename one of them."
+                ) from error
+
+
+def download_files(name: str, folder: Path) -> None:
+    """Copy the files of what MLflow calls ``models:/NAME``, a version or a logged model, into a folder."""
+    mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}", dst_path=str(folder))
+    # MLflow writes this one on our side; it is no file of the model.
+    (folder / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
+
+
+def load_model(folder: Path) -> PyFuncModel:
+    """Load a model from a folder of verified files (``podium.registry.manifest.verified``).
+
+    One at a time: MLflow hands a model from code over in a global variable, so two threads that load at once
+    could get each other's.
+    """
+    with _LOADING, without_skops_noise():
+        return mlflow.pyfunc.load_model(str(folder))
+
+
+def read_signature(folder: Path) -> dict[str, Any]:
+    """Return the signature of the model in a folder, as MLflow's ``ModelSignature.to_dict`` gives it."""
+    signature = Model.load(str(folder)).signature
+    return {} if signature is None else dict(signature.to_dict())
+
+
+@contextmanager
+def without_skops_noise() -> Iterator[None]:
+    """Keep a task log readable while skops saves or loads.
+
+    skops asks every loaded module for every NumPy ufunc, and Airflow's lazy modules warn at each question:
+    about 1,300 lines.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"The `airflow\.")
+        yield
+
+
+@contextmanager
+def mlflow_errors(doing: str) -> Iterator[None]:
+    """Translate MLflow's errors: 404 to NotFound, no or a failing answer to Outage, others to PodiumError.
+
+    A store behind MLflow that refuses its keys or has lost its bucket is an Outage, whatever MLflow calls it.
+    """
+    try:
+        yield
+    except requests.HTTPError as error:
+        if _STORE_FAILED in error.response.text:
+            raise Outage(f"{doing}: the store behind MLflow failed: {error.response.text}") from error
+        if error.response.status_code == requests.codes.not_found:
+            raise NotFound(f"{doing}: {error}") from error
+        if (
+            error.response.status_code < 500
+            and error.response.status_code != requests.codes.too_many_requests
+        ):
+            raise PodiumError(f"{doing}: MLflow refused: {error}") from error
+        raise Outage(f"{doing}: MLflow failed: {error}") from error
+    except requests.RequestException as error:
+        raise Outage(f"{doing}: MLflow did not answer: {error}") from error
+    except MlflowException as error:
+        if _STORE_FAILED in error.message:
+            raise Outage(f"{doing}: the store behind MLflow failed: {error.message}") from error
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise NotFound(f"{doing}: {error.message}") from error
+        if error.get_http_status_code() >= 500 or error.error_code == "REQUEST_LIMIT_EXCEEDED":
+            raise Outage(f"{doing}: MLflow failed or did not answer: {error.message}") from error
+        raise PodiumError(f"{doing}: MLflow refused: {error.message}") from error
+
+
+def _training_run(run: mlflow.entities.Run) -> TrainingRun:
+    return TrainingRun(
+        run_id=run.info.run_id,
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+    )
+
+
+def _version(found: Any) -> Version:
+    return Version(
+        model=found.name,
+        number=int(found.version),
+        run_id=found.run_id or "",
+        ready=found.status == "READY",
+        tags=dict(found.tags),
+        created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+    )

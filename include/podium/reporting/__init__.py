@@ -1,0 +1,1 @@
+"""What people read: status, comparison, the approval card. Nothing that decides imports it."""

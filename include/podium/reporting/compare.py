@@ -1,0 +1,224 @@
+"""Put runs or versions of a model side by side: what differs, and which is best."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from podium.errors import NotFound, PodiumError, version_name
+from podium.model_file.gates import MetricGate
+from podium.model_file.metric_names import KNOWN_METRICS, REPORTED, TRAINER_METRIC
+from podium.model_file.spec import ModelSpec
+from podium.names import Alias, Tag
+from podium.registry.client import TrainingRun
+from podium.services import Parts
+
+HOLDOUT_METRIC = "holdout."
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Side:
+    """One run or version.
+
+    Attributes:
+        name: Such as ``v3``, or the start of a run's id.
+        run: The MLflow run.
+        is_now: A version's aliases, or the version that a run became.
+        as_of: The day up to which it saw the world.
+        data_version: Which rows it knew.
+        judged_on: The holdout of its metrics.
+        params: What it was trained with.
+        metrics: On its own holdout, and the trainer's numbers.
+    """
+
+    name: str
+    run: str
+    is_now: str
+    as_of: str
+    data_version: str
+    judged_on: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs or versions of a model, newest first.
+
+    Attributes:
+        model: The registered model.
+        sides: What is compared.
+        metric: By which the best is found.
+        greater_is_better: Its direction.
+    """
+
+    model: str
+    sides: tuple[Side, ...]
+    metric: str
+    greater_is_better: bool
+
+    @property
+    def same_rows(self) -> bool:
+        """True if all were judged on the same rows, so that their numbers compare."""
+        return len({(side.data_version, side.judged_on) for side in self.sides}) == 1
+
+    def differing_params(self) -> list[str]:
+        """Return the params that are not the same everywhere."""
+        names = sorted({name for side in self.sides for name in side.params})
+        return [name for name in names if len({side.params.get(name) for side in self.sides}) > 1]
+
+    def metrics(self) -> list[str]:
+        """Return all metrics, that by which the best is found first."""
+        names = {name: None for side in self.sides for name in side.metrics}
+        return sorted(names, key=lambda name: name != self.metric)
+
+    def best(self, metric: str) -> Side | None:
+        """Return the side that is best by a metric, or None where nobody knows its direction.
+
+        Runs of a profile are no better than others: they were judged on less, and are never promoted.
+        """
+        greater = self.greater_is_better if metric == self.metric else _direction(metric)
+        full = [side for side in self.sides if Tag.PROFILE not in side.params]
+        sides = [side for side in full if math.isfinite(side.metrics.get(metric, math.nan))]
+        if greater is None or not sides:
+            return None
+        return (max if greater else min)(sides, key=lambda side: side.metrics[metric])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the comparison with plain JSON values."""
+        best = self.best(self.metric)
+        return {
+            "model": self.model,
+            "metric": self.metric,
+            "best": None if best is None else best.name,
+            "same_rows": self.same_rows,
+            "differing_params": self.differing_params(),
+            "sides": [
+                {**vars(side), "params": dict(side.params), "metrics": dict(side.metrics)}
+                for side in self.sides
+            ],
+        }
+
+    def as_csv(self) -> str:
+        """Return one line per run or version."""
+        params = sorted({name for side in self.sides for name in side.params})
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["name", "run", "is_now", "as_of", *params, *self.metrics()])
+        for side in self.sides:
+            values = [side.params.get(name, "") for name in params]
+            numbers = [side.metrics.get(name, "") for name in self.metrics()]
+            writer.writerow([side.name, side.run, side.is_now, side.as_of, *values, *numbers])
+        return text.getvalue()
+
+
+def compare_versions(parts: Parts, spec: ModelSpec, metric: str | None) -> Comparison:
+    """Compare the registered versions of a model.
+
+    Raises:
+        NotFound: There is none.
+        PodiumError: None of them has the metric, or nobody knows its direction.
+        Outage: MLflow did not answer.
+    """
+    aliases = parts.registry.aliases(spec.name)
+    versions = parts.registry.versions(spec.name)[:_SHOWN]
+    if not versions:
+        raise NotFound(f"{spec.name} has no version yet")
+    sides = []
+    for version in versions:
+        bears = [alias for alias in Alias if aliases.get(alias) == version.number]
+        run = parts.registry.training_run(spec.name, version.run_id)
+        sides.append(_side(run, version_name(version.number), ", ".join(bears)))
+    return _comparison(spec, sides, metric)
+
+
+def compare_runs(parts: Parts, spec: ModelSpec, metric: str | None) -> Comparison:
+    """Compare the finished training runs of a model, newest first.
+
+    Raises:
+        NotFound: There is none.
+        PodiumError: None of them has the metric, or nobody knows its direction.
+        Outage: MLflow did not answer.
+    """
+    found = parts.registry.training_runs(spec.name, _SHOWN)
+    if not found:
+        raise NotFound(f"{spec.name} has no finished training run yet")
+    versions = {
+        version.run_id: version_name(version.number) for version in parts.registry.versions(spec.name)
+    }
+    sides = [_side(run, run.run_id[:8], versions.get(run.run_id, "")) for run in found]
+    return _comparison(spec, sides, metric)
+
+
+def draw(comparison: Comparison, path: Path) -> None:
+    """Write a picture of the metric, a bar per run or version, the best one in another colour.
+
+    Raises:
+        PodiumError: The file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    sides = [side for side in comparison.sides if comparison.metric in side.metrics]
+    best = comparison.best(comparison.metric)
+    figure = Figure(figsize=(8, 1.2 + 0.45 * len(sides)), layout="constrained")
+    axes = figure.add_subplot(title=comparison.model, xlabel=comparison.metric)
+    names = [f"{side.name} {side.is_now}".strip() for side in sides]
+    colours = ["C2" if side is best else "C0" for side in sides]
+    bars = axes.barh(names, [side.metrics[comparison.metric] for side in sides], color=colours)
+    axes.bar_label(bars, fmt="%.4f", padding=3)
+    axes.margins(x=0.12)
+    axes.invert_yaxis()
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise PodiumError(f"{path} cannot be written: {error}") from error
+
+
+def _comparison(spec: ModelSpec, sides: Sequence[Side], metric: str | None) -> Comparison:
+    chosen = metric or gated_metric(spec)
+    greater = _direction(chosen, spec)
+    there = sorted({name for side in sides for name in side.metrics})
+    if chosen not in there:
+        raise PodiumError(f"no metric '{chosen}'; there are: {', '.join(there)}")
+    if greater is None:
+        raise PodiumError(f"nobody knows if a greater {chosen} is better: a gate of {spec.name} must say it")
+    return Comparison(spec.name, tuple(sides), chosen, greater)
+
+
+def gated_metric(spec: ModelSpec) -> str:
+    """Return the first metric that the gates ask for and training runs have, else the task's first one."""
+    reported = REPORTED[spec.task]
+    gated = [gate.metric for gate in spec.gates if isinstance(gate, MetricGate) and gate.metric in reported]
+    return (*gated, *reported)[0]
+
+
+def _direction(metric: str, spec: ModelSpec | None = None) -> bool | None:
+    if known := KNOWN_METRICS.get(metric):
+        return known.greater_is_better
+    gates = () if spec is None else spec.gates
+    said = [gate.greater for gate in gates if isinstance(gate, MetricGate) and gate.metric == metric]
+    return said[0] if said else None
+
+
+def _side(run: TrainingRun, name: str, is_now: str) -> Side:
+    metrics = {
+        key.removeprefix(HOLDOUT_METRIC): value
+        for key, value in run.metrics.items()
+        if key.startswith(TRAINER_METRIC) or (key.startswith(HOLDOUT_METRIC) and key.count(".") == 1)
+    }
+    return Side(
+        name=name,
+        run=run.run_id,
+        is_now=is_now,
+        as_of=run.tags.get(Tag.AS_OF, "")[:10],
+        data_version=run.tags.get(Tag.DATA_VERSION, "")[:12],
+        judged_on=run.tags.get(Tag.JUDGED_ON, ""),
+        params=run.params,
+        metrics=metrics,
+    )

@@ -1,0 +1,1 @@
+"""Answers in batches: one pinned version scores a partition from its source to its output."""

@@ -1,0 +1,124 @@
+"""Which version scores: an alias resolved once for a whole run, and the bytes that were registered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from podium.errors import NotFound, Outage, PodiumError, in_utc, version_name
+from podium.ledger import history
+from podium.lifecycle.profile_rules import refuse_to_serve
+from podium.model_file.spec import ModelSpec
+from podium.model_file.user_code import import_object
+from podium.names import Alias
+from podium.proof import manifest_of
+from podium.registry.client import load_model
+from podium.registry.manifest import verified
+from podium.scoring.scorer import Preparation, Scorer
+from podium.services import Parts
+from podium.settings import registry_is_ephemeral
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """The one version that scores a whole run.
+
+    Attributes:
+        model: The registered model.
+        version: 1, 2, ...
+        digest: Of its manifest: exactly these bytes.
+        asked: What was asked for: an alias, or the version itself.
+    """
+
+    model: str
+    version: int
+    digest: str
+    asked: str
+
+    @property
+    def name(self) -> str:
+        """``v3``, as messages show it."""
+        return version_name(self.version)
+
+
+def pin(parts: Parts, model: str, asked: str, *, allow_rolled_back: bool = False) -> Pinned:
+    """Resolve an alias or a version once, for a whole run.
+
+    Args:
+        parts: The registry and the ledger.
+        model: The registered model.
+        asked: ``champion``, ``candidate``, ``previous_champion``, or a version such as ``3``.
+        allow_rolled_back: Also a version that was rolled away from.
+
+    Raises:
+        NotFound: The model has no such alias or version.
+        BytesChanged: Podium did not register the version, so nobody knows its bytes.
+        ProfileOnly: The version was made of toy data.
+        PodiumError: The alias was moved outside Podium, or the version was rolled away from.
+        Outage: A part did not answer, or a promotion is half-way.
+    """
+    events = parts.ledger.history(model)
+    if not events:
+        known = ", ".join(parts.ledger.models()) or "none"
+        raise NotFound(f"no version of {model} was ever registered; there are: {known}")
+    number = _number(asked)
+    if number is None:
+        number = _aliased(parts, model, asked)
+    elif history.registration(events, number) is None:
+        there = [event.version for event in events if event.event == "registered"]
+        raise NotFound(f"{model} has no {version_name(number)}; there are: {_names(there)}")
+    refuse_to_serve(asked, history.registration(events, number), ephemeral=registry_is_ephemeral())
+    away = history.rolled_away(events).get(number)
+    if away is not None and not allow_rolled_back:
+        raise PodiumError(
+            f"{model} {version_name(number)} was rolled away from on {in_utc(away.at)} by {away.actor}: "
+            f"{away.reason}. It scores only if that is allowed (--allow-rolled-back, or the form of the Dag)."
+        )
+    return Pinned(model, number, manifest_of(events, model, number).digest(), asked)
+
+
+def _number(asked: str) -> int | None:
+    text = asked.removeprefix("v")
+    return int(text) if text.isdecimal() else None
+
+
+def _aliased(parts: Parts, model: str, asked: str) -> int:
+    if asked not in tuple(Alias):
+        raise NotFound(f"'{asked}' is no alias and no version; allowed: {', '.join(Alias)}, or a number")
+    live, events = parts.registry.aliases(model), parts.ledger.history(model)
+    recorded, found = history.aliases(events).get(Alias(asked)), live.get(asked)
+    champion = live.get(Alias.CHAMPION)
+    if history.stopped_move(events, champion) is not None:
+        raise Outage(f"{model}: the champion is being moved right now; run it again when that is done")
+    if recorded != found or history.outside_move(events) is not None:
+        raise PodiumError(
+            f"{model}: {asked} is {version_name(found)} in MLflow, and {version_name(recorded)} in the "
+            "ledger: it was moved outside Podium, and nothing scores until that is settled (settle_champion; "
+            "reconcile renews other aliases). A version can be scored by its number meanwhile."
+        )
+    if found is None:
+        raise NotFound(f"{model} has no {asked}; aliases: {', '.join(sorted(live)) or 'none'}")
+    return found
+
+
+def _names(numbers: Iterable[int | None]) -> str:
+    return ", ".join(version_name(number) for number in sorted({one for one in numbers if one})) or "none"
+
+
+@contextmanager
+def loaded(parts: Parts, spec: ModelSpec, pinned: Pinned) -> Iterator[Scorer]:
+    """Hold the pinned version in memory, loaded from bytes that are those that were registered.
+
+    Raises:
+        BytesChanged: They are not, or the ledger's manifest is not the one that was pinned.
+        Outage: A part did not answer.
+    """
+    manifest = manifest_of(parts.ledger.history(pinned.model), pinned.model, pinned.version)
+    if manifest.digest() != pinned.digest:
+        raise PodiumError(f"{pinned.model} {pinned.name} is not what was pinned for this run; start it anew")
+    path = None if spec.scoring is None else spec.scoring.inputs
+    with verified(parts.registry, pinned.model, pinned.version, manifest) as folder:
+        prepare = None if path is None else Preparation(path, import_object(path))
+        # Some models read their files late.
+        yield Scorer(load_model(folder), spec.labels, prepare)

@@ -1,0 +1,1 @@
+"""Rows from files, folders, S3 and SQL, in chunks."""

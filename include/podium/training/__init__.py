@@ -1,0 +1,9 @@
+"""Training: data, split, trainer, fit, a run in MLflow.
+
+Trainers import from here what they take and return; all else is in the modules of this package.
+"""
+
+from podium.training.data import TrainingExamples
+from podium.training.run import FromCode, Params, TrainedModel
+
+__all__ = ["FromCode", "Params", "TrainedModel", "TrainingExamples"]
