@@ -26,6 +26,7 @@ RUN apt-get update \
     && useradd --system --uid 10001 --create-home podium
 COPY --from=serving-libraries /opt/serving /opt/serving
 COPY include/podium /opt/podium/podium
+COPY deploy/podium /usr/local/bin/podium
 ENV PATH=/opt/serving/bin:$PATH \
     PYTHONPATH=/opt/podium \
     MLFLOW_DISABLE_TELEMETRY=true
@@ -33,7 +34,7 @@ USER 10001
 WORKDIR /home/podium
 EXPOSE 8000
 # Inside a container the network is its own: what is published of it, and to whom, the container's options say.
-ENTRYPOINT ["python3", "-m", "podium", "serve", "--host", "0.0.0.0"]
+ENTRYPOINT ["podium", "serve", "--host", "0.0.0.0"]
 
 FROM ${AIRFLOW_IMAGE} AS airflow
 # The lock files first: a changed model or Dag does not install anything anew.
@@ -47,6 +48,7 @@ COPY --chown=airflow:0 include include
 COPY --chown=airflow:0 plugins plugins
 COPY --chown=airflow:0 dags dags
 COPY --chown=airflow:0 qa qa
+COPY deploy/podium /usr/local/bin/podium
 ENV PYTHONPATH=/opt/airflow/include:/opt/airflow/plugins \
     MLFLOW_DISABLE_TELEMETRY=true
 RUN python -m compileall -q include plugins

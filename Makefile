@@ -35,25 +35,25 @@ venv: $(HAS_RUN) ## Make .venv with everything that runs (the other targets do i
 llm: $(HAS_LLM) ## Install what the model code-generation needs: PyTorch, transformers, PEFT
 
 demo: $(HAS_RUN) ## Tell the whole story once: train, approve, promote, roll back
-	$(BIN)/python -m podium.demo
+	@$(BIN)/podium stack demo
 
 up: $(HAS_RUN) ## Start Postgres, S3, MLflow and Airflow and leave them running
-	@$(BIN)/python -m podium.stack up
+	@$(BIN)/podium stack up
 
 down: ## Stop them; the data stays
-	@if [ -f $(HAS_RUN) ]; then $(BIN)/python -m podium.stack down; else echo "Nothing runs: there is no .venv."; fi
+	@if [ -f $(HAS_RUN) ]; then $(BIN)/podium stack down; else echo "Nothing runs: there is no .venv."; fi
 
 clean: ## Stop them and remove data, logs and logins from .podium; backups stay
-	@if [ -f $(HAS_RUN) ]; then $(BIN)/python -m podium.stack clean; else echo "Nothing to remove: there is no .venv."; fi
+	@if [ -f $(HAS_RUN) ]; then $(BIN)/podium stack clean; else echo "Nothing to remove: there is no .venv."; fi
 
 backup: $(HAS_RUN) ## Copy databases and objects of the running stack (TO=folder; else .podium/backups/<UTC time>)
-	@$(BIN)/python -m podium.stack backup $(if $(TO),--to "$(TO)")
+	@$(BIN)/podium stack backup $(if $(TO),--to "$(TO)")
 
 restore: $(HAS_RUN) ## Copy a backup into an empty .podium: make restore FROM=folder
-	@$(BIN)/python -m podium.stack restore --from "$(or $(FROM),$(error name the backup: make restore FROM=folder))"
+	@$(BIN)/podium stack restore --from "$(or $(FROM),$(error name the backup: make restore FROM=folder))"
 
 status: $(HAS_RUN) ## Show the state of each part (exit code 2 of make: not everything runs)
-	@$(BIN)/python -m podium.stack status
+	@$(BIN)/podium stack status
 
 compose-up: .env-complete ## Build and start everything in containers (Docker with Compose 2), and wait until it is healthy
 	$(COMPOSE) up --detach --build --wait
@@ -66,13 +66,13 @@ compose-down: .env-complete ## Stop the containers; their data stays
 compose-backup: .env-complete ## Copy the containers' databases and objects to the new folder TO, while they run
 	@test -n "$(TO)" || { echo "Say where to: make compose-backup TO=folder"; exit 1; }
 	@mkdir -p "$(dir $(abspath $(TO)))"
-	$(BACKUP) --volume "$(dir $(abspath $(TO))):/backups" initialise python -m podium.backup create "/backups/$(notdir $(abspath $(TO)))"
+	$(BACKUP) --volume "$(dir $(abspath $(TO))):/backups" initialise bash -ec "exec podium backup create '/backups/$(notdir $(abspath $(TO)))'"
 
 compose-restore: .env-complete ## Copy the backup in the folder FROM into empty containers; then make compose-up
 	@test -d "$(FROM)" || { echo "Say which backup: make compose-restore FROM=folder"; exit 1; }
 	$(COMPOSE) up --detach --build --wait postgres store
-	$(BACKUP) initialise python -m podium.initialise stores
-	$(BACKUP) --volume "$(abspath $(FROM)):/backup:ro" initialise python -m podium.backup restore /backup
+	$(BACKUP) initialise bash -ec "exec podium initialise stores"
+	$(BACKUP) --volume "$(abspath $(FROM)):/backup:ro" initialise bash -ec "exec podium backup restore /backup"
 
 compose-smoke: $(HAS_RUN) ## Prove the containers: up, one lifecycle with approval over REST, an answer of the model server, down
 	$(BIN)/python deploy/compose_smoke.py

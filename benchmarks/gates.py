@@ -15,9 +15,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from podium.metrics.answers import Answers
 from podium.metrics.bootstrap import metric_differences
-from podium.metrics.measures import Answers
-from podium.model_file.gates import NotWorse
+from podium.model_file.metric_gate import NotWorse
 from podium.model_file.metric_names import OWN_METRICS, Task
 
 ROWS = 100_000

@@ -36,14 +36,16 @@ from sklearn.preprocessing import StandardScaler
 from podium.metrics.predictions import predict
 from podium.model_file.scoring import CHUNK_ROWS
 from podium.names import Tag
-from podium.registry.client import Registry, load_model
-from podium.registry.manifest import downloaded, read_manifest, verified
+from podium.registry.client import Registry
+from podium.registry.manifest import downloaded, read_manifest
+from podium.registry.model_files import load_model
 from podium.scoring.outputs import output_of
 from podium.scoring.pinned_version import Pinned
 from podium.scoring.run import Job, score_to
 from podium.scoring.scorer import Scorer
 from podium.sources.read import Partition, Source
 from podium.training.saving import log_model, usable
+from podium.versions import verified
 
 COLUMNS = [f"x{place:02}" for place in range(13)]
 LABELS = ("no", "yes")

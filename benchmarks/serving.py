@@ -33,8 +33,9 @@ from podium.ledger.store import Ledger
 from podium.registry.client import Registry
 from podium.services import Parts
 from podium.settings import PROJECT_ROOT, Settings
-from podium.stack import control, running_stack
+from podium.stack import control
 from podium.stack.layout import Paths
+from podium.stack.running_stack import running_stack
 
 sys.path.insert(0, str(PROJECT_ROOT / "tests"))
 from support.serving import make_champion, register_model

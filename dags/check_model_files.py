@@ -4,7 +4,7 @@ It makes no Dag. It is a file of its own because an import error takes all Dags 
 wrong model file stops no other model.
 """
 
-from podium.model_file.spec import load_specs
+from podium.model_file.loading import load_specs
 from podium.settings import models_dir
 
 if wrong_files := load_specs(models_dir())[1]:

@@ -21,8 +21,9 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Context, CronTriggerTimetable, Param, dag, task
 
-from podium.lifecycle.outcome import Outcome
-from podium.model_file.spec import ModelSpec, load_specs
+from podium.model_file.loading import load_specs
+from podium.model_file.spec import ModelSpec
+from podium.names import Outcome
 from podium.settings import models_dir
 from podium_airflow.approval_sensor import ApprovalSensor
 from podium_airflow.assets import champion_asset
@@ -74,8 +75,9 @@ def build_lifecycle(spec: ModelSpec) -> None:
     @task(**heavy(spec.compute))
     @task_outcomes()
     def train(**context: Context) -> str:
-        from podium.lifecycle.profile_rules import named_profile
-        from podium.lifecycle.validate import refuse_decided_run, run_to_take
+        from podium.lifecycle.nominate import refuse_decided_run
+        from podium.lifecycle.register import run_to_take
+        from podium.model_file.profiles import named_profile
         from podium.services import connect
         from podium.training.run import train_model
 
@@ -89,7 +91,7 @@ def build_lifecycle(spec: ModelSpec) -> None:
     @task
     @task_outcomes()
     def register(mlflow_run: str, **context: Context) -> int:
-        from podium.lifecycle.validate import register_version
+        from podium.lifecycle.register import register_version
         from podium.services import connect
 
         parts = connect()
@@ -106,7 +108,7 @@ def build_lifecycle(spec: ModelSpec) -> None:
     @task
     @task_outcomes()
     def nominate(**context: Context) -> list[str]:
-        from podium.lifecycle.validate import nominate_version
+        from podium.lifecycle.nominate import nominate_version
         from podium.services import connect
 
         parts = connect()
@@ -124,7 +126,7 @@ def build_lifecycle(spec: ModelSpec) -> None:
     @task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
     @task_outcomes()
     def promote(**context: Context) -> dict[str, Any]:
-        from podium.lifecycle.champion import promote as promote_approved
+        from podium.lifecycle.promote import promote as promote_approved
         from podium.services import connect
 
         parts = connect()

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.sdk import Context, CronTriggerTimetable, dag, task
 
-from podium.model_file.spec import load_specs
+from podium.model_file.loading import load_specs
 from podium.settings import models_dir, reconcile_schedule
 from podium_airflow.assets import MOVES_OUTSIDE, moved_outside_asset
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes

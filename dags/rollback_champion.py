@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow.sdk import Context, Param, dag, task
 
-from podium.model_file.spec import find_spec, load_specs
+from podium.model_file.loading import find_spec, load_specs
 from podium.settings import models_dir
 from podium_airflow.assets import CHAMPION_MOVES, champion_asset
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
@@ -47,7 +47,7 @@ FORM = {
 @task_outcomes()
 def move_champion_back(**context: Context) -> dict[str, Any]:
     """Prove the target and move the alias."""
-    from podium.lifecycle.champion import asked_at, force_version, rollback, rollback_request
+    from podium.lifecycle.rollback import asked_at, force_version, rollback, rollback_request
     from podium.services import connect
 
     parts, form = connect(), context["params"]

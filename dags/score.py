@@ -18,7 +18,8 @@ from typing import Any
 
 from airflow.sdk import Context, CronTriggerTimetable, Param, dag, get_current_context, task
 
-from podium.model_file.spec import ModelSpec, load_specs
+from podium.model_file.loading import load_specs
+from podium.model_file.spec import ModelSpec
 from podium.settings import models_dir
 from podium_airflow.assets import partition_asset, partitions_scored, scores_asset
 from podium_airflow.compute import heavy

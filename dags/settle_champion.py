@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.sdk import Context, Param, dag, task
 
-from podium.model_file.spec import find_spec, load_specs
+from podium.model_file.loading import find_spec, load_specs
 from podium.settings import models_dir
 from podium_airflow.assets import CHAMPION_MOVES, MOVES_OUTSIDE, champion_asset, moved_outside_asset
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
@@ -35,8 +35,8 @@ FORM = {
 @task_outcomes()
 def settle(**context: Context) -> dict[str, Any]:
     """Accept or revert, as who triggered this may."""
-    from podium.lifecycle.reconcile import Settlement, settle_request
-    from podium.lifecycle.reconcile import settle as settle_move
+    from podium.lifecycle.settle import Settlement, settle_request
+    from podium.lifecycle.settle import settle as settle_move
     from podium.services import connect
 
     parts, form = connect(), context["params"]

@@ -30,7 +30,7 @@ def answers(dag_id: str, run_id: str) -> Response:
     """Draw what a run was answered so far, for whoever may see its required actions."""
     from podium.errors import NotFound, PodiumError
     from podium.lifecycle import approval
-    from podium.model_file.spec import find_spec
+    from podium.model_file.loading import find_spec
     from podium.reporting import approval_card
     from podium.settings import models_dir
 

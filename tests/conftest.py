@@ -13,13 +13,15 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from podium.ledger.store import Ledger
-from podium.model_file.spec import ModelSpec, find_spec, load_spec
+from podium.model_file.loading import find_spec, load_spec
+from podium.model_file.spec import ModelSpec
 from podium.operations.airflow_client import AirflowClient
 from podium.registry.client import Registry
 from podium.services import Parts, connect
 from podium.settings import PROJECT_ROOT, Settings
-from podium.stack import Stack, control, running_stack
+from podium.stack import control
 from podium.stack.layout import Paths
+from podium.stack.running_stack import Stack, running_stack
 from support.airflow import LifecycleRun
 from support.toy import TOY, write_toy_rows
 

@@ -22,14 +22,17 @@ from pathlib import Path
 import requests
 from rich.console import Console
 
-from podium.errors import PodiumError, version_name
-from podium.model_file.spec import ModelSpec, find_spec
+from podium.errors import PodiumError
+from podium.model_file.loading import find_spec
+from podium.model_file.spec import ModelSpec
+from podium.names import version_name
 from podium.operations.airflow_client import AirflowClient
 from podium.services import connect
 from podium.settings import PROJECT_ROOT, models_dir
-from podium.stack import Stack, control, running_stack
+from podium.stack import control
 from podium.stack.layout import Paths
 from podium.stack.rehearsal import ask_for_example, run_lifecycle, unpaused
+from podium.stack.running_stack import Stack, running_stack
 
 PROFILE = "ci-smoke"
 REASON = "A wiring check on a registry that is thrown away."

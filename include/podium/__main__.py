@@ -2,4 +2,4 @@
 
 from podium.cli.main import app
 
-app()
+app(prog_name="podium")

@@ -1,9 +1,11 @@
-"""Everything that Podium raises.
+"""Every error that Podium raises, and the code by which docs and people find it.
 
 PodiumError                a fault: the task fails at once, for somebody to look
-├── SpecError              a model file is wrong; names file, key, value and what is allowed
+├── SpecError              a model file is wrong; names file, line, key, value and what is allowed
 ├── DataError              the data cannot be used as the model file says
 ├── TrainerError           the user's training code broke its protocol
+├── MetricUndefined        a metric has no value on these rows: whoever judges by it fails
+├── NoSlices               the rows cannot be cut as a gate says: the gate fails
 ├── NotFound               no such model, version or alias
 ├── ChampionChanged        the champion is not the one that the decision was made against
 ├── Frozen                 the champion was moved outside Podium, and nobody has settled it yet
@@ -14,19 +16,39 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── ProfileOnly            the version was made on less, to try the wiring: neither promoted nor served
 ├── Refused                an outcome: a gate or a person said no; the run ends cleanly
 │   └── NothingToDo        the asked state is already there, or was and has been replaced since
-└── Outage                 a part could not be asked; retried, never read as an answer
+├── RequestRefused         a request to the model server cannot be answered as it is
+├── TooBusy                the model server has more rows waiting than it keeps
+├── NotLoaded              the model server serves no version (yet)
+├── CannotBeWritten        a model answered with what JSON cannot hold
+├── StackError             the embedded stack cannot do what was asked
+│   ├── StackBusyError     another process starts, stops or owns it
+│   └── PartFailedError    one of its services did not come up
+└── Outage                 a service could not be asked; retried, never read as an answer
+
+Only ``model_file.types.WrongKey`` stands outside of it: pydantic asks for a ``ValueError``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
+
+from podium.names import version_name
 
 
 class PodiumError(Exception):
-    """Base of everything that Podium raises."""
+    """Base of every error that Podium raises.
+
+    Attributes:
+        code: The stable name of this kind of error, printed with its message.
+    """
+
+    code: ClassVar[str] = "PODIUM-FAULT"
+
+    def with_code(self) -> str:
+        """Return the message with the code behind it."""
+        return f"{self} [{self.code}]"
 
 
 class SpecError(PodiumError):
@@ -37,6 +59,8 @@ class SpecError(PodiumError):
         problems: One sentence per wrong key: the key, its value and what is allowed.
     """
 
+    code = "PODIUM-MODEL-FILE"
+
     def __init__(self, path: Path, problems: Sequence[str]) -> None:
         self.path = path
         self.problems = tuple(problems)
@@ -46,21 +70,31 @@ class SpecError(PodiumError):
 class DataError(PodiumError):
     """The data cannot be used as the model file says: a missing file, column or window."""
 
+    code = "PODIUM-DATA"
+
 
 class TrainerError(PodiumError):
     """A trainer broke its protocol: cannot be imported, or returned something else than it must."""
+
+    code = "PODIUM-TRAINER"
 
 
 class NotFound(PodiumError):
     """There is no such model, version or alias."""
 
+    code = "PODIUM-NOT-FOUND"
+
 
 class Refused(PodiumError):
     """A gate or a person said no. An outcome: recorded, never retried; the run ends cleanly."""
 
+    code = "PODIUM-REFUSED"
+
 
 class NothingToDo(Refused):
     """The asked state is already there, or was and has been replaced since."""
+
+    code = "PODIUM-NOTHING-TO-DO"
 
 
 class ChampionChanged(PodiumError):
@@ -70,6 +104,8 @@ class ChampionChanged(PodiumError):
         expected: The champion's version at the time of the decision, or None if there was none.
         found: The champion's version now, or None.
     """
+
+    code = "PODIUM-CHAMPION-CHANGED"
 
     def __init__(self, model: str, expected: int | None, found: int | None, moved_by: str) -> None:
         self.model = model
@@ -85,6 +121,8 @@ class ChampionChanged(PodiumError):
 class Frozen(PodiumError):
     """The champion was moved outside Podium; until somebody settles that, nothing moves it."""
 
+    code = "PODIUM-FROZEN"
+
     def __init__(self, model: str, recorded: int | None, live: int | None) -> None:
         super().__init__(
             f"{model}: the champion is {version_name(live)}, but the ledger says {version_name(recorded)}: "
@@ -97,45 +135,117 @@ class Frozen(PodiumError):
 class NotApproved(PodiumError):
     """The ledger holds no decision of this run."""
 
+    code = "PODIUM-NOT-APPROVED"
+
 
 class DecisionVoid(PodiumError):
     """The decision does not hold any more: too old, or what it was about has changed since."""
+
+    code = "PODIUM-DECISION-VOID"
 
 
 class BytesChanged(PodiumError):
     """The files of a version in the store are not those that were registered."""
 
+    code = "PODIUM-BYTES-CHANGED"
+
 
 class CannotRollBack(PodiumError):
     """The rollback target never was champion, or fails its proof."""
+
+    code = "PODIUM-CANNOT-ROLL-BACK"
 
 
 class ProfileOnly(PodiumError):
     """The version was made on less, to try the wiring: it is neither promoted nor served."""
 
+    code = "PODIUM-PROFILE-ONLY"
+
 
 class Outage(PodiumError):
     """A part (registry, ledger, store) could not be asked. Retried, never read as an answer."""
 
-
-def version_name(version: int | None) -> str:
-    """Return ``v3`` for 3 and ``none`` for no version, as messages and tables show it."""
-    return "none" if version is None else f"v{version}"
+    code = "PODIUM-OUTAGE"
 
 
-def in_utc(moment: datetime) -> str:
-    """Return ``2025-06-01 12:00 UTC``, as messages show a moment."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+class MetricUndefined(PodiumError):
+    """The metric has no value on these rows; says why. Whoever judges by it fails."""
+
+    code = "PODIUM-METRIC-UNDEFINED"
 
 
-@contextmanager
-def told_without_traceback() -> Iterator[None]:
-    """End a program with exit code 1 and the message, on stderr, where Podium raises."""
-    try:
-        yield
-    except PodiumError as error:
-        from rich.console import Console
+class NoSlices(PodiumError):
+    """The rows cannot be cut so; says why. The gate fails."""
 
-        message = str(error)
-        Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(1) from error
+    code = "PODIUM-NO-SLICES"
+
+
+class RequestRefused(PodiumError):
+    """A request cannot be answered as it is.
+
+    Attributes:
+        status: The HTTP status that says so, 4xx.
+    """
+
+    code = "PODIUM-REQUEST-REFUSED"
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class TooBusy(PodiumError):
+    """More rows wait than are kept: come back later."""
+
+    code = "PODIUM-TOO-BUSY"
+
+
+class NotLoaded(PodiumError):
+    """No version serves (yet)."""
+
+    code = "PODIUM-NOT-LOADED"
+
+
+class CannotBeWritten(PodiumError):
+    """A model answered with what JSON cannot hold."""
+
+    code = "PODIUM-CANNOT-BE-WRITTEN"
+
+
+class StackError(PodiumError):
+    """The embedded stack cannot do what was asked; the message says what to do next."""
+
+    code = "PODIUM-STACK"
+
+
+class StackBusyError(StackError):
+    """Another process starts, stops or owns the stack of this state directory."""
+
+    code = "PODIUM-STACK-BUSY"
+
+
+class PartFailedError(StackError):
+    """One service of the embedded stack did not come up.
+
+    Attributes:
+        part: Its name, as ``podium stack status`` shows it.
+        log: Its log file.
+        tail: The last lines of that log.
+    """
+
+    code = "PODIUM-SERVICE-FAILED"
+
+    def __init__(self, part: str, reason: str, log: Path) -> None:
+        self.part = part
+        self.log = log
+        self.tail = _tail(log)
+        super().__init__(f"{part} did not come up: {reason}. Its log: {log}\n{self.tail}")
+
+
+def _tail(log: Path, lines: int = 15, max_bytes: int = 65536) -> str:
+    if not log.is_file():
+        return "(no log was written)"
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - max_bytes))
+        text = stream.read().decode("utf-8", errors="replace")
+    return "\n".join(text.splitlines()[-lines:])

@@ -1,5 +1,6 @@
 """The aliases and tags that Podium writes in MLflow."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -44,3 +45,60 @@ class Tag(StrEnum):
 
 # Where `podium copy` brought a version from, on the version and its training run.
 ORIGIN = (Tag.COPIED_FROM, Tag.COPIED_VERSION, Tag.COPIED_RUN, Tag.COPIED_BY, Tag.COPIED_AT)
+
+
+# login -> Airflow role, as podium_airflow.roles makes them
+PEOPLE: tuple[tuple[str, str], ...] = (
+    ("viewer", "Viewer"),
+    ("operator", "Operator"),
+    ("approver", "Approver"),
+    ("admin", "Admin"),
+)
+
+
+# Podium's own account, by which a task asks for somebody's roles. Its password has a name of its own:
+# PODIUM_AIRFLOW_PASSWORD is that of whoever types `podium`.
+LOOKUP_ACCOUNT = "podium"
+
+
+LOOKUP_PASSWORD = "PODIUM_LOOKUP_PASSWORD"  # noqa: S105 - the name of the variable
+
+
+def password_variables() -> dict[str, str]:
+    """Return the variable with the password of each login."""
+    return {login: f"PODIUM_{login.upper()}_PASSWORD" for login, _ in PEOPLE} | {
+        LOOKUP_ACCOUNT: LOOKUP_PASSWORD
+    }
+
+
+def version_name(version: int | None) -> str:
+    """Return ``v3`` for 3 and ``none`` for no version, as messages and tables show it."""
+    return "none" if version is None else f"v{version}"
+
+
+def in_utc(moment: datetime) -> str:
+    """Return ``2025-06-01 12:00 UTC``, as messages show a moment."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+class Outcome(StrEnum):
+    """What the ledger says of a run that has ended; the ids of the tasks that show it in Airflow's grid."""
+
+    PROMOTE = "promote"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    VOIDED = "voided"
+    REFUSED_BY_GATES = "refused_by_gates"
+    NOTHING_TO_PROMOTE = "nothing_to_promote"
+    ONLY_A_PROFILE = "only_a_profile"
+
+
+CHAMPION = "champion"
+
+
+CANDIDATE = "candidate"
+
+
+# What a gate can be held against besides the trainer's baselines.
+VERSIONS = (CHAMPION, CANDIDATE)

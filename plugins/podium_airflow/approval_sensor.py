@@ -17,8 +17,9 @@ from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from podium.errors import Outage, in_utc
-from podium.model_file.spec import ROLE
+from podium.errors import Outage
+from podium.model_file.approval import ROLE
+from podium.names import in_utc
 from podium_airflow.failures import task_outcomes
 from podium_airflow.people import person
 from podium_airflow.runs import answers_url, run_reference, triggered_by

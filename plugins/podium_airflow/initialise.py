@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from podium.accounts import LOOKUP_ACCOUNT, PEOPLE, password_variables
-from podium.errors import PodiumError, told_without_traceback
+from podium.errors import PodiumError
+from podium.names import LOOKUP_ACCOUNT, PEOPLE, password_variables
 from podium_airflow.roles import BEYOND_VIEWER, LOOKUP, LOOKUP_ROLE, Permission
 
 log = logging.getLogger(__name__)
@@ -74,5 +74,7 @@ def _make_account(manager: Any, login: str, role: str, password: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with told_without_traceback():
+    from podium.operations.program import exit_with_message
+
+    with exit_with_message():
         main()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.configuration import conf
 
-from podium.accounts import LOOKUP_ACCOUNT, LOOKUP_PASSWORD
 from podium.errors import PodiumError
+from podium.names import LOOKUP_ACCOUNT, LOOKUP_PASSWORD
 
 if TYPE_CHECKING:
     from podium.lifecycle.approval_policy import Person
-    from podium.model_file.spec import ApprovalSpec
+    from podium.model_file.approval import ApprovalSpec
 
 _EXECUTION_API = "/execution"
 
@@ -25,7 +25,7 @@ def person(name: str | None, policy: ApprovalSpec) -> Person | None:
         Outage: Airflow was asked for the roles and did not answer.
     """
     from podium.lifecycle.approval_policy import Person
-    from podium.model_file.spec import ROLE
+    from podium.model_file.approval import ROLE
 
     if name is None:
         return None

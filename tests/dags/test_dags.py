@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from podium.lifecycle.outcome import Outcome
+from podium.names import Outcome
 from podium.settings import PROJECT_ROOT
 
 ParseDags = Callable[[Path], dict[str, Any]]

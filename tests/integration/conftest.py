@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from podium.settings import PROJECT_ROOT
-from podium.stack import Stack, control, running_stack
+from podium.stack import control
 from podium.stack.layout import Paths
+from podium.stack.running_stack import Stack, running_stack
 from support.copies import Copied, copy
 from support.places import HOME, MODELS, PROJECT
 from support.shipped_models import write_shipped_models

@@ -14,8 +14,8 @@ from podium.errors import PodiumError
 from podium.names import Alias, Tag
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Parts
-from podium.stack import Stack
 from podium.stack.layout import Layout, Paths, load_layout
+from podium.stack.running_stack import Stack
 from support.airflow import LifecycleRun, event_of, events_of, get, send, wait_for_event, wait_for_run
 from support.patience import PATIENCE_SECONDS
 
@@ -305,7 +305,8 @@ def test_a_newer_candidate_ends_an_older_request_by_itself(
 def test_the_record_is_whole_after_all_that_and_survives_airflows_own_cleaning(
     stack: Stack, layout: Layout, stack_parts: Parts
 ) -> None:
-    from podium.lifecycle.verify import told_heads, walk
+    from podium.ledger.chain import walk
+    from podium.lifecycle.verify import told_heads
     from podium.stack.environment import airflow_env, base_env
     from podium.stack.programs import airflow_command
 

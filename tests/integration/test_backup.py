@@ -15,21 +15,23 @@ import mlflow
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
+from podium.cli.backup import NOT_WHOLE
 from podium.errors import PodiumError
 from podium.ledger import history
 from podium.ledger import store as ledger_module
+from podium.ledger.chain import walk
 from podium.ledger.events import EventKind, NewEvent
-from podium.lifecycle.verify import alias_differences, told_heads, walk
+from podium.lifecycle.verify import alias_differences, told_heads
 from podium.operations import postgres_roles
 from podium.operations.backup import backup, objects
 from podium.operations.backup import databases as databases_module
 from podium.operations.backup.index import read_index
-from podium.proof import manifest_of
-from podium.registry.manifest import check_bytes
 from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.stack import Stack, backups, postgres
+from podium.stack import backups, postgres
 from podium.stack.layout import Layout, Paths, load_layout
+from podium.stack.running_stack import Stack
+from podium.versions import check_bytes, manifest_of
 from support.copies import DATES, QUIET, ROWS, SPEC, Copied, answers_of, killed_at, parts_of
 from support.database import execute
 from support.patience import PATIENCE_SECONDS
@@ -76,14 +78,14 @@ def test_champions_history_and_artifacts_are_intact(copied: Copied, copied_parts
 def test_what_was_not_whole_is_named(copied: Copied) -> None:
     # Another test changes bytes of this one in the store, where it runs before.
     assert {problem.partition(":")[0] for problem in copied.index.problems} <= {"toy-tampered v1"}
-    assert copied.said["backup"].returncode == (backup.NOT_WHOLE if copied.index.problems else 0)
+    assert copied.said["backup"].returncode == (NOT_WHOLE if copied.index.problems else 0)
     assert f"{SPEC.name} v" in copied.said["backup"].stdout
 
 
 def test_owners_and_privileges_are_those_of_the_source(copied: Copied, stack: Stack) -> None:
     for _, database in postgres_roles.DATABASES:
         before, after = (
-            execute(backups.places_of(layout_of(each)).postgres_url[: -len("postgres")] + database, TABLES)
+            execute(backups.stores_of(layout_of(each)).postgres_url[: -len("postgres")] + database, TABLES)
             for each in (stack, copied.stack)
         )
         assert len(after) > 3
@@ -122,28 +124,28 @@ def test_what_is_in_use_or_half_restored_is_refused(copied: Copied) -> None:
     assert again.returncode == 1
     assert "the databases are in use (airflow: " in again.stderr
     assert "a restore overwrites nothing" in again.stderr
-    places = backups.places_of(layout_of(copied.stack))
+    stores = backups.stores_of(layout_of(copied.stack))
     with pytest.raises(PodiumError, match="somebody works with the databases .* connected to mlflow"):
-        backup.restore(places, copied.folder, QUIET)
+        backup.restore(stores, copied.folder, QUIET)
 
 
 def test_the_command_needs_nothing_but_the_environment(copied: Copied, tmp_path: Path) -> None:
-    places, folder = backups.places_of(layout_of(copied.stack)), tmp_path / "b"
+    stores, folder = backups.stores_of(layout_of(copied.stack)), tmp_path / "b"
     environment = {
-        "PODIUM_POSTGRES_URL": places.postgres_url,
-        "AWS_ENDPOINT_URL": places.store.endpoint,
-        "AWS_ACCESS_KEY_ID": places.store.access_key,
-        "AWS_SECRET_ACCESS_KEY": places.store.secret_key,
-        "PODIUM_BUCKET": places.store.bucket,
+        "PODIUM_POSTGRES_URL": stores.postgres_url,
+        "AWS_ENDPOINT_URL": stores.store.endpoint,
+        "AWS_ACCESS_KEY_ID": stores.store.access_key,
+        "AWS_SECRET_ACCESS_KEY": stores.store.secret_key,
+        "PODIUM_BUCKET": stores.store.bucket,
         "PYTHONPATH": str(PROJECT_ROOT / "include"),
     }
-    argv = [sys.executable, "-m", "podium.operations.backup.backup", "create", str(folder)]
+    argv = [sys.executable, "-m", "podium", "backup", "create", str(folder)]
     done = subprocess.run(
         argv, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )
     assert done.returncode == copied.said["backup"].returncode, done.stderr
     assert read_index(folder).digest() in done.stdout
-    assert places.store.secret_key not in done.stdout + done.stderr
+    assert stores.store.secret_key not in done.stdout + done.stderr
     assert {path.stat().st_mode & 0o77 for path in (folder, *folder.rglob("*"))} == {0}
 
 
@@ -165,8 +167,8 @@ def test_a_killed_backup_is_none_and_holds_nothing(
     function: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    places, folder = backups.places_of(layout_of(copied.stack)), tmp_path / "b"
-    killed = killed_at(module, function, lambda: backup.create(places, folder, QUIET))
+    stores, folder = backups.stores_of(layout_of(copied.stack)), tmp_path / "b"
+    killed = killed_at(module, function, lambda: backup.create(stores, folder, QUIET))
     assert killed == -signal.SIGKILL
     assert not folder.exists()
     partial = tmp_path / "b.partial"
@@ -179,7 +181,7 @@ def test_a_killed_backup_is_none_and_holds_nothing(
         lock.assert_held()
     held = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND datname = ANY(%s)"
     deadline = time.monotonic() + 60
-    while execute(places.postgres_url, held, postgres.SUPERUSER, ["airflow", "mlflow", "ledger"]) != [(0,)]:
+    while execute(stores.postgres_url, held, postgres.SUPERUSER, ["airflow", "mlflow", "ledger"]) != [(0,)]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     shutil.rmtree(partial)

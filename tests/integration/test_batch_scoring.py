@@ -12,16 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from podium.errors import DataError, Outage
-from podium.lifecycle import approval, validate
-from podium.lifecycle import champion as champion_module
-from podium.model_file.spec import ModelSpec, find_spec
+from podium.lifecycle import approval, nominate, register
+from podium.lifecycle import promote as champion_module
+from podium.model_file.loading import find_spec
+from podium.model_file.spec import ModelSpec
 from podium.operations.airflow_client import AirflowClient
 from podium.scoring.outputs import output_of
 from podium.scoring.pinned_version import loaded, pin
 from podium.scoring.run import Job, LogProgress, score_to
 from podium.services import Parts
 from podium.sources.read import Source, list_partitions
-from podium.stack import Stack
+from podium.stack.running_stack import Stack
 from podium.training.run import train_model
 from support.airflow import get
 from support.places import PROJECT
@@ -86,9 +87,9 @@ def promote(parts: Parts, spec: ModelSpec, as_of: datetime) -> None:
     run = new_run()
     trainable = spec.model_copy(update={"trainer": "support.toy_trainer:train"})
     trained = train_model(trainable, parts.settings, as_of, {}, run)
-    version = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    version = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
     pass_gates(parts, spec, version, run)
-    validate.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    nominate.nominate_version(parts.registry, parts.ledger, spec.name, run)
     request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
     champion = parts.registry.champion(spec.name)
     approval.judge(parts.ledger, spec.approval, request, answer(who="approver"), champion)

@@ -18,9 +18,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.stack import Stack, control
+from podium.stack import control
 from podium.stack.layout import Paths, load_layout
 from podium.stack.parts import Part
+from podium.stack.running_stack import Stack
 from support.airflow import LifecycleRun, get, wait_for
 from support.compose import interpolated, services, settings_of
 from support.machine import (

@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.errors import PodiumError
-from podium.model_file.spec import find_spec
+from podium.model_file.loading import find_spec
 from podium.names import Tag
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.stack import Stack, demo
+from podium.stack import demo
+from podium.stack.running_stack import Stack
 from support.airflow import (
     LifecycleRun,
     event_of,

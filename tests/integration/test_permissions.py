@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import requests
 
-from podium.accounts import PEOPLE
+from podium.names import PEOPLE
 from podium.operations.airflow_client import AirflowClient
 from podium.operations.mlflow_accounts import MlflowAdmin
 from podium.settings import PROJECT_ROOT
-from podium.stack import Stack
 from podium.stack.layout import Layout, Paths, load_layout
+from podium.stack.running_stack import Stack
 from support.patience import PATIENCE_SECONDS
 
 DAG = "lifecycle_toy_hasty"

@@ -19,19 +19,20 @@ import psutil
 import pytest
 
 from podium.errors import NotFound, Outage
-from podium.lifecycle import validate
-from podium.lifecycle.verify import alias_differences, told_heads, walk
+from podium.ledger.chain import walk
+from podium.lifecycle import register as register_module
+from podium.lifecycle.verify import alias_differences, told_heads
 from podium.model_file.spec import ModelSpec
 from podium.operations.airflow_client import AirflowClient
 from podium.operations.backup import objects as objects_module
-from podium.proof import manifest_of
-from podium.registry.manifest import check_bytes
 from podium.services import Parts
-from podium.stack import Stack, backups, control
+from podium.stack import backups, control
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.parts import Part
 from podium.stack.postgres import weed_binary
+from podium.stack.running_stack import Stack
 from podium.training.run import TrainedRun, train_model
+from podium.versions import check_bytes, manifest_of
 from support import big_line
 from support.airflow import LifecycleRun, events_of
 from support.copies import DATES, MIDNIGHT, QUIET, SPEC, Copied, parts_of
@@ -93,7 +94,7 @@ def wrong_keys(stack: Stack) -> Iterator[None]:
 @contextmanager
 def lost_bucket(stack: Stack) -> Iterator[None]:
     """Somebody emptied and deleted the bucket; at the end it is back, with all that was in it."""
-    store = backups.places_of(layout_of(stack)).store
+    store = backups.stores_of(layout_of(stack)).store
     client = store.client()
     folder = Path(tempfile.mkdtemp())
     objects, gone = objects_module.copy_out(store, objects_module.list_objects(store), folder, QUIET)
@@ -164,7 +165,7 @@ def test_a_store_that_fails_leaves_nothing_half_done_and_the_same_run_goes_on(
         return train_model(SPEC, parts.settings, MIDNIGHT - timedelta(days=trouble.days + 1), {}, train_run)
 
     def register(trained: TrainedRun) -> int:
-        return validate.register_version(registry, ledger, SPEC, trained.run_id, register_run)
+        return register_module.register_version(registry, ledger, SPEC, trained.run_id, register_run)
 
     with trouble.begin(second):
         with pytest.raises(Outage, match="logging the training of toy-copied: MLflow failed"):
@@ -224,7 +225,7 @@ def test_mlflow_killed_while_1200_megabytes_are_uploaded(second: Stack, parts: P
     (experiment,) = parts.registry.client.search_experiments(filter_string="name = 'toy-big'")
     (half,) = parts.registry.client.search_runs([experiment.experiment_id])
     with pytest.raises(NotFound, match="is no finished training run of toy-big"):
-        validate.run_to_take(
+        register_module.run_to_take(
             parts.registry, big.name, {"mlflow_run": half.info.run_id, "version": None, "profile": None}
         )
 
@@ -232,7 +233,7 @@ def test_mlflow_killed_while_1200_megabytes_are_uploaded(second: Stack, parts: P
     trained = again.come_out()
     assert isinstance(trained, str), trained
     assert trained != half.info.run_id
-    assert validate.register_version(parts.registry, parts.ledger, big, trained, run) == 1
+    assert register_module.register_version(parts.registry, parts.ledger, big, trained, run) == 1
     files = manifest_of(parts.ledger.history(big.name), big.name, 1).files
     (weights,) = [file for file in files if file.path.endswith("weights.bin")]
     assert (weights.size, weights.sha256) == big_line.weights_are()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from podium.stack import Stack, control, running_stack
+from podium.stack import control
 from podium.stack.layout import Paths, repo_root
 from podium.stack.parts import ALL_PARTS
+from podium.stack.running_stack import Stack, running_stack
 from support.command_line import stack_command
 from support.shipped_models import write_shipped_models
 

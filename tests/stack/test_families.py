@@ -11,13 +11,13 @@ import mlflow
 import numpy as np
 import pyarrow.parquet as pq
 
-from podium.model_file.spec import find_spec
+from podium.model_file.loading import find_spec
 from podium.operations.airflow_client import AirflowClient
-from podium.registry.client import load_model
 from podium.registry.manifest import downloaded
+from podium.registry.model_files import load_model
 from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.stack import Stack
+from podium.stack.running_stack import Stack
 from support.airflow import LifecycleRun, events_of
 from support.command_line import commands_of, podium
 from support.serving import Server, serving

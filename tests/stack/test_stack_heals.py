@@ -16,14 +16,16 @@ import psutil
 import psycopg2
 import pytest
 
+from podium.errors import PartFailedError, StackBusyError, StackError
 from podium.ledger.events import Event
 from podium.services import Parts, connect
-from podium.stack import PartFailedError, StackBusyError, StackError, orphans, running_stack
 from podium.stack import control as control_module
+from podium.stack import orphans
 from podium.stack.layout import Layout, Paths, load_layout, repo_root
 from podium.stack.parts import ALL_PARTS
 from podium.stack.postgres import fallback_root
 from podium.stack.probes import assert_keys_enforced, s3_round_trip
+from podium.stack.running_stack import running_stack
 from support.command_line import stack_command
 from support.patience import PATIENCE_SECONDS
 

@@ -12,8 +12,8 @@ from xml.sax.saxutils import unescape
 import requests
 
 from podium.ledger.events import Event
-from podium.lifecycle.outcome import Outcome
 from podium.model_file.spec import ModelSpec
+from podium.names import Outcome
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Parts
 from support.patience import PATIENCE_SECONDS

@@ -27,8 +27,8 @@ from podium.gates.collection import Case, assemble, score_sides
 from podium.gates.rules import evaluate, scores_of
 from podium.ledger.events import Event, EventKind
 from podium.model_file.spec import ModelSpec
-from podium.proof import EXAMPLE_OUTPUT, example_output
 from podium.registry.client import Version
+from podium.registry.example import EXAMPLE_OUTPUT, example_output
 from podium.registry.manifest import read_manifest
 from podium.training import holdout
 from support.toy import TOY

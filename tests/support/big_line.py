@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from podium.training.run import FromCode, TrainedModel, TrainingExamples
+from podium.training.run import FromCode, TrainingExamples
+from podium.training.trainer import TrainedModel
 from support.toy_line import SCRIPT
 from support.toy_line import train as train_line
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from podium.settings import PROJECT_ROOT
-from podium.stack import Stack
+from podium.stack.running_stack import Stack
 from support.patience import PATIENCE_SECONDS
 from support.places import MODELS
 
@@ -47,7 +47,7 @@ def podium(
 def stack_command(state_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run what is behind ``make up``, ``down``, ``status``, ``backup`` and ``restore``."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "include"), "COLUMNS": "200"}
-    program = [sys.executable, "-m", "podium.stack", *words, "--state-dir", str(state_dir)]
+    program = [sys.executable, "-m", "podium", "stack", *words, "--state-dir", str(state_dir)]
     return subprocess.run(
         program, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )

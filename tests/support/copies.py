@@ -23,13 +23,13 @@ from rich.console import Console
 from podium.ledger.events import Event
 from podium.model_file.spec import ModelSpec
 from podium.operations.backup.index import Index, read_index
-from podium.proof import manifest_of
-from podium.registry.client import load_model
-from podium.registry.manifest import verified
+from podium.registry.model_files import load_model
 from podium.services import Parts, connect
 from podium.settings import PROJECT_ROOT
-from podium.stack import Stack, backups, control, running_stack
+from podium.stack import backups, control
 from podium.stack.layout import Paths
+from podium.stack.running_stack import Stack, running_stack
+from podium.versions import manifest_of, verified
 from support.command_line import stack_command
 from support.patience import PATIENCE_SECONDS
 from support.places import MODELS

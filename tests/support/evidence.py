@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from podium.gates.evidence import Evidence, Side
 from podium.gates.report import GateResult
 from podium.gates.rules import evaluate
-from podium.metrics.measures import Answers
+from podium.metrics.answers import Answers
 from podium.model_file.gates import Gate, TaggedGate
 from podium.model_file.metric_names import Task
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import configure_mappers
 from podium.errors import PodiumError
 from podium.ledger.events import Event
 from podium.ledger.store import Ledger, Lock
-from podium.lifecycle import champion
+from podium.lifecycle import promote, rollback
 from podium.lifecycle.approval_policy import Person
 from podium.registry.client import Registry
 
@@ -62,11 +62,11 @@ class Move:
         registry = registry or Registry(self.tracking_uri)
         ledger = ledger or Ledger(self.ledger_url)
         if self.kind == "promote":
-            return champion.promote(registry, ledger, self.model, self.run)
-        request = champion.rollback_request(
+            return promote.promote(registry, ledger, self.model, self.run)
+        request = rollback.rollback_request(
             self.model, None, asks=Person("olga"), reason="complaints", run=self.run
         )
-        return champion.rollback(registry, ledger, request)
+        return rollback.rollback(registry, ledger, request)
 
 
 @dataclass

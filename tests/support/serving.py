@@ -17,8 +17,8 @@ import uvicorn
 
 from podium.ledger.events import EventKind, NewEvent
 from podium.names import Alias, Tag
-from podium.registry.client import read_signature
 from podium.registry.manifest import downloaded, read_manifest
+from podium.registry.model_files import read_signature
 from podium.services import Parts
 from podium.serving.app import create_app
 from podium.serving.http import UVICORN

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.lifecycle import approval, validate
-from podium.lifecycle import champion as champion_module
+from podium.lifecycle import approval, rollback, validate
+from podium.lifecycle import nominate as nominate_module
+from podium.lifecycle import promote as promote_module
+from podium.lifecycle import register as register_module
 from podium.lifecycle.approval_policy import Answer, Person
 from podium.model_file.spec import ModelSpec
 from podium.services import Parts
@@ -30,20 +32,20 @@ TRAINED: dict[datetime, TrainedRun] = {}
 
 
 def register(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> int:
-    return validate.register_version(parts.registry, parts.ledger, spec, TRAINED[as_of].run_id, run)
+    return register_module.register_version(parts.registry, parts.ledger, spec, TRAINED[as_of].run_id, run)
 
 
-def nominate(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> validate.Nomination:
+def nominate(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> nominate_module.Nomination:
     version = register(parts, spec, as_of, run)
     validate.validate_version(parts, spec, version, run)
-    return validate.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    return nominate_module.nominate_version(parts.registry, parts.ledger, spec.name, run)
 
 
-def nominate_unjudged(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> validate.Nomination:
+def nominate_unjudged(parts: Parts, spec: ModelSpec, as_of: datetime, run: str) -> nominate_module.Nomination:
     """The same without scoring, which takes the longest, for tests of what comes after the gates."""
     version = register(parts, spec, as_of, run)
     pass_gates(parts, spec, version, run)
-    return validate.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    return nominate_module.nominate_version(parts.registry, parts.ledger, spec.name, run)
 
 
 def pass_gates(parts: Parts, spec: ModelSpec, version: int, run: str) -> None:
@@ -70,7 +72,7 @@ def decide(parts: Parts, spec: ModelSpec, run: str, option: str = "Approve") -> 
 
 
 def promote(parts: Parts, spec: ModelSpec, run: str) -> Event:
-    return champion_module.promote(parts.registry, parts.ledger, spec.name, run)
+    return promote_module.promote(parts.registry, parts.ledger, spec.name, run)
 
 
 def live_through(parts: Parts, spec: ModelSpec, as_of: datetime) -> Event:
@@ -90,10 +92,10 @@ def promote_as_of(parts: Parts, spec: ModelSpec, as_of: datetime) -> Event:
 
 
 def roll_back(parts: Parts, spec: ModelSpec, to_version: int | None = None) -> Event:
-    request = champion_module.rollback_request(
+    request = rollback.rollback_request(
         spec.name, to_version, asks=Person("olga"), reason="complaints", run=new_run()
     )
-    return champion_module.rollback(parts.registry, parts.ledger, request)
+    return rollback.rollback(parts.registry, parts.ledger, request)
 
 
 def kinds(parts: Parts, spec: ModelSpec) -> list[EventKind]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from sklearn.dummy import DummyRegressor
 
-from podium.training.run import FromCode, TrainedModel, TrainingExamples
+from podium.training.run import FromCode, TrainingExamples
+from podium.training.trainer import TrainedModel
 
 SCRIPT = Path(__file__).with_name("toy_script.py")
 

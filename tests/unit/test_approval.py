@@ -15,7 +15,7 @@ from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Answer, Person, Request, problems
-from podium.model_file.spec import ApprovalSpec
+from podium.model_file.approval import ApprovalSpec
 
 POLICY = ApprovalSpec(approvers=("amy", "ben"), reason_min_length=10)
 TWO = ApprovalSpec(approvers=("amy", "ben", "role:op"), required=2, reason_min_length=10)

@@ -29,7 +29,7 @@ from podium.operations.backup.objects import Store
 
 QUIET = Console(file=StringIO())
 DUMP, MODEL = b"PGDMP of a ledger", b"weights"
-NOWHERE = backup.Places("postgresql://x@127.0.0.1:1/x", Store("http://127.0.0.1:1", "k", "s", "b"))
+NOWHERE = backup.BackupStores("postgresql://x@127.0.0.1:1/x", Store("http://127.0.0.1:1", "k", "s", "b"))
 
 
 def stored(folder: Path, content: bytes, key: str) -> StoredObject:
@@ -96,7 +96,7 @@ def test_a_missing_or_cut_file_is_named_and_nothing_was_touched(tmp_path: Path) 
     file = tmp_path / "b" / index.objects[0].file
     file.write_bytes(MODEL[:-1])
     with pytest.raises(PodiumError, match=r"\(1/a\)|x\n\) has 6 bytes, not 7"):
-        # Its places cannot be reached: that comes later.
+        # Its stores cannot be reached: that comes later.
         backup.restore(NOWHERE, tmp_path / "b", QUIET)
     file.unlink()
     with pytest.raises(PodiumError, match="is missing"):
@@ -138,6 +138,6 @@ def test_a_backup_of_newer_programs_is_refused(tmp_path: Path) -> None:
 
 def test_the_command_names_what_is_not_set() -> None:
     with pytest.raises(PodiumError, match="PODIUM_POSTGRES_URL, AWS_SECRET_ACCESS_KEY not set"):
-        backup.places_of(
+        backup.stores_of(
             {"AWS_ENDPOINT_URL": "http://store", "AWS_ACCESS_KEY_ID": "k", "PODIUM_BUCKET": "mlflow"}
         )

@@ -23,7 +23,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from podium.errors import DataError, Outage, PodiumError, TrainerError
 from podium.metrics.predictions import predict
-from podium.registry.client import load_model
+from podium.registry.model_files import load_model
 from podium.scoring.diff import Diff, Side, score_both
 from podium.scoring.inputs import Column, InputColumns
 from podium.scoring.outputs import Output, output_of

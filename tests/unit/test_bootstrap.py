@@ -10,9 +10,10 @@ from sklearn.metrics import roc_auc_score
 
 from podium.errors import TrainerError
 from podium.metrics import bootstrap
+from podium.metrics.answers import Answers, Numbers
 from podium.metrics.bootstrap import metric_differences
-from podium.metrics.measures import Answers, Numbers, measure
-from podium.model_file.gates import NotWorse
+from podium.metrics.measures import measure
+from podium.model_file.metric_gate import NotWorse
 from podium.model_file.metric_names import OWN_METRICS, Task
 from support.evidence import classification, generation, probabilities, ranking, regression
 

@@ -26,11 +26,13 @@ from hypothesis import strategies as st
 
 from podium.errors import DataError, TrainerError
 from podium.gates.report import GateReport
-from podium.lifecycle import validate
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.lifecycle import register, validate
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.training.data import DataWindow, load_window, normalised_labels
+from podium.training.data import load_window, normalised_labels
+from podium.training.examples import DataWindow
 from podium.training.run import TrainingExamples
 from support.steps import new_run
 from support.steps import train as train_model
@@ -73,7 +75,7 @@ def write_baseline(tmp_path: Path, **numbers: float) -> None:
 def judge(parts: Parts, spec: ModelSpec) -> GateReport:
     run = new_run()
     trained = train_model(parts, spec, AS_OF)
-    number = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    number = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
     return validate.validate_version(parts, spec, number, run)
 
 

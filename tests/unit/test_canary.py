@@ -15,8 +15,9 @@ from podium.ledger.live_answers import LiveAnswer, LiveStore
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval, canary
 from podium.lifecycle.approval_policy import Answer, Person
-from podium.model_file.gates import Canary, CanaryGate, Level, RowsGate
-from podium.model_file.spec import ApprovalSpec
+from podium.model_file.approval import ApprovalSpec
+from podium.model_file.gates import Canary, CanaryGate, RowsGate
+from podium.model_file.metric_gate import Level
 
 POLICY = ApprovalSpec(approvers=("amy",), expires_after="20d")  # type: ignore[arg-type]
 NOW = datetime.now(UTC)

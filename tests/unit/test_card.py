@@ -11,9 +11,11 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from podium.lifecycle import approval, validate
+from podium.lifecycle import approval, register, validate
+from podium.lifecycle import nominate as nominate_module
 from podium.lifecycle.approval_policy import Request
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.names import Tag
 from podium.reporting import approval_card
 from podium.services import Parts
@@ -77,9 +79,9 @@ def test_values_of_the_data_draw_nothing_on_the_card(
     sliced = {"metric": "log_loss", "threshold": 0.0001, "slices": {"column": "note"}, "level": "advisory"}
     spec = load_spec(toy_file(name=toy_spec.name, gates=[{"min_holdout_rows": 50}, sliced]))
     trained, run = train(parts, spec), new_run()
-    number = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    number = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
     validate.validate_version(parts, spec, number, run)
-    validate.nominate_version(parts.registry, parts.ledger, spec.name, run)
+    nominate_module.nominate_version(parts.registry, parts.ledger, spec.name, run)
     request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
     body = approval_card.body(parts, spec, request, "/podium/x.svg")
     assert "http://evil" in body

@@ -12,8 +12,8 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from podium.cli.main import app
+from podium.ledger.chain import read_export
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.lifecycle.verify import read_export
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias
 from podium.services import Parts

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.lifecycle import validate
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.services import Parts
 from support.steps import FIRST, kinds, new_run, register
 

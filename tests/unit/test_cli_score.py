@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from podium.cli.main import app
 from podium.errors import BytesChanged, NotFound, Outage, PodiumError
 from podium.ledger.events import EventKind, NewEvent
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.names import Alias
 from podium.scoring.pinned_version import pin
 from podium.scoring.run import plan, score_planned, total

@@ -23,12 +23,15 @@ from mlflow.pyfunc import PyFuncModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from podium.errors import TrainerError
-from podium.metrics.measures import Answers, measure
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.metrics.answers import Answers
+from podium.metrics.measures import measure
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.settings import PROJECT_ROOT
-from podium.training.data import TrainingExamples
-from podium.training.run import TrainedModel, answers_of
+from podium.training.examples import TrainingExamples
+from podium.training.fit import answers_of
 from podium.training.saving import save_model, usable
+from podium.training.trainer import TrainedModel
 from synthetic.code_tasks import code_tasks
 from trainers.code_generation import TrainerParams, load_base, tiny_base, train
 from trainers.code_tasks import task_examples

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.metrics.sandbox.judge import Task, check_references
-from podium.model_file.spec import load_spec
+from podium.model_file.loading import load_spec
 from podium.settings import PROJECT_ROOT
 from podium.training.data import load_window
 from synthetic.code_tasks import COLUMNS, KINDS, code_tasks, main

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.errors import NotFound, PodiumError
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.reporting.compare import Comparison, Side, compare_runs, compare_versions
 from podium.services import Parts
 from support.steps import FIRST, SECOND, TRAINED, promote_as_of, train

@@ -146,9 +146,9 @@ def test_mlflow_is_told_the_same_in_both_stacks(embedded: tuple[Layout, Paths]) 
         ours.pop(name, None)
     mlflow = services()["mlflow"]
     assert differences(ours, environment(mlflow)) == MLFLOW_DIFFERS
-    command = " ".join(mlflow_command(layout)[1:])
+    command = " ".join(mlflow_command(layout)).partition(" -m ")[2]
     command = command.replace("127.0.0.1", "0.0.0.0").replace(str(layout.ports.mlflow), "5000")  # noqa: S104
-    assert mlflow["command"] == f"python {command}"
+    assert mlflow["command"] == f'bash -ec "exec {command}"'
 
 
 def test_the_first_start_makes_the_same_in_both_stacks(embedded: tuple[Layout, Paths]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from podium.errors import SpecError
-from podium.model_file.spec import load_spec, training_digest
+from podium.model_file.loading import load_spec
+from podium.training.run import training_digest
 
 ToyFile = Callable[..., Path]
 KEYS = "cpu, gpu, image, memory, queue"

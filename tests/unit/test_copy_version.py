@@ -19,19 +19,22 @@ from typer.testing import CliRunner
 from podium.cli.main import app
 from podium.errors import BytesChanged, NotFound, PodiumError, ProfileOnly
 from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.history import PROFILE
 from podium.ledger.store import Ledger
-from podium.lifecycle import approval, validate
-from podium.lifecycle.profile_rules import PROFILE, Profile
+from podium.lifecycle import approval, nominate, validate
+from podium.lifecycle import register as register_module
+from podium.lifecycle.rollback import prove
+from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
 from podium.names import ORIGIN, Tag
 from podium.operations.addresses import without_login
 from podium.operations.copy_version import PASSWORD, USERNAME, Target, copy_version
-from podium.proof import manifest_of, prove
 from podium.registry.client import Registry
 from podium.registry.manifest import downloaded, read_manifest
 from podium.reporting import approval_card
 from podium.services import Parts
 from podium.settings import PROJECT_ROOT, Settings
+from podium.versions import manifest_of
 from support.command_line import commands_of
 from support.mlflow_server import GuardedMlflow
 from support.steps import FIRST, SECOND, decide, live_through, new_run, promote, register
@@ -107,9 +110,9 @@ def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there
 
     lifecycle_run = new_run()
     form = {"version": 1, "mlflow_run": None, "profile": None}
-    trained = validate.run_to_take(other.registry, name, form)
+    trained = register_module.run_to_take(other.registry, name, form)
     assert trained == run_there.run_id
-    version = validate.register_version(other.registry, own_ledger, toy_spec, trained, lifecycle_run)
+    version = register_module.register_version(other.registry, own_ledger, toy_spec, trained, lifecycle_run)
     assert version == 1
     (registered,) = own_ledger.history(name)
     assert registered.reason == (
@@ -117,7 +120,7 @@ def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there
     )
     assert registered.details["manifest_digest"] == manifest.digest()
     assert validate.validate_version(other, toy_spec, 1, lifecycle_run).passed
-    validate.nominate_version(other.registry, own_ledger, name, lifecycle_run)
+    nominate.nominate_version(other.registry, own_ledger, name, lifecycle_run)
     request = approval.open_request(own_ledger, toy_spec.approval, name, lifecycle_run)
     shown = f"| copied from | `{parts.registry.tracking_uri}, {name} v2, by {tags[Tag.COPIED_BY]}` |"
     assert shown in approval_card.body(other, toy_spec, request, "/podium/x.svg")
@@ -302,7 +305,7 @@ def test_a_copied_version_that_was_changed_there_is_not_registered(
     trained = other.registry.version(toy_spec.name, 1).run_id
     refused = pytest.raises(BytesChanged, match="v1: its files in the store are not those that")
     with changed_bytes(stored_files(other, toy_spec.name, 1), "flipped"), refused:
-        validate.register_version(other.registry, own_ledger, toy_spec, trained, new_run())
+        register_module.register_version(other.registry, own_ledger, toy_spec, trained, new_run())
     assert own_ledger.history(toy_spec.name) == []
 
 
@@ -343,15 +346,15 @@ def test_a_form_that_names_a_version_takes_its_run(parts: Parts, toy_spec: Model
     with target.registry() as registry:
         form = {"version": 1, "mlflow_run": None, "profile": None}
         with pytest.raises(NotFound):
-            validate.run_to_take(registry, name, {**form, "version": 2})
+            register_module.run_to_take(registry, name, {**form, "version": 2})
         with pytest.raises(PodiumError, match="the form names run abc and version 1; give one of them"):
-            validate.run_to_take(registry, name, {**form, "mlflow_run": "abc"})
-        assert validate.run_to_take(registry, name, {**form, "version": None}) is None
+            register_module.run_to_take(registry, name, {**form, "mlflow_run": "abc"})
+        assert register_module.run_to_take(registry, name, {**form, "version": None}) is None
         first = registry.version(name, 1)
         model = registry.client.get_model_version(name, "1")
         registry.client.create_model_version(name, model.source, first.run_id, tags=dict(first.tags))
         with pytest.raises(PodiumError, match="v2 was made of the same inputs as v1: .* take v1"):
-            validate.run_to_take(registry, name, {**form, "version": 2})
+            register_module.run_to_take(registry, name, {**form, "version": 2})
 
 
 def test_an_address_with_a_login_is_refused_without_telling_it(

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from podium.errors import DataError, PodiumError, TrainerError
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.training.data import load_window
 
 AS_OF = datetime(2025, 6, 1, tzinfo=UTC)

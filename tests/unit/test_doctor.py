@@ -33,8 +33,9 @@ from podium.operations.doctor.model_checks import check_champions, check_model_f
 from podium.operations.doctor.store_checks import check_store
 from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.stack import control, running_stack
+from podium.stack import control
 from podium.stack.layout import Layout, Paths, load_layout
+from podium.stack.running_stack import running_stack
 from support.answering import answering
 from support.database import as_superuser, execute
 from support.mlflow_server import GuardedMlflow

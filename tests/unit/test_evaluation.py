@@ -18,7 +18,8 @@ from podium.gates import collection, stored_report
 from podium.gates.collection import JUDGED
 from podium.gates.report import CONTRACT, GateReport, GateStatus
 from podium.lifecycle import validate as validate_module
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.services import Parts
 from podium.training import holdout
 from support.steps import FIRST, SECOND, TRAINED, kinds, new_run, nominate_unjudged, promote_as_of, register

@@ -15,7 +15,8 @@ from sklearn.metrics import ndcg_score
 from podium.errors import DataError
 from podium.gates import stored_report
 from podium.gates.report import GateReport, GateStatus
-from podium.lifecycle.validate import register_version, validate_version
+from podium.lifecycle.register import register_version
+from podium.lifecycle.validate import validate_version
 from podium.model_file.spec import ModelSpec
 from podium.services import Parts
 from podium.training import holdout

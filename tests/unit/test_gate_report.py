@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from podium.gates.report import COST, GateReport, GateResult, GateStatus, Scores, SliceResult, cell
 from podium.gates.rules import evaluate, scores_of
-from podium.model_file.gates import Level
+from podium.model_file.metric_gate import Level
 from support.evidence import estimated, gate
 
 LOSS = "mean_absolute_error"

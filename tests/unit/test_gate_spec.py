@@ -20,16 +20,15 @@ from podium.model_file.gates import (
     DisagreementGate,
     Gate,
     LabelCoverageGate,
-    Level,
-    MetricGate,
     OverlapGate,
     RowsGate,
     SchemaGate,
     SignatureGate,
     kind_of,
 )
+from podium.model_file.loading import load_spec
+from podium.model_file.metric_gate import Level, MetricGate
 from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, REPORTED, SKLEARN_METRICS, Task
-from podium.model_file.spec import load_spec
 
 ToyFile = Callable[..., Path]
 

@@ -23,7 +23,7 @@ from podium.registry.client import Version
 from podium.services import Parts
 from podium.settings import PROJECT_ROOT
 from podium.training import holdout
-from podium.training.data import DataWindow, TrainingExamples
+from podium.training.examples import DataWindow, TrainingExamples
 from support.toy import TOY
 
 DOCUMENT = (PROJECT_ROOT / "docs" / "gates.md").read_text()

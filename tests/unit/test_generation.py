@@ -13,11 +13,13 @@ import pytest
 from podium.errors import PodiumError, SpecError
 from podium.gates.evidence import Evidence, Side, no_answers, read_sides, store_sides
 from podium.gates.report import GateStatus
+from podium.metrics.answers import Answers
 from podium.metrics.generated_code import score_generation
-from podium.metrics.measures import Answers, measure, own_values
+from podium.metrics.measures import measure, own_values
 from podium.metrics.plots import training_pictures
+from podium.model_file.data import DataSpec
+from podium.model_file.loading import load_spec
 from podium.model_file.metric_names import GENERATED, Task
-from podium.model_file.spec import DataSpec, load_spec
 from podium.settings import PROJECT_ROOT
 from podium.training import holdout
 from support.evidence import judge

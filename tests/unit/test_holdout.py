@@ -13,18 +13,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from podium.gates.evidence import (
-    Cost,
-    Side,
-    no_answers,
-    prediction_columns,
-    predictions_by_name,
-    read_sides,
-    store_sides,
-)
+from podium.gates.evidence import Cost, Side, no_answers, read_sides, store_sides
+from podium.metrics.predictions import prediction_columns, predictions_by_name
 from podium.model_file.spec import ModelSpec
 from podium.training import holdout
-from podium.training.data import DataWindow, TrainingExamples
+from podium.training.examples import DataWindow, TrainingExamples
 from support.toy import TOY
 
 ROWS = pd.DataFrame(

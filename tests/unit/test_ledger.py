@@ -18,9 +18,9 @@ from sqlalchemy import make_url
 
 from podium.errors import Outage, PodiumError
 from podium.ledger import store as ledger_module
+from podium.ledger.chain import walk
 from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
 from podium.ledger.store import Ledger, migrate
-from podium.lifecycle.verify import walk
 from podium.stack.layout import Layout
 from support.database import as_superuser, execute
 from support.patience import PATIENCE_SECONDS

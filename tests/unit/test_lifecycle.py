@@ -13,14 +13,17 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from podium.errors import NotFound, NothingToDo, PodiumError, Refused, TrainerError
 from podium.ledger.events import EventKind
 from podium.lifecycle import approval, validate
-from podium.lifecycle.outcome import Outcome, outcome_of
-from podium.model_file.spec import ModelSpec, load_spec
-from podium.names import Tag
-from podium.proof import manifest_of
-from podium.registry.client import load_model
-from podium.registry.manifest import Manifest, verified
+from podium.lifecycle import nominate as nominate_module
+from podium.lifecycle import register as register_module
+from podium.lifecycle.outcome import outcome_of
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
+from podium.names import Outcome, Tag
+from podium.registry.manifest import Manifest
+from podium.registry.model_files import load_model
 from podium.services import Parts
 from podium.training import holdout
+from podium.versions import manifest_of, verified
 from support.steps import (
     FIRST,
     SECOND,
@@ -97,7 +100,7 @@ def test_equal_inputs_are_trained_once_and_are_one_version(parts: Parts, toy_spe
     first, again = train(parts, toy_spec), train(parts, toy_spec)
     assert again.run_id == first.run_id
     numbers = {
-        validate.register_version(parts.registry, parts.ledger, toy_spec, trained.run_id, new_run())
+        register_module.register_version(parts.registry, parts.ledger, toy_spec, trained.run_id, new_run())
         for trained in (first, again, first)
     }
     assert numbers == {1}
@@ -215,11 +218,11 @@ def test_a_newer_candidate_closes_older_pending_requests(parts: Parts, toy_spec:
     assert parts.registry.aliases(toy_spec.name) == {"candidate": 2}
     assert parts.registry.version(toy_spec.name, 1).tags[Tag.APPROVAL_STATUS] == "superseded"
     # Run again after it was killed, it still knows whom to tell.
-    assert validate.nominate_version(parts.registry, parts.ledger, toy_spec.name, new) == nominated
+    assert nominate_module.nominate_version(parts.registry, parts.ledger, toy_spec.name, new) == nominated
     with pytest.raises(Refused, match="v1 was superseded by podium: v2 of run .* To ask again"):
-        validate.refuse_decided_run(parts.ledger, old)
-    validate.refuse_decided_run(parts.ledger, answered)
-    validate.refuse_decided_run(parts.ledger, new)
+        nominate_module.refuse_decided_run(parts.ledger, old)
+    nominate_module.refuse_decided_run(parts.ledger, answered)
+    nominate_module.refuse_decided_run(parts.ledger, new)
 
 
 def test_a_request_that_a_newer_candidate_overtook_is_closed_at_once(
@@ -234,7 +237,7 @@ def test_a_request_that_a_newer_candidate_overtook_is_closed_at_once(
     assert decision is not None
     assert decision.event == "superseded"
     # The older run's nomination is run again: it closes nothing that is newer.
-    again = validate.nominate_version(parts.registry, parts.ledger, toy_spec.name, old)
+    again = nominate_module.nominate_version(parts.registry, parts.ledger, toy_spec.name, old)
     assert again["superseded"] == []
     assert approval.open_requests(parts.ledger.history(toy_spec.name)) == [decide_later]
     assert parts.registry.aliases(toy_spec.name) == {"candidate": 2}
@@ -243,7 +246,7 @@ def test_a_request_that_a_newer_candidate_overtook_is_closed_at_once(
 def test_a_nomination_stands_on_the_runs_own_report_in_the_ledger(parts: Parts, toy_spec: ModelSpec) -> None:
     register(parts, toy_spec, FIRST, new_run())
     with pytest.raises(NotFound, match="holds no gate report of run .*: clear its task 'validate'"):
-        validate.nominate_version(parts.registry, parts.ledger, toy_spec.name, new_run())
+        nominate_module.nominate_version(parts.registry, parts.ledger, toy_spec.name, new_run())
 
 
 def test_the_outcome_of_a_run_is_what_the_ledger_says(

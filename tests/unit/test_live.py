@@ -19,9 +19,9 @@ from podium.errors import NotFound, PodiumError
 from podium.gates import live_comparison
 from podium.gates.live_comparison import MetricPair, Subject, compare_live
 from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial
+from podium.metrics.answers import Answers
 from podium.metrics.bootstrap import metric_differences, metric_resamples
-from podium.metrics.measures import Answers
-from podium.model_file.gates import NotWorse
+from podium.model_file.metric_gate import NotWorse
 from podium.model_file.metric_names import Task
 from podium.model_file.spec import ModelSpec
 from podium.services import Parts

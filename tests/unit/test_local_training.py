@@ -20,9 +20,10 @@ from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.gates.baseline_file import read_baseline_files
-from podium.model_file.spec import ModelSpec, load_spec
-from podium.proof import example_problem
-from podium.registry.client import load_model
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
+from podium.registry.example import example_problem
+from podium.registry.model_files import load_model
 from podium.services import Parts
 from podium.training.data import load_window
 from support.patience import PATIENCE_SECONDS

@@ -7,17 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from podium.errors import DataError, TrainerError
-from podium.metrics.measures import (
-    MEANS,
-    Answers,
-    MetricUndefined,
-    label_indices,
-    measure,
-    measured,
-    reported_metrics,
-    true_values,
-)
+from podium.errors import DataError, MetricUndefined, TrainerError
+from podium.metrics.answers import Answers, label_indices, true_values
+from podium.metrics.measures import MEANS, measure, measured, reported_metrics
 from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, REPORTED, SKLEARN_METRICS, Task
 from support.evidence import classification, generation, probabilities, ranking, regression
 

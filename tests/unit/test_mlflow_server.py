@@ -42,4 +42,4 @@ def test_without_logins_it_does_not_start(missing: str, monkeypatch: pytest.Monk
     monkeypatch.setenv(missing, "")
     monkeypatch.setattr(mlflow_server.os, "execv", lambda *_: pytest.fail("it was started"))
     with pytest.raises(PodiumError, match=f"{missing} not set"):
-        mlflow_server.main("127.0.0.1", 5000, "mlflow")
+        mlflow_server.become_server("127.0.0.1", 5000, "mlflow")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from podium.lifecycle import validate
 from podium.lifecycle.model_card import ARTIFACT, description
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.services import Parts
 from support.steps import FIRST, TRAINED, new_run, register
 

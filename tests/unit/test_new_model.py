@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from podium.errors import DataError, PodiumError
+from podium.model_file.loading import load_spec
 from podium.model_file.metric_names import Task
-from podium.model_file.spec import load_spec
 from podium.settings import PROJECT_ROOT
 from podium.training.new_model import NewModel, write_model
 

@@ -17,29 +17,27 @@ from hypothesis import strategies as st
 from podium.errors import CannotRollBack, NotFound, PodiumError, ProfileOnly, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
-from podium.lifecycle import approval, reconcile, validate
-from podium.lifecycle import champion as champion_module
+from podium.lifecycle import approval, reconcile, settle, validate
+from podium.lifecycle import nominate as nominate_module
+from podium.lifecycle import register as register_module
+from podium.lifecycle import rollback as champion_module
 from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.model_card import ARTIFACT
-from podium.lifecycle.outcome import Outcome, outcome_of
-from podium.lifecycle.profile_rules import (
-    FEWEST_ROWS,
-    Profile,
-    named_profile,
-    promotion_problem,
-    refuse_to_serve,
-)
+from podium.lifecycle.outcome import outcome_of
+from podium.lifecycle.profile_rules import promotion_problem, refuse_to_serve
 from podium.lifecycle.verify import alias_differences
-from podium.model_file.spec import ModelSpec, load_spec
-from podium.names import Alias, Tag
+from podium.model_file.loading import load_spec
+from podium.model_file.profiles import FEWEST_ROWS, Profile, named_profile
+from podium.model_file.spec import ModelSpec
+from podium.names import Alias, Outcome, Tag
 from podium.reporting import approval_card
 from podium.reporting.status import model_statuses
 from podium.services import Parts
 from podium.settings import registry_is_ephemeral
-from podium.training.data import DataReport, DataWindow, TrainingExamples, load_window
+from podium.training.data import load_window
+from podium.training.examples import DataReport, DataWindow, TrainingExamples
 from podium.training.run import train_model
-from podium.training.search import validation_rows
-from podium.training.split import thinned
+from podium.training.split import thinned, validation_rows
 from support.steps import FIRST, SECOND, decide, new_run, nominate, promote, promote_as_of, roll_back
 
 ToyFile = Callable[..., Path]
@@ -69,13 +67,13 @@ def trained(parts: Parts, spec: ModelSpec, profile: Profile | None, as_of: Any =
 
 def register(parts: Parts, spec: ModelSpec, profile: Profile | None, run: str, as_of: Any = FIRST) -> int:
     mlflow_run = trained(parts, spec, profile, as_of)
-    return validate.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
+    return register_module.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
 
 
 def judge_and_nominate(parts: Parts, spec: ModelSpec, profile: Profile | None, run: str) -> int:
     number = register(parts, spec, profile, run)
     validate.validate_version(parts, spec, number, run)
-    return validate.nominate_version(parts.registry, parts.ledger, spec.name, run)["version"]
+    return nominate_module.nominate_version(parts.registry, parts.ledger, spec.name, run)["version"]
 
 
 def registered(**details: Any) -> Event:
@@ -275,11 +273,11 @@ def test_tags_in_mlflow_make_no_profile_version_a_full_one(parts: Parts, spec: M
     mlflow_run = trained(parts, spec, Profile.SMOKE)
     for tag in ("podium.profile", "profile"):
         parts.registry.client.set_tag(mlflow_run, tag, "full")
-    number = validate.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
+    number = register_module.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
     parts.registry.delete_tags(spec.name, number, [Tag.PROFILE])
     validate.validate_version(parts, spec, number, run)
     with pytest.raises(Refused, match="is a smoke version: a trial of the lifecycle on real data, never"):
-        validate.nominate_version(parts.registry, parts.ledger, spec.name, run)
+        nominate_module.nominate_version(parts.registry, parts.ledger, spec.name, run)
     assert parts.registry.version(spec.name, number).tags[Tag.PROFILE] == "smoke"
 
 
@@ -330,22 +328,22 @@ def test_neither_an_approver_nor_mlflow_makes_a_profile_version_champion(
         )
     parts.registry.set_alias(spec.name, Alias.CHAMPION, number)
     reconcile.reconcile(parts.registry, parts.ledger, spec)
-    accept = reconcile.settle_request(
-        spec, reconcile.Settlement.ACCEPT, asks=Person("amy"), reason="because I say so", run=new_run()
+    accept = settle.settle_request(
+        spec, settle.Settlement.ACCEPT, asks=Person("amy"), reason="because I say so", run=new_run()
     )
     with pytest.raises(ProfileOnly, match="is a smoke version: .* Revert the champion"):
-        reconcile.settle(parts.registry, parts.ledger, spec, accept)
+        settle.settle(parts.registry, parts.ledger, spec, accept)
     assert history.champion(parts.ledger.history(spec.name)) == champion
 
 
 def test_a_run_that_a_form_names_keeps_its_profile_and_takes_no_other(parts: Parts, spec: ModelSpec) -> None:
     mlflow_run = trained(parts, spec, Profile.SMOKE)
     form = {"mlflow_run": mlflow_run, "version": None, "profile": None}
-    assert validate.run_to_take(parts.registry, spec.name, form) == mlflow_run
+    assert register_module.run_to_take(parts.registry, spec.name, form) == mlflow_run
     with pytest.raises(PodiumError, match=f"names run {mlflow_run} and profile smoke; give one of them"):
-        validate.run_to_take(parts.registry, spec.name, {**form, "profile": "smoke"})
+        register_module.run_to_take(parts.registry, spec.name, {**form, "profile": "smoke"})
     with pytest.raises(NotFound):
-        validate.run_to_take(parts.registry, spec.name, {**form, "mlflow_run": uuid.uuid4().hex})
+        register_module.run_to_take(parts.registry, spec.name, {**form, "mlflow_run": uuid.uuid4().hex})
 
 
 def test_without_a_profile_nothing_is_less(parts: Parts, spec: ModelSpec, tmp_path: Path) -> None:

@@ -12,16 +12,16 @@ import pytest
 from podium.settings import PROJECT_ROOT
 from support.patience import PATIENCE_SECONDS
 
-MLFLOW = ("podium.operations.mlflow_server", "--host", "127.0.0.1", "--port", "1", "--bucket", "mlflow")
+MLFLOW = ("podium", "mlflow-server", "--host", "127.0.0.1", "--port", "1", "--bucket", "mlflow")
 
 
 @pytest.mark.parametrize(
     ("program", "named"),
     [
-        (("podium.operations.initialise", "stores"), "AIRFLOW_DB_PASSWORD is not set"),
-        (("podium.operations.initialise", "registry"), "PODIUM_LEDGER_URL not set"),
+        (("podium", "initialise", "stores"), "AIRFLOW_DB_PASSWORD is not set"),
+        (("podium", "initialise", "registry"), "PODIUM_LEDGER_URL not set"),
         (("podium_airflow.initialise",), "PODIUM_LOOKUP_PASSWORD not set: no account has a default password"),
-        (("podium.operations.backup.backup", "create", "backup"), "PODIUM_POSTGRES_URL"),
+        (("podium", "backup", "create", "backup"), "PODIUM_POSTGRES_URL"),
         (MLFLOW, "MLFLOW_BACKEND_STORE_URI"),
     ],
 )

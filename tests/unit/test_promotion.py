@@ -26,9 +26,12 @@ from podium.errors import (
 )
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Ledger
-from podium.lifecycle import approval, champion, validate
+from podium.lifecycle import approval, rollback, validate
+from podium.lifecycle import nominate as nominate_module
+from podium.lifecycle import promote as promote_module
 from podium.lifecycle.approval_policy import Person
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.registry.client import Registry
 from podium.services import Parts
@@ -127,13 +130,13 @@ def test_a_decision_of_one_run_promotes_nothing_of_another(parts: Parts, toy_spe
     # The approved run is run again, and has another version to show now: its decision is about the old one.
     version = register(parts, toy_spec, SECOND, approved)
     pass_gates(parts, toy_spec, version, approved)
-    validate.nominate_version(parts.registry, parts.ledger, toy_spec.name, approved)
+    nominate_module.nominate_version(parts.registry, parts.ledger, toy_spec.name, approved)
     assert promote(parts, toy_spec, approved).version == 1
     nominate_unjudged(parts, toy_spec, SECOND, other)
     with pytest.raises(NotApproved):
         promote(parts, toy_spec, other)
     with pytest.raises(NotApproved):
-        champion.promote(parts.registry, parts.ledger, "another-model", approved)
+        promote_module.promote(parts.registry, parts.ledger, "another-model", approved)
 
 
 def test_of_two_approved_at_once_the_second_is_told_who_was_first(parts: Parts, toy_spec: ModelSpec) -> None:
@@ -155,7 +158,7 @@ def test_a_champion_moved_by_hand_freezes_promotion_and_rollback(parts: Parts, t
     run = new_run()
     register(parts, toy_spec, FIRST, run)
     pass_gates(parts, toy_spec, 1, run)
-    validate.nominate_version(parts.registry, parts.ledger, toy_spec.name, run)
+    nominate_module.nominate_version(parts.registry, parts.ledger, toy_spec.name, run)
     decide(parts, toy_spec, run)
     parts.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
     with pytest.raises(
@@ -265,17 +268,17 @@ def test_two_rollbacks_that_are_asked_for_at_once_go_back_once(parts: Parts, toy
     promote_as_of(parts, toy_spec, SECOND)
     promote_as_of(parts, toy_spec, FIRST)
     requests = [
-        champion.asked_at(
-            champion.rollback_request(
+        rollback.asked_at(
+            rollback.rollback_request(
                 toy_spec.name, None, asks=Person("olga"), reason="complaints", run=new_run()
             ),
             datetime.now(UTC),
         )
         for _ in range(2)
     ]
-    assert champion.rollback(parts.registry, parts.ledger, requests[0]).version == 2
+    assert rollback.rollback(parts.registry, parts.ledger, requests[0]).version == 2
     with pytest.raises(ChampionChanged, match="against champion v1, .* is now v2 .rolled back by olga on"):
-        champion.rollback(parts.registry, parts.ledger, requests[1])
+        rollback.rollback(parts.registry, parts.ledger, requests[1])
     assert parts.registry.champion(toy_spec.name) == 2
     assert newest(parts, toy_spec).event == "rollback_refused"
 
@@ -314,9 +317,9 @@ def test_an_intent_is_on_record_for_every_try_that_moves(
 def test_nobody_forces_a_version_alone_where_approving_takes_two(parts: Parts, toy_spec: ModelSpec) -> None:
     policy = toy_spec.approval.model_copy(update={"approvers": ("amy", "ben"), "required": 2})
     amy = Person("amy")
-    request = champion.rollback_request(toy_spec.name, 2, asks=amy, reason="the only good one", run="r")
+    request = rollback.rollback_request(toy_spec.name, 2, asks=amy, reason="the only good one", run="r")
     with pytest.raises(CannotRollBack, match="nobody may force a version alone, since approving takes 2"):
-        champion.force_version(request, policy, amy)
+        rollback.force_version(request, policy, amy)
 
 
 def test_only_an_approver_forces_a_version_and_it_is_marked(parts: Parts, toy_spec: ModelSpec) -> None:
@@ -325,11 +328,11 @@ def test_only_an_approver_forces_a_version_and_it_is_marked(parts: Parts, toy_sp
 
     def force(name: str, to_version: int | None) -> Event:
         asks = Person(name)
-        request = champion.rollback_request(
+        request = rollback.rollback_request(
             toy_spec.name, to_version, asks=asks, reason="the only good one", run=new_run()
         )
-        request = champion.force_version(request, toy_spec.approval, asks)
-        return champion.rollback(parts.registry, parts.ledger, request)
+        request = rollback.force_version(request, toy_spec.approval, asks)
+        return rollback.rollback(parts.registry, parts.ledger, request)
 
     with pytest.raises(CannotRollBack, match="only an approver may force .* and olga is none"):
         force("olga", 2)
@@ -432,4 +435,4 @@ def test_a_rollback_target_must_prove_itself(
 @pytest.mark.parametrize(("asks", "reason"), [(None, "a good reason"), (Person("olga"), "  ")])
 def test_a_rollback_needs_a_person_and_a_reason(asks: Person | None, reason: str) -> None:
     with pytest.raises(CannotRollBack, match="who asks is not known|needs a reason"):
-        champion.rollback_request("toy", None, asks=asks, reason=reason, run="r")
+        rollback.rollback_request("toy", None, asks=asks, reason=reason, run="r")

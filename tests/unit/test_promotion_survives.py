@@ -17,10 +17,11 @@ from sqlalchemy import make_url
 
 from podium.errors import Outage
 from podium.ledger import history
+from podium.ledger.chain import walk
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.store import Ledger
-from podium.lifecycle import validate
-from podium.lifecycle.verify import alias_differences, told_heads, walk
+from podium.lifecycle import register
+from podium.lifecycle.verify import alias_differences, told_heads
 from podium.model_file.spec import ModelSpec
 from podium.names import Tag
 from podium.registry.client import Registry
@@ -260,7 +261,7 @@ def approved_version(parts: Parts, spec: ModelSpec, ledger_url: str) -> Move:
     digest = trained.tags[Tag.INPUTS_DIGEST]
     parts.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, uuid.uuid4().hex)
     try:
-        version = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+        version = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
     finally:
         parts.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, digest)
     pass_gates(parts, spec, version, run)

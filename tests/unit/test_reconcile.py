@@ -24,11 +24,13 @@ from podium.errors import (
 )
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Ledger
-from podium.lifecycle import approval, champion
+from podium.lifecycle import approval, rollback
 from podium.lifecycle.approval_policy import Person
-from podium.lifecycle.reconcile import Settlement, reconcile, reconcile_all, settle, settle_request
+from podium.lifecycle.reconcile import reconcile, reconcile_all
 from podium.lifecycle.registry_sync import mirror
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.lifecycle.settle import Settlement, settle, settle_request
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.registry.client import Registry
 from podium.reporting.status import model_statuses
@@ -517,11 +519,11 @@ def promote_killed(parts: Parts, spec: ModelSpec, at: tuple[type, str]) -> str:
 
 def roll_back_killed(parts: Parts, spec: ModelSpec, at: tuple[type, str]) -> str:
     run = new_run()
-    request = champion.rollback_request(spec.name, None, asks=Person("olga"), reason="complaints", run=run)
+    request = rollback.rollback_request(spec.name, None, asks=Person("olga"), reason="complaints", run=run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*at, kill)
         with pytest.raises(Killed):
-            champion.rollback(parts.registry, parts.ledger, request)
+            rollback.rollback(parts.registry, parts.ledger, request)
     return run
 
 
@@ -561,10 +563,10 @@ def test_a_move_that_was_stopped_before_the_alias_moved_is_left_to_its_retry(
     if result == "promoted":
         assert promote(parts, spec, run).version == 1
     else:
-        request = champion.rollback_request(
+        request = rollback.rollback_request(
             spec.name, None, asks=Person("olga"), reason="complaints", run=run
         )
-        assert champion.rollback(parts.registry, parts.ledger, request).version == 1
+        assert rollback.rollback(parts.registry, parts.ledger, request).version == 1
     assert_settled(parts, spec)
 
 

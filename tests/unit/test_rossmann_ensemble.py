@@ -18,16 +18,19 @@ import pandas as pd
 import pytest
 
 from podium.errors import TrainerError
-from podium.lifecycle import validate
-from podium.model_file.spec import ModelSpec, load_spec
-from podium.proof import example_problem, manifest_of
-from podium.registry.client import load_model
-from podium.registry.manifest import verified
+from podium.lifecycle import register, validate
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
+from podium.registry.example import example_problem
+from podium.registry.model_files import load_model
 from podium.services import Parts
 from podium.settings import PROJECT_ROOT
-from podium.training.data import DataWindow, load_window
-from podium.training.run import TrainedModel, TrainingExamples
+from podium.training.data import load_window
+from podium.training.examples import DataWindow
+from podium.training.run import TrainingExamples
 from podium.training.saving import FromCode, usable
+from podium.training.trainer import TrainedModel
+from podium.versions import manifest_of, verified
 from support.rossmann import AS_OF, MODEL_FILE
 from support.steps import new_run
 from support.steps import train as train_run
@@ -91,7 +94,7 @@ def rmspe(predictions: np.ndarray, truth: pd.Series) -> float:
 def test_the_sample_is_trained_judged_and_served_without_podium(parts: Parts, tmp_path: Path) -> None:
     spec, run = shipped(), new_run()
     trained = train_run(parts, spec, AS_OF, rounds=ROUNDS)
-    number = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    number = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
     report = validate.validate_version(parts, spec, number, run)
     assert report.passed, report.sentence()
 
@@ -125,7 +128,7 @@ def test_scrambled_sales_are_refused_with_a_sentence(parts: Parts, tmp_path: Pat
     rows.to_csv(tmp_path / "train.csv.gz", index=False)
     spec, run = shipped(source=str(tmp_path / "train.csv.gz")), new_run()
     trained = train_run(parts, spec, AS_OF, rounds=20)
-    number = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    number = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
     report = validate.validate_version(parts, spec, number, run)
     assert not report.passed
     assert re.search(r"rmspe at most 0\.1\b", report.sentence()), report.sentence()

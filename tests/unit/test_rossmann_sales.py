@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.model_file.spec import load_spec
+from podium.model_file.loading import load_spec
 from podium.settings import PROJECT_ROOT
 from podium.training.data import load_window
 from support.rossmann import AS_OF, MODEL_FILE

@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 
 from podium.errors import TrainerError
-from podium.lifecycle import validate
-from podium.model_file.spec import ModelSpec, load_spec
-from podium.proof import example_problem, manifest_of
-from podium.registry.client import load_model
-from podium.registry.manifest import verified
+from podium.lifecycle import register, validate
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
+from podium.registry.example import example_problem
+from podium.registry.model_files import load_model
 from podium.services import Parts
+from podium.versions import manifest_of, verified
 from support.steps import new_run, train
 from support.toy_line import SCRIPT
 
@@ -50,7 +51,7 @@ def test_a_model_from_code_is_trained_judged_and_loaded_without_a_pickle(
 ) -> None:
     spec, run = load_spec(line_file()), new_run()
     trained = train(parts, spec)
-    number = validate.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+    number = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
     report = validate.validate_version(parts, spec, number, run)
     assert report.passed, report.sentence()
     manifest = manifest_of(parts.ledger.history(spec.name), spec.name, number)

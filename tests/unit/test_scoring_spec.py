@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from podium.errors import SpecError
-from podium.model_file.spec import load_spec
+from podium.model_file.loading import load_spec
 
 ToyFile = Callable[..., Path]
 FILES = {"source": "in/*.csv", "output": "out"}

@@ -18,14 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.errors import DataError, TrainerError
+from podium.model_file.loading import load_spec
 from podium.model_file.search import SearchSpec
-from podium.model_file.spec import ModelSpec, load_spec
+from podium.model_file.spec import ModelSpec
 from podium.names import Tag
 from podium.services import Parts
 from podium.training.data import load_window
-from podium.training.run import fit, train_model
-from podium.training.search import Search, Trial, best_of, search_params, validation_rows
+from podium.training.fit import fit
+from podium.training.run import train_model
+from podium.training.search import search_params
 from podium.training.search_files import search_pictures
+from podium.training.search_result import Search, Trial, best_of
+from podium.training.split import validation_rows
 from support.steps import FIRST, new_run, train
 
 ToyFile = Callable[..., Path]

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from podium.errors import TooBusy
 from podium.serving import batching
-from podium.serving.batching import MAX_JOINED_ROWS, Batcher, TooBusy
+from podium.serving.batching import MAX_JOINED_ROWS, Batcher
 from podium.serving.loaded_version import LoadedVersion, _answers_rows_alone
 from podium.serving.requests import Column, RequestRefused, Rows, Shape
 from support.patience import PATIENCE_SECONDS

@@ -17,8 +17,8 @@ from podium.ledger.live_answers import LiveStore, Trial
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Answer, Person
+from podium.model_file.approval import ApprovalSpec
 from podium.model_file.metric_names import Task
-from podium.model_file.spec import ApprovalSpec
 from podium.names import Alias
 from podium.services import Parts
 from podium.serving import recorder

@@ -21,13 +21,12 @@ from mlflow.pyfunc.scoring_server import predictions_to_json
 from sklearn.linear_model import LinearRegression
 from starlette.types import Message
 
+from podium.errors import CannotBeWritten, RequestRefused, TooBusy
 from podium.ledger.store import Ledger
 from podium.registry.client import Registry
 from podium.services import Parts
 from podium.serving import http as guards
-from podium.serving.answers import CannotBeWritten, invocation_json, predict_json
-from podium.serving.batching import TooBusy
-from podium.serving.columns import RequestRefused
+from podium.serving.answers import invocation_json, predict_json
 from podium.settings import Settings
 from support.serving import Server, make_champion, register_model, serving
 

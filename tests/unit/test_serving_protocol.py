@@ -25,8 +25,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from podium.ledger.store import Ledger
-from podium.proof import EXAMPLE_OUTPUT
 from podium.registry.client import Registry
+from podium.registry.example import EXAMPLE_OUTPUT
 from podium.services import Parts
 from podium.settings import Settings
 from support.serving import Server, make_champion, register_model, register_run, serving

@@ -17,7 +17,8 @@ from mlflow.models.utils import _enforce_schema
 from mlflow.types import ColSpec, Schema
 from mlflow.utils.proto_json_utils import dump_input_data
 
-from podium.serving.columns import Column, RequestRefused
+from podium.errors import RequestRefused
+from podium.serving.columns import Column
 from podium.serving.requests import CSV, JSON, Rows, Shape, parse_invocation, parse_records
 
 INT32, INT64 = 2**31, 2**63

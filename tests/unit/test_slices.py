@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from podium.metrics.slices import NoSlices, cut
-from podium.model_file.gates import Slices
+from podium.errors import NoSlices
+from podium.metrics.slices import cut
+from podium.model_file.metric_gate import Slices
 
 
 def cut_by(cells: Any, **said: Any) -> dict[str, list[int]]:

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
 from podium.errors import TrainerError
-from podium.model_file.spec import load_spec
+from podium.model_file.loading import load_spec
 from podium.settings import PROJECT_ROOT
-from podium.training.run import TrainedModel, TrainingExamples
+from podium.training.run import TrainingExamples
+from podium.training.trainer import TrainedModel
 from trainers.soccer_match_outcome import (
     INPUTS,
     MATCH_COLUMNS,

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from podium.errors import NotFound, SpecError
-from podium.lifecycle.profile_rules import Profile
-from podium.model_file.spec import find_spec, load_spec, load_specs, training_digest
+from podium.model_file.loading import find_spec, load_spec, load_specs
+from podium.model_file.profiles import Profile
 from podium.settings import PROJECT_ROOT
+from podium.training.run import training_digest
 
 ToyFile = Callable[..., Path]
 

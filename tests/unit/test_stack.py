@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from rich.console import Console
 from supervisor.options import ServerOptions
 
+from podium.errors import PartFailedError, StackError
 from podium.stack import control, orphans
 from podium.stack.control import clean
 from podium.stack.environment import accounts_env, airflow_env, base_env, client_env
-from podium.stack.errors import PartFailedError, StackError
 from podium.stack.layout import (
     Layout,
     Paths,

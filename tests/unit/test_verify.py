@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podium.errors import PodiumError
+from podium.ledger.chain import Chain, read_export, walk
 from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
 from podium.ledger.store import Ledger
 from podium.lifecycle.registry_sync import mirror
-from podium.lifecycle.verify import Chain, alias_differences, read_export, told_heads, walk
+from podium.lifecycle.verify import alias_differences, told_heads
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.services import Parts

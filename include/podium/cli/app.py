@@ -1,44 +1,55 @@
-"""What all commands of ``podium`` share: how they explain errors, and print for people and machines."""
+"""What all commands of ``podium`` share: the application, its error messages, and printing."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, time
-from functools import wraps
-from typing import Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from podium.errors import Outage, PodiumError
+from podium.errors import PodiumError
+from podium.operations.program import exit_with_message
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+if TYPE_CHECKING:
+    from podium.operations.airflow_client import AirflowClient
+
+
+class Commands(TyperGroup):
+    """The commands of ``podium``; where one raises a known error, its message is shown, and no traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        with exit_with_message("podium"):
+            return super().invoke(ctx)
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
 
+
+def model_names() -> list[str]:
+    """Return the names of the models that have a model file, for shell completion."""
+    from podium.model_file.loading import load_specs
+    from podium.settings import models_dir
+
+    return list(load_specs(models_dir())[0])
+
+
+Model = Annotated[
+    str, typer.Argument(help="The model's name, as in its model file.", autocompletion=model_names)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-P = ParamSpec("P")
 
 
-def explained(command: Callable[P, None]) -> Callable[P, None]:
-    """End with exit code 1 and the message where Podium raises."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except PodiumError as error:
-            hint = (
-                " Is the stack up? `make status` tells, `make up` starts it."
-                if isinstance(error, Outage)
-                else ""
-            )
-            message = f"podium: {error}{hint}"
-            Console(stderr=True).print(message, style="red", markup=False, highlight=False)
-            raise typer.Exit(1) from error
-
-    return run
+def commands(name: str, about: str) -> typer.Typer:
+    """Add a group of commands, such as ``podium stack``, and return it."""
+    group = typer.Typer(name=name, help=about, no_args_is_help=True)
+    app.add_typer(group)
+    return group
 
 
 def parse_moment(text: str, option: str = "--at", of_a_day: time = time.max) -> datetime:
@@ -62,3 +73,26 @@ def print_json(content: Any) -> None:
     """Print JSON for machines."""
     json.dump(content, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
+
+
+def log_to_stderr(*loggers: str, form: str = "%(message)s") -> None:
+    """Show what happens, line by line, on standard error."""
+    import logging
+
+    logging.basicConfig(format=form)
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def logged_in_to_airflow(url: str | None, user: str, password: str) -> AirflowClient:
+    """Return a client of Airflow with a person's login; asks for what was not given.
+
+    Raises:
+        PodiumError: Nobody said where Airflow is.
+    """
+    from podium.operations.airflow_client import AirflowClient
+
+    if url is None:
+        raise PodiumError("PODIUM_AIRFLOW_URL is not set: where Airflow is")
+    user = user or typer.prompt("Airflow user")
+    return AirflowClient(url, user, password or typer.prompt("Password", hide_input=True))

@@ -9,12 +9,11 @@ from typing import Annotated
 
 import typer
 
-from podium.cli.app import Json, app, console, explained, print_json
-from podium.errors import version_name
+from podium.cli.app import Json, app, console, print_json
+from podium.names import version_name
 
 
 @app.command()
-@explained
 def copy(
     model: Annotated[str, typer.Argument(help="The model's name, the same in both registries.")],
     version: Annotated[int, typer.Argument(help="The version to copy, such as 3.")],

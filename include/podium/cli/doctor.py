@@ -9,11 +9,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from podium.cli.app import Json, app, console, explained, print_json
+from podium.cli.app import Json, app, console, print_json
 
 
 @app.command()
-@explained
 def doctor(as_json: Json = False) -> None:
     """Check every part, a line each: what was seen, and what to do about it; exit code 1 for a problem.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from podium.cli.app import Json, app, console, explained, print_json
+from podium.cli.app import Json, Model, app, console, print_json
 from podium.errors import PodiumError
 
 if TYPE_CHECKING:
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@explained
 def score(  # noqa: PLR0913 - one for each option of the command
-    model: Annotated[str, typer.Argument(help="The model's name, as in its model file.")],
+    model: Model,
     source: Annotated[
         str,
         typer.Option("--input", help="A csv or parquet file, s3://..., or 'sql:SELECT ...' with --database."),
@@ -56,8 +55,8 @@ def score(  # noqa: PLR0913 - one for each option of the command
     Each row gets the version, its digest and the moment. A row that cannot be scored goes to _rejects/ beside
     the output, with its reason.
     """
+    from podium.model_file.loading import find_spec
     from podium.model_file.scoring import CHUNK_ROWS
-    from podium.model_file.spec import find_spec
     from podium.reporting.tables import diff_tables
     from podium.scoring.diff import Side, score_both
     from podium.scoring.outputs import Output

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from podium.cli.app import app, explained
+from podium.cli.app import app
 
 
 @app.command()
-@explained
 def serve(  # noqa: PLR0913 - one for each option of the command
     models: Annotated[list[str], typer.Argument(help="Models, by their names in the registry.")],
     alias: Annotated[str, typer.Option(help="The alias to follow.")] = "champion",

@@ -11,8 +11,10 @@ import pandas as pd
 
 from podium.errors import DataError
 from podium.gates.evidence import BaselineFile
-from podium.model_file.gates import CHAMPION, LabelCoverageGate, MetricGate
+from podium.model_file.gates import LabelCoverageGate
+from podium.model_file.metric_gate import MetricGate
 from podium.model_file.spec import ModelSpec
+from podium.names import CHAMPION
 from podium.training.data import normalised_labels
 
 _LABELS = "labels"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from mlflow.pyfunc import PyFuncModel
 
-from podium.errors import Outage, PodiumError, version_name
+from podium.errors import Outage, PodiumError
 from podium.gates.baseline_file import read_baseline_files
 from podium.gates.cost import BATCH_ROWS as TIMED_ROWS
 from podium.gates.cost import Timed, measure_speed
@@ -25,18 +25,20 @@ from podium.gates.evidence import Cost, Evidence, Side, no_answers
 from podium.gates.schema import SchemaFindings
 from podium.ledger import history
 from podium.ledger.events import Event
+from podium.metrics.answers import Numbers, true_values
 from podium.metrics.generated_code import score_generation
-from podium.metrics.measures import Numbers, true_values
 from podium.metrics.predictions import classes_of, predict
-from podium.model_file.gates import CANDIDATE, CHAMPION, CostGate, CostName, MetricGate, SchemaGate
+from podium.model_file.gates import CostGate, CostName, SchemaGate
+from podium.model_file.metric_gate import MetricGate
 from podium.model_file.metric_names import TRAINER_METRIC, Task
 from podium.model_file.spec import ModelSpec
-from podium.names import Tag
-from podium.proof import example_problem, manifest_of
-from podium.registry.client import Version, load_model
-from podium.registry.manifest import verified
+from podium.names import CANDIDATE, CHAMPION, Tag, version_name
+from podium.registry.client import Version
+from podium.registry.example import example_problem
+from podium.registry.model_files import load_model
 from podium.services import Parts
 from podium.training import holdout
+from podium.versions import manifest_of, verified
 
 log = logging.getLogger(__name__)
 

@@ -15,15 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from podium.errors import DataError
-from podium.metrics.measures import Answers, Numbers
-from podium.model_file.gates import CHAMPION
+from podium.metrics.answers import Answers, Numbers
+from podium.metrics.predictions import prediction_columns, predictions_by_name
 from podium.model_file.metric_names import Task
+from podium.names import CHAMPION
 
 PREDICTIONS = "predictions.parquet"
 MEASUREMENTS = "measurements.json"
-# Between the name of a model and the label in the columns of the stored predictions.
-_SEPARATOR = ":"
 
 
 @dataclass(frozen=True)
@@ -121,32 +119,6 @@ class Evidence:
     def answers(self, side: Side) -> Answers:
         """Return what one model answered, beside the truth."""
         return Answers(self.task, self.labels, self.truth, side.predictions, self.columns, self.groups)
-
-
-def prediction_columns(name: str, predictions: Numbers, labels: Sequence[str]) -> dict[str, Numbers]:
-    """Return predictions as columns of a table: one per label (``ModelSpec.answer_columns``), or one."""
-    if predictions.ndim == 1:
-        return {name: predictions}
-    return {f"{name}{_SEPARATOR}{label}": predictions[:, place] for place, label in enumerate(labels)}
-
-
-def predictions_by_name(table: pd.DataFrame, labels: Sequence[str]) -> dict[str, Numbers]:
-    """Return what ``prediction_columns`` made columns of, by name.
-
-    Raises:
-        DataError: They are of other labels.
-    """
-    if not labels:
-        return {str(name): table[name].to_numpy(float) for name in table}
-    suffix = f"{_SEPARATOR}{labels[0]}"
-    names = [str(column).removesuffix(suffix) for column in table.columns[:: len(labels)]]
-    of_labels = {name: [f"{name}{_SEPARATOR}{label}" for label in labels] for name in names}
-    if [column for columns in of_labels.values() for column in columns] != list(map(str, table)):
-        raise DataError(
-            f"the kept answers ({', '.join(map(str, table))}) are not of the labels that the model file "
-            f"lists: {', '.join(labels)}"
-        )
-    return {name: table[columns].to_numpy(float) for name, columns in of_labels.items()}
 
 
 def store_sides(folder: Path, sides: Mapping[str, Side], labels: Sequence[str]) -> None:

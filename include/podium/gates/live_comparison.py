@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from podium.errors import NotFound, PodiumError, in_utc, version_name
+from podium.errors import NotFound, PodiumError
 from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial, read_predictions
+from podium.metrics.answers import Answers, Numbers, true_values
 from podium.metrics.bootstrap import metric_resamples
-from podium.metrics.measures import Answers, Numbers, measured, true_values
+from podium.metrics.measures import measured
 from podium.metrics.predictions import in_label_order
-from podium.model_file.gates import LiveBound, NotWorse
+from podium.model_file.gates import LiveBound
+from podium.model_file.metric_gate import NotWorse
 from podium.model_file.metric_names import KNOWN_METRICS, REPORTED, Task
+from podium.names import in_utc, version_name
 
 CONFIDENCE = 0.95
 # With fewer labelled rows the bootstrap is too sure of itself.

@@ -8,13 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from podium.errors import NoSlices
 from podium.gates.evidence import Evidence, Side
 from podium.gates.report import GateResult, GateStatus, SliceResult
+from podium.metrics.answers import Numbers
 from podium.metrics.bootstrap import metric_differences
-from podium.metrics.measures import Numbers, measured
-from podium.metrics.slices import Mask, NoSlices, Slice, cut
-from podium.model_file.gates import VERSIONS, MetricGate, NotWorse, Slices
+from podium.metrics.measures import measured
+from podium.metrics.slices import Mask, Slice, cut
+from podium.model_file.metric_gate import MetricGate, NotWorse, Slices
 from podium.model_file.metric_names import TRAINER_METRIC
+from podium.names import VERSIONS
 
 ALL_ROWS = "all rows"
 

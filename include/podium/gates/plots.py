@@ -11,8 +11,10 @@ from podium.gates.report import CONTRACT, GateReport, GateResult, GateStatus
 from podium.metrics import plots
 from podium.metrics.measures import measured
 from podium.metrics.slices import cut
-from podium.model_file.gates import CANDIDATE, CHAMPION, Gate, MetricGate
+from podium.model_file.gates import Gate
+from podium.model_file.metric_gate import MetricGate
 from podium.model_file.metric_names import Task
+from podium.names import CANDIDATE, CHAMPION
 
 _BINS = 60
 _MOST_BARS = 30

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from podium.errors import version_name
-from podium.model_file.gates import CHAMPION, VERSIONS, Level
+from podium.model_file.metric_gate import Level
+from podium.names import CHAMPION, VERSIONS, version_name
 
 Metrics = Mapping[str, float]
 

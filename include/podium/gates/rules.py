@@ -14,21 +14,21 @@ from podium.gates.metric_rules import judge_metric, without_version
 from podium.gates.report import CONTRACT, GateResult, GateStatus, Scores
 from podium.metrics.measures import measured, reported_metrics
 from podium.model_file.gates import (
-    CHAMPION,
     CanaryGate,
     CostGate,
     CostName,
     DisagreementGate,
     Gate,
     LabelCoverageGate,
-    MetricGate,
     OverlapGate,
     RowsGate,
     SchemaGate,
     SignatureGate,
     kind_of,
 )
+from podium.model_file.metric_gate import MetricGate
 from podium.model_file.metric_names import GENERATED, TRAINER_METRIC, Task
+from podium.names import CHAMPION
 from podium.registry.signature import incompatibilities
 
 

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from podium.errors import NotFound, version_name
+from podium.errors import NotFound
 from podium.gates.collection import JUDGED
 from podium.gates.evidence import PREDICTIONS, Evidence, Side, read_sides, store_sides
 from podium.gates.report import GateReport
 from podium.model_file.spec import ModelSpec
-from podium.registry.client import Registry, Version, mlflow_errors
+from podium.names import version_name
+from podium.registry.client import Registry, Version
+from podium.registry.errors import mlflow_errors
 from podium.training import holdout
 
 # For pipelines that read files; of the newest validation.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
-from podium.lifecycle.profile_rules import Profile, profile_of
+from podium.model_file.profiles import Profile
 from podium.names import Alias
 
 DECISIONS = (
@@ -189,3 +189,13 @@ def registration(events: Iterable[Event], version: int) -> Event | None:
         if known and event.version == version and "manifest" in event.details:
             return event
     return None
+
+
+# Under this name the registration in the ledger holds the profile; a full run's has none.
+PROFILE = "profile"
+
+
+def profile_of(registered: Event | None) -> Profile | None:
+    """Return the profile that a version was trained in, by its registration; None for a full one."""
+    name = None if registered is None else registered.details.get(PROFILE)
+    return None if name is None else Profile(name)

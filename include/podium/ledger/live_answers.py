@@ -15,8 +15,9 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from podium.errors import PodiumError, version_name
+from podium.errors import PodiumError
 from podium.ledger.store import Ledger, outages
+from podium.names import version_name
 
 _METADATA = sa.MetaData()
 _ANSWERS = sa.Table(

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from podium.errors import NotApproved, NotFound, Refused, in_utc, version_name
+from podium.errors import NotApproved, NotFound, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import DECISIONS
 from podium.ledger.store import Ledger, record_refusal
 from podium.lifecycle import canary
 from podium.lifecycle.approval_policy import APPROVE, REJECT, Answer, Request, problems, who_may_decide
-from podium.model_file.spec import ApprovalSpec
+from podium.model_file.approval import ApprovalSpec
+from podium.names import in_utc, version_name
 
 _ANSWERS = (EventKind.ASKED_AGAIN, EventKind.ANSWER_INVALID, EventKind.APPROVAL_GIVEN)
 

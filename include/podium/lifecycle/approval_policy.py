@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from podium.ledger.events import Event
-from podium.model_file.spec import ROLE, ApprovalSpec
+from podium.model_file.approval import ROLE, ApprovalSpec
 
 APPROVE = "Approve"
 REJECT = "Reject"

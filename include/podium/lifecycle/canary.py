@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from podium.errors import in_utc, version_name
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Ledger
-from podium.model_file.gates import Canary, CanaryGate, Gate, Level, LiveBound
+from podium.model_file.gates import Canary, CanaryGate, Gate, LiveBound
+from podium.model_file.metric_gate import Level
 from podium.model_file.metric_names import KNOWN_METRICS
+from podium.names import in_utc, version_name
 
 # Where the terms, and the labels by which to judge them, are in the record of a gate report.
 TERMS, LABELS = "canary", "labels"

@@ -12,14 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from podium.errors import version_name
 from podium.gates.report import GateReport, cell
 from podium.gates.stored_report import kept_in
-from podium.lifecycle.profile_rules import Profile
+from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
-from podium.names import Tag
-from podium.registry.client import Registry, Version, mlflow_errors
-from podium.training import search
+from podium.names import Tag, version_name
+from podium.registry.client import Registry, Version
+from podium.registry.errors import mlflow_errors
+from podium.training import search_result
 from podium.training.tracking import SEARCH
 
 ARTIFACT = "model_card.md"
@@ -96,14 +96,14 @@ def description(sections: Sequence[str]) -> str:
 
 
 def _training(registry: Registry, version: Version, report: GateReport, profile: Profile | None) -> Training:
-    folders = ("", search.FOLDER, kept_in(report.version, report.champion))
+    folders = ("", search_result.FOLDER, kept_in(report.version, report.champion))
     with mlflow_errors(f"reading the training run of {version.model} {version_name(version.number)}"):
         run = registry.client.get_run(version.run_id)
         files = [file for path in folders for file in registry.client.list_artifacts(version.run_id, path)]
     found = None
     if any(name.startswith(SEARCH) for name in run.data.metrics):
         with TemporaryDirectory(prefix="podium-") as folder:
-            result = f"{search.FOLDER}/{search.RESULT}"
+            result = f"{search_result.FOLDER}/{search_result.RESULT}"
             found = json.loads(registry.download_artifacts(version.run_id, result, Path(folder)).read_text())
     pictures = [file.path for file in files if file.path.endswith(".png")]
     params = {name: value for name, value in run.data.params.items() if name != Tag.PROFILE}

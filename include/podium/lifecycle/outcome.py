@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from podium.errors import Refused
+from podium.names import Outcome
 
 if TYPE_CHECKING:
     from podium.ledger.store import Ledger
-
-
-class Outcome(StrEnum):
-    """What the ledger says of a run that has ended; the ids of the tasks that show it in Airflow's grid."""
-
-    PROMOTE = "promote"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    SUPERSEDED = "superseded"
-    VOIDED = "voided"
-    REFUSED_BY_GATES = "refused_by_gates"
-    NOTHING_TO_PROMOTE = "nothing_to_promote"
-    ONLY_A_PROFILE = "only_a_profile"
 
 
 def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
+from podium.ledger.history import profile_of
 from podium.ledger.store import Ledger
-from podium.lifecycle.profile_rules import profile_of
 from podium.names import Alias, Tag
 from podium.registry.client import Registry, Version
 

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from podium.errors import TrainerError
-from podium.metrics.measures import MEANS, Answers, Numbers, one_against_rest, own_values
-from podium.model_file.gates import NotWorse
+from podium.metrics.answers import Answers, Numbers
+from podium.metrics.measures import MEANS, one_against_rest, own_values
+from podium.model_file.metric_gate import NotWorse
 
 
 def metric_differences(

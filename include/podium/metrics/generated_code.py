@@ -9,9 +9,9 @@ import pandas as pd
 from mlflow.pyfunc import PyFuncModel
 
 from podium.errors import PodiumError
-from podium.metrics.measures import Numbers
+from podium.metrics.answers import Numbers
 from podium.metrics.sandbox.judge import Task, judge_all
-from podium.model_file.spec import DataSpec
+from podium.model_file.data import DataSpec
 
 
 def score_generation(model: PyFuncModel, rows: pd.DataFrame, data: DataSpec) -> Numbers:

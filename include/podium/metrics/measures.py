@@ -8,63 +8,20 @@ The direction of each metric is in ``podium.model_file.metric_names``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from podium.errors import DataError, TrainerError
-from podium.model_file.metric_names import GENERATED, REPORTED, SKLEARN_METRICS, Task, answer_columns
+from podium.errors import MetricUndefined, TrainerError
+from podium.metrics.answers import Answers, Numbers
+from podium.metrics.sklearn_scorers import _sklearn_metric
+from podium.model_file.metric_names import GENERATED, REPORTED, Task, answer_columns
 from podium.model_file.user_code import import_object, trainer_errors
 
-Indices = npt.NDArray[np.intp]
-Numbers = npt.NDArray[np.float64]
-Probabilities = Numbers
-
 CALIBRATION_BINS = 10
-
-
-class MetricUndefined(Exception):
-    """The metric has no value on these rows; says why. Whoever judges by it fails."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What is true, and what one model answered.
-
-    Attributes:
-        task: The task.
-        labels: The model file's labels; none but for a classification.
-        truth: (n,), see the module.
-        predictions: (n, k) or (n,), see the module.
-        columns: Columns of the examples that gates ask for, (n, any).
-        groups: Of a ranking: the list that each row belongs to, (n,).
-    """
-
-    task: Task
-    labels: Sequence[str]
-    truth: npt.NDArray[Any]
-    predictions: Numbers
-    columns: pd.DataFrame = field(default_factory=pd.DataFrame)
-    groups: npt.NDArray[Any] | None = None
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.truth)
-
-    def where(self, mask: npt.NDArray[np.bool_]) -> Answers:
-        """Return some of the rows."""
-        return replace(
-            self,
-            truth=self.truth[mask],
-            predictions=self.predictions[mask],
-            columns=self.columns[mask] if len(self.columns) else self.columns,
-            groups=None if self.groups is None else self.groups[mask],
-        )
 
 
 class Mean(NamedTuple):
@@ -77,30 +34,6 @@ class Mean(NamedTuple):
 
     values: Callable[[Answers], Numbers]
     finish: Callable[[Any], Any] = lambda mean: mean
-
-
-def label_indices(label: pd.Series, labels: Sequence[str]) -> Indices:
-    """Return the index of each row's label in ``labels``, shape (n,).
-
-    Raises:
-        DataError: A row has a label that the model file does not list.
-    """
-    indices = pd.Index(labels).get_indexer(pd.Index(label))
-    if (indices < 0).any():
-        row = int(np.argmax(indices < 0))
-        raise DataError(f"label {label.iloc[row]!r} in row {label.index[row]}; allowed: {', '.join(labels)}")
-    return indices
-
-
-def true_values(task: Task, label: pd.Series, labels: Sequence[str]) -> npt.NDArray[Any]:
-    """Return what is true as the metrics want it: indices of labels, numbers or texts; shape (n,).
-
-    Raises:
-        DataError: A row has a label that the model file does not list.
-    """
-    if task is Task.GENERATION:
-        return label.to_numpy(object)
-    return label_indices(label, labels) if labels else label.to_numpy(float)
 
 
 def _log_loss(answers: Answers) -> Numbers:
@@ -337,59 +270,6 @@ def measured(metric: str, answers: Answers, columns: Sequence[str] = ()) -> tupl
         return measure(metric, answers, columns), ""
     except MetricUndefined as reason:
         return float("nan"), f"{metric} has no value: {reason}"
-
-
-class _Answered:
-    """An estimator, as scikit-learn's scorers want one, that knows its answers already.
-
-    Labels are their indices in the model file's order, so the second of two is the positive one.
-    """
-
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
-        self._estimator_type = "classifier" if answers.task is Task.CLASSIFICATION else "regressor"
-        self.classes_ = np.arange(len(answers.labels))
-
-    def fit(self, *_: object) -> _Answered:
-        return self
-
-    def predict(self, _: object) -> Numbers:
-        predictions = self._answers.predictions
-        return np.asarray(predictions.argmax(axis=1)) if predictions.ndim == 2 else predictions
-
-    def predict_proba(self, _: object) -> Numbers:
-        return self._answers.predictions
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
-
-        classifies = self._answers.task is Task.CLASSIFICATION
-        return Tags(
-            estimator_type="classifier" if classifies else "regressor",
-            target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags() if classifies else None,
-            regressor_tags=None if classifies else RegressorTags(),
-        )
-
-
-# Of two labels they look for the second, and scikit-learn answers zero where there is none to find.
-_OF_THE_SECOND_LABEL = frozenset({"average_precision", "f1", "jaccard", "precision", "recall"})
-
-
-def _sklearn_metric(metric: str, answers: Answers) -> float:
-    from sklearn.metrics import get_scorer
-
-    if metric not in SKLEARN_METRICS:
-        raise MetricUndefined("there is no such metric")
-    if metric in _OF_THE_SECOND_LABEL and len(answers.labels) == 2 and not answers.truth.any():
-        raise MetricUndefined(f"no row has the label {answers.labels[1]}")
-    with warnings.catch_warnings():
-        # A label that nobody predicted counts as zero; scikit-learn says so each time.
-        warnings.simplefilter("ignore")
-        try:
-            return float(get_scorer(metric)(_Answered(answers), answers.predictions, answers.truth))
-        except ValueError as error:
-            raise MetricUndefined(str(error)) from error
 
 
 def _one_hot(answers: Answers) -> Numbers:

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from podium.metrics.measures import CALIBRATION_BINS, MEANS, Answers, Indices, Probabilities
-from podium.model_file.gates import CANDIDATE
+from podium.metrics.answers import Answers, Indices, Probabilities
+from podium.metrics.measures import CALIBRATION_BINS, MEANS
 from podium.model_file.metric_names import Task
+from podium.names import CANDIDATE
 
 # Of each task, the mean over rows that is drawn over time.
 _OVER_TIME = {Task.CLASSIFICATION: "log_loss", Task.REGRESSION: "mean_absolute_error"}

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PyFuncModel
 
-from podium.errors import PodiumError
-from podium.metrics.measures import Numbers, Probabilities
+from podium.errors import DataError, PodiumError
+from podium.metrics.answers import Numbers, Probabilities
 
 
 def classes_of(model: PyFuncModel) -> tuple[str, ...]:
@@ -54,3 +54,33 @@ def in_label_order(
         if label in classes:
             ordered[:, place] = answer[:, list(classes).index(label)]
     return ordered
+
+
+# Between the name of a model and the label in the columns of the stored predictions.
+_SEPARATOR = ":"
+
+
+def prediction_columns(name: str, predictions: Numbers, labels: Sequence[str]) -> dict[str, Numbers]:
+    """Return predictions as columns of a table: one per label (``ModelSpec.answer_columns``), or one."""
+    if predictions.ndim == 1:
+        return {name: predictions}
+    return {f"{name}{_SEPARATOR}{label}": predictions[:, place] for place, label in enumerate(labels)}
+
+
+def predictions_by_name(table: pd.DataFrame, labels: Sequence[str]) -> dict[str, Numbers]:
+    """Return what ``prediction_columns`` made columns of, by name.
+
+    Raises:
+        DataError: They are of other labels.
+    """
+    if not labels:
+        return {str(name): table[name].to_numpy(float) for name in table}
+    suffix = f"{_SEPARATOR}{labels[0]}"
+    names = [str(column).removesuffix(suffix) for column in table.columns[:: len(labels)]]
+    of_labels = {name: [f"{name}{_SEPARATOR}{label}" for label in labels] for name in names}
+    if [column for columns in of_labels.values() for column in columns] != list(map(str, table)):
+        raise DataError(
+            f"the kept answers ({', '.join(map(str, table))}) are not of the labels that the model file "
+            f"lists: {', '.join(labels)}"
+        )
+    return {name: table[columns].to_numpy(float) for name, columns in of_labels.items()}

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from podium.model_file.gates import Slices
+from podium.errors import NoSlices
+from podium.model_file.metric_gate import Slices
 
 MOST_SLICES = 100
 
@@ -26,10 +27,6 @@ class Slice(NamedTuple):
 
     name: str
     rows: Mask
-
-
-class NoSlices(Exception):
-    """The rows cannot be cut so; says why. The gate fails."""
 
 
 def cut(slices: Slices, columns: pd.DataFrame) -> list[Slice]:

@@ -9,8 +9,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from podium.model_file.gates import KINDS, nearest
-from podium.model_file.types import IMPORT_PATH, WrongKey
+from podium.model_file.gates import KINDS
+from podium.model_file.types import IMPORT_PATH, WrongKey, nearest
 
 _GATES = "gates"
 _PROFILES = "profiles"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 from typing import Annotated, Any, Self, TypeVar
 
@@ -141,3 +142,9 @@ def _check_cron(value: str) -> str:
 
 
 Cron = Annotated[str, AfterValidator(_check_cron)]
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return "did you mean 'x'? " where a name is close to an allowed one."""
+    close = difflib.get_close_matches(name, sorted(allowed), n=1)
+    return f"did you mean '{close[0]}'? " if close else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from podium.errors import DataError
-from podium.model_file.spec import load_specs_of
+from podium.model_file.loading import load_specs_of
 from podium.settings import project_home
 
 

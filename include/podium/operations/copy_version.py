@@ -29,15 +29,17 @@ from mlflow.entities import LoggedModelOutput, Metric, Param
 from mlflow.utils.credentials import read_mlflow_creds
 from pydantic import SecretStr
 
-from podium.errors import NotFound, PodiumError, ProfileOnly, version_name
+from podium.errors import NotFound, PodiumError, ProfileOnly
 from podium.gates import stored_report
 from podium.ledger import history
+from podium.ledger.history import profile_of
 from podium.lifecycle import model_card
-from podium.lifecycle.profile_rules import profile_of
-from podium.names import Tag
+from podium.names import Tag, version_name
 from podium.operations.addresses import without_login
-from podium.registry.client import Registry, Version, download_files, mlflow_errors
+from podium.registry.client import Registry, Version
+from podium.registry.errors import mlflow_errors
 from podium.registry.manifest import Manifest, check_same, read_manifest
+from podium.registry.model_files import download_files
 from podium.services import Parts
 from podium.training.run import LINEAGE
 from podium.training.tracking import without_links

@@ -1,32 +1,34 @@
-"""``python -m podium.operations.heartbeat scheduler``: does Airflow's API server hear of that part?
-
-For health checks of containers, which run it again and again: it imports nothing but Python's own.
-"""
+"""Does Airflow's API server hear of a part? For health checks of containers, which run again and again."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import urllib.request
+
+from podium.errors import Outage, PodiumError
 
 PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 _TIMEOUT_SECONDS = 8
 
 
-def main(arguments: list[str]) -> str | int:
-    """Return 0, or what is wrong."""
-    if len(arguments) != 1 or arguments[0] not in PARTS:
-        return f"name one part: {', '.join(PARTS)}"
-    (part,) = arguments
-    url = f"{os.environ['PODIUM_AIRFLOW_URL']}/api/v2/monitor/health"
+def assert_healthy(part: str) -> None:
+    """Ask the API server at ``PODIUM_AIRFLOW_URL`` for the state of one part of Airflow.
+
+    Raises:
+        PodiumError: There is no such part, or nobody said where Airflow is.
+        Outage: The API server did not answer, or it does not hear of that part.
+    """
+    if part not in PARTS:
+        raise PodiumError(f"Airflow has no part '{part}'; name one of {', '.join(PARTS)}")
+    address = os.environ.get("PODIUM_AIRFLOW_URL")
+    if not address:
+        raise PodiumError("PODIUM_AIRFLOW_URL is not set: where Airflow is")
+    url = f"{address}/api/v2/monitor/health"
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - from our own settings
             state = json.load(answer)[part]["status"]
-    except OSError as error:
-        return f"{url}: {error}"
-    return 0 if state == "healthy" else f"{part} is {state}"
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    except (OSError, ValueError, KeyError) as error:
+        raise Outage(f"{url} did not tell the state of the {part}: {error}") from error
+    if state != "healthy":
+        raise Outage(f"Airflow's {part} is {state}")

@@ -1,8 +1,4 @@
-"""``python -m podium.operations.initialise``: what a stack needs once, and after each upgrade.
-
-``stores`` needs Postgres and the object store: roles, databases, the bucket, the ledger's tables.
-``registry`` needs MLflow as well: its accounts, and a registered model for each model file.
-"""
+"""What a stack needs once, and after each upgrade. Safe to repeat."""
 
 from __future__ import annotations
 
@@ -10,25 +6,26 @@ import logging
 import os
 
 import boto3
-import typer
 from botocore.exceptions import ClientError
 from sqlalchemy import make_url
 
-from podium.errors import PodiumError, told_without_traceback
+from podium.errors import PodiumError
 from podium.ledger.store import migrate
-from podium.model_file.spec import load_specs
+from podium.model_file.loading import load_specs
 from podium.operations import postgres_roles
 from podium.operations.mlflow_accounts import MlflowAdmin, register_models
 from podium.operations.mlflow_server import PROMOTER, READER
 from podium.settings import load_settings, models_dir
 
 log = logging.getLogger(__name__)
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@app.command()
-def stores() -> None:
-    """Make roles, databases and the bucket; migrate the ledger."""
+def make_stores() -> None:
+    """Make roles, databases and the bucket in Postgres and the object store; migrate the ledger.
+
+    Raises:
+        PodiumError: A variable of the environment is missing; names it.
+    """
     passwords = {role: variable(f"{role.upper()}_DB_PASSWORD") for role in postgres_roles.ROLES}
     postgres_roles.create(postgres_roles.login_at(variable("PODIUM_POSTGRES_URL")), passwords)
     log.info("Postgres has the databases %s.", ", ".join(name for _, name in postgres_roles.DATABASES))
@@ -37,9 +34,13 @@ def stores() -> None:
     log.info("The ledger is migrated.")
 
 
-@app.command()
-def registry() -> None:
-    """Make MLflow's accounts, and a registered model for each model file."""
+def make_registry() -> None:
+    """Make MLflow's accounts, and a registered model for each model file.
+
+    Raises:
+        PodiumError: A variable of the environment is missing, or MLflow refused.
+        Outage: MLflow did not answer.
+    """
     url = load_settings().mlflow_tracking_uri
     passwords = {PROMOTER: variable("MLFLOW_TRACKING_PASSWORD"), READER: variable("MLFLOW_READER_PASSWORD")}
     MlflowAdmin(url, variable("MLFLOW_AUTH_ADMIN_PASSWORD")).make_accounts(passwords)
@@ -90,9 +91,3 @@ def migrate_ledger() -> None:
     if not app_role:
         raise PodiumError("PODIUM_LEDGER_URL names no user: the ledger would be open to nobody.")
     migrate(owner_url, app_role=app_role)
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with told_without_traceback():
-        app()

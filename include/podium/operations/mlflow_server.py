@@ -1,4 +1,4 @@
-"""``python -m podium.operations.mlflow_server``: the MLflow server with logins, as both stacks run it.
+"""The MLflow server with logins, as both stacks run it.
 
 MLflow takes the database of its logins from a file alone, so that file is made here, mode 600, in the
 working directory: the database URL holds a password.
@@ -12,15 +12,13 @@ import os
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, make_url
 
-from podium.errors import PodiumError, told_without_traceback
+from podium.errors import PodiumError
 from podium.operations.private_files import write_private
 
 ADMIN, PROMOTER, READER = "admin", "podium", "reader"
@@ -76,12 +74,17 @@ def upgrade_if_older(database_url: str) -> bool:
         engine.dispose()
 
 
-def main(
-    host: Annotated[str, typer.Option(help="Where it listens.")],
-    port: Annotated[int, typer.Option(help="Where it listens.")],
-    bucket: Annotated[str, typer.Option(help="The bucket of the artifacts.")],
-) -> None:
-    """Become the MLflow server; its databases and keys are in the environment."""
+def become_server(host: str, port: int, bucket: str) -> None:
+    """Become the MLflow server; its databases and keys are in the environment.
+
+    Args:
+        host: The address to listen on.
+        port: The port to listen on.
+        bucket: The bucket of the artifacts.
+
+    Raises:
+        PodiumError: A variable is missing; names it.
+    """
     missing = [name for name in _NEEDED if not os.environ.get(name)]
     if missing:
         raise PodiumError(f"{', '.join(missing)} not set: without logins anybody could move a champion.")
@@ -95,8 +98,3 @@ def main(
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     command += ["--artifacts-destination", f"s3://{bucket}"]
     os.execv(sys.executable, command)  # noqa: S606
-
-
-if __name__ == "__main__":
-    with told_without_traceback():
-        typer.run(main)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,21 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow
-import requests
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
-from mlflow.pyfunc import PyFuncModel
-from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from mlflow.tracking._model_registry.client import ModelRegistryClient
 
-from podium.errors import NotFound, Outage, PodiumError, version_name
-from podium.names import Alias, Tag
-
-_LOADING = threading.Lock()
-# MLflow's words (s3_artifact_repo.py) where the store refuses or has no bucket, under the status of a login
-# or of a name. Of a folder that is not there S3 lists nothing, without an error.
-_STORE_FAILED = "Failed to list artifacts in "
+from podium.errors import NotFound, PodiumError
+from podium.names import Alias, Tag, version_name
+from podium.registry.errors import mlflow_errors
+from podium.registry.model_files import download_files
 
 
 @dataclass(frozen=True)
@@ -342,72 +333,6 @@ class Registry:
                 raise PodiumError(
                     f"{model}: MLflow has a prompt of this name. Nothing is registered; rename one of them."
                 ) from error
-
-
-def download_files(name: str, folder: Path) -> None:
-    """Copy the files of what MLflow calls ``models:/NAME``, a version or a logged model, into a folder."""
-    mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}", dst_path=str(folder))
-    # MLflow writes this one on our side; it is no file of the model.
-    (folder / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
-
-
-def load_model(folder: Path) -> PyFuncModel:
-    """Load a model from a folder of verified files (``podium.registry.manifest.verified``).
-
-    One at a time: MLflow hands a model from code over in a global variable, so two threads that load at once
-    could get each other's.
-    """
-    with _LOADING, without_skops_noise():
-        return mlflow.pyfunc.load_model(str(folder))
-
-
-def read_signature(folder: Path) -> dict[str, Any]:
-    """Return the signature of the model in a folder, as MLflow's ``ModelSignature.to_dict`` gives it."""
-    signature = Model.load(str(folder)).signature
-    return {} if signature is None else dict(signature.to_dict())
-
-
-@contextmanager
-def without_skops_noise() -> Iterator[None]:
-    """Keep a task log readable while skops saves or loads.
-
-    skops asks every loaded module for every NumPy ufunc, and Airflow's lazy modules warn at each question:
-    about 1,300 lines.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"The `airflow\.")
-        yield
-
-
-@contextmanager
-def mlflow_errors(doing: str) -> Iterator[None]:
-    """Translate MLflow's errors: 404 to NotFound, no or a failing answer to Outage, others to PodiumError.
-
-    A store behind MLflow that refuses its keys or has lost its bucket is an Outage, whatever MLflow calls it.
-    """
-    try:
-        yield
-    except requests.HTTPError as error:
-        if _STORE_FAILED in error.response.text:
-            raise Outage(f"{doing}: the store behind MLflow failed: {error.response.text}") from error
-        if error.response.status_code == requests.codes.not_found:
-            raise NotFound(f"{doing}: {error}") from error
-        if (
-            error.response.status_code < 500
-            and error.response.status_code != requests.codes.too_many_requests
-        ):
-            raise PodiumError(f"{doing}: MLflow refused: {error}") from error
-        raise Outage(f"{doing}: MLflow failed: {error}") from error
-    except requests.RequestException as error:
-        raise Outage(f"{doing}: MLflow did not answer: {error}") from error
-    except MlflowException as error:
-        if _STORE_FAILED in error.message:
-            raise Outage(f"{doing}: the store behind MLflow failed: {error.message}") from error
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise NotFound(f"{doing}: {error.message}") from error
-        if error.get_http_status_code() >= 500 or error.error_code == "REQUEST_LIMIT_EXCEEDED":
-            raise Outage(f"{doing}: MLflow failed or did not answer: {error.message}") from error
-        raise PodiumError(f"{doing}: MLflow refused: {error.message}") from error
 
 
 def _training_run(run: mlflow.entities.Run) -> TrainingRun:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from podium.errors import BytesChanged, version_name
+from podium.errors import BytesChanged
 from podium.registry.client import Registry
 
 log = logging.getLogger(__name__)
@@ -64,32 +64,6 @@ def downloaded(registry: Registry, model: str, number: int) -> Iterator[Path]:
     with TemporaryDirectory(prefix="podium-") as folder:
         registry.download(model, number, Path(folder))
         yield Path(folder)
-
-
-@contextmanager
-def verified(registry: Registry, model: str, number: int, manifest: Manifest) -> Iterator[Path]:
-    """Hold a copy of a version's files that are exactly those of its manifest, to load them from.
-
-    Raises:
-        BytesChanged: A file differs, is missing, or was added; names it.
-        NotFound: There is no such version.
-        Outage: The registry or the store did not answer.
-    """
-    with downloaded(registry, model, number) as folder:
-        check_same(manifest, folder, f"{model} {version_name(number)}")
-        yield folder
-
-
-def check_bytes(registry: Registry, model: str, number: int, manifest: Manifest) -> None:
-    """Make sure that a version's files are exactly those of its manifest.
-
-    Raises:
-        BytesChanged: A file differs, is missing, or was added; names it.
-        NotFound: There is no such version.
-        Outage: The registry or the store did not answer.
-    """
-    with verified(registry, model, number, manifest):
-        log.info("%s %s: its files are those that were registered.", model, version_name(number))
 
 
 def check_same(manifest: Manifest, folder: Path, what: str) -> None:

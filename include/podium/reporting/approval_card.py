@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from xml.sax.saxutils import escape
 
-from podium.errors import in_utc, version_name
 from podium.gates.report import GateReport, cell
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
+from podium.ledger.history import profile_of
 from podium.lifecycle import approval, canary
 from podium.lifecycle.approval_policy import Request, who_may_decide
-from podium.lifecycle.profile_rules import profile_of
-from podium.model_file.spec import ApprovalSpec, ModelSpec
-from podium.names import Tag
+from podium.model_file.approval import ApprovalSpec
+from podium.model_file.spec import ModelSpec
+from podium.names import Tag, in_utc, version_name
 from podium.services import Parts
 
 _UNKNOWN = "unknown"

@@ -10,11 +10,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from podium.errors import NotFound, PodiumError, version_name
-from podium.model_file.gates import MetricGate
+from podium.errors import NotFound, PodiumError
+from podium.model_file.metric_gate import MetricGate
 from podium.model_file.metric_names import KNOWN_METRICS, REPORTED, TRAINER_METRIC
 from podium.model_file.spec import ModelSpec
-from podium.names import Alias, Tag
+from podium.names import Alias, Tag, version_name
 from podium.registry.client import TrainingRun
 from podium.services import Parts
 

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from podium.errors import NotFound, in_utc, version_name
+from podium.errors import NotFound
 from podium.ledger import history
 from podium.lifecycle.approval import open_requests
 from podium.lifecycle.approval_policy import Request
-from podium.lifecycle.profile_rules import Profile
-from podium.model_file.spec import load_specs
-from podium.names import Alias, Tag
+from podium.model_file.loading import load_specs
+from podium.model_file.profiles import Profile
+from podium.names import Alias, Tag, in_utc, version_name
 from podium.registry.client import Version
 from podium.services import Parts
 

@@ -11,11 +11,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from podium.errors import version_name
 from podium.gates.live_comparison import CONFIDENCE, Interval, LiveComparison
 from podium.gates.report import OUTCOMES, GateReport, number, outcome
 from podium.ledger.events import CHAMPION_MOVES, Event
-from podium.names import Tag
+from podium.names import Tag, version_name
 from podium.registry.client import Registry
 from podium.reporting.compare import Comparison
 from podium.reporting.status import ModelStatus

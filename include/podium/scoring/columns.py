@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from podium.metrics.measures import Numbers
+from podium.metrics.answers import Numbers
 from podium.model_file.scoring import PROBABILITY
 from podium.scoring.inputs import Reasons
 from podium.sources.read import Chunk

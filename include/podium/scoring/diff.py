@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from podium.metrics.measures import Numbers
+from podium.metrics.answers import Numbers
 from podium.scoring.columns import answer_columns, carried, likeliest_label, repeated, repeated_text
 from podium.scoring.inputs import Reasons, scorable
 from podium.scoring.outputs import writing

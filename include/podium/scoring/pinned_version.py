@@ -6,18 +6,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from podium.errors import NotFound, Outage, PodiumError, in_utc, version_name
+from podium.errors import NotFound, Outage, PodiumError
 from podium.ledger import history
 from podium.lifecycle.profile_rules import refuse_to_serve
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object
-from podium.names import Alias
-from podium.proof import manifest_of
-from podium.registry.client import load_model
-from podium.registry.manifest import verified
+from podium.names import Alias, in_utc, version_name
+from podium.registry.model_files import load_model
 from podium.scoring.scorer import Preparation, Scorer
 from podium.services import Parts
 from podium.settings import registry_is_ephemeral
+from podium.versions import manifest_of, verified
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from podium.errors import DataError, PodiumError, version_name
+from podium.errors import DataError, PodiumError
 from podium.model_file.scoring import ScoringSpec, key_problem
 from podium.model_file.spec import ModelSpec
+from podium.names import version_name
 from podium.scoring.columns import answer_columns, carried, rejects_table, repeated, repeated_text
 from podium.scoring.inputs import Reasons
 from podium.scoring.outputs import Output, Writer, output_of, writing

@@ -14,7 +14,7 @@ import pyarrow as pa
 from mlflow.pyfunc import PyFuncModel
 
 from podium.errors import DataError, Outage, PodiumError, TrainerError
-from podium.metrics.measures import Numbers
+from podium.metrics.answers import Numbers
 from podium.metrics.predictions import predict
 from podium.scoring.inputs import InputColumns, Reasons, of_these, scorable, text_columns
 from podium.sources.read import Chunk

@@ -8,14 +8,10 @@ import numpy as np
 import orjson
 from mlflow.utils.proto_json_utils import NumpyEncoder, _get_jsonable_obj
 
-from podium.errors import PodiumError
+from podium.errors import CannotBeWritten
 from podium.serving.loaded_version import LoadedVersion
 
 _ENCODER = NumpyEncoder()
-
-
-class CannotBeWritten(PodiumError):
-    """A model answered with what JSON cannot hold."""
 
 
 def invocation_json(version: LoadedVersion, answer: Any) -> bytes:

@@ -20,19 +20,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
-from podium.errors import PodiumError
+from podium.errors import CannotBeWritten, NotLoaded, PodiumError, RequestRefused, TooBusy
 from podium.ledger.live_answers import LiveStore
 from podium.services import Parts, connect
 from podium.serving import instruments
-from podium.serving.answers import CannotBeWritten, invocation_json, predict_json
-from podium.serving.batching import TooBusy
-from podium.serving.columns import RequestRefused
+from podium.serving.answers import invocation_json, predict_json
 from podium.serving.feedback import SWITCH_ON, parse_feedback, store_feedback
 from podium.serving.http import Bodies, check_token, header_text, request_id
 from podium.serving.loaded_version import LoadedVersion
 from podium.serving.openapi import describe
 from podium.serving.requests import JSON, Rows, Shape, parse_invocation, parse_records
-from podium.serving.served_model import NotLoaded, ServedModel
+from podium.serving.served_model import ServedModel
 from podium.serving.settings import ServingSettings
 from podium.serving.shadow import Answered
 

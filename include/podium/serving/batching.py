@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from podium.errors import PodiumError
+from podium.errors import RequestRefused, TooBusy
 from podium.serving import instruments
-from podium.serving.columns import RequestRefused, named
+from podium.serving.columns import named
 from podium.serving.loaded_version import LoadedVersion
 from podium.serving.requests import Rows
 
@@ -30,10 +30,6 @@ class _Waiting:
     version: LoadedVersion
     rows: Rows
     answer: asyncio.Future[Any]
-
-
-class TooBusy(PodiumError):
-    """More rows wait than are kept: come back later."""
 
 
 class Batcher:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from podium.errors import PodiumError
+from podium.errors import RequestRefused
 
 # Kinds of columns that are parsed here; a signature with any other goes MLflow's own way.
 _NUMPY = {
@@ -25,18 +25,6 @@ _NULLABLE = ("double", "float", "string")
 _WORDS = {"true": True, "false": False}
 _NAMES_SHOWN = 5
 _COLUMNS_SHOWN = 50
-
-
-class RequestRefused(PodiumError):
-    """A request cannot be answered as it is.
-
-    Attributes:
-        status: The HTTP status that says so, 4xx.
-    """
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        self.status = status
-        super().__init__(message)
 
 
 @dataclass(frozen=True)

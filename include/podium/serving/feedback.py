@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
+from podium.errors import RequestRefused
 from podium.ledger.live_answers import LiveAnswer, LiveStore, read_predictions
-from podium.serving.columns import RequestRefused
 from podium.serving.requests import JSON, check_content_type
 
 MAX_ID = 200

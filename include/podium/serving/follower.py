@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
-from podium.errors import Outage, PodiumError, version_name
+from podium.errors import Outage, PodiumError
 from podium.ledger.events import Event
-from podium.names import Alias
+from podium.names import Alias, version_name
 from podium.services import Parts
 from podium.serving import instruments
 from podium.serving.loaded_version import LoadedVersion, Target, check_may_serve, load_version

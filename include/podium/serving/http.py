@@ -14,8 +14,7 @@ from fastapi import Request
 from pydantic import SecretStr
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from podium.serving.batching import TooBusy
-from podium.serving.columns import RequestRefused
+from podium.errors import RequestRefused, TooBusy
 from podium.serving.requests import Rows
 
 # The headers of a request, or the rest of one that was answered early, have to come within this.

@@ -18,19 +18,20 @@ import pandas as pd
 from mlflow.pyfunc import PyFuncModel
 from mlflow.types import Schema
 
-from podium.errors import PodiumError, version_name
+from podium.errors import PodiumError
 from podium.ledger import history
 from podium.ledger.events import CHAMPION_MOVES, Event
 from podium.lifecycle.profile_rules import refuse_to_serve
 from podium.metrics.predictions import classes_of
-from podium.names import Alias
-from podium.proof import example_problem, manifest_of
-from podium.registry.client import Registry, load_model
-from podium.registry.manifest import verified
+from podium.names import Alias, version_name
+from podium.registry.client import Registry
+from podium.registry.example import example_problem
+from podium.registry.model_files import load_model
 from podium.registry.signature import columns_taken
 from podium.serving.columns import KINDS, Column
 from podium.serving.requests import Rows, Shape, Values
 from podium.settings import registry_is_ephemeral
+from podium.versions import manifest_of, verified
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from mlflow.models import Model
 from mlflow.pyfunc.scoring_server import _parse_json_data
 from mlflow.types import Schema
 
-from podium.serving.columns import RequestRefused, check_rows, json_type, short
+from podium.errors import RequestRefused
+from podium.serving.columns import check_rows, json_type, short
 
 _MAX_COLUMNS = 10_000
 # A numpy array of texts gives each the room of the longest.

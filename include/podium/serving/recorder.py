@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from podium.errors import Outage, PodiumError
+from podium.errors import CannotBeWritten, Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial
 from podium.ledger.store import Ledger
 from podium.lifecycle import canary
 from podium.serving import instruments
-from podium.serving.answers import CannotBeWritten, dumps, jsonable
+from podium.serving.answers import dumps, jsonable
 from podium.serving.bounded_queue import BoundedQueue
 from podium.serving.loaded_version import LoadedVersion
 

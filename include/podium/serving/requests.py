@@ -22,9 +22,9 @@ import pandas as pd
 from mlflow.models import Model
 from mlflow.pyfunc.scoring_server import SUPPORTED_FORMATS
 
+from podium.errors import RequestRefused
 from podium.serving.columns import (
     Column,
-    RequestRefused,
     check_rows,
     json_type,
     named,

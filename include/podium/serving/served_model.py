@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from podium.errors import PodiumError, version_name
+from podium.errors import NotLoaded
+from podium.names import version_name
 from podium.services import Parts
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
@@ -13,10 +14,6 @@ from podium.serving.loaded_version import LoadedVersion, Target
 from podium.serving.requests import Rows
 from podium.serving.settings import ServingSettings
 from podium.serving.trial import LiveTrial
-
-
-class NotLoaded(PodiumError):
-    """No version serves (yet)."""
 
 
 class ServedModel:

@@ -10,10 +10,10 @@ from itertools import groupby
 from time import monotonic
 from typing import Any
 
+from podium.errors import RequestRefused
 from podium.serving import instruments
 from podium.serving.batching import answers_of, layout
 from podium.serving.bounded_queue import BoundedQueue
-from podium.serving.columns import RequestRefused
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion
 from podium.serving.requests import Rows, Shape

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from podium.errors import StackError
 from podium.operations.private_files import write_private
 from podium.stack import control
-from podium.stack.errors import StackError
 from podium.stack.layout import Layout, Paths, create_folders, load_layout
 from podium.stack.parts import STORE_PARTS
 from podium.stack.postgres import superuser_url
 from podium.stack.programs import BUCKET
 
 if TYPE_CHECKING:
-    from podium.operations.backup.backup import Places
+    from podium.operations.backup.backup import BackupStores
     from podium.operations.backup.index import Index
 
 
-def places_of(layout: Layout) -> Places:
+def stores_of(layout: Layout) -> BackupStores:
     """Return the Postgres server and the bucket of a stack."""
-    from podium.operations.backup.backup import Places
+    from podium.operations.backup.backup import BackupStores
     from podium.operations.backup.objects import Store
 
-    return Places(
+    return BackupStores(
         postgres_url=superuser_url(layout),
         store=Store(layout.s3_url, layout.secrets.s3_key, layout.secrets.s3_secret, BUCKET),
     )
@@ -48,7 +48,7 @@ def back_up(paths: Paths, to: Path | None, console: Console) -> tuple[Path, Inde
     if layout is None or not all(states[part].running for part in STORE_PARTS):
         raise StackError(f"The stack in {paths.state_dir} does not run: start it with 'make up'.")
     folder = (to or paths.backups / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}").resolve()
-    return folder, backup.create(places_of(layout), folder, console)
+    return folder, backup.create(stores_of(layout), folder, console)
 
 
 def restore(paths: Paths, folder: Path, console: Console) -> Index:
@@ -70,10 +70,10 @@ def restore(paths: Paths, folder: Path, console: Console) -> Index:
     if started.was_running:
         raise StackError(f"The stack in {paths.state_dir} runs: stop it with 'make down'.")
     try:
-        places = places_of(started.layout)
-        backup.assert_empty(places)
+        stores = stores_of(started.layout)
+        backup.assert_empty(stores)
         write_private(paths.restoring, f"{folder}\n")
-        index = backup.restore(places, folder, console)
+        index = backup.restore(stores, folder, console)
         paths.restoring.unlink()
     except BaseException:
         _undo(paths, keep_secrets=with_secrets)

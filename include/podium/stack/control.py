@@ -7,20 +7,20 @@ import os
 import shutil
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 
+from podium.errors import StackBusyError, StackError
+from podium.operations import postgres_programs
 from podium.operations.private_files import write_private
+from podium.operations.program import handled_by
 from podium.stack import orphans, postgres
 from podium.stack.environment import client_env
-from podium.stack.errors import StackBusyError, StackError
 from podium.stack.layout import (
     Layout,
     Paths,
@@ -87,35 +87,9 @@ def locked(paths: Paths) -> Iterator[None]:
 
 
 @contextmanager
-def signals_as_exit() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the program like Ctrl-C does: everything is stopped on the way."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    with _handlers(leave, signal.SIGTERM, signal.SIGHUP):
-        yield
-
-
-@contextmanager
 def _uninterrupted() -> Iterator[None]:
-    with _handlers(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    with handled_by(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         yield
-
-
-@contextmanager
-def _handlers(
-    handler: Callable[[int, FrameType | None], None] | signal.Handlers, *signals: signal.Signals
-) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in signals}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
 
 
 def start(
@@ -255,7 +229,12 @@ def _remove_socket_files(ports: Ports) -> None:
 
 def _executables(paths: Paths) -> tuple[Path, ...]:
     copies = postgres.fallback_root(paths).glob("*/*/pginstall18/bin/postgres")
-    return (Path(sys.executable), postgres.weed_binary(), postgres.packaged_bin() / "postgres", *copies)
+    return (
+        Path(sys.executable),
+        postgres.weed_binary(),
+        postgres_programs.packaged_bin() / "postgres",
+        *copies,
+    )
 
 
 def _footprint(paths: Paths, layout: Layout | None) -> orphans.Footprint:

@@ -6,7 +6,6 @@ Trains as of 2024-07-01, approves and promotes; the same as of 2025-07-01; rolls
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,33 +13,38 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.rule import Rule
 
-from podium.errors import PodiumError, version_name
-from podium.model_file.spec import ModelSpec, find_spec
+from podium.errors import PodiumError
+from podium.model_file.loading import find_spec
+from podium.model_file.spec import ModelSpec
+from podium.names import version_name
 from podium.operations.airflow_client import ROLLBACK_DAG, AirflowClient
 from podium.settings import PROJECT_ROOT, models_dir
-from podium.stack import Stack, running_stack
 from podium.stack.rehearsal import follow, run_lifecycle, unpaused
+from podium.stack.running_stack import Stack, running_stack
 
 MODEL = "soccer-match-outcome"
 
 console = Console(highlight=False)
 
 
-def main() -> int:
-    """Run the demo; returns the exit code."""
+def tell() -> None:
+    """Start the stack, act the story on it, and stop it again.
+
+    Raises:
+        PodiumError: The story did not happen; says which step, and where the logs are.
+    """
     begun = time.monotonic()
     spec = find_spec(models_dir(), MODEL)
     try:
         with running_stack(PROJECT_ROOT / ".podium", console=console) as stack:
             os.environ.update(stack.client_env())
             _tell_the_story(stack, spec)
-    except PodiumError as error:
-        console.print(f"[red]demo failed:[/red] {error}\nThe logs are in .podium/logs.")
-        return 1
+    except PodiumError:
+        console.print("The demo failed. The logs are in .podium/logs.")
+        raise
     console.print(
         f"\n[green]Done[/green] in {time.monotonic() - begun:.0f} s. `make up` keeps the stack running."
     )
-    return 0
 
 
 def _tell_the_story(stack: Stack, spec: ModelSpec) -> None:
@@ -99,7 +103,8 @@ def _expect_champion(as_of: str) -> None:
 
 
 def _show_the_record() -> None:
-    from podium.lifecycle.verify import alias_differences, told_heads, walk
+    from podium.ledger.chain import walk
+    from podium.lifecycle.verify import alias_differences, told_heads
     from podium.reporting.status import model_statuses
     from podium.reporting.tables import history_table, status_table, versions_table
     from podium.services import connect
@@ -125,7 +130,3 @@ def _show_the_record() -> None:
 def _chapter(title: str) -> Iterator[None]:
     console.print(Rule(title))
     yield
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from podium.accounts import LOOKUP_ACCOUNT, LOOKUP_PASSWORD, password_variables
+from podium.names import LOOKUP_ACCOUNT, LOOKUP_PASSWORD, password_variables
 from podium.operations.mlflow_server import PROMOTER
 from podium.stack.layout import Layout, Paths, repo_root
 

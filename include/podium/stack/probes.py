@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from podium.stack.errors import StackError
+from podium.errors import StackError
 from podium.stack.layout import Layout
 from podium.stack.parts import Part
 from podium.stack.postgres import connect_as_superuser

@@ -93,7 +93,7 @@ def s3_command(layout: Layout, paths: Paths) -> tuple[str, ...]:
 def mlflow_command(layout: Layout) -> tuple[str, ...]:
     """Return the MLflow server's command; its database URL is in the environment, it holds a password."""
     address = ("--host", "127.0.0.1", "--port", str(layout.ports.mlflow))
-    return (sys.executable, "-m", "podium.operations.mlflow_server", *address, "--bucket", BUCKET)
+    return (sys.executable, "-m", "podium", "mlflow-server", *address, "--bucket", BUCKET)
 
 
 def _airflow_programs(env: Mapping[str, str]) -> tuple[Program, ...]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
+from podium.errors import StackError
+from podium.operations import program
 from podium.stack import control, postgres
 from podium.stack.environment import client_env
-from podium.stack.errors import StackError
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.parts import ALL_PARTS, Part
 from podium.stack.startup import Plan, StartUp
@@ -106,7 +107,7 @@ def running_stack(
         PartFailedError: a part did not come up; everything was stopped again.
     """
     paths = Paths(state_dir.resolve())
-    with control.signals_as_exit():
+    with program.signals_as_exit():
         started = control.start(
             paths,
             console or Console(quiet=True),

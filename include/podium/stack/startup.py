@@ -12,12 +12,12 @@ from importlib.metadata import version
 
 from rich.console import Console
 
+from podium.errors import PartFailedError
 from podium.operations.mlflow_accounts import MlflowAdmin
 from podium.operations.mlflow_server import PROMOTER, READER
 from podium.operations.postgres_roles import LEDGER_APP_ROLE
 from podium.stack import postgres
 from podium.stack.environment import accounts_env, airflow_env, base_env
-from podium.stack.errors import PartFailedError
 from podium.stack.layout import Layout, Paths, repo_root, save_layout
 from podium.stack.parts import AIRFLOW_PARTS, Part
 from podium.stack.postgres import PostgresHome

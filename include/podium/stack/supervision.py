@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
+from podium.errors import PartFailedError, StackError
 from podium.operations.private_files import write_private
 from podium.stack.environment import base_env
-from podium.stack.errors import PartFailedError, StackError
 from podium.stack.layout import Paths
 from podium.stack.parts import Part
 from podium.stack.programs import Program

@@ -3,7 +3,8 @@
 Trainers import from here what they take and return; all else is in the modules of this package.
 """
 
-from podium.training.data import TrainingExamples
-from podium.training.run import FromCode, Params, TrainedModel
+from podium.training.examples import TrainingExamples
+from podium.training.run import FromCode, Params
+from podium.training.trainer import TrainedModel
 
 __all__ = ["FromCode", "Params", "TrainedModel", "TrainingExamples"]

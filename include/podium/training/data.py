@@ -5,112 +5,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from podium.errors import DataError, TrainerError
+from podium.model_file.data import DataSpec
 from podium.model_file.metric_names import Task
-from podium.model_file.spec import DataSpec, ModelSpec
-from podium.model_file.types import HoldoutSpec
+from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object, trainer_errors
-
-
-@dataclass(frozen=True)
-class TrainingExamples:
-    """Labelled examples, one row each, all with the same index.
-
-    Attributes:
-        inputs: The model's input columns, in the model file's order.
-        label: What is to be predicted: a label as text, or a number.
-        time: When the example became known; NaT where the model file names no time column.
-        others: The other columns of the examples: for slices and own metrics, never for the model.
-    """
-
-    inputs: pd.DataFrame
-    label: pd.Series
-    time: pd.Series
-    others: pd.DataFrame = field(default_factory=pd.DataFrame)
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.inputs)
-
-    def column(self, name: str) -> pd.Series:
-        """Return an input or another column.
-
-        Raises:
-            DataError: There is none of this name; names those that there are.
-        """
-        for table in (self.inputs, self.others):
-            if name in table:
-                return table[name]
-        there = ", ".join([*map(str, self.inputs), *map(str, self.others)])
-        raise DataError(f"the examples have no column '{name}'; there are: {there}")
-
-
-@dataclass(frozen=True)
-class DataReport:
-    """How many rows of the source were used, and why the others were not.
-
-    Attributes:
-        read: Rows in the source.
-        later: At or after ``as_of``.
-        undated: Without a time that any of ``data.time_formats`` can read (``data.undated: drop``).
-        duplicated: The same as an earlier row (``data.duplicates: drop``).
-        unlabelled: Without a label (``data.unlabelled: drop``).
-        unknown_labels: With a label that the model file does not list (``data.unknown_labels: drop``).
-        examples: Labelled examples in the end.
-        counted: What else ``data.examples`` counted: it may set ``attrs["counted"]`` of what it returns to
-            numbers by name.
-    """
-
-    read: int
-    later: int
-    undated: int
-    duplicated: int
-    unlabelled: int
-    unknown_labels: int
-    examples: int
-    counted: Mapping[str, int] = field(default_factory=dict)
-
-    def in_words(self) -> str:
-        """Say it in one sentence."""
-        not_left_out = ("read", "examples", "counted")
-        left_out = {name: count for name, count in asdict(self).items() if name not in not_left_out}
-        sentences = f"{self.read:,} rows read, {_counts(left_out) or 'none'} left out"
-        if counted := _counts(self.counted):
-            sentences += f" ({counted})"
-        return f"{sentences}, {self.examples:,} examples"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-
-
-@dataclass(frozen=True)
-class DataWindow:
-    """What one run trains on and is judged by.
-
-    Attributes:
-        version: sha256 of the rows that were known at ``as_of``, and of ``data.tables``: same rows, same
-            version.
-        train: Examples before the holdout.
-        holdout: The newest days before ``as_of``, or a share of the rows; a trainer never sees them.
-        as_of: The moment before which the run sees the world, UTC without a zone.
-        report: What was left out.
-    """
-
-    version: str
-    train: TrainingExamples
-    holdout: TrainingExamples
-    as_of: datetime
-    report: DataReport
+from podium.training.examples import DataReport, DataWindow, TrainingExamples
+from podium.training.split import held_out, where
 
 
 def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
@@ -293,37 +201,6 @@ def _refuse_unless_dropped(wrong: pd.Series, values: pd.Series, where: str, rule
         )
 
 
-def held_out(part: HoldoutSpec, examples: TrainingExamples, end: datetime, salt: int = 0) -> pd.Series:
-    """Return which examples are kept apart: the newest days, or those whose content falls into the share.
-
-    Args:
-        part: How many days, or which share.
-        examples: The examples to split.
-        end: UTC without a zone; the days are those before it.
-        salt: See ``content_hashes``.
-    """
-    if part.days is not None:
-        return pd.Series(examples.time >= end - timedelta(days=part.days))
-    content = examples.inputs if part.by is None else examples.column(part.by)
-    share = content_hashes(content, salt).astype(np.float64) / float(2**64)
-    return pd.Series(share < (part.share or 0.0), index=examples.label.index)
-
-
-def content_hashes(content: pd.DataFrame | pd.Series, salt: int = 0) -> npt.NDArray[np.uint64]:
-    """Return a number for each row, evenly from 0 to 2**64, that is equal for equal rows; shape (n,).
-
-    Args:
-        content: What a row's number is made of.
-        salt: Rows whose numbers are small by one salt are any rows by another, so that shares that are taken
-            one after the other by different salts are independent.
-    """
-    hashes = pd.util.hash_pandas_object(content, index=False).to_numpy(dtype=np.uint64)
-    if not salt:
-        return np.asarray(hashes)
-    # Not by pandas' hash_key, which says nothing to numbers.
-    return np.asarray(pd.util.hash_array(hashes ^ np.uint64(salt)), dtype=np.uint64)
-
-
 def normalised_labels(label: pd.Series, label_map: Mapping[str, str]) -> pd.Series:
     """Return labels as text, under the names that the model file means; case does not matter in its map."""
     text = label.astype(str)
@@ -339,16 +216,6 @@ def _numbers(label: pd.Series, where: str) -> pd.Series:
         row = int(np.argmin(np.isfinite(numbers.to_numpy())))
         raise DataError(f"{where}: column {label.name}: row {row} is no finite number: {label.iloc[row]!r}")
     return numbers
-
-
-def where(examples: TrainingExamples, mask: pd.Series | npt.NDArray[np.bool_]) -> TrainingExamples:
-    """Return those of the examples that a mask (n,) names, in their order."""
-    return TrainingExamples(
-        inputs=examples.inputs[mask].reset_index(drop=True),
-        label=examples.label[mask].reset_index(drop=True),
-        time=examples.time[mask].reset_index(drop=True),
-        others=examples.others[mask].reset_index(drop=True),
-    )
 
 
 def _content_digest(rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> str:

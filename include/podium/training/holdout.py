@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 from pyarrow import parquet
 
-from podium.gates.evidence import prediction_columns, predictions_by_name
-from podium.metrics.measures import Numbers
+from podium.metrics.answers import Numbers
+from podium.metrics.predictions import prediction_columns, predictions_by_name
 from podium.model_file.gates import OverlapGate
 from podium.model_file.spec import ModelSpec
-from podium.training.data import DataWindow, TrainingExamples
+from podium.training.examples import DataWindow, TrainingExamples
 
 FOLDER = "holdout"
 # Rows in memory at once while the gates score them.

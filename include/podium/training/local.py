@@ -13,18 +13,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from podium.errors import PodiumError
-from podium.lifecycle.profile_rules import Profile
 from podium.metrics import plots
-from podium.metrics.measures import Answers, measured, reported_metrics
-from podium.model_file.gates import CANDIDATE, MetricGate
+from podium.metrics.answers import Answers
+from podium.metrics.measures import measured, reported_metrics
+from podium.model_file.metric_gate import MetricGate
 from podium.model_file.metric_names import KNOWN_METRICS
+from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
-from podium.registry.client import mlflow_errors
-from podium.training.data import DataWindow
-from podium.training.run import Fitted, answers_of, fit, pinned, read_window, usable_models
+from podium.names import CANDIDATE
+from podium.registry.errors import mlflow_errors
+from podium.training.examples import DataWindow
+from podium.training.fit import Fitted, answers_of, fit
+from podium.training.run import read_window
 from podium.training.saving import Usable, save_model
-from podium.training.search import FOLDER as SEARCH
-from podium.training.search import write_search
+from podium.training.search_files import write_search
+from podium.training.search_result import FOLDER as SEARCH
+from podium.training.trainer import pinned, usable_models
 
 MODEL = "model"
 METRICS = "metrics.json"

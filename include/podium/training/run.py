@@ -16,42 +16,38 @@ import hashlib
 import inspect
 import json
 import logging
-import math
 import subprocess
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
-import numpy as np
+import yaml
 
 from podium.errors import PodiumError, TrainerError
-from podium.lifecycle.profile_rules import Profile
-from podium.metrics.generated_code import score_generation
-from podium.metrics.measures import Answers, Numbers, measured, reported_metrics, true_values
-from podium.metrics.predictions import in_label_order
-from podium.model_file.gates import CANDIDATE, VERSIONS
-from podium.model_file.metric_names import TRAINER_METRIC, Task
-from podium.model_file.spec import ModelSpec, training_digest
-from podium.model_file.user_code import import_object, trainer_errors
-from podium.names import Tag
-from podium.params import Params
-from podium.registry.client import Registry, mlflow_errors
+from podium.metrics.measures import reported_metrics
+from podium.model_file.metric_names import TRAINER_METRIC
+from podium.model_file.profiles import Profile
+from podium.model_file.spec import ModelSpec
+from podium.model_file.user_code import import_object
+from podium.names import CANDIDATE, Tag
+from podium.registry.client import Registry
+from podium.registry.errors import mlflow_errors
 from podium.settings import Settings
-from podium.training.data import DataWindow, TrainingExamples, load_window, where
+from podium.training.data import load_window
+from podium.training.examples import DataWindow, TrainingExamples
+from podium.training.fit import answers_of, fit
 from podium.training.holdout import FOLDER as HOLDOUT
-from podium.training.holdout import overlap_columns, rows, store_holdout
-from podium.training.saving import FromCode, Usable, log_model, usable
-from podium.training.search import Attempt, Search, check_split, search_params, validation_rows
+from podium.training.holdout import overlap_columns, store_holdout
+from podium.training.saving import FromCode, Usable, log_model
 from podium.training.split import thinned
 from podium.training.tracking import active_run, as_nested_run, log_search
+from podium.training.trainer import Params, TrainedModel, pinned, usable_models
 
 __all__ = ["FromCode", "Params", "TrainedModel", "TrainedRun", "TrainingExamples", "train_model"]
 
@@ -66,23 +62,6 @@ LINEAGE = (
     Tag.DATA_VERSION,
     Tag.GIT_COMMIT,
 )
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """What a trainer returns.
-
-    Attributes:
-        model: A fitted scikit-learn estimator (a classifier has ``predict_proba`` and ``classes_``), or a
-            model ``FromCode``.
-        baselines: The same, by name, on the same inputs; scored beside the model on the holdout.
-        metrics: Numbers that only the trainer knows, such as a loss while fitting; gates call them
-            ``trainer.NAME``.
-    """
-
-    model: Any
-    baselines: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -228,110 +207,6 @@ def _digests(spec: ModelSpec, home: Path) -> list[str]:
         raise TrainerError(f"{spec.name}: code: {error.filename} cannot be read: {error.strerror}") from error
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What fitting came to.
-
-    Attributes:
-        params: What the model was fitted with; those of the best trial, if there was a search.
-        trained: What the trainer returned.
-        search: The search before it, or None.
-    """
-
-    params: dict[str, Any]
-    trained: TrainedModel
-    search: Search | None
-
-
-def fit(
-    spec: ModelSpec,
-    window: DataWindow,
-    home: Path,
-    recorded: Callable[[Attempt], Attempt] = lambda tried: tried,
-) -> Fitted:
-    """Search the params, if the model file says so, and fit the model on all training examples.
-
-    Args:
-        spec: The model file.
-        window: The holdout is not touched.
-        home: The project's top folder.
-        recorded: Makes of a trial one that is kept somewhere.
-
-    Raises:
-        DataError: The search has no rows to fit or to score on.
-        TrainerError: The trainer broke its protocol; in a search: in all trials.
-    """
-    trainer = import_object(spec.trainer)
-    if spec.search is None:
-        return Fitted(spec.params, call_trainer(spec, trainer, window.train, spec.params), None)
-    validation = validation_rows(spec, window)
-    check_split(spec, validation)
-    rest, scored = where(window.train, ~validation), where(window.train, validation)
-    metric = spec.search.metric
-
-    def attempt(_: int, params: Mapping[str, Any]) -> float:
-        model = TrainedModel(call_trainer(spec, trainer, rest, params).model)
-        with usable_models(spec, model, home) as models, trainer_errors(spec.trainer):
-            value, why = measured(metric, answers_of(spec, models[CANDIDATE], scored))
-        if not math.isfinite(value):
-            raise TrainerError(f"{spec.trainer}: {why or f'{metric} is {value}'}")
-        return value
-
-    search = search_params(spec.search, spec.params, recorded(attempt))
-    log.info("search: %s", search.in_words())
-    params = {**spec.params, **search.best.params}
-    return Fitted(params, call_trainer(spec, trainer, window.train, params), search)
-
-
-def call_trainer(
-    spec: ModelSpec, trainer: Any, examples: TrainingExamples, params: Mapping[str, Any]
-) -> TrainedModel:
-    """Call the user's training function.
-
-    Raises:
-        TrainerError: It raised, or returned something that a trainer must not.
-    """
-    with trainer_errors(spec.trainer):
-        trained = trainer(examples, dict(params))
-    if not isinstance(trained, TrainedModel):
-        raise TrainerError(f"{spec.trainer} must return a TrainedModel, not {type(trained).__name__}")
-    if taken := {*VERSIONS, "model"} & set(trained.baselines):
-        raise TrainerError(f"{spec.trainer}: a baseline must not be called {' or '.join(sorted(taken))}")
-    return trained
-
-
-def _check_labels(spec: ModelSpec, name: str, classes: Collection[str]) -> None:
-    """A label that the rows no longer hold is for the gates; one that the file does not list is a fault."""
-    if spec.labels and (not classes or set(classes) - set(spec.labels)):
-        raise TrainerError(
-            f"{spec.trainer}: {name} knows the labels {sorted(classes)}, "
-            f"the model file lists {list(spec.labels)}"
-        )
-
-
-def _check_script(spec: ModelSpec, model: FromCode, home: Path) -> None:
-    if model.script.resolve() not in [(home / path).resolve() for path in spec.code]:
-        raise TrainerError(
-            f"{spec.trainer}: the model's script {model.script} is not among the model file's code: "
-            f"{', '.join(spec.code) or 'none'}; name it there, so that a change of it trains anew"
-        )
-
-
-@contextmanager
-def usable_models(spec: ModelSpec, trained: TrainedModel, home: Path) -> Iterator[dict[str, Usable]]:
-    """Hold the trained model, as the candidate, and its baselines ready to answer."""
-    models: dict[str, Usable] = {}
-    with ExitStack() as held:
-        for name, model in {CANDIDATE: trained.model, **trained.baselines}.items():
-            if isinstance(model, FromCode):
-                _check_script(spec, model, home)
-            with trainer_errors(spec.trainer):
-                loaded = usable(model, classifies=bool(spec.labels), requirements=pinned(spec))
-                models[name] = held.enter_context(loaded)
-            _check_labels(spec, "the model" if name == CANDIDATE else name, models[name].classes)
-        yield models
-
-
 def _log_holdout(
     spec: ModelSpec, trained: TrainedModel, models: Mapping[str, Usable], window: DataWindow
 ) -> None:
@@ -354,30 +229,6 @@ def _log_holdout(
         mlflow.log_artifacts(folder, HOLDOUT)
 
 
-def answers_of(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> Answers:
-    """Return what a model answers to the holdout, beside the truth."""
-    return Answers(
-        task=spec.task,
-        labels=spec.labels,
-        truth=true_values(spec.task, holdout.label, spec.labels),
-        predictions=_predictions(spec, model, holdout),
-        groups=None if spec.data.group is None else holdout.column(spec.data.group).to_numpy(),
-    )
-
-
-def _predictions(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> Numbers:
-    if spec.task is Task.GENERATION:
-        if model.loaded is None:
-            raise TrainerError(
-                f"{spec.trainer}: a generation needs models FromCode, not {type(model.model).__name__}"
-            )
-        return score_generation(model.loaded, rows(spec, holdout), spec.data)
-    answer = np.asarray(model.answer(holdout.inputs), dtype=np.float64)
-    if spec.labels:
-        return in_label_order(answer, model.classes, spec.labels, len(holdout))
-    return answer.reshape(len(holdout))
-
-
 def _in_dates(examples: TrainingExamples) -> str:
     if examples.time.isna().all():
         return f"{len(examples):,} rows"
@@ -393,19 +244,6 @@ def _trained_run(run: mlflow.entities.Run) -> TrainedRun:
         # A param: unlike a tag it cannot be changed or removed.
         profile=Profile(run.data.params[Tag.PROFILE]) if Tag.PROFILE in run.data.params else None,
     )
-
-
-def pinned(spec: ModelSpec) -> list[str]:
-    """Return the model file's requirements with the versions that are installed here.
-
-    Raises:
-        TrainerError: One is not installed.
-    """
-    try:
-        # What stands after a + names the build of this machine, such as 2.13.0+cpu.
-        return [f"{name}=={installed_version(name).partition('+')[0]}" for name in spec.requirements]
-    except PackageNotFoundError as error:
-        raise TrainerError(f"{spec.name}: requirements: {error.name} is not installed here") from error
 
 
 def _git_commit(home: Path) -> str:
@@ -425,3 +263,14 @@ def _git_commit(home: Path) -> str:
 
 def _in_words(metrics: Mapping[Any, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+
+
+def training_digest(spec: ModelSpec, params: Mapping[str, Any]) -> str:
+    """Digest of all in the model file that decides what training makes, with the run's params (sha256)."""
+    decides = spec.model_dump(
+        mode="json", include={"trainer", "task", "labels", "data", "holdout", "skops_trusted_types"}
+    )
+    if spec.search is not None:
+        decides["search"] = spec.search.model_dump(mode="json")
+    canonical = yaml.safe_dump([decides, dict(params)], sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()

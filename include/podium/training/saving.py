@@ -23,8 +23,8 @@ from mlflow.models import ModelSignature, infer_signature
 from mlflow.pyfunc import PyFuncModel
 
 from podium.errors import TrainerError
-from podium.proof import EXAMPLE_OUTPUT, example_output
-from podium.registry.client import load_model, without_skops_noise
+from podium.registry.example import EXAMPLE_OUTPUT, example_output
+from podium.registry.model_files import load_model, without_skops_noise
 
 INPUT_EXAMPLE_ROWS = 5
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from podium.model_file.search import Dimension
-from podium.training.search import Search, Trial, best_of
+from podium.training.search_result import RESULT, TRIALS, Search, Trial, best_of
 
 _MOST_PARAMS = 12
 _COLUMNS = 3
@@ -121,3 +123,14 @@ def _place(dimension: Dimension, value: Any) -> float:
     if dimension.type != "categorical":
         return float(value)
     return next(place for place, choice in enumerate(dimension.choices) if choice is value or choice == value)
+
+
+def write_search(folder: Path, search: Search) -> None:
+    """Write what a search found into a new folder: ``search.json``, ``trials.csv`` and pictures."""
+    # Drawing takes a second to import.
+
+    folder.mkdir()
+    (folder / RESULT).write_text(json.dumps(search.as_json(), indent=1) + "\n", encoding="utf-8")
+    (folder / TRIALS).write_text(search.as_csv(), encoding="utf-8")
+    for name, figure in search_pictures(search).items():
+        figure.savefig(folder / f"{name}.png")

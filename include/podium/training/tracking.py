@@ -14,8 +14,10 @@ from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 
 from podium.errors import Outage, TrainerError
 from podium.names import Tag
-from podium.registry.client import mlflow_errors
-from podium.training.search import FOLDER, Attempt, Search, write_search
+from podium.registry.errors import mlflow_errors
+from podium.training.search import Attempt
+from podium.training.search_files import write_search
+from podium.training.search_result import FOLDER, Search
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""``python -m operations.backup.backup create|restore``: databases and objects into a folder, and back.
+"""Databases and objects of a stack into a folder, and back.
 
 In which order things are copied, and why: docs/adr/0013-order-of-a-backup.md.
 """
@@ -13,20 +13,16 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import typer
 from packaging.version import Version
 from rich.console import Console
 from rich.filesize import decimal
 
-from podium.errors import PodiumError, told_without_traceback
+from podium.errors import PodiumError
 from podium.ledger import store
-from podium.operations.backup import databases
-from podium.operations.backup import objects as objects_module
+from podium.operations.backup import databases, objects
 from podium.operations.backup.index import Index, new_backup, verified_index, write_index
 from podium.operations.backup.objects import Store
-from podium.stack.control import signals_as_exit
 
-NOT_WHOLE = 3
 _VARIABLES = (
     "PODIUM_POSTGRES_URL",
     "AWS_ENDPOINT_URL",
@@ -37,17 +33,9 @@ _VARIABLES = (
 _PROGRAMS = {"airflow": "apache-airflow", "mlflow": "mlflow"}
 _MOST_PROBLEMS_SHOWN = 20
 
-app = typer.Typer(
-    help="Copy the databases and the objects of a stack to a folder, and back into an empty stack.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-_console = Console()
-
 
 @dataclass(frozen=True)
-class Places:
+class BackupStores:
     """What is copied: a Postgres server and a bucket.
 
     Attributes:
@@ -58,11 +46,11 @@ class Places:
     store: Store
 
 
-def create(places: Places, folder: Path, console: Console) -> Index:
+def create(stores: BackupStores, folder: Path, console: Console) -> Index:
     """Copy the databases, all as of one moment, and then the objects to a new folder; everything may run.
 
     Args:
-        places: What is copied.
+        stores: What is copied.
         folder: Where to; has its name only when everything is in it.
         console: Shows the progress.
 
@@ -74,25 +62,25 @@ def create(places: Places, folder: Path, console: Console) -> Index:
         Outage: A part did not answer; nothing is left in the folder.
     """
     with new_backup(folder) as partial:
-        _assert_room(places, partial)
+        _assert_room(stores, partial)
         for name in ("databases", "objects"):
             (partial / name).mkdir(mode=0o700)
-        with databases.snapshots(places.postgres_url) as taken:
+        with databases.snapshots(stores.postgres_url) as taken:
             made_at = datetime.now(UTC)
             facts = databases.read_facts(taken)
             dumps = []
             for snapshot in taken.values():
                 with console.status(f"database {snapshot.database}"):
-                    dumps.append(databases.dump(places.postgres_url, snapshot, partial))
+                    dumps.append(databases.dump(stores.postgres_url, snapshot, partial))
                 console.print(
                     f"  database {snapshot.database:<8} {decimal(dumps[-1].size):>9}", highlight=False
                 )
         # After the databases: what they name was stored before they named it.
-        listed = objects_module.list_objects(places.store)
-        objects, gone = objects_module.copy_out(places.store, listed, partial, console)
+        listed = objects.list_objects(stores.store)
+        copied, gone = objects.copy_out(stores.store, listed, partial, console)
         problems = list(facts.problems)
         problems += [f"object {key} was deleted while the backup was made" for key in gone]
-        problems += databases.missing_files(facts, objects, places.store.bucket)
+        problems += databases.missing_files(facts, copied, stores.store.bucket)
         index = Index(
             made_at=made_at,
             versions={
@@ -105,21 +93,21 @@ def create(places: Places, folder: Path, console: Console) -> Index:
             ledger_head=facts.chain.head,
             champions=dict(facts.champions),
             dumps=tuple(dumps),
-            objects=tuple(objects),
+            objects=tuple(copied),
             problems=tuple(problems),
         )
         write_index(partial, index)
     return index
 
 
-def restore(places: Places, folder: Path, console: Console) -> Index:
+def restore(stores: BackupStores, folder: Path, console: Console) -> Index:
     """Copy a backup into an empty stack, in which only Postgres and the store run.
 
     Everything is verified before anything is touched. Logins that a stack makes itself are left out: the next
     start makes them with the passwords of that stack.
 
     Args:
-        places: Where to.
+        stores: Where to.
         folder: The backup.
         console: Shows the progress.
 
@@ -129,14 +117,14 @@ def restore(places: Places, folder: Path, console: Console) -> Index:
     """
     index = verified_index(folder, console)
     _refuse_newer(index)
-    assert_empty(places)
+    assert_empty(stores)
     # Backwards: what is pointed to comes before whoever points, and the ledger, which decides, last.
-    objects_module.copy_in(places.store, index.objects, folder, console)
+    objects.copy_in(stores.store, index.objects, folder, console)
     for item in index.dumps:
         with console.status(f"database {item.database}"):
-            databases.restore_database(places.postgres_url, item, folder)
+            databases.restore_database(stores.postgres_url, item, folder)
         console.print(f"  database {item.database:<8} {decimal(item.size):>9}", highlight=False)
-    chain = databases.walked_ledger(places.postgres_url)
+    chain = databases.walked_ledger(stores.postgres_url)
     if (chain.events, chain.head) != (index.ledger_events, index.ledger_head):
         raise PodiumError(
             f"the restored ledger ends with event {chain.events} ({chain.head[:12]}), but the backup's with "
@@ -145,17 +133,17 @@ def restore(places: Places, folder: Path, console: Console) -> Index:
     return index
 
 
-def assert_empty(places: Places) -> None:
+def assert_empty(stores: BackupStores) -> None:
     """Make sure that a restore overwrites nothing.
 
     Raises:
         PodiumError: Something is there, or somebody works there; says what to do.
         Outage: A part did not answer.
     """
-    databases.assert_empty(places.postgres_url)
-    if there := objects_module.list_objects(places.store):
+    databases.assert_empty(stores.postgres_url)
+    if there := objects.list_objects(stores.store):
         raise PodiumError(
-            f"bucket '{places.store.bucket}' is not empty ({len(there):,} objects, the first is "
+            f"bucket '{stores.store.bucket}' is not empty ({len(there):,} objects, the first is "
             f"{there[0].key}), {databases.OVERWRITES_NOTHING}"
         )
 
@@ -177,7 +165,7 @@ def in_words(index: Index) -> str:
     return "\n".join(lines)
 
 
-def places_of(environment: Mapping[str, str]) -> Places:
+def stores_of(environment: Mapping[str, str]) -> BackupStores:
     """Return what the environment names.
 
     Raises:
@@ -186,7 +174,7 @@ def places_of(environment: Mapping[str, str]) -> Places:
     if missing := [name for name in _VARIABLES if not environment.get(name)]:
         raise PodiumError(f"{', '.join(missing)} not set: a backup needs to know what to copy")
     url, endpoint, access_key, secret_key, bucket = (environment[name] for name in _VARIABLES)
-    return Places(url, Store(endpoint, access_key, secret_key, bucket))
+    return BackupStores(url, Store(endpoint, access_key, secret_key, bucket))
 
 
 def _installed() -> dict[str, str]:
@@ -212,43 +200,10 @@ def _refuse_newer(index: Index) -> None:
             )
 
 
-def _assert_room(places: Places, folder: Path) -> None:
-    objects = sum(item.size for item in objects_module.list_objects(places.store))
-    needed, free = objects + databases.size_of(places.postgres_url), shutil.disk_usage(folder).free
+def _assert_room(stores: BackupStores, folder: Path) -> None:
+    stored = sum(item.size for item in objects.list_objects(stores.store))
+    needed, free = stored + databases.size_of(stores.postgres_url), shutil.disk_usage(folder).free
     if needed > free:
         raise PodiumError(
             f"the backup may need {decimal(needed)}, and there are {decimal(free)} free at {folder.parent}"
         )
-
-
-@app.command("create")
-def create_command(folder: Path) -> None:
-    """Copy the stack that the environment names to a new FOLDER while it runs."""
-    with signals_as_exit():
-        index = create(places_of(os.environ), folder.resolve(), _console)
-    _console.print(f"Backup: {folder}\n{in_words(index)}", soft_wrap=True, highlight=False, markup=False)
-    if index.problems:
-        raise typer.Exit(NOT_WHOLE)
-
-
-@app.command("restore")
-def restore_command(folder: Path) -> None:
-    """Copy the backup in FOLDER into the empty stack that the environment names."""
-    with signals_as_exit():
-        index = restore(places_of(os.environ), folder.resolve(), _console)
-    _console.print(
-        f"Restored: {folder}\n{in_words(index)}\nStart MLflow and Airflow now; then `podium verify`.",
-        soft_wrap=True,
-        highlight=False,
-        markup=False,
-    )
-
-
-def main() -> None:
-    """Run the command line; a known failure is a message and exit code 1, not a traceback."""
-    with told_without_traceback():
-        app()
-
-
-if __name__ == "__main__":
-    main()

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from podium.accounts import password_variables
-from podium.errors import Outage, PodiumError, version_name
+from podium.errors import Outage, PodiumError
+from podium.ledger.chain import Chain, walk
 from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
 from podium.ledger.store import CONNECT_TIMEOUT_SECONDS, Ledger, migrate, record_on
-from podium.lifecycle.verify import Chain, walk
-from podium.names import Tag
+from podium.names import Tag, password_variables, version_name
 from podium.operations.backup.index import Dump, StoredObject, private_file, sha256_of
 from podium.operations.mlflow_server import ADMIN, PROMOTER, READER
+from podium.operations.postgres_programs import packaged_bin
 from podium.operations.postgres_roles import DATABASES, LEDGER_APP_ROLE, LEDGER_DATABASE
 from podium.registry.manifest import Manifest
-from podium.stack.postgres import packaged_bin
 
 OVERWRITES_NOTHING = (
     "and a restore overwrites nothing: restore into a new, empty stack, or remove the data of this one first"
@@ -217,7 +216,7 @@ def assert_empty(url: str) -> None:
     if missing := [name for name in _IN_ORDER if name not in there]:
         raise PodiumError(
             f"the server has no database {', '.join(missing)}: make databases, roles and bucket first, with "
-            "`python -m podium.operations.initialise stores`"
+            "`podium initialise stores`"
         )
     if busy:
         who = ", ".join(f"{count} connected to {name}" for name, count in busy)

@@ -191,8 +191,7 @@ def _translated(store: Store, doing: str, error: Exception) -> PodiumError:
     code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
     if code == "NoSuchBucket":
         return PodiumError(
-            f"the store has no bucket '{store.bucket}': make it with "
-            "`python -m podium.operations.initialise stores`"
+            f"the store has no bucket '{store.bucket}': make it with `podium initialise stores`"
         )
     if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403"):
         return PodiumError(f"the store refused {doing} in bucket '{store.bucket}' ({code}): wrong keys?")

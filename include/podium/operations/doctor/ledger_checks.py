@@ -15,7 +15,7 @@ from podium.ledger import store
 from podium.operations.doctor.findings import TIMEOUT_SECONDS, Finding, Places, State
 
 LEDGER, SCHEMA, ROLE, PASSWORD = "ledger", "ledger schema", "ledger role", "ledger password"
-_MIGRATE = "`make up`, or `python -m podium.operations.initialise` as the ledger's owner, migrates it"
+_MIGRATE = "`make up`, or `podium initialise stores` as the ledger's owner, migrates it"
 _ALL_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 _TABLES = sa.text("""
     SELECT c.relname AS name, pg_get_userbyid(c.relowner) AS owner,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from podium.errors import BytesChanged, NotFound, PodiumError, version_name
+from podium.errors import BytesChanged, NotFound, PodiumError
 from podium.lifecycle.verify import alias_differences
+from podium.names import version_name
 from podium.operations.check_model_files import check_files
 from podium.operations.doctor.findings import Finding, Places, State
-from podium.proof import manifest_of
-from podium.registry.manifest import check_bytes
 from podium.services import Parts, connect
+from podium.versions import check_bytes, manifest_of
 
 MODEL_FILES, CHAMPIONS = "model files", "champions"
 

@@ -17,7 +17,7 @@ from podium.operations.doctor.findings import TIMEOUT_SECONDS, Finding, Places, 
 
 STORE, KEYS, BUCKET = "store", "store keys", "store bucket"
 _NEEDED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PODIUM_BUCKET")
-_INITIALISE = "`python -m podium.operations.initialise` makes it, with versioning"
+_INITIALISE = "`podium initialise stores` makes it, with versioning"
 _REFUSED = (400, 401, 403)
 
 
@@ -58,9 +58,7 @@ def _bucket(places: Places, place: str) -> Iterator[Finding]:
         yield Finding(BUCKET, State.WARNING, seen, "let these keys read the bucket's versioning")
     elif versioning.get("Status") != "Enabled":
         seen = f"{name} is there, but not versioned: what is overwritten is lost"
-        yield Finding(
-            BUCKET, State.PROBLEM, seen, "`python -m podium.operations.initialise` turns versioning on"
-        )
+        yield Finding(BUCKET, State.PROBLEM, seen, "`podium initialise stores` turns versioning on")
     else:
         yield Finding(BUCKET, State.OK, f"{name} is there, and versioned")
 

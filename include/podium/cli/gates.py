@@ -1,0 +1,57 @@
+"""``podium gates``: how a version came through its gates, or how it would by changed ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from podium.cli.app import Json, Model, app, console, print_json
+from podium.errors import PodiumError
+
+
+@app.command()
+def gates(
+    model: Model,
+    version: Annotated[int, typer.Argument(help="A version that was validated, such as 3.")],
+    replay: Annotated[
+        bool,
+        typer.Option(help="Judge it by the model file as it is now, on the answers that were kept."),
+    ] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="With --replay: another model file to take the gates from.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how a version came through its gates; with --replay how it would by changed ones."""
+    from podium.gates.report import GateReport
+    from podium.lifecycle.approval import gate_report
+    from podium.model_file.loading import find_spec, load_spec
+    from podium.reporting.status import known_model
+    from podium.reporting.tables import gates_table, scores_table
+    from podium.services import connect
+
+    if file is not None and not replay:
+        raise PodiumError("--file needs --replay: what was recorded does not change")
+    parts = connect()
+    recorded = GateReport.from_json(
+        gate_report(parts.ledger.history(known_model(parts, model)), version).details
+    )
+    report, before = recorded, None
+    if replay:
+        from podium.lifecycle.validate import replay_gates
+
+        spec = find_spec(parts.settings.models_dir, model) if file is None else load_spec(file)
+        if spec.name != model:
+            raise PodiumError(f"{file} is the model file of {spec.name}, not of {model}")
+        report, before = replay_gates(parts, spec, version), recorded
+    if as_json:
+        print_json(report.as_json())
+        return
+    console.print(gates_table(report))
+    console.print(scores_table(report))
+    if before is not None:
+        console.print(f"When it was validated: {before.sentence()}.", markup=False)
+    now = "By these gates, on the same answers" if replay else "So"
+    console.print(f"{now}: {report.sentence()}.", markup=False)

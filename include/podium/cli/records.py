@@ -1,0 +1,130 @@
+"""What the registry and the ledger say: ``podium status``, ``history``, ``verify`` and ``export``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from podium.cli.app import Json, Model, app, console, parse_moment, print_json
+from podium.errors import PodiumError
+from podium.names import in_utc, version_name
+
+if TYPE_CHECKING:
+    from podium.ledger.events import Event
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show each model's champion, candidate, previous champion and versions."""
+    from podium.reporting.status import model_statuses
+    from podium.reporting.tables import status_table
+    from podium.services import connect
+
+    statuses = model_statuses(connect())
+    if as_json:
+        print_json([item.as_json() for item in statuses])
+        return
+    console.print(status_table(statuses))
+
+
+@app.command()
+def history(
+    model: Model,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Only what was known then: a date (to its end, UTC) or a moment in ISO 8601."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show all that happened to a model, in order; with --at also who was champion then."""
+    from podium.ledger.history import champion_move
+    from podium.reporting.status import known_model
+    from podium.reporting.tables import history_table
+    from podium.services import connect
+
+    parts = connect()
+    until = None if at is None else parse_moment(at)
+    events = parts.ledger.history(known_model(parts, model), until=until)
+    if as_json:
+        print_json([event.as_json() for event in events])
+        return
+    console.print(history_table(events))
+    if until is not None:
+        console.print(_champion_in_words(model, champion_move(events), until), markup=False)
+
+
+@app.command()
+def verify(
+    file: Annotated[
+        Path | None, typer.Option(help="Check a file that `podium export` wrote, without any part running.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check that the ledger's chain is whole and that the live aliases are what it says."""
+    from podium.ledger.chain import read_export, walk
+    from podium.lifecycle.verify import alias_differences, told_heads
+    from podium.services import connect
+
+    if file is not None:
+        chain, differences = walk(read_export(file)), []
+    else:
+        parts = connect()
+        # The registry's models: a ledger that lost its end may not know one of them any more.
+        chain = walk(parts.ledger.record(), told_heads(parts.registry, parts.registry.models()))
+        differences = [
+            difference
+            for model in parts.ledger.models()
+            for difference in alias_differences(parts.registry, parts.ledger, model)
+        ]
+    found = [*filter(None, [chain.difference]), *differences]
+    if as_json:
+        print_json({"whole": not found, "events": chain.events, "head": chain.head, "differences": found})
+    elif found:
+        console.print(f"Not as it must be: {found[0]}", style="red", markup=False)
+        if found[1:]:
+            console.print(f"and {len(found) - 1} more; --json lists all.", markup=False)
+    else:
+        where = "" if file else "; live aliases are what the ledger says"
+        console.print(f"Whole: {chain.events} events, each chained to the one before{where}.", markup=False)
+        console.print(f"Head: {chain.head}", markup=False)
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; without it the record goes to standard output.")
+    ] = None,
+) -> None:
+    """Write the whole record of all models as JSON Lines, in order, with the hashes of the chain."""
+    from podium.services import connect
+
+    lines = (json.dumps(event.as_json()) + "\n" for event in connect().ledger.record())
+    if output is None:
+        sys.stdout.writelines(lines)
+        return
+    # Asked for before the file is opened: a ledger that does not answer must not empty an older export.
+    first = next(lines, "")
+    try:
+        with output.open("w", encoding="utf-8") as stream:
+            stream.write(first)
+            stream.writelines(lines)
+    except OSError as error:
+        raise PodiumError(f"{output} cannot be written: {error.strerror}") from error
+
+
+def _champion_in_words(model: str, move: Event | None, until: datetime) -> str:
+    when = f"At {in_utc(until)}"
+    if move is None:
+        return f"{when} {model} had no champion."
+    return (
+        f"{when} the champion of {model} was {version_name(move.version)}, since "
+        f"{in_utc(move.at)}, {move.event.replace('_', ' ')} by {move.actor}: "
+        f"{move.reason}"
+    )

@@ -1,0 +1,47 @@
+"""``podium rollback``: roll a champion back through Airflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from podium.cli.app import Model, app, console, logged_in_to_airflow
+from podium.errors import PodiumError
+from podium.names import version_name
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def rollback(  # noqa: PLR0913 - one for each option of the command
+    model: Model,
+    reason: Annotated[str, typer.Option(help="Why; goes on record.")],
+    to_version: Annotated[
+        int | None, typer.Option(help="A former champion; without it the previous one.")
+    ] = None,
+    force_version: Annotated[
+        bool, typer.Option(help="Also a version that never was champion; for approvers of the model.")
+    ] = False,
+    user: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_USER", prompt="Airflow user")] = "",
+    password: Annotated[
+        str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", prompt=True, hide_input=True, show_default=False)
+    ] = "",
+) -> None:
+    """Roll a champion back, logged in to Airflow; waits until it is done."""
+    from podium.operations.airflow_client import ROLLBACK_DAG
+    from podium.services import connect
+
+    parts = connect()
+    airflow = logged_in_to_airflow(parts.settings.airflow_url, user, password)
+    form = {"model": model, "to_version": to_version, "reason": reason, "force_version": force_version}
+    run = airflow.trigger(ROLLBACK_DAG, form)
+    with console.status(f"rolling back {model}, run {run}"):
+        airflow.wait_for_end(ROLLBACK_DAG, run)
+    told = [event for event in parts.ledger.history(model) if event.run == f"{ROLLBACK_DAG}/{run}"]
+    if not told or told[-1].event != "rolled_back":
+        why = told[-1].reason if told else f"see the log of run {run} of {ROLLBACK_DAG} in Airflow"
+        raise PodiumError(f"not rolled back: {why}")
+    names = f"{version_name(told[-1].from_version)} -> {version_name(told[-1].version)}"
+    console.print(f"{model}: champion {names}, by {told[-1].actor}: {told[-1].reason}", markup=False)

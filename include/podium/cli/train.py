@@ -1,0 +1,52 @@
+"""``podium train``: train a model into a folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from podium.cli.app import Json, Model, app, console, parse_moment, print_json
+
+
+@app.command()
+def train(
+    model: Model,
+    local: Annotated[Path, typer.Option(help="A folder that is not there yet, or is empty.")],
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Train on what was known before this date or moment (UTC); without it: now."),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Train on less: a profile of the model file, such as smoke.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model into a folder, without MLflow or the ledger running.
+
+    Writes model/, metrics.json, data_report.json and pictures; search/ too, if the model file says search.
+    model/ is an MLflow model folder, with no pickle in it: mlflow.pyfunc.load_model("FOLDER/model") loads it.
+    Nothing is registered or promoted: that is for the model's Dag.
+    """
+    import logging
+
+    from podium.model_file.loading import find_spec
+    from podium.model_file.profiles import named_profile
+    from podium.reporting.tables import metrics_table
+    from podium.settings import models_dir, project_home
+    from podium.training.local import train_locally
+
+    logging.basicConfig(format="%(message)s")
+    for name in ("podium", "trainers"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    moment = datetime.now(UTC) if as_of is None else parse_moment(as_of, "--as-of", time.min)
+    spec = find_spec(models_dir(), model)
+    chosen = named_profile(profile, spec.profiles, spec.name)
+    metrics = train_locally(spec, moment, project_home(), local, chosen)
+    if as_json:
+        print_json(metrics.as_json())
+        return
+    console.print(metrics_table(metrics.rows, metrics.by_model))
+    console.print(f"The model is in {local / 'model'}.", markup=False, soft_wrap=True)

@@ -1,0 +1,104 @@
+"""Nominate: a version that passed its gates becomes the candidate, and older requests are closed."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from podium.errors import NotFound, NothingToDo, Refused
+from podium.ledger import history
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.history import registration
+from podium.ledger.store import Ledger
+from podium.lifecycle.approval import decision_in_words, find_decision, supersede
+from podium.lifecycle.profile_rules import promotion_problem
+from podium.lifecycle.registry_sync import mirror
+from podium.names import version_name
+from podium.registry.client import Registry
+from podium.settings import registry_is_ephemeral
+
+
+class Nomination(TypedDict):
+    """A candidate, the champion that it was compared with, and the runs whose requests it closed."""
+
+    model: str
+    version: int
+    champion: int | None
+    superseded: list[str]
+
+
+def nominate_version(registry: Registry, ledger: Ledger, model: str, run: str) -> Nomination:
+    """Make the version that passed its gates in this run the candidate; close older requests.
+
+    Args:
+        registry: The model registry.
+        ledger: The ledger: its gate report counts, not what a task says of it.
+        model: The registered model.
+        run: The Airflow run.
+
+    Raises:
+        NotFound: The ledger holds no gate report of this run.
+        Refused: The gates said no.
+        NothingToDo: The version is the champion already.
+        Outage: A part did not answer.
+    """
+    with ledger.lock(model):
+        report = _newest_report(ledger, model, run)
+        number, champion = int(report.version or 0), report.from_version
+        if champion == number:
+            raise NothingToDo(f"{model} {version_name(number)} is the champion already: nothing to promote")
+        if report.event is EventKind.GATES_REFUSED:
+            raise Refused(report.details["sentence"])
+        _refuse_profiles(ledger, report)
+        superseded = []
+        if find_decision(ledger, run) is None:
+            ledger.append(
+                NewEvent(
+                    event=EventKind.NOMINATED,
+                    model=model,
+                    version=number,
+                    from_version=champion,
+                    reason=report.reason,
+                    run=run,
+                    key=f"nominated:{run}",
+                )
+            )
+            superseded = supersede(ledger, model, number, run)
+        mirror(registry, ledger, model)
+    return Nomination(model=model, version=number, champion=champion, superseded=superseded)
+
+
+def refuse_decided_run(ledger: Ledger, run: str) -> None:
+    """Let a run that was turned down end, when its tasks are run again.
+
+    Raises:
+        Refused: The run was rejected, expired, superseded or voided.
+    """
+    decision = find_decision(ledger, run)
+    if decision is not None and decision.event is not EventKind.APPROVED:
+        raise Refused(f"{decision_in_words(decision)}. To ask again, start another run")
+
+
+def _refuse_profiles(ledger: Ledger, report: Event) -> None:
+    """Let a run of a profile end after its gates, on record."""
+    registered = registration(ledger.history(report.model), int(report.version or 0))
+    problem = promotion_problem(registered, ephemeral=registry_is_ephemeral())
+    if problem:
+        ledger.append(
+            NewEvent(
+                event=EventKind.NOMINATION_REFUSED,
+                model=report.model,
+                version=report.version,
+                from_version=report.from_version,
+                reason=problem,
+                run=report.run,
+                key=f"nomination_refused:{report.run}",
+            )
+        )
+        raise Refused(problem)
+
+
+def _newest_report(ledger: Ledger, model: str, run: str) -> Event:
+    found = [event for event in ledger.history(model) if event.event in history.GATES and event.run == run]
+    if not found:
+        raise NotFound(f"the ledger holds no gate report of run {run}: clear its task 'validate'")
+    return found[-1]

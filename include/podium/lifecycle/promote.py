@@ -1,0 +1,100 @@
+"""Promote: the approved version becomes champion, if nothing changed since it was approved."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from podium.errors import DecisionVoid, ProfileOnly
+from podium.ledger import history
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.store import Ledger
+from podium.lifecycle import approval
+from podium.lifecycle.champion import (
+    _begin,
+    _compare,
+    _done_before,
+    _Move,
+    _refusals_on_record,
+    _swap,
+    _swapped_before,
+)
+from podium.lifecycle.profile_rules import promotion_problem
+from podium.names import in_utc, version_name
+from podium.registry.client import Registry
+from podium.settings import registry_is_ephemeral
+from podium.versions import check_bytes, manifest_of
+
+
+def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
+    """Make the version that a run's decision approved the champion.
+
+    Args:
+        registry: The model registry.
+        ledger: The ledger; its recorded decision is what counts, not the state of any task. It names the
+            version, and the champion that the approver compared with.
+        model: The registered model.
+        run: The Airflow run, as ``dag_id/run_id``.
+
+    Returns:
+        The ``promoted`` event; on a re-run, the first one.
+
+    Raises:
+        NotApproved: There is no decision of this run on record.
+        Refused: The decision was no approval.
+        NothingToDo: The version is the champion already, or this run made it so and it was moved since.
+        DecisionVoid: The decision is too old, or what it was about has changed since.
+        ChampionChanged: The champion is not the one that the approver saw.
+        Frozen: The champion was moved outside Podium.
+        BytesChanged: The version's files are not those that were registered.
+        ProfileOnly: The version was trained in a profile, and the registry is none that is thrown away.
+        Outage: A part did not answer; run it again.
+
+    What is refused has moved nothing. After an Outage the champion may have moved: run the same call again.
+    """
+    decision = approval.find_approval(ledger, model, run)
+    intent = NewEvent(
+        event=EventKind.PROMOTION_STARTED,
+        model=model,
+        version=decision.version,
+        from_version=decision.from_version,
+        actor=decision.actor,
+        reason=decision.reason,
+        run=run,
+        details={"decision": decision.seq},
+    )
+    with ledger.lock(model) as lock:
+        if done := ledger.find(f"{EventKind.PROMOTED}:{run}"):
+            return _done_before(registry, ledger, done)
+        move = _begin(registry, ledger, lock, intent, EventKind.PROMOTED)
+        with _refusals_on_record(ledger, intent):
+            _compare(move)
+            _refuse_profile(move)
+            _assert_holds(move, decision)
+            check_bytes(registry, model, move.target, manifest_of(move.events, model, move.target))
+        return _swap(move)
+
+
+def _assert_holds(move: _Move, decision: Event) -> None:
+    """Refuse a decision that is too old, or about something that has changed since."""
+    name = f"{move.intent.model} {version_name(move.target)}"
+    request = approval.find_request(move.ledger, str(decision.run))
+    changed = approval.changes_since(request, move.events, move.live)
+    # Once the alias has moved, the champion is another one, and gates that run again compare with itself.
+    if changed and not _swapped_before(move):
+        raise DecisionVoid(
+            f"{name}: the approval by {decision.actor} is void, since {'; '.join(changed)}. Nothing was "
+            "moved. Run the lifecycle again."
+        )
+    valid_until = datetime.fromisoformat(decision.details["valid_until"])
+    if datetime.now(UTC) > valid_until:
+        raise DecisionVoid(
+            f"{name}: the approval by {decision.actor} was valid until {in_utc(valid_until)}. "
+            "Nothing was moved. Run the lifecycle again."
+        )
+
+
+def _refuse_profile(move: _Move) -> None:
+    """Refuse a version of a profile, whoever approved it."""
+    registered = history.registration(move.events, move.target)
+    if problem := promotion_problem(registered, ephemeral=registry_is_ephemeral()):
+        raise ProfileOnly(problem)

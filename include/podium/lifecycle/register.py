@@ -1,0 +1,128 @@
+"""Register: a finished training run becomes a version, with the manifest of its files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from podium.errors import BytesChanged, PodiumError
+from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.history import PROFILE
+from podium.ledger.store import Ledger
+from podium.lifecycle.registry_sync import mirror
+from podium.model_file.spec import ModelSpec
+from podium.names import ORIGIN, Tag, version_name
+from podium.registry.client import Registry, Version
+from podium.registry.errors import mlflow_errors
+from podium.registry.manifest import downloaded, read_manifest
+from podium.registry.model_files import read_signature
+from podium.training.run import LINEAGE, read_trained_run
+
+log = logging.getLogger(__name__)
+
+
+def register_version(registry: Registry, ledger: Ledger, spec: ModelSpec, mlflow_run: str, run: str) -> int:
+    """Register a run's model with the manifest of its files; equal inputs always have the same version.
+
+    Args:
+        registry: The model registry.
+        ledger: The ledger.
+        spec: The model file.
+        mlflow_run: The training run.
+        run: The Airflow run.
+
+    Raises:
+        NotFound: There is no such training run.
+        BytesChanged: The version was copied here, and its files are not those that were copied.
+        Outage: A part did not answer.
+    """
+    trained = read_trained_run(registry, mlflow_run)
+    tags = {
+        **trained.tags,
+        Tag.VALIDATION_STATUS: "pending",
+        Tag.APPROVAL_STATUS: "pending",
+        Tag.LIFECYCLE_STAGE: "None",
+    }
+    with ledger.lock(spec.name):
+        version = registry.register(spec.name, trained.run_id, trained.model_id, tags)
+        key = f"registered:{spec.name}:{version.number}"
+        if ledger.find(key) is None:
+            ledger.append(_registration(registry, version, run, key))
+        mirror(registry, ledger, spec.name)
+    log.info("%s %s is run %s.", spec.name, version_name(version.number), version.run_id)
+    return version.number
+
+
+def _registration(registry: Registry, version: Version, run: str, key: str) -> NewEvent:
+    """Make the manifest of what the store holds, and leave it on the version and its training run as well."""
+    with downloaded(registry, version.model, version.number) as folder:
+        manifest, signature = read_manifest(folder), read_signature(folder)
+    if version.tags.get(Tag.MANIFEST_DIGEST, manifest.digest()) != manifest.digest():
+        raise BytesChanged(
+            f"{version.model} {version_name(version.number)}: its files in the store are not those that "
+            f"{Tag.MANIFEST_DIGEST} names; copy it again from where it came, or train a new version"
+        )
+    with mlflow_errors(f"keeping the manifest of {version.model} {version_name(version.number)}"):
+        files = {"files": manifest.as_json()}
+        registry.client.log_dict(version.run_id, files, f"manifests/v{version.number}.json")
+    registry.set_tags(version.model, version.number, {Tag.MANIFEST_DIGEST: manifest.digest()})
+    lineage = {str(tag): version.tags[tag] for tag in LINEAGE}
+    copied = Tag.COPIED_FROM in version.tags
+    origin = {str(tag): version.tags.get(tag, "unknown") for tag in ORIGIN} if copied else {}
+    profile = read_trained_run(registry, version.run_id).profile
+    return NewEvent(
+        event=EventKind.REGISTERED,
+        model=version.model,
+        version=version.number,
+        reason=f"trained as of {version.tags[Tag.AS_OF][:10]}"
+        + (f", profile {profile}" if profile else "")
+        + (f", copied from {origin[Tag.COPIED_FROM]}, {origin[Tag.COPIED_VERSION]}" if origin else ""),
+        run=run,
+        key=key,
+        details={
+            "mlflow_run": version.run_id,
+            **lineage,
+            **origin,
+            **({PROFILE: str(profile)} if profile else {}),
+            "manifest": manifest.as_json(),
+            "manifest_digest": manifest.digest(),
+            "signature": signature,
+        },
+    )
+
+
+def run_to_take(registry: Registry, model: str, form: Mapping[str, Any]) -> str | None:
+    """Return the finished training run that a form names instead of a training; None if it is to train.
+
+    Args:
+        registry: The model registry.
+        model: The registered model.
+        form: ``mlflow_run`` is a training run, ``version`` one that is registered (as ``podium copy`` leaves
+            it), ``profile`` one to train in; each may be None, and at most one is not.
+
+    Raises:
+        NotFound: There is no such version, or it is no finished training run of this model.
+        PodiumError: The form names more than one, or the version is another one's twin.
+    """
+    named = [
+        f"{what} {form[key]}"
+        for key, what in (("mlflow_run", "run"), ("version", "version"), ("profile", "profile"))
+        if form[key]
+    ]
+    if len(named) > 1:
+        raise PodiumError(f"{model}: the form names {' and '.join(named)}; give one of them")
+    if form["version"]:
+        return _run_of_version(registry, model, form["version"])
+    return registry.training_run(model, form["mlflow_run"]).run_id if form["mlflow_run"] else None
+
+
+def _run_of_version(registry: Registry, model: str, number: int) -> str:
+    trained = registry.training_run(model, registry.version(model, number).run_id)
+    first = registry.version_of_inputs(model, trained.tags[Tag.INPUTS_DIGEST])
+    if first is not None and first.number != number:
+        raise PodiumError(
+            f"{model} {version_name(number)} was made of the same inputs as {version_name(first.number)}: "
+            f"equal inputs are one version; take {version_name(first.number)}"
+        )
+    return trained.run_id

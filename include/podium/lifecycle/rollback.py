@@ -1,0 +1,205 @@
+"""Roll back: a former champion serves again, after proof that it can."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from podium.errors import BytesChanged, CannotRollBack, ChampionChanged, NotFound, Outage, PodiumError
+from podium.ledger import history
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.store import Ledger
+from podium.lifecycle.approval_policy import Person, may_decide, who_may_decide
+from podium.lifecycle.champion import (
+    _begin,
+    _begun_before,
+    _compare,
+    _done_before,
+    _in_words,
+    _refusals_on_record,
+    _swap,
+)
+from podium.lifecycle.profile_rules import promotion_problem
+from podium.model_file.approval import ApprovalSpec
+from podium.names import in_utc, version_name
+from podium.registry.client import Registry
+from podium.registry.example import example_problem
+from podium.registry.model_files import load_model
+from podium.registry.signature import incompatibilities
+from podium.settings import registry_is_ephemeral
+from podium.versions import manifest_of, verified
+
+log = logging.getLogger(__name__)
+
+
+def rollback(registry: Registry, ledger: Ledger, request: NewEvent) -> Event:
+    """Move the champion alias back to a version that was champion, after proof that it can serve.
+
+    Args:
+        registry: The model registry.
+        ledger: The ledger.
+        request: Who asks and why, from ``rollback_request``.
+
+    Returns:
+        The ``rolled_back`` event; on a re-run, the first one.
+
+    Raises:
+        CannotRollBack: There is no earlier champion, the target never was champion, or it fails its proof.
+        Frozen: The champion was moved outside Podium.
+        NothingToDo: The target is the champion already, or this run did it and the champion was moved since.
+        Outage: A part did not answer; run it again.
+    """
+    with ledger.lock(request.model) as lock:
+        if done := ledger.find(f"{EventKind.ROLLED_BACK}:{request.run}"):
+            return _done_before(registry, ledger, done)
+        with _refusals_on_record(ledger, request):
+            chosen = _choose_target(ledger, request)
+        move = _begin(registry, ledger, lock, chosen, EventKind.ROLLED_BACK)
+        with _refusals_on_record(ledger, chosen):
+            _compare(move)
+            prove(registry, move.events, request.model, move.target)
+        return _swap(move)
+
+
+def rollback_request(
+    model: str, to_version: int | None, *, asks: Person | None, reason: str, run: str
+) -> NewEvent:
+    """Describe a rollback that somebody asks for; ``asked_at`` and ``force_version`` add to it.
+
+    Args:
+        model: The registered model.
+        to_version: A former champion, or None for the previous one.
+        asks: Who asks, as Airflow's login says.
+        reason: Why, in words.
+        run: The Airflow run; the same run never rolls back twice.
+
+    Raises:
+        CannotRollBack: The reason is empty, or nobody is known to ask.
+    """
+    if asks is None:
+        raise CannotRollBack(f"{model}: who asks is not known; trigger the rollback logged in to Airflow")
+    if not reason.strip():
+        raise CannotRollBack(f"{model}: a rollback needs a reason")
+    return NewEvent(
+        event=EventKind.ROLLBACK_STARTED,
+        model=model,
+        version=to_version,
+        actor=asks.name,
+        reason=reason.strip(),
+        run=run,
+    )
+
+
+def asked_at(request: NewEvent, moment: datetime) -> NewEvent:
+    """Bind a rollback to the champion at the moment when it was asked for."""
+    return replace(request, details={**request.details, "asked_at": moment.isoformat()})
+
+
+def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewEvent:
+    """Let a rollback go to a version that never was champion; it is marked so on record.
+
+    Raises:
+        CannotRollBack: No version is named, who asks is none of the model's approvers, or approving takes
+            more than one person.
+    """
+    if request.version is None:
+        raise CannotRollBack(f"{request.model}: to force a version, name it")
+    if not may_decide(policy, asks):
+        raise CannotRollBack(
+            f"{request.model}: only an approver may force a version that never was champion, and {asks.name} "
+            f"is none (approvers: {who_may_decide(policy)})"
+        )
+    if policy.required > 1:
+        raise CannotRollBack(
+            f"{request.model}: nobody may force a version alone, since approving takes "
+            f"{policy.required} people; run the lifecycle for it"
+        )
+    return replace(request, details={**request.details, "forced": True})
+
+
+def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
+    """Name the target and the champion that it replaces; a rollback that began keeps those of its intent."""
+    model, events = request.model, ledger.history(request.model)
+    if begun := _begun_before(events, request):
+        return replace(request, version=begun.version, from_version=begun.from_version)
+    _refuse_what_was_asked_before_a_move(events, request)
+    former, current = history.former_champions(events), history.champion(events)
+    target = request.version if request.version is not None else next(iter(former), None)
+    if target is None:
+        raise CannotRollBack(
+            f"{model}: no earlier champion to go back to; the champion is {version_name(current)}"
+        )
+    if away := history.rolled_away(events).get(target):
+        raise CannotRollBack(
+            f"{model}: {version_name(target)} was itself rolled back on {in_utc(away.at)} by "
+            f"{away.actor}: {away.reason}. It can become champion again by a new approval: run the lifecycle "
+            "for it."
+        )
+    registered = history.registration(events, target)
+    if problem := promotion_problem(registered, ephemeral=registry_is_ephemeral()):
+        raise CannotRollBack(problem)
+    if target not in former and target != current and not request.details.get("forced"):
+        there_are = ", ".join(map(version_name, former)) or "none"
+        raise CannotRollBack(
+            f"{model}: {version_name(target)} is no earlier champion; there are: {there_are}. An approver "
+            "may force another version."
+        )
+    return replace(request, version=target, from_version=current)
+
+
+def _refuse_what_was_asked_before_a_move(events: Sequence[Event], request: NewEvent) -> None:
+    """Refuse a rollback whose asker saw another champion: two that are asked for at once go back once."""
+    newest = history.champion_move(events)
+    asked_at = request.details.get("asked_at")
+    if newest is None or asked_at is None or newest.at <= datetime.fromisoformat(asked_at):
+        return
+    seen = history.champion([event for event in events if event.at <= datetime.fromisoformat(asked_at)])
+    raise ChampionChanged(request.model, seen, newest.version, _in_words(newest))
+
+
+def prove(registry: Registry, events: Sequence[Event], model: str, number: int) -> None:
+    """Prove that a version can take the champion's place.
+
+    It is READY, its files are those of its manifest, it takes what the champion's clients send, it loads, and
+    it predicts its stored input example to the stored output.
+
+    Raises:
+        CannotRollBack: One of these is not so; says which and how.
+        Outage: The registry or the store did not answer.
+    """
+    name = f"{model} {version_name(number)}"
+    try:
+        if not registry.version(model, number).ready:
+            raise CannotRollBack(f"{name} is not READY in MLflow")
+        manifest = manifest_of(events, model, number)
+        _accepts_champions_clients(events, name, number)
+        with verified(registry, model, number, manifest) as folder:
+            if problem := example_problem(load_model(folder)):
+                raise CannotRollBack(f"{name} {problem}")
+    except (NotFound, BytesChanged) as error:
+        raise CannotRollBack(str(error)) from error
+    except PodiumError:
+        raise
+    except OSError as error:
+        raise Outage(f"{name} could not be loaded here: {error}") from error
+    except Exception as error:
+        raise CannotRollBack(f"{name} does not load and predict: {error}") from error
+    log.info("%s: %s files as registered; it loads and predicts its example.", name, len(manifest.files))
+
+
+def _accepts_champions_clients(events: Sequence[Event], name: str, number: int) -> None:
+    """Compare signatures from the ledger: the champion's own files may be what is broken."""
+    champion = history.champion(events)
+    served = history.registration(events, champion) if champion is not None else None
+    offered = history.registration(events, number)
+    if served is None or offered is None:
+        return
+    signatures = served.details["signature"], offered.details["signature"]
+    if not all(signatures):
+        return  # A champion that was accepted without a signature tells nothing of its clients.
+    if found := incompatibilities(*signatures):
+        raise CannotRollBack(
+            f"{name} does not fit the clients of champion {version_name(champion)}: {'; '.join(found)}"
+        )

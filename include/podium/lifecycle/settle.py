@@ -1,0 +1,188 @@
+"""Settle: a champion that was moved outside Podium is accepted or reverted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+from podium.errors import Outage, PodiumError, ProfileOnly, Refused
+from podium.ledger import history
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.store import Ledger, Lock
+from podium.lifecycle.approval_policy import Person, may_decide, who_may_decide
+from podium.lifecycle.profile_rules import promotion_problem
+from podium.lifecycle.registry_sync import mirror
+from podium.model_file.approval import ApprovalSpec
+from podium.model_file.spec import ModelSpec
+from podium.names import Alias, version_name
+from podium.registry.client import Registry
+from podium.registry.manifest import downloaded, read_manifest
+from podium.registry.model_files import read_signature
+from podium.settings import registry_is_ephemeral
+from podium.versions import check_bytes, manifest_of
+
+
+class Settlement(StrEnum):
+    """What can be done about a champion that was moved outside Podium."""
+
+    ACCEPT = "accept"
+    REVERT = "revert"
+
+
+_SETTLED_BY = {
+    Settlement.ACCEPT: EventKind.OUTSIDE_MOVE_ACCEPTED,
+    Settlement.REVERT: EventKind.OUTSIDE_MOVE_REVERTED,
+}
+
+
+def settle(registry: Registry, ledger: Ledger, spec: ModelSpec, request: NewEvent) -> Event:
+    """Accept or revert a champion that was moved outside, as an approver asks.
+
+    Args:
+        registry: The model registry.
+        ledger: The ledger.
+        spec: The model file; accepting takes as many people as approving.
+        request: Who asks for what and why, from ``settle_request``.
+
+    Returns:
+        The ``outside_move_accepted`` or ``outside_move_reverted`` event, or ``acceptance_given`` while people
+        are missing.
+
+    Raises:
+        Refused: There is nothing to settle.
+        NotFound: The version to accept does not exist.
+        BytesChanged: The version's files are not those that were registered.
+        ProfileOnly: The version to accept was trained in a profile.
+        Outage: A part did not answer.
+    """
+    with ledger.lock(spec.name) as lock:
+        settled = ledger.find(str(request.key)) or _settle(registry, ledger, lock, spec.approval, request)
+        mirror(registry, ledger, spec.name)
+    return settled
+
+
+def _settle(registry: Registry, ledger: Ledger, lock: Lock, policy: ApprovalSpec, request: NewEvent) -> Event:
+    model = request.model
+    events, live = ledger.history(model), registry.champion(model)
+    open_move = history.outside_move(events)
+    reverting = request.event is EventKind.OUTSIDE_MOVE_REVERTED
+    # By an earlier try of this that was stopped before it could record it.
+    moved_back = reverting and live == history.champion(events)
+    if open_move is None or (live != open_move.version and not moved_back):
+        raise Refused(
+            f"{model}: no move outside Podium waits to be settled; the champion is {version_name(live)}. "
+            "What happened since the last look, reconcile records within minutes"
+        )
+    if reverting:
+        return _revert(registry, ledger, lock, request)
+    return _accept(registry, ledger, policy, open_move, request)
+
+
+def settle_request(
+    spec: ModelSpec, settlement: Settlement, *, asks: Person | None, reason: str, run: str
+) -> NewEvent:
+    """Describe who asks to settle a move outside, how and why.
+
+    Raises:
+        PodiumError: Nobody is known to ask, who asks is no approver, or the reason is too short.
+    """
+    policy, model = spec.approval, spec.name
+    if asks is None:
+        raise PodiumError(f"{model}: who asks is not known; trigger this logged in to Airflow")
+    if not may_decide(policy, asks):
+        raise PodiumError(f"{model}: {asks.name} is not an approver (approvers: {who_may_decide(policy)})")
+    if len(reason.strip()) < policy.reason_min_length:
+        raise PodiumError(f"{model}: the reason needs at least {policy.reason_min_length} characters")
+    return NewEvent(
+        event=_SETTLED_BY[settlement],
+        model=model,
+        actor=asks.name,
+        reason=reason.strip(),
+        run=run,
+        key=f"settled:{run}",
+    )
+
+
+def _revert_started(events: Sequence[Event], open_move: Event) -> Event | None:
+    """Return the newest intent to revert this move outside."""
+    found = [
+        event for event in events if event.event is EventKind.REVERT_STARTED and event.seq > open_move.seq
+    ]
+    return found[-1] if found else None
+
+
+def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) -> Event:
+    """Move the alias back to what the ledger says, whose bytes must be those that were registered."""
+    model = reverted.model
+    events = ledger.history(model)
+    recorded, open_move = history.champion(events), history.outside_move(events)
+    if recorded is not None:
+        check_bytes(registry, model, recorded, manifest_of(events, model, recorded))
+    if open_move is not None and _revert_started(events, open_move) is None:
+        ledger.append(replace(reverted, event=EventKind.REVERT_STARTED, version=recorded, key=None))
+    lock.assert_held()
+    if recorded is None:
+        registry.delete_alias(model, Alias.CHAMPION)
+    else:
+        registry.set_alias(model, Alias.CHAMPION, recorded)
+    found = registry.champion(model)
+    if found != recorded:
+        raise Outage(
+            f"{model}: champion was set back to {version_name(recorded)}, reads {version_name(found)}"
+        )
+    from_version = None if open_move is None else open_move.version
+    return ledger.append(replace(reverted, version=recorded, from_version=from_version))
+
+
+def _accept(
+    registry: Registry, ledger: Ledger, policy: ApprovalSpec, open_move: Event, request: NewEvent
+) -> Event:
+    model = open_move.model
+    accepted = _what_is_accepted(registry, ledger, open_move)
+    given = replace(
+        request,
+        event=EventKind.ACCEPTANCE_GIVEN,
+        version=open_move.version,
+        key=f"acceptance:{open_move.seq}:{request.actor}",
+        details={"outside_move": open_move.seq},
+    )
+    acceptance = ledger.append(given)
+    events = ledger.history(model)
+    names = [
+        event.actor
+        for event in events
+        if event.event is EventKind.ACCEPTANCE_GIVEN and event.details["outside_move"] == open_move.seq
+    ]
+    if len(names) < policy.required:
+        return acceptance
+    settled = replace(
+        request,
+        version=open_move.version,
+        from_version=open_move.from_version,
+        actor=", ".join(names),
+        details={"outside_move": open_move.seq, **accepted},
+    )
+    return ledger.append_move(settled, after=history.champion_move(events))
+
+
+def _what_is_accepted(registry: Registry, ledger: Ledger, open_move: Event) -> dict[str, Any]:
+    """Check the bytes of a registered version; make the manifest of one that Podium never registered."""
+    model, version = open_move.model, open_move.version
+    if version is None:
+        return {}
+    events = ledger.history(model)
+    registered = history.registration(events, version)
+    if problem := promotion_problem(registered, ephemeral=registry_is_ephemeral()):
+        raise ProfileOnly(f"{problem}. Revert the champion")
+    if registered is not None:
+        check_bytes(registry, model, version, manifest_of(events, model, version))
+        return {}
+    with downloaded(registry, model, version) as folder:
+        manifest = read_manifest(folder)
+        return {
+            "manifest": manifest.as_json(),
+            "manifest_digest": manifest.digest(),
+            "signature": read_signature(folder),
+        }

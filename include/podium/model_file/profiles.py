@@ -1,0 +1,73 @@
+"""The section `profiles`: lifecycle runs on less, to try the wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from pydantic import Field, StrictFloat, StrictInt
+
+from podium.errors import PodiumError
+from podium.model_file.gates import TaggedGate
+from podium.model_file.types import Closed, Name, Scalar
+
+# A side of the split that a profile makes smaller keeps at least so many rows: 0.1% of a few thousand
+# matches would be fewer than any trainer can learn from.
+FEWEST_ROWS = 200
+
+
+class Profile(StrEnum):
+    """The kinds of a run on less, and the aliases of what they make."""
+
+    CI_SMOKE = "ci-smoke"
+    SMOKE = "smoke"
+
+    @property
+    def purpose(self) -> str:
+        """What such a version is good for."""
+        return {
+            Profile.CI_SMOKE: "toy data, wiring only",
+            Profile.SMOKE: "a trial of the lifecycle on real data",
+        }[self]
+
+
+class ProfileSpec(Closed):
+    """What a run of a profile does with less.
+
+    Attributes:
+        rows: Share of the examples on each side of the split, 0 to 1, chosen by content after the examples
+            were made; at least ``FEWEST_ROWS`` a side. All without it.
+        trials: Trials of the search instead of ``search.trials``.
+        params: Values that replace those under ``params``; of a param of the search it is the one value.
+        gates: The rules that its versions are judged by; without it those of the model.
+    """
+
+    rows: StrictFloat | None = Field(default=None, gt=0, le=1)
+    trials: StrictInt | None = Field(default=None, ge=1, le=10_000)
+    params: dict[Name, Scalar] = Field(default_factory=dict)
+    gates: tuple[TaggedGate, ...] | None = Field(default=None, min_length=1)
+
+    def in_words(self) -> str:
+        """Say what is less, for people who meet such a version."""
+        said = (
+            [] if self.rows is None else [f"{self.rows:.1%} of the examples, at least {FEWEST_ROWS} a side"]
+        )
+        if self.trials is not None:
+            said.append(f"{self.trials} trials of the search")
+        if self.gates is not None:
+            said.append("gates of its own")
+        return ", ".join(said) or "as the model file says"
+
+
+def named_profile(name: str | None, there: Mapping[Profile, ProfileSpec], model: str) -> Profile | None:
+    """Return the profile of a name that a form or an option gave; None for a full run.
+
+    Raises:
+        PodiumError: The model file has no such profile; names those that it has.
+    """
+    if not name:
+        return None
+    if name not in there:
+        allowed = ", ".join(there) or "none; the model file's key profiles says what each is"
+        raise PodiumError(f"{model}: profile: no profile '{name}'; allowed: {allowed}")
+    return Profile(name)

@@ -1,5 +1,0 @@
-"""`python -m podium.stack`."""
-
-from podium.cli.stack import main
-
-main()
