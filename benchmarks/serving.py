@@ -31,7 +31,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from podium.ledger.store import Ledger
 from podium.registry.client import Registry
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
 from podium.stack import control
 from podium.stack.layout import Paths
@@ -155,7 +155,7 @@ def same_predictions(ours: str, theirs: str) -> bool:
     return bool(one == other)
 
 
-def swap_under_load(parts: Parts, url: str, numbers: list[int]) -> tuple[int, int, int, float]:
+def swap_under_load(services: Services, url: str, numbers: list[int]) -> tuple[int, int, int, float]:
     """Move the champion while eight clients ask.
 
     Returns:
@@ -184,12 +184,12 @@ def swap_under_load(parts: Parts, url: str, numbers: list[int]) -> tuple[int, in
     for swap in range(SWAPS):
         number = numbers[(swap + 1) % len(numbers)]
         moved.append((time.monotonic(), number))
-        make_champion(parts, MODEL, number)
+        make_champion(services, MODEL, number)
         time.sleep(6)
     stop.set()
     load.join()
     for number in numbers:
-        make_champion(parts, MODEL, number)
+        make_champion(services, MODEL, number)
         while requests.get(f"{url}/version", timeout=30).json()["version"] != number:
             time.sleep(0.2)
         alone = requests.post(f"{url}/predict", body, headers=HEADERS, timeout=30)
@@ -212,14 +212,14 @@ def main() -> None:
         os.chdir(folder)
         uri = f"sqlite:///{folder}/mlflow.db"
         os.environ |= {"MLFLOW_TRACKING_URI": uri, "PODIUM_LEDGER_URL": stack.ledger_url}
-        parts = Parts(Settings(), Registry(uri), Ledger(stack.ledger_url))
+        services = Services(Settings(), Registry(uri), Ledger(stack.ledger_url))
         numbers = [
             register_model(
-                parts, MODEL, forest(seed), ROWS, classifies=True, trusted=["sklearn.tree._tree.Tree"]
+                services, MODEL, forest(seed), ROWS, classifies=True, trusted=["sklearn.tree._tree.Tree"]
             )
             for seed in range(3)
         ]
-        make_champion(parts, MODEL, numbers[0])
+        make_champion(services, MODEL, numbers[0])
         port, other = free_port(), free_port()
         binaries = Path(sys.executable).parent
         # MLflow starts its server by name.
@@ -234,7 +234,7 @@ def main() -> None:
             with running(them, f"http://127.0.0.1:{other}", logs / "them.log") as theirs:
                 equal = same_predictions(ours, theirs)
                 found, goals = compare(ours, theirs)
-            requests_, failed, mixed, longest = swap_under_load(parts, ours, numbers)
+            requests_, failed, mixed, longest = swap_under_load(services, ours, numbers)
     table = Table("server", "connections", "requests/s", "p50 ms", "p99 ms")
     for (name, connections), measured in found.items():
         numbers_ = (measured.per_second, measured.milliseconds(50), measured.milliseconds(99))

@@ -81,12 +81,12 @@ def build_lifecycle(spec: ModelSpec) -> None:
         from podium.services import connect
         from podium.training.run import train_model
 
-        parts, run, form = connect(), run_reference(context), context["params"]
-        refuse_decided_run(parts.ledger, run)
-        if trained := run_to_take(parts.registry, spec.name, form):
+        services, run, form = connect(), run_reference(context), context["params"]
+        refuse_decided_run(services.ledger, run)
+        if trained := run_to_take(services.registry, spec.name, form):
             return trained
         profile = named_profile(form["profile"], spec.profiles, spec.name)
-        return train_model(spec, parts.settings, as_of(context), form["params"], run, profile).run_id
+        return train_model(spec, services.settings, as_of(context), form["params"], run, profile).run_id
 
     @task
     @task_outcomes()
@@ -94,8 +94,8 @@ def build_lifecycle(spec: ModelSpec) -> None:
         from podium.lifecycle.register import register_version
         from podium.services import connect
 
-        parts = connect()
-        return register_version(parts.registry, parts.ledger, spec, mlflow_run, run_reference(context))
+        services = connect()
+        return register_version(services.registry, services.ledger, spec, mlflow_run, run_reference(context))
 
     @task(multiple_outputs=False, **heavy(spec.compute))
     @task_outcomes()
@@ -111,8 +111,8 @@ def build_lifecycle(spec: ModelSpec) -> None:
         from podium.lifecycle.nominate import nominate_version
         from podium.services import connect
 
-        parts = connect()
-        nomination = nominate_version(parts.registry, parts.ledger, spec.name, run_reference(context))
+        services = connect()
+        nomination = nominate_version(services.registry, services.ledger, spec.name, run_reference(context))
         return [run_id_of(run) for run in nomination["superseded"]]
 
     @task.branch(trigger_rule="none_failed")
@@ -129,8 +129,10 @@ def build_lifecycle(spec: ModelSpec) -> None:
         from podium.lifecycle.promote import promote as promote_approved
         from podium.services import connect
 
-        parts = connect()
-        return promote_approved(parts.registry, parts.ledger, spec.name, run_reference(context)).as_json()
+        services = connect()
+        return promote_approved(
+            services.registry, services.ledger, spec.name, run_reference(context)
+        ).as_json()
 
     champion = champion_asset(spec.name)
 

@@ -25,8 +25,8 @@ def compare_with_ledger(**context: Context) -> list[dict[str, Any]]:
     from podium.lifecycle.reconcile import reconcile_all
     from podium.services import connect
 
-    parts = connect()
-    found, errors = reconcile_all(parts.registry, parts.ledger, load_specs(models_dir())[0].values())
+    services = connect()
+    found, errors = reconcile_all(services.registry, services.ledger, load_specs(models_dir())[0].values())
     for event in found:
         context["outlet_events"][MOVES_OUTSIDE].add(moved_outside_asset(event.model), extra=event.as_json())
     for error in errors:

@@ -50,7 +50,7 @@ def move_champion_back(**context: Context) -> dict[str, Any]:
     from podium.lifecycle.rollback import asked_at, force_version, rollback, rollback_request
     from podium.services import connect
 
-    parts, form = connect(), context["params"]
+    services, form = connect(), context["params"]
     policy = find_spec(models_dir(), form["model"]).approval
     asks = person(triggered_by(context), policy)
     run = run_reference(context)
@@ -58,7 +58,7 @@ def move_champion_back(**context: Context) -> dict[str, Any]:
     request = asked_at(request, context["dag_run"].run_after)
     if form["force_version"]:
         request = force_version(request, policy, asks)
-    return rollback(parts.registry, parts.ledger, request).as_json()
+    return rollback(services.registry, services.ledger, request).as_json()
 
 
 @task(outlets=[CHAMPION_MOVES])

@@ -39,12 +39,12 @@ def settle(**context: Context) -> dict[str, Any]:
     from podium.lifecycle.settle import settle as settle_move
     from podium.services import connect
 
-    parts, form = connect(), context["params"]
+    services, form = connect(), context["params"]
     spec = find_spec(models_dir(), form["model"])
     asks = person(triggered_by(context), spec.approval)
     settlement, run = Settlement(form["settlement"]), run_reference(context)
     request = settle_request(spec, settlement, asks=asks, reason=form["reason"], run=run)
-    return settle_move(parts.registry, parts.ledger, spec, request).as_json()
+    return settle_move(services.registry, services.ledger, spec, request).as_json()
 
 
 @task(outlets=[CHAMPION_MOVES, MOVES_OUTSIDE])

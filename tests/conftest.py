@@ -17,7 +17,7 @@ from podium.model_file.loading import find_spec, load_spec
 from podium.model_file.spec import ModelSpec
 from podium.operations.airflow_client import AirflowClient
 from podium.registry.client import Registry
-from podium.services import Parts, connect
+from podium.services import Services, connect
 from podium.settings import PROJECT_ROOT, Settings
 from podium.stack import control
 from podium.stack.layout import Paths
@@ -72,7 +72,7 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def parts(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
+def services(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
     """Registry and ledger, with the temporary folder as the project's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
@@ -80,7 +80,7 @@ def parts(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PODIUM_HOME", str(tmp_path))
     monkeypatch.setenv("PODIUM_MODELS_DIR", str(tmp_path))
     monkeypatch.delenv("PODIUM_EPHEMERAL", raising=False)
-    return Parts(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
+    return Services(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
 
 
 # Of the tests with a whole stack, which say where it is (``stack``) and which models it has (``models``).
@@ -102,7 +102,7 @@ def admin(stack: Stack) -> AirflowClient:
 
 
 @pytest.fixture
-def stack_parts(stack: Stack, models: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
+def stack_services(stack: Stack, models: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
     """The stack's own registry and ledger."""
     for name, value in stack.client_env().items():
         monkeypatch.setenv(name, value)

@@ -10,7 +10,7 @@ from podium.settings import Settings, load_settings
 
 
 @dataclass(frozen=True)
-class Parts:
+class Services:
     """The model registry and the ledger, at the addresses of the settings."""
 
     settings: Settings
@@ -18,14 +18,14 @@ class Parts:
     ledger: Ledger
 
 
-def connect() -> Parts:
+def connect() -> Services:
     """Reach the parts that the environment names.
 
     Raises:
         PodiumError: An address is not set.
     """
     settings = load_settings()
-    return Parts(
+    return Services(
         settings=settings,
         registry=Registry(settings.mlflow_tracking_uri),
         ledger=connect_ledger(),

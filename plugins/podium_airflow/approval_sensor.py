@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from podium.ledger.events import Event
     from podium.lifecycle.approval_policy import Answer, Request
     from podium.model_file.spec import ModelSpec
-    from podium.services import Parts
+    from podium.services import Services
 
 # An answer within a second of parking can make the scheduler fail the task although the answer was accepted
 # (the executor's event comes late and meets the state 'queued'). A retry asks again.
@@ -85,16 +85,16 @@ class ApprovalSensor(HITLOperator):
         from podium.reporting import approval_card
         from podium.services import connect
 
-        parts, run = connect(), run_reference(context)
-        if decision := approval.find_decision(parts.ledger, run):
-            return self._close(parts, decision)
+        services, run = connect(), run_reference(context)
+        if decision := approval.find_decision(services.ledger, run):
+            return self._close(services, decision)
         requester = triggered_by(context)
-        request = approval.open_request(parts.ledger, self.spec.approval, self.spec.name, run, requester)
+        request = approval.open_request(services.ledger, self.spec.approval, self.spec.name, run, requester)
         earlier_tries = context["task_instance"].try_number - 1
-        if earlier_tries > len(approval.answers(parts.ledger.history(self.spec.name), run)):
-            approval.record_asked_again(parts.ledger, request, earlier_tries)
+        if earlier_tries > len(approval.answers(services.ledger.history(self.spec.name), run)):
+            approval.record_asked_again(services.ledger, request, earlier_tries)
         self.subject = approval_card.subject(request)
-        self.body = approval_card.body(parts, self.spec, request, answers_url(run))
+        self.body = approval_card.body(services, self.spec, request, answers_url(run))
         raise self._ask(context, request)
 
     @task_outcomes()
@@ -102,22 +102,22 @@ class ApprovalSensor(HITLOperator):
         """Judge an answer: end with the decision, or ask again."""
         from podium.services import connect
 
-        parts = connect()
+        services = connect()
         # Without a retry in place, a person's answer would be lost with the task's try.
-        return _while_out(self._judge, parts, context, event)
+        return _while_out(self._judge, services, context, event)
 
-    def _judge(self, parts: Parts, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+    def _judge(self, services: Services, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         from podium.ledger.history import DECISIONS
         from podium.lifecycle import approval
 
-        request = approval.find_request(parts.ledger, run_reference(context))
+        request = approval.find_request(services.ledger, run_reference(context))
         if event.get("error_type") == "timeout":
-            return self._close(parts, approval.record_expiry(parts.ledger, request))
-        champion = parts.registry.champion(request.model)
+            return self._close(services, approval.record_expiry(services.ledger, request))
+        champion = services.registry.champion(request.model)
         answer = self._read_answer(event)
-        judged = approval.judge(parts.ledger, self.spec.approval, request, answer, champion)
+        judged = approval.judge(services.ledger, self.spec.approval, request, answer, champion)
         if judged.event in DECISIONS:
-            return self._close(parts, judged)
+            return self._close(services, judged)
         words = "approved" if judged.event == "approval_given" else "gave an answer that does not count"
         self.log.warning("%s %s: %s. Asking again.", judged.actor, words, judged.reason)
         raise self._ask(context, request)
@@ -156,11 +156,11 @@ class ApprovalSensor(HITLOperator):
         left = max(request.expires_at - datetime.now(UTC), timedelta(seconds=1))
         return TaskAwaitingInput(method_name="execute_complete", timeout=left)
 
-    def _close(self, parts: Parts, decision: Event) -> dict[str, Any]:
+    def _close(self, services: Services, decision: Event) -> dict[str, Any]:
         from podium.lifecycle.approval import decision_in_words
         from podium.lifecycle.registry_sync import mirror
 
-        mirror(parts.registry, parts.ledger, decision.model)
+        mirror(services.registry, services.ledger, decision.model)
         self.log.info("%s", decision_in_words(decision))
         return decision.as_json()
 

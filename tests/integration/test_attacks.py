@@ -13,7 +13,7 @@ import pytest
 from podium.errors import PodiumError
 from podium.names import Alias, Tag
 from podium.operations.airflow_client import AirflowClient
-from podium.services import Parts
+from podium.services import Services
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.running_stack import Stack
 from support.airflow import LifecycleRun, event_of, events_of, get, send, wait_for_event, wait_for_run
@@ -63,14 +63,14 @@ def clear(who: AirflowClient, run: LifecycleRun, *tasks: str) -> None:
 
 
 def test_a_cleared_approval_is_asked_again_and_says_so(
-    runs: dict[str, LifecycleRun], operator: AirflowClient, stack_parts: Parts
+    runs: dict[str, LifecycleRun], operator: AirflowClient, stack_services: Services
 ) -> None:
     run = runs["toy-marked"]
     run.wait_for_card()
     clear(operator, run, "approve")
     card = run.wait_for_card("asked again")
     assert "the task was cleared" in card
-    assert event_of(stack_parts, "toy-marked", "asked_again").version == 1
+    assert event_of(stack_services, "toy-marked", "asked_again").version == 1
 
 
 def test_marking_tasks_forging_xcoms_and_setting_tags_promotes_nothing(
@@ -78,7 +78,7 @@ def test_marking_tasks_forging_xcoms_and_setting_tags_promotes_nothing(
     later_runs: dict[str, LifecycleRun],
     operator: AirflowClient,
     admin: AirflowClient,
-    stack_parts: Parts,
+    stack_services: Services,
 ) -> None:
     run = runs["toy-marked"]
     run.wait_for_card()
@@ -88,7 +88,7 @@ def test_marking_tasks_forging_xcoms_and_setting_tags_promotes_nothing(
     edited = {"value": ["forged"], "map_index": -1}
     answer = send(admin, "PATCH", path_of(run, "/taskInstances/nominate/xcomEntries/return_value"), edited)
     assert answer.ok, answer.text
-    stack_parts.registry.set_tags("toy-marked", 1, {Tag.APPROVAL_STATUS: "approved"})
+    stack_services.registry.set_tags("toy-marked", 1, {Tag.APPROVAL_STATUS: "approved"})
     assert send(operator, "PATCH", path_of(run, "/taskInstances/approve"), {"new_state": "success"}).ok
     run.wait_until("outcome", "failed")
     assert wait_for_run(operator, run.spec.lifecycle_dag_id, run.run_id) == "failed"
@@ -96,9 +96,9 @@ def test_marking_tasks_forging_xcoms_and_setting_tags_promotes_nothing(
     assert send(operator, "PATCH", path_of(run, "/taskInstances/outcome"), {"new_state": "success"}).ok
     clear(operator, run, "promote")
     run.wait_until("promote", "failed")
-    refused = event_of(stack_parts, "toy-marked", "promotion_refused")
+    refused = event_of(stack_services, "toy-marked", "promotion_refused")
     assert "nobody has approved" in refused.reason
-    assert stack_parts.registry.champion("toy-marked") is None
+    assert stack_services.registry.champion("toy-marked") is None
 
 
 def test_whoever_triggered_the_run_may_not_approve_it(
@@ -106,7 +106,7 @@ def test_whoever_triggered_the_run_may_not_approve_it(
     operator: AirflowClient,
     approver: AirflowClient,
     admin: AirflowClient,
-    stack_parts: Parts,
+    stack_services: Services,
 ) -> None:
     run = runs["toy-self"]
     card = run.wait_for_card()
@@ -120,19 +120,19 @@ def test_whoever_triggered_the_run_may_not_approve_it(
     # Airflow was asked for the roles of who answers.
     run.approve(approver)
     assert run.wait_for_end() == "success"
-    assert event_of(stack_parts, "toy-self", "approved").actor == "approver"
-    invalid = [who for kind, _, who in events_of(stack_parts, "toy-self") if kind == "answer_invalid"]
+    assert event_of(stack_services, "toy-self", "approved").actor == "approver"
+    invalid = [who for kind, _, who in events_of(stack_services, "toy-self") if kind == "answer_invalid"]
     assert invalid == ["admin"]
     # Cleared after all that, it changes nothing.
-    before = events_of(stack_parts, "toy-self")
+    before = events_of(stack_services, "toy-self")
     clear(operator, run, "approve")
     assert run.wait_for_end() == "success"
     assert run.came_out() == "promote"
-    assert events_of(stack_parts, "toy-self") == before
+    assert events_of(stack_services, "toy-self") == before
 
 
 def test_a_quorum_of_two_is_two_people_who_tick_everything(
-    runs: dict[str, LifecycleRun], approver: AirflowClient, admin: AirflowClient, stack_parts: Parts
+    runs: dict[str, LifecycleRun], approver: AirflowClient, admin: AirflowClient, stack_services: Services
 ) -> None:
     run = runs["toy-quorum"]
     run.wait_for_card()
@@ -141,14 +141,14 @@ def test_a_quorum_of_two_is_two_people_who_tick_everything(
     run.answer(approver, "Approve", "looks fine to me", tick_1=True)
     card = run.wait_for_card("Approved by 1 of 2")
     assert "approver approved: looks fine to me" in card
-    assert stack_parts.registry.champion("toy-quorum") is None
+    assert stack_services.registry.champion("toy-quorum") is None
     run.answer(approver, "Approve", "and once more from me", tick_1=True)
     run.wait_for_card("approver has approved already; another person must")
     run.answer(admin, "Approve", "I looked as well", tick_1=True)
     assert run.wait_for_end() == "success"
-    approved = event_of(stack_parts, "toy-quorum", "approved")
+    approved = event_of(stack_services, "toy-quorum", "approved")
     assert (approved.actor, approved.reason) == ("approver, admin", "looks fine to me; I looked as well")
-    assert stack_parts.registry.champion("toy-quorum") == 1
+    assert stack_services.registry.champion("toy-quorum") == 1
 
 
 def test_who_is_not_on_the_list_is_refused_and_on_record(
@@ -165,38 +165,38 @@ def test_who_is_not_on_the_list_is_refused_and_on_record(
 
 
 def test_an_answer_after_expiry_does_not_count(
-    stack: Stack, start: Start, approver: AirflowClient, stack_parts: Parts
+    stack: Stack, start: Start, approver: AirflowClient, stack_services: Services
 ) -> None:
     run = start("toy-late")
     run.wait_until("approve", "awaiting_input")
     # With the scheduler away nobody closes the request in time, and Airflow takes the answer.
     stack.stop_part("scheduler")
     try:
-        asked = wait_for_event(stack_parts, "toy-late", "approval_requested")
+        asked = wait_for_event(stack_services, "toy-late", "approval_requested")
         time.sleep(max(0.0, (asked.at + timedelta(seconds=16) - datetime.now(UTC)).total_seconds()))
         run.answer(approver, "Approve", "better late than never")
     finally:
         stack.start_part("scheduler")
     assert run.wait_for_end() == "success"
     assert run.came_out() == "expired"
-    assert "the request expired on" in event_of(stack_parts, "toy-late", "answer_invalid").reason
-    assert stack_parts.registry.champion("toy-late") is None
+    assert "the request expired on" in event_of(stack_services, "toy-late", "answer_invalid").reason
+    assert stack_services.registry.champion("toy-late") is None
 
 
 def test_approved_and_then_changed_in_the_store_is_not_promoted(
-    later_runs: dict[str, LifecycleRun], approver: AirflowClient, layout: Layout, stack_parts: Parts
+    later_runs: dict[str, LifecycleRun], approver: AirflowClient, layout: Layout, stack_services: Services
 ) -> None:
     run = later_runs["toy-tampered"]
     run.approve(approver, wait=False)
-    wait_for_event(stack_parts, "toy-tampered", "approved")
-    flip_a_byte(stack_parts, layout, "toy-tampered", 1)
+    wait_for_event(stack_services, "toy-tampered", "approved")
+    flip_a_byte(stack_services, layout, "toy-tampered", 1)
     run.wait_until("promote", "failed")
-    refused = event_of(stack_parts, "toy-tampered", "promotion_refused")
+    refused = event_of(stack_services, "toy-tampered", "promotion_refused")
     assert "v1 is not what was registered: model.skops differs" in refused.reason
-    assert stack_parts.registry.champion("toy-tampered") is None
+    assert stack_services.registry.champion("toy-tampered") is None
 
 
-def flip_a_byte(parts: Parts, layout: Layout, model: str, number: int) -> None:
+def flip_a_byte(services: Services, layout: Layout, model: str, number: int) -> None:
     """Change the model's file behind MLflow's back, with the keys of the store."""
     store = boto3.client(
         "s3",
@@ -205,7 +205,7 @@ def flip_a_byte(parts: Parts, layout: Layout, model: str, number: int) -> None:
         aws_secret_access_key=layout.secrets.s3_secret,
         region_name="us-east-1",
     )
-    model_id = parts.registry.client.get_model_version(model, str(number)).source.rpartition("/")[2]
+    model_id = services.registry.client.get_model_version(model, str(number)).source.rpartition("/")[2]
     objects = store.list_objects_v2(Bucket="mlflow")["Contents"]
     (key,) = [item["Key"] for item in objects if item["Key"].endswith(f"{model_id}/artifacts/model.skops")]
     whole = store.get_object(Bucket="mlflow", Key=key)["Body"].read()
@@ -218,17 +218,17 @@ def test_approved_and_then_moved_by_hand_is_frozen_until_an_approver_settles_it(
     operator: AirflowClient,
     approver: AirflowClient,
     admin: AirflowClient,
-    stack_parts: Parts,
+    stack_services: Services,
 ) -> None:
     run = later_runs["toy-moved"]
     run.approve(approver, wait=False)
-    wait_for_event(stack_parts, "toy-moved", "approved")
-    stack_parts.registry.set_alias("toy-moved", Alias.CHAMPION, 1)
+    wait_for_event(stack_services, "toy-moved", "approved")
+    stack_services.registry.set_alias("toy-moved", Alias.CHAMPION, 1)
     run.wait_until("promote", "failed")
-    assert "moved outside Podium" in event_of(stack_parts, "toy-moved", "promotion_refused").reason
+    assert "moved outside Podium" in event_of(stack_services, "toy-moved", "promotion_refused").reason
 
     assert wait_for_run(admin, "reconcile", admin.trigger("reconcile", {})) == "success"
-    found = event_of(stack_parts, "toy-moved", "moved_outside")
+    found = event_of(stack_services, "toy-moved", "moved_outside")
     assert (found.version, found.from_version) == (1, None)
     assets = get(admin, "/api/v2/assets/events?limit=100&order_by=-timestamp")["asset_events"]
     assert "toy-moved" in [move["extra"].get("model") for move in assets if "outside" in move["uri"]]
@@ -237,38 +237,44 @@ def test_approved_and_then_moved_by_hand_is_frozen_until_an_approver_settles_it(
         admin.set_paused(dag_id, paused=False)
     form = {"model": "toy-moved", "settlement": "accept", "reason": "it was an emergency"}
     assert wait_for_run(admin, "settle_champion", operator.trigger("settle_champion", form)) == "failed"
-    assert stack_parts.registry.champion("toy-moved") == 1
+    assert stack_services.registry.champion("toy-moved") == 1
     run_id = approver.trigger("settle_champion", {**form, "settlement": "revert"})
     assert wait_for_run(admin, "settle_champion", run_id) == "success"
-    reverted = event_of(stack_parts, "toy-moved", "outside_move_reverted")
+    reverted = event_of(stack_services, "toy-moved", "outside_move_reverted")
     assert (reverted.actor, reverted.reason) == ("approver", "it was an emergency")
-    assert stack_parts.registry.champion("toy-moved") is None
+    assert stack_services.registry.champion("toy-moved") is None
 
 
 def test_an_answer_about_something_that_changed_is_void(
-    later_runs: dict[str, LifecycleRun], approver: AirflowClient, admin: AirflowClient, stack_parts: Parts
+    later_runs: dict[str, LifecycleRun],
+    approver: AirflowClient,
+    admin: AirflowClient,
+    stack_services: Services,
 ) -> None:
     run = later_runs["toy-voided"]
     run.wait_for_card()
-    stack_parts.registry.set_alias("toy-voided", Alias.CHAMPION, 1)
+    stack_services.registry.set_alias("toy-voided", Alias.CHAMPION, 1)
     run.answer(approver, "Approve", "it is good enough")
     assert run.wait_for_end() == "success"
     assert run.came_out() == "voided"
-    voided = event_of(stack_parts, "toy-voided", "voided")
+    voided = event_of(stack_services, "toy-voided", "voided")
     assert voided.reason == "the champion was none and is v1 now"
     # This model's file says that a champion moved outside is to be reverted.
     assert wait_for_run(admin, "reconcile", admin.trigger("reconcile", {})) == "success"
-    assert event_of(stack_parts, "toy-voided", "outside_move_reverted").actor == "podium"
-    assert stack_parts.registry.champion("toy-voided") is None
+    assert event_of(stack_services, "toy-voided", "outside_move_reverted").actor == "podium"
+    assert stack_services.registry.champion("toy-voided") is None
 
 
 def test_an_old_decision_is_worth_nothing_for_a_new_version(
-    later_runs: dict[str, LifecycleRun], admin: AirflowClient, approver: AirflowClient, stack_parts: Parts
+    later_runs: dict[str, LifecycleRun],
+    admin: AirflowClient,
+    approver: AirflowClient,
+    stack_services: Services,
 ) -> None:
     run = later_runs["toy-replayed"]
     run.approve(approver)
     assert run.wait_for_end() == "success"
-    assert stack_parts.registry.champion("toy-replayed") == 1
+    assert stack_services.registry.champion("toy-replayed") == 1
     # The run is deleted, and made again under the same name about other data.
     assert send(admin, "DELETE", path_of(run), {}).ok
     body = {
@@ -280,13 +286,13 @@ def test_an_old_decision_is_worth_nothing_for_a_new_version(
     assert answer.ok, answer.text
     assert run.wait_for_end() == "success"
     assert run.task_states()["promote"] == "success"
-    assert len(stack_parts.registry.versions("toy-replayed")) == 2
-    assert stack_parts.registry.champion("toy-replayed") == 1
-    assert [event for event, _, _ in events_of(stack_parts, "toy-replayed")].count("promoted") == 1
+    assert len(stack_services.registry.versions("toy-replayed")) == 2
+    assert stack_services.registry.champion("toy-replayed") == 1
+    assert [event for event, _, _ in events_of(stack_services, "toy-replayed")].count("promoted") == 1
 
 
 def test_a_newer_candidate_ends_an_older_request_by_itself(
-    later_runs: dict[str, LifecycleRun], start: Start, approver: AirflowClient, stack_parts: Parts
+    later_runs: dict[str, LifecycleRun], start: Start, approver: AirflowClient, stack_services: Services
 ) -> None:
     older = later_runs["toy-newer"]
     older.wait_for_card()
@@ -294,16 +300,16 @@ def test_a_newer_candidate_ends_an_older_request_by_itself(
     newer.wait_for_card()
     assert older.wait_for_end() == "success"
     assert older.came_out() == "superseded"
-    superseded = event_of(stack_parts, "toy-newer", "superseded")
+    superseded = event_of(stack_services, "toy-newer", "superseded")
     assert (superseded.version, superseded.run) == (1, older.reference)
-    assert stack_parts.registry.aliases("toy-newer") == {"candidate": 2}
+    assert stack_services.registry.aliases("toy-newer") == {"candidate": 2}
     newer.approve(approver)
     assert newer.wait_for_end() == "success"
-    assert stack_parts.registry.aliases("toy-newer") == {"champion": 2}
+    assert stack_services.registry.aliases("toy-newer") == {"champion": 2}
 
 
 def test_the_record_is_whole_after_all_that_and_survives_airflows_own_cleaning(
-    stack: Stack, layout: Layout, stack_parts: Parts
+    stack: Stack, layout: Layout, stack_services: Services
 ) -> None:
     from podium.ledger.chain import walk
     from podium.lifecycle.verify import told_heads
@@ -312,7 +318,8 @@ def test_the_record_is_whole_after_all_that_and_survives_airflows_own_cleaning(
 
     def state() -> tuple[int, str, str | None]:
         chain = walk(
-            stack_parts.ledger.record(), told_heads(stack_parts.registry, stack_parts.ledger.models())
+            stack_services.ledger.record(),
+            told_heads(stack_services.registry, stack_services.ledger.models()),
         )
         return chain.events, chain.head, chain.difference
 
@@ -332,4 +339,4 @@ def test_the_record_is_whole_after_all_that_and_survives_airflows_own_cleaning(
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert state() == (events, head, None)
-    assert event_of(stack_parts, "toy-quorum", "approved").actor == "approver, admin"
+    assert event_of(stack_services, "toy-quorum", "approved").actor == "approver, admin"

@@ -26,7 +26,7 @@ from podium.operations import postgres_roles
 from podium.operations.backup import backup, objects
 from podium.operations.backup import databases as databases_module
 from podium.operations.backup.index import read_index
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from podium.stack import backups, postgres
 from podium.stack.layout import Layout, Paths, load_layout
@@ -50,11 +50,11 @@ def layout_of(stack: Stack) -> Layout:
 
 
 @pytest.fixture
-def copied_parts(copied: Copied, monkeypatch: pytest.MonkeyPatch) -> Parts:
+def copied_parts(copied: Copied, monkeypatch: pytest.MonkeyPatch) -> Services:
     return parts_of(copied.stack, monkeypatch)
 
 
-def test_champions_history_and_artifacts_are_intact(copied: Copied, copied_parts: Parts) -> None:
+def test_champions_history_and_artifacts_are_intact(copied: Copied, copied_parts: Services) -> None:
     registry, ledger = copied_parts.registry, copied_parts.ledger
     assert copied.moves > 0
     assert list(ledger.record())[: len(copied.source)] == copied.source
@@ -107,7 +107,7 @@ def test_the_application_cannot_change_the_restored_chain(copied: Copied, statem
         execute(copied.stack.ledger_url, statement)
 
 
-def test_the_copy_goes_on(copied: Copied, copied_parts: Parts) -> None:
+def test_the_copy_goes_on(copied: Copied, copied_parts: Services) -> None:
     champion = copied.index.champions[SPEC.name]
     moved = promote_as_of(copied_parts, SPEC, DATES[champion == 1])
     assert moved.version != champion
@@ -161,7 +161,7 @@ def test_the_command_needs_nothing_but_the_environment(copied: Copied, tmp_path:
 )
 def test_a_killed_backup_is_none_and_holds_nothing(
     copied: Copied,
-    copied_parts: Parts,
+    copied_parts: Services,
     tmp_path: Path,
     module: Any,
     function: str,

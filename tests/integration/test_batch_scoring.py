@@ -20,7 +20,7 @@ from podium.operations.airflow_client import AirflowClient
 from podium.scoring.outputs import output_of
 from podium.scoring.pinned_version import loaded, pin
 from podium.scoring.run import Job, LogProgress, score_to
-from podium.services import Parts
+from podium.services import Services
 from podium.sources.read import Source, list_partitions
 from podium.stack.running_stack import Stack
 from podium.training.run import train_model
@@ -74,26 +74,26 @@ def scores() -> pd.DataFrame:
 
 
 @pytest.fixture
-def champion(stack_parts: Parts) -> ModelSpec:
+def champion(stack_services: Services) -> ModelSpec:
     """The scored toy, with version 2 as champion after version 1; promoted past Airflow, which is faster."""
     spec = find_spec(MODELS, MODEL)
-    if stack_parts.registry.champion(MODEL) is None:
+    if stack_services.registry.champion(MODEL) is None:
         for days_ago in (20, 5):
-            promote(stack_parts, spec, datetime.now(UTC) - timedelta(days=days_ago))
+            promote(stack_services, spec, datetime.now(UTC) - timedelta(days=days_ago))
     return spec
 
 
-def promote(parts: Parts, spec: ModelSpec, as_of: datetime) -> None:
+def promote(services: Services, spec: ModelSpec, as_of: datetime) -> None:
     run = new_run()
     trainable = spec.model_copy(update={"trainer": "support.toy_trainer:train"})
-    trained = train_model(trainable, parts.settings, as_of, {}, run)
-    version = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    pass_gates(parts, spec, version, run)
-    nominate.nominate_version(parts.registry, parts.ledger, spec.name, run)
-    request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
-    champion = parts.registry.champion(spec.name)
-    approval.judge(parts.ledger, spec.approval, request, answer(who="approver"), champion)
-    champion_module.promote(parts.registry, parts.ledger, spec.name, run)
+    trained = train_model(trainable, services.settings, as_of, {}, run)
+    version = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    pass_gates(services, spec, version, run)
+    nominate.nominate_version(services.registry, services.ledger, spec.name, run)
+    request = approval.open_request(services.ledger, spec.approval, spec.name, run)
+    champion = services.registry.champion(spec.name)
+    approval.judge(services.ledger, spec.approval, request, answer(who="approver"), champion)
+    champion_module.promote(services.registry, services.ledger, spec.name, run)
 
 
 def test_a_task_and_an_asset_per_partition_and_a_re_run_replaces(
@@ -141,7 +141,7 @@ def test_a_version_that_was_rolled_away_from_is_refused_unless_told(
 
 
 def test_s3_to_s3(
-    champion: ModelSpec, stack: Stack, stack_parts: Parts, monkeypatch: pytest.MonkeyPatch
+    champion: ModelSpec, stack: Stack, stack_services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = stack._layout()
     for name, value in (
@@ -159,10 +159,10 @@ def test_s3_to_s3(
     source = Source("s3://rows/new/*.csv", PROJECT)
     first, second = list_partitions(source)
     assert (first.name, second.at) == ("a", "s3://rows/new/b.csv")
-    pinned = pin(stack_parts, MODEL, "1")
+    pinned = pin(stack_services, MODEL, "1")
     output = output_of("s3://rows/scores/", first.name, PROJECT, None)
     job = Job(source, first, output, ["id"])
-    with loaded(stack_parts, champion, pinned) as scorer:
+    with loaded(stack_services, champion, pinned) as scorer:
         done = score_to(scorer, pinned, job, LogProgress("s3"))
         assert (done.rows, done.rejected, done.rejects) == (2, 1, "s3://rows/scores/_rejects/a.parquet")
         keys = [item["Key"] for item in client.list_objects_v2(Bucket="rows", Prefix="scores/")["Contents"]]

@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from podium.operations.airflow_client import AirflowClient
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from podium.stack import control
 from podium.stack.layout import Paths, load_layout
@@ -150,7 +150,7 @@ def metric_names(received: Received) -> set[str]:
 def test_the_lifecycle_on_celery_survives_the_loss_of_a_worker_in_mid_train(
     celery: Celery,
     stack: Stack,
-    stack_parts: Parts,
+    stack_services: Services,
     start: Callable[..., LifecycleRun],
     approver: AirflowClient,
 ) -> None:
@@ -164,7 +164,7 @@ def test_the_lifecycle_on_celery_survives_the_loss_of_a_worker_in_mid_train(
     run.approve(approver)
     assert run.wait_for_end() == "success"
     assert run.came_out() == "promote"
-    assert stack_parts.registry.aliases("toy-held")["champion"] == 1
+    assert stack_services.registry.aliases("toy-held")["champion"] == 1
 
     lost, trained = attempts(run, "train")
     assert (lost["state"], lost["hostname"]) == ("failed", "train")

@@ -22,7 +22,7 @@ from podium.errors import PodiumError
 from podium.model_file.loading import find_spec
 from podium.names import Tag
 from podium.operations.airflow_client import AirflowClient
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from podium.stack import demo
 from podium.stack.running_stack import Stack
@@ -64,28 +64,29 @@ def test_the_demo_tells_the_whole_story_on_the_football_data(
     stack: Stack,
     runs: dict[str, LifecycleRun],
     admin: AirflowClient,
-    stack_parts: Parts,
+    stack_services: Services,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     spec = find_spec(MODELS, demo.MODEL)
     records = [dict.fromkeys(spec.data.inputs, 1.0)]
     with (
-        serving(stack_parts, demo.MODEL, poll_seconds=2) as server,
+        serving(stack_services, demo.MODEL, poll_seconds=2) as server,
         versions_that_answer(server, records) as served,
     ):
         demo._tell_the_story(stack, spec)
         server.wait_for_version(1)
         time.sleep(1)
     assert served == [1, 2, 1]
-    events = [event for event, _, _ in events_of(stack_parts, demo.MODEL)]
+    events = [event for event, _, _ in events_of(stack_services, demo.MODEL)]
     assert events == [*STORY, *STORY, "rollback_started", "rolled_back"]
-    assert stack_parts.registry.aliases(demo.MODEL) == {"champion": 1}
+    assert stack_services.registry.aliases(demo.MODEL) == {"champion": 1}
     as_of = {
-        version.number: version.tags[Tag.AS_OF][:10] for version in stack_parts.registry.versions(demo.MODEL)
+        version.number: version.tags[Tag.AS_OF][:10]
+        for version in stack_services.registry.versions(demo.MODEL)
     }
     assert as_of == {1: "2024-07-01", 2: "2025-07-01"}
-    assert event_of(stack_parts, demo.MODEL, "rolled_back").actor == "operator"
-    promoted = [event for event in stack_parts.ledger.history(demo.MODEL) if event.event == "promoted"]
+    assert event_of(stack_services, demo.MODEL, "rolled_back").actor == "operator"
+    promoted = [event for event in stack_services.ledger.history(demo.MODEL) if event.event == "promoted"]
     assert [event.actor for event in promoted] == ["approver", "approver"]
     moves = get(admin, "/api/v2/assets/events?limit=100&order_by=timestamp")["asset_events"]
     told = [
@@ -146,22 +147,22 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
 
 
 def test_a_ci_smoke_run_of_football_searches_in_nested_runs_and_is_never_promoted(
-    start: Start, stack: Stack, stack_parts: Parts
+    start: Start, stack: Stack, stack_services: Services
 ) -> None:
-    champion = stack_parts.registry.champion(demo.MODEL)
+    champion = stack_services.registry.champion(demo.MODEL)
     run = start(demo.MODEL, as_of="2025-07-01", profile="ci-smoke")
     assert run.wait_for_end() == "success"
     assert run.came_out() == "only_a_profile"
-    refused = event_of(stack_parts, demo.MODEL, "nomination_refused")
+    refused = event_of(stack_services, demo.MODEL, "nomination_refused")
     assert (refused.version, refused.run) == (3, run.reference)
     assert "soccer-match-outcome v3 is a ci-smoke version: toy data, wiring only" in refused.reason
-    assert stack_parts.registry.aliases(demo.MODEL) == {"champion": champion, "ci-smoke": 3}
-    trained = {version.number: version.run_id for version in stack_parts.registry.versions(demo.MODEL)}
+    assert stack_services.registry.aliases(demo.MODEL) == {"champion": champion, "ci-smoke": 3}
+    trained = {version.number: version.run_id for version in stack_services.registry.versions(demo.MODEL)}
     for number, trials in ((3, 2), (2, 8)):
         query = f"tags.mlflow.parentRunId = '{trained[number]}' and attributes.status = 'FINISHED'"
-        experiment = stack_parts.registry.experiment_id(trained[number])
-        assert len(stack_parts.registry.client.search_runs([experiment], query)) == trials
-        kept = stack_parts.registry.client.list_artifacts(trained[number], "search")
+        experiment = stack_services.registry.experiment_id(trained[number])
+        assert len(stack_services.registry.client.search_runs([experiment], query)) == trials
+        kept = stack_services.registry.client.list_artifacts(trained[number], "search")
         assert {"search/history.png", "search/params.png"} <= {item.path for item in kept}
     done, shown = podium_together(stack, ("verify",), ("status",))
     assert "live aliases are what the ledger says" in done.stdout
@@ -205,7 +206,7 @@ def test_the_task_logs_can_be_read(stack: Stack) -> None:
 
 
 def test_an_answer_that_does_not_count_is_asked_again(
-    start: Start, operator: AirflowClient, approver: AirflowClient, stack_parts: Parts
+    start: Start, operator: AirflowClient, approver: AirflowClient, stack_services: Services
 ) -> None:
     run = start("toy-hasty")
     run.wait_until("approve", "awaiting_input")
@@ -219,16 +220,18 @@ def test_an_answer_that_does_not_count_is_asked_again(
     with pytest.raises(PodiumError, match="403"):
         run.answer(operator, "Approve", "I would like it to be approved")
     run.answer(approver, "Approve", "short")
-    wait_for_event(stack_parts, "toy-hasty", "answer_invalid")
-    assert stack_parts.registry.champion("toy-hasty") is None
+    wait_for_event(stack_services, "toy-hasty", "answer_invalid")
+    assert stack_services.registry.champion("toy-hasty") is None
     run.approve(approver)
     assert run.wait_for_end() == "success"
-    assert stack_parts.registry.champion("toy-hasty") == 1
-    invalid = [event for event in stack_parts.ledger.history("toy-hasty") if event.event == "answer_invalid"]
+    assert stack_services.registry.champion("toy-hasty") == 1
+    invalid = [
+        event for event in stack_services.ledger.history("toy-hasty") if event.event == "answer_invalid"
+    ]
     assert invalid[-1].actor == "approver"
     assert "the reason has 5 characters, at least 10 are required" in invalid[-1].reason
-    event_of(stack_parts, "toy-hasty", "approved")
-    event_of(stack_parts, "toy-hasty", "promoted")
+    event_of(stack_services, "toy-hasty", "approved")
+    event_of(stack_services, "toy-hasty", "promoted")
 
 
 def slots_in_use(client: AirflowClient) -> tuple[int, int, int]:
@@ -237,7 +240,7 @@ def slots_in_use(client: AirflowClient) -> tuple[int, int, int]:
 
 
 def test_waiting_holds_no_worker_slot_and_no_trigger_and_a_rejection_ends_cleanly(
-    runs: dict[str, LifecycleRun], admin: AirflowClient, approver: AirflowClient, stack_parts: Parts
+    runs: dict[str, LifecycleRun], admin: AirflowClient, approver: AirflowClient, stack_services: Services
 ) -> None:
     run = runs["toy-reject"]
     run.wait_until("approve", "awaiting_input")
@@ -261,17 +264,17 @@ def test_waiting_holds_no_worker_slot_and_no_trigger_and_a_rejection_ends_cleanl
     run.answer(approver, "Reject", "too early in the season")
     assert run.wait_for_end() == "success"
     assert run.came_out() == "rejected"
-    rejected = event_of(stack_parts, "toy-reject", "rejected")
+    rejected = event_of(stack_services, "toy-reject", "rejected")
     assert (rejected.actor, rejected.reason) == ("approver", "too early in the season")
-    assert stack_parts.registry.aliases("toy-reject") == {}
-    assert stack_parts.registry.version("toy-reject", 1).tags[Tag.APPROVAL_STATUS] == "rejected"
+    assert stack_services.registry.aliases("toy-reject") == {}
+    assert stack_services.registry.version("toy-reject", 1).tags[Tag.APPROVAL_STATUS] == "rejected"
 
 
 def test_the_best_run_is_nominated_through_the_same_gates_and_approval(
-    stack: Stack, operator: AirflowClient, stack_parts: Parts
+    stack: Stack, operator: AirflowClient, stack_services: Services
 ) -> None:
     login = {"PODIUM_AIRFLOW_USER": "operator", "PODIUM_AIRFLOW_PASSWORD": stack.passwords["operator"]}
-    (trained,) = stack_parts.registry.training_runs("toy-reject", 10)
+    (trained,) = stack_services.registry.training_runs("toy-reject", 10)
     done = podium(stack, "compare", "toy-reject", "--runs", "--nominate-best", **login)
     assert done.returncode == 0, done.stderr
     spec = find_spec(MODELS, "toy-reject")
@@ -279,9 +282,11 @@ def test_the_best_run_is_nominated_through_the_same_gates_and_approval(
     assert found is not None, done.stdout
     run = LifecycleRun(operator, spec, found[1])
     run.wait_until("approve", "awaiting_input")
-    told = [event.event for event in stack_parts.ledger.history("toy-reject") if event.run == run.reference]
+    told = [
+        event.event for event in stack_services.ledger.history("toy-reject") if event.run == run.reference
+    ]
     assert told == ["gates_passed", "nominated", "approval_requested"]
-    assert stack_parts.registry.training_runs("toy-reject", 10) == [trained]
+    assert stack_services.registry.training_runs("toy-reject", 10) == [trained]
 
 
 def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
@@ -289,7 +294,7 @@ def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
     start: Start,
     admin: AirflowClient,
     approver: AirflowClient,
-    stack_parts: Parts,
+    stack_services: Services,
 ) -> None:
     older = runs["toy"]
     older.approve(approver)
@@ -297,8 +302,8 @@ def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
     newer = start("toy", as_of=str(TODAY - timedelta(days=5)))
     newer.approve(approver)
     assert newer.wait_for_end() == "success"
-    history = stack_parts.ledger.history("toy")
-    aliases = stack_parts.registry.aliases("toy")
+    history = stack_services.ledger.history("toy")
+    aliases = stack_services.registry.aliases("toy")
     assert aliases == {"champion": 2, "previous_champion": 1}
     for run in (older, newer):
         body = {"dry_run": False, "dag_run_id": run.run_id, "only_failed": False, "reset_dag_runs": True}
@@ -308,14 +313,14 @@ def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
     assert [run.wait_for_end() for run in (older, newer)] == ["success", "success"]
     assert older.task_states()["announce"] == "skipped"
     assert newer.came_out() == "promote"
-    assert stack_parts.registry.aliases("toy") == aliases
-    assert len(stack_parts.registry.versions("toy")) == 2
+    assert stack_services.registry.aliases("toy") == aliases
+    assert len(stack_services.registry.versions("toy")) == 2
     # The gates ran again, against another champion; that is all that is new on record.
-    new = stack_parts.ledger.history("toy")[len(history) :]
+    new = stack_services.ledger.history("toy")[len(history) :]
     assert {event.event for event in new} <= {"gates_passed", "gates_refused"}
 
 
-def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_parts: Parts) -> None:
+def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_services: Services) -> None:
     spec = find_spec(MODELS, "toy-minutely")
     admin.set_paused(spec.lifecycle_dag_id, paused=False)
     path = f"/api/v2/dags/{spec.lifecycle_dag_id}/dagRuns"
@@ -326,41 +331,44 @@ def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_
     run = LifecycleRun(admin, spec, found[0]["dag_run_id"])
     run.wait_until("register", "success")
     admin.set_paused(spec.lifecycle_dag_id, paused=True)
-    as_of = datetime.fromisoformat(stack_parts.registry.version("toy-minutely", 1).tags[Tag.AS_OF])
+    as_of = datetime.fromisoformat(stack_services.registry.version("toy-minutely", 1).tags[Tag.AS_OF])
     logical_date = datetime.fromisoformat(found[0]["logical_date"])
     assert as_of == datetime.combine(logical_date, time_of_day.min)
 
 
-def test_an_expired_request_is_an_outcome(runs: dict[str, LifecycleRun], stack_parts: Parts) -> None:
+def test_an_expired_request_is_an_outcome(runs: dict[str, LifecycleRun], stack_services: Services) -> None:
     run = runs["toy-expire"]
     assert run.wait_for_end() == "success"
     assert run.came_out() == "expired"
-    assert event_of(stack_parts, "toy-expire", "expired").actor == "podium"
-    assert stack_parts.registry.aliases("toy-expire") == {}
+    assert event_of(stack_services, "toy-expire", "expired").actor == "podium"
+    assert stack_services.registry.aliases("toy-expire") == {}
 
 
 def test_a_refused_gate_ends_the_run_cleanly_with_the_report_on_the_version(
-    runs: dict[str, LifecycleRun], start: Start, stack_parts: Parts
+    runs: dict[str, LifecycleRun], start: Start, stack_services: Services
 ) -> None:
     run = runs["toy-refused"]
     assert run.wait_for_end() == "success"
     states = run.task_states()
     assert (states["validate"], states["nominate"], states["approve"]) == ("success", "skipped", "skipped")
     assert run.came_out() == "refused_by_gates"
-    tags = stack_parts.registry.version("toy-refused", 1).tags
+    tags = stack_services.registry.version("toy-refused", 1).tags
     assert tags[Tag.VALIDATION_STATUS] == "failed"
     assert "refused by 1 of 1 gates: log_loss at most 0.0001" in tags[Tag.GATES]
-    assert [event for event, _, _ in events_of(stack_parts, "toy-refused")] == ["registered", "gates_refused"]
+    assert [event for event, _, _ in events_of(stack_services, "toy-refused")] == [
+        "registered",
+        "gates_refused",
+    ]
     # A version that is there, as `podium copy` leaves one, is taken instead of a training.
     taken = start("toy-refused", version=1)
     taken.wait_until("register", "success")
-    assert len(stack_parts.registry.training_runs("toy-refused", 10)) == 1
-    assert len(stack_parts.registry.versions("toy-refused")) == 1
+    assert len(stack_services.registry.training_runs("toy-refused", 10)) == 1
+    assert len(stack_services.registry.versions("toy-refused")) == 1
 
 
 @pytest.mark.usefixtures("wrong_file")
 def test_an_outage_is_waited_out(
-    stack: Stack, start: Start, approver: AirflowClient, stack_parts: Parts
+    stack: Stack, start: Start, approver: AirflowClient, stack_services: Services
 ) -> None:
     stack.stop_part("mlflow")
     try:
@@ -370,13 +378,13 @@ def test_an_outage_is_waited_out(
         stack.start_part("mlflow")
     run.approve(approver)
     assert run.wait_for_end() == "success"
-    assert [event for event, _, _ in events_of(stack_parts, "toy-outage")] == STORY
+    assert [event for event, _, _ in events_of(stack_services, "toy-outage")] == STORY
 
 
 def test_a_store_that_is_away_is_waited_out(
-    stack: Stack, operator: AirflowClient, admin: AirflowClient, stack_parts: Parts
+    stack: Stack, operator: AirflowClient, admin: AirflowClient, stack_services: Services
 ) -> None:
-    assert stack_parts.registry.aliases("toy")["champion"] == 2
+    assert stack_services.registry.aliases("toy")["champion"] == 2
     admin.set_paused("rollback_champion", paused=False)
     stack.stop_part("s3")
     try:
@@ -385,12 +393,12 @@ def test_a_store_that_is_away_is_waited_out(
             lambda: operator.task_states("rollback_champion", run_id)["move_champion_back"] == "up_for_retry",
             "a rollback that waits for the store",
         )
-        assert stack_parts.registry.champion("toy") == 2
+        assert stack_services.registry.champion("toy") == 2
     finally:
         stack.start_part("s3")
     assert operator.wait_for_end("rollback_champion", run_id) == "success"
-    assert stack_parts.registry.champion("toy") == 1
-    assert [event for event, _, _ in events_of(stack_parts, "toy")][-2:] == [
+    assert stack_services.registry.champion("toy") == 1
+    assert [event for event, _, _ in events_of(stack_services, "toy")][-2:] == [
         "rollback_started",
         "rolled_back",
     ]
@@ -409,7 +417,7 @@ def wrong_file() -> Iterator[Path]:
 
 
 def test_a_backfill_sees_each_date_as_it_was(
-    wrong_file: Path, admin: AirflowClient, stack_parts: Parts
+    wrong_file: Path, admin: AirflowClient, stack_services: Services
 ) -> None:
     spec = find_spec(MODELS, "toy")
     last = datetime.now(UTC).replace(hour=SCHEDULED_HOUR, minute=0, second=0, microsecond=0) - timedelta(
@@ -436,7 +444,7 @@ def test_a_backfill_sees_each_date_as_it_was(
     # Airflow may start the newest tick of the schedule as well, now that the Dag has a past.
     backfilled = [
         event.reason
-        for event in stack_parts.ledger.history("toy")
+        for event in stack_services.ledger.history("toy")
         if event.event == "registered" and (event.run or "").startswith(f"{spec.lifecycle_dag_id}/backfill")
     ]
     days = sorted(reason.removeprefix("trained as of ") for reason in backfilled)
@@ -444,7 +452,7 @@ def test_a_backfill_sees_each_date_as_it_was(
 
 
 def test_a_rollback_needs_a_reason_and_says_when_there_is_no_way_back(
-    operator: AirflowClient, admin: AirflowClient, stack_parts: Parts
+    operator: AirflowClient, admin: AirflowClient, stack_services: Services
 ) -> None:
     admin.set_paused("rollback_champion", paused=False)
     with pytest.raises(PodiumError, match="reason"):
@@ -453,7 +461,7 @@ def test_a_rollback_needs_a_reason_and_says_when_there_is_no_way_back(
         operator.trigger("rollback_champion", {"model": "nonsense", "reason": "there is no such model"})
     run_id = operator.trigger("rollback_champion", {"model": "toy-hasty", "reason": "it is not good"})
     assert wait_for_run(operator, "rollback_champion", run_id) == "failed"
-    refused = event_of(stack_parts, "toy-hasty", "rollback_refused")
+    refused = event_of(stack_services, "toy-hasty", "rollback_refused")
     assert "no earlier champion to go back to; the champion is v1" in refused.reason
     assert refused.actor == "operator"
 

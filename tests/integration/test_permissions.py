@@ -149,9 +149,9 @@ def test_a_programs_password_in_mlflow_is_that_of_the_last_start(stack: Stack, s
     assert (answers(known.mlflow_reader), answers("changed-in-the-env-file")) == (200, 401)
 
 
-def test_a_model_that_is_not_there_is_not_an_error(stack_parts: Any) -> None:
+def test_a_model_that_is_not_there_is_not_an_error(stack_services: Any) -> None:
     from podium.errors import NotFound
 
-    assert stack_parts.registry.champion("no-such-model") is None
+    assert stack_services.registry.champion("no-such-model") is None
     with pytest.raises(NotFound, match="no registered model no-such-model"):
-        stack_parts.registry.version("no-such-model", 1)
+        stack_services.registry.version("no-such-model", 1)

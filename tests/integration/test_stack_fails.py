@@ -1,4 +1,4 @@
-"""Parts that fail: a store that refuses, is gone or full; MLflow and Postgres killed while they work."""
+"""Services that fail: a store that refuses, is gone or full; MLflow and Postgres killed while they work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from podium.lifecycle.verify import alias_differences, told_heads
 from podium.model_file.spec import ModelSpec
 from podium.operations.airflow_client import AirflowClient
 from podium.operations.backup import objects as objects_module
-from podium.services import Parts
+from podium.services import Services
 from podium.stack import backups, control
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.parts import Part
@@ -62,7 +62,7 @@ def second(copied: Copied) -> Stack:
 
 
 @pytest.fixture
-def parts(second: Stack, monkeypatch: pytest.MonkeyPatch) -> Parts:
+def services(second: Stack, monkeypatch: pytest.MonkeyPatch) -> Services:
     # As tasks: what does not answer is tried again by a later try of the task.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     return parts_of(second, monkeypatch)
@@ -150,19 +150,21 @@ class Trouble:
     ids=lambda trouble: trouble.begin.__name__,
 )
 def test_a_store_that_fails_leaves_nothing_half_done_and_the_same_run_goes_on(
-    second: Stack, parts: Parts, trouble: Trouble
+    second: Stack, services: Services, trouble: Trouble
 ) -> None:
-    registry, ledger = parts.registry, parts.ledger
+    registry, ledger = services.registry, services.ledger
     former = registry.champion(SPEC.name)
     # So that there is a way back, whatever other tests rolled away from.
-    champion = promote_as_of(parts, SPEC, DATES[former == 1]).version
+    champion = promote_as_of(services, SPEC, DATES[former == 1]).version
     assert champion is not None
-    trained_before = train(parts, SPEC, MIDNIGHT - timedelta(days=trouble.days))
+    trained_before = train(services, SPEC, MIDNIGHT - timedelta(days=trouble.days))
     events, versions = ledger.history(SPEC.name), registry.versions(SPEC.name)
     register_run, train_run = new_run(), new_run()
 
     def train_now() -> TrainedRun:
-        return train_model(SPEC, parts.settings, MIDNIGHT - timedelta(days=trouble.days + 1), {}, train_run)
+        return train_model(
+            SPEC, services.settings, MIDNIGHT - timedelta(days=trouble.days + 1), {}, train_run
+        )
 
     def register(trained: TrainedRun) -> int:
         return register_module.register_version(registry, ledger, SPEC, trained.run_id, register_run)
@@ -174,7 +176,7 @@ def test_a_store_that_fails_leaves_nothing_half_done_and_the_same_run_goes_on(
             register(trained_before)
         if not trouble.reads:
             with pytest.raises(Outage, match="downloading toy-copied v"):
-                roll_back(parts, SPEC, former)
+                roll_back(services, SPEC, former)
         recorded = [event.event for event in ledger.history(SPEC.name)[len(events) :]]
         assert recorded == []
         assert registry.champion(SPEC.name) == champion
@@ -199,14 +201,16 @@ def big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSpec]:
     shutil.rmtree(tmp_path)
 
 
-def test_mlflow_killed_while_1200_megabytes_are_uploaded(second: Stack, parts: Parts, big: ModelSpec) -> None:
+def test_mlflow_killed_while_1200_megabytes_are_uploaded(
+    second: Stack, services: Services, big: ModelSpec
+) -> None:
     run = new_run()
 
     def train_big(told: Any, multipart: str) -> None:
         # false: all bytes go through MLflow. true, as its server suggests: in parts, past it.
         os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"] = multipart
         try:
-            told.send(train_model(big, parts.settings, FIRST, {}, run).run_id)
+            told.send(train_model(big, services.settings, FIRST, {}, run).run_id)
         except Outage as error:
             told.send(error)
 
@@ -222,19 +226,19 @@ def test_mlflow_killed_while_1200_megabytes_are_uploaded(second: Stack, parts: P
     assert isinstance(said, Outage), said
     assert "logging the training of toy-big" in str(said)
     second.start_part("mlflow")
-    (experiment,) = parts.registry.client.search_experiments(filter_string="name = 'toy-big'")
-    (half,) = parts.registry.client.search_runs([experiment.experiment_id])
+    (experiment,) = services.registry.client.search_experiments(filter_string="name = 'toy-big'")
+    (half,) = services.registry.client.search_runs([experiment.experiment_id])
     with pytest.raises(NotFound, match="is no finished training run of toy-big"):
         register_module.run_to_take(
-            parts.registry, big.name, {"mlflow_run": half.info.run_id, "version": None, "profile": None}
+            services.registry, big.name, {"mlflow_run": half.info.run_id, "version": None, "profile": None}
         )
 
     again = Watched(second, train_big, "true")
     trained = again.come_out()
     assert isinstance(trained, str), trained
     assert trained != half.info.run_id
-    assert register_module.register_version(parts.registry, parts.ledger, big, trained, run) == 1
-    files = manifest_of(parts.ledger.history(big.name), big.name, 1).files
+    assert register_module.register_version(services.registry, services.ledger, big, trained, run) == 1
+    files = manifest_of(services.ledger.history(big.name), big.name, 1).files
     (weights,) = [file for file in files if file.path.endswith("weights.bin")]
     assert (weights.size, weights.sha256) == big_line.weights_are()
     grown = [(watched.client_mib, watched.server_mib) for watched in (first, again)]
@@ -294,15 +298,15 @@ def rss(processes: list[psutil.Process]) -> float:
 
 
 def test_postgres_killed_in_the_middle_of_a_run(
-    killed_run: LifecycleRun, approver: AirflowClient, stack_parts: Parts
+    killed_run: LifecycleRun, approver: AirflowClient, stack_services: Services
 ) -> None:
     while_away(lambda: killed_run.approve(approver))
     assert while_away(killed_run.wait_for_end) == "success"
-    story = [event for event, _, _ in events_of(stack_parts, "toy-killed")]
+    story = [event for event, _, _ in events_of(stack_services, "toy-killed")]
     assert story[-1] == "promoted"
     for once in ("registered", "approval_requested", "approved", "promotion_started", "promoted"):
         assert story.count(once) == 1
-    registry, ledger = stack_parts.registry, stack_parts.ledger
+    registry, ledger = stack_services.registry, stack_services.ledger
     assert [version.number for version in registry.versions("toy-killed")] == [1]
     assert registry.champion("toy-killed") == 1
     assert alias_differences(registry, ledger, "toy-killed") == []

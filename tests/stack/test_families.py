@@ -15,7 +15,7 @@ from podium.model_file.loading import find_spec
 from podium.operations.airflow_client import AirflowClient
 from podium.registry.manifest import downloaded
 from podium.registry.model_files import load_model
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from podium.stack.running_stack import Stack
 from support.airflow import LifecycleRun, events_of
@@ -37,11 +37,11 @@ def test_each_family_is_promoted_twice_and_rolled_back(
     operator: AirflowClient,
     approver: AirflowClient,
     stack: Stack,
-    stack_parts: Parts,
+    stack_services: Services,
     models: Path,
     tmp_path: Path,
 ) -> None:
-    with serving(stack_parts, *AS_OF, poll_seconds=5) as server:
+    with serving(stack_services, *AS_OF, poll_seconds=5) as server:
         for place in (0, 1):
             runs = {model: start(model, as_of=days[place]) for model, days in AS_OF.items()}
             if place == 1:
@@ -51,7 +51,7 @@ def test_each_family_is_promoted_twice_and_rolled_back(
                 run.approve(approver)
                 assert run.wait_for_end() == "success"
                 assert run.came_out() == "promote", model
-                assert_serves(server, stack_parts, model, place + 1)
+                assert_serves(server, stack_services, model, place + 1)
         operator.set_paused("rollback_champion", paused=False)
         back = {
             model: operator.trigger("rollback_champion", {"model": model, "reason": "complaints"})
@@ -59,19 +59,19 @@ def test_each_family_is_promoted_twice_and_rolled_back(
         }
         for model, run_id in back.items():
             assert operator.wait_for_end("rollback_champion", run_id) == "success"
-            told = [event for event, _, _ in events_of(stack_parts, model)]
+            told = [event for event, _, _ in events_of(stack_services, model)]
             assert [event for event in told if event != "asked_again"] == [
                 *PROMOTED,
                 *PROMOTED,
                 "rollback_started",
                 "rolled_back",
             ]
-            assert stack_parts.registry.aliases(model) == {"champion": 1}
-            assert_serves(server, stack_parts, model, 1)
+            assert stack_services.registry.aliases(model) == {"champion": 1}
+            assert_serves(server, stack_services, model, 1)
     assert_new_reports_are_scored(operator, models)
 
 
-def assert_serves(server: Server, parts: Parts, model: str, number: int) -> None:
+def assert_serves(server: Server, services: Services, model: str, number: int) -> None:
     """The server answers the version's example, as the version does."""
     server.wait_for_version(number, f"/models/{model}")
     uri = f"models:/{model}/{number}"
@@ -80,7 +80,7 @@ def assert_serves(server: Server, parts: Parts, model: str, number: int) -> None
     answer = server.client.post(f"/models/{model}/invocations", content=body, headers=headers)
     assert answer.status_code == 200, answer.text
     assert answer.headers["X-Model-Version"] == str(number)
-    with downloaded(parts.registry, model, number) as folder:
+    with downloaded(services.registry, model, number) as folder:
         pyfunc = load_model(folder)
         expected = pyfunc.predict(pyfunc.input_example)
     assert answer.json()["predictions"] == np.asarray(expected).tolist()

@@ -18,7 +18,7 @@ import pytest
 
 from podium.errors import PartFailedError, StackBusyError, StackError
 from podium.ledger.events import Event
-from podium.services import Parts, connect
+from podium.services import Services, connect
 from podium.stack import control as control_module
 from podium.stack import orphans
 from podium.stack.layout import Layout, Paths, load_layout, repo_root
@@ -40,10 +40,10 @@ def processes_of(paths: Paths) -> list[psutil.Process]:
     return orphans.find(control_module._footprint(paths, load_layout(paths)))
 
 
-def kept(parts: Parts) -> tuple[dict[str, dict[str, int]], list[Event]]:
+def kept(services: Services) -> tuple[dict[str, dict[str, int]], list[Event]]:
     """The aliases of all models, and the whole history."""
-    return {name: parts.registry.aliases(name) for name in parts.registry.models()}, list(
-        parts.ledger.record()
+    return {name: services.registry.aliases(name) for name in services.registry.models()}, list(
+        services.ledger.record()
     )
 
 
@@ -136,8 +136,8 @@ def test_another_run_with_other_settings_is_turned_away(up: Paths) -> None:
         pass
 
 
-def test_kill_9_of_everything_then_up_heals(up: Paths, stack_parts: Parts) -> None:
-    layout, before = layout_of(up), kept(stack_parts)
+def test_kill_9_of_everything_then_up_heals(up: Paths, stack_services: Services) -> None:
+    layout, before = layout_of(up), kept(stack_services)
     with (
         psycopg2.connect(layout.ledger_owner_url.replace("+psycopg2", "")) as connection,
         connection.cursor() as cursor,

@@ -15,7 +15,7 @@ from podium.ledger.events import Event
 from podium.model_file.spec import ModelSpec
 from podium.names import Outcome
 from podium.operations.airflow_client import AirflowClient
-from podium.services import Parts
+from podium.services import Services
 from support.patience import PATIENCE_SECONDS
 
 Found = TypeVar("Found")
@@ -116,9 +116,9 @@ def wait_for_run(client: AirflowClient, dag_id: str, run_id: str) -> str:
     return state
 
 
-def events_of(parts: Parts, model: str) -> list[tuple[str, int | None, str]]:
+def events_of(services: Services, model: str) -> list[tuple[str, int | None, str]]:
     """Return (event, version, actor) of a model's history."""
-    return [(event.event.value, event.version, event.actor) for event in parts.ledger.history(model)]
+    return [(event.event.value, event.version, event.actor) for event in services.ledger.history(model)]
 
 
 def picture_of(client: AirflowClient, body: str) -> str:
@@ -131,19 +131,21 @@ def picture_of(client: AirflowClient, body: str) -> str:
     return " ".join(unescape(" ".join(re.findall(r">([^<>]+)</text>", picture.text))).split())
 
 
-def wait_for_event(parts: Parts, model: str, kind: str) -> Event:
+def wait_for_event(services: Services, model: str, kind: str) -> Event:
     """Wait until the history of a model has an event of a kind, and return the newest."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        if found := [event for event in parts.ledger.history(model) if event.event == kind]:
+        if found := [event for event in services.ledger.history(model) if event.event == kind]:
             return found[-1]
-        assert time.monotonic() < deadline, f"no {kind} in the history of {model}: {events_of(parts, model)}"
+        assert time.monotonic() < deadline, (
+            f"no {kind} in the history of {model}: {events_of(services, model)}"
+        )
         time.sleep(0.05)
 
 
-def event_of(parts: Parts, model: str, kind: str) -> Event:
+def event_of(services: Services, model: str, kind: str) -> Event:
     """Return the one event of a kind."""
-    found = [event for event in parts.ledger.history(model) if event.event == kind]
+    found = [event for event in services.ledger.history(model) if event.event == kind]
     assert len(found) == 1, f"{kind} stands {len(found)} times in the history of {model}"
     return found[0]
 

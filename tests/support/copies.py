@@ -24,7 +24,7 @@ from podium.ledger.events import Event
 from podium.model_file.spec import ModelSpec
 from podium.operations.backup.index import Index, read_index
 from podium.registry.model_files import load_model
-from podium.services import Parts, connect
+from podium.services import Services, connect
 from podium.settings import PROJECT_ROOT
 from podium.stack import backups, control
 from podium.stack.layout import Paths
@@ -66,31 +66,31 @@ class Copied:
     said: dict[str, subprocess.CompletedProcess[str]]
 
 
-def parts_of(stack: Stack, patch: pytest.MonkeyPatch) -> Parts:
+def parts_of(stack: Stack, patch: pytest.MonkeyPatch) -> Services:
     for name, value in stack.client_env().items():
         patch.setenv(name, value)
     return connect()
 
 
-def answers_of(parts: Parts, number: int) -> list[Any]:
-    manifest = manifest_of(parts.ledger.history(SPEC.name), SPEC.name, number)
-    with verified(parts.registry, SPEC.name, number, manifest) as folder:
+def answers_of(services: Services, number: int) -> list[Any]:
+    manifest = manifest_of(services.ledger.history(SPEC.name), SPEC.name, number)
+    with verified(services.registry, SPEC.name, number, manifest) as folder:
         return load_model(folder).predict(ROWS).tolist()
 
 
 def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copied]:
     """Back a stack up, and run a copy of it: Postgres, S3 and MLflow."""
-    parts = parts_of(stack, patch)
+    services = parts_of(stack, patch)
     for as_of in DATES:
-        TRAINED[as_of] = train(parts, SPEC, as_of)
-        promote_as_of(parts, SPEC, as_of)
-    roll_back(parts, SPEC)
-    with moving(parts) as moved:
+        TRAINED[as_of] = train(services, SPEC, as_of)
+        promote_as_of(services, SPEC, as_of)
+    roll_back(services, SPEC)
+    with moving(services) as moved:
         said = {"backup": stack_command(stack.state_dir, "backup", "--to", str(folder))}
         assert said["backup"].returncode in (0, 3), said["backup"].stdout + said["backup"].stderr
         index = read_index(folder)
-    source = [event for event in parts.ledger.record() if event.seq <= index.ledger_events]
-    answers = answers_of(parts, index.champions[SPEC.name])
+    source = [event for event in services.ledger.record() if event.seq <= index.ledger_events]
+    answers = answers_of(services, index.champions[SPEC.name])
 
     control.clean(Paths(COPY))
     assert killed_at_the_databases(folder) == -signal.SIGKILL
@@ -103,15 +103,15 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
 
 
 @contextmanager
-def moving(parts: Parts) -> Iterator[list[Event]]:
+def moving(services: Services) -> Iterator[list[Event]]:
     """Move the champion without a pause, and yield the moves."""
     moved: list[Event] = []
     ended = threading.Event()
 
     def move() -> None:
         while not ended.is_set():
-            as_of = DATES[parts.registry.champion(SPEC.name) == 1]
-            moved.append(promote_as_of(parts, SPEC, as_of))
+            as_of = DATES[services.registry.champion(SPEC.name) == 1]
+            moved.append(promote_as_of(services, SPEC, as_of))
 
     with ThreadPoolExecutor(1) as pool:
         mover = pool.submit(move)

@@ -19,7 +19,7 @@ from podium.ledger.events import EventKind, NewEvent
 from podium.names import Alias, Tag
 from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
-from podium.services import Parts
+from podium.services import Services
 from podium.serving.app import create_app
 from podium.serving.http import UVICORN
 from podium.serving.settings import ServingSettings
@@ -28,7 +28,7 @@ from support.patience import PATIENCE_SECONDS
 
 
 def register_model(
-    parts: Parts,
+    services: Services,
     name: str,
     model: Any,
     inputs: pd.DataFrame,
@@ -41,32 +41,34 @@ def register_model(
     mlflow.set_experiment(name)
     with usable(model, classifies=classifies, requirements=()) as trained, mlflow.start_run() as run:
         log_model(trained, inputs, ["mlflow"], trusted)
-    return register_run(parts, name, run.info.run_id, **details)
+    return register_run(services, name, run.info.run_id, **details)
 
 
-def register_run(parts: Parts, name: str, run_id: str, **more: Any) -> int:
+def register_run(services: Services, name: str, run_id: str, **more: Any) -> int:
     """Register the model that a run logged, and record its manifest."""
     run = mlflow.get_run(run_id)
     tags = {Tag.INPUTS_DIGEST: run.info.run_id}
-    version = parts.registry.register(
+    version = services.registry.register(
         name,
         run.info.run_id,
         run.outputs.model_outputs[0].model_id,
         {str(tag): text for tag, text in tags.items()},
     )
-    with downloaded(parts.registry, name, version.number) as folder:
+    with downloaded(services.registry, name, version.number) as folder:
         manifest, signature = read_manifest(folder), read_signature(folder)
     manifested = {"manifest": manifest.as_json(), "manifest_digest": manifest.digest()}
     details = {**manifested, "signature": signature, **more}
-    parts.ledger.append(NewEvent(EventKind.REGISTERED, name, version.number, details=details))
+    services.ledger.append(NewEvent(EventKind.REGISTERED, name, version.number, details=details))
     return version.number
 
 
-def make_champion(parts: Parts, name: str, number: int) -> None:
+def make_champion(services: Services, name: str, number: int) -> None:
     """Make a version champion, on record."""
-    before = parts.registry.champion(name)
-    parts.ledger.append(NewEvent(EventKind.PROMOTED, name, number, from_version=before, run=f"test/{number}"))
-    parts.registry.set_alias(name, Alias.CHAMPION, number)
+    before = services.registry.champion(name)
+    services.ledger.append(
+        NewEvent(EventKind.PROMOTED, name, number, from_version=before, run=f"test/{number}")
+    )
+    services.registry.set_alias(name, Alias.CHAMPION, number)
 
 
 class Server:
@@ -114,10 +116,10 @@ def versions_that_answer(server: Server, records: list[dict[str, Any]]) -> Itera
 
 
 @contextmanager
-def serving(parts: Parts, *models: str, **settings: Any) -> Iterator[Server]:
+def serving(services: Services, *models: str, **settings: Any) -> Iterator[Server]:
     """Serve models on a free port of loopback, in a thread of this process."""
     chosen = ServingSettings(models=models, **{"poll_seconds": 0.2, **settings})
-    app = create_app(chosen, parts)
+    app = create_app(chosen, services)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(app, log_level="warning", **UVICORN)
         server = uvicorn.Server(config)

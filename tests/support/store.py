@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from podium.services import Parts
+from podium.services import Services
 
 
-def stored_files(parts: Parts, model: str, number: int) -> Path:
+def stored_files(services: Services, model: str, number: int) -> Path:
     """The folder of the store that holds a version's files."""
-    source = parts.registry.client.get_model_version(model, str(number)).source
-    logged = parts.registry.client.get_logged_model(source.removeprefix("models:/"))
+    source = services.registry.client.get_model_version(model, str(number)).source
+    logged = services.registry.client.get_logged_model(source.removeprefix("models:/"))
     return Path(logged.artifact_location.removeprefix("file://"))
 
 

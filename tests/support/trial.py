@@ -14,7 +14,7 @@ from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial
 from podium.lifecycle import canary
 from podium.names import Alias
-from podium.services import Parts
+from podium.services import Services
 from support.patience import PATIENCE_SECONDS
 from support.serving import Server, make_champion, register_model
 
@@ -32,24 +32,26 @@ def regression(slope: float) -> LinearRegression:
     return LinearRegression().fit(ROWS, ROWS["x"] * slope)
 
 
-def nominate(parts: Parts, model: str, number: int, **terms: int) -> str:
-    run, champion = f"lifecycle/{uuid.uuid4()}", parts.registry.champion(model)
+def nominate(services: Services, model: str, number: int, **terms: int) -> str:
+    run, champion = f"lifecycle/{uuid.uuid4()}", services.registry.champion(model)
     details = {"digest": "g", canary.TERMS: [terms] if terms else []}
     for kind, key, said in (
         (EventKind.GATES_PASSED, None, details),
         (EventKind.NOMINATED, f"nominated:{run}", {}),
     ):
-        parts.ledger.append(NewEvent(kind, model, number, champion, run=run, key=key, details=said))
-    parts.registry.set_alias(model, Alias.CANDIDATE, number)
+        services.ledger.append(NewEvent(kind, model, number, champion, run=run, key=key, details=said))
+    services.registry.set_alias(model, Alias.CANDIDATE, number)
     return run
 
 
-def champion_and_candidate(parts: Parts, model: str, first: Any, second: Any, inputs: Any = ROWS) -> None:
+def champion_and_candidate(
+    services: Services, model: str, first: Any, second: Any, inputs: Any = ROWS
+) -> None:
     make_champion(
-        parts, model, register_model(parts, model, first, ROWS, classifies=hasattr(first, "classes_"))
+        services, model, register_model(services, model, first, ROWS, classifies=hasattr(first, "classes_"))
     )
     classifies = hasattr(second, "classes_")
-    nominate(parts, model, register_model(parts, model, second, inputs, classifies=classifies))
+    nominate(services, model, register_model(services, model, second, inputs, classifies=classifies))
 
 
 def begun(server: Server) -> Server:
@@ -69,8 +71,8 @@ def predict(server: Server, records: Any, **headers: str) -> Any:
     return answer
 
 
-def stored(parts: Parts, model: str, count: int) -> list[LiveAnswer]:
-    store = LiveStore(parts.ledger)
+def stored(services: Services, model: str, count: int) -> list[LiveAnswer]:
+    store = LiveStore(services.ledger)
     until = time.monotonic() + PATIENCE_SECONDS
     while len(found := [answer for answer, _ in store.read(model, Trial(1, 2))]) < count:
         assert time.monotonic() < until, f"{len(found)} of {count} stored"

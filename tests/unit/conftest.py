@@ -13,7 +13,7 @@ from matplotlib.legend import Legend
 from podium.ledger.store import Ledger, migrate
 from podium.model_file.spec import ModelSpec
 from podium.registry.client import Registry
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.training.run import train_model
@@ -85,20 +85,20 @@ def own_ledger(layout: Layout, empty_database: str) -> Ledger:
 
 
 @pytest.fixture
-def own_parts(
-    parts: Parts,
+def own_services(
+    services: Services,
     own_ledger: Ledger,
     layout: Layout,
     empty_database: str,
     trained_only: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Parts:
+) -> Services:
     """The parts, with a ledger and a registry that no other test writes to."""
     uri = f"sqlite:///{shutil.copy(trained_only, tmp_path / 'mlflow.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("PODIUM_LEDGER_URL", layout.database_url("podium", empty_database))
-    return Parts(settings=Settings(), registry=Registry(uri), ledger=own_ledger)
+    return Services(settings=Settings(), registry=Registry(uri), ledger=own_ledger)
 
 
 @pytest.fixture(scope="session")

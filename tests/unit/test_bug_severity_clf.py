@@ -29,7 +29,7 @@ from podium.gates.report import GateReport
 from podium.lifecycle import register, validate
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from podium.training.data import load_window, normalised_labels
 from podium.training.examples import DataWindow
@@ -72,11 +72,11 @@ def write_baseline(tmp_path: Path, **numbers: float) -> None:
     (tmp_path / "qa" / BASELINE.name).write_text(json.dumps(content))
 
 
-def judge(parts: Parts, spec: ModelSpec) -> GateReport:
+def judge(services: Services, spec: ModelSpec) -> GateReport:
     run = new_run()
-    trained = train_model(parts, spec, AS_OF)
-    number = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    return validate.validate_version(parts, spec, number, run)
+    trained = train_model(services, spec, AS_OF)
+    number = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    return validate.validate_version(services, spec, number, run)
 
 
 def test_the_shipped_file_has_every_wart_and_each_is_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -283,10 +283,10 @@ def test_the_model_file_names_the_params_of_the_trainer_and_many_kinds_of_gate()
     assert len({type(gate) for gate in SPEC.gates}) >= 6
 
 
-def test_the_model_passes_its_gates_on_the_shipped_reports(parts: Parts, tmp_path: Path) -> None:
+def test_the_model_passes_its_gates_on_the_shipped_reports(services: Services, tmp_path: Path) -> None:
     write_baseline(tmp_path)
     spec = spec_of(tmp_path)
-    report = judge(parts, spec)
+    report = judge(services, spec)
     assert report.passed, report.sentence()
     baseline = json.loads(BASELINE.read_text())
     for metric in ("accuracy", "f1_macro"):
@@ -294,25 +294,27 @@ def test_the_model_passes_its_gates_on_the_shipped_reports(parts: Parts, tmp_pat
     assert report.scores.references["majority"]["accuracy"] < 0.45
 
     write_baseline(tmp_path, accuracy=0.85)
-    refused = judge(parts, spec)
+    refused = judge(services, spec)
     assert not refused.passed
     assert re.search(
         r"refused by 1 of \d+ gates: accuracy .*qa/baseline_metrics.json.* \(is 0\.77", refused.sentence()
     )
 
 
-def test_a_model_of_scrambled_labels_is_refused_with_a_sentence(parts: Parts, tmp_path: Path) -> None:
+def test_a_model_of_scrambled_labels_is_refused_with_a_sentence(services: Services, tmp_path: Path) -> None:
     write_baseline(tmp_path)
-    report = judge(parts, spec_of(tmp_path, trainer="support.bug_trainers:train_on_scrambled_labels"))
+    report = judge(services, spec_of(tmp_path, trainer="support.bug_trainers:train_on_scrambled_labels"))
     assert not report.passed
     assert "f1_macro at least 0.7 (is 0." in report.sentence()
     assert "accuracy" in report.sentence()
     assert "majority" in report.sentence()
 
 
-def test_a_severity_that_vanished_from_training_is_refused_by_name(parts: Parts, tmp_path: Path) -> None:
+def test_a_severity_that_vanished_from_training_is_refused_by_name(
+    services: Services, tmp_path: Path
+) -> None:
     write_baseline(tmp_path)
-    report = judge(parts, spec_of(tmp_path, trainer="support.bug_trainers:train_without_critical"))
+    report = judge(services, spec_of(tmp_path, trainer="support.bug_trainers:train_without_critical"))
     assert not report.passed
     assert "the model does not know Critical" in report.sentence()
 

@@ -18,7 +18,7 @@ from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.names import Tag
 from podium.reporting import approval_card
-from podium.services import Parts
+from podium.services import Services
 from support.steps import FIRST, SECOND, answer, new_run, nominate, promote_as_of, train
 
 BOXES = ["I looked at the calibration", "The owner was told"]
@@ -31,28 +31,28 @@ def spec(toy_spec: ModelSpec, toy_file: Callable[..., Path]) -> ModelSpec:
     return load_spec(toy_file(name=toy_spec.name, approval=policy))
 
 
-def ask(parts: Parts, spec: ModelSpec, requester: str | None = "olga") -> Request:
+def ask(services: Services, spec: ModelSpec, requester: str | None = "olga") -> Request:
     run = new_run()
-    nominate(parts, spec, FIRST, run)
-    return approval.open_request(parts.ledger, spec.approval, spec.name, run, requester)
+    nominate(services, spec, FIRST, run)
+    return approval.open_request(services.ledger, spec.approval, spec.name, run, requester)
 
 
-def say(parts: Parts, spec: ModelSpec, request: Request, who: str, reason: str) -> None:
+def say(services: Services, spec: ModelSpec, request: Request, who: str, reason: str) -> None:
     given = answer(who=who, reason=reason)
     ticked = type(given)(given.option, given.reason, given.who, given.at, frozenset(BOXES))
-    approval.judge(parts.ledger, spec.approval, request, ticked, request.champion)
+    approval.judge(services.ledger, spec.approval, request, ticked, request.champion)
 
 
 def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
-    parts: Parts, spec: ModelSpec
+    services: Services, spec: ModelSpec
 ) -> None:
-    request = ask(parts, spec)
+    request = ask(services, spec)
     assert approval_card.subject(request) == f"Promote {spec.name} v1 to champion, the first champion?"
-    body = approval_card.body(parts, spec, request, "/podium/x.svg")
+    body = approval_card.body(services, spec, request, "/podium/x.svg")
     assert body.startswith("[![Answers so far](/podium/x.svg)](/podium/x.svg)\n\nA toy.\n\n**")
     assert f"**{spec.name} v1: passed 3 gates, 1 had nothing to compare with yet.**" in body
     assert f"`{request.manifest[:12]}`" in body
-    assert request.manifest == parts.registry.version(spec.name, 1).tags[Tag.MANIFEST_DIGEST]
+    assert request.manifest == services.registry.version(spec.name, 1).tags[Tag.MANIFEST_DIGEST]
     assert "Who may decide: 2 of: amy, ben, any Op. A reason of at least 10 characters" in body
     assert "`olga` triggered this run and may not approve it." in body
     assert "To approve, tick every statement of the checklist." in body
@@ -60,11 +60,11 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
 
 
 def test_the_card_says_until_when_it_is_too_early(
-    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+    services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path]
 ) -> None:
     gates = [{"min_holdout_rows": 50}, {"canary": {"days": 0.5}}]
     spec = load_spec(toy_file(name=toy_spec.name, gates=gates, approval__expires_after="2d"))
-    body = approval_card.body(parts, spec, ask(parts, spec), "/podium/x.svg")
+    body = approval_card.body(services, spec, ask(services, spec), "/podium/x.svg")
     assert "| candidate for 0.5 days before anybody approves |  | 0.5000 | ⏳ held until approval |" in body
     over = datetime.now(UTC) + timedelta(days=0.5)
     assert f"Too early to approve: v1 is the candidate since {datetime.now(UTC):%Y-%m-%d}" in body
@@ -72,34 +72,36 @@ def test_the_card_says_until_when_it_is_too_early(
 
 
 def test_values_of_the_data_draw_nothing_on_the_card(
-    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path], tmp_path: Path
+    services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     rows = pd.read_csv(tmp_path / "toy.csv")
     rows.assign(note="![x](http://evil) | **approve** <b>").to_csv(tmp_path / "toy.csv", index=False)
     sliced = {"metric": "log_loss", "threshold": 0.0001, "slices": {"column": "note"}, "level": "advisory"}
     spec = load_spec(toy_file(name=toy_spec.name, gates=[{"min_holdout_rows": 50}, sliced]))
-    trained, run = train(parts, spec), new_run()
-    number = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    validate.validate_version(parts, spec, number, run)
-    nominate_module.nominate_version(parts.registry, parts.ledger, spec.name, run)
-    request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
-    body = approval_card.body(parts, spec, request, "/podium/x.svg")
+    trained, run = train(services, spec), new_run()
+    number = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    validate.validate_version(services, spec, number, run)
+    nominate_module.nominate_version(services.registry, services.ledger, spec.name, run)
+    request = approval.open_request(services.ledger, spec.approval, spec.name, run)
+    body = approval_card.body(services, spec, request, "/podium/x.svg")
     assert "http://evil" in body
     assert body.count("![") == 1
     assert "<b>" not in body
     assert "](http://evil" not in body.replace("&#91;x](http://evil", "")
 
 
-def test_the_card_shows_candidate_and_champion_side_by_side(parts: Parts, spec: ModelSpec) -> None:
+def test_the_card_shows_candidate_and_champion_side_by_side(services: Services, spec: ModelSpec) -> None:
     plain = spec.model_copy(update={"approval": spec.approval.model_copy(update={"required": 1})})
     plain = plain.model_copy(update={"approval": plain.approval.model_copy(update={"checklist": ()})})
-    promote_as_of(parts, plain, SECOND)
+    promote_as_of(services, plain, SECOND)
     run = new_run()
-    nominate(parts, plain, FIRST, run)
-    request = approval.open_request(parts.ledger, plain.approval, plain.name, run)
+    nominate(services, plain, FIRST, run)
+    request = approval.open_request(services.ledger, plain.approval, plain.name, run)
     assert approval_card.subject(request) == f"Promote {spec.name} v2 to champion, over v1?"
-    body = approval_card.body(parts, plain, request, "/podium/x.svg")
-    digests = [parts.registry.version(spec.name, number).tags[Tag.MANIFEST_DIGEST][:12] for number in (2, 1)]
+    body = approval_card.body(services, plain, request, "/podium/x.svg")
+    digests = [
+        services.registry.version(spec.name, number).tags[Tag.MANIFEST_DIGEST][:12] for number in (2, 1)
+    ]
     assert "| | candidate v2 | champion v1 |" in body
     assert f"| files (sha256 of the manifest) | `{digests[0]}` | `{digests[1]}` |" in body
     assert "champion v1 |" in body.split("holdout rows", 1)[1]
@@ -110,29 +112,31 @@ def test_the_card_shows_candidate_and_champion_side_by_side(parts: Parts, spec: 
 
 
 def test_whoever_triggered_the_run_may_approve_it_where_the_model_file_says_so(
-    parts: Parts, spec: ModelSpec
+    services: Services, spec: ModelSpec
 ) -> None:
-    request = ask(parts, spec)
+    request = ask(services, spec)
     relaxed = spec.approval.model_copy(update={"prevent_self_approval": False})
-    body = approval_card.body(parts, spec.model_copy(update={"approval": relaxed}), request, "/podium/x.svg")
+    body = approval_card.body(
+        services, spec.model_copy(update={"approval": relaxed}), request, "/podium/x.svg"
+    )
     assert "may not approve" not in body
 
 
-def said(parts: Parts, spec: ModelSpec, request: Request) -> list[str]:
-    answers = approval.answers(parts.ledger.history(spec.name), request.run)
+def said(services: Services, spec: ModelSpec, request: Request) -> list[str]:
+    answers = approval.answers(services.ledger.history(spec.name), request.run)
     return approval_card.answers_in_words(spec.approval, answers)
 
 
 def test_the_picture_shows_who_has_approved_and_what_was_wrong_with_other_answers(
-    parts: Parts, spec: ModelSpec
+    services: Services, spec: ModelSpec
 ) -> None:
-    request = ask(parts, spec)
-    assert said(parts, spec, request) == ["Approved by 0 of 2."]
-    approval.record_asked_again(parts.ledger, request, 2)
-    say(parts, spec, request, "eve", "let me in, please")
-    say(parts, spec, request, "amy", "fine on all leagues")
-    say(parts, spec, request, "amy", "really, it is fine")
-    lines = said(parts, spec, request)
+    request = ask(services, spec)
+    assert said(services, spec, request) == ["Approved by 0 of 2."]
+    approval.record_asked_again(services.ledger, request, 2)
+    say(services, spec, request, "eve", "let me in, please")
+    say(services, spec, request, "amy", "fine on all leagues")
+    say(services, spec, request, "amy", "really, it is fine")
+    lines = said(services, spec, request)
     assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d UTC: ", "", line) for line in lines] == [
         "Approved by 1 of 2.",
         "asked again: the task was cleared, or Airflow lost an answer given within a second of asking",
@@ -165,7 +169,7 @@ def test_what_somebody_typed_stays_text_in_the_picture(typed: str) -> None:
     assert int(picture.attrib["height"]) == 16 * (len(rows) + 1)
 
 
-def test_what_somebody_is_called_is_inline_code_on_the_card(parts: Parts, spec: ModelSpec) -> None:
-    request = ask(parts, spec, requester="[o](https://evil.example)\n# `x`")
-    body = approval_card.body(parts, spec, request, "/podium/x.svg")
+def test_what_somebody_is_called_is_inline_code_on_the_card(services: Services, spec: ModelSpec) -> None:
+    request = ask(services, spec, requester="[o](https://evil.example)\n# `x`")
+    body = approval_card.body(services, spec, request, "/podium/x.svg")
     assert "`[o](https://evil.example) # 'x'` triggered this run and may not approve it." in body

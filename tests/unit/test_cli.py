@@ -16,7 +16,7 @@ from podium.ledger.chain import read_export
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias
-from podium.services import Parts
+from podium.services import Services
 from podium.stack.layout import Layout
 from support.database import execute
 from support.steps import FIRST, SECOND, promote_as_of
@@ -35,7 +35,7 @@ def model() -> str:
 
 
 def test_an_outage_is_told_with_what_to_do(
-    parts: Parts, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+    services: Services, ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = make_url(ledger_url).set(port=1).render_as_string(hide_password=False)
     monkeypatch.setenv("PODIUM_LEDGER_URL", away)
@@ -46,8 +46,8 @@ def test_an_outage_is_told_with_what_to_do(
     assert "`make up` starts it" in told
 
 
-def test_a_date_that_is_none_is_explained(parts: Parts, model: str) -> None:
-    parts.ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
+def test_a_date_that_is_none_is_explained(services: Services, model: str) -> None:
+    services.ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
     done = run(app, ["history", model, "--at", "last week"])
     assert done.exit_code == 1
     assert "--at: 'last week' is no date; write 2025-03-01" in " ".join(done.stderr.split())
@@ -58,11 +58,13 @@ def at(event: Event) -> str:
 
 
 def test_history_at_a_moment_says_who_was_champion_since_when_by_whom_and_why(
-    parts: Parts, model: str
+    services: Services, model: str
 ) -> None:
-    before = parts.ledger.append(NewEvent(EventKind.REGISTERED, model, 3))
-    moved = parts.ledger.append(NewEvent(EventKind.PROMOTED, model, 3, 2, actor="amy", reason="better"))
-    back = parts.ledger.append(NewEvent(EventKind.ROLLED_BACK, model, 2, 3, actor="olga", reason="too slow"))
+    before = services.ledger.append(NewEvent(EventKind.REGISTERED, model, 3))
+    moved = services.ledger.append(NewEvent(EventKind.PROMOTED, model, 3, 2, actor="amy", reason="better"))
+    back = services.ledger.append(
+        NewEvent(EventKind.ROLLED_BACK, model, 2, 3, actor="olga", reason="too slow")
+    )
 
     def told(event: Event) -> str:
         return text(run(app, ["history", model, "--at", event.at.isoformat()]))
@@ -76,15 +78,15 @@ def test_history_at_a_moment_says_who_was_champion_since_when_by_whom_and_why(
     )
 
 
-def test_history_at_a_day_is_at_its_end(parts: Parts, model: str) -> None:
-    event = parts.ledger.append(NewEvent(EventKind.PROMOTED, model, 3, 2, actor="amy", reason="better"))
+def test_history_at_a_day_is_at_its_end(services: Services, model: str) -> None:
+    event = services.ledger.append(NewEvent(EventKind.PROMOTED, model, 3, 2, actor="amy", reason="better"))
     day = event.at.astimezone(UTC).date().isoformat()
     assert json.loads(run(app, ["history", model, "--at", day, "--json"]).stdout) == [event.as_json()]
     assert f"the champion of {model} was v3" in text(run(app, ["history", model, "--at", day]))
 
 
-def test_history_shows_what_people_wrote_as_it_is(parts: Parts, model: str) -> None:
-    event = parts.ledger.append(
+def test_history_shows_what_people_wrote_as_it_is(services: Services, model: str) -> None:
+    event = services.ledger.append(
         NewEvent(EventKind.PROMOTED, model, 1, actor="[b]", reason="see [/red] and [link=x]y[/link]")
     )
     told = text(run(app, ["history", model, "--at", event.at.isoformat()]))
@@ -92,8 +94,8 @@ def test_history_shows_what_people_wrote_as_it_is(parts: Parts, model: str) -> N
     assert told.count("[/red]") == 2
 
 
-def test_status_of_a_model_that_only_the_ledger_knows(parts: Parts, model: str) -> None:
-    parts.ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
+def test_status_of_a_model_that_only_the_ledger_knows(services: Services, model: str) -> None:
+    services.ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
     status = {item["model"]: item for item in json.loads(run(app, ["status", "--json"]).stdout)}
     assert status[model] == {
         "model": model,
@@ -108,10 +110,10 @@ def test_status_of_a_model_that_only_the_ledger_knows(parts: Parts, model: str) 
 
 
 @pytest.fixture
-def lived(own_parts: Parts, toy_spec: ModelSpec) -> Parts:
-    promote_as_of(own_parts, toy_spec, FIRST)
-    promote_as_of(own_parts, toy_spec, SECOND)
-    return own_parts
+def lived(own_services: Services, toy_spec: ModelSpec) -> Services:
+    promote_as_of(own_services, toy_spec, FIRST)
+    promote_as_of(own_services, toy_spec, SECOND)
+    return own_services
 
 
 def verdict(*options: str) -> tuple[int, dict[str, Any]]:
@@ -119,7 +121,7 @@ def verdict(*options: str) -> tuple[int, dict[str, Any]]:
     return done.exit_code, json.loads(done.stdout)
 
 
-def test_a_record_that_is_whole_is_said_to_be(lived: Parts) -> None:
+def test_a_record_that_is_whole_is_said_to_be(lived: Services) -> None:
     newest = list(lived.ledger.record())[-1]
     done = run(app, ["verify"])
     assert done.exit_code == 0
@@ -130,7 +132,7 @@ def test_a_record_that_is_whole_is_said_to_be(lived: Parts) -> None:
     assert verdict() == (0, {"whole": True, "events": 14, "head": newest.hash, "differences": []})
 
 
-def test_aliases_that_were_moved_by_hand_are_told(lived: Parts, toy_spec: ModelSpec) -> None:
+def test_aliases_that_were_moved_by_hand_are_told(lived: Services, toy_spec: ModelSpec) -> None:
     name = toy_spec.name
     lived.registry.set_alias(name, Alias.CHAMPION, 1)
     lived.registry.set_alias(name, Alias.PREVIOUS_CHAMPION, 2)
@@ -154,7 +156,7 @@ def test_aliases_that_were_moved_by_hand_are_told(lived: Parts, toy_spec: ModelS
     ],
 )
 def test_a_record_that_was_changed_is_told(
-    lived: Parts, layout: Layout, empty_database: str, statement: str, found: str
+    lived: Services, layout: Layout, empty_database: str, statement: str, found: str
 ) -> None:
     execute(layout.database_url("ledger_owner", empty_database), statement)
     done = run(app, ["verify"])
@@ -166,7 +168,7 @@ def test_a_record_that_was_changed_is_told(
 
 
 def test_an_export_is_the_whole_record_and_is_verified_without_any_part(
-    lived: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lived: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = list(lived.ledger.record())
     path = tmp_path / "record.jsonl"
@@ -197,7 +199,7 @@ def test_an_export_is_the_whole_record_and_is_verified_without_any_part(
     assert "record.jsonl, line 1: Expecting value" in " ".join(done.stderr.split())
 
 
-def test_a_file_that_cannot_be_written_or_read_is_named(parts: Parts, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_or_read_is_named(services: Services, tmp_path: Path) -> None:
     path = tmp_path / "no" / "such" / "folder.jsonl"
     for command in (["export", "--output", str(path)], ["verify", "--file", str(path)]):
         done = run(app, command)
@@ -208,7 +210,7 @@ def test_a_file_that_cannot_be_written_or_read_is_named(parts: Parts, tmp_path: 
 
 
 def test_an_export_without_a_ledger_leaves_an_older_one_as_it_was(
-    parts: Parts, ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "record.jsonl"
     path.write_text("an older export\n")

@@ -14,7 +14,7 @@ from podium.cli.main import app
 from podium.lifecycle import validate
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
-from podium.services import Parts
+from podium.services import Services
 from support.steps import FIRST, kinds, new_run, register
 
 run = CliRunner().invoke
@@ -26,10 +26,10 @@ def text(done: Result) -> str:
 
 
 @pytest.fixture
-def judged(parts: Parts, toy_spec: ModelSpec) -> ModelSpec:
+def judged(services: Services, toy_spec: ModelSpec) -> ModelSpec:
     """A model whose first version was validated, and passed."""
     run_of = new_run()
-    validate.validate_version(parts, toy_spec, register(parts, toy_spec, FIRST, run_of), run_of)
+    validate.validate_version(services, toy_spec, register(services, toy_spec, FIRST, run_of), run_of)
     return toy_spec
 
 
@@ -44,9 +44,9 @@ def test_the_report_is_shown_as_it_was_recorded(judged: ModelSpec) -> None:
 
 
 def test_a_changed_gate_is_tried_on_the_kept_answers_and_nothing_is_recorded(
-    parts: Parts, judged: ModelSpec, toy_file: ToyFile
+    services: Services, judged: ModelSpec, toy_file: ToyFile
 ) -> None:
-    before = kinds(parts, judged)
+    before = kinds(services, judged)
     stricter = [{"metric": "log_loss", "threshold": 0.1}, {"metric": "f1_macro", "threshold": 0.5}]
     toy_file(name=judged.name, gates=stricter)
     done = run(app, ["gates", judged.name, "1", "--replay"])
@@ -54,7 +54,7 @@ def test_a_changed_gate_is_tried_on_the_kept_answers_and_nothing_is_recorded(
     assert f"When it was validated: {judged.name} v1: passed 3 gates" in text(done)
     assert "By these gates, on the same answers:" in text(done)
     assert "refused by 1 of 2 gates: log_loss at most 0.1 (is 0.4" in text(done)
-    assert kinds(parts, judged) == before
+    assert kinds(services, judged) == before
     recorded = run(app, ["gates", judged.name, "1"])
     assert "passed 3 gates" in text(recorded)
 
@@ -66,7 +66,7 @@ def test_the_same_gates_replayed_say_the_same(judged: ModelSpec) -> None:
 
 
 def test_a_replay_takes_another_file_of_the_same_model_only(
-    parts: Parts, judged: ModelSpec, toy_file: ToyFile, tmp_path: Path
+    services: Services, judged: ModelSpec, toy_file: ToyFile, tmp_path: Path
 ) -> None:
     other = tmp_path / "elsewhere"
     other.mkdir()
@@ -83,7 +83,7 @@ def test_a_replay_takes_another_file_of_the_same_model_only(
 
 
 def test_what_cannot_be_shown_or_replayed_is_explained(
-    parts: Parts, judged: ModelSpec, toy_file: ToyFile
+    services: Services, judged: ModelSpec, toy_file: ToyFile
 ) -> None:
     never = run(app, ["gates", judged.name, "7"])
     assert never.exit_code == 1
@@ -119,7 +119,7 @@ def test_wrong_files_are_named_with_the_nearest_name(toy_file: ToyFile, tmp_path
 
 
 def test_a_baseline_file_that_is_not_there_is_a_problem(
-    parts: Parts, toy_file: ToyFile, tmp_path: Path
+    services: Services, toy_file: ToyFile, tmp_path: Path
 ) -> None:
     path = toy_file(gates=[{"metric": "accuracy", "baseline": "qa/base.json", "max_regression_abs": 0.1}])
     assert load_spec(path).gates

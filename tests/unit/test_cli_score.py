@@ -21,7 +21,7 @@ from podium.model_file.spec import ModelSpec
 from podium.names import Alias
 from podium.scoring.pinned_version import pin
 from podium.scoring.run import plan, score_planned, total
-from podium.services import Parts
+from podium.services import Services
 from support.steps import FIRST, SECOND, new_run, nominate_unjudged, promote_as_of, roll_back
 from support.store import changed_bytes, stored_files
 
@@ -29,7 +29,7 @@ SCORING = {"source": "in", "output": "out", "keys": ["id"]}
 
 
 @pytest.fixture
-def spec(toy_spec: ModelSpec, tmp_path: Path, own_parts: Parts) -> ModelSpec:
+def spec(toy_spec: ModelSpec, tmp_path: Path, own_services: Services) -> ModelSpec:
     """A toy that scores a folder of two files; its model file is where the command line looks."""
     path = tmp_path / f"{toy_spec.name}.yaml"
     path.write_text(f"{path.read_text()}\nscoring: {json.dumps(SCORING)}\n")
@@ -41,11 +41,11 @@ def spec(toy_spec: ModelSpec, tmp_path: Path, own_parts: Parts) -> ModelSpec:
 
 
 @pytest.fixture
-def two(own_parts: Parts, spec: ModelSpec) -> Parts:
+def two(own_services: Services, spec: ModelSpec) -> Services:
     """Version 1 was champion, version 2 is."""
-    promote_as_of(own_parts, spec, FIRST)
-    promote_as_of(own_parts, spec, SECOND)
-    return own_parts
+    promote_as_of(own_services, spec, FIRST)
+    promote_as_of(own_services, spec, SECOND)
+    return own_services
 
 
 def run(*words: str) -> Result:
@@ -56,12 +56,12 @@ def text(done: Result) -> str:
     return " ".join(done.stdout.split())
 
 
-def planned(parts: Parts, spec: ModelSpec, version: str | None = None, only: str = "*") -> list[Any]:
-    return plan(parts, spec, version, only, allow_rolled_back=False)
+def planned(services: Services, spec: ModelSpec, version: str | None = None, only: str = "*") -> list[Any]:
+    return plan(services, spec, version, only, allow_rolled_back=False)
 
 
 def test_a_run_keeps_its_version_while_the_champion_moves(
-    two: Parts, spec: ModelSpec, tmp_path: Path
+    two: Services, spec: ModelSpec, tmp_path: Path
 ) -> None:
     monday, tuesday = planned(two, spec)
     first = score_planned(two, spec, monday)
@@ -80,7 +80,7 @@ def test_a_run_keeps_its_version_while_the_champion_moves(
     assert [one["partition"]["name"] for one in planned(two, spec, "1", "mon*")] == ["monday"]
 
 
-def test_a_version_that_was_rolled_away_from_scores_only_if_told(two: Parts, spec: ModelSpec) -> None:
+def test_a_version_that_was_rolled_away_from_scores_only_if_told(two: Services, spec: ModelSpec) -> None:
     roll_back(two, spec)
     with pytest.raises(
         PodiumError, match=r"v2 was rolled away from on .* by olga: complaints. It scores only"
@@ -92,7 +92,7 @@ def test_a_version_that_was_rolled_away_from_scores_only_if_told(two: Parts, spe
     assert pin(two, spec.name, "2").version == 2
 
 
-def test_what_cannot_be_pinned_is_refused(two: Parts, spec: ModelSpec) -> None:
+def test_what_cannot_be_pinned_is_refused(two: Services, spec: ModelSpec) -> None:
     for asked, message in (
         ("candidate", "has no candidate; aliases: champion, previous_champion"),
         ("7", "has no v7; there are: v1, v2"),
@@ -115,7 +115,7 @@ def test_what_cannot_be_pinned_is_refused(two: Parts, spec: ModelSpec) -> None:
 
 
 def test_bytes_that_were_changed_after_the_version_was_pinned_score_nothing(
-    two: Parts, spec: ModelSpec, tmp_path: Path
+    two: Services, spec: ModelSpec, tmp_path: Path
 ) -> None:
     monday, _ = planned(two, spec)
     with (
@@ -127,10 +127,10 @@ def test_bytes_that_were_changed_after_the_version_was_pinned_score_nothing(
 
 
 def test_candidate_and_champion_are_tried_side_by_side(
-    own_parts: Parts, spec: ModelSpec, tmp_path: Path
+    own_services: Services, spec: ModelSpec, tmp_path: Path
 ) -> None:
-    promote_as_of(own_parts, spec, FIRST)
-    nominate_unjudged(own_parts, spec, SECOND, new_run())
+    promote_as_of(own_services, spec, FIRST)
+    nominate_unjudged(own_services, spec, SECOND, new_run())
     file = str(tmp_path / "in" / "monday.csv")
     done = run(spec.name, "--input", file, "--output", "both.parquet", "--diff", "candidate")
     assert done.exit_code == 0, done.stderr
@@ -145,7 +145,7 @@ def test_candidate_and_champion_are_tried_side_by_side(
     assert {"id", "row", "v1_prediction", "v2_prediction", "v1_probability_yes", "v2_digest"} <= set(both)
 
 
-def test_one_file_is_scored_by_one_version(two: Parts, spec: ModelSpec, tmp_path: Path) -> None:
+def test_one_file_is_scored_by_one_version(two: Services, spec: ModelSpec, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("id,x\na,1\nb,oops\n")
     done = run(spec.name, "--input", "rows.csv", "--output", "scores.parquet", "--alias", "previous_champion")
     assert done.exit_code == 0, done.stderr

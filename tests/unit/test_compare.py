@@ -17,7 +17,7 @@ from podium.errors import NotFound, PodiumError
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.reporting.compare import Comparison, Side, compare_runs, compare_versions
-from podium.services import Parts
+from podium.services import Services
 from support.steps import FIRST, SECOND, TRAINED, promote_as_of, train
 
 invoke = CliRunner().invoke
@@ -57,22 +57,22 @@ def test_numbers_of_other_rows_are_known_as_such() -> None:
     assert not compared(SIDE, replace(BETTER, judged_on="other days")).same_rows
 
 
-def test_versions_are_compared_with_their_aliases(parts: Parts, toy_spec: ModelSpec) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
-    promote_as_of(parts, toy_spec, SECOND)
+def test_versions_are_compared_with_their_aliases(services: Services, toy_spec: ModelSpec) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
     # The tests share the training runs of another model's name.
     with pytest.raises(NotFound, match=r"\(trained-once, FINISHED\) is no finished training run of toy-"):
-        compare_versions(parts, toy_spec, None)
+        compare_versions(services, toy_spec, None)
     renamed = toy_spec.model_copy(update={"name": "trained-once"})
-    found = compare_runs(parts, renamed, None)
+    found = compare_runs(services, renamed, None)
     assert {side.run for side in found.sides} == {run.run_id for run in TRAINED.values()}
 
 
 def test_runs_are_compared_and_the_command_prints_them_in_every_form(
-    parts: Parts, toy_spec: ModelSpec, tmp_path: Path
+    services: Services, toy_spec: ModelSpec, tmp_path: Path
 ) -> None:
-    weak, strong = train(parts, toy_spec, strength=0.0001), train(parts, toy_spec, strength=1.0)
-    found = compare_runs(parts, toy_spec, None)
+    weak, strong = train(services, toy_spec, strength=0.0001), train(services, toy_spec, strength=1.0)
+    found = compare_runs(services, toy_spec, None)
     assert [side.run for side in found.sides] == [strong.run_id, weak.run_id]
     assert (found.metric, found.same_rows, found.differing_params()) == ("log_loss", True, ["strength"])
     best = found.best("log_loss")
@@ -91,22 +91,22 @@ def test_runs_are_compared_and_the_command_prints_them_in_every_form(
 
 
 def test_another_metric_decides_where_asked_and_an_unknown_one_is_explained(
-    parts: Parts, toy_spec: ModelSpec
+    services: Services, toy_spec: ModelSpec
 ) -> None:
-    train(parts, toy_spec, strength=3.0)
-    assert compare_runs(parts, toy_spec, "accuracy").greater_is_better
+    train(services, toy_spec, strength=3.0)
+    assert compare_runs(services, toy_spec, "accuracy").greater_is_better
     with pytest.raises(PodiumError, match="no metric 'acuracy'; there are: accuracy, brier_score"):
-        compare_runs(parts, toy_spec, "acuracy")
+        compare_runs(services, toy_spec, "acuracy")
 
 
 def test_what_was_never_trained_cannot_be_compared(
-    parts: Parts, toy_file: Callable[..., Path], toy_spec: ModelSpec
+    services: Services, toy_file: Callable[..., Path], toy_spec: ModelSpec
 ) -> None:
     spec = load_spec(toy_file(name=f"{toy_spec.name}-never"))
     with pytest.raises(NotFound, match="has no finished training run yet"):
-        compare_runs(parts, spec, None)
+        compare_runs(services, spec, None)
     with pytest.raises(NotFound, match="has no version yet"):
-        compare_versions(parts, spec, None)
+        compare_versions(services, spec, None)
     done = invoke(app, ["compare", spec.name])
     assert done.exit_code == 1
     assert "has no version yet" in " ".join(done.stderr.split())

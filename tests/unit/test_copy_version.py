@@ -32,7 +32,7 @@ from podium.operations.copy_version import PASSWORD, USERNAME, Target, copy_vers
 from podium.registry.client import Registry
 from podium.registry.manifest import downloaded, read_manifest
 from podium.reporting import approval_card
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
 from podium.versions import manifest_of
 from support.command_line import commands_of
@@ -64,26 +64,26 @@ def target(trained_only: Path, tmp_path: Path) -> Target:
     return Target(f"sqlite:///{shutil.copy(trained_only, tmp_path / 'target.db')}")
 
 
-def there(target: Target, ledger: Ledger) -> Parts:
+def there(target: Target, ledger: Ledger) -> Services:
     """The parts of the other stack, as a process there has them."""
     registry = Registry(target.uri)
-    return Parts(Settings(MLFLOW_TRACKING_URI=target.uri), registry, ledger)
+    return Services(Settings(MLFLOW_TRACKING_URI=target.uri), registry, ledger)
 
 
-def tags_of(parts: Parts, model: str, number: int) -> dict[str, str]:
-    return dict(parts.registry.version(model, number).tags)
+def tags_of(services: Services, model: str, number: int) -> dict[str, str]:
+    return dict(services.registry.version(model, number).tags)
 
 
 def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there(
-    parts: Parts, toy_spec: ModelSpec, target: Target, own_ledger: Ledger
+    services: Services, toy_spec: ModelSpec, target: Target, own_ledger: Ledger
 ) -> None:
     name = toy_spec.name
-    register(parts, toy_spec, SECOND, new_run())
-    assert live_through(parts, toy_spec, FIRST).version == 2
-    manifest = manifest_of(parts.ledger.history(name), name, 2)
-    mine = parts.registry.training_runs("trained-once", 9)[-1]
+    register(services, toy_spec, SECOND, new_run())
+    assert live_through(services, toy_spec, FIRST).version == 2
+    manifest = manifest_of(services.ledger.history(name), name, 2)
+    mine = services.registry.training_runs("trained-once", 9)[-1]
 
-    copied = copy_version(parts, name, 2, target)
+    copied = copy_version(services, name, 2, target)
     assert (copied.target_version, copied.was_there) == (1, False)
     assert copied.manifest_digest == manifest.digest()
 
@@ -94,7 +94,7 @@ def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there
     assert not decided & set(tags)
     assert (tags[Tag.APPROVAL_STATUS], tags[Tag.VALIDATION_STATUS]) == ("pending", "pending")
     assert tags[Tag.LIFECYCLE_STAGE] == "None"
-    assert tags[Tag.COPIED_FROM] == parts.registry.tracking_uri
+    assert tags[Tag.COPIED_FROM] == services.registry.tracking_uri
     assert tags[Tag.COPIED_VERSION] == f"{name} v2"
     assert tags[Tag.COPIED_RUN] == mine.run_id
     assert tags[Tag.MANIFEST_DIGEST] == manifest.digest()
@@ -116,13 +116,13 @@ def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there
     assert version == 1
     (registered,) = own_ledger.history(name)
     assert registered.reason == (
-        f"trained as of 2025-06-01, copied from {parts.registry.tracking_uri}, {name} v2"
+        f"trained as of 2025-06-01, copied from {services.registry.tracking_uri}, {name} v2"
     )
     assert registered.details["manifest_digest"] == manifest.digest()
     assert validate.validate_version(other, toy_spec, 1, lifecycle_run).passed
     nominate.nominate_version(other.registry, own_ledger, name, lifecycle_run)
     request = approval.open_request(own_ledger, toy_spec.approval, name, lifecycle_run)
-    shown = f"| copied from | `{parts.registry.tracking_uri}, {name} v2, by {tags[Tag.COPIED_BY]}` |"
+    shown = f"| copied from | `{services.registry.tracking_uri}, {name} v2, by {tags[Tag.COPIED_BY]}` |"
     assert shown in approval_card.body(other, toy_spec, request, "/podium/x.svg")
     with pytest.raises(PodiumError, match="nobody has approved|no decision"):
         promote(other, toy_spec, lifecycle_run)
@@ -131,15 +131,15 @@ def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there
     assert other.registry.champion(name) == 1
     prove(other.registry, own_ledger.history(name), name, 1)
     # What a version bears there does not stop it from being found again.
-    Registry(parts.registry.tracking_uri)
-    assert copy_version(parts, name, 2, target) == replace(copied, was_there=True)
+    Registry(services.registry.tracking_uri)
+    assert copy_version(services, name, 2, target) == replace(copied, was_there=True)
 
 
 def test_a_copy_over_http_uses_the_login_of_the_target_and_leaves_that_of_the_source(
-    parts: Parts, toy_spec: ModelSpec, mlflow_server: GuardedMlflow, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, mlflow_server: GuardedMlflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = toy_spec.name
-    register(parts, toy_spec, FIRST, new_run())
+    register(services, toy_spec, FIRST, new_run())
     secrets = {
         "MLFLOW_TRACKING_USERNAME": "developer",
         "MLFLOW_TRACKING_PASSWORD": "of development",
@@ -159,7 +159,7 @@ def test_a_copy_over_http_uses_the_login_of_the_target_and_leaves_that_of_the_so
     assert (first["target_version"], first["was_there"]) == (1, False)
     assert again == {**first, "was_there": True}
     assert os.environ["MLFLOW_TRACKING_USERNAME"] == "developer"
-    assert os.environ["MLFLOW_TRACKING_URI"] == parts.registry.tracking_uri
+    assert os.environ["MLFLOW_TRACKING_URI"] == services.registry.tracking_uri
 
     target = Target(mlflow_server.uri, mlflow_server.username, SecretStr(mlflow_server.password))
     with target.registry() as registry:
@@ -184,7 +184,7 @@ def test_a_copy_over_http_uses_the_login_of_the_target_and_leaves_that_of_the_so
 
 
 def test_without_a_login_of_its_own_the_target_is_not_sent_another_registrys(
-    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".mlflow").mkdir()
     (tmp_path / ".mlflow" / "credentials").write_text(
@@ -213,12 +213,12 @@ def test_without_a_login_of_its_own_the_target_is_not_sent_another_registrys(
 
 @pytest.mark.parametrize("what", ["flipped", "missing", "added"])
 def test_a_damaged_version_is_refused_before_anything_is_written(
-    parts: Parts, toy_spec: ModelSpec, target: Target, own_ledger: Ledger, what: str
+    services: Services, toy_spec: ModelSpec, target: Target, own_ledger: Ledger, what: str
 ) -> None:
-    register(parts, toy_spec, FIRST, new_run())
+    register(services, toy_spec, FIRST, new_run())
     refused = pytest.raises(BytesChanged, match=f"{toy_spec.name} v1 is not what was registered")
-    with changed_bytes(stored_files(parts, toy_spec.name, 1), what), refused:
-        copy_version(parts, toy_spec.name, 1, target)
+    with changed_bytes(stored_files(services, toy_spec.name, 1), what), refused:
+        copy_version(services, toy_spec.name, 1, target)
     other = there(target, own_ledger)
     assert other.registry.models() == []
     assert other.registry.client.get_experiment_by_name(toy_spec.name) is None
@@ -249,20 +249,20 @@ def die_before(write: str, patch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_copy_killed_before_any_of_its_writes_is_finished_by_the_next(
-    parts: Parts, toy_spec: ModelSpec, target: Target, own_ledger: Ledger
+    services: Services, toy_spec: ModelSpec, target: Target, own_ledger: Ledger
 ) -> None:
     name = toy_spec.name
-    register(parts, toy_spec, FIRST, new_run())
+    register(services, toy_spec, FIRST, new_run())
     for write in WRITES:
         with pytest.MonkeyPatch.context() as patch:
             die_before(write, patch)
             with pytest.raises(DiedError, match=write):
-                copy_version(parts, name, 1, target)
+                copy_version(services, name, 1, target)
         with target.registry() as registry:
             assert registry.versions(name) == []
     with pytest.MonkeyPatch.context() as patch:
         done = die_before("never", patch)
-        copied = copy_version(parts, name, 1, target)
+        copied = copy_version(services, name, 1, target)
     # What was uploaded and compared is taken up again.
     assert done == ["create_registered_model", "create_model_version"]
     assert (copied.target_version, copied.was_there) == (1, False)
@@ -276,9 +276,9 @@ def test_a_copy_killed_before_any_of_its_writes_is_finished_by_the_next(
 
 
 def test_bytes_that_change_on_the_way_make_no_version(
-    parts: Parts, toy_spec: ModelSpec, target: Target, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register(parts, toy_spec, FIRST, new_run())
+    register(services, toy_spec, FIRST, new_run())
     real = MlflowClient.log_model_artifacts
 
     def flip(client: MlflowClient, model_id: str, local_dir: str) -> None:
@@ -288,7 +288,7 @@ def test_bytes_that_change_on_the_way_make_no_version(
 
     monkeypatch.setattr(MlflowClient, "log_model_artifacts", flip)
     with pytest.raises(BytesChanged, match=f"{toy_spec.name} v1 at sqlite:.* model.skops differs"):
-        copy_version(parts, toy_spec.name, 1, target)
+        copy_version(services, toy_spec.name, 1, target)
     with target.registry() as registry:
         assert registry.models() == []
         experiment = registry.ensure_experiment(toy_spec.name)
@@ -297,10 +297,10 @@ def test_bytes_that_change_on_the_way_make_no_version(
 
 
 def test_a_copied_version_that_was_changed_there_is_not_registered(
-    parts: Parts, toy_spec: ModelSpec, target: Target, own_ledger: Ledger
+    services: Services, toy_spec: ModelSpec, target: Target, own_ledger: Ledger
 ) -> None:
-    register(parts, toy_spec, FIRST, new_run())
-    copy_version(parts, toy_spec.name, 1, target)
+    register(services, toy_spec, FIRST, new_run())
+    copy_version(services, toy_spec.name, 1, target)
     other = there(target, own_ledger)
     trained = other.registry.version(toy_spec.name, 1).run_id
     refused = pytest.raises(BytesChanged, match="v1: its files in the store are not those that")
@@ -310,39 +310,41 @@ def test_a_copied_version_that_was_changed_there_is_not_registered(
 
 
 def test_another_version_of_the_same_inputs_at_the_target_is_told(
-    parts: Parts, toy_spec: ModelSpec, target: Target
+    services: Services, toy_spec: ModelSpec, target: Target
 ) -> None:
     name = toy_spec.name
-    register(parts, toy_spec, FIRST, new_run())
-    copy_version(parts, name, 1, target)
+    register(services, toy_spec, FIRST, new_run())
+    copy_version(services, name, 1, target)
     with target.registry() as registry:
         registry.set_tags(name, 1, {Tag.MANIFEST_DIGEST: "of other bytes"})
     with pytest.raises(PodiumError, match=f"has {name} v1 of the same inputs as {name} v1 here, of other"):
-        copy_version(parts, name, 1, target)
+        copy_version(services, name, 1, target)
     with target.registry() as registry:
         trained = registry.version(name, 1).run_id
         registry.client.delete_registered_model(name)
         registry.client.set_tag(trained, Tag.COPIED_RUN, "another")
     with pytest.raises(PodiumError, match=f"has the training run {trained} of the same inputs"):
-        copy_version(parts, name, 1, target)
+        copy_version(services, name, 1, target)
 
 
-def test_what_is_not_copied_is_told(parts: Parts, toy_spec: ModelSpec, target: Target) -> None:
+def test_what_is_not_copied_is_told(services: Services, toy_spec: ModelSpec, target: Target) -> None:
     name = toy_spec.name
-    register(parts, toy_spec, FIRST, new_run())
+    register(services, toy_spec, FIRST, new_run())
     with pytest.raises(NotFound, match=f"{name} v7: the ledger holds no registration of it"):
-        copy_version(parts, name, 7, target)
-    (registered,) = parts.ledger.history(name)
+        copy_version(services, name, 7, target)
+    (registered,) = services.ledger.history(name)
     details = {**registered.details, PROFILE: Profile.SMOKE.value}
-    parts.ledger.append(NewEvent(EventKind.REGISTERED, name, 2, details=details))
+    services.ledger.append(NewEvent(EventKind.REGISTERED, name, 2, details=details))
     with pytest.raises(ProfileOnly, match=f"{name} v2 is a smoke version: .* It is not copied"):
-        copy_version(parts, name, 2, target)
+        copy_version(services, name, 2, target)
 
 
-def test_a_form_that_names_a_version_takes_its_run(parts: Parts, toy_spec: ModelSpec, target: Target) -> None:
+def test_a_form_that_names_a_version_takes_its_run(
+    services: Services, toy_spec: ModelSpec, target: Target
+) -> None:
     name = toy_spec.name
-    register(parts, toy_spec, FIRST, new_run())
-    copy_version(parts, name, 1, target)
+    register(services, toy_spec, FIRST, new_run())
+    copy_version(services, name, 1, target)
     with target.registry() as registry:
         form = {"version": 1, "mlflow_run": None, "profile": None}
         with pytest.raises(NotFound):
@@ -358,7 +360,7 @@ def test_a_form_that_names_a_version_takes_its_run(parts: Parts, toy_spec: Model
 
 
 def test_an_address_with_a_login_is_refused_without_telling_it(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
+    services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for address in ("http://amy:hush@prod:5000", "postgresql://amy:hush@prod/x", "http://prod?password=hush"):
         done = run(app, ["copy", "toy", "1", "--to", address])

@@ -31,7 +31,7 @@ from podium.operations.doctor.machine_checks import check_clocks, check_librarie
 from podium.operations.doctor.mlflow_checks import check_mlflow
 from podium.operations.doctor.model_checks import check_champions, check_model_files
 from podium.operations.doctor.store_checks import check_store
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from podium.stack import control
 from podium.stack.layout import Layout, Paths, load_layout
@@ -370,21 +370,21 @@ def champions() -> dict[str, Finding]:
     return {finding.part: finding for finding in check_champions(lambda _: None)}
 
 
-def test_a_champion_that_was_moved_or_changed_is_found(own_parts: Parts, toy_spec: ModelSpec) -> None:
+def test_a_champion_that_was_moved_or_changed_is_found(own_services: Services, toy_spec: ModelSpec) -> None:
     name = toy_spec.name
     champion, aliases = f"champion of {name}", f"aliases of {name}"
     assert states(champions()) == {"champions": "ok"}
-    promote_as_of(own_parts, toy_spec, FIRST)
-    register(own_parts, toy_spec, SECOND, new_run())
+    promote_as_of(own_services, toy_spec, FIRST)
+    register(own_services, toy_spec, SECOND, new_run())
     working: list[str] = []
     (fine,) = check_champions(working.append)
     assert (fine.part, fine.state) == (champion, "ok")
     assert fine.seen.startswith("v1, its 7 files (")
     assert working == [f"reading the files of {name} v1"]
-    with changed_bytes(stored_files(own_parts, name, 1), "flipped"):
+    with changed_bytes(stored_files(own_services, name, 1), "flipped"):
         found = champions()[champion]
         assert (found.state, "model.skops differs" in found.seen) == ("problem", True)
-    own_parts.registry.set_alias(name, Alias.CHAMPION, 2)
+    own_services.registry.set_alias(name, Alias.CHAMPION, 2)
     found = champions()[aliases]
     assert found.seen == f"{name}: alias champion is v2, the ledger says v1"
     assert "settle_champion" in found.remedy

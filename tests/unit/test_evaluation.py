@@ -20,7 +20,7 @@ from podium.gates.report import CONTRACT, GateReport, GateStatus
 from podium.lifecycle import validate as validate_module
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
-from podium.services import Parts
+from podium.services import Services
 from podium.training import holdout
 from support.steps import FIRST, SECOND, TRAINED, kinds, new_run, nominate_unjudged, promote_as_of, register
 
@@ -49,8 +49,10 @@ def strict_spec(toy_spec: ModelSpec, toy_file: Callable[..., Path]) -> ModelSpec
     return load_spec(toy_file(name=toy_spec.name, gates=MANY_GATES))
 
 
-def validate(parts: Parts, spec: ModelSpec, as_of: Any = SECOND) -> GateReport:
-    return validate_module.validate_version(parts, spec, register(parts, spec, as_of, new_run()), new_run())
+def validate(services: Services, spec: ModelSpec, as_of: Any = SECOND) -> GateReport:
+    return validate_module.validate_version(
+        services, spec, register(services, spec, as_of, new_run()), new_run()
+    )
 
 
 def answer_with(patch: pytest.MonkeyPatch, run_id: str, answers: Answers) -> None:
@@ -64,8 +66,8 @@ def answer_with(patch: pytest.MonkeyPatch, run_id: str, answers: Answers) -> Non
     patch.setattr(PyFuncModel, "predict", instead)
 
 
-def kept(parts: Parts, spec: ModelSpec, number: int) -> set[str]:
-    client, run_id = parts.registry.client, parts.registry.version(spec.name, number).run_id
+def kept(services: Services, spec: ModelSpec, number: int) -> set[str]:
+    client, run_id = services.registry.client, services.registry.version(spec.name, number).run_id
     folders = [item.path for item in client.list_artifacts(run_id, "gates")]
     return {
         item.path.rpartition("/")[2] for folder in folders for item in client.list_artifacts(run_id, folder)
@@ -73,9 +75,9 @@ def kept(parts: Parts, spec: ModelSpec, number: int) -> set[str]:
 
 
 def test_each_model_answers_each_row_exactly_once_however_many_gates_ask(
-    parts: Parts, strict_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    services: Services, strict_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    promote_as_of(parts, strict_spec, FIRST)
+    promote_as_of(services, strict_spec, FIRST)
     monkeypatch.setattr(holdout, "BATCH_ROWS", 30)
     asked: dict[str, list[int]] = defaultdict(list)
     predict = PyFuncModel.predict
@@ -85,7 +87,7 @@ def test_each_model_answers_each_row_exactly_once_however_many_gates_ask(
         return predict(model, rows)
 
     monkeypatch.setattr(PyFuncModel, "predict", counting)
-    report = validate(parts, strict_spec)
+    report = validate(services, strict_spec)
     assert report.sentence() == f"{strict_spec.name} v2: passed all {len(MANY_GATES)} gates"
     once = [30, 30, 30, 10]
     # Five rows are the example that the judged version proves itself with.
@@ -93,18 +95,18 @@ def test_each_model_answers_each_row_exactly_once_however_many_gates_ask(
 
 
 def test_a_gate_of_seconds_times_both_models(
-    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+    services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path]
 ) -> None:
     gates = [{"cost": "latency_p95", "max_ratio": 1000}, {"cost": "throughput", "min_ratio": 0.001}]
     spec = load_spec(toy_file(name=toy_spec.name, gates=gates))
-    promote_as_of(parts, spec, FIRST)
-    report = validate(parts, spec)
+    promote_as_of(services, spec, FIRST)
+    report = validate(services, spec)
     assert report.passed
     assert all(result.value and result.reference for result in report.results[1:])
 
 
 def test_a_candidate_that_cannot_answer_one_row_alone_is_refused_where_that_is_timed(
-    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = load_spec(toy_file(name=toy_spec.name, gates=[{"cost": "latency_p95", "max_ratio": 2}]))
 
@@ -114,16 +116,16 @@ def test_a_candidate_that_cannot_answer_one_row_alone_is_refused_where_that_is_t
         return np.full((len(rows), 2), 0.5)
 
     answer_with(monkeypatch, TRAINED[SECOND].run_id, together)
-    report = validate(parts, spec)
+    report = validate(services, spec)
     assert not report.passed
     assert report.results[0].note == "cannot be scored on these rows: ValueError: one row has no spread"
 
 
 def test_a_champion_that_cannot_be_scored_is_an_outage_not_an_answer(
-    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
-    before = kinds(parts, toy_spec)
+    promote_as_of(services, toy_spec, FIRST)
+    before = kinds(services, toy_spec)
 
     def crash(model: PyFuncModel, rows: pd.DataFrame) -> Any:
         raise ValueError("no such feature")
@@ -131,49 +133,49 @@ def test_a_champion_that_cannot_be_scored_is_an_outage_not_an_answer(
     answer_with(monkeypatch, TRAINED[FIRST].run_id, crash)
     what = f"champion {toy_spec.name} v1 cannot be scored on these rows: ValueError: no such feature"
     with pytest.raises(Outage, match=f"{what}: there is nothing to compare with"):
-        validate(parts, toy_spec)
-    assert kinds(parts, toy_spec) == [*before, "registered"]
+        validate(services, toy_spec)
+    assert kinds(services, toy_spec) == [*before, "registered"]
 
 
 def test_a_champion_without_an_example_is_compared_with_all_the_same(
-    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, FIRST)
     real = collection.example_problem
 
     def none_of_the_champion(model: PyFuncModel) -> str:
         return "has no input example" if model.metadata.run_id == TRAINED[FIRST].run_id else real(model)
 
     monkeypatch.setattr(collection, "example_problem", none_of_the_champion)
-    report = validate(parts, toy_spec)
+    report = validate(services, toy_spec)
     assert (report.champion, report.passed) == (1, True), report.sentence()
 
 
 def test_a_candidate_that_cannot_be_scored_is_refused_with_the_reason(
-    parts: Parts, strict_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    services: Services, strict_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    promote_as_of(parts, strict_spec, FIRST)
+    promote_as_of(services, strict_spec, FIRST)
 
     def crash(model: PyFuncModel, rows: pd.DataFrame) -> Any:
         raise ValueError("no such feature")
 
     answer_with(monkeypatch, TRAINED[SECOND].run_id, crash)
-    report = validate(parts, strict_spec)
+    report = validate(services, strict_spec)
     assert not report.passed
     assert report.results[0].kind == CONTRACT
     assert report.results[0].note == "cannot be scored on these rows: ValueError: no such feature"
-    assert kinds(parts, strict_spec)[-1] == "gates_refused"
+    assert kinds(services, strict_spec)[-1] == "gates_refused"
 
 
 @pytest.mark.parametrize("strange", [np.nan, np.inf])
 def test_a_candidate_whose_answers_are_no_numbers_is_refused(
-    parts: Parts, strict_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, strange: float
+    services: Services, strict_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, strange: float
 ) -> None:
-    promote_as_of(parts, strict_spec, FIRST)
+    promote_as_of(services, strict_spec, FIRST)
     answers = np.full((ROWS, 2), 0.5)
     answers[7] = strange
     answer_with(monkeypatch, TRAINED[SECOND].run_id, lambda *_: answers)
-    report = validate(parts, strict_spec)
+    report = validate(services, strict_spec)
     assert report.results[0].note == "1 of 100 predictions are not finite"
     relative = [result.status for result in report.results if "champion by more" in result.gate]
     assert relative == [GateStatus.FAILED] * 3
@@ -181,57 +183,59 @@ def test_a_candidate_whose_answers_are_no_numbers_is_refused(
 
 @pytest.mark.parametrize("answer", [np.zeros((ROWS, 3)), "maybe"])
 def test_a_candidate_that_answers_in_another_shape_is_refused(
-    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, answer: Any
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
     answer_with(monkeypatch, TRAINED[SECOND].run_id, lambda *_: answer)
-    report = validate(parts, toy_spec)
+    report = validate(services, toy_spec)
     assert not report.passed
     assert "cannot be scored on these rows" in report.results[0].note
 
 
 def test_a_candidate_that_changed_its_mind_about_its_example_is_refused(
-    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predict = PyFuncModel.predict
     monkeypatch.setattr(PyFuncModel, "predict", lambda model, rows: predict(model, rows)[:, ::-1])
-    report = validate(parts, toy_spec)
+    report = validate(services, toy_spec)
     assert not report.passed
     assert "for its input example" in report.results[0].note
 
 
 def test_a_store_that_does_not_answer_is_an_outage_not_a_refusal(
-    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(model: PyFuncModel, rows: pd.DataFrame) -> Any:
         raise ConnectionError("no route to host")
 
     answer_with(monkeypatch, TRAINED[SECOND].run_id, unreachable)
     with pytest.raises(Outage, match="no route to host"):
-        validate(parts, toy_spec)
+        validate(services, toy_spec)
 
 
 def test_the_candidate_that_would_be_replaced_is_scored_where_a_gate_asks(
-    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+    services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path]
 ) -> None:
     gates = [{"metric": "log_loss", "against": "candidate", "max_regression_abs": 0.05}]
     spec = load_spec(toy_file(name=toy_spec.name, gates=gates))
-    first = validate(parts, spec, FIRST)
+    first = validate(services, spec, FIRST)
     assert first.results[1].status is GateStatus.NO_CHAMPION
-    nominate_unjudged(parts, spec, FIRST, new_run())
+    nominate_unjudged(services, spec, FIRST, new_run())
     # Held against itself it would always pass.
-    assert validate(parts, spec, FIRST).results[1].status is GateStatus.NO_CHAMPION
-    second = validate(parts, spec)
+    assert validate(services, spec, FIRST).results[1].status is GateStatus.NO_CHAMPION
+    second = validate(services, spec)
     assert second.results[1].status is GateStatus.PASSED
     assert second.results[1].reference == pytest.approx(second.scores.references["candidate"]["log_loss"])
     assert "candidate now" in second.markdown()
-    assert "candidate" not in validate(parts, toy_spec).scores.references
+    assert "candidate" not in validate(services, toy_spec).scores.references
 
 
-def test_all_that_was_judged_is_kept_with_the_training_run(parts: Parts, strict_spec: ModelSpec) -> None:
-    promote_as_of(parts, strict_spec, FIRST)
-    report = validate(parts, strict_spec)
-    version = parts.registry.version(strict_spec.name, 2)
-    assert kept(parts, strict_spec, 2) == {
+def test_all_that_was_judged_is_kept_with_the_training_run(
+    services: Services, strict_spec: ModelSpec
+) -> None:
+    promote_as_of(services, strict_spec, FIRST)
+    report = validate(services, strict_spec)
+    version = services.registry.version(strict_spec.name, 2)
+    assert kept(services, strict_spec, 2) == {
         "report.json", "report.md", "predictions.parquet", "measurements.json",
         "reliability.png", "bootstrap_3.png", "bootstrap_4.png", "slices_6.png",
     }  # fmt: skip
@@ -241,7 +245,7 @@ def test_all_that_was_judged_is_kept_with_the_training_run(parts: Parts, strict_
         assert content["sentence"] == report.sentence()
     shown = mlflow.artifacts.load_text(f"runs:/{version.run_id}/gates/v2-against-v1/report.md")
     assert shown == report.markdown()
-    sides = stored_report.kept_sides(parts.registry, version, strict_spec, champion=1)
+    sides = stored_report.kept_sides(services.registry, version, strict_spec, champion=1)
     assert set(sides) == {JUDGED, "champion"}
     assert sides[JUDGED].classes == ("no", "yes")
     assert sides[JUDGED].predictions.shape == (ROWS, 2)
@@ -249,9 +253,9 @@ def test_all_that_was_judged_is_kept_with_the_training_run(parts: Parts, strict_
     assert sides[JUDGED].cost is not None
     assert sides[JUDGED].cost.model_size == report.results[12].value
     with pytest.raises(NotFound):
-        stored_report.kept_sides(parts.registry, version, strict_spec, champion=7)
+        stored_report.kept_sides(services.registry, version, strict_spec, champion=7)
 
 
-def test_the_same_validation_twice_is_the_same_report(parts: Parts, strict_spec: ModelSpec) -> None:
-    promote_as_of(parts, strict_spec, FIRST)
-    assert validate(parts, strict_spec).digest() == validate(parts, strict_spec).digest()
+def test_the_same_validation_twice_is_the_same_report(services: Services, strict_spec: ModelSpec) -> None:
+    promote_as_of(services, strict_spec, FIRST)
+    assert validate(services, strict_spec).digest() == validate(services, strict_spec).digest()

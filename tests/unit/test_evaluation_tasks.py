@@ -18,7 +18,7 @@ from podium.gates.report import GateReport, GateStatus
 from podium.lifecycle.register import register_version
 from podium.lifecycle.validate import validate_version
 from podium.model_file.spec import ModelSpec
-from podium.services import Parts
+from podium.services import Services
 from podium.training import holdout
 from support.steps import FIRST, SECOND, TRAINED, live_through, new_run, train
 from support.toy import NUMBER_TOY, RANKING_TOY, write_number_rows
@@ -65,20 +65,20 @@ def numbers(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def judge(parts: Parts, spec: ModelSpec) -> GateReport:
+def judge(services: Services, spec: ModelSpec) -> GateReport:
     version = register_version(
-        parts.registry, parts.ledger, spec, train(parts, spec, SECOND).run_id, new_run()
+        services.registry, services.ledger, spec, train(services, spec, SECOND).run_id, new_run()
     )
-    return validate_version(parts, spec, version, new_run())
+    return validate_version(services, spec, version, new_run())
 
 
 def test_a_regression_from_its_rows_to_its_report(
-    parts: Parts, numbers: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, numbers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = spec_of(NUMBER_TOY, gates=NUMBER_GATES)
-    monkeypatch.setitem(TRAINED, FIRST, train(parts, spec))
-    assert live_through(parts, spec, FIRST).version == 1
-    report = judge(parts, spec)
+    monkeypatch.setitem(TRAINED, FIRST, train(services, spec))
+    assert live_through(services, spec, FIRST).version == 1
+    report = judge(services, spec)
     assert report.sentence() == f"{spec.name} v2: passed all {len(NUMBER_GATES)} gates"
     assert report.champion == 1
     assert set(report.scores.references) == {"champion", "mean"}
@@ -88,19 +88,19 @@ def test_a_regression_from_its_rows_to_its_report(
     assert sum(part.rows for part in sliced.slices) == report.scores.rows == 400
     assert by_rule[str(NUMBER_GATES[7])].reference == 0.7
     assert by_rule[str(NUMBER_GATES[12])].value == 1.0
-    version = parts.registry.version(spec.name, 2)
+    version = services.registry.version(spec.name, 2)
     pictures = {
         item.path.rpartition("/")[2]
-        for item in parts.registry.client.list_artifacts(version.run_id, "gates/v2-against-v1")
+        for item in services.registry.client.list_artifacts(version.run_id, "gates/v2-against-v1")
         if item.path.endswith(".png")
     }
     assert pictures == {"bootstrap_2.png", "bootstrap_3.png", "slices_4.png", "slices_5.png"}
-    sides = stored_report.kept_sides(parts.registry, version, spec, champion=1)
+    sides = stored_report.kept_sides(services.registry, version, spec, champion=1)
     assert sides["judged"].predictions.shape == (400,)
     assert (sides["judged"].classes, sides["champion"].classes) == ((), ())
 
 
-def test_rows_that_were_trained_on_are_found_in_the_holdout(parts: Parts, numbers: Path) -> None:
+def test_rows_that_were_trained_on_are_found_in_the_holdout(services: Services, numbers: Path) -> None:
     rows = pd.read_csv(numbers / "numbers.csv")
     # The newest 40 rows before the second date are old ones with another day.
     newest = rows.index[rows["day"] < "2025-07-01"][-40:]
@@ -110,27 +110,27 @@ def test_rows_that_were_trained_on_are_found_in_the_holdout(parts: Parts, number
     overlap = {"max_train_overlap": 0.05}
     by_all = {**overlap, "columns": ["x", "y", "country", "day"]}
     spec = spec_of(NUMBER_TOY, gates=[overlap, {**overlap, "columns": ["x", "country"]}, by_all])
-    report = judge(parts, spec)
+    report = judge(services, spec)
     assert [result.value for result in report.results[1:]] == [0.1, 0.1, 0.0]
     assert [result.status for result in report.results[1:]] == [GateStatus.FAILED] * 2 + [GateStatus.PASSED]
 
 
 def test_a_gate_that_training_did_not_know_of_fails_until_there_is_a_new_run(
-    parts: Parts, numbers: Path
+    services: Services, numbers: Path
 ) -> None:
     old = spec_of(NUMBER_TOY)
-    run = train(parts, old, SECOND).run_id
+    run = train(services, old, SECOND).run_id
     new = spec_of(NUMBER_TOY, name=old.name, gates=[{"max_train_overlap": 1.0, "columns": ["country"]}])
-    version = register_version(parts.registry, parts.ledger, new, run, new_run())
-    result = validate_version(parts, new, version, new_run()).results[1]
+    version = register_version(services.registry, services.ledger, new, run, new_run())
+    result = validate_version(services, new, version, new_run()).results[1]
     assert (result.status, result.note) == (
         GateStatus.FAILED,
         "the training run did not keep these columns; train again",
     )
-    assert train(parts, new, SECOND).run_id != run
+    assert train(services, new, SECOND).run_id != run
 
 
-def test_numbers_of_the_trainer_without_end_fail(parts: Parts, numbers: Path) -> None:
+def test_numbers_of_the_trainer_without_end_fail(services: Services, numbers: Path) -> None:
     gates = [
         {"metric": "trainer.up", "greater_is_better": True, "threshold": 0},
         {"metric": "trainer.down", "greater_is_better": False, "threshold": 0},
@@ -138,19 +138,19 @@ def test_numbers_of_the_trainer_without_end_fail(parts: Parts, numbers: Path) ->
         {"metric": "trainer.nowhere", "greater_is_better": True, "threshold": 0},
     ]
     trainer = "support.toy_trainer:train_without_end"
-    report = judge(parts, spec_of(NUMBER_TOY, trainer=trainer, gates=gates))
+    report = judge(services, spec_of(NUMBER_TOY, trainer=trainer, gates=gates))
     assert [str(result.value) for result in report.results[1:]] == ["inf", "-inf", "nan", "nan"]
     assert [result.status for result in report.results[1:]] == [GateStatus.FAILED] * 4
 
 
-def test_a_baseline_file_that_is_not_there_is_a_fault_not_a_pass(parts: Parts, numbers: Path) -> None:
+def test_a_baseline_file_that_is_not_there_is_a_fault_not_a_pass(services: Services, numbers: Path) -> None:
     (numbers / FILE).unlink()
     spec = spec_of(NUMBER_TOY, gates=[NUMBER_GATES[8]])
     with pytest.raises(DataError, match="baseline file .*qa/baseline.json cannot be read: No such file"):
-        judge(parts, spec)
+        judge(services, spec)
 
 
-def test_columns_of_slices_that_the_rows_lack_fail(parts: Parts, numbers: Path) -> None:
+def test_columns_of_slices_that_the_rows_lack_fail(services: Services, numbers: Path) -> None:
     gates = [
         {"metric": "r2", "threshold": 0.0, "slices": {"column": "county"}},
         {
@@ -161,7 +161,7 @@ def test_columns_of_slices_that_the_rows_lack_fail(parts: Parts, numbers: Path) 
         },
         {"schema": {"county": {}}},
     ]
-    report = judge(parts, spec_of(NUMBER_TOY, gates=gates))
+    report = judge(services, spec_of(NUMBER_TOY, gates=gates))
     assert [result.status for result in report.results[1:]] == [GateStatus.FAILED] * 3
     assert [result.note.partition(":")[2] or result.note for result in report.results[1:]] == [
         "the examples have no column 'county'",
@@ -170,18 +170,18 @@ def test_columns_of_slices_that_the_rows_lack_fail(parts: Parts, numbers: Path) 
     ]
 
 
-def test_a_ranking_from_its_rows_to_its_report(parts: Parts, numbers: Path, tmp_path: Path) -> None:
+def test_a_ranking_from_its_rows_to_its_report(services: Services, numbers: Path, tmp_path: Path) -> None:
     gates = [
         {"metric": "ndcg", "against": "mean", "not_worse": {"resamples": 100}},
         {"metric": "mean_reciprocal_rank", "against": "mean", "min_improvement": 0.05},
         {"metric": "ndcg", "threshold": 0.5, "slices": {"column": "x", "bins": 2}},
     ]
     spec = spec_of(RANKING_TOY, gates=gates)
-    report = judge(parts, spec)
+    report = judge(services, spec)
     assert report.sentence() == f"{spec.name} v1: passed all 3 gates"
-    version = parts.registry.version(spec.name, 1)
-    (rows,) = holdout.batches(parts.registry.download_artifacts(version.run_id, holdout.FOLDER, tmp_path))
-    scores = stored_report.kept_sides(parts.registry, version, spec, champion=None)["judged"].predictions
+    version = services.registry.version(spec.name, 1)
+    (rows,) = holdout.batches(services.registry.download_artifacts(version.run_id, holdout.FOLDER, tmp_path))
+    scores = stored_report.kept_sides(services.registry, version, spec, champion=None)["judged"].predictions
     lists = [rows.index[rows["list"] == name] for name in rows["list"].unique()]
     expected = [
         ndcg_score([rows["relevance"][places]], [scores[places]])
@@ -191,9 +191,9 @@ def test_a_ranking_from_its_rows_to_its_report(parts: Parts, numbers: Path, tmp_
     assert report.scores.candidate["ndcg"] == pytest.approx(np.mean(expected))
 
 
-def test_a_row_that_belongs_to_no_list_is_named(parts: Parts, numbers: Path) -> None:
+def test_a_row_that_belongs_to_no_list_is_named(services: Services, numbers: Path) -> None:
     rows = pd.read_csv(numbers / "lists.csv")
     rows.loc[5, "list"] = None
     rows.to_csv(numbers / "lists.csv", index=False)
     with pytest.raises(DataError, match="lists.csv: column list: row 5 belongs to no list"):
-        train(parts, spec_of(RANKING_TOY))
+        train(services, spec_of(RANKING_TOY))

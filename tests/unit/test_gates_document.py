@@ -20,7 +20,7 @@ from podium.gates.rules import evaluate
 from podium.model_file.gates import KINDS, Gate, TaggedGate, kind_of
 from podium.model_file.spec import ModelSpec
 from podium.registry.client import Version
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from podium.training import holdout
 from podium.training.examples import DataWindow, TrainingExamples
@@ -60,7 +60,7 @@ def spec_of(gate: Gate) -> ModelSpec:
 
 
 @pytest.fixture
-def evidence_for(parts: Parts, tmp_path: Path) -> object:
+def evidence_for(services: Services, tmp_path: Path) -> object:
     """Make evidence as a validation does, from a stored holdout."""
     (tmp_path / "qa").mkdir()
     block = re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)[0]
@@ -91,7 +91,7 @@ def evidence_for(parts: Parts, tmp_path: Path) -> object:
         )
         version = Version("toy", 2, "", True, {}, moment)
         sides = {JUDGED: side(0.5, 0.001), "champion": side(0.6, 0.001), "candidate": side(0.7, 0.001)}
-        case = Case(parts, (), spec, version, tmp_path)
+        case = Case(services, (), spec, version, tmp_path)
         made = assemble(case, sides, {"champion": 1, "candidate": 3})
         return Evidence(**{**vars(made), "trainer_metrics": {"final_loss": 1.0}})
 

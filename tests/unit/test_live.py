@@ -24,7 +24,7 @@ from podium.metrics.bootstrap import metric_differences, metric_resamples
 from podium.model_file.metric_gate import NotWorse
 from podium.model_file.metric_names import Task
 from podium.model_file.spec import ModelSpec
-from podium.services import Parts
+from podium.services import Services
 from support.toy import NUMBER_TOY
 
 invoke = CliRunner().invoke
@@ -42,7 +42,7 @@ def answers(values: Any, classes: tuple[str, ...] = ()) -> str:
 
 
 def keep(
-    parts: Parts,
+    services: Services,
     model: str,
     champion: str | None,
     candidate: str | None,
@@ -53,7 +53,7 @@ def keep(
     text = champion or candidate
     rows = len(json.loads(str(text))["predictions"])
     request_id = uuid.uuid4().hex
-    store = LiveStore(parts.ledger)
+    store = LiveStore(services.ledger)
     both = (trial.champion, trial.candidate, champion, candidate)
     store.write([LiveAnswer(model, request_id, at, rows, *both)])
     if labels is not None:
@@ -69,7 +69,7 @@ def coins(rows: int, sure: float, seed: int = 1) -> tuple[np.ndarray, list[str]]
 
 
 def test_pairs_tell_how_alike_the_answers_are_and_which_version_is_better(
-    parts: Parts, toy_spec: ModelSpec
+    services: Services, toy_spec: ModelSpec
 ) -> None:
     old, labels = coins(200, 0.6)
     new, _ = coins(200, 0.7)
@@ -77,14 +77,14 @@ def test_pairs_tell_how_alike_the_answers_are_and_which_version_is_better(
         # The candidate knows the labels in another order.
         rows = slice(at, at + 20)
         keep(
-            parts,
+            services,
             toy_spec.name,
             answers(old[rows], ("no", "yes")),
             answers(new[rows, ::-1], ("yes", "no")),
             labels[rows],
         )
-    keep(parts, toy_spec.name, answers([[1, 0]], ("no", "yes")), answers([[0, 1]], ("no", "yes")))
-    found = compare_live(LiveStore(parts.ledger), subject(toy_spec), "log_loss")
+    keep(services, toy_spec.name, answers([[1, 0]], ("no", "yes")), answers([[0, 1]], ("no", "yes")))
+    found = compare_live(LiveStore(services.ledger), subject(toy_spec), "log_loss")
     assert (found.trial, found.paired, found.champion_rows, found.champion_labelled) == (
         TRIAL,
         True,
@@ -105,13 +105,15 @@ def test_pairs_tell_how_alike_the_answers_are_and_which_version_is_better(
     )
 
 
-def test_the_interval_of_pairs_is_that_of_the_paired_differences(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_the_interval_of_pairs_is_that_of_the_paired_differences(
+    services: Services, toy_spec: ModelSpec
+) -> None:
     draws = np.random.default_rng(2)
     right = draws.uniform(0.2, 0.9, 400)
     better = right + draws.normal(0.02, 0.05, 400)
     old, new = (np.column_stack([side, 1 - side]) for side in (right, better))
-    keep(parts, toy_spec.name, answers(old, ("no", "yes")), answers(new, ("no", "yes")), ["no"] * 400)
-    (first, *_) = compare_live(LiveStore(parts.ledger), subject(toy_spec), "log_loss").metrics
+    keep(services, toy_spec.name, answers(old, ("no", "yes")), answers(new, ("no", "yes")), ["no"] * 400)
+    (first, *_) = compare_live(LiveStore(services.ledger), subject(toy_spec), "log_loss").metrics
     differences = np.log(right) - np.log(better)
     assert first.difference is not None
     half = 1.96 * differences.std() / 20
@@ -120,15 +122,15 @@ def test_the_interval_of_pairs_is_that_of_the_paired_differences(parts: Parts, t
 
 
 def test_a_canary_has_two_sides_and_the_champions_answers_count_since_it_began(
-    parts: Parts, toy_spec: ModelSpec
+    services: Services, toy_spec: ModelSpec
 ) -> None:
     old, labels = coins(300, 0.6)
     new, others = coins(100, 0.9, seed=5)
     wrong = answers(old[:, ::-1], ("no", "yes"))
-    keep(parts, toy_spec.name, wrong, None, labels, at=NOW - timedelta(hours=1))
-    keep(parts, toy_spec.name, None, answers(new, ("no", "yes")), others, at=NOW)
-    keep(parts, toy_spec.name, answers(old, ("no", "yes")), None, labels, at=NOW + timedelta(seconds=1))
-    found = compare_live(LiveStore(parts.ledger), subject(toy_spec), "accuracy")
+    keep(services, toy_spec.name, wrong, None, labels, at=NOW - timedelta(hours=1))
+    keep(services, toy_spec.name, None, answers(new, ("no", "yes")), others, at=NOW)
+    keep(services, toy_spec.name, answers(old, ("no", "yes")), None, labels, at=NOW + timedelta(seconds=1))
+    found = compare_live(LiveStore(services.ledger), subject(toy_spec), "accuracy")
     assert (found.paired, found.champion_rows, found.candidate_rows, found.agreement) == (
         False,
         300,
@@ -143,11 +145,11 @@ def test_a_canary_has_two_sides_and_the_champions_answers_count_since_it_began(
     assert "cannot be told apart on 100 against 300 labelled rows: accuracy 1 against 1" in found.sentence()
 
 
-def test_few_rows_prove_nothing(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_few_rows_prove_nothing(services: Services, toy_spec: ModelSpec) -> None:
     old, labels = coins(live_comparison.FEWEST_ROWS - 1, 0.6)
     new, _ = coins(live_comparison.FEWEST_ROWS - 1, 0.9)
-    keep(parts, toy_spec.name, answers(old, ("no", "yes")), answers(new, ("no", "yes")), labels)
-    found = compare_live(LiveStore(parts.ledger), subject(toy_spec), "log_loss")
+    keep(services, toy_spec.name, answers(old, ("no", "yes")), answers(new, ("no", "yes")), labels)
+    found = compare_live(LiveStore(services.ledger), subject(toy_spec), "log_loss")
     assert found.metrics[0].difference is None
     assert found.sentence().startswith("Too few to tell v4 from v3 (at least 30 labelled rows)")
 
@@ -158,12 +160,12 @@ def number_spec() -> ModelSpec:
 
 
 def test_of_numbers_the_differences_are_told_and_what_is_no_number_is_counted(
-    parts: Parts, number_spec: ModelSpec
+    services: Services, number_spec: ModelSpec
 ) -> None:
     old = np.arange(100.0)
-    keep(parts, number_spec.name, answers(old), answers(old + 1), (old + 1).tolist())
-    keep(parts, number_spec.name, answers([1.0]), '{"predictions": [null]}')
-    found = compare_live(LiveStore(parts.ledger), subject(number_spec), "mean_absolute_error")
+    keep(services, number_spec.name, answers(old), answers(old + 1), (old + 1).tolist())
+    keep(services, number_spec.name, answers([1.0]), '{"predictions": [null]}')
+    found = compare_live(LiveStore(services.ledger), subject(number_spec), "mean_absolute_error")
     assert found.agreement is not None
     assert (found.agreement.rows, found.agreement.unanswered, found.agreement.same) == (100, 1, 0)
     assert found.agreement.difference_quantiles == (1, 1, 1)
@@ -172,8 +174,8 @@ def test_of_numbers_the_differences_are_told_and_what_is_no_number_is_counted(
         0,
         "better",
     )
-    keep(parts, number_spec.name, answers([1.0]), '{"predictions": [null]}', [1.0])
-    found = compare_live(LiveStore(parts.ledger), subject(number_spec), "mean_absolute_error")
+    keep(services, number_spec.name, answers([1.0]), '{"predictions": [null]}', [1.0])
+    found = compare_live(LiveStore(services.ledger), subject(number_spec), "mean_absolute_error")
     assert "a prediction is not a finite number" in found.sentence()
     assert json.loads(json.dumps(found.as_json(), allow_nan=False))["metrics"][0]["candidate"] is None
 
@@ -224,32 +226,32 @@ def test_a_difference_is_a_verdict_only_if_it_leaves_no_doubt(
 
 
 def test_only_the_newest_rows_are_compared_where_there_are_too_many(
-    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_comparison, "MOST_ROWS", 5)
     for hour in range(4):
         both = answers([[hour / 4, 1 - hour / 4]] * 2, ("no", "yes"))
-        keep(parts, toy_spec.name, both, both, at=NOW + timedelta(hours=hour))
-    found = compare_live(LiveStore(parts.ledger), subject(toy_spec), "log_loss")
+        keep(services, toy_spec.name, both, both, at=NOW + timedelta(hours=hour))
+    found = compare_live(LiveStore(services.ledger), subject(toy_spec), "log_loss")
     assert (found.champion_rows, found.capped) == (4, True)
 
 
-def test_the_versions_that_answered_last_are_compared(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_the_versions_that_answered_last_are_compared(services: Services, toy_spec: ModelSpec) -> None:
     both = answers([[0.5, 0.5]], ("no", "yes"))
-    keep(parts, toy_spec.name, both, both, at=NOW, trial=Trial(3, 5))
-    keep(parts, toy_spec.name, both, both, at=NOW - timedelta(days=1))
-    store = LiveStore(parts.ledger)
+    keep(services, toy_spec.name, both, both, at=NOW, trial=Trial(3, 5))
+    keep(services, toy_spec.name, both, both, at=NOW - timedelta(days=1))
+    store = LiveStore(services.ledger)
     assert compare_live(store, subject(toy_spec), "log_loss").trial == Trial(3, 5)
 
 
-def test_the_command_prints_words_tables_and_json(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_the_command_prints_words_tables_and_json(services: Services, toy_spec: ModelSpec) -> None:
     missing = invoke(app, ["compare", toy_spec.name, "--live"])
     assert missing.exit_code == 1
     assert "serve it with --shadow or --canary" in " ".join(missing.stderr.split())
     old, labels = coins(100, 0.6)
     new, _ = coins(100, 0.7)
     both = [answers(side, ("no", "yes")) for side in (old, new)]
-    keep(parts, toy_spec.name, *both)
+    keep(services, toy_spec.name, *both)
     shown = invoke(app, ["compare", toy_spec.name, "--live"])
     assert shown.exit_code == 0, shown.stderr
     words = " ".join(shown.stdout.split())
@@ -257,7 +259,7 @@ def test_the_command_prints_words_tables_and_json(parts: Parts, toy_spec: ModelS
         "On 100 live rows v4 and v3 agree on 100.0%; their probabilities differ by 0.1 on average." in words
     )
     assert "There are no labels of both v4 and v3 yet: POST /feedback takes them." in words
-    keep(parts, toy_spec.name, *both, labels)
+    keep(services, toy_spec.name, *both, labels)
     shown = invoke(app, ["compare", toy_spec.name, "--live"])
     words = " ".join(shown.stdout.split())
     assert "v4 is better than v3 on 100 labelled rows: log loss 0.3567 against 0.5108" in words
@@ -278,10 +280,10 @@ def test_the_command_prints_words_tables_and_json(parts: Parts, toy_spec: ModelS
     assert "no metric 'rmspe' of a classification" in " ".join(wrong.stderr.split())
 
 
-def test_what_cannot_be_compared_is_explained(parts: Parts, toy_spec: ModelSpec) -> None:
-    store = LiveStore(parts.ledger)
+def test_what_cannot_be_compared_is_explained(services: Services, toy_spec: ModelSpec) -> None:
+    store = LiveStore(services.ledger)
     with pytest.raises(NotFound, match="no live answers of toy-"):
         compare_live(store, subject(toy_spec), "log_loss")
-    keep(parts, toy_spec.name, answers([[1.0]], ("maybe",)), answers([[1.0]], ("maybe",)))
+    keep(services, toy_spec.name, answers([[1.0]], ("maybe",)), answers([[1.0]], ("maybe",)))
     with pytest.raises(PodiumError, match=r"the model knows the labels \['maybe'\]"):
         compare_live(store, subject(toy_spec), "log_loss")

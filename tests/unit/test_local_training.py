@@ -24,7 +24,7 @@ from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
-from podium.services import Parts
+from podium.services import Services
 from podium.training.data import load_window
 from support.patience import PATIENCE_SECONDS
 from support.steps import FIRST, train
@@ -86,13 +86,13 @@ def test_it_needs_no_mlflow_and_no_ledger_and_leaves_nothing_else(
 
 
 def test_the_folder_is_what_the_registry_would_have(
-    parts: Parts, project: Path, toy_spec: ModelSpec, tmp_path: Path
+    services: Services, project: Path, toy_spec: ModelSpec, tmp_path: Path
 ) -> None:
     done = train_into(project / "deep" / "out", toy_spec.name, "--json")
     assert done.exit_code == 0, done.stderr
     folder = project / "deep" / "out"
     assert json.loads(done.stdout) == read(folder, "metrics.json")
-    run = parts.registry.client.get_run(train(parts, toy_spec, FIRST).run_id)
+    run = services.registry.client.get_run(train(services, toy_spec, FIRST).run_id)
     logged = Path(mlflow.artifacts.download_artifacts(f"models:/{run.outputs.model_outputs[0].model_id}"))
     local, registered = load_model(folder / "model"), load_model(logged)
     assert example_problem(local) == example_problem(registered) == ""

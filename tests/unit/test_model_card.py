@@ -13,12 +13,12 @@ from podium.lifecycle import validate
 from podium.lifecycle.model_card import ARTIFACT, description
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
-from podium.services import Parts
+from podium.services import Services
 from support.steps import FIRST, TRAINED, new_run, register
 
 
 def test_a_judged_version_has_a_card_as_its_description_and_in_its_run(
-    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+    services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path]
 ) -> None:
     sliced = {
         "metric": "log_loss",
@@ -28,10 +28,10 @@ def test_a_judged_version_has_a_card_as_its_description_and_in_its_run(
     gates = [{"metric": "log_loss", "threshold": 0.69}, sliced]
     spec = load_spec(toy_file(name=toy_spec.name, limits=["Not for grown-ups."], gates=gates))
     run = new_run()
-    number = register(parts, spec, FIRST, run)
-    report = validate.validate_version(parts, spec, number, run)
+    number = register(services, spec, FIRST, run)
+    report = validate.validate_version(services, spec, number, run)
     card = mlflow.artifacts.load_text(f"runs:/{TRAINED[FIRST].run_id}/{ARTIFACT}")
-    described = parts.registry.client.get_model_version(spec.name, str(number)).description
+    described = services.registry.client.get_model_version(spec.name, str(number)).description
     more = "\n\nMore, and pictures, in `model_card.md` of the training run."
     assert described.endswith(more)
     assert card.startswith(described.removesuffix(more))
@@ -67,10 +67,10 @@ def test_a_description_is_the_first_whole_sections_that_fit(sections: list[str])
         assert "\n\n".join(sections[:-1]).startswith("\n\nMore, and pictures, in ".join(shown))
 
 
-def test_a_card_without_limits_says_that_nobody_wrote_any(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_a_card_without_limits_says_that_nobody_wrote_any(services: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
-    number = register(parts, toy_spec, FIRST, run)
-    validate.validate_version(parts, toy_spec, number, run)
-    described = parts.registry.client.get_model_version(toy_spec.name, str(number)).description
+    number = register(services, toy_spec, FIRST, run)
+    validate.validate_version(services, toy_spec, number, run)
+    described = services.registry.client.get_model_version(toy_spec.name, str(number)).description
     assert "- None are written down in the model file (`limits`)." in described
     assert "No gate of the model file asks for slices." in described

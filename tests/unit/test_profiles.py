@@ -32,7 +32,7 @@ from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Outcome, Tag
 from podium.reporting import approval_card
 from podium.reporting.status import model_statuses
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import registry_is_ephemeral
 from podium.training.data import load_window
 from podium.training.examples import DataReport, DataWindow, TrainingExamples
@@ -61,19 +61,21 @@ def ephemeral(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODIUM_EPHEMERAL", "true")
 
 
-def trained(parts: Parts, spec: ModelSpec, profile: Profile | None, as_of: Any = FIRST) -> str:
-    return train_model(spec, parts.settings, as_of, {}, new_run(), profile).run_id
+def trained(services: Services, spec: ModelSpec, profile: Profile | None, as_of: Any = FIRST) -> str:
+    return train_model(spec, services.settings, as_of, {}, new_run(), profile).run_id
 
 
-def register(parts: Parts, spec: ModelSpec, profile: Profile | None, run: str, as_of: Any = FIRST) -> int:
-    mlflow_run = trained(parts, spec, profile, as_of)
-    return register_module.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
+def register(
+    services: Services, spec: ModelSpec, profile: Profile | None, run: str, as_of: Any = FIRST
+) -> int:
+    mlflow_run = trained(services, spec, profile, as_of)
+    return register_module.register_version(services.registry, services.ledger, spec, mlflow_run, run)
 
 
-def judge_and_nominate(parts: Parts, spec: ModelSpec, profile: Profile | None, run: str) -> int:
-    number = register(parts, spec, profile, run)
-    validate.validate_version(parts, spec, number, run)
-    return nominate_module.nominate_version(parts.registry, parts.ledger, spec.name, run)["version"]
+def judge_and_nominate(services: Services, spec: ModelSpec, profile: Profile | None, run: str) -> int:
+    number = register(services, spec, profile, run)
+    validate.validate_version(services, spec, number, run)
+    return nominate_module.nominate_version(services.registry, services.ledger, spec.name, run)["version"]
 
 
 def registered(**details: Any) -> Event:
@@ -193,27 +195,27 @@ def test_the_lists_of_a_ranking_stay_whole() -> None:
 
 
 def test_a_ci_smoke_run_ends_after_its_gates_on_record_and_its_version_bears_the_alias(
-    parts: Parts, spec: ModelSpec
+    services: Services, spec: ModelSpec
 ) -> None:
     run, name = new_run(), spec.name
     with pytest.raises(Refused, match=f"{name} v1 is a ci-smoke version: toy data, wiring only, never"):
-        judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
-    assert outcome_of(parts.ledger, name, run) is Outcome.ONLY_A_PROFILE
-    events = parts.ledger.history(name)
+        judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
+    assert outcome_of(services.ledger, name, run) is Outcome.ONLY_A_PROFILE
+    events = services.ledger.history(name)
     assert [event.event for event in events] == ["registered", "gates_passed", "nomination_refused"]
     assert events[0].details["profile"] == "ci-smoke"
     assert events[0].reason == "trained as of 2025-06-01, profile ci-smoke"
     assert "wiring only" in events[-1].reason
-    assert [result.kind for result in validate.replay_gates(parts, spec, 1).results] == [
+    assert [result.kind for result in validate.replay_gates(services, spec, 1).results] == [
         "contract",
         "min_holdout_rows",
     ]
-    assert parts.registry.aliases(name) == {"ci-smoke": 1}
-    version = parts.registry.version(name, 1)
+    assert services.registry.aliases(name) == {"ci-smoke": 1}
+    version = services.registry.version(name, 1)
     assert version.tags[Tag.PROFILE] == "ci-smoke"
     assert version.tags[Tag.TRAINED_ON].endswith("(280 rows)")
-    assert alias_differences(parts.registry, parts.ledger, name) == []
-    found = next(status for status in model_statuses(parts) if status.model == name)
+    assert alias_differences(services.registry, services.ledger, name) == []
+    found = next(status for status in model_statuses(services) if status.model == name)
     assert found.as_json()["profiles"] == {"ci-smoke": 1}
 
     text = mlflow.artifacts.load_text(f"runs:/{version.run_id}/{ARTIFACT}")
@@ -222,132 +224,136 @@ def test_a_ci_smoke_run_ends_after_its_gates_on_record_and_its_version_bears_the
 
     # Cleared and run again, nothing changes.
     with pytest.raises(Refused):
-        judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
-    assert parts.ledger.history(name) == events
+        judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
+    assert services.ledger.history(name) == events
     with pytest.raises(NotFound, match="holds no nomination"):
-        approval.open_request(parts.ledger, spec.approval, name, run)
+        approval.open_request(services.ledger, spec.approval, name, run)
 
 
 def test_aliases_of_profiles_follow_their_newest_runs_and_no_other_alias_does(
-    parts: Parts, spec: ModelSpec
+    services: Services, spec: ModelSpec
 ) -> None:
     name = spec.name
-    champion = promote_as_of(parts, spec, FIRST).version
-    small = register(parts, spec, Profile.CI_SMOKE, new_run())
-    newer = register(parts, spec, Profile.CI_SMOKE, new_run(), SECOND)
-    smoke = register(parts, spec, Profile.SMOKE, new_run())
+    champion = promote_as_of(services, spec, FIRST).version
+    small = register(services, spec, Profile.CI_SMOKE, new_run())
+    newer = register(services, spec, Profile.CI_SMOKE, new_run(), SECOND)
+    smoke = register(services, spec, Profile.SMOKE, new_run())
     assert len({champion, small, newer, smoke}) == 4
     aliases = {"champion": champion, "ci-smoke": newer, "smoke": smoke}
-    assert parts.registry.aliases(name) == aliases
+    assert services.registry.aliases(name) == aliases
     run = new_run()
     with pytest.raises(Refused):
-        judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
-    assert parts.registry.aliases(name) == {**aliases, "ci-smoke": small}
-    parts.registry.set_alias(name, Alias.SMOKE, small)
-    parts.registry.delete_alias(name, Alias.CI_SMOKE)
-    assert len(alias_differences(parts.registry, parts.ledger, name)) == 2
-    reconcile.reconcile(parts.registry, parts.ledger, spec)
-    assert parts.registry.aliases(name) == {**aliases, "ci-smoke": small}
+        judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
+    assert services.registry.aliases(name) == {**aliases, "ci-smoke": small}
+    services.registry.set_alias(name, Alias.SMOKE, small)
+    services.registry.delete_alias(name, Alias.CI_SMOKE)
+    assert len(alias_differences(services.registry, services.ledger, name)) == 2
+    reconcile.reconcile(services.registry, services.ledger, spec)
+    assert services.registry.aliases(name) == {**aliases, "ci-smoke": small}
 
 
 def test_profiles_and_full_runs_are_other_inputs_and_a_full_version_has_no_profile(
-    parts: Parts, spec: ModelSpec
+    services: Services, spec: ModelSpec
 ) -> None:
-    runs = {profile: trained(parts, spec, profile) for profile in (None, *Profile)}
+    runs = {profile: trained(services, spec, profile) for profile in (None, *Profile)}
     assert len(set(runs.values())) == 3
-    assert trained(parts, spec, Profile.SMOKE) == runs[Profile.SMOKE]
+    assert trained(services, spec, Profile.SMOKE) == runs[Profile.SMOKE]
     trials = {
-        profile: parts.registry.client.get_run(run).data.metrics["search.trials"]
+        profile: services.registry.client.get_run(run).data.metrics["search.trials"]
         for profile, run in runs.items()
     }
     assert trials == {None: 4, Profile.CI_SMOKE: 2, Profile.SMOKE: 3}
-    number = register(parts, spec, None, new_run())
-    event = history.registration(parts.ledger.history(spec.name), number)
+    number = register(services, spec, None, new_run())
+    event = history.registration(services.ledger.history(spec.name), number)
     assert event is not None
     assert "profile" not in event.details
-    assert Tag.PROFILE not in parts.registry.version(spec.name, number).tags
+    assert Tag.PROFILE not in services.registry.version(spec.name, number).tags
 
 
-def test_tags_in_mlflow_make_no_profile_version_a_full_one(parts: Parts, spec: ModelSpec) -> None:
+def test_tags_in_mlflow_make_no_profile_version_a_full_one(services: Services, spec: ModelSpec) -> None:
     run = new_run()
-    mlflow_run = trained(parts, spec, Profile.SMOKE)
+    mlflow_run = trained(services, spec, Profile.SMOKE)
     for tag in ("podium.profile", "profile"):
-        parts.registry.client.set_tag(mlflow_run, tag, "full")
-    number = register_module.register_version(parts.registry, parts.ledger, spec, mlflow_run, run)
-    parts.registry.delete_tags(spec.name, number, [Tag.PROFILE])
-    validate.validate_version(parts, spec, number, run)
+        services.registry.client.set_tag(mlflow_run, tag, "full")
+    number = register_module.register_version(services.registry, services.ledger, spec, mlflow_run, run)
+    services.registry.delete_tags(spec.name, number, [Tag.PROFILE])
+    validate.validate_version(services, spec, number, run)
     with pytest.raises(Refused, match="is a smoke version: a trial of the lifecycle on real data, never"):
-        nominate_module.nominate_version(parts.registry, parts.ledger, spec.name, run)
-    assert parts.registry.version(spec.name, number).tags[Tag.PROFILE] == "smoke"
+        nominate_module.nominate_version(services.registry, services.ledger, spec.name, run)
+    assert services.registry.version(spec.name, number).tags[Tag.PROFILE] == "smoke"
 
 
 def test_where_the_registry_is_thrown_away_a_profile_goes_all_the_way(
-    parts: Parts, spec: ModelSpec, ephemeral: None
+    services: Services, spec: ModelSpec, ephemeral: None
 ) -> None:
     run = new_run()
-    number = judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
-    assert parts.registry.aliases(spec.name) == {"ci-smoke": number, "candidate": number}
-    request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
-    shown = approval_card.body(parts, spec, request, "answers.svg")
+    number = judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
+    assert services.registry.aliases(spec.name) == {"ci-smoke": number, "candidate": number}
+    request = approval.open_request(services.ledger, spec.approval, spec.name, run)
+    shown = approval_card.body(services, spec, request, "answers.svg")
     assert (
         "**A ci-smoke version: toy data, wiring only** (0.1% of the examples, at least 200 a side, 2 tri"
         in shown
     )
     assert "| profile | ci-smoke |" in shown
-    decide(parts, spec, run)
-    assert promote(parts, spec, run).version == number
-    assert parts.registry.aliases(spec.name) == {"ci-smoke": number, "champion": number}
+    decide(services, spec, run)
+    assert promote(services, spec, run).version == number
+    assert services.registry.aliases(spec.name) == {"ci-smoke": number, "champion": number}
 
 
 def test_an_approval_given_where_the_registry_was_thrown_away_promotes_nothing_where_it_stays(
-    parts: Parts, spec: ModelSpec, ephemeral: None, monkeypatch: pytest.MonkeyPatch
+    services: Services, spec: ModelSpec, ephemeral: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = new_run()
-    judge_and_nominate(parts, spec, Profile.CI_SMOKE, run)
-    decide(parts, spec, run)
+    judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
+    decide(services, spec, run)
     monkeypatch.delenv("PODIUM_EPHEMERAL")
     with pytest.raises(ProfileOnly, match="is a ci-smoke version"):
-        promote(parts, spec, run)
-    assert parts.ledger.history(spec.name)[-1].event is EventKind.PROMOTION_REFUSED
-    assert parts.registry.champion(spec.name) is None
+        promote(services, spec, run)
+    assert services.ledger.history(spec.name)[-1].event is EventKind.PROMOTION_REFUSED
+    assert services.registry.champion(spec.name) is None
 
 
 def test_neither_an_approver_nor_mlflow_makes_a_profile_version_champion(
-    parts: Parts, spec: ModelSpec
+    services: Services, spec: ModelSpec
 ) -> None:
-    champion = promote_as_of(parts, spec, FIRST).version
-    number = register(parts, spec, Profile.SMOKE, new_run())
+    champion = promote_as_of(services, spec, FIRST).version
+    number = register(services, spec, Profile.SMOKE, new_run())
     with pytest.raises(CannotRollBack, match="is a smoke version"):
-        roll_back(parts, spec, number)
+        roll_back(services, spec, number)
     request = champion_module.rollback_request(
         spec.name, number, asks=Person("amy"), reason="because I say so", run=new_run()
     )
     with pytest.raises(CannotRollBack, match="is a smoke version"):
         champion_module.rollback(
-            parts.registry, parts.ledger, champion_module.force_version(request, spec.approval, Person("amy"))
+            services.registry,
+            services.ledger,
+            champion_module.force_version(request, spec.approval, Person("amy")),
         )
-    parts.registry.set_alias(spec.name, Alias.CHAMPION, number)
-    reconcile.reconcile(parts.registry, parts.ledger, spec)
+    services.registry.set_alias(spec.name, Alias.CHAMPION, number)
+    reconcile.reconcile(services.registry, services.ledger, spec)
     accept = settle.settle_request(
         spec, settle.Settlement.ACCEPT, asks=Person("amy"), reason="because I say so", run=new_run()
     )
     with pytest.raises(ProfileOnly, match="is a smoke version: .* Revert the champion"):
-        settle.settle(parts.registry, parts.ledger, spec, accept)
-    assert history.champion(parts.ledger.history(spec.name)) == champion
+        settle.settle(services.registry, services.ledger, spec, accept)
+    assert history.champion(services.ledger.history(spec.name)) == champion
 
 
-def test_a_run_that_a_form_names_keeps_its_profile_and_takes_no_other(parts: Parts, spec: ModelSpec) -> None:
-    mlflow_run = trained(parts, spec, Profile.SMOKE)
+def test_a_run_that_a_form_names_keeps_its_profile_and_takes_no_other(
+    services: Services, spec: ModelSpec
+) -> None:
+    mlflow_run = trained(services, spec, Profile.SMOKE)
     form = {"mlflow_run": mlflow_run, "version": None, "profile": None}
-    assert register_module.run_to_take(parts.registry, spec.name, form) == mlflow_run
+    assert register_module.run_to_take(services.registry, spec.name, form) == mlflow_run
     with pytest.raises(PodiumError, match=f"names run {mlflow_run} and profile smoke; give one of them"):
-        register_module.run_to_take(parts.registry, spec.name, {**form, "profile": "smoke"})
+        register_module.run_to_take(services.registry, spec.name, {**form, "profile": "smoke"})
     with pytest.raises(NotFound):
-        register_module.run_to_take(parts.registry, spec.name, {**form, "mlflow_run": uuid.uuid4().hex})
+        register_module.run_to_take(services.registry, spec.name, {**form, "mlflow_run": uuid.uuid4().hex})
 
 
-def test_without_a_profile_nothing_is_less(parts: Parts, spec: ModelSpec, tmp_path: Path) -> None:
+def test_without_a_profile_nothing_is_less(services: Services, spec: ModelSpec, tmp_path: Path) -> None:
     run = new_run()
-    nominate(parts, spec, FIRST, run)
+    nominate(services, spec, FIRST, run)
     assert len(load_window(spec, FIRST, tmp_path).train) == 417
-    assert parts.registry.aliases(spec.name) == {"candidate": 1}
+    assert services.registry.aliases(spec.name) == {"candidate": 1}

@@ -34,7 +34,7 @@ from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.registry.client import Registry
-from podium.services import Parts
+from podium.services import Services
 from support.steps import (
     FIRST,
     SECOND,
@@ -53,8 +53,8 @@ from support.steps import (
 from support.store import changed_bytes, stored_files
 
 
-def newest(parts: Parts, spec: ModelSpec) -> Event:
-    return parts.ledger.history(spec.name)[-1]
+def newest(services: Services, spec: ModelSpec) -> Event:
+    return services.ledger.history(spec.name)[-1]
 
 
 TAMPERED = {
@@ -64,209 +64,217 @@ TAMPERED = {
 }
 
 
-def test_nobody_is_promoted_without_a_decision(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_nobody_is_promoted_without_a_decision(services: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
-    nominate_unjudged(parts, toy_spec, FIRST, run)
-    approval.open_request(parts.ledger, toy_spec.approval, toy_spec.name, run)
+    nominate_unjudged(services, toy_spec, FIRST, run)
+    approval.open_request(services.ledger, toy_spec.approval, toy_spec.name, run)
     with pytest.raises(NotApproved, match="nobody has approved"):
-        promote(parts, toy_spec, run)
-    assert parts.registry.champion(toy_spec.name) is None
-    assert newest(parts, toy_spec).event == "promotion_refused"
+        promote(services, toy_spec, run)
+    assert services.registry.champion(toy_spec.name) is None
+    assert newest(services, toy_spec).event == "promotion_refused"
 
 
-def test_tags_approve_nothing_and_are_put_right(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_tags_approve_nothing_and_are_put_right(services: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
-    nominate_unjudged(parts, toy_spec, FIRST, run)
-    parts.registry.set_tags(
+    nominate_unjudged(services, toy_spec, FIRST, run)
+    services.registry.set_tags(
         toy_spec.name, 1, {Tag.APPROVAL_STATUS: "approved", Tag.DECIDED_BY: "eve", Tag.LIFECYCLE_STAGE: "x"}
     )
     with pytest.raises(NotApproved):
-        promote(parts, toy_spec, run)
-    decide(parts, toy_spec, run, "Reject")
-    validate.mirror(parts.registry, parts.ledger, toy_spec.name)
-    tags = parts.registry.version(toy_spec.name, 1).tags
+        promote(services, toy_spec, run)
+    decide(services, toy_spec, run, "Reject")
+    validate.mirror(services.registry, services.ledger, toy_spec.name)
+    tags = services.registry.version(toy_spec.name, 1).tags
     assert tags[Tag.APPROVAL_STATUS] == "rejected"
     assert tags[Tag.DECIDED_BY] == "amy"
     assert tags[Tag.LIFECYCLE_STAGE] == "None"
 
 
-def test_a_rejected_version_is_not_promoted_and_no_candidate(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_a_rejected_version_is_not_promoted_and_no_candidate(services: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
-    nominate_unjudged(parts, toy_spec, FIRST, run)
-    assert parts.registry.aliases(toy_spec.name) == {"candidate": 1}
-    decide(parts, toy_spec, run, "Reject")
+    nominate_unjudged(services, toy_spec, FIRST, run)
+    assert services.registry.aliases(toy_spec.name) == {"candidate": 1}
+    decide(services, toy_spec, run, "Reject")
     with pytest.raises(Refused, match="v1 was rejected by amy: it is good enough"):
-        promote(parts, toy_spec, run)
-    validate.mirror(parts.registry, parts.ledger, toy_spec.name)
-    assert parts.registry.aliases(toy_spec.name) == {}
+        promote(services, toy_spec, run)
+    validate.mirror(services.registry, services.ledger, toy_spec.name)
+    assert services.registry.aliases(toy_spec.name) == {}
 
 
-def test_promoting_twice_moves_once(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_promoting_twice_moves_once(services: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
-    nominate_unjudged(parts, toy_spec, FIRST, run)
-    decide(parts, toy_spec, run)
-    first = promote(parts, toy_spec, run)
-    assert promote(parts, toy_spec, run) == first
-    assert kinds(parts, toy_spec).count(EventKind.PROMOTED) == 1
+    nominate_unjudged(services, toy_spec, FIRST, run)
+    decide(services, toy_spec, run)
+    first = promote(services, toy_spec, run)
+    assert promote(services, toy_spec, run) == first
+    assert kinds(services, toy_spec).count(EventKind.PROMOTED) == 1
 
 
-def test_an_old_run_that_runs_again_changes_nothing(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_an_old_run_that_runs_again_changes_nothing(services: Services, toy_spec: ModelSpec) -> None:
     old = new_run()
-    nominate_unjudged(parts, toy_spec, FIRST, old)
-    decide(parts, toy_spec, old)
-    promote(parts, toy_spec, old)
-    promote_as_of(parts, toy_spec, SECOND)
-    aliases = parts.registry.aliases(toy_spec.name)
-    nominate_unjudged(parts, toy_spec, FIRST, old)
+    nominate_unjudged(services, toy_spec, FIRST, old)
+    decide(services, toy_spec, old)
+    promote(services, toy_spec, old)
+    promote_as_of(services, toy_spec, SECOND)
+    aliases = services.registry.aliases(toy_spec.name)
+    nominate_unjudged(services, toy_spec, FIRST, old)
     with pytest.raises(NothingToDo, match="this run made v1 the champion on .* moved since"):
-        promote(parts, toy_spec, old)
-    assert parts.registry.aliases(toy_spec.name) == aliases == {"champion": 2, "previous_champion": 1}
+        promote(services, toy_spec, old)
+    assert services.registry.aliases(toy_spec.name) == aliases == {"champion": 2, "previous_champion": 1}
 
 
-def test_a_decision_of_one_run_promotes_nothing_of_another(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_a_decision_of_one_run_promotes_nothing_of_another(services: Services, toy_spec: ModelSpec) -> None:
     approved, other = new_run(), new_run()
-    nominate_unjudged(parts, toy_spec, FIRST, approved)
-    decide(parts, toy_spec, approved)
+    nominate_unjudged(services, toy_spec, FIRST, approved)
+    decide(services, toy_spec, approved)
     # The approved run is run again, and has another version to show now: its decision is about the old one.
-    version = register(parts, toy_spec, SECOND, approved)
-    pass_gates(parts, toy_spec, version, approved)
-    nominate_module.nominate_version(parts.registry, parts.ledger, toy_spec.name, approved)
-    assert promote(parts, toy_spec, approved).version == 1
-    nominate_unjudged(parts, toy_spec, SECOND, other)
+    version = register(services, toy_spec, SECOND, approved)
+    pass_gates(services, toy_spec, version, approved)
+    nominate_module.nominate_version(services.registry, services.ledger, toy_spec.name, approved)
+    assert promote(services, toy_spec, approved).version == 1
+    nominate_unjudged(services, toy_spec, SECOND, other)
     with pytest.raises(NotApproved):
-        promote(parts, toy_spec, other)
+        promote(services, toy_spec, other)
     with pytest.raises(NotApproved):
-        promote_module.promote(parts.registry, parts.ledger, "another-model", approved)
+        promote_module.promote(services.registry, services.ledger, "another-model", approved)
 
 
-def test_of_two_approved_at_once_the_second_is_told_who_was_first(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_of_two_approved_at_once_the_second_is_told_who_was_first(
+    services: Services, toy_spec: ModelSpec
+) -> None:
     one, two = new_run(), new_run()
-    nominate_unjudged(parts, toy_spec, FIRST, one)
-    decide(parts, toy_spec, one)
-    nominate_unjudged(parts, toy_spec, SECOND, two)
-    decide(parts, toy_spec, two)
-    promote(parts, toy_spec, two)
+    nominate_unjudged(services, toy_spec, FIRST, one)
+    decide(services, toy_spec, one)
+    nominate_unjudged(services, toy_spec, SECOND, two)
+    decide(services, toy_spec, two)
+    promote(services, toy_spec, two)
     with pytest.raises(ChampionChanged, match=r"against champion none, but .* now v2 \(promoted by amy on"):
-        promote(parts, toy_spec, one)
-    assert parts.registry.champion(toy_spec.name) == 2
-    assert newest(parts, toy_spec).event == "promotion_refused"
+        promote(services, toy_spec, one)
+    assert services.registry.champion(toy_spec.name) == 2
+    assert newest(services, toy_spec).event == "promotion_refused"
 
 
-def test_a_champion_moved_by_hand_freezes_promotion_and_rollback(parts: Parts, toy_spec: ModelSpec) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
-    promote_as_of(parts, toy_spec, SECOND)
+def test_a_champion_moved_by_hand_freezes_promotion_and_rollback(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
     run = new_run()
-    register(parts, toy_spec, FIRST, run)
-    pass_gates(parts, toy_spec, 1, run)
-    nominate_module.nominate_version(parts.registry, parts.ledger, toy_spec.name, run)
-    decide(parts, toy_spec, run)
-    parts.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
+    register(services, toy_spec, FIRST, run)
+    pass_gates(services, toy_spec, 1, run)
+    nominate_module.nominate_version(services.registry, services.ledger, toy_spec.name, run)
+    decide(services, toy_spec, run)
+    services.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
     with pytest.raises(
         Frozen, match="the champion is v1, but the ledger says v2: it was moved outside Podium"
     ):
-        promote(parts, toy_spec, run)
+        promote(services, toy_spec, run)
     with pytest.raises(Frozen, match="settle_champion"):
-        roll_back(parts, toy_spec)
-    assert parts.registry.champion(toy_spec.name) == 1
-    assert kinds(parts, toy_spec)[-2:] == ["promotion_refused", "rollback_refused"]
+        roll_back(services, toy_spec)
+    assert services.registry.champion(toy_spec.name) == 1
+    assert kinds(services, toy_spec)[-2:] == ["promotion_refused", "rollback_refused"]
 
 
 @pytest.mark.parametrize("what", TAMPERED)
 def test_approved_and_then_changed_in_the_store_is_refused_with_the_file_named(
-    parts: Parts, toy_spec: ModelSpec, what: str
+    services: Services, toy_spec: ModelSpec, what: str
 ) -> None:
     run = new_run()
-    nominate_unjudged(parts, toy_spec, FIRST, run)
-    decide(parts, toy_spec, run)
+    nominate_unjudged(services, toy_spec, FIRST, run)
+    decide(services, toy_spec, run)
     with (
-        changed_bytes(stored_files(parts, toy_spec.name, 1), what),
+        changed_bytes(stored_files(services, toy_spec.name, 1), what),
         pytest.raises(BytesChanged, match=f"v1 is not what was registered: {TAMPERED[what]}"),
     ):
-        promote(parts, toy_spec, run)
-    assert parts.registry.champion(toy_spec.name) is None
-    refused = newest(parts, toy_spec)
+        promote(services, toy_spec, run)
+    assert services.registry.champion(toy_spec.name) is None
+    refused = newest(services, toy_spec)
     assert refused.event == "promotion_refused"
     assert "is not what was registered" in refused.reason
-    assert promote(parts, toy_spec, run).version == 1
+    assert promote(services, toy_spec, run).version == 1
 
 
 @pytest.mark.parametrize("what", TAMPERED)
 def test_gates_do_not_load_what_is_not_what_was_registered(
-    parts: Parts, toy_spec: ModelSpec, what: str
+    services: Services, toy_spec: ModelSpec, what: str
 ) -> None:
-    register(parts, toy_spec, FIRST, new_run())
-    with changed_bytes(stored_files(parts, toy_spec.name, 1), what), pytest.raises(BytesChanged):
-        validate.validate_version(parts, toy_spec, 1, new_run())
+    register(services, toy_spec, FIRST, new_run())
+    with changed_bytes(stored_files(services, toy_spec.name, 1), what), pytest.raises(BytesChanged):
+        validate.validate_version(services, toy_spec, 1, new_run())
 
 
 def test_an_approval_is_void_after_a_while(
-    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+    services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path]
 ) -> None:
     hasty = load_spec(toy_file(name=toy_spec.name, approval__valid_for="1s"))
     run = new_run()
-    nominate_unjudged(parts, hasty, FIRST, run)
-    decide(parts, hasty, run)
+    nominate_unjudged(services, hasty, FIRST, run)
+    decide(services, hasty, run)
     time.sleep(1.1)
     with pytest.raises(
         DecisionVoid, match="v1: the approval by amy was valid until .*Run the lifecycle again"
     ):
-        promote(parts, hasty, run)
-    assert parts.registry.champion(hasty.name) is None
+        promote(services, hasty, run)
+    assert services.registry.champion(hasty.name) is None
 
 
 def test_an_approval_is_void_once_the_gates_say_something_else(
-    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+    services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path]
 ) -> None:
     run = new_run()
-    nominate(parts, toy_spec, FIRST, run)
-    decide(parts, toy_spec, run)
+    nominate(services, toy_spec, FIRST, run)
+    decide(services, toy_spec, run)
     strict = load_spec(toy_file(name=toy_spec.name, gates=[{"metric": "log_loss", "threshold": 0.0001}]))
-    validate.validate_version(parts, strict, 1, new_run())
+    validate.validate_version(services, strict, 1, new_run())
     with pytest.raises(DecisionVoid, match="the gates were run again since, with another report: refused by"):
-        promote(parts, toy_spec, run)
+        promote(services, toy_spec, run)
 
 
-def test_what_was_rolled_back_needs_an_approval_given_after_that(parts: Parts, toy_spec: ModelSpec) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
+def test_what_was_rolled_back_needs_an_approval_given_after_that(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    promote_as_of(services, toy_spec, FIRST)
     early, fast, fresh = new_run(), new_run(), new_run()
     for run in (early, fast):
-        nominate_unjudged(parts, toy_spec, SECOND, run)
-        decide(parts, toy_spec, run)
-    promote(parts, toy_spec, fast)
-    roll_back(parts, toy_spec)
-    tags = parts.registry.version(toy_spec.name, 2).tags
+        nominate_unjudged(services, toy_spec, SECOND, run)
+        decide(services, toy_spec, run)
+    promote(services, toy_spec, fast)
+    roll_back(services, toy_spec)
+    tags = services.registry.version(toy_spec.name, 2).tags
     assert tags[Tag.ROLLED_BACK] == "by olga: complaints"
     with pytest.raises(DecisionVoid, match="it was rolled back on .* by olga: complaints"):
-        promote(parts, toy_spec, early)
-    assert parts.registry.champion(toy_spec.name) == 1
-    nominate_unjudged(parts, toy_spec, SECOND, fresh)
-    decide(parts, toy_spec, fresh)
-    assert promote(parts, toy_spec, fresh).version == 2
-    assert Tag.ROLLED_BACK not in parts.registry.version(toy_spec.name, 2).tags
+        promote(services, toy_spec, early)
+    assert services.registry.champion(toy_spec.name) == 1
+    nominate_unjudged(services, toy_spec, SECOND, fresh)
+    decide(services, toy_spec, fresh)
+    assert promote(services, toy_spec, fresh).version == 2
+    assert Tag.ROLLED_BACK not in services.registry.version(toy_spec.name, 2).tags
 
 
-def test_a_rollback_needs_a_former_champion(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_a_rollback_needs_a_former_champion(services: Services, toy_spec: ModelSpec) -> None:
     with pytest.raises(CannotRollBack, match="no earlier champion to go back to; the champion is none"):
-        roll_back(parts, toy_spec)
-    promote_as_of(parts, toy_spec, FIRST)
-    nominate_unjudged(parts, toy_spec, SECOND, new_run())
+        roll_back(services, toy_spec)
+    promote_as_of(services, toy_spec, FIRST)
+    nominate_unjudged(services, toy_spec, SECOND, new_run())
     with pytest.raises(CannotRollBack, match="no earlier champion to go back to; the champion is v1"):
-        roll_back(parts, toy_spec)
-    promote_as_of(parts, toy_spec, SECOND)
+        roll_back(services, toy_spec)
+    promote_as_of(services, toy_spec, SECOND)
     with pytest.raises(CannotRollBack, match=r"v7 is no earlier champion; there are: v1\. An approver may"):
-        roll_back(parts, toy_spec, to_version=7)
+        roll_back(services, toy_spec, to_version=7)
     with pytest.raises(NothingToDo, match="v2 is the champion already"):
-        roll_back(parts, toy_spec, to_version=2)
-    assert parts.registry.champion(toy_spec.name) == 2
-    roll_back(parts, toy_spec)
+        roll_back(services, toy_spec, to_version=2)
+    assert services.registry.champion(toy_spec.name) == 2
+    roll_back(services, toy_spec)
     with pytest.raises(CannotRollBack, match="v2 was itself rolled back on .* by olga: complaints"):
-        roll_back(parts, toy_spec, to_version=2)
+        roll_back(services, toy_spec, to_version=2)
 
 
-def test_two_rollbacks_that_are_asked_for_at_once_go_back_once(parts: Parts, toy_spec: ModelSpec) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
-    promote_as_of(parts, toy_spec, SECOND)
-    promote_as_of(parts, toy_spec, FIRST)
+def test_two_rollbacks_that_are_asked_for_at_once_go_back_once(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
+    promote_as_of(services, toy_spec, FIRST)
     requests = [
         rollback.asked_at(
             rollback.rollback_request(
@@ -276,20 +284,20 @@ def test_two_rollbacks_that_are_asked_for_at_once_go_back_once(parts: Parts, toy
         )
         for _ in range(2)
     ]
-    assert rollback.rollback(parts.registry, parts.ledger, requests[0]).version == 2
+    assert rollback.rollback(services.registry, services.ledger, requests[0]).version == 2
     with pytest.raises(ChampionChanged, match="against champion v1, .* is now v2 .rolled back by olga on"):
-        rollback.rollback(parts.registry, parts.ledger, requests[1])
-    assert parts.registry.champion(toy_spec.name) == 2
-    assert newest(parts, toy_spec).event == "rollback_refused"
+        rollback.rollback(services.registry, services.ledger, requests[1])
+    assert services.registry.champion(toy_spec.name) == 2
+    assert newest(services, toy_spec).event == "rollback_refused"
 
 
 def test_an_intent_is_on_record_for_every_try_that_moves(
-    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = new_run(), new_run()
     for run, as_of in ((one, FIRST), (two, SECOND)):
-        nominate_unjudged(parts, toy_spec, as_of, run)
-        decide(parts, toy_spec, run)
+        nominate_unjudged(services, toy_spec, as_of, run)
+        decide(services, toy_spec, run)
 
     def away(registry: Registry, model: str, alias: Alias, number: int) -> None:
         raise Outage("MLflow did not answer")
@@ -301,20 +309,22 @@ def test_an_intent_is_on_record_for_every_try_that_moves(
         patched.setattr(Registry, "set_alias", away)
         for run in (one, two):
             with pytest.raises(Outage):
-                promote(parts, toy_spec, run)
+                promote(services, toy_spec, run)
     with monkeypatch.context() as patched:
         patched.setattr(Ledger, "append_move", lost)
         with pytest.raises(Outage, match="database did not answer"):
-            promote(parts, toy_spec, one)
-    assert parts.registry.champion(toy_spec.name) == 1
+            promote(services, toy_spec, one)
+    assert services.registry.champion(toy_spec.name) == 1
     with pytest.raises(Outage, match=f"run {one} moved the champion to v1 and was stopped"):
-        promote(parts, toy_spec, two)
-    assert promote(parts, toy_spec, one).version == 1
+        promote(services, toy_spec, two)
+    assert promote(services, toy_spec, one).version == 1
     with pytest.raises(ChampionChanged):
-        promote(parts, toy_spec, two)
+        promote(services, toy_spec, two)
 
 
-def test_nobody_forces_a_version_alone_where_approving_takes_two(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_nobody_forces_a_version_alone_where_approving_takes_two(
+    services: Services, toy_spec: ModelSpec
+) -> None:
     policy = toy_spec.approval.model_copy(update={"approvers": ("amy", "ben"), "required": 2})
     amy = Person("amy")
     request = rollback.rollback_request(toy_spec.name, 2, asks=amy, reason="the only good one", run="r")
@@ -322,9 +332,9 @@ def test_nobody_forces_a_version_alone_where_approving_takes_two(parts: Parts, t
         rollback.force_version(request, policy, amy)
 
 
-def test_only_an_approver_forces_a_version_and_it_is_marked(parts: Parts, toy_spec: ModelSpec) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
-    register(parts, toy_spec, SECOND, new_run())
+def test_only_an_approver_forces_a_version_and_it_is_marked(services: Services, toy_spec: ModelSpec) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    register(services, toy_spec, SECOND, new_run())
 
     def force(name: str, to_version: int | None) -> Event:
         asks = Person(name)
@@ -332,7 +342,7 @@ def test_only_an_approver_forces_a_version_and_it_is_marked(parts: Parts, toy_sp
             toy_spec.name, to_version, asks=asks, reason="the only good one", run=new_run()
         )
         request = rollback.force_version(request, toy_spec.approval, asks)
-        return rollback.rollback(parts.registry, parts.ledger, request)
+        return rollback.rollback(services.registry, services.ledger, request)
 
     with pytest.raises(CannotRollBack, match="only an approver may force .* and olga is none"):
         force("olga", 2)
@@ -340,7 +350,7 @@ def test_only_an_approver_forces_a_version_and_it_is_marked(parts: Parts, toy_sp
         force("amy", None)
     forced = force("amy", 2)
     assert (forced.version, forced.from_version, forced.details["forced"]) == (2, 1, True)
-    assert parts.registry.aliases(toy_spec.name) == {"champion": 2}
+    assert services.registry.aliases(toy_spec.name) == {"champion": 2}
     with pytest.raises(CannotRollBack, match="v1 was itself rolled back"):
         force("amy", 1)
     with pytest.raises(CannotRollBack, match="v9"):
@@ -349,43 +359,43 @@ def test_only_an_approver_forces_a_version_and_it_is_marked(parts: Parts, toy_sp
 
 @pytest.mark.parametrize("what", TAMPERED)
 def test_a_rollback_target_that_was_changed_in_the_store_is_refused(
-    parts: Parts, toy_spec: ModelSpec, what: str
+    services: Services, toy_spec: ModelSpec, what: str
 ) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
-    promote_as_of(parts, toy_spec, SECOND)
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
     with (
-        changed_bytes(stored_files(parts, toy_spec.name, 1), what),
+        changed_bytes(stored_files(services, toy_spec.name, 1), what),
         pytest.raises(CannotRollBack, match=TAMPERED[what]),
     ):
-        roll_back(parts, toy_spec)
-    assert parts.registry.champion(toy_spec.name) == 2
-    assert newest(parts, toy_spec).event == "rollback_refused"
+        roll_back(services, toy_spec)
+    assert services.registry.champion(toy_spec.name) == 2
+    assert newest(services, toy_spec).event == "rollback_refused"
 
 
 def test_a_champion_that_is_broken_itself_does_not_stop_its_rollback(
-    parts: Parts, toy_spec: ModelSpec
+    services: Services, toy_spec: ModelSpec
 ) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
-    promote_as_of(parts, toy_spec, SECOND)
-    with changed_bytes(stored_files(parts, toy_spec.name, 2), "missing"):
-        assert roll_back(parts, toy_spec).version == 1
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
+    with changed_bytes(stored_files(services, toy_spec.name, 2), "missing"):
+        assert roll_back(services, toy_spec).version == 1
 
 
 def test_a_rollback_target_must_be_ready(
-    parts: Parts, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
-    promote_as_of(parts, toy_spec, SECOND)
-    real = parts.registry.client.get_model_version
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
+    real = services.registry.client.get_model_version
 
     def pending(name: str, number: str) -> mlflow.entities.model_registry.ModelVersion:
         version = real(name, number)
         version._status = "PENDING_REGISTRATION"
         return version
 
-    monkeypatch.setattr(parts.registry.client, "get_model_version", pending)
+    monkeypatch.setattr(services.registry.client, "get_model_version", pending)
     with pytest.raises(CannotRollBack, match="v1 is not READY"):
-        roll_back(parts, toy_spec)
+        roll_back(services, toy_spec)
 
 
 @pytest.mark.parametrize(
@@ -412,10 +422,10 @@ def test_a_rollback_target_must_be_ready(
     ],
 )
 def test_a_rollback_target_must_prove_itself(
-    parts: Parts, toy_spec: ModelSpec, change: Callable[[dict[str, Any]], None], why: str
+    services: Services, toy_spec: ModelSpec, change: Callable[[dict[str, Any]], None], why: str
 ) -> None:
     trained = TRAINED[FIRST]
-    location = parts.registry.client.get_logged_model(trained.model_id).artifact_location
+    location = services.registry.client.get_logged_model(trained.model_id).artifact_location
     path = Path(location.removeprefix("file://")) / "MLmodel"
     whole = path.read_text()
     content = yaml.safe_load(whole)
@@ -423,13 +433,13 @@ def test_a_rollback_target_must_prove_itself(
     path.write_text(yaml.safe_dump(content))
     try:
         # Registered as it is now, so its manifest fits: the proof must find what the manifest cannot.
-        promote_as_of(parts, toy_spec, FIRST)
-        promote_as_of(parts, toy_spec, SECOND)
+        promote_as_of(services, toy_spec, FIRST)
+        promote_as_of(services, toy_spec, SECOND)
         with pytest.raises(CannotRollBack, match=why):
-            roll_back(parts, toy_spec)
+            roll_back(services, toy_spec)
     finally:
         path.write_text(whole)
-    assert parts.registry.champion(toy_spec.name) == 2
+    assert services.registry.champion(toy_spec.name) == 2
 
 
 @pytest.mark.parametrize(("asks", "reason"), [(None, "a good reason"), (Person("olga"), "  ")])

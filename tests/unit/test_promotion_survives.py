@@ -25,7 +25,7 @@ from podium.lifecycle.verify import alias_differences, told_heads
 from podium.model_file.spec import ModelSpec
 from podium.names import Tag
 from podium.registry.client import Registry
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
 from podium.stack.layout import Paths, load_layout
 from podium.training.run import train_model
@@ -58,27 +58,27 @@ def processes() -> ForkServerContext:
     return context
 
 
-def prepare(parts: Parts, spec: ModelSpec, kind: str, ledger_url: str) -> Move:
+def prepare(services: Services, spec: ModelSpec, kind: str, ledger_url: str) -> Move:
     """Bring a model to where the next call moves its champion to another version."""
     run = new_run()
-    champion = parts.registry.champion(spec.name)
+    champion = services.registry.champion(spec.name)
     if champion is None:
-        promote_as_of(parts, spec, FIRST)
+        promote_as_of(services, spec, FIRST)
         champion = 1
     if kind == "promote":
-        nominate_unjudged(parts, spec, SECOND if champion == 1 else FIRST, run)
-        decide(parts, spec, run)
+        nominate_unjudged(services, spec, SECOND if champion == 1 else FIRST, run)
+        decide(services, spec, run)
     elif champion == 1:
-        promote_as_of(parts, spec, SECOND)
-    return Move(kind, spec.name, run, parts.registry.tracking_uri, ledger_url)
+        promote_as_of(services, spec, SECOND)
+    return Move(kind, spec.name, run, services.registry.tracking_uri, ledger_url)
 
 
-def assert_done_once(parts: Parts, move: Move, target: int) -> None:
+def assert_done_once(services: Services, move: Move, target: int) -> None:
     """The champion is the target; alias, tags and ledger agree; nothing is recorded twice."""
-    events = parts.ledger.history(move.model)
-    assert history.champion(events) == parts.registry.champion(move.model) == target
-    assert alias_differences(parts.registry, parts.ledger, move.model) == []
-    for version in parts.registry.versions(move.model):
+    events = services.ledger.history(move.model)
+    assert history.champion(events) == services.registry.champion(move.model) == target
+    assert alias_differences(services.registry, services.ledger, move.model) == []
+    for version in services.registry.versions(move.model):
         stage = history.lifecycle_stage(events, version.number)
         assert version.tags[Tag.LIFECYCLE_STAGE] == stage
     recorded = Counter(event.event.value for event in events if event.run == move.run)
@@ -91,7 +91,7 @@ def assert_done_once(parts: Parts, move: Move, target: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_move_killed_at_any_step_ends_as_intended_when_it_is_run_again(
-    parts: Parts,
+    services: Services,
     toy_spec: ModelSpec,
     ledger_url: str,
     processes: ForkServerContext,
@@ -102,8 +102,8 @@ def test_a_move_killed_at_any_step_ends_as_intended_when_it_is_run_again(
     step = 0
     while True:
         step += 1
-        move = prepare(parts, toy_spec, kind, ledger_url)
-        before = parts.registry.champion(move.model)
+        move = prepare(services, toy_spec, kind, ledger_url)
+        before = services.registry.champion(move.model)
         target = 1 if before == 2 else 2
         listen, tell = processes.Pipe(duplex=False)
         process = processes.Process(target=killed_at, args=(move, step, tell))
@@ -112,15 +112,15 @@ def test_a_move_killed_at_any_step_ends_as_intended_when_it_is_run_again(
         name = listen.recv() if listen.poll() else "never told"
         if process.exitcode == 0:
             assert name == ""
-            assert_done_once(parts, move, target)
+            assert_done_once(services, move, target)
             break
         assert process.exitcode == -9, f"step {step} ({name}) ended with {process.exitcode}"
-        left = parts.registry.champion(move.model)
+        left = services.registry.champion(move.model)
         assert left in (before, target)
-        move.go(parts.registry, parts.ledger)
-        assert_done_once(parts, move, target)
+        move.go(services.registry, services.ledger)
+        assert_done_once(services, move, target)
         table.append(f"{step:>4}  {name:<40} v{before} -> v{target}   v{left:<14} v{target}")
-    assert walk(parts.ledger.record(), told_heads(parts.registry, [toy_spec.name])).difference is None
+    assert walk(services.ledger.record(), told_heads(services.registry, [toy_spec.name])).difference is None
     assert any("set_alias champion" in line for line in table)
     with capsys.disabled():
         print(f"\n{kind}, killed (SIGKILL) before each of its {len(table)} steps")
@@ -137,10 +137,10 @@ def mlflow_on_postgres(ledger_url: str) -> str:
 
 
 @pytest.fixture
-def parts_on_postgres(parts: Parts, mlflow_on_postgres: str, tmp_path: Path) -> Iterator[Parts]:
+def parts_on_postgres(services: Services, mlflow_on_postgres: str, tmp_path: Path) -> Iterator[Services]:
     """The same ledger, and MLflow on Postgres, with the toy trained there as well."""
     registry = Registry(mlflow_on_postgres)
-    there = replace(parts, registry=registry)
+    there = replace(services, registry=registry)
     elsewhere = dict(TRAINED)
     settings = Settings(
         MLFLOW_TRACKING_URI=mlflow_on_postgres, PODIUM_LEDGER_URL="unused", PODIUM_HOME=tmp_path
@@ -150,7 +150,7 @@ def parts_on_postgres(parts: Parts, mlflow_on_postgres: str, tmp_path: Path) -> 
     TRAINED.update({as_of: train_model(spec, settings, as_of, {}, "once") for as_of in (FIRST, SECOND)})
     yield there
     TRAINED.update(elsewhere)
-    mlflow.set_tracking_uri(parts.registry.tracking_uri)
+    mlflow.set_tracking_uri(services.registry.tracking_uri)
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def part_of(step: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_part_that_is_away_at_any_step_is_an_outage_and_the_next_try_ends_as_intended(
-    parts_on_postgres: Parts,
+    parts_on_postgres: Services,
     toy_spec: ModelSpec,
     ledger_url: str,
     proxies: dict[str, Proxy],
@@ -213,7 +213,7 @@ def test_a_part_that_is_away_at_any_step_is_an_outage_and_the_next_try_ends_as_i
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_parts_that_are_slow_at_every_step_only_take_time(
-    parts_on_postgres: Parts, toy_spec: ModelSpec, ledger_url: str, proxies: dict[str, Proxy], kind: str
+    parts_on_postgres: Services, toy_spec: ModelSpec, ledger_url: str, proxies: dict[str, Proxy], kind: str
 ) -> None:
     parts = parts_on_postgres
     move = prepare(parts, toy_spec, kind, ledger_url)
@@ -228,9 +228,9 @@ def test_parts_that_are_slow_at_every_step_only_take_time(
 
 
 def test_of_fifty_promotions_at_once_from_separate_processes_exactly_one_wins(
-    parts: Parts, toy_spec: ModelSpec, ledger_url: str, processes: ForkServerContext
+    services: Services, toy_spec: ModelSpec, ledger_url: str, processes: ForkServerContext
 ) -> None:
-    moves = [approved_version(parts, toy_spec, ledger_url) for _ in range(50)]
+    moves = [approved_version(services, toy_spec, ledger_url) for _ in range(50)]
     start, told = processes.Barrier(len(moves)), processes.Queue()
     children = [processes.Process(target=race, args=(move, start, told)) for move in moves]
     for child in children:
@@ -244,27 +244,27 @@ def test_of_fifty_promotions_at_once_from_separate_processes_exactly_one_wins(
     assert all(
         f"is now v{winner} (promoted by amy on" in told for name, _, told in outcomes if name != "moved"
     )
-    events = parts.ledger.history(toy_spec.name)
-    assert parts.registry.champion(toy_spec.name) == winner == history.champion(events)
+    events = services.ledger.history(toy_spec.name)
+    assert services.registry.champion(toy_spec.name) == winner == history.champion(events)
     kinds_of_runs = {
         event.run: event.event.value for event in events if event.event in ("promoted", "promotion_refused")
     }
     assert Counter(kinds_of_runs.values()) == {"promoted": 1, "promotion_refused": 49}
     assert set(kinds_of_runs) == {move.run for move in moves}
     assert [event.event.value for event in events].count("promotion_started") == 1
-    assert walk(parts.ledger.record()).difference is None
+    assert walk(services.ledger.record()).difference is None
 
 
-def approved_version(parts: Parts, spec: ModelSpec, ledger_url: str) -> Move:
+def approved_version(services: Services, spec: ModelSpec, ledger_url: str) -> Move:
     """Make one more version of the same training, approved over no champion."""
     run, trained = new_run(), TRAINED[FIRST]
     digest = trained.tags[Tag.INPUTS_DIGEST]
-    parts.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, uuid.uuid4().hex)
+    services.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, uuid.uuid4().hex)
     try:
-        version = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
+        version = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
     finally:
-        parts.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, digest)
-    pass_gates(parts, spec, version, run)
-    parts.ledger.append(NewEvent(EventKind.NOMINATED, spec.name, version, run=run, key=f"nominated:{run}"))
-    decide(parts, spec, run)
-    return Move("promote", spec.name, run, parts.registry.tracking_uri, ledger_url)
+        services.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, digest)
+    pass_gates(services, spec, version, run)
+    services.ledger.append(NewEvent(EventKind.NOMINATED, spec.name, version, run=run, key=f"nominated:{run}"))
+    decide(services, spec, run)
+    return Move("promote", spec.name, run, services.registry.tracking_uri, ledger_url)

@@ -34,7 +34,7 @@ from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.registry.client import Registry
 from podium.reporting.status import model_statuses
-from podium.services import Parts
+from podium.services import Services
 from support.steps import (
     FIRST,
     SECOND,
@@ -55,30 +55,30 @@ ToyFile = Callable[..., Path]
 
 
 @pytest.fixture
-def spec(parts: Parts, toy_spec: ModelSpec) -> ModelSpec:
+def spec(services: Services, toy_spec: ModelSpec) -> ModelSpec:
     """The toy with two champions: v1 that was, and v2 that is, as promoting them would leave it."""
     for as_of, former in ((FIRST, None), (SECOND, 1)):
-        number = register(parts, toy_spec, as_of, new_run())
-        parts.registry.set_alias(toy_spec.name, Alias.CHAMPION, number)
-        parts.ledger.append(NewEvent(EventKind.PROMOTED, toy_spec.name, number, former, actor="amy"))
-    mirror(parts.registry, parts.ledger, toy_spec.name)
+        number = register(services, toy_spec, as_of, new_run())
+        services.registry.set_alias(toy_spec.name, Alias.CHAMPION, number)
+        services.ledger.append(NewEvent(EventKind.PROMOTED, toy_spec.name, number, former, actor="amy"))
+    mirror(services.registry, services.ledger, toy_spec.name)
     return toy_spec
 
 
-def look(parts: Parts, spec: ModelSpec) -> Event | None:
-    return reconcile(parts.registry, parts.ledger, spec)
+def look(services: Services, spec: ModelSpec) -> Event | None:
+    return reconcile(services.registry, services.ledger, spec)
 
 
-def move_by_hand(parts: Parts, spec: ModelSpec, to_version: int | None) -> None:
+def move_by_hand(services: Services, spec: ModelSpec, to_version: int | None) -> None:
     """As somebody would in MLflow's UI."""
     if to_version is None:
-        parts.registry.client.delete_registered_model_alias(spec.name, "champion")
+        services.registry.client.delete_registered_model_alias(spec.name, "champion")
     else:
-        parts.registry.client.set_registered_model_alias(spec.name, "champion", str(to_version))
+        services.registry.client.set_registered_model_alias(spec.name, "champion", str(to_version))
 
 
 def ask(
-    parts: Parts,
+    services: Services,
     spec: ModelSpec,
     settlement: Settlement,
     who: str = "amy",
@@ -86,29 +86,29 @@ def ask(
     run: str | None = None,
 ) -> Event:
     request = settle_request(spec, settlement, asks=Person(who), reason=reason, run=run or new_run())
-    return settle(parts.registry, parts.ledger, spec, request)
+    return settle(services.registry, services.ledger, spec, request)
 
 
-def since_promotion(parts: Parts, spec: ModelSpec) -> list[str]:
+def since_promotion(services: Services, spec: ModelSpec) -> list[str]:
     """What stands in the history after the second promotion."""
-    return [str(kind) for kind in kinds(parts, spec)[4:]]
+    return [str(kind) for kind in kinds(services, spec)[4:]]
 
 
-def assert_settled(parts: Parts, spec: ModelSpec) -> None:
+def assert_settled(services: Services, spec: ModelSpec) -> None:
     """Looking again finds nothing, and the ledger and the registry agree."""
-    events = len(kinds(parts, spec))
-    assert look(parts, spec) is None
-    assert len(kinds(parts, spec)) == events
+    events = len(kinds(services, spec))
+    assert look(services, spec) is None
+    assert len(kinds(services, spec)) == events
 
 
-def test_a_champion_that_nobody_moved_is_nothing_new(parts: Parts, spec: ModelSpec) -> None:
-    assert_settled(parts, spec)
-    assert since_promotion(parts, spec) == []
+def test_a_champion_that_nobody_moved_is_nothing_new(services: Services, spec: ModelSpec) -> None:
+    assert_settled(services, spec)
+    assert since_promotion(services, spec) == []
 
 
-def test_a_model_that_was_never_registered_is_nothing_new(parts: Parts, toy_spec: ModelSpec) -> None:
-    assert look(parts, toy_spec) is None
-    assert kinds(parts, toy_spec) == []
+def test_a_model_that_was_never_registered_is_nothing_new(services: Services, toy_spec: ModelSpec) -> None:
+    assert look(services, toy_spec) is None
+    assert kinds(services, toy_spec) == []
 
 
 @pytest.mark.parametrize(
@@ -119,39 +119,39 @@ def test_a_model_that_was_never_registered_is_nothing_new(parts: Parts, toy_spec
     ],
 )
 def test_a_move_by_hand_is_recorded_once_however_often_it_is_seen(
-    parts: Parts, spec: ModelSpec, to_version: int | None, what: str
+    services: Services, spec: ModelSpec, to_version: int | None, what: str
 ) -> None:
-    move_by_hand(parts, spec, to_version)
-    found = look(parts, spec)
+    move_by_hand(services, spec, to_version)
+    found = look(services, spec)
     assert found is not None
     assert (found.event, found.version, found.from_version) == ("moved_outside", to_version, 2)
     assert found.actor == "unknown"
     assert what in found.reason
     assert "frozen until that is settled" in found.reason
     for _ in range(3):
-        assert look(parts, spec) is None
-    assert since_promotion(parts, spec) == ["moved_outside"]
-    assert parts.registry.champion(spec.name) == to_version
+        assert look(services, spec) is None
+    assert since_promotion(services, spec) == ["moved_outside"]
+    assert services.registry.champion(spec.name) == to_version
 
 
-def test_a_first_champion_set_by_hand_is_recorded(parts: Parts, toy_spec: ModelSpec) -> None:
-    register(parts, toy_spec, FIRST, new_run())
-    move_by_hand(parts, toy_spec, 1)
-    found = look(parts, toy_spec)
+def test_a_first_champion_set_by_hand_is_recorded(services: Services, toy_spec: ModelSpec) -> None:
+    register(services, toy_spec, FIRST, new_run())
+    move_by_hand(services, toy_spec, 1)
+    found = look(services, toy_spec)
     assert found is not None
     assert "moved from none to v1" in found.reason
-    assert ask(parts, toy_spec, Settlement.REVERT).version is None
-    assert parts.registry.aliases(toy_spec.name) == {}
-    assert_settled(parts, toy_spec)
+    assert ask(services, toy_spec, Settlement.REVERT).version is None
+    assert services.registry.aliases(toy_spec.name) == {}
+    assert_settled(services, toy_spec)
 
 
-def test_each_further_move_by_hand_is_recorded_too(parts: Parts, spec: ModelSpec) -> None:
+def test_each_further_move_by_hand_is_recorded_too(services: Services, spec: ModelSpec) -> None:
     for to_version in (1, None, 1):
-        move_by_hand(parts, spec, to_version)
-        found = look(parts, spec)
+        move_by_hand(services, spec, to_version)
+        found = look(services, spec)
         assert found is not None
         assert (found.version, found.from_version) == (to_version, 2)
-    assert since_promotion(parts, spec) == ["moved_outside"] * 3
+    assert since_promotion(services, spec) == ["moved_outside"] * 3
 
 
 def point_nowhere(mlflow_uri: str, spec: ModelSpec) -> None:
@@ -165,99 +165,99 @@ def point_nowhere(mlflow_uri: str, spec: ModelSpec) -> None:
 
 
 def test_an_alias_that_points_nowhere_is_recorded_and_can_be_reverted_only(
-    parts: Parts, spec: ModelSpec, mlflow_uri: str
+    services: Services, spec: ModelSpec, mlflow_uri: str
 ) -> None:
     point_nowhere(mlflow_uri, spec)
-    found = look(parts, spec)
+    found = look(services, spec)
     assert found is not None
     assert "its champion was moved from v2 to v99, which does not exist" in found.reason
-    assert look(parts, spec) is None
+    assert look(services, spec) is None
     with pytest.raises(NotFound, match="v99"):
-        ask(parts, spec, Settlement.ACCEPT)
-    assert since_promotion(parts, spec) == ["moved_outside"]
-    assert ask(parts, spec, Settlement.REVERT).version == 2
-    assert parts.registry.champion(spec.name) == 2
-    assert_settled(parts, spec)
+        ask(services, spec, Settlement.ACCEPT)
+    assert since_promotion(services, spec) == ["moved_outside"]
+    assert ask(services, spec, Settlement.REVERT).version == 2
+    assert services.registry.champion(spec.name) == 2
+    assert_settled(services, spec)
 
 
 @pytest.mark.parametrize("to_version", [1, None])
 def test_the_model_file_can_have_it_reverted_at_once(
-    parts: Parts, spec: ModelSpec, toy_file: ToyFile, to_version: int | None
+    services: Services, spec: ModelSpec, toy_file: ToyFile, to_version: int | None
 ) -> None:
     strict = load_spec(toy_file(name=spec.name, champion_moved_outside="revert"))
-    move_by_hand(parts, strict, to_version)
-    done = look(parts, strict)
+    move_by_hand(services, strict, to_version)
+    done = look(services, strict)
     assert done is not None
     assert (done.event, done.version, done.from_version) == ("outside_move_reverted", 2, to_version)
     assert (done.actor, done.reason) == ("podium", "the model file says champion_moved_outside: revert")
-    assert parts.registry.aliases(strict.name) == {"champion": 2, "previous_champion": 1}
-    assert since_promotion(parts, strict) == ["moved_outside", "revert_started", "outside_move_reverted"]
-    assert_settled(parts, strict)
-    assert roll_back(parts, strict).version == 1
+    assert services.registry.aliases(strict.name) == {"champion": 2, "previous_champion": 1}
+    assert since_promotion(services, strict) == ["moved_outside", "revert_started", "outside_move_reverted"]
+    assert_settled(services, strict)
+    assert roll_back(services, strict).version == 1
 
 
 def test_what_was_seen_before_the_model_file_said_revert_is_reverted_too(
-    parts: Parts, spec: ModelSpec, toy_file: ToyFile
+    services: Services, spec: ModelSpec, toy_file: ToyFile
 ) -> None:
-    move_by_hand(parts, spec, 1)
-    look(parts, spec)
+    move_by_hand(services, spec, 1)
+    look(services, spec)
     strict = load_spec(toy_file(name=spec.name, champion_moved_outside="revert"))
-    done = look(parts, strict)
+    done = look(services, strict)
     assert done is not None
     assert done.event == "outside_move_reverted"
-    assert since_promotion(parts, strict) == ["moved_outside", "revert_started", "outside_move_reverted"]
+    assert since_promotion(services, strict) == ["moved_outside", "revert_started", "outside_move_reverted"]
 
 
 @pytest.mark.parametrize("by", ["the model file", "an approver"])
 def test_nothing_goes_back_to_a_champion_whose_bytes_were_changed(
-    parts: Parts, spec: ModelSpec, toy_file: ToyFile, by: str
+    services: Services, spec: ModelSpec, toy_file: ToyFile, by: str
 ) -> None:
     strict = load_spec(toy_file(name=spec.name, champion_moved_outside="revert"))
-    move_by_hand(parts, spec, 1)
+    move_by_hand(services, spec, 1)
     if by == "an approver":
-        look(parts, spec)
-    with changed_bytes(stored_files(parts, spec.name, 2), "flipped"):
+        look(services, spec)
+    with changed_bytes(stored_files(services, spec.name, 2), "flipped"):
         for _ in range(2):
             with pytest.raises(BytesChanged, match=r"v2 is not what was registered: model\.skops differs"):
-                look(parts, strict) if by == "the model file" else ask(parts, spec, Settlement.REVERT)
-        assert parts.registry.champion(spec.name) == 1
-        assert since_promotion(parts, spec) == ["moved_outside"]
+                look(services, strict) if by == "the model file" else ask(services, spec, Settlement.REVERT)
+        assert services.registry.champion(spec.name) == 1
+        assert since_promotion(services, spec) == ["moved_outside"]
         with pytest.raises(Frozen):
-            roll_back(parts, spec)
+            roll_back(services, spec)
 
 
-def test_moved_back_by_hand_is_settled(parts: Parts, spec: ModelSpec) -> None:
-    move_by_hand(parts, spec, 1)
-    look(parts, spec)
-    move_by_hand(parts, spec, 2)
-    done = look(parts, spec)
+def test_moved_back_by_hand_is_settled(services: Services, spec: ModelSpec) -> None:
+    move_by_hand(services, spec, 1)
+    look(services, spec)
+    move_by_hand(services, spec, 2)
+    done = look(services, spec)
     assert done is not None
     assert (done.event, done.version, done.from_version) == ("outside_move_reverted", 2, 1)
     assert (done.actor, done.reason) == ("unknown", "moved back outside Podium")
-    assert_settled(parts, spec)
-    assert roll_back(parts, spec).version == 1
+    assert_settled(services, spec)
+    assert roll_back(services, spec).version == 1
 
 
-def test_an_approver_reverts_for_a_reason_and_once(parts: Parts, spec: ModelSpec) -> None:
-    move_by_hand(parts, spec, 1)
-    look(parts, spec)
+def test_an_approver_reverts_for_a_reason_and_once(services: Services, spec: ModelSpec) -> None:
+    move_by_hand(services, spec, 1)
+    look(services, spec)
     run = new_run()
-    done = ask(parts, spec, Settlement.REVERT, reason="nobody asked for v1", run=run)
+    done = ask(services, spec, Settlement.REVERT, reason="nobody asked for v1", run=run)
     assert (done.event, done.version, done.from_version) == ("outside_move_reverted", 2, 1)
     assert (done.actor, done.reason, done.run) == ("amy", "nobody asked for v1", run)
-    assert ask(parts, spec, Settlement.REVERT, run=run) == done
-    assert parts.registry.aliases(spec.name) == {"champion": 2, "previous_champion": 1}
-    assert_settled(parts, spec)
+    assert ask(services, spec, Settlement.REVERT, run=run) == done
+    assert services.registry.aliases(spec.name) == {"champion": 2, "previous_champion": 1}
+    assert_settled(services, spec)
     with pytest.raises(Refused, match="no move outside Podium waits to be settled; the champion is v2"):
-        ask(parts, spec, Settlement.REVERT)
+        ask(services, spec, Settlement.REVERT)
 
 
 @pytest.mark.parametrize("first", ["retry", "reconcile"])
 def test_a_revert_that_was_stopped_before_it_was_recorded_keeps_the_approvers_name(
-    parts: Parts, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, first: str
+    services: Services, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    move_by_hand(parts, spec, 1)
-    look(parts, spec)
+    move_by_hand(services, spec, 1)
+    look(services, spec)
     run = new_run()
 
     append = Ledger.append
@@ -270,26 +270,26 @@ def test_a_revert_that_was_stopped_before_it_was_recorded_keeps_the_approvers_na
     with monkeypatch.context() as patched:
         patched.setattr(Ledger, "append", away)
         with pytest.raises(Outage):
-            ask(parts, spec, Settlement.REVERT, reason="nobody asked for v1", run=run)
-    assert parts.registry.champion(spec.name) == 2
+            ask(services, spec, Settlement.REVERT, reason="nobody asked for v1", run=run)
+    assert services.registry.champion(spec.name) == 2
     # Whoever looks first, the retry or reconcile: it is on record as hers.
     if first == "reconcile":
-        look(parts, spec)
-    done = ask(parts, spec, Settlement.REVERT, reason="nobody asked for v1", run=run)
+        look(services, spec)
+    done = ask(services, spec, Settlement.REVERT, reason="nobody asked for v1", run=run)
     assert (done.event, done.version, done.from_version) == ("outside_move_reverted", 2, 1)
     assert (done.actor, done.reason, done.run) == ("amy", "nobody asked for v1", run)
-    assert since_promotion(parts, spec) == ["moved_outside", "revert_started", "outside_move_reverted"]
-    assert_settled(parts, spec)
+    assert since_promotion(services, spec) == ["moved_outside", "revert_started", "outside_move_reverted"]
+    assert_settled(services, spec)
 
 
 def test_an_old_intent_makes_no_promotion_of_a_move_by_hand(
-    parts: Parts, spec: ModelSpec, toy_file: ToyFile, monkeypatch: pytest.MonkeyPatch
+    services: Services, spec: ModelSpec, toy_file: ToyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hasty = load_spec(toy_file(name=spec.name, approval__valid_for="1s"))
-    roll_back(parts, hasty)
+    roll_back(services, hasty)
     run = new_run()
-    nominate_unjudged(parts, hasty, SECOND, run)
-    decide(parts, hasty, run)
+    nominate_unjudged(services, hasty, SECOND, run)
+    decide(services, hasty, run)
 
     def away(registry: Registry, model: str, alias: Alias, number: int) -> None:
         raise Outage("MLflow did not answer")
@@ -297,14 +297,14 @@ def test_an_old_intent_makes_no_promotion_of_a_move_by_hand(
     with monkeypatch.context() as patched:
         patched.setattr(Registry, "set_alias", away)
         with pytest.raises(Outage):
-            promote(parts, hasty, run)
-    assert kinds(parts, hasty)[-1] == "promotion_started"
+            promote(services, hasty, run)
+    assert kinds(services, hasty)[-1] == "promotion_started"
     time.sleep(1.1)
-    move_by_hand(parts, hasty, 2)
-    found = look(parts, hasty)
+    move_by_hand(services, hasty, 2)
+    found = look(services, hasty)
     assert found is not None
     assert found.event == "moved_outside"
-    assert [str(kind) for kind in kinds(parts, hasty)[-3:]] == [
+    assert [str(kind) for kind in kinds(services, hasty)[-3:]] == [
         "promotion_started",
         "promotion_refused",
         "moved_outside",
@@ -312,72 +312,72 @@ def test_an_old_intent_makes_no_promotion_of_a_move_by_hand(
 
 
 def test_what_stops_one_model_stops_no_other(
-    parts: Parts, spec: ModelSpec, toy_file: ToyFile, tmp_path: Path
+    services: Services, spec: ModelSpec, toy_file: ToyFile, tmp_path: Path
 ) -> None:
     healthy = load_spec(toy_file(name=f"{spec.name}-healthy"))
-    promote_as_of(parts, healthy, FIRST)
-    parts.registry.client.delete_registered_model_alias(healthy.name, "champion")
+    promote_as_of(services, healthy, FIRST)
+    services.registry.client.delete_registered_model_alias(healthy.name, "champion")
     reverting = spec.model_copy(update={"champion_moved_outside": "revert"})
-    move_by_hand(parts, spec, 1)
-    with changed_bytes(stored_files(parts, spec.name, 2), "flipped"):
-        found, errors = reconcile_all(parts.registry, parts.ledger, [reverting, healthy])
+    move_by_hand(services, spec, 1)
+    with changed_bytes(stored_files(services, spec.name, 2), "flipped"):
+        found, errors = reconcile_all(services.registry, services.ledger, [reverting, healthy])
     assert [(event.model, event.event.value) for event in found] == [(healthy.name, "moved_outside")]
     assert [type(error) for error in errors] == [BytesChanged]
-    frozen = {item.model: item.needs() for item in model_statuses(parts)}[healthy.name]
+    frozen = {item.model: item.needs() for item in model_statuses(services)}[healthy.name]
     assert frozen == ["frozen: champion moved outside Podium, the ledger says v1; settle_champion settles it"]
 
 
-def test_an_approver_accepts_and_the_champion_is_what_was_set(parts: Parts, spec: ModelSpec) -> None:
-    move_by_hand(parts, spec, 1)
-    outside = look(parts, spec)
+def test_an_approver_accepts_and_the_champion_is_what_was_set(services: Services, spec: ModelSpec) -> None:
+    move_by_hand(services, spec, 1)
+    outside = look(services, spec)
     assert outside is not None
     run = new_run()
-    done = ask(parts, spec, Settlement.ACCEPT, run=run)
+    done = ask(services, spec, Settlement.ACCEPT, run=run)
     assert (done.event, done.version, done.from_version) == ("outside_move_accepted", 1, 2)
     assert (done.actor, done.details) == ("amy", {"outside_move": outside.seq})
-    assert ask(parts, spec, Settlement.ACCEPT, run=run) == done
-    assert parts.registry.aliases(spec.name) == {"champion": 1, "previous_champion": 2}
-    assert parts.registry.version(spec.name, 1).tags[Tag.LIFECYCLE_STAGE] == "Production"
-    assert_settled(parts, spec)
-    assert roll_back(parts, spec).version == 2
+    assert ask(services, spec, Settlement.ACCEPT, run=run) == done
+    assert services.registry.aliases(spec.name) == {"champion": 1, "previous_champion": 2}
+    assert services.registry.version(spec.name, 1).tags[Tag.LIFECYCLE_STAGE] == "Production"
+    assert_settled(services, spec)
+    assert roll_back(services, spec).version == 2
 
 
 @pytest.mark.parametrize("settlement", Settlement)
 def test_what_was_not_seen_yet_or_has_moved_on_since_is_not_settled_blindly(
-    parts: Parts, spec: ModelSpec, settlement: Settlement
+    services: Services, spec: ModelSpec, settlement: Settlement
 ) -> None:
-    move_by_hand(parts, spec, 1)
+    move_by_hand(services, spec, 1)
     with pytest.raises(Refused, match="no move outside Podium waits"):
-        ask(parts, spec, settlement)
-    look(parts, spec)
-    move_by_hand(parts, spec, None)
+        ask(services, spec, settlement)
+    look(services, spec)
+    move_by_hand(services, spec, None)
     with pytest.raises(Refused, match="the champion is none"):
-        ask(parts, spec, settlement)
-    assert since_promotion(parts, spec) == ["moved_outside"]
+        ask(services, spec, settlement)
+    assert since_promotion(services, spec) == ["moved_outside"]
 
 
 def test_accepting_takes_as_many_people_as_approving(
-    parts: Parts, spec: ModelSpec, toy_file: ToyFile
+    services: Services, spec: ModelSpec, toy_file: ToyFile
 ) -> None:
     two = load_spec(toy_file(name=spec.name, approval__approvers=["amy", "ben", "cat"], approval__required=2))
-    move_by_hand(parts, two, 1)
-    look(parts, two)
-    first = ask(parts, two, Settlement.ACCEPT)
+    move_by_hand(services, two, 1)
+    look(services, two)
+    first = ask(services, two, Settlement.ACCEPT)
     assert (first.event, first.actor) == ("acceptance_given", "amy")
     # The same person, once more: still one.
-    assert ask(parts, two, Settlement.ACCEPT) == first
+    assert ask(services, two, Settlement.ACCEPT) == first
     with pytest.raises(Frozen):
-        roll_back(parts, two)
+        roll_back(services, two)
     # The alias was moved on: what amy accepted was something else.
-    move_by_hand(parts, two, None)
-    look(parts, two)
-    assert ask(parts, two, Settlement.ACCEPT, "ben").event == "acceptance_given"
-    move_by_hand(parts, two, 1)
-    look(parts, two)
-    assert ask(parts, two, Settlement.ACCEPT, "cat").event == "acceptance_given"
-    done = ask(parts, two, Settlement.ACCEPT, "amy")
+    move_by_hand(services, two, None)
+    look(services, two)
+    assert ask(services, two, Settlement.ACCEPT, "ben").event == "acceptance_given"
+    move_by_hand(services, two, 1)
+    look(services, two)
+    assert ask(services, two, Settlement.ACCEPT, "cat").event == "acceptance_given"
+    done = ask(services, two, Settlement.ACCEPT, "amy")
     assert (done.event, done.actor, done.version) == ("outside_move_accepted", "cat, amy", 1)
-    assert_settled(parts, two)
+    assert_settled(services, two)
 
 
 @pytest.mark.parametrize(
@@ -397,105 +397,109 @@ def test_only_an_approver_settles_and_for_a_reason(
         settle_request(toy_spec, settlement, asks=who, reason=reason, run="r")
 
 
-def make_by_hand(parts: Parts, spec: ModelSpec, as_of: datetime) -> int:
+def make_by_hand(services: Services, spec: ModelSpec, as_of: datetime) -> int:
     """A version that Podium never registered, from a model that it trained."""
     trained = TRAINED[as_of]
-    made = parts.registry.client.create_model_version(
+    made = services.registry.client.create_model_version(
         spec.name, f"models:/{trained.model_id}", run_id=trained.run_id, model_id=trained.model_id
     )
     return int(made.version)
 
 
 def test_accepting_a_version_that_podium_never_registered_makes_its_manifest(
-    parts: Parts, spec: ModelSpec
+    services: Services, spec: ModelSpec
 ) -> None:
-    number = make_by_hand(parts, spec, FIRST)
-    move_by_hand(parts, spec, number)
-    look(parts, spec)
-    done = ask(parts, spec, Settlement.ACCEPT)
+    number = make_by_hand(services, spec, FIRST)
+    move_by_hand(services, spec, number)
+    look(services, spec)
+    done = ask(services, spec, Settlement.ACCEPT)
     assert (done.version, done.from_version) == (3, 2)
-    registered = parts.ledger.history(spec.name)[0]
+    registered = services.ledger.history(spec.name)[0]
     assert done.details["manifest"] == registered.details["manifest"]
     assert done.details["manifest_digest"] == registered.details["manifest_digest"]
     assert done.details["signature"] == registered.details["signature"]
-    assert_settled(parts, spec)
+    assert_settled(services, spec)
     # From here on it is a former champion like any other: proven by that manifest before it comes back.
-    assert roll_back(parts, spec, to_version=1).version == 1
-    assert parts.registry.aliases(spec.name) == {"champion": 1, "previous_champion": 2}
+    assert roll_back(services, spec, to_version=1).version == 1
+    assert services.registry.aliases(spec.name) == {"champion": 1, "previous_champion": 2}
 
 
-def test_an_accepted_version_is_held_to_the_bytes_that_were_accepted(parts: Parts, spec: ModelSpec) -> None:
-    number = make_by_hand(parts, spec, FIRST)
-    move_by_hand(parts, spec, number)
-    look(parts, spec)
-    ask(parts, spec, Settlement.ACCEPT)
-    move_by_hand(parts, spec, 2)
-    look(parts, spec)
+def test_an_accepted_version_is_held_to_the_bytes_that_were_accepted(
+    services: Services, spec: ModelSpec
+) -> None:
+    number = make_by_hand(services, spec, FIRST)
+    move_by_hand(services, spec, number)
+    look(services, spec)
+    ask(services, spec, Settlement.ACCEPT)
+    move_by_hand(services, spec, 2)
+    look(services, spec)
     with (
-        changed_bytes(stored_files(parts, spec.name, number), "added"),
+        changed_bytes(stored_files(services, spec.name, number), "added"),
         pytest.raises(BytesChanged, match=r"v3 is not what was registered: extra/code\.py was added"),
     ):
-        ask(parts, spec, Settlement.REVERT)
-    assert ask(parts, spec, Settlement.REVERT).version == number
+        ask(services, spec, Settlement.REVERT)
+    assert ask(services, spec, Settlement.REVERT).version == number
 
 
-def test_a_registered_version_whose_bytes_were_changed_is_not_accepted(parts: Parts, spec: ModelSpec) -> None:
-    move_by_hand(parts, spec, 1)
-    look(parts, spec)
-    with changed_bytes(stored_files(parts, spec.name, 1), "flipped"), pytest.raises(BytesChanged):
-        ask(parts, spec, Settlement.ACCEPT)
-    assert since_promotion(parts, spec) == ["moved_outside"]
+def test_a_registered_version_whose_bytes_were_changed_is_not_accepted(
+    services: Services, spec: ModelSpec
+) -> None:
+    move_by_hand(services, spec, 1)
+    look(services, spec)
+    with changed_bytes(stored_files(services, spec.name, 1), "flipped"), pytest.raises(BytesChanged):
+        ask(services, spec, Settlement.ACCEPT)
+    assert since_promotion(services, spec) == ["moved_outside"]
 
 
 def test_a_deleted_alias_can_be_accepted_and_a_rollback_brings_a_champion_back(
-    parts: Parts, spec: ModelSpec
+    services: Services, spec: ModelSpec
 ) -> None:
-    move_by_hand(parts, spec, None)
-    look(parts, spec)
-    done = ask(parts, spec, Settlement.ACCEPT)
+    move_by_hand(services, spec, None)
+    look(services, spec)
+    done = ask(services, spec, Settlement.ACCEPT)
     assert (done.version, done.from_version) == (None, 2)
-    assert parts.registry.aliases(spec.name) == {"previous_champion": 2}
-    assert_settled(parts, spec)
-    back = roll_back(parts, spec)
+    assert services.registry.aliases(spec.name) == {"previous_champion": 2}
+    assert_settled(services, spec)
+    back = roll_back(services, spec)
     assert (back.version, back.from_version) == (2, None)
-    assert parts.registry.aliases(spec.name) == {"champion": 2, "previous_champion": 1}
+    assert services.registry.aliases(spec.name) == {"champion": 2, "previous_champion": 1}
 
 
-def approved(parts: Parts, spec: ModelSpec, as_of: datetime = FIRST) -> str:
+def approved(services: Services, spec: ModelSpec, as_of: datetime = FIRST) -> str:
     run = new_run()
-    nominate_unjudged(parts, spec, as_of, run)
-    decide(parts, spec, run)
+    nominate_unjudged(services, spec, as_of, run)
+    decide(services, spec, run)
     return run
 
 
 @pytest.mark.parametrize("settlement", Settlement)
 def test_a_frozen_model_moves_again_once_it_is_settled(
-    parts: Parts, spec: ModelSpec, settlement: Settlement
+    services: Services, spec: ModelSpec, settlement: Settlement
 ) -> None:
-    run = approved(parts, spec)
-    move_by_hand(parts, spec, None)
+    run = approved(services, spec)
+    move_by_hand(services, spec, None)
     with pytest.raises(Frozen, match="the champion is none, but the ledger says v2"):
-        promote(parts, spec, run)
-    look(parts, spec)
+        promote(services, spec, run)
+    look(services, spec)
     with pytest.raises(Frozen):
-        promote(parts, spec, run)
-    assert parts.registry.champion(spec.name) is None
-    ask(parts, spec, settlement)
+        promote(services, spec, run)
+    assert services.registry.champion(spec.name) is None
+    ask(services, spec, settlement)
     if settlement is Settlement.REVERT:
-        assert promote(parts, spec, run).version == 1
+        assert promote(services, spec, run).version == 1
     else:
         with pytest.raises(ChampionChanged, match="against champion v2, but the champion is now none"):
-            promote(parts, spec, run)
-        assert parts.registry.champion(spec.name) is None
+            promote(services, spec, run)
+        assert services.registry.champion(spec.name) is None
 
 
-def test_an_approval_given_while_the_champion_was_moved_is_void(parts: Parts, spec: ModelSpec) -> None:
+def test_an_approval_given_while_the_champion_was_moved_is_void(services: Services, spec: ModelSpec) -> None:
     run = new_run()
-    nominate_unjudged(parts, spec, FIRST, run)
-    request = approval.open_request(parts.ledger, spec.approval, spec.name, run)
-    move_by_hand(parts, spec, 1)
+    nominate_unjudged(services, spec, FIRST, run)
+    request = approval.open_request(services.ledger, spec.approval, spec.name, run)
+    move_by_hand(services, spec, 1)
     decision = approval.judge(
-        parts.ledger, spec.approval, request, answer(), parts.registry.champion(spec.name)
+        services.ledger, spec.approval, request, answer(), services.registry.champion(spec.name)
     )
     assert (decision.event, decision.reason) == ("voided", "the champion was v2 and is v1 now")
 
@@ -508,22 +512,22 @@ def kill(*_: Any, **__: Any) -> None:
     raise Killed
 
 
-def promote_killed(parts: Parts, spec: ModelSpec, at: tuple[type, str]) -> str:
-    run = approved(parts, spec)
+def promote_killed(services: Services, spec: ModelSpec, at: tuple[type, str]) -> str:
+    run = approved(services, spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*at, kill)
         with pytest.raises(Killed):
-            promote(parts, spec, run)
+            promote(services, spec, run)
     return run
 
 
-def roll_back_killed(parts: Parts, spec: ModelSpec, at: tuple[type, str]) -> str:
+def roll_back_killed(services: Services, spec: ModelSpec, at: tuple[type, str]) -> str:
     run = new_run()
     request = rollback.rollback_request(spec.name, None, asks=Person("olga"), reason="complaints", run=run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*at, kill)
         with pytest.raises(Killed):
-            rollback.rollback(parts.registry, parts.ledger, request)
+            rollback.rollback(services.registry, services.ledger, request)
     return run
 
 
@@ -532,59 +536,59 @@ MOVES = {"promoted": promote_killed, "rolled_back": roll_back_killed}
 
 @pytest.mark.parametrize("result", MOVES)
 def test_a_move_that_was_stopped_before_it_was_recorded_is_finished_and_is_none_outside(
-    parts: Parts, spec: ModelSpec, result: str
+    services: Services, spec: ModelSpec, result: str
 ) -> None:
-    run = MOVES[result](parts, spec, (Ledger, "append_move"))
-    assert parts.registry.champion(spec.name) == 1
-    assert result not in since_promotion(parts, spec)
+    run = MOVES[result](services, spec, (Ledger, "append_move"))
+    assert services.registry.champion(spec.name) == 1
+    assert result not in since_promotion(services, spec)
     # Anybody else waits until it is finished.
     with pytest.raises(Outage, match=f"run {run} moved the champion to v1 and was stopped"):
-        roll_back(parts, spec)
-    assert look(parts, spec) is None
-    done = parts.ledger.find(f"{result}:{run}")
+        roll_back(services, spec)
+    assert look(services, spec) is None
+    done = services.ledger.find(f"{result}:{run}")
     assert done is not None
     assert (done.event, done.version, done.from_version, done.run) == (result, 1, 2, run)
     assert done.actor == {"promoted": "amy", "rolled_back": "olga"}[result]
-    assert since_promotion(parts, spec).count(result) == 1
-    assert "moved_outside" not in since_promotion(parts, spec)
-    assert_settled(parts, spec)
+    assert since_promotion(services, spec).count(result) == 1
+    assert "moved_outside" not in since_promotion(services, spec)
+    assert_settled(services, spec)
     previous = {"promoted": {"previous_champion": 2}, "rolled_back": {}}[result]
-    assert parts.registry.aliases(spec.name) == {"champion": 1, **previous}
+    assert services.registry.aliases(spec.name) == {"champion": 1, **previous}
 
 
 @pytest.mark.parametrize("result", MOVES)
 def test_a_move_that_was_stopped_before_the_alias_moved_is_left_to_its_retry(
-    parts: Parts, spec: ModelSpec, result: str
+    services: Services, spec: ModelSpec, result: str
 ) -> None:
-    run = MOVES[result](parts, spec, (Registry, "set_alias"))
-    assert_settled(parts, spec)
-    assert parts.registry.champion(spec.name) == 2
-    assert parts.ledger.find(f"{result}:{run}") is None
+    run = MOVES[result](services, spec, (Registry, "set_alias"))
+    assert_settled(services, spec)
+    assert services.registry.champion(spec.name) == 2
+    assert services.ledger.find(f"{result}:{run}") is None
     if result == "promoted":
-        assert promote(parts, spec, run).version == 1
+        assert promote(services, spec, run).version == 1
     else:
         request = rollback.rollback_request(
             spec.name, None, asks=Person("olga"), reason="complaints", run=run
         )
-        assert rollback.rollback(parts.registry, parts.ledger, request).version == 1
-    assert_settled(parts, spec)
+        assert rollback.rollback(services.registry, services.ledger, request).version == 1
+    assert_settled(services, spec)
 
 
 def test_a_move_that_was_stopped_and_then_moved_on_by_hand_is_a_move_outside(
-    parts: Parts, spec: ModelSpec
+    services: Services, spec: ModelSpec
 ) -> None:
-    run = promote_killed(parts, spec, (Ledger, "append_move"))
-    move_by_hand(parts, spec, None)
-    found = look(parts, spec)
+    run = promote_killed(services, spec, (Ledger, "append_move"))
+    move_by_hand(services, spec, None)
+    found = look(services, spec)
     assert found is not None
     assert (found.event, found.version, found.from_version) == ("moved_outside", None, 2)
     with pytest.raises(Frozen):
-        promote(parts, spec, run)
+        promote(services, spec, run)
 
 
-def test_the_mirror_puts_right_what_was_changed_by_hand(parts: Parts, spec: ModelSpec) -> None:
-    registry = parts.registry
-    nominate_unjudged(parts, spec, FIRST, new_run())
+def test_the_mirror_puts_right_what_was_changed_by_hand(services: Services, spec: ModelSpec) -> None:
+    registry = services.registry
+    nominate_unjudged(services, spec, FIRST, new_run())
     before = {version.number: dict(version.tags) for version in registry.versions(spec.name)}
     aliases = registry.aliases(spec.name)
     assert aliases == {"champion": 2, "candidate": 1, "previous_champion": 1}
@@ -597,47 +601,49 @@ def test_the_mirror_puts_right_what_was_changed_by_hand(parts: Parts, spec: Mode
     registry.delete_tags(spec.name, 1, [Tag.APPROVAL_STATUS, Tag.GATES_DIGEST])
     registry.client.set_model_version_tag(spec.name, "1", "somebodys_own", "stays")
     registry.set_model_tag(spec.name, Tag.LEDGER_HEAD, "1:forged")
-    assert look(parts, spec) is None
+    assert look(services, spec) is None
 
     assert registry.aliases(spec.name) == aliases
     before[1]["somebodys_own"] = "stays"
     assert {version.number: dict(version.tags) for version in registry.versions(spec.name)} == before
-    newest = parts.ledger.history(spec.name)[-1]
+    newest = services.ledger.history(spec.name)[-1]
     assert registry.labels(spec.name).tags[Tag.LEDGER_HEAD] == f"{newest.seq}:{newest.hash}"
 
 
-def test_the_mirror_never_touches_the_champion(parts: Parts, spec: ModelSpec) -> None:
-    move_by_hand(parts, spec, 1)
-    mirror(parts.registry, parts.ledger, spec.name)
-    assert parts.registry.champion(spec.name) == 1
+def test_the_mirror_never_touches_the_champion(services: Services, spec: ModelSpec) -> None:
+    move_by_hand(services, spec, 1)
+    mirror(services.registry, services.ledger, spec.name)
+    assert services.registry.champion(spec.name) == 1
 
 
-def test_an_alias_that_must_not_be_there_is_removed(parts: Parts, toy_spec: ModelSpec) -> None:
-    promote_as_of(parts, toy_spec, FIRST)
+def test_an_alias_that_must_not_be_there_is_removed(services: Services, toy_spec: ModelSpec) -> None:
+    promote_as_of(services, toy_spec, FIRST)
     for alias in (Alias.CANDIDATE, Alias.PREVIOUS_CHAMPION):
-        parts.registry.set_alias(toy_spec.name, alias, 1)
-    look(parts, toy_spec)
-    assert parts.registry.aliases(toy_spec.name) == {"champion": 1}
+        services.registry.set_alias(toy_spec.name, alias, 1)
+    look(services, toy_spec)
+    assert services.registry.aliases(toy_spec.name) == {"champion": 1}
 
 
-def test_a_long_reason_fits_into_its_tag(parts: Parts, toy_spec: ModelSpec) -> None:
+def test_a_long_reason_fits_into_its_tag(services: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
-    nominate_unjudged(parts, toy_spec, FIRST, run)
-    request = approval.open_request(parts.ledger, toy_spec.approval, toy_spec.name, run)
-    approval.judge(parts.ledger, toy_spec.approval, request, answer("Reject", reason="no " * 9000), None)
-    look(parts, toy_spec)
-    tag = parts.registry.version(toy_spec.name, 1).tags[Tag.DECISION_REASON]
+    nominate_unjudged(services, toy_spec, FIRST, run)
+    request = approval.open_request(services.ledger, toy_spec.approval, toy_spec.name, run)
+    approval.judge(services.ledger, toy_spec.approval, request, answer("Reject", reason="no " * 9000), None)
+    look(services, toy_spec)
+    tag = services.registry.version(toy_spec.name, 1).tags[Tag.DECISION_REASON]
     assert tag == ("no " * 9000)[:1000]
 
 
-def test_a_former_champion_that_was_deleted_in_mlflow_stops_nothing(parts: Parts, spec: ModelSpec) -> None:
-    parts.registry.client.delete_model_version(spec.name, "1")
-    assert_settled(parts, spec)
-    assert parts.registry.aliases(spec.name) == {"champion": 2}
+def test_a_former_champion_that_was_deleted_in_mlflow_stops_nothing(
+    services: Services, spec: ModelSpec
+) -> None:
+    services.registry.client.delete_model_version(spec.name, "1")
+    assert_settled(services, spec)
+    assert services.registry.aliases(spec.name) == {"champion": 2}
     with pytest.raises(CannotRollBack, match="v1"):
-        roll_back(parts, spec)
-    number = make_by_hand(parts, spec, FIRST)
-    move_by_hand(parts, spec, number)
-    look(parts, spec)
-    ask(parts, spec, Settlement.ACCEPT)
-    assert parts.registry.aliases(spec.name) == {"champion": 3, "previous_champion": 2}
+        roll_back(services, spec)
+    number = make_by_hand(services, spec, FIRST)
+    move_by_hand(services, spec, number)
+    look(services, spec)
+    ask(services, spec, Settlement.ACCEPT)
+    assert services.registry.aliases(spec.name) == {"champion": 3, "previous_champion": 2}

@@ -23,7 +23,7 @@ from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from podium.training.data import load_window
 from podium.training.examples import DataWindow
@@ -91,20 +91,20 @@ def rmspe(predictions: np.ndarray, truth: pd.Series) -> float:
     return float(np.sqrt(np.mean((predictions / truth.to_numpy() - 1) ** 2)))
 
 
-def test_the_sample_is_trained_judged_and_served_without_podium(parts: Parts, tmp_path: Path) -> None:
+def test_the_sample_is_trained_judged_and_served_without_podium(services: Services, tmp_path: Path) -> None:
     spec, run = shipped(), new_run()
-    trained = train_run(parts, spec, AS_OF, rounds=ROUNDS)
-    number = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    report = validate.validate_version(parts, spec, number, run)
+    trained = train_run(services, spec, AS_OF, rounds=ROUNDS)
+    number = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    report = validate.validate_version(services, spec, number, run)
     assert report.passed, report.sentence()
 
-    manifest = manifest_of(parts.ledger.history(spec.name), spec.name, number)
+    manifest = manifest_of(services.ledger.history(spec.name), spec.name, number)
     names = {Path(file.path).name for file in manifest.files}
     assert {"lightgbm.txt", "xgboost.ubj", "catboost.cbm", "weights.json", "rossmann_script.py"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
     inputs = sample_window().holdout.inputs.head(200)
     inputs.to_parquet(tmp_path / "inputs.parquet")
-    with verified(parts.registry, spec.name, number, manifest) as folder:
+    with verified(services.registry, spec.name, number, manifest) as folder:
         model = load_model(folder)
         assert example_problem(model) == ""
         assert model.metadata.get_input_schema().input_names() == list(INPUTS)
@@ -120,16 +120,16 @@ def test_the_sample_is_trained_judged_and_served_without_podium(parts: Parts, tm
         np.testing.assert_array_equal(json.loads(elsewhere.stdout), model.predict(inputs))
 
 
-def test_scrambled_sales_are_refused_with_a_sentence(parts: Parts, tmp_path: Path) -> None:
+def test_scrambled_sales_are_refused_with_a_sentence(services: Services, tmp_path: Path) -> None:
     write_rossmann(tmp_path, stores=8, days=300, seed=2)
     rows = pd.read_csv(tmp_path / "train.csv.gz")
     scored = np.flatnonzero(rows["Sales"] > 0)
     rows.loc[scored, "Sales"] = rows.loc[np.random.default_rng(1).permutation(scored), "Sales"].to_numpy()
     rows.to_csv(tmp_path / "train.csv.gz", index=False)
     spec, run = shipped(source=str(tmp_path / "train.csv.gz")), new_run()
-    trained = train_run(parts, spec, AS_OF, rounds=20)
-    number = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    report = validate.validate_version(parts, spec, number, run)
+    trained = train_run(services, spec, AS_OF, rounds=20)
+    number = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    report = validate.validate_version(services, spec, number, run)
     assert not report.passed
     assert re.search(r"rmspe at most 0\.1\b", report.sentence()), report.sentence()
 

@@ -19,7 +19,7 @@ from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
-from podium.services import Parts
+from podium.services import Services
 from podium.versions import manifest_of, verified
 from support.steps import new_run, train
 from support.toy_line import SCRIPT
@@ -47,47 +47,47 @@ def line_file(toy_spec: ModelSpec, toy_file: Callable[..., Path], tmp_path: Path
 
 
 def test_a_model_from_code_is_trained_judged_and_loaded_without_a_pickle(
-    parts: Parts, line_file: Callable[..., Path]
+    services: Services, line_file: Callable[..., Path]
 ) -> None:
     spec, run = load_spec(line_file()), new_run()
-    trained = train(parts, spec)
-    number = register.register_version(parts.registry, parts.ledger, spec, trained.run_id, run)
-    report = validate.validate_version(parts, spec, number, run)
+    trained = train(services, spec)
+    number = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    report = validate.validate_version(services, spec, number, run)
     assert report.passed, report.sentence()
-    manifest = manifest_of(parts.ledger.history(spec.name), spec.name, number)
+    manifest = manifest_of(services.ledger.history(spec.name), spec.name, number)
     assert not [file.path for file in manifest.files if file.path.endswith((".pkl", ".pickle"))]
-    with verified(parts.registry, spec.name, number, manifest) as folder:
+    with verified(services.registry, spec.name, number, manifest) as folder:
         model = load_model(folder)
         assert example_problem(model) == ""
         assert model.predict(pd.DataFrame({"x": [2.0]})).tolist() == pytest.approx([5.0], abs=0.1)
 
 
-def test_a_script_must_be_named_in_the_model_file(parts: Parts, line_file: Callable[..., Path]) -> None:
+def test_a_script_must_be_named_in_the_model_file(services: Services, line_file: Callable[..., Path]) -> None:
     with pytest.raises(
         TrainerError, match=r"toy_script.py is not among the model file's code: none; name it"
     ):
-        train(parts, load_spec(line_file(code=[])))
+        train(services, load_spec(line_file(code=[])))
     with pytest.raises(TrainerError, match=r"code: .*nowhere.py cannot be read: No such file"):
-        train(parts, load_spec(line_file(code=["nowhere.py"])))
+        train(services, load_spec(line_file(code=["nowhere.py"])))
 
 
 def test_types_that_nobody_trusts_are_named_and_no_outage(
-    parts: Parts, toy_spec: ModelSpec, toy_file: Callable[..., Path]
+    services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path]
 ) -> None:
     spec = load_spec(toy_file(name=toy_spec.name, trainer="support.toy_trainer:hold_a_function"))
     with pytest.raises(TrainerError, match=r"skops does not trust by itself: .*double.* skops_trusted_types"):
-        train(parts, spec)
+        train(services, spec)
 
 
 def test_a_change_of_its_code_trains_anew(
-    parts: Parts, line_file: Callable[..., Path], tmp_path: Path
+    services: Services, line_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     helper = tmp_path / "helper.py"
     helper.write_text("ONE = 1\n")
     spec = load_spec(line_file(code=[str(SCRIPT), "helper.py"]))
-    first, again = train(parts, spec), train(parts, spec)
+    first, again = train(services, spec), train(services, spec)
     helper.write_text("ONE = 2\n")
-    changed = train(parts, spec)
+    changed = train(services, spec)
     assert again.run_id == first.run_id != changed.run_id
 
 

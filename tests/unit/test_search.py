@@ -22,7 +22,7 @@ from podium.model_file.loading import load_spec
 from podium.model_file.search import SearchSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import Tag
-from podium.services import Parts
+from podium.services import Services
 from podium.training.data import load_window
 from podium.training.fit import fit
 from podium.training.run import train_model
@@ -60,9 +60,9 @@ def searching(toy_spec: ModelSpec, toy_file: ToyFile) -> ModelSpec:
     return load_spec(toy_file(name=toy_spec.name, search=SEARCH))
 
 
-def nested_in(parts: Parts, run_id: str, experiment: str) -> list[mlflow.entities.Run]:
+def nested_in(services: Services, run_id: str, experiment: str) -> list[mlflow.entities.Run]:
     query = f"tags.mlflow.parentRunId = '{run_id}'"
-    return list(reversed(parts.registry.client.search_runs([experiment], query)))
+    return list(reversed(services.registry.client.search_runs([experiment], query)))
 
 
 def test_the_values_under_params_are_tried_first_and_all_others_stay_in_the_space() -> None:
@@ -178,11 +178,11 @@ def test_a_validation_part_that_takes_all_or_nothing_is_explained(
 
 
 def test_trials_are_nested_runs_and_the_best_is_fitted_on_all_training_examples(
-    parts: Parts, searching: ModelSpec, tmp_path: Path
+    services: Services, searching: ModelSpec, tmp_path: Path
 ) -> None:
-    trained = train(parts, searching)
-    run = parts.registry.client.get_run(trained.run_id)
-    nested = nested_in(parts, trained.run_id, run.info.experiment_id)
+    trained = train(services, searching)
+    run = services.registry.client.get_run(trained.run_id)
+    nested = nested_in(services, trained.run_id, run.info.experiment_id)
     assert [trial.info.run_name for trial in nested] == [f"trial {number}" for number in range(1, 7)]
     assert {trial.info.status for trial in nested} == {"FINISHED"}
     values = [trial.data.metrics["validation.log_loss"] for trial in nested]
@@ -191,7 +191,7 @@ def test_trials_are_nested_runs_and_the_best_is_fitted_on_all_training_examples(
     assert run.data.metrics["search.best_log_loss"] == min(values)
     assert run.data.metrics["search.first_log_loss"] == values[0]
     assert (run.data.metrics["search.trials"], run.data.metrics["search.failed_trials"]) == (6, 0)
-    kept = {item.path for item in parts.registry.client.list_artifacts(trained.run_id, "search")}
+    kept = {item.path for item in services.registry.client.list_artifacts(trained.run_id, "search")}
     assert kept == {
         *("search/search.json", "search/trials.csv", "search/history.png", "search/params.png"),
         "search/importances.png",
@@ -207,59 +207,59 @@ def test_trials_are_nested_runs_and_the_best_is_fitted_on_all_training_examples(
 
 
 def test_only_the_training_run_counts_and_equal_inputs_search_once(
-    parts: Parts, searching: ModelSpec
+    services: Services, searching: ModelSpec
 ) -> None:
-    first = train(parts, searching)
-    assert train(parts, searching).run_id == first.run_id
-    assert [run.run_id for run in parts.registry.training_runs(searching.name, 99)] == [first.run_id]
+    first = train(services, searching)
+    assert train(services, searching).run_id == first.run_id
+    assert [run.run_id for run in services.registry.training_runs(searching.name, 99)] == [first.run_id]
     other = searching.model_copy(update={"search": SearchSpec.model_validate({**SEARCH, "seed": 1})})
-    assert train(parts, other).run_id != first.run_id
+    assert train(services, other).run_id != first.run_id
 
 
-def test_a_param_that_the_form_gives_is_not_searched(parts: Parts, searching: ModelSpec) -> None:
-    trained = train(parts, searching, strength=0.5)
-    run = parts.registry.client.get_run(trained.run_id)
+def test_a_param_that_the_form_gives_is_not_searched(services: Services, searching: ModelSpec) -> None:
+    trained = train(services, searching, strength=0.5)
+    run = services.registry.client.get_run(trained.run_id)
     assert run.data.params == {"strength": "0.5"}
-    assert nested_in(parts, trained.run_id, run.info.experiment_id) == []
+    assert nested_in(services, trained.run_id, run.info.experiment_id) == []
 
 
 def test_failed_trials_are_failed_runs_and_a_search_without_any_good_one_is_no_training_run(
-    parts: Parts, toy_spec: ModelSpec, toy_file: ToyFile
+    services: Services, toy_spec: ModelSpec, toy_file: ToyFile
 ) -> None:
     weak = "support.toy_trainer:train_weakly"
     spec = load_spec(toy_file(name=toy_spec.name, search={**SEARCH, "seed": 1}, trainer=weak))
-    trained = train(parts, spec)
-    run = parts.registry.client.get_run(trained.run_id)
-    nested = nested_in(parts, trained.run_id, run.info.experiment_id)
+    trained = train(services, spec)
+    run = services.registry.client.get_run(trained.run_id)
+    nested = nested_in(services, trained.run_id, run.info.experiment_id)
     failed = [trial for trial in nested if trial.info.status == "FAILED"]
     assert 0 < len(failed) == run.data.metrics["search.failed_trials"] < 6
     assert "ValueError: too strong" in failed[0].data.tags[Tag.PROBLEM]
 
     crash = load_spec(toy_file(name=toy_spec.name, search=SEARCH, trainer="support.toy_trainer:crash"))
     with pytest.raises(TrainerError, match="all 6 trials .* failed; the first: .*KeyError: 'no such param'"):
-        train(parts, crash)
-    assert len(parts.registry.training_runs(spec.name, 99)) == 1
+        train(services, crash)
+    assert len(services.registry.training_runs(spec.name, 99)) == 1
 
 
 def test_what_a_killed_try_left_open_is_ended_by_the_next_and_counts_as_nothing(
-    parts: Parts, searching: ModelSpec, toy_file: ToyFile
+    services: Services, searching: ModelSpec, toy_file: ToyFile
 ) -> None:
     run = new_run()
     killed = load_spec(
         toy_file(name=searching.name, search=SEARCH, trainer="support.toy_trainer:train_until_killed")
     )
     with pytest.raises(KeyboardInterrupt):
-        train_model(killed, parts.settings, FIRST, {}, run)
-    experiment = parts.registry.ensure_experiment(searching.name)
-    left = parts.registry.client.search_runs([experiment])
+        train_model(killed, services.settings, FIRST, {}, run)
+    experiment = services.registry.ensure_experiment(searching.name)
+    left = services.registry.client.search_runs([experiment])
     assert [each.info.status for each in left] == ["FAILED", "FAILED"]
     # As if the process had been killed so hard that it could not even end them.
     for each in left:
-        parts.registry.client.update_run(each.info.run_id, status="RUNNING")
-    trained = train_model(searching, parts.settings, FIRST, {}, run)
-    assert [found.run_id for found in parts.registry.training_runs(searching.name, 99)] == [trained.run_id]
+        services.registry.client.update_run(each.info.run_id, status="RUNNING")
+    trained = train_model(searching, services.settings, FIRST, {}, run)
+    assert [found.run_id for found in services.registry.training_runs(searching.name, 99)] == [trained.run_id]
     for each in left:
-        assert parts.registry.client.get_run(each.info.run_id).info.status == "KILLED"
+        assert services.registry.client.get_run(each.info.run_id).info.status == "KILLED"
 
 
 def test_training_locally_searches_too(searching: ModelSpec, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 from podium.cli.main import app
 from podium.ledger.store import Ledger
 from podium.registry.client import Registry
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
 from support.patience import PATIENCE_SECONDS
 from support.serving import make_champion, register_model
@@ -69,11 +69,11 @@ def running(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathF
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
         patch.setenv("PODIUM_LEDGER_URL", ledger_url)
-        parts = Parts(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
+        services = Services(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
         model = make_pipeline(
             make_column_transformer((OneHotEncoder(), ["place"]), remainder="passthrough"), LinearRegression()
         ).fit(HOUSES, HOUSES["size"] * 3000)
-        make_champion(parts, "house-prices", register_model(parts, "house-prices", model, HOUSES))
+        make_champion(services, "house-prices", register_model(services, "house-prices", model, HOUSES))
         assert BLOCKS[0] == ".venv/bin/podium serve house-prices --port 8000 --workers 2\n"
         command = BLOCKS[0].replace("8000", "0").split()[1:]
         with subprocess.Popen(
@@ -202,7 +202,7 @@ def test_many_large_bodies_at_once_take_bounded_memory(running: Running) -> None
     assert most - before < 1024, f"{before:.0f} MiB before, {most:.0f} MiB at most"
 
 
-def test_what_cannot_be_served_is_said_at_once(parts: Parts) -> None:
+def test_what_cannot_be_served_is_said_at_once(services: Services) -> None:
     for arguments, message in (
         ([""], "models.0"),
         (["a", "a"], "each model once"),

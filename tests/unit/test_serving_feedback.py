@@ -20,7 +20,7 @@ from podium.lifecycle.approval_policy import Answer, Person
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.metric_names import Task
 from podium.names import Alias
-from podium.services import Parts
+from podium.services import Services
 from podium.serving import recorder
 from podium.serving.feedback import parse_feedback
 from podium.serving.requests import RequestRefused
@@ -57,13 +57,13 @@ def refused(server: Server, body: Any, status: int) -> str:
     return str(answer.json()["message"])
 
 
-def test_labels_are_kept_once_and_wrong_ones_are_explained(parts: Parts, model: str) -> None:
-    champion_and_candidate(parts, model, classifier(1.0), classifier(0.001))
-    with serving(parts, model, shadow="candidate", token="secret") as server:
+def test_labels_are_kept_once_and_wrong_ones_are_explained(services: Services, model: str) -> None:
+    champion_and_candidate(services, model, classifier(1.0), classifier(0.001))
+    with serving(services, model, shadow="candidate", token="secret") as server:
         server.client.headers["Authorization"] = "Bearer secret"
         begun(server)
         answer = predict(server, RECORDS[:40])
-        stored(parts, model, 1)
+        stored(services, model, 1)
         request, labels = answer.headers["X-Request-Id"], OUTCOME[:40].tolist()
         assert "39 labels; request" in refused(server, {"request_id": request, "labels": labels[1:]}, 400)
         unknown = {"request_id": request, "labels": [*labels[1:], "wn"]}
@@ -81,24 +81,24 @@ def test_labels_are_kept_once_and_wrong_ones_are_explained(parts: Parts, model: 
         del server.client.headers["Authorization"]
         refused(server, others, 401)
     found = compare_live(
-        LiveStore(parts.ledger), Subject(model, Task.CLASSIFICATION, ("win", "loss")), "log_loss"
+        LiveStore(services.ledger), Subject(model, Task.CLASSIFICATION, ("win", "loss")), "log_loss"
     )
     assert (found.champion_labelled, found.metrics[0].verdict) == (40, "worse")
 
 
-def test_one_label_of_a_number_must_be_a_number(parts: Parts, model: str) -> None:
-    champion_and_candidate(parts, model, regression(1), regression(2))
-    with serving(parts, model, canary=100) as server:
+def test_one_label_of_a_number_must_be_a_number(services: Services, model: str) -> None:
+    champion_and_candidate(services, model, regression(1), regression(2))
+    with serving(services, model, canary=100) as server:
         begun(server)
         request = predict(server, RECORDS[:1]).headers["X-Request-Id"]
-        stored(parts, model, 1)
+        stored(services, model, 1)
         assert 'row 0: "1" is not a number' in refused(server, {"request_id": request, "label": "1"}, 400)
         assert server.client.post("/feedback", json={"request_id": request, "label": 1}).status_code == 202
 
 
-def test_where_nothing_is_stored_the_answer_says_how_to_switch_it_on(parts: Parts, model: str) -> None:
-    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
-    with serving(parts, model) as server:
+def test_where_nothing_is_stored_the_answer_says_how_to_switch_it_on(services: Services, model: str) -> None:
+    make_champion(services, model, register_model(services, model, regression(1), ROWS))
+    with serving(services, model) as server:
         server.wait_until_ready()
         said = refused(server, {"request_id": "x", "label": 1}, 409)
         assert "start the server with --shadow or --canary" in said
@@ -127,57 +127,57 @@ def approve(ledger: Ledger, model: str, run: str) -> Event:
 
 
 def test_a_candidate_cannot_be_approved_until_the_server_mirrored_enough_rows(
-    parts: Parts, model: str, monkeypatch: pytest.MonkeyPatch
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "COUNT_SECONDS", 0.02)
-    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
-    run = nominate(parts, model, register_model(parts, model, regression(2), ROWS), shadow_rows=50)
-    with serving(parts, model, shadow="candidate") as server:
+    make_champion(services, model, register_model(services, model, regression(1), ROWS))
+    run = nominate(services, model, register_model(services, model, regression(2), ROWS), shadow_rows=50)
+    with serving(services, model, shadow="candidate") as server:
         begun(server)
         predict(server, RECORDS[:49], **{"X-Request-Id": "first"})
         predict(server, RECORDS[:49], **{"X-Request-Id": "first"})
-        server.wait_for(lambda: counted(parts, model) == 49, "counted")
-        early = approve(parts.ledger, model, run)
+        server.wait_for(lambda: counted(services, model) == 49, "counted")
+        early = approve(services.ledger, model, run)
         assert early.event is EventKind.ANSWER_INVALID
         assert "v2 has scored 49 of 50 rows beside the champion" in early.reason
         predict(server, RECORDS[:1])
-        server.wait_for(lambda: counted(parts, model) == 50, "counted")
+        server.wait_for(lambda: counted(services, model) == 50, "counted")
         # Nobody asks for more: the record is not filled with what nobody counts.
         predict(server, RECORDS[:7])
-        stored(parts, model, 3)
-    assert counted(parts, model) == 50
-    assert approve(parts.ledger, model, run).event is EventKind.APPROVED
+        stored(services, model, 3)
+    assert counted(services, model) == 50
+    assert approve(services.ledger, model, run).event is EventKind.APPROVED
 
 
-def test_rows_that_were_mirrored_are_counted_when_the_server_stops(parts: Parts, model: str) -> None:
-    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
-    nominate(parts, model, register_model(parts, model, regression(2), ROWS), shadow_rows=50)
-    with serving(parts, model, shadow="candidate") as server:
+def test_rows_that_were_mirrored_are_counted_when_the_server_stops(services: Services, model: str) -> None:
+    make_champion(services, model, register_model(services, model, regression(1), ROWS))
+    nominate(services, model, register_model(services, model, regression(2), ROWS), shadow_rows=50)
+    with serving(services, model, shadow="candidate") as server:
         begun(server)
         predict(server, RECORDS[:30])
-    assert counted(parts, model) == 30
+    assert counted(services, model) == 30
 
 
 def test_rows_of_a_version_that_is_not_the_candidate_or_beside_another_champion_do_not_count(
-    parts: Parts, model: str
+    services: Services, model: str
 ) -> None:
-    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
-    number = register_model(parts, model, regression(2), ROWS)
-    with serving(parts, model, shadow="v2") as server:
+    make_champion(services, model, register_model(services, model, regression(1), ROWS))
+    number = register_model(services, model, regression(2), ROWS)
+    with serving(services, model, shadow="v2") as server:
         begun(server)
         predict(server, RECORDS)
-        stored(parts, model, 1)
-        nominate(parts, model, number, shadow_rows=10)
-    assert counted(parts, model) == 0
-    third = register_model(parts, model, regression(3), ROWS)
-    with serving(parts, model, version=third, shadow="candidate") as server:
+        stored(services, model, 1)
+        nominate(services, model, number, shadow_rows=10)
+    assert counted(services, model) == 0
+    third = register_model(services, model, regression(3), ROWS)
+    with serving(services, model, version=third, shadow="candidate") as server:
         begun(server)
         predict(server, RECORDS)
-    assert [answer.rows for answer, _ in LiveStore(parts.ledger).read(model, Trial(third, 2))] == [60]
-    assert counted(parts, model) == 0
-    assert parts.registry.aliases(model)[Alias.CANDIDATE] == 2
+    assert [answer.rows for answer, _ in LiveStore(services.ledger).read(model, Trial(third, 2))] == [60]
+    assert counted(services, model) == 0
+    assert services.registry.aliases(model)[Alias.CANDIDATE] == 2
 
 
-def counted(parts: Parts, model: str) -> int:
-    events = parts.ledger.history(model)
+def counted(services: Services, model: str) -> int:
+    events = services.ledger.history(model)
     return sum(int(event.details["rows"]) for event in events if event.event is EventKind.SHADOW_SCORED)

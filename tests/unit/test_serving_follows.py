@@ -18,7 +18,7 @@ from podium.errors import Outage
 from podium.ledger.events import EventKind, NewEvent
 from podium.names import Alias
 from podium.registry.client import Registry
-from podium.services import Parts
+from podium.services import Services
 from podium.serving import follower
 from podium.training.saving import FromCode
 from support.patience import PATIENCE_SECONDS
@@ -30,21 +30,21 @@ RECORD = [{"x": 1.0}]
 
 
 @pytest.fixture
-def model(parts: Parts) -> str:
+def model(services: Services) -> str:
     """The name of a model that does not exist yet."""
     return f"constant-{uuid.uuid4().hex[:8]}"
 
 
-def constant(parts: Parts, model: str, value: float) -> int:
+def constant(services: Services, model: str, value: float) -> int:
     """Register a version that always answers with one number."""
     return register_model(
-        parts, model, DummyRegressor(strategy="constant", constant=value).fit(INPUTS, INPUTS.x), INPUTS
+        services, model, DummyRegressor(strategy="constant", constant=value).fit(INPUTS, INPUTS.x), INPUTS
     )
 
 
-def champion(parts: Parts, model: str, value: float) -> int:
-    number = constant(parts, model, value)
-    make_champion(parts, model, number)
+def champion(services: Services, model: str, value: float) -> int:
+    number = constant(services, model, value)
+    make_champion(services, model, number)
     return number
 
 
@@ -52,12 +52,12 @@ def problem(server: Server) -> str:
     return str(server.client.get("/version").json()["problem"])
 
 
-def test_a_promotion_is_followed_and_each_answer_says_by_whom_it_is(parts: Parts, model: str) -> None:
-    first = champion(parts, model, 1.0)
-    with serving(parts, model) as server:
+def test_a_promotion_is_followed_and_each_answer_says_by_whom_it_is(services: Services, model: str) -> None:
+    first = champion(services, model, 1.0)
+    with serving(services, model) as server:
         server.wait_until_ready()
         before = server.client.post("/predict", json=RECORD)
-        second = champion(parts, model, 2.0)
+        second = champion(services, model, 2.0)
         server.wait_for_version(second)
         after = server.client.post("/predict", json=RECORD)
         told = server.client.get("/version").json()
@@ -65,17 +65,19 @@ def test_a_promotion_is_followed_and_each_answer_says_by_whom_it_is(parts: Parts
     assert [answer.headers["X-Model-Version"] for answer in (before, after)] == [str(first), str(second)]
     (registered,) = [
         event
-        for event in parts.ledger.history(model)
+        for event in services.ledger.history(model)
         if event.version == second and "manifest" in event.details
     ]
     assert after.headers["X-Model-Digest"] == told["digest"] == registered.details["manifest_digest"]
     assert (told["previous"], told["problem"]) == (first, None)
 
 
-def test_no_request_is_lost_and_no_answer_mixed_while_the_champion_moves(parts: Parts, model: str) -> None:
+def test_no_request_is_lost_and_no_answer_mixed_while_the_champion_moves(
+    services: Services, model: str
+) -> None:
     """Three versions take turns, so that each swap loads one: only the one before is in memory."""
-    numbers = [constant(parts, model, float(value)) for value in (1, 2, 3)]
-    make_champion(parts, model, numbers[0])
+    numbers = [constant(services, model, float(value)) for value in (1, 2, 3)]
+    make_champion(services, model, numbers[0])
     stop = threading.Event()
 
     def ask(url: str) -> list[tuple[int, str, tuple[float, ...]]]:
@@ -87,11 +89,11 @@ def test_no_request_is_lost_and_no_answer_mixed_while_the_champion_moves(parts: 
                 found.append((answer.status_code, answer.headers.get("X-Model-Version", ""), predictions))
         return found
 
-    with serving(parts, model) as server, ThreadPoolExecutor(8) as clients:
+    with serving(services, model) as server, ThreadPoolExecutor(8) as clients:
         server.wait_until_ready()
         asking = [clients.submit(ask, server.url) for _ in range(8)]
         for swap in range(1, 7):
-            make_champion(parts, model, numbers[swap % 3])
+            make_champion(services, model, numbers[swap % 3])
             server.wait_for_version(numbers[swap % 3])
         stop.set()
         answers = [answer for client in asking for answer in client.result()]
@@ -101,51 +103,51 @@ def test_no_request_is_lost_and_no_answer_mixed_while_the_champion_moves(parts: 
     assert {version for _, version, _ in answers} == set(of_version)
 
 
-def test_before_there_is_a_champion_it_is_alive_and_not_ready(parts: Parts, model: str) -> None:
-    with serving(parts, model) as server:
+def test_before_there_is_a_champion_it_is_alive_and_not_ready(services: Services, model: str) -> None:
+    with serving(services, model) as server:
         assert server.client.get("/health").status_code == 200
         server.wait_for(lambda: "has no champion" in server.client.get("/ready").text, "an answer")
         assert server.client.get("/ready").status_code == 503
         refused = server.client.post("/predict", json=RECORD)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert f"{model} has no champion" in refused.json()["message"]
-        champion(parts, model, 1.0)
+        champion(services, model, 1.0)
         server.wait_until_ready()
 
 
-def test_a_champion_moved_outside_podium_is_not_served(parts: Parts, model: str) -> None:
-    first, second = champion(parts, model, 1.0), constant(parts, model, 2.0)
-    with serving(parts, model) as server:
+def test_a_champion_moved_outside_podium_is_not_served(services: Services, model: str) -> None:
+    first, second = champion(services, model, 1.0), constant(services, model, 2.0)
+    with serving(services, model) as server:
         server.wait_until_ready()
-        parts.registry.set_alias(model, Alias.CHAMPION, second)
+        services.registry.set_alias(model, Alias.CHAMPION, second)
         server.wait_for(lambda: "moved outside Podium" in problem(server), "a refusal")
         assert server.client.post("/predict", json=RECORD).json()["version"] == first
-        parts.ledger.append(NewEvent(EventKind.OUTSIDE_MOVE_ACCEPTED, model, second, from_version=first))
+        services.ledger.append(NewEvent(EventKind.OUTSIDE_MOVE_ACCEPTED, model, second, from_version=first))
         server.wait_for_version(second)
 
 
-def test_a_promotion_that_is_not_recorded_yet_is_followed(parts: Parts, model: str) -> None:
+def test_a_promotion_that_is_not_recorded_yet_is_followed(services: Services, model: str) -> None:
     """The alias moves between the intent and its record; a server may look just then."""
-    champion(parts, model, 1.0)
-    second = constant(parts, model, 2.0)
-    with serving(parts, model) as server:
+    champion(services, model, 1.0)
+    second = constant(services, model, 2.0)
+    with serving(services, model) as server:
         server.wait_until_ready()
-        parts.ledger.append(NewEvent(EventKind.PROMOTION_STARTED, model, second, run="lifecycle/1"))
-        parts.registry.set_alias(model, Alias.CHAMPION, second)
+        services.ledger.append(NewEvent(EventKind.PROMOTION_STARTED, model, second, run="lifecycle/1"))
+        services.registry.set_alias(model, Alias.CHAMPION, second)
         server.wait_for_version(second)
 
 
 def test_changed_bytes_are_refused_until_they_are_mended(
-    parts: Parts, model: str, monkeypatch: pytest.MonkeyPatch
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower, "RETRY_REFUSED_SECONDS", 0.0)
-    first, second = champion(parts, model, 1.0), constant(parts, model, 2.0)
-    stored = stored_files(parts, model, second) / "model.skops"
+    first, second = champion(services, model, 1.0), constant(services, model, 2.0)
+    stored = stored_files(services, model, second) / "model.skops"
     right = stored.read_bytes()
     stored.write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
-    with serving(parts, model) as server:
+    with serving(services, model) as server:
         server.wait_until_ready()
-        make_champion(parts, model, second)
+        make_champion(services, model, second)
         server.wait_for(lambda: "model.skops differs" in problem(server), "a refusal")
         assert server.client.post("/predict", json=RECORD).json()["version"] == first
         stored.write_bytes(right)
@@ -176,16 +178,16 @@ mlflow.models.set_model(Model())
     ("code", "said"), [(RANDOM, "predicts"), (UNLOADABLE, "does not load and predict: no such device")]
 )
 def test_a_version_that_fails_its_proof_never_serves(
-    parts: Parts, model: str, tmp_path: Path, code: str, said: str
+    services: Services, model: str, tmp_path: Path, code: str, said: str
 ) -> None:
-    first = champion(parts, model, 1.0)
+    first = champion(services, model, 1.0)
     script, marker = tmp_path / "script.py", tmp_path / "marker"
     script.write_text(code.replace("{marker!r}", repr(str(marker))))
-    second = register_model(parts, model, FromCode(script), INPUTS)
+    second = register_model(services, model, FromCode(script), INPUTS)
     marker.touch()
-    with serving(parts, model) as server:
+    with serving(services, model) as server:
         server.wait_until_ready()
-        make_champion(parts, model, second)
+        make_champion(services, model, second)
         server.wait_for(lambda: said in problem(server), "a refusal")
         assert server.client.post("/predict", json=RECORD).json()["version"] == first
         assert "podium_refused_versions_total" in server.client.get("/metrics").text
@@ -207,28 +209,28 @@ def counted(monkeypatch: pytest.MonkeyPatch, owner: type, names: tuple[str, ...]
 
 
 def test_a_look_at_the_alias_is_one_call_and_the_way_back_loads_nothing(
-    parts: Parts, model: str, monkeypatch: pytest.MonkeyPatch
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = champion(parts, model, 1.0), constant(parts, model, 2.0)
-    with serving(parts, model, poll_seconds=3600) as server:
+    first, second = champion(services, model, 1.0), constant(services, model, 2.0)
+    with serving(services, model, poll_seconds=3600) as server:
         server.wait_until_ready()
         follows = server.app.state.models[model].follower
-        make_champion(parts, model, second)
+        make_champion(services, model, second)
         follows.follow_once()
         calls = counted(monkeypatch, Registry, ("aliases", "download", "version", "models", "versions"))
         follows.follow_once()
         assert calls == ["aliases"]
-        make_champion(parts, model, first)
+        make_champion(services, model, first)
         calls.clear()
         follows.follow_once()
         assert (follows.current.number, calls) == (first, ["aliases"])
 
 
 def test_it_serves_on_while_the_registry_does_not_answer(
-    parts: Parts, model: str, monkeypatch: pytest.MonkeyPatch
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = champion(parts, model, 1.0)
-    with serving(parts, model) as server:
+    first = champion(services, model, 1.0)
+    with serving(services, model) as server:
         server.wait_until_ready()
         with monkeypatch.context() as away:
 
@@ -236,54 +238,56 @@ def test_it_serves_on_while_the_registry_does_not_answer(
                 raise Outage("MLflow did not answer")
 
             away.setattr(Registry, "aliases", no_answer)
-            second = champion_while_away(parts, model)
+            second = champion_while_away(services, model)
             server.wait_for(lambda: "did not answer" in problem(server), "the outage")
             assert server.client.post("/predict", json=RECORD).json()["version"] == first
             assert server.client.get("/ready").status_code == 200
         server.wait_for_version(second)
 
 
-def champion_while_away(parts: Parts, model: str) -> int:
-    number = constant(parts, model, 2.0)
-    parts.ledger.append(NewEvent(EventKind.PROMOTED, model, number))
-    parts.registry.set_alias(model, Alias.CHAMPION, number)
+def champion_while_away(services: Services, model: str) -> int:
+    number = constant(services, model, 2.0)
+    services.ledger.append(NewEvent(EventKind.PROMOTED, model, number))
+    services.registry.set_alias(model, Alias.CHAMPION, number)
     return number
 
 
-def test_a_removed_alias_stops_nothing(parts: Parts, model: str) -> None:
-    first = champion(parts, model, 1.0)
-    with serving(parts, model) as server:
+def test_a_removed_alias_stops_nothing(services: Services, model: str) -> None:
+    first = champion(services, model, 1.0)
+    with serving(services, model) as server:
         server.wait_until_ready()
-        parts.registry.delete_alias(model, Alias.CHAMPION)
+        services.registry.delete_alias(model, Alias.CHAMPION)
         server.wait_for(lambda: "has no champion" in problem(server), "that it is gone")
         assert server.client.post("/predict", json=RECORD).json()["version"] == first
 
 
-def test_one_version_can_be_served_for_good_and_a_candidate_by_its_alias(parts: Parts, model: str) -> None:
-    first, second = champion(parts, model, 1.0), constant(parts, model, 2.0)
-    with serving(parts, model, version=second) as server:
+def test_one_version_can_be_served_for_good_and_a_candidate_by_its_alias(
+    services: Services, model: str
+) -> None:
+    first, second = champion(services, model, 1.0), constant(services, model, 2.0)
+    with serving(services, model, version=second) as server:
         server.wait_until_ready()
         assert server.client.post("/predict", json=RECORD).json()["version"] == second
-    parts.registry.set_alias(model, Alias.CANDIDATE, second)
-    with serving(parts, model, alias="candidate") as server:
+    services.registry.set_alias(model, Alias.CANDIDATE, second)
+    with serving(services, model, alias="candidate") as server:
         server.wait_for(lambda: "is not nominated" in problem(server), "a refusal")
-        parts.ledger.append(NewEvent(EventKind.NOMINATED, model, second, from_version=first, run="r"))
-        parts.registry.set_alias(model, Alias.CANDIDATE, first)
+        services.ledger.append(NewEvent(EventKind.NOMINATED, model, second, from_version=first, run="r"))
+        services.registry.set_alias(model, Alias.CANDIDATE, first)
         server.wait_for(lambda: f"v{first} is not served" in problem(server), "the champion is no candidate")
-        parts.registry.set_alias(model, Alias.CANDIDATE, second)
+        services.registry.set_alias(model, Alias.CANDIDATE, second)
         server.wait_until_ready()
         assert server.client.post("/predict", json=RECORD).json()["version"] == second
 
 
 def test_what_was_made_of_toy_data_is_not_served_but_where_the_registry_is_thrown_away(
-    parts: Parts, model: str, monkeypatch: pytest.MonkeyPatch
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = champion(parts, model, 1.0)
+    first = champion(services, model, 1.0)
     estimator = DummyRegressor(strategy="constant", constant=2.0).fit(INPUTS, INPUTS.x)
-    toy = register_model(parts, model, estimator, INPUTS, profile="ci-smoke")
-    with serving(parts, model) as server:
+    toy = register_model(services, model, estimator, INPUTS, profile="ci-smoke")
+    with serving(services, model) as server:
         server.wait_until_ready()
-        make_champion(parts, model, toy)
+        make_champion(services, model, toy)
         server.wait_for(lambda: "it is a ci-smoke version, toy data" in problem(server), "a refusal")
         assert server.client.post("/predict", json=RECORD).json()["version"] == first
         monkeypatch.setenv("PODIUM_EPHEMERAL", "true")

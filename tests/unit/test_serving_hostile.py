@@ -24,7 +24,7 @@ from starlette.types import Message
 from podium.errors import CannotBeWritten, RequestRefused, TooBusy
 from podium.ledger.store import Ledger
 from podium.registry.client import Registry
-from podium.services import Parts
+from podium.services import Services
 from podium.serving import http as guards
 from podium.serving.answers import invocation_json, predict_json
 from podium.settings import Settings
@@ -38,20 +38,20 @@ JSON_TYPE = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def reached(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    """Parts with a champion of the model ``hostile``."""
+def reached(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Services with a champion of the model ``hostile``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("hostile"))
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
         patch.setenv("PODIUM_LEDGER_URL", ledger_url)
-        parts = Parts(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
+        services = Services(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
         model = LinearRegression().fit(TABLE, TABLE["a"])
-        make_champion(parts, "hostile", register_model(parts, "hostile", model, TABLE))
-        yield parts
+        make_champion(services, "hostile", register_model(services, "hostile", model, TABLE))
+        yield services
 
 
 @pytest.fixture(scope="module")
-def server(reached: Parts) -> Iterator[Server]:
+def server(reached: Services) -> Iterator[Server]:
     """A server whose patience is short."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guards, "HEADER_SECONDS", 0.3)
@@ -351,7 +351,7 @@ def test_answers_are_written_as_mlflow_writes_them(server: Server, answer: Any) 
     assert json.loads(invocation_json(version, answer)) == json.loads(written.getvalue())
 
 
-def test_a_token_is_asked_for_where_there_is_something_to_know(reached: Parts) -> None:
+def test_a_token_is_asked_for_where_there_is_something_to_know(reached: Services) -> None:
     with serving(reached, "hostile", token="ge-heim-ü") as server:
         bearer = {"Authorization": "Bearer ge-heim-ü".encode()}
         server.wait_for(lambda: server.client.get("/ready").status_code == 200, "ready")

@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from podium.ledger.store import Ledger
 from podium.registry.client import Registry
 from podium.registry.example import EXAMPLE_OUTPUT
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import Settings
 from support.serving import Server, make_champion, register_model, register_run, serving
 
@@ -78,7 +78,7 @@ def served(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathFa
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
         patch.setenv("PODIUM_LEDGER_URL", ledger_url)
-        parts = Parts(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
+        services = Services(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
         labels = np.where(NUMBERS["a"] > NUMBERS["b"], "yes", "no")
         trees = RandomForestClassifier(10, random_state=0).fit(NUMBERS, labels)
         line = LinearRegression().fit(NUMBERS, NUMBERS["a"] * 2 + NUMBERS["b"])
@@ -87,9 +87,11 @@ def served(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathFa
         ).fit(TEXTS, ["up", "down", "up", "down", "up"] * 4)
         trusted = ["sklearn.tree._tree.Tree"]
         numbers = {
-            "p-forest": register_model(parts, "p-forest", trees, NUMBERS, classifies=True, trusted=trusted),
-            "p-line": register_model(parts, "p-line", line, NUMBERS),
-            "p-words": register_model(parts, "p-words", words, TEXTS, classifies=True),
+            "p-forest": register_model(
+                services, "p-forest", trees, NUMBERS, classifies=True, trusted=trusted
+            ),
+            "p-line": register_model(services, "p-line", line, NUMBERS),
+            "p-words": register_model(services, "p-words", words, TEXTS, classifies=True),
         }
         head, array = NUMBERS.head(3), NUMBERS.head(3).to_numpy()
         total = head.sum(axis=1)
@@ -100,10 +102,10 @@ def served(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathFa
             "p-unnamed": log_code(folder, SUM, array, total, unnamed),
             "p-hints": log_code(folder, LENGTHS, ["good", "better"], [4, 6], None),
         }
-        numbers |= {name: register_run(parts, name, run) for name, run in logged.items()}
+        numbers |= {name: register_run(services, name, run) for name, run in logged.items()}
         for name, number in numbers.items():
-            make_champion(parts, name, number)
-        with serving(parts, *numbers) as server:
+            make_champion(services, name, number)
+        with serving(services, *numbers) as server:
             server.wait_until_ready()
             yield server
 

@@ -21,7 +21,7 @@ from podium.errors import PodiumError
 from podium.ledger.live_answers import LiveStore, read_predictions
 from podium.ledger.store import Ledger
 from podium.names import Alias
-from podium.services import Parts
+from podium.services import Services
 from podium.serving import recorder, shadow
 from podium.serving.bounded_queue import BoundedQueue
 from podium.serving.settings import load_serving_settings
@@ -63,17 +63,17 @@ def shadowed(model: str, outcome: str) -> float:
 
 
 def test_the_shadow_gets_the_same_rows_answers_nobody_and_both_answers_are_stored(
-    parts: Parts, model: str
+    services: Services, model: str
 ) -> None:
-    champion_and_candidate(parts, model, classifier(1.0), classifier(0.01))
-    with serving(parts, model, shadow="candidate") as server:
+    champion_and_candidate(services, model, classifier(1.0), classifier(0.01))
+    with serving(services, model, shadow="candidate") as server:
         begun(server)
         answers = {
             answer.headers["X-Request-Id"]: answer
             for answer in (predict(server, RECORDS[at : at + 3]) for at in range(0, 12, 3))
         }
         assert {answer.headers["X-Model-Version"] for answer in answers.values()} == {"1"}
-        pairs = stored(parts, model, 4)
+        pairs = stored(services, model, 4)
     assert {pair.request_id for pair in pairs} == set(answers)
     for pair in pairs:
         assert pair.paired
@@ -90,10 +90,10 @@ def test_the_shadow_gets_the_same_rows_answers_nobody_and_both_answers_are_store
 
 
 def test_nothing_is_stored_of_a_share_of_zero_nor_where_there_is_no_candidate(
-    parts: Parts, model: str
+    services: Services, model: str
 ) -> None:
-    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
-    with serving(parts, model, shadow="candidate") as server:
+    make_champion(services, model, register_model(services, model, regression(1), ROWS))
+    with serving(services, model, shadow="candidate") as server:
         server.wait_until_ready()
         predict(server, RECORDS)
         state = server.client.get("/version").json()["shadow"]
@@ -102,28 +102,28 @@ def test_nothing_is_stored_of_a_share_of_zero_nor_where_there_is_no_candidate(
             lambda: server.client.get("/version").json()["shadow"]["problem"] is None,
             "nothing to worry about",
         )
-        nominate(parts, model, register_model(parts, model, regression(2), ROWS))
+        nominate(services, model, register_model(services, model, regression(2), ROWS))
         begun(server)
-        parts.registry.delete_alias(model, Alias.CANDIDATE)
+        services.registry.delete_alias(model, Alias.CANDIDATE)
         server.wait_for(lambda: beside(server) is None, "no candidate any more")
         predict(server, RECORDS)
-    with serving(parts, model, shadow="v2", shadow_share=0) as server:
+    with serving(services, model, shadow="v2", shadow_share=0) as server:
         begun(server)
         predict(server, RECORDS)
-    with serving(parts, model, shadow="v1") as server:
+    with serving(services, model, shadow="v1") as server:
         server.wait_until_ready()
         server.wait_for(lambda: beside(server) == 1, "what serves")
         predict(server, RECORDS)
-    assert LiveStore(parts.ledger).newest_trial(model) is None
+    assert LiveStore(services.ledger).newest_trial(model) is None
 
 
 def test_what_serves_cannot_be_its_own_shadow_and_an_alias_that_is_not_there_is_told(
-    parts: Parts, model: str
+    services: Services, model: str
 ) -> None:
     with pytest.raises(PodiumError, match="--shadow champion is what serves: name another alias or version"):
         load_serving_settings(models=(model,), shadow="champion")
-    make_champion(parts, model, register_model(parts, model, regression(1), ROWS))
-    with serving(parts, model, shadow="candidat") as server:
+    make_champion(services, model, register_model(services, model, regression(1), ROWS))
+    with serving(services, model, shadow="candidat") as server:
         server.wait_until_ready()
         server.wait_for(
             lambda: "has no candidat" in str(server.client.get("/version").json()["shadow"]["problem"]),
@@ -131,22 +131,22 @@ def test_what_serves_cannot_be_its_own_shadow_and_an_alias_that_is_not_there_is_
         )
 
 
-def test_the_share_is_about_that_of_the_requests(parts: Parts, model: str) -> None:
-    champion_and_candidate(parts, model, regression(1), regression(2))
-    with serving(parts, model, shadow="v2", shadow_share=0.3) as server:
+def test_the_share_is_about_that_of_the_requests(services: Services, model: str) -> None:
+    champion_and_candidate(services, model, regression(1), regression(2))
+    with serving(services, model, shadow="v2", shadow_share=0.3) as server:
         begun(server)
         for number in range(100):
             predict(server, RECORDS[:1], **{"X-Request-Id": f"request {number}"})
-    assert 15 <= len(stored(parts, model, 15)) <= 45
+    assert 15 <= len(stored(services, model, 15)) <= 45
 
 
 @pytest.mark.parametrize("row", [RAISES, SLEEPS], ids=["raises", "sleeps"])
 def test_a_candidate_that_raises_or_sleeps_delays_no_answer(
-    parts: Parts, model: str, row: dict[str, float], monkeypatch: pytest.MonkeyPatch
+    services: Services, model: str, row: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shadow, "_STOP_SECONDS", 0.1)
-    champion_and_candidate(parts, model, regression(1), ODD)
-    with serving(parts, model, shadow="candidate") as server:
+    champion_and_candidate(services, model, regression(1), ODD)
+    with serving(services, model, shadow="candidate") as server:
         begun(server)
         for _ in range(30):
             assert predict(server, [row]).headers["X-Model-Version"] == "1"
@@ -155,27 +155,29 @@ def test_a_candidate_that_raises_or_sleeps_delays_no_answer(
         if row is RAISES:
             server.wait_for(lambda: shadowed(model, "failed") == 30, "all were tried")
             predict(server, RECORDS[:1])
-            assert [pair.rows for pair in stored(parts, model, 1)] == [1]
+            assert [pair.rows for pair in stored(services, model, 1)] == [1]
 
 
 def test_a_candidate_of_another_signature_is_asked_with_what_it_takes_or_not_at_all(
-    parts: Parts, model: str
+    services: Services, model: str
 ) -> None:
     fewer = ROWS[["x"]]
     champion_and_candidate(
-        parts, model, regression(1), LinearRegression().fit(fewer, ROWS["x"] * 3), inputs=fewer
+        services, model, regression(1), LinearRegression().fit(fewer, ROWS["x"] * 3), inputs=fewer
     )
-    with serving(parts, model, shadow="candidate") as server:
+    with serving(services, model, shadow="candidate") as server:
         begun(server)
         predict(server, RECORDS[:2])
-        (pair,) = stored(parts, model, 1)
+        (pair,) = stored(services, model, 1)
         assert np.allclose(read_predictions(str(pair.candidate_answers)).values, 3 * ROWS["x"][:2])
         more = ROWS.assign(new=1.0)
-        nominate(parts, model, register_model(parts, model, LinearRegression().fit(more, ROWS["x"]), more))
+        nominate(
+            services, model, register_model(services, model, LinearRegression().fit(more, ROWS["x"]), more)
+        )
         server.wait_for(lambda: beside(server) == 3, "the next candidate")
         predict(server, RECORDS[:2])
         server.wait_for(lambda: shadowed(model, "refused") == 2, "refused")
-        assert len(stored(parts, model, 1)) == 1
+        assert len(stored(services, model, 1)) == 1
 
 
 def test_what_does_not_fit_into_the_queue_is_turned_away_at_once() -> None:
@@ -214,10 +216,10 @@ def test_the_canary_gets_about_its_share_of_the_clients(model: str, percent: int
 
 
 def test_the_canarys_clients_get_the_candidate_each_time_and_every_answer_is_stored(
-    parts: Parts, model: str
+    services: Services, model: str
 ) -> None:
-    champion_and_candidate(parts, model, regression(1), regression(2))
-    with serving(parts, model, canary=40) as server:
+    champion_and_candidate(services, model, regression(1), regression(2))
+    with serving(services, model, canary=40) as server:
         begun(server)
         sides: dict[str, set[str]] = {}
         for number in range(60):
@@ -228,15 +230,15 @@ def test_the_canarys_clients_get_the_candidate_each_time_and_every_answer_is_sto
             sides.setdefault(client, set()).add(version)
         assert all(len(versions) == 1 for versions in sides.values())
         assert {version for versions in sides.values() for version in versions} == {"1", "2"}
-        kept = stored(parts, model, 60)
+        kept = stored(services, model, 60)
     by_candidate = sum(answer.candidate_answers is not None for answer in kept)
     assert by_candidate == 3 * sum(versions == {"2"} for versions in sides.values())
     assert all((answer.champion_answers is None) != (answer.candidate_answers is None) for answer in kept)
 
 
-def test_what_the_candidate_cannot_answer_the_champion_answers(parts: Parts, model: str) -> None:
-    champion_and_candidate(parts, model, regression(1), ODD)
-    with serving(parts, model, canary=100) as server:
+def test_what_the_candidate_cannot_answer_the_champion_answers(services: Services, model: str) -> None:
+    champion_and_candidate(services, model, regression(1), ODD)
+    with serving(services, model, canary=100) as server:
         begun(server)
         assert predict(server, RECORDS[:1]).headers["X-Model-Version"] == "2"
         assert predict(server, [RAISES]).headers["X-Model-Version"] == "1"
@@ -244,13 +246,13 @@ def test_what_the_candidate_cannot_answer_the_champion_answers(parts: Parts, mod
         assert (wrong.status_code, "column x, row 0" in wrong.text) == (400, True)
 
 
-def test_a_slow_candidate_delays_only_the_canarys_clients(parts: Parts, model: str) -> None:
-    champion_and_candidate(parts, model, regression(1), ODD)
+def test_a_slow_candidate_delays_only_the_canarys_clients(services: Services, model: str) -> None:
+    champion_and_candidate(services, model, regression(1), ODD)
     inside, outside = (
         next(name for name in map(str, range(100)) if in_canary(model, name, 50) is side)
         for side in (True, False)
     )
-    with serving(parts, model, canary=50) as server:
+    with serving(services, model, canary=50) as server:
         begun(server)
         slow = threading.Thread(target=predict, args=(server, [SLEEPS]), kwargs={"X-Client-Id": inside})
         slow.start()
@@ -260,16 +262,16 @@ def test_a_slow_candidate_delays_only_the_canarys_clients(parts: Parts, model: s
         slow.join()
 
 
-def test_a_request_id_that_comes_again_changes_nothing(parts: Parts, model: str) -> None:
-    champion_and_candidate(parts, model, regression(1), regression(2))
-    with serving(parts, model, shadow="candidate") as server:
+def test_a_request_id_that_comes_again_changes_nothing(services: Services, model: str) -> None:
+    champion_and_candidate(services, model, regression(1), regression(2))
+    with serving(services, model, shadow="candidate") as server:
         begun(server)
         predict(server, RECORDS[:1], **{"X-Request-Id": "again"})
-        before = stored(parts, model, 1)
+        before = stored(services, model, 1)
         predict(server, RECORDS[1:3], **{"X-Request-Id": "again"})
         predict(server, RECORDS[:1], **{"X-Request-Id": "another"})
-        assert sorted(answer.request_id for answer in stored(parts, model, 2)) == ["again", "another"]
-        assert before[0] in stored(parts, model, 2)
+        assert sorted(answer.request_id for answer in stored(services, model, 2)) == ["again", "another"]
+        assert before[0] in stored(services, model, 2)
 
 
 @pytest.fixture
@@ -281,12 +283,12 @@ def proxy(layout: Layout) -> Iterator[Proxy]:
 
 
 def test_while_the_database_is_away_requests_go_on_and_what_waits_is_written_later(
-    parts: Parts, model: str, layout: Layout, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    services: Services, model: str, layout: Layout, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "MAX_WAITING_ROWS", 8)
-    champion_and_candidate(parts, model, regression(1), regression(2))
+    champion_and_candidate(services, model, regression(1), regression(2))
     url = make_url(layout.ledger_url).set(port=proxy.port).render_as_string(hide_password=False)
-    with serving(replace(parts, ledger=Ledger(url)), model, shadow="candidate") as server:
+    with serving(replace(services, ledger=Ledger(url)), model, shadow="candidate") as server:
         begun(server)
         proxy.cut()
         for _ in range(20):
@@ -298,4 +300,4 @@ def test_while_the_database_is_away_requests_go_on_and_what_waits_is_written_lat
         assert 0 < lost < 40
         proxy.mend()
         kept = (40 - int(lost)) // 2
-        assert len(stored(parts, model, kept)) == kept
+        assert len(stored(services, model, kept)) == kept

@@ -18,7 +18,7 @@ from podium.cli.main import app
 from podium.ledger.live_answers import LiveStore, Trial
 from podium.model_file.gates import Gate, TaggedGate
 from podium.model_file.spec import ModelSpec
-from podium.services import Parts
+from podium.services import Services
 from podium.serving import recorder
 from podium.serving.settings import ServingSettings
 from podium.settings import PROJECT_ROOT
@@ -41,7 +41,7 @@ def commands(start: str) -> list[str]:
     return [line for line in LINES if line.startswith(start)]
 
 
-def test_the_servers_options_mean_what_is_said(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_servers_options_mean_what_is_said(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[ServingSettings] = []
     monkeypatch.setattr(uvicorn, "run", lambda *_, **__: started.append(ServingSettings()))
     for line in commands("podium serve"):
@@ -54,24 +54,24 @@ def test_the_servers_options_mean_what_is_said(parts: Parts, monkeypatch: pytest
 
 
 def test_the_requests_and_comparisons_do_what_is_said(
-    parts: Parts, toy_spec: ModelSpec, layout: Layout, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "WRITE_SECONDS", 0.02)
-    monkeypatch.setenv("PODIUM_MODELS_DIR", str(parts.settings.home))
+    monkeypatch.setenv("PODIUM_MODELS_DIR", str(services.settings.home))
     model = f"{toy_spec.name}-document"
-    (parts.settings.home / "document.yaml").write_text(
-        (parts.settings.home / f"{toy_spec.name}.yaml")
+    (services.settings.home / "document.yaml").write_text(
+        (services.settings.home / f"{toy_spec.name}.yaml")
         .read_text()
         .replace(f"name: {toy_spec.name}", f"name: {model}")
         .replace("'no'", "loss")
         .replace("'yes'", "win")
     )
-    champion_and_candidate(parts, model, classifier(1.0), classifier(0.01))
+    champion_and_candidate(services, model, classifier(1.0), classifier(0.01))
     predict, *feedback = commands("curl")
-    with serving(parts, model, shadow="candidate") as server:
+    with serving(services, model, shadow="candidate") as server:
         begun(server)
         assert "X-Model-Version: 1" in title(run(predict, server.url, model))
-        stored(parts, model, 1)
+        stored(services, model, 1)
         for line in feedback:
             assert run(line, server.url, model) == '{"request_id":"order-4711","labels":1}'
     for line in commands("podium compare"):
@@ -81,7 +81,7 @@ def test_the_requests_and_comparisons_do_what_is_said(
     execute(layout.ledger_owner_url, "UPDATE live_answers SET at = '2020-01-01' WHERE model = %s", model)
     (deletion,) = re.findall(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL)
     execute(layout.ledger_owner_url, deletion)
-    assert list(LiveStore(parts.ledger).read(model, Trial(1, 2))) == []
+    assert list(LiveStore(services.ledger).read(model, Trial(1, 2))) == []
     assert execute(layout.ledger_url, "SELECT 1 FROM live_labels WHERE model = %s", model) == []
 
 

@@ -21,7 +21,7 @@ from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.verify import alias_differences, told_heads
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
-from podium.services import Parts
+from podium.services import Services
 from podium.stack.layout import Layout
 from support.database import execute
 from support.steps import FIRST, SECOND, new_run, nominate_unjudged, promote_as_of, register, roll_back
@@ -45,16 +45,16 @@ BARE = Event(
 
 
 @pytest.fixture
-def lived(own_parts: Parts, toy_spec: ModelSpec) -> Parts:
+def lived(own_services: Services, toy_spec: ModelSpec) -> Services:
     """A ledger of its own and a model with five events: two registered, both promoted, one rolled back."""
     name = toy_spec.name
-    register(own_parts, toy_spec, FIRST, new_run())
-    register(own_parts, toy_spec, SECOND, new_run())
+    register(own_services, toy_spec, FIRST, new_run())
+    register(own_services, toy_spec, SECOND, new_run())
     for kind, version, former in ((PROMOTED, 1, None), (PROMOTED, 2, 1), (ROLLED_BACK, 1, 2)):
-        own_parts.ledger.append(NewEvent(kind, name, version, former, actor="amy", reason="good enough"))
-        own_parts.registry.set_alias(name, Alias.CHAMPION, version)
-    mirror(own_parts.registry, own_parts.ledger, name)
-    return own_parts
+        own_services.ledger.append(NewEvent(kind, name, version, former, actor="amy", reason="good enough"))
+        own_services.registry.set_alias(name, Alias.CHAMPION, version)
+    mirror(own_services.registry, own_services.ledger, name)
+    return own_services
 
 
 @pytest.fixture
@@ -68,9 +68,9 @@ def owner_url(layout: Layout, empty_database: str) -> str:
     return layout.database_url("ledger_owner", empty_database)
 
 
-def walk_with_heads(parts: Parts, events: Sequence[Event] | None = None) -> Chain:
-    heads = told_heads(parts.registry, parts.ledger.models())
-    return walk(parts.ledger.record() if events is None else events, heads)
+def walk_with_heads(services: Services, events: Sequence[Event] | None = None) -> Chain:
+    heads = told_heads(services.registry, services.ledger.models())
+    return walk(services.ledger.record() if events is None else events, heads)
 
 
 def chained(events: Sequence[Event]) -> list[Event]:
@@ -87,15 +87,15 @@ def test_an_empty_ledger_is_whole(own_ledger: Ledger) -> None:
     assert walk(own_ledger.record()) == Chain(0, FIRST_PREVIOUS_HASH, None)
 
 
-def test_what_a_model_has_lived_through_is_whole(own_parts: Parts, toy_spec: ModelSpec) -> None:
-    promote_as_of(own_parts, toy_spec, FIRST)
-    promote_as_of(own_parts, toy_spec, SECOND)
-    roll_back(own_parts, toy_spec)
-    events = list(own_parts.ledger.record())
+def test_what_a_model_has_lived_through_is_whole(own_services: Services, toy_spec: ModelSpec) -> None:
+    promote_as_of(own_services, toy_spec, FIRST)
+    promote_as_of(own_services, toy_spec, SECOND)
+    roll_back(own_services, toy_spec)
+    events = list(own_services.ledger.record())
     assert len(events) == 16
-    assert walk_with_heads(own_parts) == Chain(16, events[-1].hash, None)
-    assert list(told_heads(own_parts.registry, [toy_spec.name])) == [(toy_spec.name, 16, events[-1].hash)]
-    assert alias_differences(own_parts.registry, own_parts.ledger, toy_spec.name) == []
+    assert walk_with_heads(own_services) == Chain(16, events[-1].hash, None)
+    assert list(told_heads(own_services.registry, [toy_spec.name])) == [(toy_spec.name, 16, events[-1].hash)]
+    assert alias_differences(own_services.registry, own_services.ledger, toy_spec.name) == []
 
 
 def another(value: Any) -> Any:
@@ -113,7 +113,7 @@ def another(value: Any) -> Any:
     return value + timedelta(microseconds=1)
 
 
-def test_a_change_of_any_column_of_any_event_is_found_at_that_event(lived: Parts) -> None:
+def test_a_change_of_any_column_of_any_event_is_found_at_that_event(lived: Services) -> None:
     events = list(lived.ledger.record())
     for place, event in enumerate(events):
         for column in vars(event):
@@ -162,7 +162,7 @@ def test_an_event_that_is_dated_before_the_one_before_is_found(events: list[Even
 
 
 def test_an_end_that_was_cut_off_is_missed_by_what_the_registry_was_told(
-    lived: Parts, toy_spec: ModelSpec
+    lived: Services, toy_spec: ModelSpec
 ) -> None:
     events = list(lived.ledger.record())[:-1]
     assert walk(events).difference is None
@@ -175,7 +175,7 @@ def test_an_end_that_was_cut_off_is_missed_by_what_the_registry_was_told(
 
 
 def test_a_chain_that_was_forged_from_a_change_on_is_found_by_what_the_registry_was_told(
-    lived: Parts, toy_spec: ModelSpec
+    lived: Services, toy_spec: ModelSpec
 ) -> None:
     events = list(lived.ledger.record())
     events[1] = replace(events[1], actor="eve")
@@ -185,13 +185,15 @@ def test_a_chain_that_was_forged_from_a_change_on_is_found_by_what_the_registry_
     assert walk_with_heads(lived, forged).difference == told
 
 
-def test_events_after_what_the_registry_was_told_are_no_difference(lived: Parts, toy_spec: ModelSpec) -> None:
+def test_events_after_what_the_registry_was_told_are_no_difference(
+    lived: Services, toy_spec: ModelSpec
+) -> None:
     lived.ledger.append(NewEvent(EventKind.REGISTERED, toy_spec.name, 9))
     lived.ledger.append(NewEvent(EventKind.REGISTERED, "never-mirrored", 1))
     assert walk_with_heads(lived).difference is None
 
 
-def test_each_models_own_head_counts(lived: Parts, toy_spec: ModelSpec) -> None:
+def test_each_models_own_head_counts(lived: Services, toy_spec: ModelSpec) -> None:
     other = toy_spec.model_copy(update={"name": f"{toy_spec.name}-b"})
     register(lived, other, FIRST, new_run())
     promote_as_of(lived, other, SECOND)
@@ -220,7 +222,7 @@ CHANGES = {
 }
 
 
-def test_a_change_in_the_database_by_its_owner_is_found(lived: Parts, owner_url: str) -> None:
+def test_a_change_in_the_database_by_its_owner_is_found(lived: Services, owner_url: str) -> None:
     execute(owner_url, "CREATE TABLE kept AS TABLE ledger_events")
     for statement, found in CHANGES.items():
         execute(owner_url, statement)
@@ -230,14 +232,14 @@ def test_a_change_in_the_database_by_its_owner_is_found(lived: Parts, owner_url:
 
 
 def test_a_ledger_that_was_emptied_does_not_even_know_its_models(
-    lived: Parts, toy_spec: ModelSpec, owner_url: str
+    lived: Services, toy_spec: ModelSpec, owner_url: str
 ) -> None:
     execute(owner_url, "TRUNCATE ledger_events")
     heads = told_heads(lived.registry, [toy_spec.name])
     assert "event 5, which" in str(walk(lived.ledger.record(), heads).difference)
 
 
-def test_aliases_that_were_moved_by_hand_are_found(lived: Parts, toy_spec: ModelSpec) -> None:
+def test_aliases_that_were_moved_by_hand_are_found(lived: Services, toy_spec: ModelSpec) -> None:
     name = toy_spec.name
     lived.registry.set_alias(name, Alias.CHAMPION, 2)
     lived.registry.set_alias(name, Alias.CANDIDATE, 1)
@@ -252,7 +254,7 @@ def test_aliases_that_were_moved_by_hand_are_found(lived: Parts, toy_spec: Model
     ]
 
 
-def test_a_move_that_is_being_made_is_explained(lived: Parts, toy_spec: ModelSpec) -> None:
+def test_a_move_that_is_being_made_is_explained(lived: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
     nominate_unjudged(lived, toy_spec, SECOND, run)
     lived.ledger.append(NewEvent(EventKind.PROMOTION_STARTED, toy_spec.name, 2, 1, run=run))
@@ -275,7 +277,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_export(tmp_path_factory.mktemp("exported") / "record.jsonl", events)
 
 
-def test_an_export_is_read_back_as_it_was(lived: Parts, tmp_path: Path) -> None:
+def test_an_export_is_read_back_as_it_was(lived: Services, tmp_path: Path) -> None:
     events = list(lived.ledger.record())
     path = write_export(tmp_path / "record.jsonl", events)
     assert list(read_export(path)) == events

@@ -14,7 +14,7 @@ from podium.errors import PodiumError
 
 if TYPE_CHECKING:
     from podium.model_file.spec import ModelSpec
-    from podium.services import Parts
+    from podium.services import Services
 
 
 @app.command()
@@ -50,16 +50,16 @@ def compare(  # noqa: PLR0913 - one for each option of the command
     from podium.reporting.tables import comparison_table
     from podium.services import connect
 
-    parts = connect()
-    spec = find_spec(parts.settings.models_dir, model)
+    services = connect()
+    spec = find_spec(services.settings.models_dir, model)
     if live and (runs or as_csv or png is not None or nominate_best):
         raise PodiumError("--live goes with --metric, --since and --json only")
     if live:
-        _show_live(parts, spec, metric, since, as_json)
+        _show_live(services, spec, metric, since, as_json)
         return
     if since is not None:
         raise PodiumError("--since goes with --live")
-    comparison = (compare_runs if runs else compare_versions)(parts, spec, metric)
+    comparison = (compare_runs if runs else compare_versions)(services, spec, metric)
     if png is not None:
         draw(comparison, png)
     if as_json:
@@ -77,14 +77,16 @@ def compare(  # noqa: PLR0913 - one for each option of the command
         best = comparison.best(comparison.metric)
         if best is None:
             raise PodiumError(f"none of them has a {comparison.metric}")
-        airflow = logged_in_to_airflow(parts.settings.airflow_url, user, password)
+        airflow = logged_in_to_airflow(services.settings.airflow_url, user, password)
         run = airflow.trigger(spec.lifecycle_dag_id, {"mlflow_run": best.run})
         console.print(
             f"Started {spec.lifecycle_dag_id} {run} with {best.name}: its gates and approval decide."
         )
 
 
-def _show_live(parts: Parts, spec: ModelSpec, metric: str | None, since: str | None, as_json: bool) -> None:
+def _show_live(
+    services: Services, spec: ModelSpec, metric: str | None, since: str | None, as_json: bool
+) -> None:
     from podium.gates.live_comparison import Subject, compare_live
     from podium.ledger.live_answers import LiveStore
     from podium.reporting.compare import gated_metric
@@ -92,7 +94,7 @@ def _show_live(parts: Parts, spec: ModelSpec, metric: str | None, since: str | N
 
     begun = None if since is None else parse_moment(since, "--since", time.min)
     subject = Subject(spec.name, spec.task, spec.labels)
-    found = compare_live(LiveStore(parts.ledger), subject, metric or gated_metric(spec), since=begun)
+    found = compare_live(LiveStore(services.ledger), subject, metric or gated_metric(spec), since=begun)
     if as_json:
         print_json(found.as_json())
         return

@@ -34,18 +34,18 @@ def gates(
 
     if file is not None and not replay:
         raise PodiumError("--file needs --replay: what was recorded does not change")
-    parts = connect()
+    services = connect()
     recorded = GateReport.from_json(
-        gate_report(parts.ledger.history(known_model(parts, model)), version).details
+        gate_report(services.ledger.history(known_model(services, model)), version).details
     )
     report, before = recorded, None
     if replay:
         from podium.lifecycle.validate import replay_gates
 
-        spec = find_spec(parts.settings.models_dir, model) if file is None else load_spec(file)
+        spec = find_spec(services.settings.models_dir, model) if file is None else load_spec(file)
         if spec.name != model:
             raise PodiumError(f"{file} is the model file of {spec.name}, not of {model}")
-        report, before = replay_gates(parts, spec, version), recorded
+        report, before = replay_gates(services, spec, version), recorded
     if as_json:
         print_json(report.as_json())
         return

@@ -47,9 +47,9 @@ def history(
     from podium.reporting.tables import history_table
     from podium.services import connect
 
-    parts = connect()
+    services = connect()
     until = None if at is None else parse_moment(at)
-    events = parts.ledger.history(known_model(parts, model), until=until)
+    events = services.ledger.history(known_model(services, model), until=until)
     if as_json:
         print_json([event.as_json() for event in events])
         return
@@ -73,13 +73,13 @@ def verify(
     if file is not None:
         chain, differences = walk(read_export(file)), []
     else:
-        parts = connect()
+        services = connect()
         # The registry's models: a ledger that lost its end may not know one of them any more.
-        chain = walk(parts.ledger.record(), told_heads(parts.registry, parts.registry.models()))
+        chain = walk(services.ledger.record(), told_heads(services.registry, services.registry.models()))
         differences = [
             difference
-            for model in parts.ledger.models()
-            for difference in alias_differences(parts.registry, parts.ledger, model)
+            for model in services.ledger.models()
+            for difference in alias_differences(services.registry, services.ledger, model)
         ]
     found = [*filter(None, [chain.difference]), *differences]
     if as_json:

@@ -33,13 +33,13 @@ def rollback(  # noqa: PLR0913 - one for each option of the command
     from podium.operations.airflow_client import ROLLBACK_DAG
     from podium.services import connect
 
-    parts = connect()
-    airflow = logged_in_to_airflow(parts.settings.airflow_url, user, password)
+    services = connect()
+    airflow = logged_in_to_airflow(services.settings.airflow_url, user, password)
     form = {"model": model, "to_version": to_version, "reason": reason, "force_version": force_version}
     run = airflow.trigger(ROLLBACK_DAG, form)
     with console.status(f"rolling back {model}, run {run}"):
         airflow.wait_for_end(ROLLBACK_DAG, run)
-    told = [event for event in parts.ledger.history(model) if event.run == f"{ROLLBACK_DAG}/{run}"]
+    told = [event for event in services.ledger.history(model) if event.run == f"{ROLLBACK_DAG}/{run}"]
     if not told or told[-1].event != "rolled_back":
         why = told[-1].reason if told else f"see the log of run {run} of {ROLLBACK_DAG} in Airflow"
         raise PodiumError(f"not rolled back: {why}")

@@ -67,15 +67,15 @@ def score(  # noqa: PLR0913 - one for each option of the command
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     _assert_output(output, source)
-    parts, here = connect(), Path.cwd()
-    spec = find_spec(parts.settings.models_dir, model)
+    services, here = connect(), Path.cwd()
+    spec = find_spec(services.settings.models_dir, model)
     chunk_rows = CHUNK_ROWS if spec.scoring is None else spec.scoring.chunk_rows
     wanted = Source(source, here, database, chunk_rows=chunk_rows)
     partition = the_only_partition(wanted)
     keys = tuple(key) if key else () if spec.scoring is None else spec.scoring.keys
     job = Job(wanted, partition, Output(output, partition.name, here, database), keys)
-    pinned = pin(parts, model, alias, allow_rolled_back=allow_rolled_back)
-    with loaded(parts, spec, pinned) as scorer:
+    pinned = pin(services, model, alias, allow_rolled_back=allow_rolled_back)
+    with loaded(services, spec, pinned) as scorer:
         if diff is None:
             with _shown(quiet=as_json) as tell:
                 done = score_to(scorer, pinned, job, tell)
@@ -84,8 +84,8 @@ def score(  # noqa: PLR0913 - one for each option of the command
             else:
                 console.print(f"{done.in_words()}.", markup=False, soft_wrap=True)
             return
-        other = pin(parts, model, diff, allow_rolled_back=allow_rolled_back)
-        with loaded(parts, spec, other) as its_scorer, _shown(quiet=as_json) as tell:
+        other = pin(services, model, diff, allow_rolled_back=allow_rolled_back)
+        with loaded(services, spec, other) as its_scorer, _shown(quiet=as_json) as tell:
             found = score_both(Side(pinned, scorer), Side(other, its_scorer), job, tell)
     if as_json:
         print_json(found.as_json())

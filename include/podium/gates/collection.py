@@ -36,7 +36,7 @@ from podium.names import CANDIDATE, CHAMPION, Tag, version_name
 from podium.registry.client import Version
 from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
-from podium.services import Parts
+from podium.services import Services
 from podium.training import holdout
 from podium.versions import manifest_of, verified
 
@@ -51,14 +51,14 @@ class Case:
     """A version that is to be judged.
 
     Attributes:
-        parts: The registry, and where the project is.
+        services: The registry, and where the project is.
         events: The model's history.
         spec: The model file.
         version: The version.
         folder: Its holdout, as the training run stored it (``podium.training.holdout``).
     """
 
-    parts: Parts
+    services: Services
     events: Sequence[Event]
     spec: ModelSpec
     version: Version
@@ -67,7 +67,7 @@ class Case:
 
 def versions_to_compare(case: Case) -> dict[str, int]:
     """Return the live champion, and the present candidate where a gate asks for it, by these names."""
-    aliases = case.parts.registry.aliases(case.spec.name)
+    aliases = case.services.registry.aliases(case.spec.name)
     asked = {gate.against for gate in case.spec.gates if isinstance(gate, MetricGate)}
     names = [CHAMPION, *([CANDIDATE] if CANDIDATE in asked else [])]
     return {
@@ -139,7 +139,7 @@ def assemble(case: Case, sides: Mapping[str, Side], versions: Mapping[str, int])
         references={**references, **{name: Side(stored, spec.labels) for name, stored in baselines.items()}},
         versions=versions,
         trainer_metrics=_trainer_metrics(case),
-        baseline_files=read_baseline_files(spec, case.parts.settings.home),
+        baseline_files=read_baseline_files(spec, case.services.settings.home),
         overlaps=rows.overlaps(),
         schema_problems=rows.schema_problems(),
         notes=_notes(case, versions, rows.first_time),
@@ -211,7 +211,7 @@ def _model_errors(what: str) -> Iterator[None]:
 
 
 def _load(case: Case, number: int) -> _Scored:
-    registry, model = case.parts.registry, case.spec.name
+    registry, model = case.services.registry, case.spec.name
     manifest = manifest_of(case.events, model, number)
     size = sum(file.size for file in manifest.files) / 1e6
     with verified(registry, model, number, manifest) as folder:
@@ -228,7 +228,7 @@ def _load(case: Case, number: int) -> _Scored:
 
 
 def _trainer_metrics(case: Case) -> dict[str, float]:
-    found = case.parts.registry.run_metrics(case.version.run_id, TRAINER_METRIC)
+    found = case.services.registry.run_metrics(case.version.run_id, TRAINER_METRIC)
     # MLflow keeps infinity as the largest number that there is, which would be a good one.
     return {
         name: math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value

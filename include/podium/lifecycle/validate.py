@@ -19,12 +19,12 @@ from podium.lifecycle.registry_sync import mirror
 from podium.model_file.profiles import named_profile
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION
-from podium.services import Parts
+from podium.services import Services
 
 log = logging.getLogger(__name__)
 
 
-def validate_version(parts: Parts, spec: ModelSpec, number: int, run: str) -> GateReport:
+def validate_version(services: Services, spec: ModelSpec, number: int, run: str) -> GateReport:
     """Judge a version by the gates, beside the champion re-scored on the same rows; keep the report.
 
     The report goes to the version's MLflow run as JSON, Markdown and pictures, to its tags and to the ledger.
@@ -34,17 +34,17 @@ def validate_version(parts: Parts, spec: ModelSpec, number: int, run: str) -> Ga
         Outage: A part did not answer, or the champion cannot be scored: no report, neither pass nor refusal.
         PodiumError: A baseline file or an own metric function cannot be used.
     """
-    version, events = parts.registry.version(spec.name, number), parts.ledger.history(spec.name)
+    version, events = services.registry.version(spec.name, number), services.ledger.history(spec.name)
     spec = _as_trained(spec, events, number)
-    with stored_report.downloaded_holdout(parts.registry, version) as folder:
-        case = Case(parts, events, spec, version, folder)
+    with stored_report.downloaded_holdout(services.registry, version) as folder:
+        case = Case(services, events, spec, version, folder)
         versions = versions_to_compare(case)
         sides = score_sides(case, versions)
         evidence = assemble(case, sides, versions)
     report = _report(spec, number, evidence)
-    stored_report.keep(parts.registry, version, spec, report, evidence)
-    write_model_card(parts.registry, spec, version, report, profile_of(registration(events, number)))
-    parts.ledger.append(
+    stored_report.keep(services.registry, version, spec, report, evidence)
+    write_model_card(services.registry, spec, version, report, profile_of(registration(events, number)))
+    services.ledger.append(
         NewEvent(
             event=EventKind.GATES_PASSED if report.passed else EventKind.GATES_REFUSED,
             model=spec.name,
@@ -61,16 +61,16 @@ def validate_version(parts: Parts, spec: ModelSpec, number: int, run: str) -> Ga
             },
         )
     )
-    mirror(parts.registry, parts.ledger, spec.name)
+    mirror(services.registry, services.ledger, spec.name)
     log.info("%s\n%s", report.sentence(), report.markdown())
     return report
 
 
-def replay_gates(parts: Parts, spec: ModelSpec, number: int) -> GateReport:
+def replay_gates(services: Services, spec: ModelSpec, number: int) -> GateReport:
     """Judge a version by other gates, on the answers that its newest validation kept; nothing is recorded.
 
     Args:
-        parts: The registry and the ledger.
+        services: The registry and the ledger.
         spec: The model file with the gates to try.
         number: A version that was validated.
 
@@ -79,13 +79,13 @@ def replay_gates(parts: Parts, spec: ModelSpec, number: int) -> GateReport:
         DataError: The kept answers are of other labels than the model file's.
         Outage: A part did not answer.
     """
-    events = parts.ledger.history(spec.name)
+    events = services.ledger.history(spec.name)
     champion = gate_report(events, number).from_version
     spec = _as_trained(spec, events, number)
-    version = parts.registry.version(spec.name, number)
-    sides = stored_report.kept_sides(parts.registry, version, spec, champion)
-    with stored_report.downloaded_holdout(parts.registry, version) as folder:
-        case = Case(parts, events, spec, version, folder)
+    version = services.registry.version(spec.name, number)
+    sides = stored_report.kept_sides(services.registry, version, spec, champion)
+    with stored_report.downloaded_holdout(services.registry, version) as folder:
+        case = Case(services, events, spec, version, folder)
         evidence = assemble(case, sides, {} if champion is None else {CHAMPION: champion})
     return _report(spec, number, evidence)
 

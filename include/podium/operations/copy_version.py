@@ -40,7 +40,7 @@ from podium.registry.client import Registry, Version
 from podium.registry.errors import mlflow_errors
 from podium.registry.manifest import Manifest, check_same, read_manifest
 from podium.registry.model_files import download_files
-from podium.services import Parts
+from podium.services import Services
 from podium.training.run import LINEAGE
 from podium.training.tracking import without_links
 
@@ -160,7 +160,7 @@ def target_from_environment(uri: str) -> Target:
     return Target(uri.rstrip("/"), username, SecretStr(password) if password else None)
 
 
-def copy_version(parts: Parts, model: str, number: int, target: Target) -> Copied:
+def copy_version(services: Services, model: str, number: int, target: Target) -> Copied:
     """Copy a version's bytes and its training run, and read back what arrived.
 
     Equal inputs are one version there too: copied again, the version is found, and its bytes are compared.
@@ -168,7 +168,7 @@ def copy_version(parts: Parts, model: str, number: int, target: Target) -> Copie
     of which the lower one is the one that is found ever after.
 
     Args:
-        parts: The registry and the ledger that the version is in.
+        services: The registry and the ledger that the version is in.
         model: The registered model.
         number: Its version here.
         target: Where it goes to.
@@ -180,11 +180,11 @@ def copy_version(parts: Parts, model: str, number: int, target: Target) -> Copie
         PodiumError: The target has another version of the same inputs, or refused.
         Outage: A part did not answer; run it again.
     """
-    source = _source(parts, model, number)
+    source = _source(services, model, number)
     with target.registry() as there:
         found = _version_there(there, source)
     if found is None:
-        number_there = _bring(parts, source, target)
+        number_there = _bring(services, source, target)
     else:
         log.info("%s is %s there; comparing its bytes", source.in_words(), version_name(found.number))
         number_there = found.number
@@ -194,9 +194,9 @@ def copy_version(parts: Parts, model: str, number: int, target: Target) -> Copie
     return Copied(model, number, target.uri, number_there, source.manifest.digest(), found is not None)
 
 
-def _source(parts: Parts, model: str, number: int) -> _Source:
+def _source(services: Services, model: str, number: int) -> _Source:
     name = f"{model} {version_name(number)}"
-    registered = history.registration(parts.ledger.history(model), number)
+    registered = history.registration(services.ledger.history(model), number)
     if registered is None or "mlflow_run" not in registered.details:
         raise NotFound(
             f"{name}: the ledger holds no registration of it by a lifecycle, so nobody can say which bytes "
@@ -223,12 +223,12 @@ def _trained_there(there: Registry, source: _Source, what: str) -> PodiumError:
     )
 
 
-def _bring(parts: Parts, source: _Source, target: Target) -> int:
-    origin = _origin(parts, source, target)
+def _bring(services: Services, source: _Source, target: Target) -> int:
+    origin = _origin(services, source, target)
     with TemporaryDirectory(prefix="podium-") as name:
         try:
             folder = Path(name)
-            run = _download(parts.registry, source, folder)
+            run = _download(services.registry, source, folder)
             with target.registry() as there:
                 run_id, model_id = _training_run(there, source, run, folder, origin)
                 tags = {
@@ -247,9 +247,9 @@ def _bring(parts: Parts, source: _Source, target: Target) -> int:
             ) from error
 
 
-def _origin(parts: Parts, source: _Source, target: Target) -> dict[str, str]:
+def _origin(services: Services, source: _Source, target: Target) -> dict[str, str]:
     return {
-        Tag.COPIED_FROM: without_login(parts.registry.tracking_uri),
+        Tag.COPIED_FROM: without_login(services.registry.tracking_uri),
         Tag.COPIED_VERSION: source.in_words(),
         Tag.COPIED_RUN: source.run_id,
         Tag.COPIED_BY: _who(target.username),

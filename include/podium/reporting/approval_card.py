@@ -16,7 +16,7 @@ from podium.lifecycle.approval_policy import Request, who_may_decide
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import Tag, in_utc, version_name
-from podium.services import Parts
+from podium.services import Services
 
 _UNKNOWN = "unknown"
 # Airflow shows pictures on a card 300 pixels wide.
@@ -31,13 +31,13 @@ def subject(request: Request) -> str:
     return f"Promote {request.model} {version_name(request.version)} to champion, {champion}?"
 
 
-def body(parts: Parts, spec: ModelSpec, request: Request, answers_url: str) -> str:
+def body(services: Services, spec: ModelSpec, request: Request, answers_url: str) -> str:
     """Return the card: what was answered so far, candidate beside champion, every gate, lineage and links.
 
     All of it comes from the ledger and the registry, nothing from what tasks hand to each other.
 
     Args:
-        parts: The registry and the ledger.
+        services: The registry and the ledger.
         spec: The model file.
         request: What is asked.
         answers_url: Where ``answers_picture`` is served. Airflow never changes the text of a card that is up,
@@ -46,7 +46,7 @@ def body(parts: Parts, spec: ModelSpec, request: Request, answers_url: str) -> s
     Raises:
         Outage: A part did not answer.
     """
-    events = parts.ledger.history(request.model)
+    events = services.ledger.history(request.model)
     report = GateReport.from_json(approval.gate_report(events, request.version).details)
     return "\n".join(
         [
@@ -59,12 +59,12 @@ def body(parts: Parts, spec: ModelSpec, request: Request, answers_url: str) -> s
             "",
             report.markdown(),
             "",
-            *_lineage(parts, events, request),
+            *_lineage(services, events, request),
             "",
             *_rules(spec, request),
             *(
                 f"Too early to approve: {problem}."
-                for problem in canary.problems(parts.ledger, events, request.version, datetime.now(UTC))
+                for problem in canary.problems(services.ledger, events, request.version, datetime.now(UTC))
             ),
         ]
     )
@@ -139,7 +139,7 @@ def _profile(spec: ModelSpec, events: Sequence[Event], version: int) -> list[str
     ]
 
 
-def _lineage(parts: Parts, events: Sequence[Event], request: Request) -> list[str]:
+def _lineage(services: Services, events: Sequence[Event], request: Request) -> list[str]:
     """Put candidate and champion side by side, as they were registered; tags in MLflow can be edited."""
     numbers = [request.version] if request.champion is None else [request.version, request.champion]
     sides = [history.registration(events, number) for number in numbers]
@@ -157,7 +157,7 @@ def _lineage(parts: Parts, events: Sequence[Event], request: Request) -> list[st
         "git commit": [_plain(_fact(side, Tag.GIT_COMMIT)[:12]) for side in sides],
         "files (sha256 of the manifest)": [_plain(_fact(side, "manifest_digest")[:12]) for side in sides],
         "in MLflow": [
-            _links(parts, request.model, number, side) for number, side in zip(numbers, sides, strict=True)
+            _links(services, request.model, number, side) for number, side in zip(numbers, sides, strict=True)
         ],
     }
     return [
@@ -186,13 +186,13 @@ def _origin(registered: Event | None) -> str:
     return _plain(f"{where}, {version}, by {who}")
 
 
-def _links(parts: Parts, model: str, number: int, registered: Event | None) -> str:
-    base = (parts.settings.mlflow_public_url or parts.settings.mlflow_tracking_uri).rstrip("/")
+def _links(services: Services, model: str, number: int, registered: Event | None) -> str:
+    base = (services.settings.mlflow_public_url or services.settings.mlflow_tracking_uri).rstrip("/")
     version = f"[version]({base}/#/models/{model}/versions/{number})"
     mlflow_run = _fact(registered, "mlflow_run")
     if mlflow_run == _UNKNOWN:
         return version
-    experiment = parts.registry.experiment_id(mlflow_run)
+    experiment = services.registry.experiment_id(mlflow_run)
     return f"[run]({base}/#/experiments/{experiment}/runs/{mlflow_run}), {version}"
 
 

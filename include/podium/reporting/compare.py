@@ -16,7 +16,7 @@ from podium.model_file.metric_names import KNOWN_METRICS, REPORTED, TRAINER_METR
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag, version_name
 from podium.registry.client import TrainingRun
-from podium.services import Parts
+from podium.services import Services
 
 HOLDOUT_METRIC = "holdout."
 _SHOWN = 10
@@ -118,7 +118,7 @@ class Comparison:
         return text.getvalue()
 
 
-def compare_versions(parts: Parts, spec: ModelSpec, metric: str | None) -> Comparison:
+def compare_versions(services: Services, spec: ModelSpec, metric: str | None) -> Comparison:
     """Compare the registered versions of a model.
 
     Raises:
@@ -126,19 +126,19 @@ def compare_versions(parts: Parts, spec: ModelSpec, metric: str | None) -> Compa
         PodiumError: None of them has the metric, or nobody knows its direction.
         Outage: MLflow did not answer.
     """
-    aliases = parts.registry.aliases(spec.name)
-    versions = parts.registry.versions(spec.name)[:_SHOWN]
+    aliases = services.registry.aliases(spec.name)
+    versions = services.registry.versions(spec.name)[:_SHOWN]
     if not versions:
         raise NotFound(f"{spec.name} has no version yet")
     sides = []
     for version in versions:
         bears = [alias for alias in Alias if aliases.get(alias) == version.number]
-        run = parts.registry.training_run(spec.name, version.run_id)
+        run = services.registry.training_run(spec.name, version.run_id)
         sides.append(_side(run, version_name(version.number), ", ".join(bears)))
     return _comparison(spec, sides, metric)
 
 
-def compare_runs(parts: Parts, spec: ModelSpec, metric: str | None) -> Comparison:
+def compare_runs(services: Services, spec: ModelSpec, metric: str | None) -> Comparison:
     """Compare the finished training runs of a model, newest first.
 
     Raises:
@@ -146,11 +146,11 @@ def compare_runs(parts: Parts, spec: ModelSpec, metric: str | None) -> Compariso
         PodiumError: None of them has the metric, or nobody knows its direction.
         Outage: MLflow did not answer.
     """
-    found = parts.registry.training_runs(spec.name, _SHOWN)
+    found = services.registry.training_runs(spec.name, _SHOWN)
     if not found:
         raise NotFound(f"{spec.name} has no finished training run yet")
     versions = {
-        version.run_id: version_name(version.number) for version in parts.registry.versions(spec.name)
+        version.run_id: version_name(version.number) for version in services.registry.versions(spec.name)
     }
     sides = [_side(run, run.run_id[:8], versions.get(run.run_id, "")) for run in found]
     return _comparison(spec, sides, metric)

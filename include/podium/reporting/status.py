@@ -15,7 +15,7 @@ from podium.model_file.loading import load_specs
 from podium.model_file.profiles import Profile
 from podium.names import Alias, Tag, in_utc, version_name
 from podium.registry.client import Version
-from podium.services import Parts
+from podium.services import Services
 
 
 @dataclass(frozen=True)
@@ -72,35 +72,35 @@ class ModelStatus:
         }
 
 
-def model_statuses(parts: Parts) -> list[ModelStatus]:
+def model_statuses(services: Services) -> list[ModelStatus]:
     """Return the status of every model that has a model file or a version, in order of names.
 
     Raises:
         Outage: The registry or the ledger did not answer.
     """
-    return [_status(parts, model) for model in _known_models(parts)]
+    return [_status(services, model) for model in _known_models(services)]
 
 
-def known_model(parts: Parts, model: str) -> str:
+def known_model(services: Services, model: str) -> str:
     """Return the name if there is such a model.
 
     Raises:
         NotFound: There is none; names those that there are.
     """
-    known = _known_models(parts)
+    known = _known_models(services)
     if model not in known:
         raise NotFound(f"no model '{model}'; there are: {', '.join(known) or 'none'}")
     return model
 
 
-def _known_models(parts: Parts) -> list[str]:
-    return sorted({*load_specs(parts.settings.models_dir)[0], *parts.ledger.models()})
+def _known_models(services: Services) -> list[str]:
+    return sorted({*load_specs(services.settings.models_dir)[0], *services.ledger.models()})
 
 
-def _status(parts: Parts, model: str) -> ModelStatus:
-    aliases = parts.registry.aliases(model)
-    versions = tuple(parts.registry.versions(model))
-    events = parts.ledger.history(model)
+def _status(services: Services, model: str) -> ModelStatus:
+    aliases = services.registry.aliases(model)
+    versions = tuple(services.registry.versions(model))
+    events = services.ledger.history(model)
     return ModelStatus(
         model=model,
         champion=aliases.get(Alias.CHAMPION),

@@ -14,7 +14,7 @@ from podium.model_file.user_code import import_object
 from podium.names import Alias, in_utc, version_name
 from podium.registry.model_files import load_model
 from podium.scoring.scorer import Preparation, Scorer
-from podium.services import Parts
+from podium.services import Services
 from podium.settings import registry_is_ephemeral
 from podium.versions import manifest_of, verified
 
@@ -41,11 +41,11 @@ class Pinned:
         return version_name(self.version)
 
 
-def pin(parts: Parts, model: str, asked: str, *, allow_rolled_back: bool = False) -> Pinned:
+def pin(services: Services, model: str, asked: str, *, allow_rolled_back: bool = False) -> Pinned:
     """Resolve an alias or a version once, for a whole run.
 
     Args:
-        parts: The registry and the ledger.
+        services: The registry and the ledger.
         model: The registered model.
         asked: ``champion``, ``candidate``, ``previous_champion``, or a version such as ``3``.
         allow_rolled_back: Also a version that was rolled away from.
@@ -57,13 +57,13 @@ def pin(parts: Parts, model: str, asked: str, *, allow_rolled_back: bool = False
         PodiumError: The alias was moved outside Podium, or the version was rolled away from.
         Outage: A part did not answer, or a promotion is half-way.
     """
-    events = parts.ledger.history(model)
+    events = services.ledger.history(model)
     if not events:
-        known = ", ".join(parts.ledger.models()) or "none"
+        known = ", ".join(services.ledger.models()) or "none"
         raise NotFound(f"no version of {model} was ever registered; there are: {known}")
     number = _number(asked)
     if number is None:
-        number = _aliased(parts, model, asked)
+        number = _aliased(services, model, asked)
     elif history.registration(events, number) is None:
         there = [event.version for event in events if event.event == "registered"]
         raise NotFound(f"{model} has no {version_name(number)}; there are: {_names(there)}")
@@ -82,10 +82,10 @@ def _number(asked: str) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _aliased(parts: Parts, model: str, asked: str) -> int:
+def _aliased(services: Services, model: str, asked: str) -> int:
     if asked not in tuple(Alias):
         raise NotFound(f"'{asked}' is no alias and no version; allowed: {', '.join(Alias)}, or a number")
-    live, events = parts.registry.aliases(model), parts.ledger.history(model)
+    live, events = services.registry.aliases(model), services.ledger.history(model)
     recorded, found = history.aliases(events).get(Alias(asked)), live.get(asked)
     champion = live.get(Alias.CHAMPION)
     if history.stopped_move(events, champion) is not None:
@@ -106,18 +106,18 @@ def _names(numbers: Iterable[int | None]) -> str:
 
 
 @contextmanager
-def loaded(parts: Parts, spec: ModelSpec, pinned: Pinned) -> Iterator[Scorer]:
+def loaded(services: Services, spec: ModelSpec, pinned: Pinned) -> Iterator[Scorer]:
     """Hold the pinned version in memory, loaded from bytes that are those that were registered.
 
     Raises:
         BytesChanged: They are not, or the ledger's manifest is not the one that was pinned.
         Outage: A part did not answer.
     """
-    manifest = manifest_of(parts.ledger.history(pinned.model), pinned.model, pinned.version)
+    manifest = manifest_of(services.ledger.history(pinned.model), pinned.model, pinned.version)
     if manifest.digest() != pinned.digest:
         raise PodiumError(f"{pinned.model} {pinned.name} is not what was pinned for this run; start it anew")
     path = None if spec.scoring is None else spec.scoring.inputs
-    with verified(parts.registry, pinned.model, pinned.version, manifest) as folder:
+    with verified(services.registry, pinned.model, pinned.version, manifest) as folder:
         prepare = None if path is None else Preparation(path, import_object(path))
         # Some models read their files late.
         yield Scorer(load_model(folder), spec.labels, prepare)

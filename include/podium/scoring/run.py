@@ -28,7 +28,7 @@ from podium.scoring.outputs import Output, Writer, output_of, writing
 from podium.scoring.pinned_version import Pinned, loaded, pin
 from podium.scoring.prefetch import ahead
 from podium.scoring.scorer import Readied, Scored, Scorer
-from podium.services import Parts
+from podium.services import Services
 from podium.sources.read import Chunk, Partition, Reader, Source, list_partitions, open_partition
 
 log = logging.getLogger(__name__)
@@ -140,12 +140,12 @@ def source_of(spec: ModelSpec, home: Path) -> Source:
 
 
 def plan(
-    parts: Parts, spec: ModelSpec, version: str | None, only: str, *, allow_rolled_back: bool
+    services: Services, spec: ModelSpec, version: str | None, only: str, *, allow_rolled_back: bool
 ) -> list[dict[str, Any]]:
     """Pin the version of a run, and list its partitions.
 
     Args:
-        parts: The registry and the ledger.
+        services: The registry and the ledger.
         spec: The model file.
         version: An alias or a number; None for the model file's alias.
         only: A pattern that names of partitions must fit.
@@ -161,19 +161,19 @@ def plan(
         Outage: A part, store or database did not answer.
     """
     scoring = scoring_of(spec)
-    pinned = pin(parts, spec.name, version or scoring.alias, allow_rolled_back=allow_rolled_back)
-    partitions = list_partitions(source_of(spec, parts.settings.home), only)
+    pinned = pin(services, spec.name, version or scoring.alias, allow_rolled_back=allow_rolled_back)
+    partitions = list_partitions(source_of(spec, services.settings.home), only)
     log.info(
         "%s: %s (%s) scores %s partitions.", spec.name, pinned.name, pinned.asked, f"{len(partitions):,}"
     )
     return [{"pinned": asdict(pinned), "partition": asdict(partition)} for partition in partitions]
 
 
-def score_planned(parts: Parts, spec: ModelSpec, planned: Mapping[str, Any]) -> PartitionScores:
+def score_planned(services: Services, spec: ModelSpec, planned: Mapping[str, Any]) -> PartitionScores:
     """Score one partition as the model file says, in the place of what an earlier run wrote.
 
     Args:
-        parts: The registry and the ledger.
+        services: The registry and the ledger.
         spec: The model file.
         planned: One of what ``plan`` returned.
 
@@ -182,11 +182,11 @@ def score_planned(parts: Parts, spec: ModelSpec, planned: Mapping[str, Any]) -> 
         BytesChanged: The version is not what was registered.
         Outage: A part, store or database did not answer.
     """
-    home, scoring = parts.settings.home, scoring_of(spec)
+    home, scoring = services.settings.home, scoring_of(spec)
     pinned, partition = Pinned(**planned["pinned"]), Partition(**planned["partition"])
     output = output_of(scoring.output, partition.name, home, scoring.database)
     job = Job(source_of(spec, home), partition, output, scoring.keys)
-    with loaded(parts, spec, pinned) as scorer:
+    with loaded(services, spec, pinned) as scorer:
         done = score_to(scorer, pinned, job, LogProgress(f"{pinned.model} {pinned.name}, {partition.name}"))
     log.info("%s.", done.in_words())
     return done

@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect
 
 from podium.errors import CannotBeWritten, NotLoaded, PodiumError, RequestRefused, TooBusy
 from podium.ledger.live_answers import LiveStore
-from podium.services import Parts, connect
+from podium.services import Services, connect
 from podium.serving import instruments
 from podium.serving.answers import invocation_json, predict_json
 from podium.serving.feedback import SWITCH_ON, parse_feedback, store_feedback
@@ -53,15 +53,15 @@ _PREDICT = _Protocol("predict", parse_records, predict_json)
 _INVOCATIONS = _Protocol("invocations", parse_invocation, invocation_json)
 
 
-def create_app(settings: ServingSettings | None = None, parts: Parts | None = None) -> FastAPI:
+def create_app(settings: ServingSettings | None = None, services: Services | None = None) -> FastAPI:
     """Make the server of the models that the settings name.
 
     Args:
         settings: Without them those of the environment.
-        parts: The registry and the ledger; without them those of the environment.
+        services: The registry and the ledger; without them those of the environment.
     """
     settings = settings or ServingSettings()
-    reached = parts or connect()
+    reached = services or connect()
     models = {name: ServedModel(reached, settings, name) for name in settings.models}
     app = FastAPI(lifespan=_lifespan(models), openapi_url=None)
     app.state.settings, app.state.models, app.state.bodies = settings, models, Bodies()

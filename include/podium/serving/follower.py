@@ -12,7 +12,7 @@ from time import monotonic
 from podium.errors import Outage, PodiumError
 from podium.ledger.events import Event
 from podium.names import Alias, version_name
-from podium.services import Parts
+from podium.services import Services
 from podium.serving import instruments
 from podium.serving.loaded_version import LoadedVersion, Target, check_may_serve, load_version
 
@@ -32,7 +32,7 @@ class Follower:
     """Holds the version that serves, and the one before; one thread follows, any may read.
 
     Args:
-        parts: The registry and the ledger.
+        services: The registry and the ledger.
         target: What to follow.
         max_rows: Rows that one request may hold.
         keeps_last: Serve on when the alias points nowhere any more, and keep the version before.
@@ -47,7 +47,7 @@ class Follower:
 
     def __init__(
         self,
-        parts: Parts,
+        services: Services,
         target: Target,
         max_rows: int,
         *,
@@ -58,7 +58,7 @@ class Follower:
         self.previous: LoadedVersion | None = None
         self.problem = f"{target} is not loaded yet"
         self.asked_at: datetime | None = None
-        self._parts = parts
+        self._services = services
         self._max_rows = max_rows
         self._keeps_last = keeps_last
         self._labels = (target.model, target.alias or version_name(target.version))
@@ -85,7 +85,7 @@ class Follower:
             elif self.current is not None and number == self.current.number:
                 self._say("")
             else:
-                events = self._parts.ledger.history(self.target.model)
+                events = self._services.ledger.history(self.target.model)
                 check_may_serve(events, number, self.target)
                 if not self._refused_lately(number):
                     self._serve(number, events)
@@ -103,7 +103,7 @@ class Follower:
     def _wanted(self) -> int | None:
         if self.target.alias is None:
             return self.target.version
-        return self._parts.registry.aliases(self.target.model).get(self.target.alias)
+        return self._services.registry.aliases(self.target.model).get(self.target.alias)
 
     def _nothing_wanted(self) -> None:
         missing = f"{self.target.model} has no {self.target.alias}; as soon as there is one it is served"
@@ -134,7 +134,9 @@ class Follower:
             if self.previous is not None and self.previous.number == number:
                 loaded = self.previous
             else:
-                loaded = load_version(self._parts.registry, events, self.target.model, number, self._max_rows)
+                loaded = load_version(
+                    self._services.registry, events, self.target.model, number, self._max_rows
+                )
         except Outage:
             raise
         except PodiumError:

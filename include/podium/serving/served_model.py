@@ -7,7 +7,7 @@ from typing import Any
 
 from podium.errors import NotLoaded
 from podium.names import version_name
-from podium.services import Parts
+from podium.services import Services
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion, Target
@@ -19,11 +19,11 @@ from podium.serving.trial import LiveTrial
 class ServedModel:
     """A model with the version that serves."""
 
-    def __init__(self, parts: Parts, settings: ServingSettings, model: str) -> None:
+    def __init__(self, services: Services, settings: ServingSettings, model: str) -> None:
         alias = settings.alias if settings.version is None else None
         self.name = model
-        self.follower = Follower(parts, Target(model, alias, settings.version), settings.max_rows)
-        self.trial = LiveTrial(parts, settings, model) if settings.shadow or settings.canary else None
+        self.follower = Follower(services, Target(model, alias, settings.version), settings.max_rows)
+        self.trial = LiveTrial(services, settings, model) if settings.shadow or settings.canary else None
         self._batcher = Batcher(model)
         self._poll_seconds = settings.poll_seconds
         self._stop = threading.Event()

@@ -9,7 +9,7 @@ from typing import Any
 
 from podium.ledger.live_answers import Trial
 from podium.names import Alias
-from podium.services import Parts
+from podium.services import Services
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion, Target
@@ -40,18 +40,18 @@ class LiveTrial:
             slow candidate.
     """
 
-    def __init__(self, parts: Parts, settings: ServingSettings, model: str) -> None:
+    def __init__(self, services: Services, settings: ServingSettings, model: str) -> None:
         self.batcher = Batcher(model)
         self._model = model
         self._settings = settings
         self._stop = threading.Event()
-        self._shadowed = _follower(parts, settings, model, settings.shadow) if settings.shadow else None
+        self._shadowed = _follower(services, settings, model, settings.shadow) if settings.shadow else None
         self._canary: Follower | None = None
         if settings.canary:
             shared = self._shadowed if settings.shadow == Alias.CANDIDATE else None
-            self._canary = shared or _follower(parts, settings, model, Alias.CANDIDATE)
+            self._canary = shared or _follower(services, settings, model, Alias.CANDIDATE)
         self._shadow = Shadow(model, self._shadowed, self._compare) if self._shadowed else None
-        self._recorder = Recorder(parts.ledger, model)
+        self._recorder = Recorder(services.ledger, model)
 
     def start(self) -> None:
         """Begin to follow, to ask the shadow and to store."""
@@ -130,10 +130,10 @@ class LiveTrial:
         )
 
 
-def _follower(parts: Parts, settings: ServingSettings, model: str, followed: str) -> Follower:
+def _follower(services: Services, settings: ServingSettings, model: str, followed: str) -> Follower:
     version = _VERSION.fullmatch(followed)
     target = Target(model, None, int(version[1])) if version else Target(model, followed)
-    return Follower(parts, target, settings.max_rows, keeps_last=False)
+    return Follower(services, target, settings.max_rows, keeps_last=False)
 
 
 def _state(follower: Follower) -> dict[str, Any]:

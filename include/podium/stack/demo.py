@@ -109,15 +109,15 @@ def _show_the_record() -> None:
     from podium.reporting.tables import history_table, status_table, versions_table
     from podium.services import connect
 
-    parts = connect()
-    statuses = [status for status in model_statuses(parts) if status.model == MODEL]
+    services = connect()
+    statuses = [status for status in model_statuses(services) if status.model == MODEL]
     console.print(Rule("What is on record"))
     console.print(status_table(statuses))
-    console.print(versions_table(statuses[0], parts.registry))
-    console.print(history_table(parts.ledger.history(MODEL)))
-    chain = walk(parts.ledger.record(), told_heads(parts.registry, [MODEL]))
+    console.print(versions_table(statuses[0], services.registry))
+    console.print(history_table(services.ledger.history(MODEL)))
+    chain = walk(services.ledger.record(), told_heads(services.registry, [MODEL]))
     if difference := chain.difference or next(
-        iter(alias_differences(parts.registry, parts.ledger, MODEL)), None
+        iter(alias_differences(services.registry, services.ledger, MODEL)), None
     ):
         raise PodiumError(f"the record is not as it must be: {difference}")
     console.print(

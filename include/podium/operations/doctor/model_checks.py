@@ -9,7 +9,7 @@ from podium.lifecycle.verify import alias_differences
 from podium.names import version_name
 from podium.operations.check_model_files import check_files
 from podium.operations.doctor.findings import Finding, Places, State
-from podium.services import Parts, connect
+from podium.services import Services, connect
 from podium.versions import check_bytes, manifest_of
 
 MODEL_FILES, CHAMPIONS = "model files", "champions"
@@ -31,11 +31,11 @@ def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
         working: Told what is being downloaded, which takes a while.
     """
     try:
-        parts = connect()
-        models = parts.ledger.models()
+        services = connect()
+        models = services.ledger.models()
         for model in models:
-            yield from _aliases(parts, model)
-            yield from _champion(parts, model, working)
+            yield from _aliases(services, model)
+            yield from _champion(services, model, working)
     except PodiumError as error:
         yield Finding(CHAMPIONS, State.PROBLEM, str(error), "see the findings above, then run this again")
     else:
@@ -43,22 +43,22 @@ def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
             yield Finding(CHAMPIONS, State.OK, "the ledger knows no model yet")
 
 
-def _aliases(parts: Parts, model: str) -> Iterator[Finding]:
-    for difference in alias_differences(parts.registry, parts.ledger, model):
+def _aliases(services: Services, model: str) -> Iterator[Finding]:
+    for difference in alias_differences(services.registry, services.ledger, model):
         remedy = "an approver runs settle_champion; other aliases are set again by the next lifecycle run"
         yield Finding(f"aliases of {model}", State.PROBLEM, difference, remedy)
 
 
-def _champion(parts: Parts, model: str, working: Callable[[str], None]) -> Iterator[Finding]:
-    number = parts.registry.champion(model)
+def _champion(services: Services, model: str, working: Callable[[str], None]) -> Iterator[Finding]:
+    number = services.registry.champion(model)
     name = f"champion of {model}"
     if number is None:
         yield Finding(name, State.OK, "none")
         return
     working(f"reading the files of {model} {version_name(number)}")
     try:
-        manifest = manifest_of(parts.ledger.history(model), model, number)
-        check_bytes(parts.registry, model, number, manifest)
+        manifest = manifest_of(services.ledger.history(model), model, number)
+        check_bytes(services.registry, model, number, manifest)
     except (BytesChanged, NotFound) as error:
         remedy = "roll back (`podium rollback`), or restore the files from the bucket's older versions"
         yield Finding(name, State.PROBLEM, str(error), remedy)
