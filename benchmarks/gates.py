@@ -18,7 +18,7 @@ from rich.table import Table
 from podium.metrics.answers import Answers
 from podium.metrics.bootstrap import metric_differences
 from podium.model_file.metric_gate import NotWorse
-from podium.model_file.metric_names import OWN_METRICS, Task
+from podium.model_file.metric_names import OWN_METRICS, TaskKind
 
 ROWS = 100_000
 RULE = NotWorse(resamples=2_000)
@@ -32,10 +32,10 @@ def draw() -> None:
         generator.integers(0, ROWS, size=ROWS, dtype=np.int32)
 
 
-def answers(task: Task, model: int) -> Answers:
+def answers(task: TaskKind, model: int) -> Answers:
     """Return what a model answers to the same rows."""
     rows, draws = np.random.default_rng(0), np.random.default_rng(model)
-    if task is Task.CLASSIFICATION:
+    if task is TaskKind.CLASSIFICATION:
         truth = rows.integers(0, 2, ROWS)
         return Answers(task, ("no", "yes"), truth, draws.dirichlet(np.ones(2), ROWS))
     numbers = rows.uniform(1, 9, ROWS)

@@ -23,7 +23,7 @@ from airflow.sdk import Context, CronTriggerTimetable, Param, dag, task
 
 from podium.model_file.loading import load_specs
 from podium.model_file.spec import ModelSpec
-from podium.names import Outcome
+from podium.names import RunOutcome
 from podium.settings import models_dir
 from podium_airflow.approval_sensor import ApprovalSensor
 from podium_airflow.assets import champion_asset
@@ -159,7 +159,7 @@ def build_lifecycle(spec: ModelSpec) -> None:
         promoted = promote()
         validated >> superseded >> approval >> came_out
         came_out >> promoted >> announce(promoted)
-        came_out >> [EmptyOperator(task_id=other) for other in Outcome if other is not Outcome.PROMOTE]
+        came_out >> [EmptyOperator(task_id=other) for other in RunOutcome if other is not RunOutcome.PROMOTE]
         # Clearing a run is how its parked approval hears that it was superseded.
         TriggerDagRunOperator.partial(
             task_id="close_superseded", trigger_dag_id=spec.lifecycle_dag_id, reset_dag_run=True

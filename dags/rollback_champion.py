@@ -47,7 +47,7 @@ FORM = {
 @task_outcomes()
 def move_champion_back(**context: Context) -> dict[str, Any]:
     """Prove the target and move the alias."""
-    from podium.lifecycle.rollback import asked_at, force_version, rollback, rollback_request
+    from podium.lifecycle.rollback import force_version, rollback, rollback_request, with_requested_at
     from podium.services import connect
 
     services, form = connect(), context["params"]
@@ -55,7 +55,7 @@ def move_champion_back(**context: Context) -> dict[str, Any]:
     asks = person(triggered_by(context), policy)
     run = run_reference(context)
     request = rollback_request(form["model"], form["to_version"], asks=asks, reason=form["reason"], run=run)
-    request = asked_at(request, context["dag_run"].run_after)
+    request = with_requested_at(request, context["dag_run"].run_after)
     if form["force_version"]:
         request = force_version(request, policy, asks)
     return rollback(services.registry, services.ledger, request).as_json()

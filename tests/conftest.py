@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from podium.ledger.store import Ledger
+from podium.ledger.store import Ledger, migrate
 from podium.model_file.loading import find_spec, load_spec
 from podium.model_file.spec import ModelSpec
 from podium.operations.airflow_client import AirflowClient
@@ -20,9 +21,13 @@ from podium.registry.client import Registry
 from podium.services import Services, connect
 from podium.settings import PROJECT_ROOT, Settings
 from podium.stack import control
-from podium.stack.layout import Paths
+from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.running_stack import Stack, running_stack
+from podium.training.run import train_model
 from support.airflow import LifecycleRun
+from support.database import as_superuser
+from support.mlflow_server import GuardedMlflow, guarded_mlflow
+from support.steps import FIRST, SECOND, TRAINED
 from support.toy import TOY, write_toy_rows
 
 # How long an example takes is up to the machine.
@@ -81,6 +86,79 @@ def services(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PODIUM_MODELS_DIR", str(tmp_path))
     monkeypatch.delenv("PODIUM_EPHEMERAL", raising=False)
     return Services(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
+
+
+@pytest.fixture(scope="session")
+def trained_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow with the toy trained as of both dates, before any test registers a version.
+
+    What comes after a training does not depend on it: rooms after it take this one (``support.trained``).
+    """
+    home = tmp_path_factory.mktemp("trained-once")
+    uri = f"sqlite:///{home / 'mlflow.db'}"
+    write_toy_rows(home / "toy.csv", first_day="2024-01-01")
+    settings = Settings(MLFLOW_TRACKING_URI=uri, PODIUM_LEDGER_URL="unused", PODIUM_HOME=home)
+    spec = ModelSpec.model_validate({**TOY, "name": "trained-once"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        TRAINED.update({as_of: train_model(spec, settings, as_of, {}, "once") for as_of in (FIRST, SECOND)})
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Ledger:
+    return Ledger(ledger_url)
+
+
+@pytest.fixture
+def layout(ledger_url: str) -> Layout:
+    """Ports and passwords of the Postgres that the tests share."""
+    found = load_layout(Paths(PROJECT_ROOT / ".podium" / "test-postgres"))
+    assert found is not None
+    assert found.ledger_url == ledger_url
+    return found
+
+
+@pytest.fixture
+def empty_database(layout: Layout) -> Iterator[str]:
+    """A database of its own, for the ledger's owner; nothing is in it yet."""
+    name = f"scratch_{uuid.uuid4().hex[:8]}"
+    as_superuser(layout, f"CREATE DATABASE {name} OWNER ledger_owner")
+    yield name
+    as_superuser(layout, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def own_ledger(layout: Layout, empty_database: str) -> Ledger:
+    """An empty ledger that no other test writes to."""
+    migrate(layout.database_url("ledger_owner", empty_database), app_role="podium")
+    return Ledger(layout.database_url("podium", empty_database))
+
+
+@pytest.fixture
+def own_services(
+    services: Services,
+    own_ledger: Ledger,
+    layout: Layout,
+    empty_database: str,
+    trained_only: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Services:
+    """The parts, with a ledger and a registry that no other test writes to."""
+    uri = f"sqlite:///{shutil.copy(trained_only, tmp_path / 'mlflow.db')}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("PODIUM_LEDGER_URL", layout.database_url("podium", empty_database))
+    return Services(settings=Settings(), registry=Registry(uri), ledger=own_ledger)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(trained_only: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedMlflow]:
+    """A registry of its own behind HTTP and a login."""
+    folder = tmp_path_factory.mktemp("mlflow-server")
+    database = Path(shutil.copy(trained_only, folder / "mlflow.db"))
+    with guarded_mlflow(folder, database) as server:
+        yield server
 
 
 # Of the tests with a whole stack, which say where it is (``stack``) and which models it has (``models``).

@@ -81,7 +81,7 @@ def in_utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """What the ledger says of a run that has ended; the ids of the tasks that show it in Airflow's grid."""
 
     PROMOTE = "promote"

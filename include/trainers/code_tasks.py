@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from podium.metrics.sandbox import Task, check_references
+from podium.metrics.sandbox import CodeTask, check_references
 
 COLUMNS = ("task_id", "prompt", "canonical_solution", "test", "entry_point")
 # Characters of prompt and solution together; a longer one is no function but a pasted file.
@@ -118,7 +118,9 @@ def _right(tasks: pd.DataFrame, counts: Counter[str]) -> pd.DataFrame:
     """Leave out tasks whose own solution does not pass: nobody could learn or be judged by them."""
     solved = tasks.index[tasks["canonical_solution"].notna()]
     columns = ["prompt", "canonical_solution", "test", "entry_point"]
-    verdicts = check_references([Task(*row) for row in tasks.loc[solved, columns].itertuples(index=False)])
+    verdicts = check_references(
+        [CodeTask(*row) for row in tasks.loc[solved, columns].itertuples(index=False)]
+    )
     wrong = [place for place, verdict in zip(solved, verdicts, strict=True) if not verdict.passed]
     counts["solutions_that_fail_their_tests"] += len(wrong)
     return tasks.drop(index=wrong).reset_index(drop=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from podium.names import Outcome
+from podium.names import RunOutcome
 from podium.settings import PROJECT_ROOT
 
 ParseDags = Callable[[Path], dict[str, Any]]
@@ -43,7 +43,7 @@ def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
             "nominate >> close_superseded",
             "approve >> outcome",
             "outcome >> promote",
-            *(f"outcome >> {other}" for other in Outcome if other is not Outcome.PROMOTE),
+            *(f"outcome >> {other}" for other in RunOutcome if other is not RunOutcome.PROMOTE),
             "promote >> announce",
         ]
     )

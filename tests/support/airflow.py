@@ -13,7 +13,7 @@ import requests
 
 from podium.ledger.events import Event
 from podium.model_file.spec import ModelSpec
-from podium.names import Outcome
+from podium.names import RunOutcome
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Services
 from support.patience import PATIENCE_SECONDS
@@ -54,7 +54,7 @@ class LifecycleRun:
     def came_out(self) -> str:
         """Return the one task after ``outcome`` that was not skipped."""
         states = self.task_states()
-        shown = [outcome.value for outcome in Outcome if states[outcome] != "skipped"]
+        shown = [outcome.value for outcome in RunOutcome if states[outcome] != "skipped"]
         assert len(shown) == 1, f"{self.reference} came out as {states}"
         return shown[0]
 

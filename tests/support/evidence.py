@@ -14,7 +14,7 @@ from podium.gates.report import GateResult
 from podium.gates.rules import evaluate
 from podium.metrics.answers import Answers
 from podium.model_file.gates import Gate, TaggedGate
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 
 LABELS = ("no", "yes")
 _GATE: TypeAdapter[Gate] = TypeAdapter(TaggedGate)
@@ -40,7 +40,7 @@ def classified(
     """A classification of two labels; models say the probability of ``yes``."""
     champions = {} if champion is None else {"champion": side(probabilities(champion), LABELS)}
     return Evidence(
-        task=Task.CLASSIFICATION,
+        task=TaskKind.CLASSIFICATION,
         labels=LABELS,
         truth=np.asarray(truth, dtype=int),
         groups=None,
@@ -58,7 +58,7 @@ def estimated(
     """A regression."""
     others = {name: side(answered) for name, answered in (references or {}).items()}
     return Evidence(
-        task=Task.REGRESSION,
+        task=TaskKind.REGRESSION,
         labels=(),
         truth=np.asarray(truth, dtype=float),
         groups=None,
@@ -75,19 +75,23 @@ def judge(said: Mapping[str, Any], evidence: Evidence) -> GateResult:
 def classification(truth: Any, predictions: Any, labels: Sequence[str] | None = None, **more: Any) -> Answers:
     answered = np.asarray(predictions, dtype=float)
     names = labels or tuple("abcdefgh"[: answered.shape[1]])
-    return Answers(Task.CLASSIFICATION, tuple(names), np.asarray(truth), answered, **more)
+    return Answers(TaskKind.CLASSIFICATION, tuple(names), np.asarray(truth), answered, **more)
 
 
 def generation(texts: Any, numbers: Any) -> Answers:
     """Of each row: the right text; nats, tokens and if its tests passed."""
-    return Answers(Task.GENERATION, (), np.asarray(texts, dtype=object), np.asarray(numbers, dtype=float))
+    return Answers(TaskKind.GENERATION, (), np.asarray(texts, dtype=object), np.asarray(numbers, dtype=float))
 
 
 def regression(truth: Any, predictions: Any, **more: Any) -> Answers:
-    return Answers(Task.REGRESSION, (), np.asarray(truth, float), np.asarray(predictions, float), **more)
+    return Answers(TaskKind.REGRESSION, (), np.asarray(truth, float), np.asarray(predictions, float), **more)
 
 
 def ranking(relevance: Any, scores: Any, groups: Any) -> Answers:
     return Answers(
-        Task.RANKING, (), np.asarray(relevance, float), np.asarray(scores, float), groups=np.asarray(groups)
+        TaskKind.RANKING,
+        (),
+        np.asarray(relevance, float),
+        np.asarray(scores, float),
+        groups=np.asarray(groups),
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from podium.ledger.events import EventKind, NewEvent
-from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial
+from podium.ledger.live_answers import LiveAnswer, LiveStore, VersionOnTrial
 from podium.lifecycle import canary
 from podium.names import Alias
 from podium.services import Services
@@ -74,7 +74,7 @@ def predict(server: Server, records: Any, **headers: str) -> Any:
 def stored(services: Services, model: str, count: int) -> list[LiveAnswer]:
     store = LiveStore(services.ledger)
     until = time.monotonic() + PATIENCE_SECONDS
-    while len(found := [answer for answer, _ in store.read(model, Trial(1, 2))]) < count:
+    while len(found := [answer for answer, _ in store.read(model, VersionOnTrial(1, 2))]) < count:
         assert time.monotonic() < until, f"{len(found)} of {count} stored"
         time.sleep(0.02)
     return found

@@ -58,7 +58,7 @@ def score(  # noqa: PLR0913 - one for each option of the command
     from podium.model_file.loading import find_spec
     from podium.model_file.scoring import CHUNK_ROWS
     from podium.reporting.tables import diff_tables
-    from podium.scoring.diff import Side, score_both
+    from podium.scoring.diff import ScoredVersion, score_both
     from podium.scoring.outputs import Output
     from podium.scoring.pinned_version import loaded, pin
     from podium.scoring.run import Job, score_to
@@ -86,7 +86,7 @@ def score(  # noqa: PLR0913 - one for each option of the command
             return
         other = pin(services, model, diff, allow_rolled_back=allow_rolled_back)
         with loaded(services, spec, other) as its_scorer, _shown(quiet=as_json) as tell:
-            found = score_both(Side(pinned, scorer), Side(other, its_scorer), job, tell)
+            found = score_both(ScoredVersion(pinned, scorer), ScoredVersion(other, its_scorer), job, tell)
     if as_json:
         print_json(found.as_json())
         return

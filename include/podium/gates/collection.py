@@ -30,7 +30,7 @@ from podium.metrics.generated_code import score_generation
 from podium.metrics.predictions import classes_of, predict
 from podium.model_file.gates import CostGate, CostName, SchemaGate
 from podium.model_file.metric_gate import MetricGate
-from podium.model_file.metric_names import TRAINER_METRIC, Task
+from podium.model_file.metric_names import TRAINER_METRIC, TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.names import CANDIDATE, CHAMPION, Tag, version_name
 from podium.registry.client import Version
@@ -172,7 +172,7 @@ class _Scored:
         if self.model is not None and not self.broken:
             try:
                 with _model_errors("cannot be scored on these rows"):
-                    if self._spec.task is Task.GENERATION:
+                    if self._spec.task is TaskKind.GENERATION:
                         return score_generation(self.model, batch, self._spec.data)
                     return predict(self.model, self.inputs(batch), self._spec.labels)
             except _Unusable as error:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from podium.metrics.answers import Answers, Numbers
 from podium.metrics.predictions import prediction_columns, predictions_by_name
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 from podium.names import CHAMPION
 
 PREDICTIONS = "predictions.parquet"
@@ -93,7 +93,7 @@ class Evidence:
         notes: What the approver should know about the comparison.
     """
 
-    task: Task
+    task: TaskKind
     labels: tuple[str, ...]
     truth: npt.NDArray[Any]
     columns: pd.DataFrame

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from podium.errors import NotFound, PodiumError
-from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial, read_predictions
+from podium.ledger.live_answers import LiveAnswer, LiveStore, VersionOnTrial, read_predictions
 from podium.metrics.answers import Answers, Numbers, true_values
 from podium.metrics.bootstrap import metric_resamples
 from podium.metrics.measures import measured
 from podium.metrics.predictions import in_label_order
 from podium.model_file.gates import LiveBound
 from podium.model_file.metric_gate import NotWorse
-from podium.model_file.metric_names import KNOWN_METRICS, REPORTED, Task
+from podium.model_file.metric_names import KNOWN_METRICS, REPORTED, TaskKind
 from podium.names import in_utc, version_name
 
 CONFIDENCE = 0.95
@@ -106,7 +106,7 @@ class LiveComparison:
     """
 
     model: str
-    trial: Trial
+    trial: VersionOnTrial
     paired: bool
     champion_rows: int
     candidate_rows: int
@@ -158,7 +158,7 @@ class Subject(NamedTuple):
     """
 
     name: str
-    task: Task
+    task: TaskKind
     labels: tuple[str, ...]
 
 
@@ -205,7 +205,9 @@ def compare_live(
     )
 
 
-def live_problem(store: LiveStore, subject: Subject, trial: Trial, bound: LiveBound, since: datetime) -> str:
+def live_problem(
+    store: LiveStore, subject: Subject, trial: VersionOnTrial, bound: LiveBound, since: datetime
+) -> str:
     """Say why a candidate has not proved to be no worse than the champion on live rows; "" if it has.
 
     Raises:
@@ -277,7 +279,7 @@ def _parts(stored: Sequence[_Stored], *, paired: bool) -> tuple[list[_Stored], l
 
 
 def _labelled(
-    store: LiveStore, subject: Subject, trial: Trial, since: datetime | None, *, paired: bool
+    store: LiveStore, subject: Subject, trial: VersionOnTrial, since: datetime | None, *, paired: bool
 ) -> tuple[Answers, Answers]:
     """Return the rows of each side whose labels are known.
 
@@ -301,7 +303,7 @@ def _answers(subject: Subject, stored: Sequence[_Stored], side: str) -> Answers:
         truth=true_values(subject.task, pd.Series(labels, dtype=object), subject.labels),
         predictions=_together(subject, stored, side),
         groups=np.repeat(np.arange(len(stored)), [answer.rows for answer, _ in stored])
-        if subject.task is Task.RANKING
+        if subject.task is TaskKind.RANKING
         else None,
     )
 
@@ -342,7 +344,7 @@ def _agreement(subject: Subject, champion: Numbers, candidate: Numbers) -> Agree
 
 
 def _metrics(
-    task: Task, metric: str, champion: Answers, candidate: Answers, *, paired: bool
+    task: TaskKind, metric: str, champion: Answers, candidate: Answers, *, paired: bool
 ) -> tuple[MetricPair, ...]:
     return tuple(
         _metric(name, champion, candidate, paired=paired) for name in dict.fromkeys((metric, *REPORTED[task]))

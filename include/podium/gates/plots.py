@@ -13,7 +13,7 @@ from podium.metrics.measures import measured
 from podium.metrics.slices import cut
 from podium.model_file.gates import Gate
 from podium.model_file.metric_gate import MetricGate
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 from podium.names import CANDIDATE, CHAMPION
 
 _BINS = 60
@@ -35,7 +35,7 @@ def gate_pictures(report: GateReport, gates: tuple[Gate, ...], evidence: Evidenc
     if not len(evidence) or evidence.candidate.broken:
         return {}
     pictures = {}
-    if evidence.task is Task.CLASSIFICATION:
+    if evidence.task is TaskKind.CLASSIFICATION:
         sides = {CANDIDATE: evidence.candidate}
         if CHAMPION in evidence.references:
             sides[CHAMPION] = evidence.references[CHAMPION]

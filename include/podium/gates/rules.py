@@ -27,7 +27,7 @@ from podium.model_file.gates import (
     kind_of,
 )
 from podium.model_file.metric_gate import MetricGate
-from podium.model_file.metric_names import GENERATED, TRAINER_METRIC, Task
+from podium.model_file.metric_names import GENERATED, TRAINER_METRIC, TaskKind
 from podium.names import CHAMPION
 from podium.registry.signature import incompatibilities
 
@@ -211,9 +211,9 @@ def _disagreement(gate: DisagreementGate, evidence: Evidence) -> GateResult:
     if champion is None:
         return GateResult(words, without_version(gate.no_champion), None)
     ours, theirs = evidence.candidate.predictions, champion.predictions
-    if evidence.task is Task.CLASSIFICATION:
+    if evidence.task is TaskKind.CLASSIFICATION:
         differs = ours.argmax(axis=1) != theirs.argmax(axis=1)
-    elif evidence.task is Task.GENERATION:
+    elif evidence.task is TaskKind.GENERATION:
         # Two texts are hardly ever the same: what matters is if one works where the other does not.
         passed = GENERATED.index("passed")
         differs = ours[:, passed] != theirs[:, passed]

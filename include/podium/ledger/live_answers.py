@@ -43,7 +43,7 @@ _SAME_REQUEST = (_LABELS.c.model == _ANSWERS.c.model) & (_LABELS.c.request_id ==
 
 
 @dataclass(frozen=True)
-class Trial:
+class VersionOnTrial:
     """Two versions that answer live requests beside each other.
 
     Attributes:
@@ -89,9 +89,9 @@ class LiveAnswer:
         return self.champion_answers is not None and self.candidate_answers is not None
 
     @property
-    def trial(self) -> Trial:
+    def trial(self) -> VersionOnTrial:
         """The two versions."""
-        return Trial(self.champion, self.candidate)
+        return VersionOnTrial(self.champion, self.candidate)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class LiveStore:
             found: list[Any] = orjson.loads(connection.scalar(query) or b"[]")
         return found
 
-    def newest_trial(self, model: str) -> Trial | None:
+    def newest_trial(self, model: str) -> VersionOnTrial | None:
         """Return the two versions that answered last beside each other, or None."""
         query = (
             sa.select(_ANSWERS.c.champion, _ANSWERS.c.candidate)
@@ -172,10 +172,10 @@ class LiveStore:
         )
         with outages(), self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
-        return None if row is None else Trial(*row)
+        return None if row is None else VersionOnTrial(*row)
 
     def read(
-        self, model: str, trial: Trial, since: datetime | None = None, *, labelled: bool = False
+        self, model: str, trial: VersionOnTrial, since: datetime | None = None, *, labelled: bool = False
     ) -> Iterator[tuple[LiveAnswer, list[Any] | None]]:
         """Yield the requests of a trial with their labels (None: none yet), newest first, in bounded memory.
 

@@ -122,11 +122,11 @@ def _live_problem(
 ) -> str:
     # Only here: it loads the libraries of the metrics.
     from podium.gates.live_comparison import Subject, live_problem
-    from podium.ledger.live_answers import LiveStore, Trial
+    from podium.ledger.live_answers import LiveStore, VersionOnTrial
 
     champion, report = history.champion(events), history.gate_report(events, version)
     if champion is None or report is None:
         return ""
     labels = tuple(report.details.get(LABELS, ()))
     subject = Subject(report.model, KNOWN_METRICS[bound.metric].task, labels)
-    return live_problem(LiveStore(ledger), subject, Trial(champion, version), bound, since.at)
+    return live_problem(LiveStore(ledger), subject, VersionOnTrial(champion, version), bound, since.at)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podium.errors import Refused
-from podium.names import Outcome
+from podium.names import RunOutcome
 
 if TYPE_CHECKING:
     from podium.ledger.store import Ledger
 
 
-def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
+def outcome_of(ledger: Ledger, model: str, run: str) -> RunOutcome:
     """Say how a run came out, by what the ledger holds of it.
 
     Raises:
@@ -28,14 +28,14 @@ def outcome_of(ledger: Ledger, model: str, run: str) -> Outcome:
         history = ledger.history(model)
         reports = [event for event in history if event.run == run and event.event in GATES]
         if reports and reports[-1].version == reports[-1].from_version:
-            return Outcome.NOTHING_TO_PROMOTE
+            return RunOutcome.NOTHING_TO_PROMOTE
         if reports and reports[-1].event is EventKind.GATES_REFUSED:
-            return Outcome.REFUSED_BY_GATES
+            return RunOutcome.REFUSED_BY_GATES
         nominations = [event for event in history if event.run == run and event.event in nominating]
         if nominations and nominations[-1].event is EventKind.NOMINATION_REFUSED:
-            return Outcome.ONLY_A_PROFILE
+            return RunOutcome.ONLY_A_PROFILE
     try:
         find_approval(ledger, model, run)
     except Refused:
-        return Outcome(str(decision and decision.event))
-    return Outcome.PROMOTE
+        return RunOutcome(str(decision and decision.event))
+    return RunOutcome.PROMOTE

@@ -66,7 +66,7 @@ def rollback(registry: Registry, ledger: Ledger, request: NewEvent) -> Event:
 def rollback_request(
     model: str, to_version: int | None, *, asks: Person | None, reason: str, run: str
 ) -> NewEvent:
-    """Describe a rollback that somebody asks for; ``asked_at`` and ``force_version`` add to it.
+    """Describe a rollback that somebody asks for; ``with_requested_at`` and ``force_version`` add to it.
 
     Args:
         model: The registered model.
@@ -92,7 +92,7 @@ def rollback_request(
     )
 
 
-def asked_at(request: NewEvent, moment: datetime) -> NewEvent:
+def with_requested_at(request: NewEvent, moment: datetime) -> NewEvent:
     """Bind a rollback to the champion at the moment when it was asked for."""
     return replace(request, details={**request.details, "asked_at": moment.isoformat()})
 
@@ -124,7 +124,7 @@ def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
     model, events = request.model, ledger.history(request.model)
     if begun := _begun_before(events, request):
         return replace(request, version=begun.version, from_version=begun.from_version)
-    _refuse_what_was_asked_before_a_move(events, request)
+    _refuse_stale_request(events, request)
     former, current = history.former_champions(events), history.champion(events)
     target = request.version if request.version is not None else next(iter(former), None)
     if target is None:
@@ -149,13 +149,15 @@ def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
     return replace(request, version=target, from_version=current)
 
 
-def _refuse_what_was_asked_before_a_move(events: Sequence[Event], request: NewEvent) -> None:
+def _refuse_stale_request(events: Sequence[Event], request: NewEvent) -> None:
     """Refuse a rollback whose asker saw another champion: two that are asked for at once go back once."""
     newest = history.champion_move(events)
-    asked_at = request.details.get("asked_at")
-    if newest is None or asked_at is None or newest.at <= datetime.fromisoformat(asked_at):
+    with_requested_at = request.details.get("asked_at")
+    if newest is None or with_requested_at is None or newest.at <= datetime.fromisoformat(with_requested_at):
         return
-    seen = history.champion([event for event in events if event.at <= datetime.fromisoformat(asked_at)])
+    seen = history.champion(
+        [event for event in events if event.at <= datetime.fromisoformat(with_requested_at)]
+    )
     raise ChampionChanged(request.model, seen, newest.version, _in_words(newest))
 
 

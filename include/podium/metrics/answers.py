@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from podium.errors import DataError
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 
 Indices = npt.NDArray[np.intp]
 
@@ -35,7 +35,7 @@ class Answers:
         groups: Of a ranking: the list that each row belongs to, (n,).
     """
 
-    task: Task
+    task: TaskKind
     labels: Sequence[str]
     truth: npt.NDArray[Any]
     predictions: Numbers
@@ -70,12 +70,12 @@ def label_indices(label: pd.Series, labels: Sequence[str]) -> Indices:
     return indices
 
 
-def true_values(task: Task, label: pd.Series, labels: Sequence[str]) -> npt.NDArray[Any]:
+def true_values(task: TaskKind, label: pd.Series, labels: Sequence[str]) -> npt.NDArray[Any]:
     """Return what is true as the metrics want it: indices of labels, numbers or texts; shape (n,).
 
     Raises:
         DataError: A row has a label that the model file does not list.
     """
-    if task is Task.GENERATION:
+    if task is TaskKind.GENERATION:
         return label.to_numpy(object)
     return label_indices(label, labels) if labels else label.to_numpy(float)

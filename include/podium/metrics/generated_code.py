@@ -10,7 +10,7 @@ from mlflow.pyfunc import PyFuncModel
 
 from podium.errors import PodiumError
 from podium.metrics.answers import Numbers
-from podium.metrics.sandbox.judge import Task, judge_all
+from podium.metrics.sandbox.judge import CodeTask, judge_all
 from podium.model_file.data import DataSpec
 
 
@@ -41,7 +41,7 @@ def score_generation(model: PyFuncModel, rows: pd.DataFrame, data: DataSpec) -> 
     written = model.predict(rows[list(data.inputs)])
     if not isinstance(written, list) or len(written) != len(rows):
         raise PodiumError(f"predict must return a list of {len(rows):,} texts, one per prompt")
-    tasks = [Task(*parts) for parts in zip(prompts, texts, tests, names, strict=True)]
+    tasks = [CodeTask(*parts) for parts in zip(prompts, texts, tests, names, strict=True)]
     passed = [verdict.passed for verdict in judge_all(tasks, list(map(str, written)))]
     return np.column_stack([nats_and_tokens, np.asarray(passed, dtype=np.float64)])
 

@@ -18,7 +18,7 @@ import pandas as pd
 from podium.errors import MetricUndefined, TrainerError
 from podium.metrics.answers import Answers, Numbers
 from podium.metrics.sklearn_scorers import _sklearn_metric
-from podium.model_file.metric_names import GENERATED, REPORTED, Task, answer_columns
+from podium.model_file.metric_names import GENERATED, REPORTED, TaskKind, answer_columns
 from podium.model_file.user_code import import_object, trainer_errors
 
 CALIBRATION_BINS = 10
@@ -243,7 +243,7 @@ def own_values(path: str, answers: Answers, columns: Sequence[str]) -> Numbers:
     """
     if missing := [column for column in columns if column not in answers.columns]:
         raise MetricUndefined(f"the examples have no column {', '.join(missing)}")
-    classifies = answers.task is Task.CLASSIFICATION
+    classifies = answers.task is TaskKind.CLASSIFICATION
     truth = pd.Series(np.asarray(answers.labels)[answers.truth] if classifies else answers.truth)
     named = answer_columns(answers.task, answers.labels)
     predictions = (

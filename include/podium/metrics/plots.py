@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from podium.metrics.answers import Answers, Indices, Probabilities
 from podium.metrics.measures import CALIBRATION_BINS, MEANS
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 from podium.names import CANDIDATE
 
 # Of each task, the mean over rows that is drawn over time.
-_OVER_TIME = {Task.CLASSIFICATION: "log_loss", Task.REGRESSION: "mean_absolute_error"}
+_OVER_TIME = {TaskKind.CLASSIFICATION: "log_loss", TaskKind.REGRESSION: "mean_absolute_error"}
 
 
 def training_pictures(time: pd.Series, scored: Mapping[str, Answers]) -> dict[str, Figure]:
@@ -29,12 +29,12 @@ def training_pictures(time: pd.Series, scored: Mapping[str, Answers]) -> dict[st
     """
     answers = scored[CANDIDATE]
     pictures = {}
-    if answers.task is Task.CLASSIFICATION:
+    if answers.task is TaskKind.CLASSIFICATION:
         pictures["confusion_matrix"] = confusion_matrix(answers.truth, answers.predictions, answers.labels)
         pictures["calibration"] = calibration({CANDIDATE: answers})
-    if answers.task is Task.REGRESSION:
+    if answers.task is TaskKind.REGRESSION:
         pictures["predicted_against_true"] = predicted_against_true(answers)
-    if answers.task is Task.GENERATION:
+    if answers.task is TaskKind.GENERATION:
         pictures["bits_per_byte"] = bits_per_byte(scored)
     if answers.task in _OVER_TIME and time.notna().all():
         pictures["loss_per_month"] = loss_per_month(time, scored)

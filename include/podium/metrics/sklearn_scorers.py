@@ -9,7 +9,7 @@ import numpy as np
 
 from podium.errors import MetricUndefined
 from podium.metrics.answers import Answers, Numbers
-from podium.model_file.metric_names import SKLEARN_METRICS, Task
+from podium.model_file.metric_names import SKLEARN_METRICS, TaskKind
 
 
 class _Answered:
@@ -20,7 +20,7 @@ class _Answered:
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
-        self._estimator_type = "classifier" if answers.task is Task.CLASSIFICATION else "regressor"
+        self._estimator_type = "classifier" if answers.task is TaskKind.CLASSIFICATION else "regressor"
         self.classes_ = np.arange(len(answers.labels))
 
     def fit(self, *_: object) -> _Answered:
@@ -36,7 +36,7 @@ class _Answered:
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
-        classifies = self._answers.task is Task.CLASSIFICATION
+        classifies = self._answers.task is TaskKind.CLASSIFICATION
         return Tags(
             estimator_type="classifier" if classifies else "regressor",
             target_tags=TargetTags(required=True),

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from podium.model_file.metric_gate import MetricGate, NotWorse, _AgainstAVersion, _Gate
-from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, Task
+from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, TaskKind
 from podium.model_file.types import (
     Columns,
     Filled,
@@ -218,7 +218,7 @@ class LiveBound(Filled):
         allowed = [
             name
             for name, known in OWN_METRICS.items()
-            if known.resampled and known.task is not Task.GENERATION
+            if known.resampled and known.task is not TaskKind.GENERATION
         ]
         if metric not in allowed:
             raise ValueError(f"{nearest(metric, allowed)}allowed: {', '.join(allowed)}")
@@ -298,7 +298,7 @@ TaggedGate = Annotated[
 ]
 
 
-def misfit(gate: Gate, task: Task, labels: Collection[str]) -> WrongKey | None:
+def misfit(gate: Gate, task: TaskKind, labels: Collection[str]) -> WrongKey | None:
     """Say why a gate does not fit the task or the labels of its model, or None."""
     if isinstance(gate, MetricGate) and (wrong := _other_task(gate.metric, task)):
         return WrongKey(wrong, "metric")
@@ -306,7 +306,7 @@ def misfit(gate: Gate, task: Task, labels: Collection[str]) -> WrongKey | None:
         wrong = _other_task(gate.canary.live.metric, task)
         return WrongKey(wrong, "canary", "live", "metric") if wrong else None
     if isinstance(gate, LabelCoverageGate):
-        if task is not Task.CLASSIFICATION:
+        if task is not TaskKind.CLASSIFICATION:
             return WrongKey(f"only a classification has labels; the task is {task}", "label_coverage")
         for place, label in enumerate(gate.label_coverage if isinstance(gate.label_coverage, tuple) else ()):
             if label not in labels:
@@ -314,7 +314,7 @@ def misfit(gate: Gate, task: Task, labels: Collection[str]) -> WrongKey | None:
     return None
 
 
-def _other_task(metric: str, task: Task) -> str:
+def _other_task(metric: str, task: TaskKind) -> str:
     known = KNOWN_METRICS.get(metric)
     if known is None or known.task is task:
         return ""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 TRAINER_METRIC = "trainer."
 
 
-class Task(StrEnum):
+class TaskKind(StrEnum):
     """What a model answers: one of the labels, a number, scores that order the rows of a group, or code."""
 
     CLASSIFICATION = "classification"
@@ -23,9 +23,9 @@ class Task(StrEnum):
 GENERATED = ("negative_log_likelihood", "tokens", "passed")
 
 
-def answer_columns(task: Task, labels: Sequence[str]) -> tuple[str, ...]:
+def answer_columns(task: TaskKind, labels: Sequence[str]) -> tuple[str, ...]:
     """Name the numbers that a model gives for each row; none where it is a single one."""
-    return GENERATED if task is Task.GENERATION else tuple(labels)
+    return GENERATED if task is TaskKind.GENERATION else tuple(labels)
 
 
 class KnownMetric(NamedTuple):
@@ -37,12 +37,12 @@ class KnownMetric(NamedTuple):
         resampled: It can be bootstrapped, so ``not_worse`` can be asked of it.
     """
 
-    task: Task
+    task: TaskKind
     greater_is_better: bool
     resampled: bool
 
 
-def _own(task: Task, *, smaller: str = "", greater: str = "", resampled: bool) -> dict[str, KnownMetric]:
+def _own(task: TaskKind, *, smaller: str = "", greater: str = "", resampled: bool) -> dict[str, KnownMetric]:
     return {
         name: KnownMetric(task, greater_is_better, resampled)
         for names, greater_is_better in ((smaller, False), (greater, True))
@@ -53,26 +53,26 @@ def _own(task: Task, *, smaller: str = "", greater: str = "", resampled: bool) -
 # Podium's own; the names are those of MLflow where the meaning is equal.
 OWN_METRICS: dict[str, KnownMetric] = {
     **_own(
-        Task.CLASSIFICATION,
+        TaskKind.CLASSIFICATION,
         smaller="log_loss brier_score ranked_probability_score",
         greater="accuracy roc_auc",
         resampled=True,
     ),
-    **_own(Task.CLASSIFICATION, smaller="expected_calibration_error", resampled=False),
+    **_own(TaskKind.CLASSIFICATION, smaller="expected_calibration_error", resampled=False),
     **_own(
-        Task.REGRESSION,
+        TaskKind.REGRESSION,
         smaller="mean_absolute_error mean_squared_error root_mean_squared_error "
         "mean_absolute_percentage_error rmspe",
         resampled=True,
     ),
-    **_own(Task.RANKING, greater="ndcg mean_reciprocal_rank", resampled=True),
-    **_own(Task.GENERATION, smaller="perplexity bits_per_byte", greater="pass_rate", resampled=True),
+    **_own(TaskKind.RANKING, greater="ndcg mean_reciprocal_rank", resampled=True),
+    **_own(TaskKind.GENERATION, smaller="perplexity bits_per_byte", greater="pass_rate", resampled=True),
 }
 
 # Scorers of scikit-learn: of each, greater is better (https://scikit-learn.org/stable/modules/model_evaluation.html).
 SKLEARN_METRICS: dict[str, KnownMetric] = {
     **_own(
-        Task.CLASSIFICATION,
+        TaskKind.CLASSIFICATION,
         greater="average_precision balanced_accuracy d2_brier_score d2_log_loss_score f1 f1_macro f1_micro "
         "f1_weighted jaccard jaccard_macro jaccard_micro jaccard_weighted matthews_corrcoef neg_brier_score "
         "neg_log_loss neg_negative_likelihood_ratio positive_likelihood_ratio precision precision_macro "
@@ -81,7 +81,7 @@ SKLEARN_METRICS: dict[str, KnownMetric] = {
         resampled=False,
     ),
     **_own(
-        Task.REGRESSION,
+        TaskKind.REGRESSION,
         greater="d2_absolute_error_score explained_variance neg_max_error neg_mean_absolute_error "
         "neg_mean_absolute_percentage_error neg_mean_gamma_deviance neg_mean_poisson_deviance "
         "neg_mean_squared_error neg_mean_squared_log_error neg_median_absolute_error "
@@ -93,9 +93,9 @@ SKLEARN_METRICS: dict[str, KnownMetric] = {
 KNOWN_METRICS = {**OWN_METRICS, **SKLEARN_METRICS}
 
 # What a report shows of every model of a task, also where no gate asks.
-REPORTED: dict[Task, tuple[str, ...]] = {
-    Task.CLASSIFICATION: ("log_loss", "accuracy", "brier_score", "ranked_probability_score"),
-    Task.REGRESSION: ("root_mean_squared_error", "mean_absolute_error", "rmspe", "r2"),
-    Task.RANKING: ("ndcg", "mean_reciprocal_rank"),
-    Task.GENERATION: ("perplexity", "bits_per_byte", "pass_rate"),
+REPORTED: dict[TaskKind, tuple[str, ...]] = {
+    TaskKind.CLASSIFICATION: ("log_loss", "accuracy", "brier_score", "ranked_probability_score"),
+    TaskKind.REGRESSION: ("root_mean_squared_error", "mean_absolute_error", "rmspe", "r2"),
+    TaskKind.RANKING: ("ndcg", "mean_reciprocal_rank"),
+    TaskKind.GENERATION: ("perplexity", "bits_per_byte", "pass_rate"),
 }

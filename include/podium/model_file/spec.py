@@ -19,7 +19,7 @@ from podium.model_file.compute import ComputeSpec
 from podium.model_file.data import DataSpec
 from podium.model_file.gates import CanaryGate, Gate, TaggedGate, misfit, no_label
 from podium.model_file.metric_gate import Level
-from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, Task, answer_columns
+from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, TaskKind, answer_columns
 from podium.model_file.profiles import Profile, ProfileSpec
 from podium.model_file.scoring import ScoringSpec
 from podium.model_file.search import SearchSpec
@@ -50,7 +50,7 @@ class ModelSpec(Closed):
     description: str = Field(min_length=1)
     limits: tuple[Name, ...] = ()
     trainer: ImportPath
-    task: Task
+    task: TaskKind
     labels: Annotated[tuple[Name, ...], AfterValidator(once("each label once"))] = Field(
         default=(), validate_default=True
     )
@@ -74,16 +74,16 @@ class ModelSpec(Closed):
     @classmethod
     def _labels_fit_the_task(cls, labels: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         task = info.data.get("task")
-        if task is Task.CLASSIFICATION and len(labels) < 2:
+        if task is TaskKind.CLASSIFICATION and len(labels) < 2:
             raise ValueError("a classification needs at least 2")
-        if task is not Task.CLASSIFICATION and task is not None and labels:
+        if task is not TaskKind.CLASSIFICATION and task is not None and labels:
             raise ValueError(f"only a classification has labels; the task is {task}")
         return labels
 
     @model_validator(mode="after")
     def _data_fits_the_task(self) -> Self:
-        data, ranks = self.data, self.task is Task.RANKING
-        if data.label_map and self.task is not Task.CLASSIFICATION:
+        data, ranks = self.data, self.task is TaskKind.RANKING
+        if data.label_map and self.task is not TaskKind.CLASSIFICATION:
             raise WrongKey(f"only a classification has labels; the task is {self.task}", "data", "label_map")
         if ranks and data.group is None:
             raise WrongKey(
@@ -95,7 +95,7 @@ class ModelSpec(Closed):
 
     @model_validator(mode="after")
     def _data_fits_a_generation(self) -> Self:
-        generates = self.task is Task.GENERATION
+        generates = self.task is TaskKind.GENERATION
         for key in ("tests", "entry_point"):
             if generates and getattr(self.data, key) is None:
                 raise WrongKey("missing; a generation is judged by each row's tests", "data", key)

@@ -65,7 +65,7 @@ _OF_THIS_REGISTRY = (
 
 
 @dataclass(frozen=True)
-class Target:
+class CopyTarget:
     """Another registry, and the login there.
 
     Attributes:
@@ -143,7 +143,7 @@ class _Source:
         return f"{self.model} {version_name(self.number)}"
 
 
-def target_from_environment(uri: str) -> Target:
+def target_from_environment(uri: str) -> CopyTarget:
     """Return the target at an address, with the login that the environment holds for it.
 
     Raises:
@@ -157,10 +157,10 @@ def target_from_environment(uri: str) -> Target:
     username, password = (os.environ.get(name) or None for name in (USERNAME, PASSWORD))
     if (username is None) != (password is None):
         raise PodiumError(f"of {USERNAME} and {PASSWORD} only one is set; set both, or none")
-    return Target(uri.rstrip("/"), username, SecretStr(password) if password else None)
+    return CopyTarget(uri.rstrip("/"), username, SecretStr(password) if password else None)
 
 
-def copy_version(services: Services, model: str, number: int, target: Target) -> Copied:
+def copy_version(services: Services, model: str, number: int, target: CopyTarget) -> Copied:
     """Copy a version's bytes and its training run, and read back what arrived.
 
     Equal inputs are one version there too: copied again, the version is found, and its bytes are compared.
@@ -223,7 +223,7 @@ def _trained_there(there: Registry, source: _Source, what: str) -> PodiumError:
     )
 
 
-def _bring(services: Services, source: _Source, target: Target) -> int:
+def _bring(services: Services, source: _Source, target: CopyTarget) -> int:
     origin = _origin(services, source, target)
     with TemporaryDirectory(prefix="podium-") as name:
         try:
@@ -247,7 +247,7 @@ def _bring(services: Services, source: _Source, target: Target) -> int:
             ) from error
 
 
-def _origin(services: Services, source: _Source, target: Target) -> dict[str, str]:
+def _origin(services: Services, source: _Source, target: CopyTarget) -> dict[str, str]:
     return {
         Tag.COPIED_FROM: without_login(services.registry.tracking_uri),
         Tag.COPIED_VERSION: source.in_words(),

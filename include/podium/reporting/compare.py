@@ -23,7 +23,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedVersion:
     """One run or version.
 
     Attributes:
@@ -59,7 +59,7 @@ class Comparison:
     """
 
     model: str
-    sides: tuple[Side, ...]
+    sides: tuple[ComparedVersion, ...]
     metric: str
     greater_is_better: bool
 
@@ -78,7 +78,7 @@ class Comparison:
         names = {name: None for side in self.sides for name in side.metrics}
         return sorted(names, key=lambda name: name != self.metric)
 
-    def best(self, metric: str) -> Side | None:
+    def best(self, metric: str) -> ComparedVersion | None:
         """Return the side that is best by a metric, or None where nobody knows its direction.
 
         Runs of a profile are no better than others: they were judged on less, and are never promoted.
@@ -180,7 +180,7 @@ def draw(comparison: Comparison, path: Path) -> None:
         raise PodiumError(f"{path} cannot be written: {error}") from error
 
 
-def _comparison(spec: ModelSpec, sides: Sequence[Side], metric: str | None) -> Comparison:
+def _comparison(spec: ModelSpec, sides: Sequence[ComparedVersion], metric: str | None) -> Comparison:
     chosen = metric or gated_metric(spec)
     greater = _direction(chosen, spec)
     there = sorted({name for side in sides for name in side.metrics})
@@ -206,13 +206,13 @@ def _direction(metric: str, spec: ModelSpec | None = None) -> bool | None:
     return said[0] if said else None
 
 
-def _side(run: TrainingRun, name: str, is_now: str) -> Side:
+def _side(run: TrainingRun, name: str, is_now: str) -> ComparedVersion:
     metrics = {
         key.removeprefix(HOLDOUT_METRIC): value
         for key, value in run.metrics.items()
         if key.startswith(TRAINER_METRIC) or (key.startswith(HOLDOUT_METRIC) and key.count(".") == 1)
     }
-    return Side(
+    return ComparedVersion(
         name=name,
         run=run.run_id,
         is_now=is_now,

@@ -30,7 +30,7 @@ QUANTILES = {"min": 0.0, "5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "9
 
 
 @dataclass(frozen=True)
-class Side:
+class ScoredVersion:
     """A version that is compared, loaded."""
 
     pinned: Pinned
@@ -94,7 +94,9 @@ class Diff:
         return asdict(self)
 
 
-def score_both(first: Side, second: Side, job: Job, tell: Callable[[Progress], None]) -> Diff:
+def score_both(
+    first: ScoredVersion, second: ScoredVersion, job: Job, tell: Callable[[Progress], None]
+) -> Diff:
     """Score rows with two versions and write both answers side by side.
 
     A row that one of them cannot score is rejected, and its reason names which.
@@ -124,7 +126,7 @@ def score_both(first: Side, second: Side, job: Job, tell: Callable[[Progress], N
 
 
 def _both(
-    sides: Sequence[Side], reader: Reader, where: str
+    sides: Sequence[ScoredVersion], reader: Reader, where: str
 ) -> Generator[tuple[Chunk, Reasons, list[Numbers]]]:
     for chunk in reader.chunks:
         scored = [side.scorer.score(side.scorer.ready(chunk, where)) for side in sides]
@@ -136,7 +138,7 @@ def _both(
         yield chunk, reasons, [one.answers[good[one.good]] for one in scored]
 
 
-def _columns(side: Side, answers: Numbers) -> dict[str, Any]:
+def _columns(side: ScoredVersion, answers: Numbers) -> dict[str, Any]:
     name = side.pinned.name
     digest = {f"{name}_digest": repeated_text(side.pinned.digest, len(answers))}
     return {**answer_columns(answers, side.scorer.labels, f"{name}_"), **digest}
@@ -176,7 +178,7 @@ class _Seen:
         self._keep_a_sample(apart)
         self._keep_the_top(columns, answers, np.abs(apart))
 
-    def diff(self, sides: Sequence[Side], job: Job) -> Diff:
+    def diff(self, sides: Sequence[ScoredVersion], job: Job) -> Diff:
         rejected = self.counts.rejected
         return Diff(
             model=sides[0].pinned.model,

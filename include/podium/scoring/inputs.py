@@ -45,7 +45,7 @@ MISSING_IN_CSV = ("", *_MISSING.split("|"))
 
 
 @dataclass(frozen=True)
-class Column:
+class InputColumn:
     """An input column of a signature."""
 
     name: str
@@ -57,7 +57,7 @@ class Column:
 class InputColumns:
     """The input columns of a model, in its order."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[InputColumn, ...]
 
     @classmethod
     def of(cls, model: PyFuncModel) -> InputColumns:
@@ -73,7 +73,7 @@ class InputColumns:
             )
         if other := [spec.name for spec in schema.inputs if spec.type not in _TYPES]:
             raise PodiumError(f"the model takes {', '.join(other)} as what no column of a table holds")
-        return cls(tuple(Column(spec.name, spec.type, spec.required) for spec in schema.inputs))
+        return cls(tuple(InputColumn(spec.name, spec.type, spec.required) for spec in schema.inputs))
 
     @property
     def names(self) -> list[str]:

@@ -28,7 +28,7 @@ _COLUMNS_SHOWN = 50
 
 
 @dataclass(frozen=True)
-class Column:
+class RequestColumn:
     """An input column of a version, from its signature.
 
     Attributes:
@@ -47,7 +47,7 @@ class Column:
         return self.kind in _NULLABLE
 
 
-def typed_values(column: Column, values: Sequence[Any]) -> npt.NDArray[Any] | list[str | None]:
+def typed_values(column: RequestColumn, values: Sequence[Any]) -> npt.NDArray[Any] | list[str | None]:
     """Return the values of a column, as JSON has them, in its type.
 
     Raises:
@@ -83,7 +83,7 @@ _ALLOWED: Mapping[str, frozenset[type]] = {
 }
 
 
-def _numbers(column: Column, values: Sequence[Any]) -> Sequence[Any]:
+def _numbers(column: RequestColumn, values: Sequence[Any]) -> Sequence[Any]:
     if column.kind in ("long", "integer") and float in set(map(type, values)):
         for place, value in enumerate(values):
             if not math.isfinite(value) or value != int(value):
@@ -94,7 +94,7 @@ def _numbers(column: Column, values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
-def text_values(column: Column, texts: Sequence[str]) -> list[Any]:
+def text_values(column: RequestColumn, texts: Sequence[str]) -> list[Any]:
     """Return the values of a column of a CSV as JSON would have them; an empty field is a missing value.
 
     Raises:
@@ -103,7 +103,7 @@ def text_values(column: Column, texts: Sequence[str]) -> list[Any]:
     return [_from_text(column, place, text) for place, text in enumerate(texts)]
 
 
-def _from_text(column: Column, place: int, text: str) -> Any:
+def _from_text(column: RequestColumn, place: int, text: str) -> Any:
     if not text and column.nullable:
         return None
     try:
@@ -129,11 +129,11 @@ _TEXT: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-def _at(column: Column, place: int) -> str:
+def _at(column: RequestColumn, place: int) -> str:
     return f"column {short(column.name)}, row {place}"
 
 
-def takes(columns: Sequence[Column]) -> str:
+def takes(columns: Sequence[RequestColumn]) -> str:
     """Say what the model takes."""
     shown = ", ".join(f"{short(column.name)} ({column.kind})" for column in columns[:_COLUMNS_SHOWN])
     more = len(columns) - _COLUMNS_SHOWN

@@ -14,7 +14,7 @@ from podium.ledger.events import Event
 from podium.names import Alias, version_name
 from podium.services import Services
 from podium.serving import instruments
-from podium.serving.loaded_version import LoadedVersion, Target, check_may_serve, load_version
+from podium.serving.loaded_version import LoadedVersion, ServedTarget, check_may_serve, load_version
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Follower:
     def __init__(
         self,
         services: Services,
-        target: Target,
+        target: ServedTarget,
         max_rows: int,
         *,
         keeps_last: bool = True,

@@ -28,7 +28,7 @@ from podium.registry.client import Registry
 from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.registry.signature import columns_taken
-from podium.serving.columns import KINDS, Column
+from podium.serving.columns import KINDS, RequestColumn
 from podium.serving.requests import Rows, Shape, Values
 from podium.settings import registry_is_ephemeral
 from podium.versions import manifest_of, verified
@@ -44,7 +44,7 @@ Answer = Callable[[Values], Any]
 
 
 @dataclass(frozen=True)
-class Target:
+class ServedTarget:
     """Which version of a model to serve.
 
     Attributes:
@@ -135,7 +135,7 @@ def load_version(
         return loaded
 
 
-def check_may_serve(events: Sequence[Event], number: int, target: Target) -> None:
+def check_may_serve(events: Sequence[Event], number: int, target: ServedTarget) -> None:
     """Make sure that a version may serve, by the ledger.
 
     Aliases can be moved by anybody who reaches the registry. What serves is what was approved.
@@ -170,7 +170,7 @@ def _shape(pyfunc: PyFuncModel, events: Sequence[Event], max_rows: int) -> Shape
     return Shape(columns, former=_former_columns(events), max_rows=max_rows)
 
 
-def _columns(schema: Schema | None) -> tuple[Column, ...] | None:
+def _columns(schema: Schema | None) -> tuple[RequestColumn, ...] | None:
     """Return named columns of plain types, or None for any other signature."""
     if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
         return None
@@ -178,7 +178,8 @@ def _columns(schema: Schema | None) -> tuple[Column, ...] | None:
     if any(kind not in KINDS for kind in kinds):
         return None
     return tuple(
-        Column(column.name, kind, bool(column.required)) for column, kind in zip(schema, kinds, strict=True)
+        RequestColumn(column.name, kind, bool(column.required))
+        for column, kind in zip(schema, kinds, strict=True)
     )
 
 
@@ -230,7 +231,7 @@ def _tried(pyfunc: PyFuncModel, shape: Shape) -> tuple[Answer | None, bool]:
         return None, False
 
 
-def _answer_of_estimator(pyfunc: PyFuncModel, columns: Sequence[Column]) -> Answer | None:
+def _answer_of_estimator(pyfunc: PyFuncModel, columns: Sequence[RequestColumn]) -> Answer | None:
     """Return the answer of a scikit-learn estimator to an array, without MLflow's checks of a table."""
     flavors = pyfunc.metadata.flavors
     if "sklearn" not in flavors or any(column.kind != "double" for column in columns):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from podium.serving.columns import Column
+from podium.serving.columns import RequestColumn
 from podium.serving.feedback import MAX_ID
 from podium.serving.requests import CSV, JSON, Shape
 from podium.serving.served_model import ServedModel
@@ -102,7 +102,7 @@ def _record(shape: Shape, strict: bool) -> dict[str, Any]:
     }
 
 
-def _column(column: Column) -> dict[str, Any]:
+def _column(column: RequestColumn) -> dict[str, Any]:
     kind = _TYPES[column.kind]
     described: dict[str, Any] = {"type": [kind, "null"] if column.nullable else kind}
     if column.kind in _LIMITS:

@@ -15,7 +15,7 @@ import numpy as np
 
 from podium.errors import CannotBeWritten, Outage, PodiumError
 from podium.ledger import history
-from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial
+from podium.ledger.live_answers import LiveAnswer, LiveStore, VersionOnTrial
 from podium.ledger.store import Ledger
 from podium.lifecycle import canary
 from podium.serving import instruments
@@ -52,7 +52,7 @@ class Compared:
     request_id: str
     at: datetime
     rows: int
-    trial: Trial
+    trial: VersionOnTrial
     champion: Said | None = field(repr=False)
     candidate: Said | None = field(repr=False)
 
@@ -78,7 +78,7 @@ class Recorder:
         self._model = model
         self._queue = BoundedQueue[Compared](MAX_WAITING, MAX_WAITING_ROWS)
         self._unwritten: list[LiveAnswer] = []
-        self._uncounted: dict[Trial, _Uncounted] = {}
+        self._uncounted: dict[VersionOnTrial, _Uncounted] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"record-{model}", daemon=True)
         self._problem = ""

@@ -24,7 +24,7 @@ from mlflow.pyfunc.scoring_server import SUPPORTED_FORMATS
 
 from podium.errors import RequestRefused
 from podium.serving.columns import (
-    Column,
+    RequestColumn,
     check_rows,
     json_type,
     named,
@@ -55,7 +55,7 @@ class Shape:
         max_rows: Rows that one request may hold.
     """
 
-    columns: tuple[Column, ...] | None
+    columns: tuple[RequestColumn, ...] | None
     as_array: bool = False
     metadata: Model | None = None
     former: frozenset[str] = frozenset()
@@ -103,7 +103,7 @@ class _Table:
 
     count: int
     names: Collection[str]
-    column: Callable[[Column], Sequence[Any]]
+    column: Callable[[RequestColumn], Sequence[Any]]
 
 
 def parse_records(body: bytes, content_type: str, shape: Shape) -> Rows:
@@ -209,7 +209,7 @@ def _from_records(records: Any, shape: Shape) -> _Table:
         if record.keys() != names.keys():
             names.update(dict.fromkeys(record))
 
-    def values(column: Column) -> list[Any]:
+    def values(column: RequestColumn) -> list[Any]:
         try:
             return [record[column.name] for record in records]
         except KeyError as error:

@@ -10,7 +10,7 @@ from podium.names import version_name
 from podium.services import Services
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
-from podium.serving.loaded_version import LoadedVersion, Target
+from podium.serving.loaded_version import LoadedVersion, ServedTarget
 from podium.serving.requests import Rows
 from podium.serving.settings import ServingSettings
 from podium.serving.trial import LiveTrial
@@ -22,7 +22,7 @@ class ServedModel:
     def __init__(self, services: Services, settings: ServingSettings, model: str) -> None:
         alias = settings.alias if settings.version is None else None
         self.name = model
-        self.follower = Follower(services, Target(model, alias, settings.version), settings.max_rows)
+        self.follower = Follower(services, ServedTarget(model, alias, settings.version), settings.max_rows)
         self.trial = LiveTrial(services, settings, model) if settings.shadow or settings.canary else None
         self._batcher = Batcher(model)
         self._poll_seconds = settings.poll_seconds

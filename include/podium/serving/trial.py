@@ -7,12 +7,12 @@ import re
 import threading
 from typing import Any
 
-from podium.ledger.live_answers import Trial
+from podium.ledger.live_answers import VersionOnTrial
 from podium.names import Alias
 from podium.services import Services
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
-from podium.serving.loaded_version import LoadedVersion, Target
+from podium.serving.loaded_version import LoadedVersion, ServedTarget
 from podium.serving.recorder import Compared, Recorder, Said
 from podium.serving.settings import ServingSettings
 from podium.serving.shadow import Answered, Shadow
@@ -85,7 +85,7 @@ class LiveTrial:
             serving: The version that served when it came, whichever answered it.
         """
         if answered.version is not serving:
-            trial = Trial(serving.number, answered.version.number)
+            trial = VersionOnTrial(serving.number, answered.version.number)
             self._keep(answered, trial, None, (answered.version, answered.answer))
         elif not self._mirrored(answered):
             self._keep_unpaired(answered)
@@ -114,17 +114,19 @@ class LiveTrial:
         if answer is None:
             self._keep_unpaired(answered)
             return
-        trial = Trial(answered.version.number, shadow.number)
+        trial = VersionOnTrial(answered.version.number, shadow.number)
         self._keep(answered, trial, (answered.version, answered.answer), (shadow, answer))
 
     def _keep_unpaired(self, answered: Answered) -> None:
         """Store what the version that serves answered, while the candidate answers other clients."""
         candidate = self._candidate_beside(answered.version)
         if candidate is not None:
-            trial = Trial(answered.version.number, candidate.number)
+            trial = VersionOnTrial(answered.version.number, candidate.number)
             self._keep(answered, trial, (answered.version, answered.answer), None)
 
-    def _keep(self, answered: Answered, trial: Trial, champion: Said | None, candidate: Said | None) -> None:
+    def _keep(
+        self, answered: Answered, trial: VersionOnTrial, champion: Said | None, candidate: Said | None
+    ) -> None:
         self._recorder.keep(
             Compared(answered.request_id, answered.at, answered.rows.count, trial, champion, candidate)
         )
@@ -132,7 +134,7 @@ class LiveTrial:
 
 def _follower(services: Services, settings: ServingSettings, model: str, followed: str) -> Follower:
     version = _VERSION.fullmatch(followed)
-    target = Target(model, None, int(version[1])) if version else Target(model, followed)
+    target = ServedTarget(model, None, int(version[1])) if version else ServedTarget(model, followed)
     return Follower(services, target, settings.max_rows, keeps_last=False)
 
 

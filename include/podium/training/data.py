@@ -14,11 +14,11 @@ import pandas as pd
 
 from podium.errors import DataError, TrainerError
 from podium.model_file.data import DataSpec
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object, trainer_errors
 from podium.training.examples import DataReport, DataWindow, TrainingExamples
-from podium.training.split import held_out, where
+from podium.training.split import held_out, subset
 
 
 def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
@@ -46,8 +46,8 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     in_holdout = held_out(spec.holdout, examples, moment)
     window = DataWindow(
         version=_content_digest(typed, tables),
-        train=where(examples, ~in_holdout),
-        holdout=where(examples, in_holdout),
+        train=subset(examples, ~in_holdout),
+        holdout=subset(examples, in_holdout),
         as_of=moment,
         report=DataReport(
             read=len(raw),
@@ -154,18 +154,20 @@ def _examples(
         if not isinstance(examples, pd.DataFrame):
             raise TrainerError(f"{data.examples} must return a DataFrame, not {type(examples).__name__}")
     counted = {str(name): int(count) for name, count in examples.attrs.get("counted", {}).items()}
-    where = data.examples or data.source
+    subset = data.examples or data.source
     named = [name for name in (data.time_column, data.label, data.group) if name is not None]
     for column in filter(None, (*named, *data.inputs, data.tests, data.entry_point)):
         if column not in examples:
-            raise _missing_column(where, column, examples)
+            raise _missing_column(subset, column, examples)
     unlabelled = examples[data.label].isna()
-    _refuse_unless_dropped(unlabelled, examples[data.label], f"{where}: column {data.label}", data.unlabelled)
+    _refuse_unless_dropped(
+        unlabelled, examples[data.label], f"{subset}: column {data.label}", data.unlabelled
+    )
     examples = examples[~unlabelled].reset_index(drop=True)
     if data.group is not None and examples[data.group].isna().any():
         row = int(examples[data.group].isna().to_numpy().argmax())
-        raise DataError(f"{where}: column {data.group}: row {row} belongs to no list")
-    label, unknown = _label(spec, examples[data.label], where)
+        raise DataError(f"{subset}: column {data.group}: row {row} belongs to no list")
+    label, unknown = _label(spec, examples[data.label], subset)
     examples, label = examples[~unknown].reset_index(drop=True), label[~unknown].reset_index(drop=True)
     timeless = pd.Series(pd.NaT, index=examples.index, dtype="datetime64[ns]")
     made = TrainingExamples(
@@ -179,9 +181,9 @@ def _examples(
 
 def _label(spec: ModelSpec, label: pd.Series, where: str) -> tuple[pd.Series, pd.Series]:
     """Return the labels as the model file means them, and which of them it does not list."""
-    if spec.task is Task.GENERATION:
+    if spec.task is TaskKind.GENERATION:
         return label.astype(str), pd.Series(False, index=label.index)
-    if spec.task is not Task.CLASSIFICATION:
+    if spec.task is not TaskKind.CLASSIFICATION:
         return _numbers(label, where), pd.Series(False, index=label.index)
     text = normalised_labels(label, spec.data.label_map)
     unknown = ~text.isin(spec.labels)

@@ -16,7 +16,7 @@ from podium.metrics.answers import Answers, Numbers, true_values
 from podium.metrics.generated_code import score_generation
 from podium.metrics.measures import measured
 from podium.metrics.predictions import in_label_order
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object, trainer_errors
 from podium.names import CANDIDATE
@@ -25,7 +25,7 @@ from podium.training.holdout import rows
 from podium.training.saving import Usable
 from podium.training.search import Attempt, search_params
 from podium.training.search_result import Search
-from podium.training.split import check_split, validation_rows, where
+from podium.training.split import check_split, subset, validation_rows
 from podium.training.trainer import TrainedModel, call_trainer, usable_models
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def fit(
         return Fitted(spec.params, call_trainer(spec, trainer, window.train, spec.params), None)
     validation = validation_rows(spec, window)
     check_split(spec, validation)
-    rest, scored = where(window.train, ~validation), where(window.train, validation)
+    rest, scored = subset(window.train, ~validation), subset(window.train, validation)
     metric = spec.search.metric
 
     def attempt(_: int, params: Mapping[str, Any]) -> float:
@@ -98,7 +98,7 @@ def answers_of(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> Ans
 
 
 def _predictions(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> Numbers:
-    if spec.task is Task.GENERATION:
+    if spec.task is TaskKind.GENERATION:
         if model.loaded is None:
             raise TrainerError(
                 f"{spec.trainer}: a generation needs models FromCode, not {type(model.model).__name__}"

@@ -10,7 +10,7 @@ from string import Template
 import pandas as pd
 
 from podium.errors import DataError, PodiumError
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
@@ -99,7 +99,7 @@ def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, str]:
         "owner": new.owner,
         "description": f"Predicts {new.label} from {new.source.name}.",
         "task": task,
-        "labels": _labels(rows[new.label]) if task is Task.CLASSIFICATION else "",
+        "labels": _labels(rows[new.label]) if task is TaskKind.CLASSIFICATION else "",
         "source": new.source.as_posix(),
         "time": _quoted(new.time),
         "label": _quoted(new.label),
@@ -109,9 +109,9 @@ def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _task(label: pd.Series) -> Task:
+def _task(label: pd.Series) -> TaskKind:
     few = label.nunique() <= _MOST_LABELS
-    return Task.CLASSIFICATION if few or not pd.api.types.is_numeric_dtype(label) else Task.REGRESSION
+    return TaskKind.CLASSIFICATION if few or not pd.api.types.is_numeric_dtype(label) else TaskKind.REGRESSION
 
 
 def _labels(label: pd.Series) -> str:
@@ -132,7 +132,7 @@ def _quoted(text: str) -> str:
 
 
 _OF_TASK = {
-    Task.CLASSIFICATION: {
+    TaskKind.CLASSIFICATION: {
         "metric": "log_loss",
         "baseline": "class_prior",
         "dummy": "DummyClassifier",
@@ -142,7 +142,7 @@ _OF_TASK = {
         "improvement": "0.01",
         "no_worse": "not_worse: { confidence: 0.95, margin: 0.02 }",
     },
-    Task.REGRESSION: {
+    TaskKind.REGRESSION: {
         "metric": "mean_absolute_error",
         "baseline": "median",
         "dummy": "DummyRegressor",

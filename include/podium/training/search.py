@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium.errors import TrainerError
 from podium.model_file.search import Dimension, SearchSpec
-from podium.training.search_result import Search, Trial, best_of
+from podium.training.search_result import Search, SearchTrial, best_of
 
 if TYPE_CHECKING:
     import optuna
@@ -42,7 +42,7 @@ def search_params(spec: SearchSpec, params: Mapping[str, Any], attempt: Attempt)
     """
     study, space = _study(spec), {name: _distribution(dim) for name, dim in spec.space.items()}
     study.enqueue_trial({name: params[name] for name in space})
-    trials: list[Trial] = []
+    trials: list[SearchTrial] = []
     for number in range(1, spec.trials + 1):
         asked = study.ask(space)
         trials.append(_tried(number, asked.params, params, attempt))
@@ -56,16 +56,18 @@ def search_params(spec: SearchSpec, params: Mapping[str, Any], attempt: Attempt)
     return Search(spec, tuple(trials), _importances(study))
 
 
-def _tried(number: int, chosen: Mapping[str, Any], params: Mapping[str, Any], attempt: Attempt) -> Trial:
+def _tried(
+    number: int, chosen: Mapping[str, Any], params: Mapping[str, Any], attempt: Attempt
+) -> SearchTrial:
     started = time.monotonic()
     try:
         value = attempt(number, {**params, **chosen})
     except TrainerError as error:
-        return Trial(number, dict(chosen), None, time.monotonic() - started, str(error))
-    return Trial(number, dict(chosen), value, time.monotonic() - started)
+        return SearchTrial(number, dict(chosen), None, time.monotonic() - started, str(error))
+    return SearchTrial(number, dict(chosen), value, time.monotonic() - started)
 
 
-def _tell_progress(spec: SearchSpec, trials: Sequence[Trial]) -> None:
+def _tell_progress(spec: SearchSpec, trials: Sequence[SearchTrial]) -> None:
     done = len(trials)
     if done % math.ceil(spec.trials / _PROGRESS_LINES) and done != spec.trials:
         return

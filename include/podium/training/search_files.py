@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from podium.model_file.search import Dimension
-from podium.training.search_result import RESULT, TRIALS, Search, Trial, best_of
+from podium.training.search_result import RESULT, TRIALS, Search, SearchTrial, best_of
 
 _MOST_PARAMS = 12
 _COLUMNS = 3
@@ -115,7 +115,7 @@ def importances(search: Search) -> Figure:
     return figure
 
 
-def _values(trials: Iterable[Trial]) -> list[float]:
+def _values(trials: Iterable[SearchTrial]) -> list[float]:
     return [trial.value for trial in trials if trial.value is not None]
 
 

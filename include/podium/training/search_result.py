@@ -20,7 +20,7 @@ TRIALS = "trials.csv"
 
 
 @dataclass(frozen=True)
-class Trial:
+class SearchTrial:
     """One try.
 
     Attributes:
@@ -50,11 +50,11 @@ class Search:
     """
 
     spec: SearchSpec
-    trials: tuple[Trial, ...]
+    trials: tuple[SearchTrial, ...]
     importances: Mapping[str, float]
 
     @property
-    def best(self) -> Trial:
+    def best(self) -> SearchTrial:
         """The best trial, of equal ones the first."""
         return best_of(self.spec, self.trials)[-1]
 
@@ -100,9 +100,9 @@ class Search:
         return text.getvalue()
 
 
-def best_of(spec: SearchSpec, trials: Sequence[Trial]) -> list[Trial]:
+def best_of(spec: SearchSpec, trials: Sequence[SearchTrial]) -> list[SearchTrial]:
     """Return the best trial so far after each trial from the first that has a value."""
-    best: list[Trial] = []
+    best: list[SearchTrial] = []
     for trial in trials:
         if trial.value is not None and (not best or _better(spec, trial.value, best[-1].value)):
             best.append(trial)

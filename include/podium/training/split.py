@@ -34,9 +34,9 @@ def thinned(spec: ModelSpec, window: DataWindow, share: float) -> DataWindow:
     validation = validation_rows(spec, window)
     kept = np.zeros(len(window.train), dtype=bool)
     for side in (~validation, validation):
-        kept[side] = _chosen(spec, where(window.train, side), share)
-    holdout = where(window.holdout, _chosen(spec, window.holdout, share))
-    return replace(window, train=where(window.train, kept), holdout=holdout)
+        kept[side] = _chosen(spec, subset(window.train, side), share)
+    holdout = subset(window.holdout, _chosen(spec, window.holdout, share))
+    return replace(window, train=subset(window.train, kept), holdout=holdout)
 
 
 def _chosen(spec: ModelSpec, examples: TrainingExamples, share: float) -> npt.NDArray[np.bool_]:
@@ -80,7 +80,7 @@ def content_hashes(content: pd.DataFrame | pd.Series, salt: int = 0) -> npt.NDAr
     return np.asarray(pd.util.hash_array(hashes ^ np.uint64(salt)), dtype=np.uint64)
 
 
-def where(examples: TrainingExamples, mask: pd.Series | npt.NDArray[np.bool_]) -> TrainingExamples:
+def subset(examples: TrainingExamples, mask: pd.Series | npt.NDArray[np.bool_]) -> TrainingExamples:
     """Return those of the examples that a mask (n,) names, in their order."""
     return TrainingExamples(
         inputs=examples.inputs[mask].reset_index(drop=True),

@@ -3,6 +3,6 @@
 Trainers import from here what a task is and how its references are checked.
 """
 
-from podium.metrics.sandbox.judge import Task, check_references
+from podium.metrics.sandbox.judge import CodeTask, check_references
 
-__all__ = ["Task", "check_references"]
+__all__ = ["CodeTask", "check_references"]

@@ -44,7 +44,7 @@ _LONGEST_VERDICT = 10_000
 _KERNEL = frozenset({"Landlock", "seccomp"})
 
 
-class Outcome(StrEnum):
+class CodeOutcome(StrEnum):
     """How the tests of a task came out."""
 
     PASSED = "passed"
@@ -73,7 +73,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Task:
+class CodeTask:
     """A function to write, as HumanEval has them.
 
     Attributes:
@@ -100,18 +100,18 @@ class Verdict:
             did not begin.
     """
 
-    outcome: Outcome
+    outcome: CodeOutcome
     note: str = ""
     confined: tuple[str, ...] | None = None
 
     @property
     def passed(self) -> bool:
         """True if the tests passed."""
-        return self.outcome is Outcome.PASSED
+        return self.outcome is CodeOutcome.PASSED
 
 
 def judge_all(
-    tasks: Sequence[Task], completions: Sequence[str], limits: Limits | None = None
+    tasks: Sequence[CodeTask], completions: Sequence[str], limits: Limits | None = None
 ) -> list[Verdict]:
     """Run the tests of each task against what was written for it, a task per core at once.
 
@@ -136,13 +136,13 @@ def judge_all(
             "by Python alone; see docs/gates.md, The sandbox.",
             " and no ".join(sorted(missing)),
         )
-    if counted[Outcome.BAD_TASK]:
-        note = next(verdict.note for verdict in verdicts if verdict.outcome is Outcome.BAD_TASK)
-        log.warning("%s tasks cannot be judged, the first: %s", f"{counted[Outcome.BAD_TASK]:,}", note)
+    if counted[CodeOutcome.BAD_TASK]:
+        note = next(verdict.note for verdict in verdicts if verdict.outcome is CodeOutcome.BAD_TASK)
+        log.warning("%s tasks cannot be judged, the first: %s", f"{counted[CodeOutcome.BAD_TASK]:,}", note)
     return verdicts
 
 
-def judge(task: Task, completion: str, limits: Limits | None = None) -> Verdict:
+def judge(task: CodeTask, completion: str, limits: Limits | None = None) -> Verdict:
     """Run a task's tests against the function that was generated for it.
 
     Raises:
@@ -183,19 +183,19 @@ def _not_ready(told: bytes | None, until: float) -> Verdict | None:
     try:
         said = dict(json.loads(told))
     except (ValueError, TypeError, RecursionError):
-        return Verdict(Outcome.ENDED, "it wrote something else than an answer")
+        return Verdict(CodeOutcome.ENDED, "it wrote something else than an answer")
     if "raised" not in said:
         return None
-    return Verdict(Outcome.DOES_NOT_RUN, f"{said['raised']}: {said.get('words', '')}"[:500])
+    return Verdict(CodeOutcome.DOES_NOT_RUN, f"{said['raised']}: {said.get('words', '')}"[:500])
 
 
 def _silent(until: float) -> Verdict:
     if monotonic() >= until:
-        return Verdict(Outcome.TOO_SLOW, "not done in time")
-    return Verdict(Outcome.ENDED, "its process ended before the tests did")
+        return Verdict(CodeOutcome.TOO_SLOW, "not done in time")
+    return Verdict(CodeOutcome.ENDED, "its process ended before the tests did")
 
 
-def check_references(tasks: Sequence[Task], limits: Limits | None = None) -> list[Verdict]:
+def check_references(tasks: Sequence[CodeTask], limits: Limits | None = None) -> list[Verdict]:
     """Run the tests of each task against its own solution, so that bad tasks are known.
 
     Faster than ``judge``: as long as none of them ends it, one process does all.
@@ -210,7 +210,7 @@ def check_references(tasks: Sequence[Task], limits: Limits | None = None) -> lis
     return verdicts
 
 
-def _references(tasks: Sequence[Task], limits: Limits) -> list[Verdict]:
+def _references(tasks: Sequence[CodeTask], limits: Limits) -> list[Verdict]:
     """Return the verdicts up to the task that ended the process, at least one."""
     job = {
         "tasks": [
@@ -230,7 +230,7 @@ def _references(tasks: Sequence[Task], limits: Limits) -> list[Verdict]:
         said = list(zip(tasks, _lines(out.fileno(), limits.wall_seconds), strict=False))
     verdicts = [_verdict(line) for _, line in said]
     if len(verdicts) < len(tasks):
-        verdicts.append(Verdict(Outcome.ENDED, "the process ended before the tests did"))
+        verdicts.append(Verdict(CodeOutcome.ENDED, "the process ended before the tests did"))
     return verdicts
 
 
@@ -296,4 +296,6 @@ def _lines(descriptor: int, seconds: float) -> Iterator[bytes]:
 def _verdict(line: bytes) -> Verdict:
     said = json.loads(line)
     confined = said.get("confined")
-    return Verdict(Outcome(said["outcome"]), str(said["note"]), None if confined is None else tuple(confined))
+    return Verdict(
+        CodeOutcome(said["outcome"]), str(said["note"]), None if confined is None else tuple(confined)
+    )

@@ -28,7 +28,7 @@ from podium.model_file.gates import (
 )
 from podium.model_file.loading import load_spec
 from podium.model_file.metric_gate import Level, MetricGate
-from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, REPORTED, SKLEARN_METRICS, Task
+from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, REPORTED, SKLEARN_METRICS, TaskKind
 
 ToyFile = Callable[..., Path]
 
@@ -604,8 +604,8 @@ def test_every_scorer_of_scikit_learn_that_fits_can_be_named() -> None:
     assert fitting & set(OWN_METRICS) == {"accuracy", "roc_auc"}
 
 
-@pytest.mark.parametrize("task", Task)
-def test_what_is_reported_is_of_the_task(task: Task) -> None:
+@pytest.mark.parametrize("task", TaskKind)
+def test_what_is_reported_is_of_the_task(task: TaskKind) -> None:
     assert REPORTED[task]
     assert {KNOWN_METRICS[metric].task for metric in REPORTED[task]} == {task}
 
@@ -615,6 +615,6 @@ def test_a_scorer_is_of_the_task_that_scikit_learn_says(metric: str) -> None:
     from sklearn.metrics import get_scorer
 
     function = get_scorer(metric)._score_func
-    expected = Task.REGRESSION if function.__module__.endswith("_regression") else Task.CLASSIFICATION
+    expected = TaskKind.REGRESSION if function.__module__.endswith("_regression") else TaskKind.CLASSIFICATION
     assert SKLEARN_METRICS[metric].task is expected
     assert SKLEARN_METRICS[metric].greater_is_better

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.metrics.sandbox.judge import Task, check_references
+from podium.metrics.sandbox.judge import CodeTask, check_references
 from podium.model_file.loading import load_spec
 from podium.settings import PROJECT_ROOT
 from podium.training.data import load_window
@@ -57,7 +57,7 @@ def test_each_kind_of_function_is_right() -> None:
     examples = task_examples(tasks)
     columns = ["prompt", "canonical_solution", "test", "entry_point"]
     solved = examples.dropna(subset=["canonical_solution"])
-    verdicts = check_references([Task(*row) for row in solved[columns].itertuples(index=False)])
+    verdicts = check_references([CodeTask(*row) for row in solved[columns].itertuples(index=False)])
     assert all(verdict.passed for verdict in verdicts)
     assert len(solved) > 800
     wrong = tasks["canonical_solution"].str.contains("return not").sum()

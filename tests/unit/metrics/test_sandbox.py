@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from podium.metrics.sandbox import inside
 from podium.metrics.sandbox import judge as judge_module
-from podium.metrics.sandbox.judge import Limits, Outcome, Task, check_references, judge, judge_all
+from podium.metrics.sandbox.judge import CodeOutcome, CodeTask, Limits, check_references, judge, judge_all
 
-ADD = Task(
+ADD = CodeTask(
     prompt='def add(a, b):\n    """Return the sum."""\n',
     reference="    return a + b\n",
     test="def check(candidate):\n    assert candidate(1, 2) == 3\n    assert candidate([1], [2]) == [1, 2]\n",
@@ -35,29 +35,29 @@ def body(*lines: str) -> str:
 @pytest.mark.parametrize(
     ("written", "outcome", "note"),
     [
-        (RIGHT, Outcome.PASSED, ""),
-        ("    return a - b\n", Outcome.FAILED, "AssertionError"),
-        ("    return a / 0\n", Outcome.FAILED, "ZeroDivisionError"),
-        ("    return a +\n", Outcome.DOES_NOT_RUN, "SyntaxError"),
-        ("", Outcome.DOES_NOT_RUN, ""),
-        ("    return a + b\ndel add\n", Outcome.DOES_NOT_RUN, "KeyError: 'add'"),
-        ("    return a + b\nraise ValueError('no')\n", Outcome.DOES_NOT_RUN, "ValueError: no"),
-        (body("import time", "time.sleep(60)"), Outcome.TOO_SLOW, "not done in time"),
-        (body("return len(bytearray(10 * 2**30))"), Outcome.FAILED, "MemoryError"),
-        (body("return 'x' * 2**25"), Outcome.ENDED, "ended before"),
+        (RIGHT, CodeOutcome.PASSED, ""),
+        ("    return a - b\n", CodeOutcome.FAILED, "AssertionError"),
+        ("    return a / 0\n", CodeOutcome.FAILED, "ZeroDivisionError"),
+        ("    return a +\n", CodeOutcome.DOES_NOT_RUN, "SyntaxError"),
+        ("", CodeOutcome.DOES_NOT_RUN, ""),
+        ("    return a + b\ndel add\n", CodeOutcome.DOES_NOT_RUN, "KeyError: 'add'"),
+        ("    return a + b\nraise ValueError('no')\n", CodeOutcome.DOES_NOT_RUN, "ValueError: no"),
+        (body("import time", "time.sleep(60)"), CodeOutcome.TOO_SLOW, "not done in time"),
+        (body("return len(bytearray(10 * 2**30))"), CodeOutcome.FAILED, "MemoryError"),
+        (body("return 'x' * 2**25"), CodeOutcome.ENDED, "ended before"),
     ],
 )
-def test_how_generated_code_comes_out(written: str, outcome: Outcome, note: str) -> None:
+def test_how_generated_code_comes_out(written: str, outcome: CodeOutcome, note: str) -> None:
     # The docstring alone is a function, which answers None.
-    expected = Outcome.FAILED if not written else outcome
+    expected = CodeOutcome.FAILED if not written else outcome
     verdict = judge(ADD, written, HASTY)
     assert (verdict.outcome, note in verdict.note) == (expected, True), verdict
 
 
 def test_time_of_the_processor_is_limited() -> None:
     patient = Limits(cpu_seconds=1, wall_seconds=60.0)
-    assert judge(ADD, body("while True: pass"), patient).outcome is Outcome.ENDED
-    assert judge(ADD, "    pass\nwhile True: pass\n", patient).outcome is Outcome.ENDED
+    assert judge(ADD, body("while True: pass"), patient).outcome is CodeOutcome.ENDED
+    assert judge(ADD, "    pass\nwhile True: pass\n", patient).outcome is CodeOutcome.ENDED
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,14 @@ def test_nothing_is_written(tmp_path: Path) -> None:
         "open('here', 'w').write('x')",
     ):
         verdict = judge(ADD, body(attack, "return a + b"), HASTY)
-        assert verdict.outcome is Outcome.FAILED, (attack, verdict)
+        assert verdict.outcome is CodeOutcome.FAILED, (attack, verdict)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     assert there.read_text() == "mine"
 
 
 def test_no_secret_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    look = Task(
+    look = CodeTask(
         prompt="def look():\n",
         reference="    return ['LC_ALL', 'PYTHONHASHSEED', 'TZ']\n",
         test="def check(candidate):\n    assert candidate() == ['LC_ALL', 'PYTHONHASHSEED', 'TZ']\n",
@@ -216,7 +216,7 @@ def test_the_log_says_what_the_kernel_does_not_keep_away(
 
 
 def test_tests_may_use_what_the_prompt_defines_and_what_a_function_raises() -> None:
-    task = Task(
+    task = CodeTask(
         prompt="def twice(x):\n    return 2 * x\n\ndef half(x):\n",
         reference="    if x % 2:\n        raise ValueError('odd')\n    return x // 2\n",
         test="def check(candidate):\n    assert twice(candidate(4)) == 4\n    try:\n        candidate(3)\n"
@@ -225,7 +225,7 @@ def test_tests_may_use_what_the_prompt_defines_and_what_a_function_raises() -> N
         entry_point="half",
     )
     assert judge(task, task.reference, HASTY).passed
-    assert judge(task, "    return x // 2\n", HASTY).outcome is Outcome.FAILED
+    assert judge(task, "    return x // 2\n", HASTY).outcome is CodeOutcome.FAILED
 
 
 def test_all_are_judged_in_their_order() -> None:
@@ -246,7 +246,7 @@ def test_solutions_are_checked_also_after_one_that_ends_the_process() -> None:
         "    return (\n",
         RIGHT,
     ]
-    tasks = [Task(ADD.prompt, solution, ADD.test, ADD.entry_point) for solution in solutions]
+    tasks = [CodeTask(ADD.prompt, solution, ADD.test, ADD.entry_point) for solution in solutions]
     assert [verdict.outcome.value for verdict in check_references(tasks, HASTY)] == [
         "passed",
         "failed",

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from podium.cli.main import app
-from podium.ledger.live_answers import LiveStore, Trial
+from podium.ledger.live_answers import LiveStore, VersionOnTrial
 from podium.model_file.gates import Gate, TaggedGate
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
@@ -81,7 +81,7 @@ def test_the_requests_and_comparisons_do_what_is_said(
     execute(layout.ledger_owner_url, "UPDATE live_answers SET at = '2020-01-01' WHERE model = %s", model)
     (deletion,) = re.findall(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL)
     execute(layout.ledger_owner_url, deletion)
-    assert list(LiveStore(services.ledger).read(model, Trial(1, 2))) == []
+    assert list(LiveStore(services.ledger).read(model, VersionOnTrial(1, 2))) == []
     assert execute(layout.ledger_url, "SELECT 1 FROM live_labels WHERE model = %s", model) == []
 
 

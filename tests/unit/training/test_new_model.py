@@ -14,7 +14,7 @@ import pytest
 
 from podium.errors import DataError, PodiumError
 from podium.model_file.loading import load_spec
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 from podium.settings import PROJECT_ROOT
 from podium.training.new_model import NewModel, write_model
 
@@ -42,10 +42,10 @@ def home(tmp_path: Path) -> Path:
 def test_the_task_the_labels_and_the_inputs_are_read_off_the_data(home: Path) -> None:
     path, *_ = write_model(new(), home)
     spec = load_spec(path)
-    assert (spec.task, spec.labels, spec.holdout.days) == (Task.CLASSIFICATION, ("0", "1"), 19)
+    assert (spec.task, spec.labels, spec.holdout.days) == (TaskKind.CLASSIFICATION, ("0", "1"), 19)
     assert spec.data.inputs == ("it's odd: [yes]", "price")
     path, trainer, test = write_model(new("price", "prices"), home)
-    assert (load_spec(path).task, load_spec(path).labels) == (Task.REGRESSION, ())
+    assert (load_spec(path).task, load_spec(path).labels) == (TaskKind.REGRESSION, ())
     assert "Ridge" in trainer.read_text()
     assert "datetime(2025, 4, 11, tzinfo=UTC)" in test.read_text()
 

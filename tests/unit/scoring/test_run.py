@@ -24,8 +24,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from podium.errors import DataError, Outage, PodiumError, TrainerError
 from podium.metrics.predictions import predict
 from podium.registry.model_files import load_model
-from podium.scoring.diff import Diff, Side, score_both
-from podium.scoring.inputs import Column, InputColumns
+from podium.scoring.diff import Diff, ScoredVersion, score_both
+from podium.scoring.inputs import InputColumn, InputColumns
 from podium.scoring.outputs import Output, output_of
 from podium.scoring.pinned_version import Pinned
 from podium.scoring.run import Job, PartitionScores, Progress, score_to
@@ -345,7 +345,7 @@ def test_a_model_that_cannot_do_with_any_row_of_many_is_soon_told(line: Scorer, 
 
 
 def test_empty_text_is_missing_in_a_csv_and_only_there() -> None:
-    columns = InputColumns((Column("t", DataType.string, required=True),))
+    columns = InputColumns((InputColumn("t", DataType.string, required=True),))
     texts = ["", "NA", "a"]
     assert columns.convert(pa.table({"t": texts}))[0]["t"].tolist() == texts
     inputs, reasons = columns.convert(pa.table({"t": pa.array(texts).cast(pa.binary())}))
@@ -475,7 +475,7 @@ def test_sql_to_a_file_and_what_goes_wrong_with_databases(
 def compare(first: Scorer, second: Scorer, folder: Path, chunk_rows: int = 30) -> Diff:
     source = Source("rows.csv", folder, chunk_rows=chunk_rows)
     job = Job(source, Partition("rows", "rows.csv"), Output("both.parquet", "rows", folder), ["name"])
-    sides = (Side(PINNED, first), Side(Pinned("toy", 4, "e" * 64, "candidate"), second))
+    sides = (ScoredVersion(PINNED, first), ScoredVersion(Pinned("toy", 4, "e" * 64, "candidate"), second))
     return score_both(*sides, job, lambda _: None)
 
 

@@ -29,7 +29,7 @@ from podium.lifecycle.verify import alias_differences
 from podium.model_file.loading import load_spec
 from podium.model_file.profiles import FEWEST_ROWS, Profile, named_profile
 from podium.model_file.spec import ModelSpec
-from podium.names import Alias, Outcome, Tag
+from podium.names import Alias, RunOutcome, Tag
 from podium.reporting import approval_card
 from podium.reporting.status import model_statuses
 from podium.services import Services
@@ -200,7 +200,7 @@ def test_a_ci_smoke_run_ends_after_its_gates_on_record_and_its_version_bears_the
     run, name = new_run(), spec.name
     with pytest.raises(Refused, match=f"{name} v1 is a ci-smoke version: toy data, wiring only, never"):
         judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
-    assert outcome_of(services.ledger, name, run) is Outcome.ONLY_A_PROFILE
+    assert outcome_of(services.ledger, name, run) is RunOutcome.ONLY_A_PROFILE
     events = services.ledger.history(name)
     assert [event.event for event in events] == ["registered", "gates_passed", "nomination_refused"]
     assert events[0].details["profile"] == "ci-smoke"

@@ -16,20 +16,22 @@ from podium.cli.main import app
 from podium.errors import NotFound, PodiumError
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
-from podium.reporting.compare import Comparison, Side, compare_runs, compare_versions
+from podium.reporting.compare import ComparedVersion, Comparison, compare_runs, compare_versions
 from podium.services import Services
 from support.steps import FIRST, SECOND, TRAINED, promote_as_of, train
 
 invoke = CliRunner().invoke
 
-SIDE = Side("v1", "r1", "champion", "2025-06-01", "d", "w", {"strength": "1", "seed": "0"}, {"log_loss": 0.5})
+SIDE = ComparedVersion(
+    "v1", "r1", "champion", "2025-06-01", "d", "w", {"strength": "1", "seed": "0"}, {"log_loss": 0.5}
+)
 BETTER = replace(
     SIDE, name="v2", run="r2", is_now="", params={"strength": "2", "seed": "0"}, metrics={"log_loss": 0.4}
 )
 NONE = replace(SIDE, name="v3", run="r3", metrics={"log_loss": float("nan"), "accuracy": 0.9})
 
 
-def compared(*sides: Side, metric: str = "log_loss", greater: bool = False) -> Comparison:
+def compared(*sides: ComparedVersion, metric: str = "log_loss", greater: bool = False) -> Comparison:
     return Comparison("toy", sides, metric, greater)
 
 

@@ -276,7 +276,7 @@ def test_two_rollbacks_that_are_asked_for_at_once_go_back_once(
     promote_as_of(services, toy_spec, SECOND)
     promote_as_of(services, toy_spec, FIRST)
     requests = [
-        rollback.asked_at(
+        rollback.with_requested_at(
             rollback.rollback_request(
                 toy_spec.name, None, asks=Person("olga"), reason="complaints", run=new_run()
             ),

@@ -18,7 +18,7 @@ from mlflow.types import ColSpec, Schema
 from mlflow.utils.proto_json_utils import dump_input_data
 
 from podium.errors import RequestRefused
-from podium.serving.columns import Column
+from podium.serving.columns import RequestColumn
 from podium.serving.requests import CSV, JSON, Rows, Shape, parse_invocation, parse_records
 
 INT32, INT64 = 2**31, 2**63
@@ -42,7 +42,7 @@ DTYPES = {"double": "f8", "float": "f4", "long": "i8", "integer": "i4", "boolean
 def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, Shape]:
     """A table of mixed columns, as a client has it, and what the version takes, in another order."""
     names = draw(st.lists(TEXTS.filter(str.strip), min_size=1, max_size=5, unique=True))
-    columns = [Column(name, draw(st.sampled_from(list(VALUES)))) for name in names]
+    columns = [RequestColumn(name, draw(st.sampled_from(list(VALUES)))) for name in names]
     count = draw(st.integers(1, 4))
     table = pd.DataFrame(
         {
@@ -116,13 +116,13 @@ def test_a_csv_is_what_predict_takes_to_the_last_bit(case: tuple[pd.DataFrame, S
 
 SHAPE = Shape(
     (
-        Column("x", "double"),
-        Column("n", "long"),
-        Column("small", "integer"),
-        Column("yes", "boolean"),
-        Column("name", "string"),
-        Column("maybe", "double", required=False),
-        Column("count", "long", required=False),
+        RequestColumn("x", "double"),
+        RequestColumn("n", "long"),
+        RequestColumn("small", "integer"),
+        RequestColumn("yes", "boolean"),
+        RequestColumn("name", "string"),
+        RequestColumn("maybe", "double", required=False),
+        RequestColumn("count", "long", required=False),
     ),
     former=frozenset({"old"}),
     max_rows=100,
@@ -225,7 +225,7 @@ def test_messages_stay_short_whatever_is_sent() -> None:
         ),
     ).map(lambda content: json.dumps(content).encode()),
     st.sampled_from([JSON, CSV, "text/plain", "application/json; charset=latin-1", ""]),
-    st.sampled_from([SHAPE, Shape((Column("x", "string"),)), Shape(None)]),
+    st.sampled_from([SHAPE, Shape((RequestColumn("x", "string"),)), Shape(None)]),
 )
 def test_whatever_is_sent_there_are_rows_or_a_refusal(body: bytes, content_type: str, shape: Shape) -> None:
     for parse in (parse_invocation, parse_records):
@@ -242,7 +242,7 @@ def test_invocations_leave_out_what_the_version_does_not_take_and_records_only_f
 
 
 def test_the_values_of_the_only_column_need_no_name() -> None:
-    shape = Shape((Column("text", "string"),))
+    shape = Shape((RequestColumn("text", "string"),))
     for name in ("inputs", "instances"):
         rows = invoked({name: ["good", "bad"]}, shape)
         assert rows.values["text"].tolist() == ["good", "bad"]
@@ -251,7 +251,7 @@ def test_the_values_of_the_only_column_need_no_name() -> None:
 
 
 def test_columns_with_missing_or_infinite_values_are_named() -> None:
-    shape = Shape((Column("a", "double"), Column("b", "double"), Column("c", "double")))
+    shape = Shape((RequestColumn("a", "double"), RequestColumn("b", "double"), RequestColumn("c", "double")))
     body = b'[{"a": null, "b": 1, "c": 2}, {"a": 1, "b": 1, "c": -Infinity}]'
     assert parse_records(body, JSON, shape).missing_values() == ["a", "c"]
     array = parse_records(body, JSON, Shape(shape.columns, as_array=True))
@@ -284,7 +284,9 @@ def test_content_types(content_type: str, status: int) -> None:
         assert len(str(refused.value)) < 200
 
 
-CSV_SHAPE = Shape((Column("x", "double"), Column("n", "long"), Column("yes", "boolean")), max_rows=3)
+CSV_SHAPE = Shape(
+    (RequestColumn("x", "double"), RequestColumn("n", "long"), RequestColumn("yes", "boolean")), max_rows=3
+)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from podium.metrics.answers import Answers, Numbers
 from podium.metrics.bootstrap import metric_differences
 from podium.metrics.measures import measure
 from podium.model_file.metric_gate import NotWorse
-from podium.model_file.metric_names import OWN_METRICS, Task
+from podium.model_file.metric_names import OWN_METRICS, TaskKind
 from support.evidence import classification, generation, probabilities, ranking, regression
 
 ROWS = 400
@@ -22,15 +22,15 @@ RULE = NotWorse(resamples=300)
 RESAMPLED = sorted(name for name, known in OWN_METRICS.items() if known.resampled)
 
 
-def drawn(task: Task, seed: int) -> Answers:
+def drawn(task: TaskKind, seed: int) -> Answers:
     """Answers to the same rows; another seed is another model, all equally bad."""
     rows, model = np.random.default_rng(0), np.random.default_rng(seed)
-    if task is Task.CLASSIFICATION:
+    if task is TaskKind.CLASSIFICATION:
         return classification(rows.integers(3, size=ROWS), model.dirichlet(np.ones(3), size=ROWS))
-    if task is Task.REGRESSION:
+    if task is TaskKind.REGRESSION:
         truth = rows.uniform(1, 9, ROWS)
         return regression(truth, truth + model.normal(size=ROWS))
-    if task is Task.GENERATION:
+    if task is TaskKind.GENERATION:
         tokens, passed = rows.integers(1, 9, ROWS), model.integers(0, 2, ROWS)
         numbers = np.column_stack([tokens * model.uniform(1, 3, ROWS), tokens, passed])
         return generation(["x" * (2 * number) for number in tokens], numbers)
@@ -67,7 +67,7 @@ def test_resamples_lie_around_the_difference_of_the_metrics(metric: str) -> None
 
 
 def test_the_interval_of_a_mean_agrees_with_the_normal_approximation() -> None:
-    one, other = drawn(Task.REGRESSION, 1), drawn(Task.REGRESSION, 2)
+    one, other = drawn(TaskKind.REGRESSION, 1), drawn(TaskKind.REGRESSION, 2)
     errors = [np.abs(answers.predictions - answers.truth) for answers in (one, other)]
     error = (errors[0] - errors[1]).std() / np.sqrt(ROWS)
     found = differences("mean_absolute_error", one, other, NotWorse(resamples=10_000))
@@ -149,7 +149,7 @@ def test_one_resample_is_in_memory_at_a_time(metric: str) -> None:
 
 
 def test_an_own_metric_needs_a_number_per_row() -> None:
-    one, other = drawn(Task.REGRESSION, 1), drawn(Task.REGRESSION, 2)
+    one, other = drawn(TaskKind.REGRESSION, 1), drawn(TaskKind.REGRESSION, 2)
     found = differences("support.own_metrics:prediction", one, other)
     assert found.mean() == pytest.approx(one.predictions.mean() - other.predictions.mean(), abs=0.02)
     with pytest.raises(TrainerError, match="mean_prediction returns one number; not_worse needs one per row"):

@@ -10,21 +10,21 @@ from sklearn import metrics as reference
 from podium.errors import DataError, MetricUndefined, TrainerError
 from podium.metrics.answers import Answers, label_indices, true_values
 from podium.metrics.measures import MEANS, measure, measured, reported_metrics
-from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, REPORTED, SKLEARN_METRICS, Task
+from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, REPORTED, SKLEARN_METRICS, TaskKind
 from support.evidence import classification, generation, probabilities, ranking, regression
 
 seeds = st.integers(0, 2**32 - 1)
 
 
-def drawn(task: Task, seed: int = 0, rows: int = 60, labels: int = 2) -> Answers:
+def drawn(task: TaskKind, seed: int = 0, rows: int = 60, labels: int = 2) -> Answers:
     """Answers on which every metric of a task has a value."""
     draws = np.random.default_rng(seed)
-    if task is Task.CLASSIFICATION:
+    if task is TaskKind.CLASSIFICATION:
         truth = np.r_[np.arange(labels), draws.integers(labels, size=rows - labels)]
         return classification(truth, draws.dirichlet(np.ones(labels), size=rows))
-    if task is Task.REGRESSION:
+    if task is TaskKind.REGRESSION:
         return regression(draws.uniform(1, 9, rows), draws.uniform(1, 9, rows))
-    if task is Task.GENERATION:
+    if task is TaskKind.GENERATION:
         tokens, passed = draws.integers(1, 9, rows), draws.integers(0, 2, rows)
         return generation(
             ["x" * (2 * number) for number in tokens],
@@ -36,7 +36,7 @@ def drawn(task: Task, seed: int = 0, rows: int = 60, labels: int = 2) -> Answers
 @given(seed=seeds, rows=st.integers(8, 50), labels=st.integers(2, 5))
 @settings(max_examples=50)
 def test_metrics_of_labels_agree_with_scikit_learn(seed: int, rows: int, labels: int) -> None:
-    answers = drawn(Task.CLASSIFICATION, seed, rows, labels)
+    answers = drawn(TaskKind.CLASSIFICATION, seed, rows, labels)
     truth, answered = answers.truth, answers.predictions
     expected = reference.log_loss(truth, answered, labels=list(range(labels)))
     assert measure("log_loss", answers) == pytest.approx(expected, rel=1e-6)
@@ -54,7 +54,7 @@ def test_metrics_of_labels_agree_with_scikit_learn(seed: int, rows: int, labels:
 @given(seed=seeds, rows=st.integers(2, 50))
 @settings(max_examples=50)
 def test_metrics_of_numbers_agree_with_scikit_learn(seed: int, rows: int) -> None:
-    answers = drawn(Task.REGRESSION, seed, rows)
+    answers = drawn(TaskKind.REGRESSION, seed, rows)
     pairs = {
         "mean_absolute_error": reference.mean_absolute_error,
         "mean_squared_error": reference.mean_squared_error,
@@ -120,7 +120,7 @@ def test_a_scorer_answers_as_scikit_learn_does(name: str) -> None:
 
 
 def test_scorers_are_podiums_own_metrics_with_the_other_sign() -> None:
-    labels, numbers = drawn(Task.CLASSIFICATION), drawn(Task.REGRESSION)
+    labels, numbers = drawn(TaskKind.CLASSIFICATION), drawn(TaskKind.REGRESSION)
     assert measure("neg_log_loss", labels) == pytest.approx(-measure("log_loss", labels))
     assert measure("neg_brier_score", labels) == pytest.approx(-measure("brier_score", labels) / 2)
     assert measure("roc_auc_ovr", labels) == pytest.approx(measure("roc_auc", labels))
@@ -142,10 +142,10 @@ def test_the_direction_of_each_metric_is_true(name: str) -> None:
     task = KNOWN_METRICS[name].task
     poor = drawn(task)
     truth = poor.truth
-    if task is Task.GENERATION:
+    if task is TaskKind.GENERATION:
         best = poor.predictions * [0.1, 1, 0] + [0, 0, 1]
     else:
-        best = np.eye(2)[truth] if task is Task.CLASSIFICATION else truth.astype(float)
+        best = np.eye(2)[truth] if task is TaskKind.CLASSIFICATION else truth.astype(float)
         # Nearly perfect, so that no logarithm is of zero and no share without a miss.
         best = best * 0.99 + 0.005
     perfect = Answers(task, poor.labels, truth, best, groups=poor.groups)
@@ -229,7 +229,7 @@ def test_a_metric_that_one_label_does_not_allow_says_so(name: str, why: str) -> 
 
 
 def test_a_metric_of_two_labels_has_no_value_of_three() -> None:
-    value, why = measured("f1", drawn(Task.CLASSIFICATION, labels=3))
+    value, why = measured("f1", drawn(TaskKind.CLASSIFICATION, labels=3))
     assert np.isnan(value)
     assert "Target is multiclass" in why
 
@@ -245,12 +245,12 @@ def test_an_unlisted_label_is_named() -> None:
 
 
 def test_what_is_true_are_indices_of_labels_or_the_numbers() -> None:
-    assert true_values(Task.CLASSIFICATION, pd.Series(["yes", "no"]), ("no", "yes")).tolist() == [1, 0]
-    assert true_values(Task.REGRESSION, pd.Series([2, 3]), ()).tolist() == [2.0, 3.0]
+    assert true_values(TaskKind.CLASSIFICATION, pd.Series(["yes", "no"]), ("no", "yes")).tolist() == [1, 0]
+    assert true_values(TaskKind.REGRESSION, pd.Series([2, 3]), ()).tolist() == [2.0, 3.0]
 
 
 def test_the_reported_metrics_of_each_task_have_values() -> None:
-    for task in Task:
+    for task in TaskKind:
         found = reported_metrics(drawn(task))
         assert tuple(found) == REPORTED[task]
         assert np.isfinite(list(found.values())).all()

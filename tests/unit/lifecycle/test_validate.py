@@ -18,7 +18,7 @@ from podium.lifecycle import register as register_module
 from podium.lifecycle.outcome import outcome_of
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
-from podium.names import Outcome, Tag
+from podium.names import RunOutcome, Tag
 from podium.registry.manifest import Manifest
 from podium.registry.model_files import load_model
 from podium.services import Services
@@ -269,19 +269,19 @@ def test_the_outcome_of_a_run_is_what_the_ledger_says(
     strict = load_spec(toy_file(name=toy_spec.name, gates=[{"metric": "log_loss", "threshold": 0.0001}]))
     with pytest.raises(Refused):
         nominate(services, strict, FIRST, refused)
-    assert outcome(refused) == Outcome.REFUSED_BY_GATES
+    assert outcome(refused) == RunOutcome.REFUSED_BY_GATES
     nominate_unjudged(services, toy_spec, FIRST, rejected)
     decide(services, toy_spec, rejected, "Reject")
-    assert outcome(rejected) == Outcome.REJECTED
+    assert outcome(rejected) == RunOutcome.REJECTED
     nominate_unjudged(services, toy_spec, FIRST, approved)
     with pytest.raises(PodiumError, match="nobody has approved"):
         outcome(approved)
     decide(services, toy_spec, approved)
-    assert outcome(approved) == Outcome.PROMOTE
+    assert outcome(approved) == RunOutcome.PROMOTE
     promote_as_of(services, toy_spec, FIRST)
     with pytest.raises(NothingToDo):
         nominate_unjudged(services, toy_spec, FIRST, again)
-    assert outcome(again) == Outcome.NOTHING_TO_PROMOTE
+    assert outcome(again) == RunOutcome.NOTHING_TO_PROMOTE
     assert EventKind.PROMOTION_REFUSED in kinds(services, toy_spec)
 
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from podium.gates.live_comparison import Subject, compare_live
 from podium.ledger.events import Event, EventKind
-from podium.ledger.live_answers import LiveStore, Trial
+from podium.ledger.live_answers import LiveStore, VersionOnTrial
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Answer, Person
 from podium.model_file.approval import ApprovalSpec
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 from podium.names import Alias
 from podium.services import Services
 from podium.serving import recorder
@@ -81,7 +81,7 @@ def test_labels_are_kept_once_and_wrong_ones_are_explained(services: Services, m
         del server.client.headers["Authorization"]
         refused(server, others, 401)
     found = compare_live(
-        LiveStore(services.ledger), Subject(model, Task.CLASSIFICATION, ("win", "loss")), "log_loss"
+        LiveStore(services.ledger), Subject(model, TaskKind.CLASSIFICATION, ("win", "loss")), "log_loss"
     )
     assert (found.champion_labelled, found.metrics[0].verdict) == (40, "worse")
 
@@ -173,7 +173,9 @@ def test_rows_of_a_version_that_is_not_the_candidate_or_beside_another_champion_
     with serving(services, model, version=third, shadow="candidate") as server:
         begun(server)
         predict(server, RECORDS)
-    assert [answer.rows for answer, _ in LiveStore(services.ledger).read(model, Trial(third, 2))] == [60]
+    assert [
+        answer.rows for answer, _ in LiveStore(services.ledger).read(model, VersionOnTrial(third, 2))
+    ] == [60]
     assert counted(services, model) == 0
     assert services.registry.aliases(model)[Alias.CANDIDATE] == 2
 

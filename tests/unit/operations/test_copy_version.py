@@ -28,7 +28,7 @@ from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
 from podium.names import ORIGIN, Tag
 from podium.operations.addresses import without_login
-from podium.operations.copy_version import PASSWORD, USERNAME, Target, copy_version
+from podium.operations.copy_version import PASSWORD, USERNAME, CopyTarget, copy_version
 from podium.registry.client import Registry
 from podium.registry.manifest import downloaded, read_manifest
 from podium.reporting import approval_card
@@ -59,12 +59,12 @@ WRITES = (
 
 
 @pytest.fixture
-def target(trained_only: Path, tmp_path: Path) -> Target:
+def target(trained_only: Path, tmp_path: Path) -> CopyTarget:
     """An empty registry in a file of its own."""
-    return Target(f"sqlite:///{shutil.copy(trained_only, tmp_path / 'target.db')}")
+    return CopyTarget(f"sqlite:///{shutil.copy(trained_only, tmp_path / 'target.db')}")
 
 
-def there(target: Target, ledger: Ledger) -> Services:
+def there(target: CopyTarget, ledger: Ledger) -> Services:
     """The parts of the other stack, as a process there has them."""
     registry = Registry(target.uri)
     return Services(Settings(MLFLOW_TRACKING_URI=target.uri), registry, ledger)
@@ -75,7 +75,7 @@ def tags_of(services: Services, model: str, number: int) -> dict[str, str]:
 
 
 def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there(
-    services: Services, toy_spec: ModelSpec, target: Target, own_ledger: Ledger
+    services: Services, toy_spec: ModelSpec, target: CopyTarget, own_ledger: Ledger
 ) -> None:
     name = toy_spec.name
     register(services, toy_spec, SECOND, new_run())
@@ -161,7 +161,7 @@ def test_a_copy_over_http_uses_the_login_of_the_target_and_leaves_that_of_the_so
     assert os.environ["MLFLOW_TRACKING_USERNAME"] == "developer"
     assert os.environ["MLFLOW_TRACKING_URI"] == services.registry.tracking_uri
 
-    target = Target(mlflow_server.uri, mlflow_server.username, SecretStr(mlflow_server.password))
+    target = CopyTarget(mlflow_server.uri, mlflow_server.username, SecretStr(mlflow_server.password))
     with target.registry() as registry:
         (version,) = registry.versions(name)
         assert version.tags[Tag.COPIED_BY].endswith(f" as {mlflow_server.username}")
@@ -192,7 +192,7 @@ def test_without_a_login_of_its_own_the_target_is_not_sent_another_registrys(
     )
     monkeypatch.setenv("HOME", str(tmp_path))
     told = pytest.raises(PodiumError, match=r"the login of ~/.mlflow/credentials is not sent to http://prod")
-    with told, Target("http://prod").registry():
+    with told, CopyTarget("http://prod").registry():
         pass
     secrets = {"TRACKING_USERNAME": "dev", "TRACKING_PASSWORD": "secret", "TRACKING_TOKEN": "token"}
     for name, value in {
@@ -203,7 +203,7 @@ def test_without_a_login_of_its_own_the_target_is_not_sent_another_registrys(
     }.items():
         monkeypatch.setenv(f"MLFLOW_{name}", value)
     before = dict(os.environ)
-    with Target("http://prod", "amy", SecretStr("her own")).registry() as registry:
+    with CopyTarget("http://prod", "amy", SecretStr("her own")).registry() as registry:
         entered = {name: os.environ[name] for name in os.environ if name.startswith("MLFLOW_T")}
         assert entered["MLFLOW_TRACKING_URI"] == registry.tracking_uri == "http://prod"
         assert not {"token", "secret", "true"} & set(entered.values())
@@ -213,7 +213,7 @@ def test_without_a_login_of_its_own_the_target_is_not_sent_another_registrys(
 
 @pytest.mark.parametrize("what", ["flipped", "missing", "added"])
 def test_a_damaged_version_is_refused_before_anything_is_written(
-    services: Services, toy_spec: ModelSpec, target: Target, own_ledger: Ledger, what: str
+    services: Services, toy_spec: ModelSpec, target: CopyTarget, own_ledger: Ledger, what: str
 ) -> None:
     register(services, toy_spec, FIRST, new_run())
     refused = pytest.raises(BytesChanged, match=f"{toy_spec.name} v1 is not what was registered")
@@ -249,7 +249,7 @@ def die_before(write: str, patch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_copy_killed_before_any_of_its_writes_is_finished_by_the_next(
-    services: Services, toy_spec: ModelSpec, target: Target, own_ledger: Ledger
+    services: Services, toy_spec: ModelSpec, target: CopyTarget, own_ledger: Ledger
 ) -> None:
     name = toy_spec.name
     register(services, toy_spec, FIRST, new_run())
@@ -276,7 +276,7 @@ def test_a_copy_killed_before_any_of_its_writes_is_finished_by_the_next(
 
 
 def test_bytes_that_change_on_the_way_make_no_version(
-    services: Services, toy_spec: ModelSpec, target: Target, monkeypatch: pytest.MonkeyPatch
+    services: Services, toy_spec: ModelSpec, target: CopyTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(services, toy_spec, FIRST, new_run())
     real = MlflowClient.log_model_artifacts
@@ -297,7 +297,7 @@ def test_bytes_that_change_on_the_way_make_no_version(
 
 
 def test_a_copied_version_that_was_changed_there_is_not_registered(
-    services: Services, toy_spec: ModelSpec, target: Target, own_ledger: Ledger
+    services: Services, toy_spec: ModelSpec, target: CopyTarget, own_ledger: Ledger
 ) -> None:
     register(services, toy_spec, FIRST, new_run())
     copy_version(services, toy_spec.name, 1, target)
@@ -310,7 +310,7 @@ def test_a_copied_version_that_was_changed_there_is_not_registered(
 
 
 def test_another_version_of_the_same_inputs_at_the_target_is_told(
-    services: Services, toy_spec: ModelSpec, target: Target
+    services: Services, toy_spec: ModelSpec, target: CopyTarget
 ) -> None:
     name = toy_spec.name
     register(services, toy_spec, FIRST, new_run())
@@ -327,7 +327,7 @@ def test_another_version_of_the_same_inputs_at_the_target_is_told(
         copy_version(services, name, 1, target)
 
 
-def test_what_is_not_copied_is_told(services: Services, toy_spec: ModelSpec, target: Target) -> None:
+def test_what_is_not_copied_is_told(services: Services, toy_spec: ModelSpec, target: CopyTarget) -> None:
     name = toy_spec.name
     register(services, toy_spec, FIRST, new_run())
     with pytest.raises(NotFound, match=f"{name} v7: the ledger holds no registration of it"):
@@ -340,7 +340,7 @@ def test_what_is_not_copied_is_told(services: Services, toy_spec: ModelSpec, tar
 
 
 def test_a_form_that_names_a_version_takes_its_run(
-    services: Services, toy_spec: ModelSpec, target: Target
+    services: Services, toy_spec: ModelSpec, target: CopyTarget
 ) -> None:
     name = toy_spec.name
     register(services, toy_spec, FIRST, new_run())

@@ -19,7 +19,7 @@ from podium.metrics.measures import measure, own_values
 from podium.metrics.plots import training_pictures
 from podium.model_file.data import DataSpec
 from podium.model_file.loading import load_spec
-from podium.model_file.metric_names import GENERATED, Task
+from podium.model_file.metric_names import GENERATED, TaskKind
 from podium.settings import PROJECT_ROOT
 from podium.training import holdout
 from support.evidence import judge
@@ -41,12 +41,12 @@ ROWS = pd.DataFrame(
 
 
 def answers(predictions: np.ndarray) -> Answers:
-    return Answers(Task.GENERATION, (), TRUTH, predictions)
+    return Answers(TaskKind.GENERATION, (), TRUTH, predictions)
 
 
 def evidence(candidate: np.ndarray, champion: np.ndarray) -> Evidence:
     return Evidence(
-        task=Task.GENERATION,
+        task=TaskKind.GENERATION,
         labels=(),
         truth=TRUTH,
         columns=pd.DataFrame(index=range(len(TRUTH))),

@@ -28,7 +28,7 @@ from podium.training.fit import fit
 from podium.training.run import train_model
 from podium.training.search import search_params
 from podium.training.search_files import search_pictures
-from podium.training.search_result import Search, Trial, best_of
+from podium.training.search_result import Search, SearchTrial, best_of
 from podium.training.split import validation_rows
 from support.steps import FIRST, new_run, train
 
@@ -127,7 +127,7 @@ def test_what_is_no_fault_of_the_trainer_ends_the_search() -> None:
 )
 def test_the_best_so_far_only_gets_better(values: list[float | None], metric: str) -> None:
     spec = plan(metric=metric)
-    trials = [Trial(number, {}, value, 0.0) for number, value in enumerate(values, 1)]
+    trials = [SearchTrial(number, {}, value, 0.0) for number, value in enumerate(values, 1)]
     best = [trial.value for trial in best_of(spec, trials) if trial.value is not None]
     there = [value for value in values if value is not None]
     assert best == sorted(best, reverse=metric == "log_loss")

@@ -18,18 +18,18 @@ from podium.cli.main import app
 from podium.errors import NotFound, PodiumError
 from podium.gates import live_comparison
 from podium.gates.live_comparison import MetricPair, Subject, compare_live
-from podium.ledger.live_answers import LiveAnswer, LiveStore, Trial
+from podium.ledger.live_answers import LiveAnswer, LiveStore, VersionOnTrial
 from podium.metrics.answers import Answers
 from podium.metrics.bootstrap import metric_differences, metric_resamples
 from podium.model_file.metric_gate import NotWorse
-from podium.model_file.metric_names import Task
+from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
 from support.toy import NUMBER_TOY
 
 invoke = CliRunner().invoke
 NOW = datetime.now(UTC)
-TRIAL = Trial(3, 4)
+TRIAL = VersionOnTrial(3, 4)
 
 
 def subject(spec: ModelSpec) -> Subject:
@@ -48,7 +48,7 @@ def keep(
     candidate: str | None,
     labels: list[Any] | None = None,
     at: datetime = NOW,
-    trial: Trial = TRIAL,
+    trial: VersionOnTrial = TRIAL,
 ) -> str:
     text = champion or candidate
     rows = len(json.loads(str(text))["predictions"])
@@ -189,7 +189,7 @@ def test_draws_of_one_model_lie_between_its_best_and_its_worst_row(
     rows: list[tuple[float, float]], metric: str
 ) -> None:
     truth, said = np.asarray(rows).T
-    side = Answers(Task.REGRESSION, (), truth, said)
+    side = Answers(TaskKind.REGRESSION, (), truth, said)
     draws = metric_resamples(metric, NotWorse(resamples=100), side)
     errors = np.abs(said - truth)
     assert draws.shape == (100,)
@@ -201,7 +201,7 @@ def test_draws_of_the_area_under_the_curve_are_those_of_the_differences() -> Non
     draws = np.random.default_rng(1)
     truth = draws.integers(0, 2, 50)
     sides = [
-        Answers(Task.CLASSIFICATION, ("a", "b"), truth, np.column_stack([1 - p, p]))
+        Answers(TaskKind.CLASSIFICATION, ("a", "b"), truth, np.column_stack([1 - p, p]))
         for p in draws.random((2, 50))
     ]
     rule = NotWorse(resamples=100)
@@ -238,10 +238,10 @@ def test_only_the_newest_rows_are_compared_where_there_are_too_many(
 
 def test_the_versions_that_answered_last_are_compared(services: Services, toy_spec: ModelSpec) -> None:
     both = answers([[0.5, 0.5]], ("no", "yes"))
-    keep(services, toy_spec.name, both, both, at=NOW, trial=Trial(3, 5))
+    keep(services, toy_spec.name, both, both, at=NOW, trial=VersionOnTrial(3, 5))
     keep(services, toy_spec.name, both, both, at=NOW - timedelta(days=1))
     store = LiveStore(services.ledger)
-    assert compare_live(store, subject(toy_spec), "log_loss").trial == Trial(3, 5)
+    assert compare_live(store, subject(toy_spec), "log_loss").trial == VersionOnTrial(3, 5)
 
 
 def test_the_command_prints_words_tables_and_json(services: Services, toy_spec: ModelSpec) -> None:
