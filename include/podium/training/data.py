@@ -154,20 +154,20 @@ def _examples(
         if not isinstance(examples, pd.DataFrame):
             raise TrainerError(f"{data.examples} must return a DataFrame, not {type(examples).__name__}")
     counted = {str(name): int(count) for name, count in examples.attrs.get("counted", {}).items()}
-    subset = data.examples or data.source
+    where = data.examples or data.source
     named = [name for name in (data.time_column, data.label, data.group) if name is not None]
     for column in filter(None, (*named, *data.inputs, data.tests, data.entry_point)):
         if column not in examples:
-            raise _missing_column(subset, column, examples)
+            raise _missing_column(where, column, examples)
     unlabelled = examples[data.label].isna()
     _refuse_unless_dropped(
-        unlabelled, examples[data.label], f"{subset}: column {data.label}", data.unlabelled
+        unlabelled, examples[data.label], f"{where}: column {data.label}", data.unlabelled
     )
     examples = examples[~unlabelled].reset_index(drop=True)
     if data.group is not None and examples[data.group].isna().any():
         row = int(examples[data.group].isna().to_numpy().argmax())
-        raise DataError(f"{subset}: column {data.group}: row {row} belongs to no list")
-    label, unknown = _label(spec, examples[data.label], subset)
+        raise DataError(f"{where}: column {data.group}: row {row} belongs to no list")
+    label, unknown = _label(spec, examples[data.label], where)
     examples, label = examples[~unknown].reset_index(drop=True), label[~unknown].reset_index(drop=True)
     timeless = pd.Series(pd.NaT, index=examples.index, dtype="datetime64[ns]")
     made = TrainingExamples(
