@@ -10,23 +10,22 @@ Also finishes a promotion or rollback that was stopped half-way, and renews the 
 
 from typing import Any
 
-from airflow.sdk import Context, CronTriggerTimetable, dag, task
+from airflow.sdk import Context, CronTriggerTimetable, dag
 
 from podium.model_file.loading import load_specs
 from podium.settings import models_dir, reconcile_schedule
 from podium_airflow.assets import MOVES_OUTSIDE, moved_outside_asset
-from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 
 
-@task(outlets=[MOVES_OUTSIDE])
-@task_outcomes()
+@podium_task(outlets=[MOVES_OUTSIDE])
 def compare_with_ledger(**context: Context) -> list[dict[str, Any]]:
     """Look at every model; what is new is recorded and announced."""
     from podium.lifecycle.reconcile import reconcile_all
     from podium.services import connect
 
     services = connect()
-    found, errors = reconcile_all(services.registry, services.ledger, load_specs(models_dir())[0].values())
+    found, errors = reconcile_all(services, load_specs(models_dir())[0].values())
     for event in found:
         context["outlet_events"][MOVES_OUTSIDE].add(moved_outside_asset(event.model), extra=event.as_json())
     for error in errors:

@@ -12,39 +12,18 @@ that never was champion needs `force_version`, which only an approver of the mod
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Context, Param, dag, task
+from airflow.sdk import Context, dag, task
 
 from podium.model_file.loading import find_spec, load_specs
 from podium.settings import models_dir
 from podium_airflow.assets import CHAMPION_MOVES, champion_asset
-from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
+from podium_airflow.forms import rollback_form
 from podium_airflow.people import person
 from podium_airflow.runs import run_reference, triggered_by
 
-MODELS = list(load_specs(models_dir())[0])
 
-FORM = {
-    "model": Param(type="string", enum=MODELS or [""], title="Model"),
-    "to_version": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        maximum=2**31 - 1,
-        title="To version",
-        description="A former champion. Empty: the previous champion.",
-    ),
-    "reason": Param(type="string", minLength=10, title="Reason", description="Why; at least 10 characters."),
-    "force_version": Param(
-        False,
-        type="boolean",
-        title="Force version",
-        description="Also a version that never was champion. For approvers of the model; goes on record.",
-    ),
-}
-
-
-@task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
-@task_outcomes()
+@podium_task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
 def move_champion_back(**context: Context) -> dict[str, Any]:
     """Prove the target and move the alias."""
     from podium.lifecycle.rollback import force_version, rollback, rollback_request, with_requested_at
@@ -58,7 +37,7 @@ def move_champion_back(**context: Context) -> dict[str, Any]:
     request = with_requested_at(request, context["dag_run"].run_after)
     if form["force_version"]:
         request = force_version(request, policy, asks)
-    return rollback(services.registry, services.ledger, request).as_json()
+    return rollback(services, request).as_json()
 
 
 @task(outlets=[CHAMPION_MOVES])
@@ -72,7 +51,7 @@ def announce(moved: dict[str, Any], **context: Context) -> None:
     doc_md=__doc__,
     description="Move a model's champion alias back to a former champion, after proof that it works",
     tags=["podium"],
-    params=FORM,
+    params=rollback_form(load_specs(models_dir())[0]),
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
 )
 def rollback_champion() -> None:

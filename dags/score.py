@@ -16,44 +16,22 @@ Trigger it by hand to choose another version or fewer partitions.
 
 from typing import Any
 
-from airflow.sdk import Context, CronTriggerTimetable, Param, dag, get_current_context, task
+from airflow.sdk import Context, dag, get_current_context, task
 
 from podium.model_file.loading import load_specs
 from podium.model_file.spec import ModelSpec
 from podium.settings import models_dir
 from podium_airflow.assets import partition_asset, partitions_scored, scores_asset
 from podium_airflow.compute import heavy
-from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
-from podium_airflow.parsing import is_wanted
-
-FORM = {
-    "version": Param(
-        None,
-        type=["null", "string"],
-        title="Version",
-        description="champion, candidate, previous_champion, or a number. Empty: as the model file says.",
-    ),
-    "partitions": Param(
-        "*",
-        type="string",
-        minLength=1,
-        title="Partitions",
-        description="Only those whose name fits this pattern, such as 2026-*.",
-    ),
-    "allow_rolled_back": Param(
-        False,
-        type="boolean",
-        title="Allow rolled back",
-        description="Also a version that was rolled away from.",
-    ),
-}
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
+from podium_airflow.forms import scoring_form
+from podium_airflow.parsing import is_wanted, scheduled
 
 
 def build_scoring(spec: ModelSpec) -> None:
     """Make the Dag of one model file."""
 
-    @task(multiple_outputs=False)
-    @task_outcomes()
+    @podium_task(multiple_outputs=False)
     def resolve(**context: Context) -> list[dict[str, Any]]:
         from podium.scoring.run import plan
         from podium.services import connect
@@ -62,13 +40,12 @@ def build_scoring(spec: ModelSpec) -> None:
         version, rolled_back = form["version"], form["allow_rolled_back"]
         return plan(connect(), spec, version, form["partitions"], allow_rolled_back=rolled_back)
 
-    @task(
+    @podium_task(
         multiple_outputs=False,
         outlets=[partitions_scored(spec.name)],
         map_index_template="{{ partition }}",
         **heavy(spec.compute),
     )
-    @task_outcomes()
     def score(planned: dict[str, Any], **context: Context) -> dict[str, Any]:
         from podium.scoring.run import score_planned
         from podium.services import connect
@@ -91,16 +68,13 @@ def build_scoring(spec: ModelSpec) -> None:
     @dag(
         dag_id=spec.scoring_dag_id,
         description=f"Score rows in batches with {spec.name}",
-        # Without a start date the first scheduled run is the next one, not at once the last one.
-        schedule=CronTriggerTimetable(spec.scoring.schedule, timezone="UTC")
-        if spec.scoring.schedule
-        else None,
+        schedule=scheduled(spec.scoring.schedule),
         catchup=False,
         # Two runs would replace the same partitions.
         max_active_runs=1,
         doc_md=__doc__,
         tags=["podium", spec.name],
-        params=FORM,
+        params=scoring_form(),
         default_args={"owner": spec.owner, **WAIT_OUT_AN_OUTAGE},
     )
     def scoring() -> None:

@@ -8,31 +8,18 @@ this, and accepting takes as many of them as approving: each triggers it once.
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Context, Param, dag, task
+from airflow.sdk import Context, dag, task
 
 from podium.model_file.loading import find_spec, load_specs
 from podium.settings import models_dir
 from podium_airflow.assets import CHAMPION_MOVES, MOVES_OUTSIDE, champion_asset, moved_outside_asset
-from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, task_outcomes
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
+from podium_airflow.forms import settle_form
 from podium_airflow.people import person
 from podium_airflow.runs import run_reference, triggered_by
 
-MODELS = list(load_specs(models_dir())[0])
 
-FORM = {
-    "model": Param(type="string", enum=MODELS or [""], title="Model"),
-    "settlement": Param(
-        type="string",
-        enum=["accept", "revert"],
-        title="Settlement",
-        description="accept: the live version becomes champion; revert: back to the recorded champion.",
-    ),
-    "reason": Param(type="string", minLength=10, title="Reason", description="Why; at least 10 characters."),
-}
-
-
-@task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
-@task_outcomes()
+@podium_task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
 def settle(**context: Context) -> dict[str, Any]:
     """Accept or revert, as who triggered this may."""
     from podium.lifecycle.settle import Settlement, settle_request
@@ -44,7 +31,7 @@ def settle(**context: Context) -> dict[str, Any]:
     asks = person(triggered_by(context), spec.approval)
     settlement, run = Settlement(form["settlement"]), run_reference(context)
     request = settle_request(spec, settlement, asks=asks, reason=form["reason"], run=run)
-    return settle_move(services.registry, services.ledger, spec, request).as_json()
+    return settle_move(services, spec, request).as_json()
 
 
 @task(outlets=[CHAMPION_MOVES, MOVES_OUTSIDE])
@@ -60,7 +47,7 @@ def announce(settled: dict[str, Any], **context: Context) -> None:
     doc_md=__doc__,
     description="Accept or revert a champion that was moved outside Podium",
     tags=["podium"],
-    params=FORM,
+    params=settle_form(load_specs(models_dir())[0]),
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
 )
 def settle_champion() -> None:

@@ -17,7 +17,7 @@ from fastapi import Depends, FastAPI, HTTPException, Response
 from podium_airflow.runs import ANSWERS_PREFIX
 
 if TYPE_CHECKING:
-    from podium.ledger.store import Ledger
+    from podium.services import Services
 
 app = FastAPI(title="Podium", openapi_url=None)
 
@@ -36,10 +36,11 @@ def answers(dag_id: str, run_id: str) -> Response:
 
     run = f"{dag_id}/{run_id}"
     try:
-        ledger = _ledger()
-        request = approval.find_request(ledger, run)
+        services = _services()
+        request = approval.find_request(services, run)
         policy = find_spec(models_dir(), request.model).approval
-        lines = approval_card.answers_in_words(policy, approval.answers(ledger.history(request.model), run))
+        given = approval.answers(services.ledger.history(request.model), run)
+        lines = approval_card.answers_in_words(policy, given)
     except NotFound as error:
         raise HTTPException(404, str(error)) from error
     except PodiumError as error:
@@ -54,11 +55,11 @@ HEADERS = {
 
 
 @functools.cache
-def _ledger() -> Ledger:
+def _services() -> Services:
     """One connection pool for all pictures."""
-    from podium.ledger.store import connect_ledger
+    from podium.services import connect
 
-    return connect_ledger()
+    return connect()
 
 
 class PodiumPlugin(AirflowPlugin):

@@ -1,32 +1,53 @@
-"""The parts that a step works with, reached when the step runs."""
+"""The registry and the ledger that a step works with, each reached when it is first asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from podium.ledger.store import Ledger, connect_ledger
-from podium.registry.client import Registry
+from podium.ledger.store import Ledger
 from podium.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from podium.registry.client import Registry
 
-@dataclass(frozen=True)
+
 class Services:
-    """The model registry and the ledger, at the addresses of the settings."""
+    """The model registry and the ledger, at the addresses of the settings.
 
-    settings: Settings
-    registry: Registry
-    ledger: Ledger
+    Args:
+        settings: The addresses.
+        registry: Another registry than theirs.
+        ledger: Another ledger than theirs.
+    """
+
+    def __init__(
+        self, settings: Settings, *, registry: Registry | None = None, ledger: Ledger | None = None
+    ) -> None:
+        self.settings = settings
+        if registry is not None:
+            self.registry = registry
+        if ledger is not None:
+            self.ledger = ledger
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The model registry."""
+        # Importing MLflow takes seconds, and many steps ask the ledger alone.
+        from podium.registry.client import Registry
+
+        return Registry(self.settings.mlflow_tracking_uri)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return Ledger(self.settings.ledger_url.get_secret_value())
 
 
 def connect() -> Services:
-    """Reach the parts that the environment names.
+    """Return the services that the environment names.
 
     Raises:
         PodiumError: An address is not set.
     """
-    settings = load_settings()
-    return Services(
-        settings=settings,
-        registry=Registry(settings.mlflow_tracking_uri),
-        ledger=connect_ledger(),
-    )
+    return Services(load_settings())

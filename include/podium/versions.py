@@ -6,13 +6,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from podium.errors import BytesChanged
 from podium.ledger import history
 from podium.ledger.events import Event
 from podium.names import version_name
-from podium.registry.client import Registry
 from podium.registry.manifest import Manifest, check_same, downloaded
+from podium.services import Services
 
 log = logging.getLogger(__name__)
 
@@ -31,27 +32,45 @@ def manifest_of(events: Sequence[Event], model: str, number: int) -> Manifest:
     return Manifest.from_json(registered.details["manifest"])
 
 
+class VerifiedFiles(NamedTuple):
+    """A copy of a version's files, and the manifest that they fit."""
+
+    folder: Path
+    manifest: Manifest
+
+
 @contextmanager
-def verified(registry: Registry, model: str, number: int, manifest: Manifest) -> Iterator[Path]:
-    """Hold a copy of a version's files that are exactly those of its manifest, to load them from.
+def verified(services: Services, events: Sequence[Event], model: str, number: int) -> Iterator[VerifiedFiles]:
+    """Hold a copy of a version's files that are exactly those that were registered, to load them from.
+
+    Args:
+        services: The registry, which has the files.
+        events: The model's history, which has the manifest.
+        model: The registered model.
+        number: The version.
 
     Raises:
-        BytesChanged: A file differs, is missing, or was added; names it.
+        BytesChanged: A file differs, is missing, or was added; names it. Or there is no manifest.
         NotFound: There is no such version.
         Outage: The registry or the store did not answer.
     """
-    with downloaded(registry, model, number) as folder:
+    manifest = manifest_of(events, model, number)
+    with downloaded(services.registry, model, number) as folder:
         check_same(manifest, folder, f"{model} {version_name(number)}")
-        yield folder
+        yield VerifiedFiles(folder, manifest)
 
 
-def check_bytes(registry: Registry, model: str, number: int, manifest: Manifest) -> None:
-    """Make sure that a version's files are exactly those of its manifest.
+def check_bytes(services: Services, events: Sequence[Event], model: str, number: int) -> Manifest:
+    """Make sure that a version's files are exactly those that were registered; arguments as ``verified``.
+
+    Returns:
+        Their manifest.
 
     Raises:
-        BytesChanged: A file differs, is missing, or was added; names it.
+        BytesChanged: A file differs, is missing, or was added; names it. Or there is no manifest.
         NotFound: There is no such version.
         Outage: The registry or the store did not answer.
     """
-    with verified(registry, model, number, manifest):
+    with verified(services, events, model, number) as files:
         log.info("%s %s: its files are those that were registered.", model, version_name(number))
+    return files.manifest

@@ -86,13 +86,13 @@ class ApprovalSensor(HITLOperator):
         from podium.services import connect
 
         services, run = connect(), run_reference(context)
-        if decision := approval.find_decision(services.ledger, run):
+        if decision := approval.find_decision(services, run):
             return self._close(services, decision)
         requester = triggered_by(context)
-        request = approval.open_request(services.ledger, self.spec.approval, self.spec.name, run, requester)
+        request = approval.open_request(services, self.spec.approval, self.spec.name, run, requester)
         earlier_tries = context["task_instance"].try_number - 1
         if earlier_tries > len(approval.answers(services.ledger.history(self.spec.name), run)):
-            approval.record_asked_again(services.ledger, request, earlier_tries)
+            approval.record_asked_again(services, request, earlier_tries)
         self.subject = approval_card.subject(request)
         self.body = approval_card.body(services, self.spec, request, answers_url(run))
         raise self._ask(context, request)
@@ -110,12 +110,12 @@ class ApprovalSensor(HITLOperator):
         from podium.ledger.history import DECISIONS
         from podium.lifecycle import approval
 
-        request = approval.find_request(services.ledger, run_reference(context))
+        request = approval.find_request(services, run_reference(context))
         if event.get("error_type") == "timeout":
-            return self._close(services, approval.record_expiry(services.ledger, request))
+            return self._close(services, approval.record_expiry(services, request))
         champion = services.registry.champion(request.model)
         answer = self._read_answer(event)
-        judged = approval.judge(services.ledger, self.spec.approval, request, answer, champion)
+        judged = approval.judge(services, self.spec.approval, request, answer, champion)
         if judged.event in DECISIONS:
             return self._close(services, judged)
         words = "approved" if judged.event == "approval_given" else "gave an answer that does not count"
@@ -160,7 +160,7 @@ class ApprovalSensor(HITLOperator):
         from podium.lifecycle.approval import decision_in_words
         from podium.lifecycle.registry_sync import mirror
 
-        mirror(services.registry, services.ledger, decision.model)
+        mirror(services, decision.model)
         self.log.info("%s", decision_in_words(decision))
         return decision.as_json()
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
+from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from podium.errors import Outage, PodiumError, Refused
+
+log = logging.getLogger(__name__)
 
 # 10 s, 20 s, 40 s, ... five minutes: about half an hour in all.
 WAIT_OUT_AN_OUTAGE = {
@@ -17,6 +22,11 @@ WAIT_OUT_AN_OUTAGE = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),
 }
+
+
+def podium_task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make a task of a function that ends as ``task_outcomes`` says; the options are Airflow's."""
+    return lambda function: task(**options)(task_outcomes()(function))
 
 
 @contextmanager
@@ -31,8 +41,10 @@ def task_outcomes() -> Iterator[None]:
     try:
         yield
     except Refused as error:
-        raise AirflowSkipException(str(error)) from error
-    except Outage:
+        raise AirflowSkipException(error.with_code()) from error
+    except Outage as error:
+        # The message of its own, before the traceback that Airflow shows.
+        log.error("%s", error.with_code())
         raise
     except PodiumError as error:
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException(error.with_code()) from error

@@ -1,8 +1,8 @@
-"""Which Dags a Dag file has to build."""
+"""Which Dags a Dag file has to build, and when they run."""
 
 from __future__ import annotations
 
-from airflow.sdk import get_parsing_context
+from airflow.sdk import CronTriggerTimetable, get_parsing_context
 
 
 def is_wanted(dag_id: str) -> bool:
@@ -12,3 +12,11 @@ def is_wanted(dag_id: str) -> bool:
     https://airflow.apache.org/docs/apache-airflow/stable/howto/dynamic-dag-generation.html
     """
     return get_parsing_context().dag_id in (None, dag_id)
+
+
+def scheduled(cron: str | None) -> CronTriggerTimetable | None:
+    """Return the timetable of a cron expression in UTC; None for a Dag that is only triggered.
+
+    Without a start date the first scheduled run is the next one, not at once the last one.
+    """
+    return CronTriggerTimetable(cron, timezone="UTC") if cron else None

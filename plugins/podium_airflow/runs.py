@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from urllib.parse import quote, urlparse
 
-from airflow.sdk import Context, timezone
+from airflow.sdk import Context, XComArg, timezone
 from airflow.sdk.configuration import conf
 
 ANSWERS_PREFIX = "/podium"
@@ -44,3 +44,12 @@ def triggered_by(context: Context) -> str | None:
     """Return the name that Airflow's login gave to whoever triggered the run; None for a scheduled run."""
     name: str | None = context["dag_run"].triggering_user_name
     return name
+
+
+def clear_runs(task_id: str, dag_id: str, run_ids: XComArg) -> None:
+    """Add the task that clears runs of a Dag: that is how a parked approval hears that it was superseded."""
+    from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+
+    TriggerDagRunOperator.partial(task_id=task_id, trigger_dag_id=dag_id, reset_dag_run=True).expand(
+        trigger_run_id=run_ids
+    )

@@ -319,7 +319,7 @@ def test_the_record_is_whole_after_all_that_and_survives_airflows_own_cleaning(
     def state() -> tuple[int, str, str | None]:
         chain = walk(
             stack_services.ledger.record(),
-            told_heads(stack_services.registry, stack_services.ledger.models()),
+            told_heads(stack_services, stack_services.ledger.models()),
         )
         return chain.events, chain.head, chain.difference
 

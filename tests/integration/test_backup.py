@@ -31,7 +31,7 @@ from podium.settings import PROJECT_ROOT
 from podium.stack import backups, postgres
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.running_stack import Stack
-from podium.versions import check_bytes, manifest_of
+from podium.versions import check_bytes
 from support.copies import DATES, QUIET, ROWS, SPEC, Copied, answers_of, killed_at, parts_of
 from support.database import execute
 from support.patience import PATIENCE_SECONDS
@@ -58,16 +58,16 @@ def test_champions_history_and_artifacts_are_intact(copied: Copied, copied_parts
     registry, ledger = copied_parts.registry, copied_parts.ledger
     assert copied.moves > 0
     assert list(ledger.record())[: len(copied.source)] == copied.source
-    chain = walk(ledger.record(), told_heads(registry, registry.models()))
+    chain = walk(ledger.record(), told_heads(copied_parts, registry.models()))
     assert (chain.difference, chain.events >= copied.index.ledger_events) == (None, True)
     folded = {model: history.champion(ledger.history(model)) for model in ledger.models()}
     assert {model: number for model, number in folded.items() if number} == copied.index.champions
     # A model that other tests moved outside Podium is as it was.
-    differing = {model for model in folded if alias_differences(registry, ledger, model)}
+    differing = {model for model in folded if alias_differences(copied_parts, model)}
     assert differing <= {model for model in folded if history.outside_move(ledger.history(model))}
     assert SPEC.name not in differing
     for model, number in copied.index.champions.items():
-        check_bytes(registry, model, number, manifest_of(ledger.history(model), model, number))
+        check_bytes(copied_parts, ledger.history(model), model, number)
     assert answers_of(copied_parts, copied.index.champions[SPEC.name]) == copied.answers
     loaded = mlflow.pyfunc.load_model(f"models:/{SPEC.name}@champion")
     assert loaded.predict(ROWS).tolist() == copied.answers

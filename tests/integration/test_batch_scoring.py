@@ -87,13 +87,13 @@ def promote(services: Services, spec: ModelSpec, as_of: datetime) -> None:
     run = new_run()
     trainable = spec.model_copy(update={"trainer": "support.toy_trainer:train"})
     trained = train_model(trainable, services.settings, as_of, {}, run)
-    version = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    version = register.register_version(services, spec, trained.run_id, run)
     pass_gates(services, spec, version, run)
-    nominate.nominate_version(services.registry, services.ledger, spec.name, run)
-    request = approval.open_request(services.ledger, spec.approval, spec.name, run)
+    nominate.nominate_version(services, spec.name, run)
+    request = approval.open_request(services, spec.approval, spec.name, run)
     champion = services.registry.champion(spec.name)
-    approval.judge(services.ledger, spec.approval, request, answer(who="approver"), champion)
-    champion_module.promote(services.registry, services.ledger, spec.name, run)
+    approval.judge(services, spec.approval, request, answer(who="approver"), champion)
+    champion_module.promote(services, spec.name, run)
 
 
 def test_a_task_and_an_asset_per_partition_and_a_re_run_replaces(

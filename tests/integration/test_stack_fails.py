@@ -167,7 +167,7 @@ def test_a_store_that_fails_leaves_nothing_half_done_and_the_same_run_goes_on(
         )
 
     def register(trained: TrainedRun) -> int:
-        return register_module.register_version(registry, ledger, SPEC, trained.run_id, register_run)
+        return register_module.register_version(services, SPEC, trained.run_id, register_run)
 
     with trouble.begin(second):
         with pytest.raises(Outage, match="logging the training of toy-copied: MLflow failed"):
@@ -180,14 +180,14 @@ def test_a_store_that_fails_leaves_nothing_half_done_and_the_same_run_goes_on(
         recorded = [event.event for event in ledger.history(SPEC.name)[len(events) :]]
         assert recorded == []
         assert registry.champion(SPEC.name) == champion
-    check_bytes(registry, SPEC.name, champion, manifest_of(events, SPEC.name, champion))
+    check_bytes(services, events, SPEC.name, champion)
     number = register(trained_before)
     assert number == versions[0].number + 1
     assert register(train_now()) == number + 1
     for new in (number, number + 1):
-        check_bytes(registry, SPEC.name, new, manifest_of(ledger.history(SPEC.name), SPEC.name, new))
+        check_bytes(services, ledger.history(SPEC.name), SPEC.name, new)
     assert [version.number for version in registry.versions(SPEC.name)] == list(range(number + 1, 0, -1))
-    assert alias_differences(registry, ledger, SPEC.name) == []
+    assert alias_differences(services, SPEC.name) == []
 
 
 @pytest.fixture
@@ -230,14 +230,14 @@ def test_mlflow_killed_while_1200_megabytes_are_uploaded(
     (half,) = services.registry.client.search_runs([experiment.experiment_id])
     with pytest.raises(NotFound, match="is no finished training run of toy-big"):
         register_module.run_to_take(
-            services.registry, big.name, {"mlflow_run": half.info.run_id, "version": None, "profile": None}
+            services, big.name, {"mlflow_run": half.info.run_id, "version": None, "profile": None}
         )
 
     again = Watched(second, train_big, "true")
     trained = again.come_out()
     assert isinstance(trained, str), trained
     assert trained != half.info.run_id
-    assert register_module.register_version(services.registry, services.ledger, big, trained, run) == 1
+    assert register_module.register_version(services, big, trained, run) == 1
     files = manifest_of(services.ledger.history(big.name), big.name, 1).files
     (weights,) = [file for file in files if file.path.endswith("weights.bin")]
     assert (weights.size, weights.sha256) == big_line.weights_are()
@@ -309,8 +309,8 @@ def test_postgres_killed_in_the_middle_of_a_run(
     registry, ledger = stack_services.registry, stack_services.ledger
     assert [version.number for version in registry.versions("toy-killed")] == [1]
     assert registry.champion("toy-killed") == 1
-    assert alias_differences(registry, ledger, "toy-killed") == []
-    assert walk(ledger.record(), told_heads(registry, registry.models())).difference is None
+    assert alias_differences(stack_services, "toy-killed") == []
+    assert walk(ledger.record(), told_heads(stack_services, registry.models())).difference is None
 
 
 def while_away(ask: Callable[[], Any]) -> Any:

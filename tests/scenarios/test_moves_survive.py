@@ -7,7 +7,6 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -77,7 +76,7 @@ def assert_done_once(services: Services, move: Move, target: int) -> None:
     """The champion is the target; alias, tags and ledger agree; nothing is recorded twice."""
     events = services.ledger.history(move.model)
     assert history.champion(events) == services.registry.champion(move.model) == target
-    assert alias_differences(services.registry, services.ledger, move.model) == []
+    assert alias_differences(services, move.model) == []
     for version in services.registry.versions(move.model):
         stage = history.lifecycle_stage(events, version.number)
         assert version.tags[Tag.LIFECYCLE_STAGE] == stage
@@ -120,7 +119,7 @@ def test_a_move_killed_at_any_step_ends_as_intended_when_it_is_run_again(
         move.go(services.registry, services.ledger)
         assert_done_once(services, move, target)
         table.append(f"{step:>4}  {name:<40} v{before} -> v{target}   v{left:<14} v{target}")
-    assert walk(services.ledger.record(), told_heads(services.registry, [toy_spec.name])).difference is None
+    assert walk(services.ledger.record(), told_heads(services, [toy_spec.name])).difference is None
     assert any("set_alias champion" in line for line in table)
     with capsys.disabled():
         print(f"\n{kind}, killed (SIGKILL) before each of its {len(table)} steps")
@@ -140,7 +139,7 @@ def mlflow_on_postgres(ledger_url: str) -> str:
 def parts_on_postgres(services: Services, mlflow_on_postgres: str, tmp_path: Path) -> Iterator[Services]:
     """The same ledger, and MLflow on Postgres, with the toy trained there as well."""
     registry = Registry(mlflow_on_postgres)
-    there = replace(services, registry=registry)
+    there = Services(services.settings, registry=registry, ledger=services.ledger)
     elsewhere = dict(TRAINED)
     settings = Settings(
         MLFLOW_TRACKING_URI=mlflow_on_postgres, PODIUM_LEDGER_URL="unused", PODIUM_HOME=tmp_path
@@ -261,7 +260,7 @@ def approved_version(services: Services, spec: ModelSpec, ledger_url: str) -> Mo
     digest = trained.tags[Tag.INPUTS_DIGEST]
     services.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, uuid.uuid4().hex)
     try:
-        version = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+        version = register.register_version(services, spec, trained.run_id, run)
     finally:
         services.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, digest)
     pass_gates(services, spec, version, run)

@@ -29,7 +29,7 @@ from podium.settings import PROJECT_ROOT
 from podium.stack import backups, control
 from podium.stack.layout import Paths
 from podium.stack.running_stack import Stack, running_stack
-from podium.versions import manifest_of, verified
+from podium.versions import verified
 from support.command_line import stack_command
 from support.patience import PATIENCE_SECONDS
 from support.places import MODELS
@@ -73,8 +73,8 @@ def parts_of(stack: Stack, patch: pytest.MonkeyPatch) -> Services:
 
 
 def answers_of(services: Services, number: int) -> list[Any]:
-    manifest = manifest_of(services.ledger.history(SPEC.name), SPEC.name, number)
-    with verified(services.registry, SPEC.name, number, manifest) as folder:
+    events = services.ledger.history(SPEC.name)
+    with verified(services, events, SPEC.name, number) as (folder, _):
         return load_model(folder).predict(ROWS).tolist()
 
 

@@ -21,6 +21,7 @@ from podium.ledger.store import Ledger, Lock
 from podium.lifecycle import promote, rollback
 from podium.lifecycle.approval_policy import Person
 from podium.registry.client import Registry
+from support.services import services_with
 
 # What a move imports late: imported once, in the process that the others are forked from.
 for late in (
@@ -60,13 +61,13 @@ class Move:
 
     def go(self, registry: Registry | None = None, ledger: Ledger | None = None) -> Event:
         registry = registry or Registry(self.tracking_uri)
-        ledger = ledger or Ledger(self.ledger_url)
+        services = services_with(ledger or Ledger(self.ledger_url), registry)
         if self.kind == "promote":
-            return promote.promote(registry, ledger, self.model, self.run)
+            return promote.promote(services, self.model, self.run)
         request = rollback.rollback_request(
             self.model, None, asks=Person("olga"), reason="complaints", run=self.run
         )
-        return rollback.rollback(registry, ledger, request)
+        return rollback.rollback(services, request)
 
 
 @dataclass

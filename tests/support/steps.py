@@ -32,15 +32,13 @@ TRAINED: dict[datetime, TrainedRun] = {}
 
 
 def register(services: Services, spec: ModelSpec, as_of: datetime, run: str) -> int:
-    return register_module.register_version(
-        services.registry, services.ledger, spec, TRAINED[as_of].run_id, run
-    )
+    return register_module.register_version(services, spec, TRAINED[as_of].run_id, run)
 
 
 def nominate(services: Services, spec: ModelSpec, as_of: datetime, run: str) -> nominate_module.Nomination:
     version = register(services, spec, as_of, run)
     validate.validate_version(services, spec, version, run)
-    return nominate_module.nominate_version(services.registry, services.ledger, spec.name, run)
+    return nominate_module.nominate_version(services, spec.name, run)
 
 
 def nominate_unjudged(
@@ -49,7 +47,7 @@ def nominate_unjudged(
     """The same without scoring, which takes the longest, for tests of what comes after the gates."""
     version = register(services, spec, as_of, run)
     pass_gates(services, spec, version, run)
-    return nominate_module.nominate_version(services.registry, services.ledger, spec.name, run)
+    return nominate_module.nominate_version(services, spec.name, run)
 
 
 def pass_gates(services: Services, spec: ModelSpec, version: int, run: str) -> None:
@@ -70,13 +68,13 @@ def answer(option: str = "Approve", who: str = "amy", reason: str = "it is good 
 
 
 def decide(services: Services, spec: ModelSpec, run: str, option: str = "Approve") -> Event:
-    request = approval.open_request(services.ledger, spec.approval, spec.name, run)
+    request = approval.open_request(services, spec.approval, spec.name, run)
     champion = services.registry.champion(spec.name)
-    return approval.judge(services.ledger, spec.approval, request, answer(option), champion)
+    return approval.judge(services, spec.approval, request, answer(option), champion)
 
 
 def promote(services: Services, spec: ModelSpec, run: str) -> Event:
-    return promote_module.promote(services.registry, services.ledger, spec.name, run)
+    return promote_module.promote(services, spec.name, run)
 
 
 def live_through(services: Services, spec: ModelSpec, as_of: datetime) -> Event:
@@ -99,7 +97,7 @@ def roll_back(services: Services, spec: ModelSpec, to_version: int | None = None
     request = rollback.rollback_request(
         spec.name, to_version, asks=Person("olga"), reason="complaints", run=new_run()
     )
-    return rollback.rollback(services.registry, services.ledger, request)
+    return rollback.rollback(services, request)
 
 
 def kinds(services: Services, spec: ModelSpec) -> list[EventKind]:

@@ -75,11 +75,11 @@ def verify(
     else:
         services = connect()
         # The registry's models: a ledger that lost its end may not know one of them any more.
-        chain = walk(services.ledger.record(), told_heads(services.registry, services.registry.models()))
+        chain = walk(services.ledger.record(), told_heads(services, services.registry.models()))
         differences = [
             difference
             for model in services.ledger.models()
-            for difference in alias_differences(services.registry, services.ledger, model)
+            for difference in alias_differences(services, model)
         ]
     found = [*filter(None, [chain.difference]), *differences]
     if as_json:

@@ -44,7 +44,7 @@ def serve(  # noqa: PLR0913 - one for each option of the command
 
     import uvicorn
 
-    from podium.lifecycle.profile_rules import refuse_to_serve
+    from podium.lifecycle.profile_rules import refuse_alias
     from podium.services import connect
     from podium.serving.http import UVICORN
     from podium.serving.settings import environment, load_serving_settings
@@ -62,7 +62,7 @@ def serve(  # noqa: PLR0913 - one for each option of the command
         max_body_bytes=max_body_mb * 2**20,
         max_rows=max_rows,
     )
-    refuse_to_serve(alias, None, ephemeral=False)
+    refuse_alias(alias)
     connect()  # An address that is not set is said now, not by each process.
     os.environ |= environment(settings)
     # A question that is not answered is asked again at the next poll.

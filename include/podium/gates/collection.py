@@ -38,7 +38,7 @@ from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.services import Services
 from podium.training import holdout
-from podium.versions import manifest_of, verified
+from podium.versions import verified
 
 log = logging.getLogger(__name__)
 
@@ -211,10 +211,8 @@ def _model_errors(what: str) -> Iterator[None]:
 
 
 def _load(case: Case, number: int) -> _Scored:
-    registry, model = case.services.registry, case.spec.name
-    manifest = manifest_of(case.events, model, number)
-    size = sum(file.size for file in manifest.files) / 1e6
-    with verified(registry, model, number, manifest) as folder:
+    with verified(case.services, case.events, case.spec.name, number) as (folder, manifest):
+        size = sum(file.size for file in manifest.files) / 1e6
         start = perf_counter()
         try:
             with _model_errors("does not load and predict its example"):

@@ -17,6 +17,8 @@ DECISIONS = (
 )
 # Gate reports, and what the version's tag says of each.
 GATES = {EventKind.GATES_PASSED: "passed", EventKind.GATES_REFUSED: "failed"}
+# Under this name the registration in the ledger holds the profile; a full run's has none.
+PROFILE = "profile"
 _STARTED = (EventKind.PROMOTION_STARTED, EventKind.ROLLBACK_STARTED)
 _REFUSED = (EventKind.PROMOTION_REFUSED, EventKind.ROLLBACK_REFUSED)
 _SETTLED = (EventKind.OUTSIDE_MOVE_REVERTED, EventKind.OUTSIDE_MOVE_ACCEPTED)
@@ -120,7 +122,7 @@ def newest_of_profiles(events: Iterable[Event]) -> dict[Profile, int]:
     profiles: dict[int | None, Profile] = {}
     newest: dict[Profile, int] = {}
     for event in events:
-        if event.event is EventKind.REGISTERED and (profile := profile_of(event)):
+        if event.event is EventKind.REGISTERED and (profile := _profile_in(event)):
             profiles[event.version] = profile
         if (event.event is EventKind.REGISTERED or event.event in GATES) and event.version in profiles:
             newest[profiles[event.version]] = int(event.version or 0)
@@ -191,11 +193,17 @@ def registration(events: Iterable[Event], version: int) -> Event | None:
     return None
 
 
-# Under this name the registration in the ledger holds the profile; a full run's has none.
-PROFILE = "profile"
+def with_key(events: Iterable[Event], key: str) -> Event | None:
+    """Return the event with this key, or None."""
+    return next((event for event in events if event.key == key), None)
 
 
-def profile_of(registered: Event | None) -> Profile | None:
+def profile_of(events: Iterable[Event], version: int) -> Profile | None:
     """Return the profile that a version was trained in, by its registration; None for a full one."""
-    name = None if registered is None else registered.details.get(PROFILE)
+    registered = registration(events, version)
+    return None if registered is None else _profile_in(registered)
+
+
+def _profile_in(registered: Event) -> Profile | None:
+    name = registered.details.get(PROFILE)
     return None if name is None else Profile(name)

@@ -22,7 +22,6 @@ import sqlalchemy as sa
 
 from podium.errors import Outage, PodiumError
 from podium.ledger.events import CHAMPION_MOVES, FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
-from podium.settings import load_settings
 
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
@@ -145,9 +144,19 @@ class Ledger:
         with outages(), self.engine.connect() as connection:
             return _find(connection, key)
 
-    def history(self, model: str, *, until: datetime | None = None) -> list[Event]:
-        """Return all events of a model in order, up to and including a moment."""
-        query = sa.select(_EVENTS).where(_EVENTS.c.model == model).order_by(_EVENTS.c.seq)
+    def history(self, model: str, *, until: datetime | None = None, after: int = 0) -> list[Event]:
+        """Return the events of a model in order.
+
+        Args:
+            model: The registered model.
+            until: Only those up to and including this moment.
+            after: Only those behind the event of this number.
+
+        Raises:
+            Outage: The ledger cannot be reached.
+        """
+        query = sa.select(_EVENTS).where(_EVENTS.c.model == model, _EVENTS.c.seq > after)
+        query = query.order_by(_EVENTS.c.seq)
         if until is not None:
             query = query.where(_EVENTS.c.at <= until)
         with outages(), self.engine.connect() as connection:
@@ -235,15 +244,6 @@ def record_refusal(ledger: Ledger, intent: NewEvent, error: PodiumError) -> None
     kind = _REFUSALS[intent.event]
     reason = hashlib.sha256(str(error).encode()).hexdigest()[:16]
     ledger.append(replace(intent, event=kind, reason=str(error), key=f"{kind}:{intent.run}:{reason}"))
-
-
-def connect_ledger() -> Ledger:
-    """Return the ledger that the environment names.
-
-    Raises:
-        PodiumError: Its address is not set.
-    """
-    return Ledger(load_settings().ledger_url.get_secret_value())
 
 
 def migrate(url: str, *, app_role: str) -> None:

@@ -14,17 +14,18 @@ from podium.errors import NotApproved, NotFound, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import DECISIONS
-from podium.ledger.store import Ledger, record_refusal
+from podium.ledger.store import record_refusal
 from podium.lifecycle import canary
 from podium.lifecycle.approval_policy import APPROVE, REJECT, Answer, Request, problems, who_may_decide
 from podium.model_file.approval import ApprovalSpec
 from podium.names import in_utc, version_name
+from podium.services import Services
 
 _ANSWERS = (EventKind.ASKED_AGAIN, EventKind.ANSWER_INVALID, EventKind.APPROVAL_GIVEN)
 
 
 def open_request(
-    ledger: Ledger, policy: ApprovalSpec, model: str, run: str, requester: str | None = None
+    services: Services, policy: ApprovalSpec, model: str, run: str, requester: str | None = None
 ) -> Request:
     """Record that a run asks for a decision on what it nominated; a run's first request stays as it is.
 
@@ -35,20 +36,20 @@ def open_request(
     Raises:
         NotFound: The run nominated nothing, or the ledger holds no manifest or gate report of it.
     """
-    if found := ledger.find(_request_key(run)):
+    if found := services.ledger.find(_request_key(run)):
         return _request(found)
-    with ledger.lock(model):
-        return _open_request(ledger, policy, model, run, requester)
+    with services.ledger.lock(model):
+        return _open_request(services, policy, model, run, requester)
 
 
 def _open_request(
-    ledger: Ledger, policy: ApprovalSpec, model: str, run: str, requester: str | None
+    services: Services, policy: ApprovalSpec, model: str, run: str, requester: str | None
 ) -> Request:
-    events = ledger.history(model)
-    nominated = ledger.find(f"nominated:{run}")
+    events = services.ledger.history(model)
+    nominated = services.ledger.find(f"nominated:{run}")
     if nominated is None or nominated.model != model or nominated.version is None:
         raise NotFound(f"the ledger holds no nomination of run {run}: clear its task 'nominate'")
-    event = ledger.append(
+    event = services.ledger.append(
         NewEvent(
             event=EventKind.APPROVAL_REQUESTED,
             model=model,
@@ -69,17 +70,17 @@ def _open_request(
     newer = [later for later in events if later.event is EventKind.NOMINATED and later.seq > nominated.seq]
     if newer:
         reason = f"{version_name(newer[-1].version)} of run {newer[-1].run} is a newer candidate"
-        ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason))
+        services.ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason))
     return request
 
 
-def find_request(ledger: Ledger, run: str) -> Request:
+def find_request(services: Services, run: str) -> Request:
     """Return the request of a run.
 
     Raises:
         NotFound: The run has asked nobody.
     """
-    event = ledger.find(_request_key(run))
+    event = services.ledger.find(_request_key(run))
     if event is None:
         raise NotFound(f"the ledger holds no approval request of run {run}")
     return _request(event)
@@ -96,25 +97,25 @@ def open_requests(events: Iterable[Event]) -> list[Request]:
     return [_request(event) for event in pending.values()]
 
 
-def find_decision(ledger: Ledger, run: str) -> Event | None:
+def find_decision(services: Services, run: str) -> Event | None:
     """Return the run's decision, one of ``history.DECISIONS``, or None."""
-    return ledger.find(_decision_key(run))
+    return services.ledger.find(_decision_key(run))
 
 
-def find_approval(ledger: Ledger, model: str, run: str) -> Event:
+def find_approval(services: Services, model: str, run: str) -> Event:
     """Return the decision by which a run may promote.
 
     Raises:
         NotApproved: There is no decision of this run on record; this try of it is recorded.
         Refused: The decision was no approval.
     """
-    decision = find_decision(ledger, run)
+    decision = find_decision(services, run)
     if decision is None or decision.model != model:
         error = NotApproved(
             f"the ledger holds no decision of run {run}: nobody has approved. Marking a task as success "
             "approves nothing. Clear the approval task, and decide in Airflow's required actions."
         )
-        record_refusal(ledger, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
+        record_refusal(services.ledger, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
         raise error
     if decision.event is not EventKind.APPROVED:
         raise Refused(f"{decision_in_words(decision)}; nothing is promoted")
@@ -151,12 +152,12 @@ def answers(events: Iterable[Event], run: str) -> list[Event]:
 
 
 def judge(
-    ledger: Ledger, policy: ApprovalSpec, request: Request, answer: Answer, champion: int | None
+    services: Services, policy: ApprovalSpec, request: Request, answer: Answer, champion: int | None
 ) -> Event:
     """Record what an answer amounts to: a decision, one approval of several, or an invalid answer.
 
     Args:
-        ledger: The ledger.
+        services: The registry and the ledger.
         policy: The model file's approval section.
         request: What was asked.
         answer: The answer; judged again, the same answer has the same record.
@@ -167,32 +168,34 @@ def judge(
         after which the question stays open.
     """
     answered = _answered(request, answer)
-    if found := find_decision(ledger, request.run) or ledger.find(str(answered.key)):
+    if found := find_decision(services, request.run) or services.ledger.find(str(answered.key)):
         return found
-    events = ledger.history(request.model)
+    events = services.ledger.history(request.model)
     given = [event for event in answers(events, request.run) if event.event is EventKind.APPROVAL_GIVEN]
     wrong = problems(policy, request, answer, given)
     if answer.option == APPROVE:
-        wrong += canary.problems(ledger, events, request.version, answer.at)
+        wrong += canary.problems(services, events, request.version, answer.at)
     late = answer.at >= request.expires_at
     if late:
         wrong.append(f"the request expired on {in_utc(request.expires_at)}")
     if wrong:
-        invalid = ledger.append(replace(answered, event=EventKind.ANSWER_INVALID, reason="; ".join(wrong)))
-        return record_expiry(ledger, request) if late else invalid
+        invalid = services.ledger.append(
+            replace(answered, event=EventKind.ANSWER_INVALID, reason="; ".join(wrong))
+        )
+        return record_expiry(services, request) if late else invalid
     if answer.option == REJECT:
-        return ledger.append(_decision(request, EventKind.REJECTED, answered.actor, answered.reason))
+        return services.ledger.append(_decision(request, EventKind.REJECTED, answered.actor, answered.reason))
     if changed := changes_since(request, events, champion):
         reason = "; ".join(changed)
-        ledger.append(replace(answered, event=EventKind.ANSWER_INVALID, reason=reason))
-        return ledger.append(_decision(request, EventKind.VOIDED, "podium", reason))
+        services.ledger.append(replace(answered, event=EventKind.ANSWER_INVALID, reason=reason))
+        return services.ledger.append(_decision(request, EventKind.VOIDED, "podium", reason))
     approvals: list[Event | NewEvent] = [*given, answered]
     if len(approvals) < policy.required:
-        return ledger.append(answered)
+        return services.ledger.append(answered)
     names = ", ".join(approval.actor for approval in approvals)
     reasons = "; ".join(approval.reason for approval in approvals)
     valid_until = {"valid_until": (datetime.now(UTC) + policy.valid_for).isoformat()}
-    return ledger.append(_decision(request, EventKind.APPROVED, names, reasons, valid_until))
+    return services.ledger.append(_decision(request, EventKind.APPROVED, names, reasons, valid_until))
 
 
 def changes_since(request: Request, events: Sequence[Event], champion: int | None) -> list[str]:
@@ -219,18 +222,18 @@ def changes_since(request: Request, events: Sequence[Event], champion: int | Non
     return changed
 
 
-def record_expiry(ledger: Ledger, request: Request) -> Event:
+def record_expiry(services: Services, request: Request) -> Event:
     """Record that nobody gave a valid answer in time; the run's first decision stays as it is."""
     reason = f"no valid answer until {in_utc(request.expires_at)}"
-    return ledger.append(_decision(request, EventKind.EXPIRED, "podium", reason))
+    return services.ledger.append(_decision(request, EventKind.EXPIRED, "podium", reason))
 
 
-def record_asked_again(ledger: Ledger, request: Request, try_number: int) -> Event:
+def record_asked_again(services: Services, request: Request, try_number: int) -> Event:
     """Record that a request is put up once more though nobody answered it on record.
 
     Its task was cleared, or Airflow lost an answer: one given within a second of parking can be.
     """
-    return ledger.append(
+    return services.ledger.append(
         NewEvent(
             event=EventKind.ASKED_AGAIN,
             model=request.model,
@@ -242,21 +245,28 @@ def record_asked_again(ledger: Ledger, request: Request, try_number: int) -> Eve
     )
 
 
-def supersede(ledger: Ledger, model: str, version: int, run: str) -> list[str]:
+def supersede(services: Services, events: Sequence[Event], version: int, run: str) -> list[str]:
     """Close the pending requests of a model's other runs, because of a newer candidate.
+
+    Args:
+        services: The registry and the ledger.
+        events: The model's history, with the newer candidate's nomination.
+        version: The newer candidate.
+        run: The run that nominated it.
 
     Returns:
         The runs that a newer candidate superseded and that never heard of it from their own tasks.
     """
-    events = ledger.history(model)
     nominated = {event.run: event.seq for event in events if event.event is EventKind.NOMINATED}
-    for request in open_requests(events):
-        if nominated.get(request.run, 0) < nominated.get(run, 0):
-            reason = f"{version_name(version)} of run {run} is a newer candidate"
-            ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason, {"by": run}))
+    reason = f"{version_name(version)} of run {run} is a newer candidate"
+    closed = [
+        services.ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason, {"by": run}))
+        for request in open_requests(events)
+        if nominated.get(request.run, 0) < nominated.get(run, 0)
+    ]
     return [
         str(event.run)
-        for event in ledger.history(model)
+        for event in [*events, *closed]
         if event.event is EventKind.SUPERSEDED and event.details.get("by") == run
     ]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.store import Ledger
 from podium.model_file.gates import Canary, CanaryGate, Gate, LiveBound
 from podium.model_file.metric_gate import Level
 from podium.model_file.metric_names import KNOWN_METRICS
 from podium.names import in_utc, version_name
+from podium.services import Services
 
 # Where the terms, and the labels by which to judge them, are in the record of a gate report.
 TERMS, LABELS = "canary", "labels"
@@ -30,13 +30,13 @@ def required_terms(gates: Iterable[Gate]) -> list[dict[str, Any]]:
     ]
 
 
-def problems(ledger: Ledger, events: Sequence[Event], version: int, at: datetime) -> list[str]:
+def problems(services: Services, events: Sequence[Event], version: int, at: datetime) -> list[str]:
     """Say what is missing of a version's canary period; empty if it is over.
 
     Where there is no champion yet, there is nothing to be beside, and only the days count.
 
     Args:
-        ledger: Holds the live answers.
+        services: The ledger, which holds the live answers.
         events: The model's history.
         version: The version.
         at: The moment that counts.
@@ -50,7 +50,7 @@ def problems(ledger: Ledger, events: Sequence[Event], version: int, at: datetime
     if since is None:
         return []
     said = [
-        _live_problem(ledger, term.live, events, version, since)
+        _live_problem(services, term.live, events, version, since)
         if term.live
         else _missing(term, events, version, since, at)
         for term in terms
@@ -72,11 +72,11 @@ def wants_rows(events: Sequence[Event], version: int) -> bool:
     return any((term.shadow_rows or 0) > scored for term in _terms(events, version))
 
 
-def record_shadow_rows(ledger: Ledger, model: str, version: int, rows: int, key: str) -> Event:
+def record_shadow_rows(services: Services, model: str, version: int, rows: int, key: str) -> Event:
     """Record that a version has scored rows beside the champion, for the canary period.
 
     Args:
-        ledger: The ledger.
+        services: The registry and the ledger.
         model: The registered model.
         version: The candidate.
         rows: How many, at least one.
@@ -87,7 +87,7 @@ def record_shadow_rows(ledger: Ledger, model: str, version: int, rows: int, key:
     """
     if rows < 1:
         raise ValueError(f"{rows} rows: at least one")
-    return ledger.append(
+    return services.ledger.append(
         NewEvent(
             event=EventKind.SHADOW_SCORED,
             model=model,
@@ -118,7 +118,7 @@ def _missing(term: Canary, events: Sequence[Event], version: int, since: Event, 
 
 
 def _live_problem(
-    ledger: Ledger, bound: LiveBound, events: Sequence[Event], version: int, since: Event
+    services: Services, bound: LiveBound, events: Sequence[Event], version: int, since: Event
 ) -> str:
     # Only here: it loads the libraries of the metrics.
     from podium.gates.live_comparison import Subject, live_problem
@@ -129,4 +129,6 @@ def _live_problem(
         return ""
     labels = tuple(report.details.get(LABELS, ()))
     subject = Subject(report.model, KNOWN_METRICS[bound.metric].task, labels)
-    return live_problem(LiveStore(ledger), subject, VersionOnTrial(champion, version), bound, since.at)
+    return live_problem(
+        LiveStore(services.ledger), subject, VersionOnTrial(champion, version), bound, since.at
+    )

@@ -21,23 +21,29 @@ from podium.errors import (
 )
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.store import Ledger, Lock, record_refusal
+from podium.ledger.store import Lock, record_refusal
 from podium.lifecycle.registry_sync import mirror
 from podium.names import Alias, in_utc, version_name
-from podium.registry.client import Registry
+from podium.services import Services
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Move:
+class Move:
     """A move under the model's lock, with what the ledger and the registry say at its beginning.
 
-    ``begun`` means that an earlier try wrote the intent, and nothing else moved the champion since.
+    Attributes:
+        services: The registry and the ledger.
+        lock: The model's lock, which is held.
+        intent: What is to be done, with the way back.
+        result: The event that says that it is done.
+        events: The model's history, read once, under the lock.
+        live: The live champion.
+        begun: An earlier try wrote the intent, and nothing else moved the champion since.
     """
 
-    registry: Registry
-    ledger: Ledger
+    services: Services
     lock: Lock
     intent: NewEvent
     result: EventKind
@@ -47,28 +53,37 @@ class _Move:
 
     @property
     def target(self) -> int:
+        """The version that is to be champion."""
         if self.intent.version is None:
             raise PodiumError(f"{self.intent.model}: the record of {self.intent.run} names no version")
         return self.intent.version
 
     @property
     def recorded(self) -> int | None:
+        """The champion, as the ledger says."""
         return history.champion(self.events)
 
 
-def _begin(registry: Registry, ledger: Ledger, lock: Lock, intent: NewEvent, result: EventKind) -> _Move:
-    events, live = ledger.history(intent.model), registry.champion(intent.model)
-    begun = _begun_before(events, intent) is not None
+def begin(
+    services: Services, lock: Lock, events: Sequence[Event], intent: NewEvent, result: EventKind
+) -> Move:
+    """Look at what there is before a move.
+
+    Raises:
+        Outage: Another run moved the alias and was stopped before it could record that.
+    """
+    live = services.registry.champion(intent.model)
+    begun = begun_before(events, intent) is not None
     stopped = history.stopped_move(events, live)
     if stopped is not None and not begun:
         raise Outage(
             f"{intent.model}: run {stopped.run} moved the champion to {version_name(live)} and was "
             "stopped before it could record it. Its retry or reconcile finishes that; then run this again."
         )
-    return _Move(registry, ledger, lock, intent, result, events, live, begun)
+    return Move(services, lock, intent, result, events, live, begun)
 
 
-def _begun_before(events: Sequence[Event], intent: NewEvent) -> Event | None:
+def begun_before(events: Sequence[Event], intent: NewEvent) -> Event | None:
     """Return the intent that an earlier try of this run wrote, if nothing else moved the champion since."""
     begun = history.unfinished_move(events)
     if begun is None or (begun.run, begun.event) != (intent.run, intent.event):
@@ -76,25 +91,39 @@ def _begun_before(events: Sequence[Event], intent: NewEvent) -> Event | None:
     return begun
 
 
-def _done_before(registry: Registry, ledger: Ledger, done: Event) -> Event:
-    """Finish what may be missing after the result was written, or say that it is history."""
-    if history.champion_move(ledger.history(done.model)) != done:
+def done_before(services: Services, events: Sequence[Event], result: EventKind, run: str) -> Event | None:
+    """Return the result that an earlier try of this run wrote, and finish what may be missing after it.
+
+    Raises:
+        NothingToDo: The champion was moved since.
+    """
+    done = history.with_key(events, f"{result}:{run}")
+    if done is None:
+        return None
+    if history.champion_move(events) != done:
         raise NothingToDo(
             f"{done.model}: this run made {version_name(done.version)} the champion on "
             f"{in_utc(done.at)}; the champion was moved since, so nothing is moved again"
         )
-    mirror(registry, ledger, done.model)
+    mirror(services, done.model, events)
     return done
 
 
-def _in_words(move: Event) -> str:
+def move_in_words(move: Event) -> str:
+    """Say which move it was, by whom and when."""
     return f"{move.event.replace('_', ' ')} by {move.actor} on {in_utc(move.at)}"
 
 
-def _compare(move: _Move) -> None:
-    """Refuse unless the live champion is the recorded one, and the one that was compared with."""
+def compare(move: Move) -> None:
+    """Refuse unless the live champion is the recorded one, and the one that was compared with.
+
+    Raises:
+        Frozen: The champion was moved outside Podium.
+        NothingToDo: The target is the champion already.
+        ChampionChanged: The champion is not the one that was compared with.
+    """
     model, expected = move.intent.model, move.intent.from_version
-    if _swapped_before(move):
+    if swapped_before(move):
         return
     if move.live != move.recorded:
         raise Frozen(model, move.recorded, move.live)
@@ -102,11 +131,11 @@ def _compare(move: _Move) -> None:
         raise NothingToDo(f"{model}: {version_name(move.live)} is the champion already")
     if move.live != expected:
         newest = history.champion_move(move.events)
-        moved_by = "nobody ever moved it" if newest is None else _in_words(newest)
+        moved_by = "nobody ever moved it" if newest is None else move_in_words(newest)
         raise ChampionChanged(model, expected, move.live, moved_by)
 
 
-def _swapped_before(move: _Move) -> bool:
+def swapped_before(move: Move) -> bool:
     """An earlier try moved the alias, and was stopped before it recorded the result.
 
     Or somebody moved it there by hand after that try; so the bytes and the approval's time are checked again.
@@ -114,35 +143,39 @@ def _swapped_before(move: _Move) -> bool:
     return move.begun and move.live == move.target
 
 
-def _swap(move: _Move) -> Event:
-    """Record the intent, move the alias, read it back, record the result."""
-    model, target = move.intent.model, move.target
+def swap(move: Move) -> Event:
+    """Record the intent, move the alias, read it back, record the result.
+
+    Raises:
+        Outage: The lock was lost, a part did not answer, or the alias reads another version; run it again.
+    """
+    model, target, services = move.intent.model, move.target, move.services
     if not move.begun:
-        move.ledger.append(move.intent)
+        services.ledger.append(move.intent)
     move.lock.assert_held()
-    move.registry.set_alias(model, Alias.CHAMPION, target)
-    found = move.registry.champion(model)
+    services.registry.set_alias(model, Alias.CHAMPION, target)
+    found = services.registry.champion(model)
     if found != target:
         raise Outage(
             f"{model}: champion was set to {version_name(target)} but reads {version_name(found)}; "
             "run it again"
         )
-    done = move.ledger.append_move(
+    done = services.ledger.append_move(
         replace(move.intent, event=move.result, key=f"{move.result}:{move.intent.run}"),
         after=history.champion_move(move.events),
     )
-    mirror(move.registry, move.ledger, model)
+    mirror(services, model, move.events)
     log.info("%s: champion %s -> %s", model, version_name(done.from_version), version_name(done.version))
     return done
 
 
 @contextmanager
-def _refusals_on_record(ledger: Ledger, intent: NewEvent) -> Iterator[None]:
+def refusals_on_record(services: Services, intent: NewEvent) -> Iterator[None]:
     """Record why a move was refused; an outage is no refusal."""
     try:
         yield
     except Outage:
         raise
     except PodiumError as error:
-        record_refusal(ledger, intent, error)
+        record_refusal(services.ledger, intent, error)
         raise

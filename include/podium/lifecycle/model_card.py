@@ -17,8 +17,9 @@ from podium.gates.stored_report import kept_in
 from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
 from podium.names import Tag, version_name
-from podium.registry.client import Registry, Version
+from podium.registry.client import Version
 from podium.registry.errors import mlflow_errors
+from podium.services import Services
 from podium.training import search_result
 from podium.training.tracking import SEARCH
 
@@ -47,18 +48,18 @@ class Training:
 
 
 def write_model_card(
-    registry: Registry, spec: ModelSpec, version: Version, report: GateReport, profile: Profile | None
+    services: Services, spec: ModelSpec, version: Version, report: GateReport, profile: Profile | None
 ) -> None:
     """Write the card to the version's training run, beside its pictures, and as much as fits as description.
 
     Raises:
         Outage: MLflow did not answer.
     """
-    training = _training(registry, version, report, profile)
+    training = _training(services, version, report, profile)
     sections = card_sections(spec, training, report)
     with mlflow_errors(f"writing the model card of {spec.name} {version_name(version.number)}"):
-        registry.client.log_text(version.run_id, "\n\n".join(sections) + "\n", ARTIFACT)
-        registry.client.update_model_version(spec.name, str(version.number), description(sections))
+        services.registry.client.log_text(version.run_id, "\n\n".join(sections) + "\n", ARTIFACT)
+        services.registry.client.update_model_version(spec.name, str(version.number), description(sections))
 
 
 def card_sections(spec: ModelSpec, training: Training, report: GateReport) -> list[str]:
@@ -95,16 +96,20 @@ def description(sections: Sequence[str]) -> str:
     return (told + rest)[:_LONGEST_DESCRIPTION]
 
 
-def _training(registry: Registry, version: Version, report: GateReport, profile: Profile | None) -> Training:
+def _training(services: Services, version: Version, report: GateReport, profile: Profile | None) -> Training:
     folders = ("", search_result.FOLDER, kept_in(report.version, report.champion))
     with mlflow_errors(f"reading the training run of {version.model} {version_name(version.number)}"):
-        run = registry.client.get_run(version.run_id)
-        files = [file for path in folders for file in registry.client.list_artifacts(version.run_id, path)]
+        run = services.registry.client.get_run(version.run_id)
+        files = [
+            file for path in folders for file in services.registry.client.list_artifacts(version.run_id, path)
+        ]
     found = None
     if any(name.startswith(SEARCH) for name in run.data.metrics):
         with TemporaryDirectory(prefix="podium-") as folder:
             result = f"{search_result.FOLDER}/{search_result.RESULT}"
-            found = json.loads(registry.download_artifacts(version.run_id, result, Path(folder)).read_text())
+            found = json.loads(
+                services.registry.download_artifacts(version.run_id, result, Path(folder)).read_text()
+            )
     pictures = [file.path for file in files if file.path.endswith(".png")]
     params = {name: value for name, value in run.data.params.items() if name != Tag.PROFILE}
     return Training(version.tags, params, found, pictures, profile)

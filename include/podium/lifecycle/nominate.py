@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from podium.errors import NotFound, NothingToDo, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.history import registration
-from podium.ledger.store import Ledger
 from podium.lifecycle.approval import decision_in_words, find_decision, supersede
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
 from podium.names import version_name
-from podium.registry.client import Registry
-from podium.settings import registry_is_ephemeral
+from podium.services import Services
 
 
 class Nomination(TypedDict):
@@ -26,12 +24,11 @@ class Nomination(TypedDict):
     superseded: list[str]
 
 
-def nominate_version(registry: Registry, ledger: Ledger, model: str, run: str) -> Nomination:
+def nominate_version(services: Services, model: str, run: str) -> Nomination:
     """Make the version that passed its gates in this run the candidate; close older requests.
 
     Args:
-        registry: The model registry.
-        ledger: The ledger: its gate report counts, not what a task says of it.
+        services: The registry and the ledger: its gate report counts, not what a task says of it.
         model: The registered model.
         run: The Airflow run.
 
@@ -41,17 +38,18 @@ def nominate_version(registry: Registry, ledger: Ledger, model: str, run: str) -
         NothingToDo: The version is the champion already.
         Outage: A part did not answer.
     """
-    with ledger.lock(model):
-        report = _newest_report(ledger, model, run)
+    with services.ledger.lock(model):
+        events = services.ledger.history(model)
+        report = _newest_report(events, run)
         number, champion = int(report.version or 0), report.from_version
         if champion == number:
             raise NothingToDo(f"{model} {version_name(number)} is the champion already: nothing to promote")
         if report.event is EventKind.GATES_REFUSED:
             raise Refused(report.details["sentence"])
-        _refuse_profiles(ledger, report)
+        _refuse_profiles(services, events, report)
         superseded = []
-        if find_decision(ledger, run) is None:
-            ledger.append(
+        if find_decision(services, run) is None:
+            nominated = services.ledger.append(
                 NewEvent(
                     event=EventKind.NOMINATED,
                     model=model,
@@ -62,28 +60,26 @@ def nominate_version(registry: Registry, ledger: Ledger, model: str, run: str) -
                     key=f"nominated:{run}",
                 )
             )
-            superseded = supersede(ledger, model, number, run)
-        mirror(registry, ledger, model)
+            superseded = supersede(services, [*events, nominated], number, run)
+        mirror(services, model, events)
     return Nomination(model=model, version=number, champion=champion, superseded=superseded)
 
 
-def refuse_decided_run(ledger: Ledger, run: str) -> None:
+def refuse_decided_run(services: Services, run: str) -> None:
     """Let a run that was turned down end, when its tasks are run again.
 
     Raises:
         Refused: The run was rejected, expired, superseded or voided.
     """
-    decision = find_decision(ledger, run)
+    decision = find_decision(services, run)
     if decision is not None and decision.event is not EventKind.APPROVED:
         raise Refused(f"{decision_in_words(decision)}. To ask again, start another run")
 
 
-def _refuse_profiles(ledger: Ledger, report: Event) -> None:
+def _refuse_profiles(services: Services, events: Sequence[Event], report: Event) -> None:
     """Let a run of a profile end after its gates, on record."""
-    registered = registration(ledger.history(report.model), int(report.version or 0))
-    problem = promotion_problem(registered, ephemeral=registry_is_ephemeral())
-    if problem:
-        ledger.append(
+    if problem := promotion_problem(events, int(report.version or 0)):
+        services.ledger.append(
             NewEvent(
                 event=EventKind.NOMINATION_REFUSED,
                 model=report.model,
@@ -97,8 +93,8 @@ def _refuse_profiles(ledger: Ledger, report: Event) -> None:
         raise Refused(problem)
 
 
-def _newest_report(ledger: Ledger, model: str, run: str) -> Event:
-    found = [event for event in ledger.history(model) if event.event in history.GATES and event.run == run]
+def _newest_report(events: Sequence[Event], run: str) -> Event:
+    found = [event for event in events if event.event in history.GATES and event.run == run]
     if not found:
         raise NotFound(f"the ledger holds no gate report of run {run}: clear its task 'validate'")
     return found[-1]

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from podium.errors import Refused
 from podium.names import RunOutcome
+from podium.services import Services
 
 if TYPE_CHECKING:
-    from podium.ledger.store import Ledger
+    pass
 
 
-def outcome_of(ledger: Ledger, model: str, run: str) -> RunOutcome:
+def outcome_of(services: Services, model: str, run: str) -> RunOutcome:
     """Say how a run came out, by what the ledger holds of it.
 
     Raises:
@@ -23,9 +24,9 @@ def outcome_of(ledger: Ledger, model: str, run: str) -> RunOutcome:
     from podium.lifecycle.approval import find_approval, find_decision
 
     nominating = (EventKind.NOMINATED, EventKind.NOMINATION_REFUSED)
-    decision = find_decision(ledger, run)
+    decision = find_decision(services, run)
     if decision is None:
-        history = ledger.history(model)
+        history = services.ledger.history(model)
         reports = [event for event in history if event.run == run and event.event in GATES]
         if reports and reports[-1].version == reports[-1].from_version:
             return RunOutcome.NOTHING_TO_PROMOTE
@@ -35,7 +36,7 @@ def outcome_of(ledger: Ledger, model: str, run: str) -> RunOutcome:
         if nominations and nominations[-1].event is EventKind.NOMINATION_REFUSED:
             return RunOutcome.ONLY_A_PROFILE
     try:
-        find_approval(ledger, model, run)
+        find_approval(services, model, run)
     except Refused:
         return RunOutcome(str(decision and decision.event))
     return RunOutcome.PROMOTE

@@ -5,33 +5,29 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from podium.errors import DecisionVoid, ProfileOnly
-from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.store import Ledger
 from podium.lifecycle import approval
 from podium.lifecycle.champion import (
-    _begin,
-    _compare,
-    _done_before,
-    _Move,
-    _refusals_on_record,
-    _swap,
-    _swapped_before,
+    Move,
+    begin,
+    compare,
+    done_before,
+    refusals_on_record,
+    swap,
+    swapped_before,
 )
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.names import in_utc, version_name
-from podium.registry.client import Registry
-from podium.settings import registry_is_ephemeral
-from podium.versions import check_bytes, manifest_of
+from podium.services import Services
+from podium.versions import check_bytes
 
 
-def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
+def promote(services: Services, model: str, run: str) -> Event:
     """Make the version that a run's decision approved the champion.
 
     Args:
-        registry: The model registry.
-        ledger: The ledger; its recorded decision is what counts, not the state of any task. It names the
-            version, and the champion that the approver compared with.
+        services: The registry and the ledger. The decision on record counts, not the state of any task: it
+            names the version, and the champion that the approver compared with.
         model: The registered model.
         run: The Airflow run, as ``dag_id/run_id``.
 
@@ -51,7 +47,7 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
 
     What is refused has moved nothing. After an Outage the champion may have moved: run the same call again.
     """
-    decision = approval.find_approval(ledger, model, run)
+    decision = approval.find_approval(services, model, run)
     intent = NewEvent(
         event=EventKind.PROMOTION_STARTED,
         model=model,
@@ -62,25 +58,26 @@ def promote(registry: Registry, ledger: Ledger, model: str, run: str) -> Event:
         run=run,
         details={"decision": decision.seq},
     )
-    with ledger.lock(model) as lock:
-        if done := ledger.find(f"{EventKind.PROMOTED}:{run}"):
-            return _done_before(registry, ledger, done)
-        move = _begin(registry, ledger, lock, intent, EventKind.PROMOTED)
-        with _refusals_on_record(ledger, intent):
-            _compare(move)
+    with services.ledger.lock(model) as lock:
+        events = services.ledger.history(model)
+        if done := done_before(services, events, EventKind.PROMOTED, run):
+            return done
+        move = begin(services, lock, events, intent, EventKind.PROMOTED)
+        with refusals_on_record(services, intent):
+            compare(move)
             _refuse_profile(move)
             _assert_holds(move, decision)
-            check_bytes(registry, model, move.target, manifest_of(move.events, model, move.target))
-        return _swap(move)
+            check_bytes(services, events, model, move.target)
+        return swap(move)
 
 
-def _assert_holds(move: _Move, decision: Event) -> None:
+def _assert_holds(move: Move, decision: Event) -> None:
     """Refuse a decision that is too old, or about something that has changed since."""
     name = f"{move.intent.model} {version_name(move.target)}"
-    request = approval.find_request(move.ledger, str(decision.run))
+    request = approval.find_request(move.services, str(decision.run))
     changed = approval.changes_since(request, move.events, move.live)
     # Once the alias has moved, the champion is another one, and gates that run again compare with itself.
-    if changed and not _swapped_before(move):
+    if changed and not swapped_before(move):
         raise DecisionVoid(
             f"{name}: the approval by {decision.actor} is void, since {'; '.join(changed)}. Nothing was "
             "moved. Run the lifecycle again."
@@ -93,8 +90,7 @@ def _assert_holds(move: _Move, decision: Event) -> None:
         )
 
 
-def _refuse_profile(move: _Move) -> None:
+def _refuse_profile(move: Move) -> None:
     """Refuse a version of a profile, whoever approved it."""
-    registered = history.registration(move.events, move.target)
-    if problem := promotion_problem(registered, ephemeral=registry_is_ephemeral()):
+    if problem := promotion_problem(move.events, move.target):
         raise ProfileOnly(problem)

@@ -12,20 +12,17 @@ from dataclasses import replace
 from podium.errors import NotFound, Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.store import Ledger
 from podium.lifecycle import promote, rollback
 from podium.lifecycle.registry_sync import mirror
-from podium.lifecycle.settle import _revert, _revert_started
+from podium.lifecycle.settle import revert, revert_started
 from podium.model_file.spec import ModelSpec
 from podium.names import version_name
-from podium.registry.client import Registry
+from podium.services import Services
 
 log = logging.getLogger(__name__)
 
 
-def reconcile_all(
-    registry: Registry, ledger: Ledger, specs: Iterable[ModelSpec]
-) -> tuple[list[Event], list[PodiumError]]:
+def reconcile_all(services: Services, specs: Iterable[ModelSpec]) -> tuple[list[Event], list[PodiumError]]:
     """Reconcile every model, each for itself: what stops one stops no other.
 
     Returns:
@@ -35,7 +32,7 @@ def reconcile_all(
     errors: list[PodiumError] = []
     for spec in specs:
         try:
-            event = reconcile(registry, ledger, spec)
+            event = reconcile(services, spec)
         except PodiumError as error:
             log.error("%s", error)
             errors.append(error)
@@ -45,7 +42,7 @@ def reconcile_all(
     return found, sorted(errors, key=lambda error: isinstance(error, Outage))
 
 
-def reconcile(registry: Registry, ledger: Ledger, spec: ModelSpec) -> Event | None:
+def reconcile(services: Services, spec: ModelSpec) -> Event | None:
     """Compare a model's live champion with the ledger; record a move outside, and revert it by policy.
 
     A promotion or rollback that was stopped between moving the alias and recording it is finished first.
@@ -59,36 +56,38 @@ def reconcile(registry: Registry, ledger: Ledger, spec: ModelSpec) -> Event | No
         Outage: A part did not answer.
     """
     model = spec.name
-    _finish_stopped_move(registry, ledger, model)
-    with ledger.lock(model) as lock:
-        events, live = ledger.history(model), registry.champion(model)
+    _finish_stopped_move(services, model)
+    with services.ledger.lock(model) as lock:
+        events, live = services.ledger.history(model), services.registry.champion(model)
         recorded, open_move = history.champion(events), history.outside_move(events)
         if history.stopped_move(events, live) is not None:
             raise Outage(f"{model}: a move was stopped while this looked; look again")
         new: Event | None = None
+        seen = events
         if live != recorded and (open_move is None or open_move.version != live):
-            new = ledger.append(_moved_outside(registry, model, recorded, live))
+            new = services.ledger.append(_moved_outside(services, model, recorded, live))
+            seen = [*events, new]
             log.warning("%s", new.reason)
         if live != recorded and spec.champion_moved_outside == "revert":
             reason = "the model file says champion_moved_outside: revert"
             reverted = NewEvent(EventKind.OUTSIDE_MOVE_REVERTED, model, reason=reason)
-            new = _revert(registry, ledger, lock, reverted)
+            new = revert(services, lock, seen, reverted)
         elif live == recorded and open_move is not None:
-            new = ledger.append(_moved_back(events, open_move))
-        mirror(registry, ledger, model)
+            new = services.ledger.append(_moved_back(events, open_move))
+        mirror(services, model, events)
     return new
 
 
-def _finish_stopped_move(registry: Registry, ledger: Ledger, model: str) -> None:
-    stopped = history.stopped_move(ledger.history(model), registry.champion(model))
+def _finish_stopped_move(services: Services, model: str) -> None:
+    stopped = history.stopped_move(services.ledger.history(model), services.registry.champion(model))
     if stopped is None:
         return
     log.info("%s: finishing what run %s began.", model, stopped.run)
     try:
         if stopped.event is EventKind.PROMOTION_STARTED:
-            promote.promote(registry, ledger, model, str(stopped.run))
+            promote.promote(services, model, str(stopped.run))
         else:
-            rollback.rollback(registry, ledger, _asked_before(stopped))
+            rollback.rollback(services, _asked_before(stopped))
     except Outage:
         raise
     except PodiumError as error:
@@ -98,7 +97,7 @@ def _finish_stopped_move(registry: Registry, ledger: Ledger, model: str) -> None
 
 def _moved_back(events: Sequence[Event], open_move: Event) -> NewEvent:
     """Describe the end of a move outside whose champion is back: by a revert that was stopped, or by hand."""
-    started = _revert_started(events, open_move)
+    started = revert_started(events, open_move)
     back = NewEvent(
         event=EventKind.OUTSIDE_MOVE_REVERTED,
         model=open_move.model,
@@ -125,13 +124,13 @@ def _asked_before(stopped: Event) -> NewEvent:
     )
 
 
-def _moved_outside(registry: Registry, model: str, recorded: int | None, live: int | None) -> NewEvent:
+def _moved_outside(services: Services, model: str, recorded: int | None, live: int | None) -> NewEvent:
     if live is None:
         what = f"its champion alias, at {version_name(recorded)}, was deleted"
     else:
         what = f"its champion was moved from {version_name(recorded)} to {version_name(live)}"
         try:
-            registry.version(model, live)
+            services.registry.version(model, live)
         except NotFound:
             what += ", which does not exist"
     return NewEvent(

@@ -9,25 +9,24 @@ from typing import Any
 from podium.errors import BytesChanged, PodiumError
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.history import PROFILE
-from podium.ledger.store import Ledger
 from podium.lifecycle.registry_sync import mirror
 from podium.model_file.spec import ModelSpec
 from podium.names import ORIGIN, Tag, version_name
-from podium.registry.client import Registry, Version
+from podium.registry.client import Version
 from podium.registry.errors import mlflow_errors
 from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
+from podium.services import Services
 from podium.training.run import LINEAGE, read_trained_run
 
 log = logging.getLogger(__name__)
 
 
-def register_version(registry: Registry, ledger: Ledger, spec: ModelSpec, mlflow_run: str, run: str) -> int:
+def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: str) -> int:
     """Register a run's model with the manifest of its files; equal inputs always have the same version.
 
     Args:
-        registry: The model registry.
-        ledger: The ledger.
+        services: The registry and the ledger.
         spec: The model file.
         mlflow_run: The training run.
         run: The Airflow run.
@@ -37,26 +36,26 @@ def register_version(registry: Registry, ledger: Ledger, spec: ModelSpec, mlflow
         BytesChanged: The version was copied here, and its files are not those that were copied.
         Outage: A part did not answer.
     """
-    trained = read_trained_run(registry, mlflow_run)
+    trained = read_trained_run(services.registry, mlflow_run)
     tags = {
         **trained.tags,
         Tag.VALIDATION_STATUS: "pending",
         Tag.APPROVAL_STATUS: "pending",
         Tag.LIFECYCLE_STAGE: "None",
     }
-    with ledger.lock(spec.name):
-        version = registry.register(spec.name, trained.run_id, trained.model_id, tags)
+    with services.ledger.lock(spec.name):
+        version = services.registry.register(spec.name, trained.run_id, trained.model_id, tags)
         key = f"registered:{spec.name}:{version.number}"
-        if ledger.find(key) is None:
-            ledger.append(_registration(registry, version, run, key))
-        mirror(registry, ledger, spec.name)
+        if services.ledger.find(key) is None:
+            services.ledger.append(_registration(services, version, run, key))
+        mirror(services, spec.name)
     log.info("%s %s is run %s.", spec.name, version_name(version.number), version.run_id)
     return version.number
 
 
-def _registration(registry: Registry, version: Version, run: str, key: str) -> NewEvent:
+def _registration(services: Services, version: Version, run: str, key: str) -> NewEvent:
     """Make the manifest of what the store holds, and leave it on the version and its training run as well."""
-    with downloaded(registry, version.model, version.number) as folder:
+    with downloaded(services.registry, version.model, version.number) as folder:
         manifest, signature = read_manifest(folder), read_signature(folder)
     if version.tags.get(Tag.MANIFEST_DIGEST, manifest.digest()) != manifest.digest():
         raise BytesChanged(
@@ -65,12 +64,12 @@ def _registration(registry: Registry, version: Version, run: str, key: str) -> N
         )
     with mlflow_errors(f"keeping the manifest of {version.model} {version_name(version.number)}"):
         files = {"files": manifest.as_json()}
-        registry.client.log_dict(version.run_id, files, f"manifests/v{version.number}.json")
-    registry.set_tags(version.model, version.number, {Tag.MANIFEST_DIGEST: manifest.digest()})
+        services.registry.client.log_dict(version.run_id, files, f"manifests/v{version.number}.json")
+    services.registry.set_tags(version.model, version.number, {Tag.MANIFEST_DIGEST: manifest.digest()})
     lineage = {str(tag): version.tags[tag] for tag in LINEAGE}
     copied = Tag.COPIED_FROM in version.tags
     origin = {str(tag): version.tags.get(tag, "unknown") for tag in ORIGIN} if copied else {}
-    profile = read_trained_run(registry, version.run_id).profile
+    profile = read_trained_run(services.registry, version.run_id).profile
     return NewEvent(
         event=EventKind.REGISTERED,
         model=version.model,
@@ -92,11 +91,11 @@ def _registration(registry: Registry, version: Version, run: str, key: str) -> N
     )
 
 
-def run_to_take(registry: Registry, model: str, form: Mapping[str, Any]) -> str | None:
+def run_to_take(services: Services, model: str, form: Mapping[str, Any]) -> str | None:
     """Return the finished training run that a form names instead of a training; None if it is to train.
 
     Args:
-        registry: The model registry.
+        services: The registry and the ledger.
         model: The registered model.
         form: ``mlflow_run`` is a training run, ``version`` one that is registered (as ``podium copy`` leaves
             it), ``profile`` one to train in; each may be None, and at most one is not.
@@ -113,13 +112,13 @@ def run_to_take(registry: Registry, model: str, form: Mapping[str, Any]) -> str 
     if len(named) > 1:
         raise PodiumError(f"{model}: the form names {' and '.join(named)}; give one of them")
     if form["version"]:
-        return _run_of_version(registry, model, form["version"])
-    return registry.training_run(model, form["mlflow_run"]).run_id if form["mlflow_run"] else None
+        return _run_of_version(services, model, form["version"])
+    return services.registry.training_run(model, form["mlflow_run"]).run_id if form["mlflow_run"] else None
 
 
-def _run_of_version(registry: Registry, model: str, number: int) -> str:
-    trained = registry.training_run(model, registry.version(model, number).run_id)
-    first = registry.version_of_inputs(model, trained.tags[Tag.INPUTS_DIGEST])
+def _run_of_version(services: Services, model: str, number: int) -> str:
+    trained = services.registry.training_run(model, services.registry.version(model, number).run_id)
+    first = services.registry.version_of_inputs(model, trained.tags[Tag.INPUTS_DIGEST])
     if first is not None and first.number != number:
         raise PodiumError(
             f"{model} {version_name(number)} was made of the same inputs as {version_name(first.number)}: "

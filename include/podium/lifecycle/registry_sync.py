@@ -9,10 +9,9 @@ from collections.abc import Iterable, Sequence
 
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
-from podium.ledger.history import profile_of
-from podium.ledger.store import Ledger
 from podium.names import Alias, Tag
-from podium.registry.client import Registry, Version
+from podium.registry.client import Version
+from podium.services import Services
 
 # MLflow takes up to 5,000 characters; people read fewer.
 _LONGEST_TAG = 1000
@@ -29,13 +28,19 @@ _MIRRORED = {
 }
 
 
-def mirror(registry: Registry, ledger: Ledger, model: str) -> None:
+def mirror(services: Services, model: str, known: Sequence[Event] = ()) -> None:
     """Write what differs; safe to repeat.
+
+    Args:
+        services: The registry and the ledger.
+        model: The registered model.
+        known: The beginning of its history, which need not be read again.
 
     Raises:
         Outage: A part did not answer; run it again.
     """
-    events = ledger.history(model)
+    registry = services.registry
+    events = [*known, *services.ledger.history(model, after=known[-1].seq if known else 0)]
     if not events:
         return
     live, versions = registry.labels(model), registry.versions(model)
@@ -78,7 +83,7 @@ def version_tags(events: Sequence[Event], version: int) -> dict[Tag, str]:
         Tag.VALIDATION_STATUS: "pending",
         Tag.APPROVAL_STATUS: "pending",
     }
-    if profile := profile_of(history.registration(events, version)):
+    if profile := history.profile_of(events, version):
         tags[Tag.PROFILE] = profile
     for event in about:
         if event.event in history.GATES:

@@ -10,36 +10,33 @@ from datetime import datetime
 from podium.errors import BytesChanged, CannotRollBack, ChampionChanged, NotFound, Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.store import Ledger
 from podium.lifecycle.approval_policy import Person, may_decide, who_may_decide
 from podium.lifecycle.champion import (
-    _begin,
-    _begun_before,
-    _compare,
-    _done_before,
-    _in_words,
-    _refusals_on_record,
-    _swap,
+    begin,
+    begun_before,
+    compare,
+    done_before,
+    move_in_words,
+    refusals_on_record,
+    swap,
 )
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.model_file.approval import ApprovalSpec
 from podium.names import in_utc, version_name
-from podium.registry.client import Registry
 from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.registry.signature import incompatibilities
-from podium.settings import registry_is_ephemeral
-from podium.versions import manifest_of, verified
+from podium.services import Services
+from podium.versions import verified
 
 log = logging.getLogger(__name__)
 
 
-def rollback(registry: Registry, ledger: Ledger, request: NewEvent) -> Event:
+def rollback(services: Services, request: NewEvent) -> Event:
     """Move the champion alias back to a version that was champion, after proof that it can serve.
 
     Args:
-        registry: The model registry.
-        ledger: The ledger.
+        services: The registry and the ledger.
         request: Who asks and why, from ``rollback_request``.
 
     Returns:
@@ -51,16 +48,17 @@ def rollback(registry: Registry, ledger: Ledger, request: NewEvent) -> Event:
         NothingToDo: The target is the champion already, or this run did it and the champion was moved since.
         Outage: A part did not answer; run it again.
     """
-    with ledger.lock(request.model) as lock:
-        if done := ledger.find(f"{EventKind.ROLLED_BACK}:{request.run}"):
-            return _done_before(registry, ledger, done)
-        with _refusals_on_record(ledger, request):
-            chosen = _choose_target(ledger, request)
-        move = _begin(registry, ledger, lock, chosen, EventKind.ROLLED_BACK)
-        with _refusals_on_record(ledger, chosen):
-            _compare(move)
-            prove(registry, move.events, request.model, move.target)
-        return _swap(move)
+    with services.ledger.lock(request.model) as lock:
+        events = services.ledger.history(request.model)
+        if done := done_before(services, events, EventKind.ROLLED_BACK, str(request.run)):
+            return done
+        with refusals_on_record(services, request):
+            chosen = _choose_target(events, request)
+        move = begin(services, lock, events, chosen, EventKind.ROLLED_BACK)
+        with refusals_on_record(services, chosen):
+            compare(move)
+            prove(services, events, request.model, move.target)
+        return swap(move)
 
 
 def rollback_request(
@@ -119,10 +117,10 @@ def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewE
     return replace(request, details={**request.details, "forced": True})
 
 
-def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
+def _choose_target(events: Sequence[Event], request: NewEvent) -> NewEvent:
     """Name the target and the champion that it replaces; a rollback that began keeps those of its intent."""
-    model, events = request.model, ledger.history(request.model)
-    if begun := _begun_before(events, request):
+    model = request.model
+    if begun := begun_before(events, request):
         return replace(request, version=begun.version, from_version=begun.from_version)
     _refuse_stale_request(events, request)
     former, current = history.former_champions(events), history.champion(events)
@@ -137,8 +135,7 @@ def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
             f"{away.actor}: {away.reason}. It can become champion again by a new approval: run the lifecycle "
             "for it."
         )
-    registered = history.registration(events, target)
-    if problem := promotion_problem(registered, ephemeral=registry_is_ephemeral()):
+    if problem := promotion_problem(events, target):
         raise CannotRollBack(problem)
     if target not in former and target != current and not request.details.get("forced"):
         there_are = ", ".join(map(version_name, former)) or "none"
@@ -151,17 +148,14 @@ def _choose_target(ledger: Ledger, request: NewEvent) -> NewEvent:
 
 def _refuse_stale_request(events: Sequence[Event], request: NewEvent) -> None:
     """Refuse a rollback whose asker saw another champion: two that are asked for at once go back once."""
-    newest = history.champion_move(events)
-    with_requested_at = request.details.get("asked_at")
-    if newest is None or with_requested_at is None or newest.at <= datetime.fromisoformat(with_requested_at):
+    newest, asked_at = history.champion_move(events), request.details.get("asked_at")
+    if newest is None or asked_at is None or newest.at <= datetime.fromisoformat(asked_at):
         return
-    seen = history.champion(
-        [event for event in events if event.at <= datetime.fromisoformat(with_requested_at)]
-    )
-    raise ChampionChanged(request.model, seen, newest.version, _in_words(newest))
+    seen = history.champion([event for event in events if event.at <= datetime.fromisoformat(asked_at)])
+    raise ChampionChanged(request.model, seen, newest.version, move_in_words(newest))
 
 
-def prove(registry: Registry, events: Sequence[Event], model: str, number: int) -> None:
+def prove(services: Services, events: Sequence[Event], model: str, number: int) -> None:
     """Prove that a version can take the champion's place.
 
     It is READY, its files are those of its manifest, it takes what the champion's clients send, it loads, and
@@ -173,11 +167,10 @@ def prove(registry: Registry, events: Sequence[Event], model: str, number: int) 
     """
     name = f"{model} {version_name(number)}"
     try:
-        if not registry.version(model, number).ready:
+        if not services.registry.version(model, number).ready:
             raise CannotRollBack(f"{name} is not READY in MLflow")
-        manifest = manifest_of(events, model, number)
         _accepts_champions_clients(events, name, number)
-        with verified(registry, model, number, manifest) as folder:
+        with verified(services, events, model, number) as (folder, manifest):
             if problem := example_problem(load_model(folder)):
                 raise CannotRollBack(f"{name} {problem}")
     except (NotFound, BytesChanged) as error:

@@ -10,18 +10,17 @@ from typing import Any
 from podium.errors import Outage, PodiumError, ProfileOnly, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.store import Ledger, Lock
+from podium.ledger.store import Lock
 from podium.lifecycle.approval_policy import Person, may_decide, who_may_decide
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, version_name
-from podium.registry.client import Registry
 from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
-from podium.settings import registry_is_ephemeral
-from podium.versions import check_bytes, manifest_of
+from podium.services import Services
+from podium.versions import check_bytes
 
 
 class Settlement(StrEnum):
@@ -37,12 +36,11 @@ _SETTLED_BY = {
 }
 
 
-def settle(registry: Registry, ledger: Ledger, spec: ModelSpec, request: NewEvent) -> Event:
+def settle(services: Services, spec: ModelSpec, request: NewEvent) -> Event:
     """Accept or revert a champion that was moved outside, as an approver asks.
 
     Args:
-        registry: The model registry.
-        ledger: The ledger.
+        services: The registry and the ledger.
         spec: The model file; accepting takes as many people as approving.
         request: Who asks for what and why, from ``settle_request``.
 
@@ -57,15 +55,19 @@ def settle(registry: Registry, ledger: Ledger, spec: ModelSpec, request: NewEven
         ProfileOnly: The version to accept was trained in a profile.
         Outage: A part did not answer.
     """
-    with ledger.lock(spec.name) as lock:
-        settled = ledger.find(str(request.key)) or _settle(registry, ledger, lock, spec.approval, request)
-        mirror(registry, ledger, spec.name)
+    model = spec.name
+    with services.ledger.lock(model) as lock:
+        events = services.ledger.history(model)
+        settled = history.with_key(events, str(request.key))
+        settled = settled or _settle(services, lock, events, spec.approval, request)
+        mirror(services, model, events)
     return settled
 
 
-def _settle(registry: Registry, ledger: Ledger, lock: Lock, policy: ApprovalSpec, request: NewEvent) -> Event:
-    model = request.model
-    events, live = ledger.history(model), registry.champion(model)
+def _settle(
+    services: Services, lock: Lock, events: Sequence[Event], policy: ApprovalSpec, request: NewEvent
+) -> Event:
+    model, live = request.model, services.registry.champion(request.model)
     open_move = history.outside_move(events)
     reverting = request.event is EventKind.OUTSIDE_MOVE_REVERTED
     # By an earlier try of this that was stopped before it could record it.
@@ -76,8 +78,8 @@ def _settle(registry: Registry, ledger: Ledger, lock: Lock, policy: ApprovalSpec
             "What happened since the last look, reconcile records within minutes"
         )
     if reverting:
-        return _revert(registry, ledger, lock, request)
-    return _accept(registry, ledger, policy, open_move, request)
+        return revert(services, lock, events, request)
+    return _accept(services, events, policy, open_move, request)
 
 
 def settle_request(
@@ -105,7 +107,7 @@ def settle_request(
     )
 
 
-def _revert_started(events: Sequence[Event], open_move: Event) -> Event | None:
+def revert_started(events: Sequence[Event], open_move: Event) -> Event | None:
     """Return the newest intent to revert this move outside."""
     found = [
         event for event in events if event.event is EventKind.REVERT_STARTED and event.seq > open_move.seq
@@ -113,15 +115,25 @@ def _revert_started(events: Sequence[Event], open_move: Event) -> Event | None:
     return found[-1] if found else None
 
 
-def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) -> Event:
-    """Move the alias back to what the ledger says, whose bytes must be those that were registered."""
-    model = reverted.model
-    events = ledger.history(model)
+def revert(services: Services, lock: Lock, events: Sequence[Event], reverted: NewEvent) -> Event:
+    """Move the alias back to what the ledger says, whose bytes must be those that were registered.
+
+    Args:
+        services: The registry and the ledger.
+        lock: The model's lock, which is held.
+        events: The model's history.
+        reverted: What is recorded of it.
+
+    Raises:
+        BytesChanged: The champion to go back to is not what was registered.
+        Outage: A part did not answer, or the alias reads another version; run it again.
+    """
+    model, registry = reverted.model, services.registry
     recorded, open_move = history.champion(events), history.outside_move(events)
     if recorded is not None:
-        check_bytes(registry, model, recorded, manifest_of(events, model, recorded))
-    if open_move is not None and _revert_started(events, open_move) is None:
-        ledger.append(replace(reverted, event=EventKind.REVERT_STARTED, version=recorded, key=None))
+        check_bytes(services, events, model, recorded)
+    if open_move is not None and revert_started(events, open_move) is None:
+        services.ledger.append(replace(reverted, event=EventKind.REVERT_STARTED, version=recorded, key=None))
     lock.assert_held()
     if recorded is None:
         registry.delete_alias(model, Alias.CHAMPION)
@@ -133,14 +145,13 @@ def _revert(registry: Registry, ledger: Ledger, lock: Lock, reverted: NewEvent) 
             f"{model}: champion was set back to {version_name(recorded)}, reads {version_name(found)}"
         )
     from_version = None if open_move is None else open_move.version
-    return ledger.append(replace(reverted, version=recorded, from_version=from_version))
+    return services.ledger.append(replace(reverted, version=recorded, from_version=from_version))
 
 
 def _accept(
-    registry: Registry, ledger: Ledger, policy: ApprovalSpec, open_move: Event, request: NewEvent
+    services: Services, events: Sequence[Event], policy: ApprovalSpec, open_move: Event, request: NewEvent
 ) -> Event:
-    model = open_move.model
-    accepted = _what_is_accepted(registry, ledger, open_move)
+    accepted = _what_is_accepted(services, events, open_move)
     given = replace(
         request,
         event=EventKind.ACCEPTANCE_GIVEN,
@@ -148,38 +159,36 @@ def _accept(
         key=f"acceptance:{open_move.seq}:{request.actor}",
         details={"outside_move": open_move.seq},
     )
-    acceptance = ledger.append(given)
-    events = ledger.history(model)
-    names = [
-        event.actor
-        for event in events
+    acceptance = services.ledger.append(given)
+    # By key: the same person's, given in an earlier run, is in the history already.
+    acceptances = {
+        event.key: event.actor
+        for event in [*events, acceptance]
         if event.event is EventKind.ACCEPTANCE_GIVEN and event.details["outside_move"] == open_move.seq
-    ]
-    if len(names) < policy.required:
+    }
+    if len(acceptances) < policy.required:
         return acceptance
     settled = replace(
         request,
         version=open_move.version,
         from_version=open_move.from_version,
-        actor=", ".join(names),
+        actor=", ".join(acceptances.values()),
         details={"outside_move": open_move.seq, **accepted},
     )
-    return ledger.append_move(settled, after=history.champion_move(events))
+    return services.ledger.append_move(settled, after=history.champion_move(events))
 
 
-def _what_is_accepted(registry: Registry, ledger: Ledger, open_move: Event) -> dict[str, Any]:
+def _what_is_accepted(services: Services, events: Sequence[Event], open_move: Event) -> dict[str, Any]:
     """Check the bytes of a registered version; make the manifest of one that Podium never registered."""
     model, version = open_move.model, open_move.version
     if version is None:
         return {}
-    events = ledger.history(model)
-    registered = history.registration(events, version)
-    if problem := promotion_problem(registered, ephemeral=registry_is_ephemeral()):
+    if problem := promotion_problem(events, version):
         raise ProfileOnly(f"{problem}. Revert the champion")
-    if registered is not None:
-        check_bytes(registry, model, version, manifest_of(events, model, version))
+    if history.registration(events, version) is not None:
+        check_bytes(services, events, model, version)
         return {}
-    with downloaded(registry, model, version) as folder:
+    with downloaded(services.registry, model, version) as folder:
         manifest = read_manifest(folder)
         return {
             "manifest": manifest.as_json(),

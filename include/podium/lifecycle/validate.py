@@ -11,7 +11,7 @@ from podium.gates.evidence import Evidence
 from podium.gates.report import GateReport
 from podium.gates.rules import evaluate, scores_of
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.history import profile_of, registration
+from podium.ledger.history import profile_of
 from podium.lifecycle import canary
 from podium.lifecycle.approval import gate_report
 from podium.lifecycle.model_card import write_model_card
@@ -43,7 +43,7 @@ def validate_version(services: Services, spec: ModelSpec, number: int, run: str)
         evidence = assemble(case, sides, versions)
     report = _report(spec, number, evidence)
     stored_report.keep(services.registry, version, spec, report, evidence)
-    write_model_card(services.registry, spec, version, report, profile_of(registration(events, number)))
+    write_model_card(services, spec, version, report, profile_of(events, number))
     services.ledger.append(
         NewEvent(
             event=EventKind.GATES_PASSED if report.passed else EventKind.GATES_REFUSED,
@@ -61,7 +61,7 @@ def validate_version(services: Services, spec: ModelSpec, number: int, run: str)
             },
         )
     )
-    mirror(services.registry, services.ledger, spec.name)
+    mirror(services, spec.name)
     log.info("%s\n%s", report.sentence(), report.markdown())
     return report
 
@@ -96,7 +96,7 @@ def _as_trained(spec: ModelSpec, events: Sequence[Event], number: int) -> ModelS
     Raises:
         PodiumError: The model file has no such profile any more.
     """
-    profile = profile_of(registration(events, number))
+    profile = profile_of(events, number)
     return spec.in_profile(named_profile(profile, spec.profiles, spec.name))
 
 

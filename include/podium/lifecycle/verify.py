@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from podium.ledger import history
-from podium.ledger.store import Ledger
 from podium.lifecycle.registry_sync import wanted_aliases
 from podium.names import Alias, Tag, version_name
-from podium.registry.client import Registry
+from podium.services import Services
 
 
-def told_heads(registry: Registry, models: Iterable[str]) -> Iterator[tuple[str, int, str]]:
+def told_heads(services: Services, models: Iterable[str]) -> Iterator[tuple[str, int, str]]:
     """Yield the newest event of each model that the registry was told of; see ``lifecycle.registry_sync``."""
     for model in models:
-        told = registry.labels(model).tags.get(Tag.LEDGER_HEAD) or ""
+        told = services.registry.labels(model).tags.get(Tag.LEDGER_HEAD) or ""
         seq, _, digest = told.partition(":")
         if seq.isascii() and seq.isdigit():
             yield model, int(seq), digest
 
 
-def alias_differences(registry: Registry, ledger: Ledger, model: str) -> list[str]:
+def alias_differences(services: Services, model: str) -> list[str]:
     """Say where the live aliases of a model are not what the ledger says."""
-    events = ledger.history(model)
-    live = registry.aliases(model)
-    wanted = wanted_aliases(events, registry.versions(model) if live or events else [])
+    events = services.ledger.history(model)
+    live = services.registry.aliases(model)
+    wanted = wanted_aliases(events, services.registry.versions(model) if live or events else [])
     stopped = history.stopped_move(events, live.get(Alias.CHAMPION))
     said = []
     for alias in Alias:

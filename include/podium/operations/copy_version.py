@@ -32,7 +32,6 @@ from pydantic import SecretStr
 from podium.errors import NotFound, PodiumError, ProfileOnly
 from podium.gates import stored_report
 from podium.ledger import history
-from podium.ledger.history import profile_of
 from podium.lifecycle import model_card
 from podium.names import Tag, version_name
 from podium.operations.addresses import without_login
@@ -196,13 +195,14 @@ def copy_version(services: Services, model: str, number: int, target: CopyTarget
 
 def _source(services: Services, model: str, number: int) -> _Source:
     name = f"{model} {version_name(number)}"
-    registered = history.registration(services.ledger.history(model), number)
+    events = services.ledger.history(model)
+    registered = history.registration(events, number)
     if registered is None or "mlflow_run" not in registered.details:
         raise NotFound(
             f"{name}: the ledger holds no registration of it by a lifecycle, so nobody can say which bytes "
             "and which training run are its own"
         )
-    if profile := profile_of(registered):
+    if profile := history.profile_of(events, number):
         raise ProfileOnly(f"{name} is a {profile} version: {profile.purpose}. It is not copied")
     details = registered.details
     lineage = {str(tag): str(details[tag]) for tag in LINEAGE}

@@ -10,10 +10,10 @@ from xml.sax.saxutils import escape
 from podium.gates.report import GateReport, cell
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
-from podium.ledger.history import profile_of
 from podium.lifecycle import approval, canary
 from podium.lifecycle.approval_policy import Request, who_may_decide
 from podium.model_file.approval import ApprovalSpec
+from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
 from podium.names import Tag, in_utc, version_name
 from podium.services import Services
@@ -64,7 +64,7 @@ def body(services: Services, spec: ModelSpec, request: Request, answers_url: str
             *_rules(spec, request),
             *(
                 f"Too early to approve: {problem}."
-                for problem in canary.problems(services.ledger, events, request.version, datetime.now(UTC))
+                for problem in canary.problems(services, events, request.version, datetime.now(UTC))
             ),
         ]
     )
@@ -128,7 +128,7 @@ def _rules(spec: ModelSpec, request: Request) -> list[str]:
 
 def _profile(spec: ModelSpec, events: Sequence[Event], version: int) -> list[str]:
     """Say that a version was trained on less; it is asked about only where the registry is thrown away."""
-    profile = profile_of(history.registration(events, version))
+    profile = history.profile_of(events, version)
     if profile is None:
         return []
     less = spec.profiles[profile].in_words() if profile in spec.profiles else "the model file has it no more"
@@ -151,7 +151,7 @@ def _lineage(services: Services, events: Sequence[Event], request: Request) -> l
         "trained on": [_fact(side, Tag.TRAINED_ON) for side in sides],
         "judged on (its own holdout)": [_fact(side, Tag.JUDGED_ON) for side in sides],
         "as of": [_fact(side, Tag.AS_OF)[:10] for side in sides],
-        **_profiles_row(sides),
+        **_profiles_row([history.profile_of(events, number) for number in numbers]),
         **_copied_row(sides),
         "data version": [_plain(_fact(side, Tag.DATA_VERSION)[:12]) for side in sides],
         "git commit": [_plain(_fact(side, Tag.GIT_COMMIT)[:12]) for side in sides],
@@ -167,8 +167,7 @@ def _lineage(services: Services, events: Sequence[Event], request: Request) -> l
     ]
 
 
-def _profiles_row(sides: Sequence[Event | None]) -> dict[str, list[str]]:
-    profiles = [profile_of(side) for side in sides]
+def _profiles_row(profiles: Sequence[Profile | None]) -> dict[str, list[str]]:
     return {"profile": [profile or "in full" for profile in profiles]} if any(profiles) else {}
 
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from podium.errors import NotFound, Outage, PodiumError
 from podium.ledger import history
-from podium.lifecycle.profile_rules import refuse_to_serve
+from podium.lifecycle.profile_rules import refuse_alias, refuse_to_serve
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object
 from podium.names import Alias, in_utc, version_name
 from podium.registry.model_files import load_model
 from podium.scoring.scorer import Preparation, Scorer
 from podium.services import Services
-from podium.settings import registry_is_ephemeral
 from podium.versions import manifest_of, verified
 
 
@@ -67,7 +66,8 @@ def pin(services: Services, model: str, asked: str, *, allow_rolled_back: bool =
     elif history.registration(events, number) is None:
         there = [event.version for event in events if event.event == "registered"]
         raise NotFound(f"{model} has no {version_name(number)}; there are: {_names(there)}")
-    refuse_to_serve(asked, history.registration(events, number), ephemeral=registry_is_ephemeral())
+    refuse_alias(asked)
+    refuse_to_serve(events, number)
     away = history.rolled_away(events).get(number)
     if away is not None and not allow_rolled_back:
         raise PodiumError(
@@ -113,11 +113,11 @@ def loaded(services: Services, spec: ModelSpec, pinned: Pinned) -> Iterator[Scor
         BytesChanged: They are not, or the ledger's manifest is not the one that was pinned.
         Outage: A part did not answer.
     """
-    manifest = manifest_of(services.ledger.history(pinned.model), pinned.model, pinned.version)
-    if manifest.digest() != pinned.digest:
+    events = services.ledger.history(pinned.model)
+    if manifest_of(events, pinned.model, pinned.version).digest() != pinned.digest:
         raise PodiumError(f"{pinned.model} {pinned.name} is not what was pinned for this run; start it anew")
     path = None if spec.scoring is None else spec.scoring.inputs
-    with verified(services.registry, pinned.model, pinned.version, manifest) as folder:
+    with verified(services, events, pinned.model, pinned.version) as (folder, _):
         prepare = None if path is None else Preparation(path, import_object(path))
         # Some models read their files late.
         yield Scorer(load_model(folder), spec.labels, prepare)

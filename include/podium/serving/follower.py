@@ -134,9 +134,7 @@ class Follower:
             if self.previous is not None and self.previous.number == number:
                 loaded = self.previous
             else:
-                loaded = load_version(
-                    self._services.registry, events, self.target.model, number, self._max_rows
-                )
+                loaded = load_version(self._services, events, self.target.model, number, self._max_rows)
         except Outage:
             raise
         except PodiumError:

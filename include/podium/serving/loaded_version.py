@@ -21,17 +21,16 @@ from mlflow.types import Schema
 from podium.errors import PodiumError
 from podium.ledger import history
 from podium.ledger.events import CHAMPION_MOVES, Event
-from podium.lifecycle.profile_rules import refuse_to_serve
+from podium.lifecycle.profile_rules import refuse_alias, refuse_to_serve
 from podium.metrics.predictions import classes_of
 from podium.names import Alias, version_name
-from podium.registry.client import Registry
 from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.registry.signature import columns_taken
+from podium.services import Services
 from podium.serving.columns import KINDS, RequestColumn
 from podium.serving.requests import Rows, Shape, Values
-from podium.settings import registry_is_ephemeral
-from podium.versions import manifest_of, verified
+from podium.versions import verified
 
 log = logging.getLogger(__name__)
 
@@ -99,12 +98,12 @@ class LoadedVersion:
 
 
 def load_version(
-    registry: Registry, events: Sequence[Event], model: str, number: int, max_rows: int
+    services: Services, events: Sequence[Event], model: str, number: int, max_rows: int
 ) -> LoadedVersion:
     """Load a version after checking that its bytes are the registered ones; it predicts its example.
 
     Args:
-        registry: The model registry.
+        services: The registry and the ledger.
         events: The model's history.
         model: The registered model.
         number: The version.
@@ -116,10 +115,9 @@ def load_version(
         PodiumError: It cannot be held here, or does not load and predict; says why.
     """
     name = f"{model} {version_name(number)}"
-    manifest = manifest_of(events, model, number)
     with ExitStack() as files:
         try:
-            folder = files.enter_context(verified(registry, model, number, manifest))
+            folder, manifest = files.enter_context(verified(services, events, model, number))
         except OSError as error:
             raise PodiumError(f"{name} cannot be held here: {error}") from error
         try:
@@ -144,8 +142,8 @@ def check_may_serve(events: Sequence[Event], number: int, target: ServedTarget) 
         ProfileOnly: It was made of toy data, or is asked for by that alias.
         PodiumError: The ledger does not know of this champion or candidate.
     """
-    registered = history.registration(events, number)
-    refuse_to_serve(target.alias, registered, ephemeral=registry_is_ephemeral())
+    refuse_alias(target.alias)
+    refuse_to_serve(events, number)
     name = f"{target.model} {version_name(number)}"
     if target.alias == Alias.CHAMPION:
         begun = history.unfinished_move(events)

@@ -16,8 +16,8 @@ import numpy as np
 from podium.errors import CannotBeWritten, Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.live_answers import LiveAnswer, LiveStore, VersionOnTrial
-from podium.ledger.store import Ledger
 from podium.lifecycle import canary
+from podium.services import Services
 from podium.serving import instruments
 from podium.serving.answers import dumps, jsonable
 from podium.serving.bounded_queue import BoundedQueue
@@ -68,13 +68,13 @@ class Recorder:
     """Writes the compared requests of one model; while the database is away they wait, or are lost.
 
     Args:
-        ledger: The ledger, in whose database they are kept.
+        services: The ledger, in whose database they are kept.
         model: The model.
     """
 
-    def __init__(self, ledger: Ledger, model: str) -> None:
-        self._ledger = ledger
-        self._store = LiveStore(ledger)
+    def __init__(self, services: Services, model: str) -> None:
+        self._services = services
+        self._store = LiveStore(services.ledger)
         self._model = model
         self._queue = BoundedQueue[Compared](MAX_WAITING, MAX_WAITING_ROWS)
         self._unwritten: list[LiveAnswer] = []
@@ -154,7 +154,7 @@ class Recorder:
         if not self._uncounted:
             return
         try:
-            events = self._ledger.history(self._model)
+            events = self._services.ledger.history(self._model)
             for trial, uncounted in list(self._uncounted.items()):
                 since = history.candidate_since(events, trial.candidate)
                 is_now = since is not None and since.at <= uncounted.since
@@ -162,7 +162,7 @@ class Recorder:
                     del self._uncounted[trial]
                 elif canary.wants_rows(events, trial.candidate):
                     canary.record_shadow_rows(
-                        self._ledger, self._model, trial.candidate, uncounted.rows, uncounted.key
+                        self._services, self._model, trial.candidate, uncounted.rows, uncounted.key
                     )
                     del self._uncounted[trial]
         except PodiumError as error:

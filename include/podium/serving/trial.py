@@ -51,7 +51,7 @@ class LiveTrial:
             shared = self._shadowed if settings.shadow == Alias.CANDIDATE else None
             self._canary = shared or _follower(services, settings, model, Alias.CANDIDATE)
         self._shadow = Shadow(model, self._shadowed, self._compare) if self._shadowed else None
-        self._recorder = Recorder(services.ledger, model)
+        self._recorder = Recorder(services, model)
 
     def start(self) -> None:
         """Begin to follow, to ask the shadow and to store."""

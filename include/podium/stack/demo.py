@@ -115,10 +115,8 @@ def _show_the_record() -> None:
     console.print(status_table(statuses))
     console.print(versions_table(statuses[0], services.registry))
     console.print(history_table(services.ledger.history(MODEL)))
-    chain = walk(services.ledger.record(), told_heads(services.registry, [MODEL]))
-    if difference := chain.difference or next(
-        iter(alias_differences(services.registry, services.ledger, MODEL)), None
-    ):
+    chain = walk(services.ledger.record(), told_heads(services, [MODEL]))
+    if difference := chain.difference or next(iter(alias_differences(services, MODEL)), None):
         raise PodiumError(f"the record is not as it must be: {difference}")
     console.print(
         f"[green]Verified:[/green] {chain.events} events, each chained to the one before by its hash, and "

@@ -66,9 +66,7 @@ def numbers(tmp_path: Path) -> Path:
 
 
 def judge(services: Services, spec: ModelSpec) -> GateReport:
-    version = register_version(
-        services.registry, services.ledger, spec, train(services, spec, SECOND).run_id, new_run()
-    )
+    version = register_version(services, spec, train(services, spec, SECOND).run_id, new_run())
     return validate_version(services, spec, version, new_run())
 
 
@@ -121,7 +119,7 @@ def test_a_gate_that_training_did_not_know_of_fails_until_there_is_a_new_run(
     old = spec_of(NUMBER_TOY)
     run = train(services, old, SECOND).run_id
     new = spec_of(NUMBER_TOY, name=old.name, gates=[{"max_train_overlap": 1.0, "columns": ["country"]}])
-    version = register_version(services.registry, services.ledger, new, run, new_run())
+    version = register_version(services, new, run, new_run())
     result = validate_version(services, new, version, new_run()).results[1]
     assert (result.status, result.note) == (
         GateStatus.FAILED,

@@ -16,6 +16,7 @@ from podium.ledger.store import Ledger
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Answer, Person, Request, problems
 from podium.model_file.approval import ApprovalSpec
+from support.services import services_with
 
 POLICY = ApprovalSpec(approvers=("amy", "ben"), reason_min_length=10)
 TWO = ApprovalSpec(approvers=("amy", "ben", "role:op"), required=2, reason_min_length=10)
@@ -142,7 +143,7 @@ def nominated(ledger: Ledger, model: str, version: int = 2, champion: int | None
 
 @pytest.fixture
 def request_(ledger: Ledger, model: str) -> Request:
-    return approval.open_request(ledger, POLICY, model, nominated(ledger, model))
+    return approval.open_request(services_with(ledger), POLICY, model, nominated(ledger, model))
 
 
 def kinds(ledger: Ledger, request: Request) -> list[str]:
@@ -153,17 +154,17 @@ def kinds(ledger: Ledger, request: Request) -> list[str]:
 def judge(
     ledger: Ledger, request: Request, answer: Answer, policy: ApprovalSpec = POLICY, champion: int | None = 1
 ) -> Event:
-    return approval.judge(ledger, policy, request, answer, champion)
+    return approval.judge(services_with(ledger), policy, request, answer, champion)
 
 
 def test_a_request_is_bound_to_what_the_ledger_says_of_the_nominated_version(
     ledger: Ledger, model: str
 ) -> None:
     run = nominated(ledger, model, version=3, champion=2)
-    request = approval.open_request(ledger, POLICY, model, run, requester="olga")
+    request = approval.open_request(services_with(ledger), POLICY, model, run, requester="olga")
     assert (request.version, request.champion, request.requester) == (3, 2, "olga")
     assert (request.manifest, request.gates) == ("manifest of v3", "gates of v3")
-    assert approval.find_request(ledger, run) == request
+    assert approval.find_request(services_with(ledger), run) == request
     asked = ledger.history(model)[-1]
     assert (asked.event, asked.reason, asked.seq) == ("approval_requested", "waits for amy, ben", request.seq)
 
@@ -171,33 +172,33 @@ def test_a_request_is_bound_to_what_the_ledger_says_of_the_nominated_version(
 def test_a_run_that_nominated_nothing_asks_nothing(ledger: Ledger, model: str) -> None:
     nominating = nominated(ledger, model)
     with pytest.raises(NotFound, match="holds no nomination of run other/run: clear its task 'nominate'"):
-        approval.open_request(ledger, POLICY, model, "other/run")
+        approval.open_request(services_with(ledger), POLICY, model, "other/run")
     with pytest.raises(NotFound, match="holds no nomination of run"):
-        approval.open_request(ledger, POLICY, "another-model", nominating)
+        approval.open_request(services_with(ledger), POLICY, "another-model", nominating)
     with pytest.raises(NotFound, match="holds no approval request of run"):
-        approval.find_request(ledger, nominating)
+        approval.find_request(services_with(ledger), nominating)
 
 
 def test_a_version_without_manifest_or_gates_cannot_be_asked_for(ledger: Ledger, model: str) -> None:
     record(ledger, model, EventKind.NOMINATED, 1, run="x", key=f"nominated:{model}")
     with pytest.raises(NotFound, match="no manifest of v1: Podium did not register it"):
-        approval.open_request(ledger, POLICY, model, model)
+        approval.open_request(services_with(ledger), POLICY, model, model)
     details = {"manifest": [], "manifest_digest": "m"}
     record(ledger, model, EventKind.REGISTERED, 1, details=details)
     with pytest.raises(NotFound, match="no gate report of v1"):
-        approval.open_request(ledger, POLICY, model, model)
+        approval.open_request(services_with(ledger), POLICY, model, model)
 
 
 def test_a_run_asks_once_and_its_clock_does_not_start_again(ledger: Ledger, request_: Request) -> None:
     later = ApprovalSpec(approvers=("amy",), expires_after="9d")
-    again = approval.open_request(ledger, later, request_.model, request_.run, requester="eve")
-    assert again == request_ == approval.find_request(ledger, request_.run)
+    again = approval.open_request(services_with(ledger), later, request_.model, request_.run, requester="eve")
+    assert again == request_ == approval.find_request(services_with(ledger), request_.run)
     assert timedelta(days=2) < request_.expires_at - datetime.now(UTC) < timedelta(days=3)
 
 
 def test_a_valid_approval_decides_and_is_bound_to_what_was_asked(ledger: Ledger, request_: Request) -> None:
     decision = judge(ledger, request_, says(reason="  looks good to me "))
-    assert decision == approval.find_decision(ledger, request_.run)
+    assert decision == approval.find_decision(services_with(ledger), request_.run)
     assert (decision.event, decision.actor, decision.reason) == ("approved", "ben", "looks good to me")
     assert (decision.version, decision.from_version, decision.run) == (2, 1, request_.run)
     bound = {"request": request_.seq, "manifest": "manifest of v2", "gates": "gates of v2"}
@@ -215,8 +216,8 @@ def test_the_first_decision_of_a_run_stays_whatever_comes_after(ledger: Ledger, 
     assert judge(ledger, request_, says()) == first
     assert judge(ledger, request_, says(who="eve")) == first
     assert judge(ledger, request_, says(), champion=7) == first
-    assert approval.record_expiry(ledger, request_) == first
-    assert approval.supersede(ledger, request_.model, 3, "new/run") == []
+    assert approval.record_expiry(services_with(ledger), request_) == first
+    assert approval.supersede(services_with(ledger), ledger.history(request_.model), 3, "new/run") == []
     assert kinds(ledger, request_) == ["rejected"]
 
 
@@ -229,18 +230,18 @@ def test_an_invalid_answer_is_on_record_once_and_decides_nothing(ledger: Ledger,
     )
     assert event.details["option"] == "Approve"
     assert judge(ledger, request_, answer) == event
-    assert approval.find_decision(ledger, request_.run) is None
+    assert approval.find_decision(services_with(ledger), request_.run) is None
     assert judge(ledger, request_, says()).event == "approved"
     assert kinds(ledger, request_) == ["answer_invalid", "approved"]
 
 
 def test_of_two_that_are_needed_the_second_decides(ledger: Ledger, model: str) -> None:
-    request = approval.open_request(ledger, TWO, model, nominated(ledger, model))
+    request = approval.open_request(services_with(ledger), TWO, model, nominated(ledger, model))
     amy, ben = says(who="amy", reason="fine on all leagues"), says(who="ben", reason="I agree with amy")
     given = judge(ledger, request, amy, TWO)
     assert (given.event, given.actor, given.reason) == ("approval_given", "amy", "fine on all leagues")
     assert judge(ledger, request, amy, TWO) == given
-    assert approval.find_decision(ledger, request.run) is None
+    assert approval.find_decision(services_with(ledger), request.run) is None
 
     twice = judge(ledger, request, says(who="amy", reason="fine, as I said"), TWO)
     assert (twice.event, twice.reason) == (
@@ -259,14 +260,16 @@ def test_of_two_that_are_needed_the_second_decides(ledger: Ledger, model: str) -
 def test_one_rejection_is_enough_also_after_an_approval_and_by_who_approved(
     ledger: Ledger, model: str
 ) -> None:
-    request = approval.open_request(ledger, TWO, model, nominated(ledger, model))
+    request = approval.open_request(services_with(ledger), TWO, model, nominated(ledger, model))
     judge(ledger, request, says(who="amy"), TWO)
     decision = judge(ledger, request, says("Reject", "amy", "I was wrong, sorry"), TWO)
     assert (decision.event, decision.actor) == ("rejected", "amy")
 
 
 def test_approvals_of_another_run_do_not_count(ledger: Ledger, model: str) -> None:
-    one, other = (approval.open_request(ledger, TWO, model, nominated(ledger, model)) for _ in range(2))
+    one, other = (
+        approval.open_request(services_with(ledger), TWO, model, nominated(ledger, model)) for _ in range(2)
+    )
     judge(ledger, one, says(who="amy"), TWO)
     assert judge(ledger, other, says(who="ben"), TWO).event == "approval_given"
     assert judge(ledger, other, says(who="amy"), TWO).actor == "ben, amy"
@@ -291,7 +294,7 @@ def test_a_late_answer_is_on_record_and_the_request_expired(
 
 def test_an_answer_in_time_counts_also_if_it_is_read_late(ledger: Ledger, model: str) -> None:
     hasty = POLICY.model_copy(update={"expires_after": timedelta(microseconds=1)})
-    request = approval.open_request(ledger, hasty, model, nominated(ledger, model))
+    request = approval.open_request(services_with(ledger), hasty, model, nominated(ledger, model))
     in_time = replace(says(), at=request.expires_at - timedelta(microseconds=1))
     assert judge(ledger, request, in_time).event == "approved"
 
@@ -370,7 +373,7 @@ def test_a_rejection_holds_whatever_has_changed(ledger: Ledger, request_: Reques
 def test_a_rollback_before_the_request_does_not_matter(ledger: Ledger, model: str) -> None:
     record(ledger, model, EventKind.PROMOTED, 2, from_version=1)
     record(ledger, model, EventKind.ROLLED_BACK, 1, from_version=2)
-    request = approval.open_request(ledger, POLICY, model, nominated(ledger, model))
+    request = approval.open_request(services_with(ledger), POLICY, model, nominated(ledger, model))
     assert judge(ledger, request, says()).event == "approved"
 
 
@@ -387,18 +390,20 @@ def test_any_text_in_a_reason_can_be_recorded(ledger: Ledger, request_: Request,
 
 def test_a_newer_candidate_closes_the_requests_of_other_runs_only(ledger: Ledger, model: str) -> None:
     old, answered, new = (
-        approval.open_request(ledger, POLICY, model, nominated(ledger, model, version))
+        approval.open_request(services_with(ledger), POLICY, model, nominated(ledger, model, version))
         for version in (1, 2, 3)
     )
-    elsewhere = approval.open_request(ledger, POLICY, f"{model}-b", nominated(ledger, f"{model}-b"))
+    elsewhere = approval.open_request(
+        services_with(ledger), POLICY, f"{model}-b", nominated(ledger, f"{model}-b")
+    )
     approved = judge(ledger, answered, says())
     for _ in range(2):
-        assert approval.supersede(ledger, model, 3, new.run) == [old.run]
-    decision = approval.find_decision(ledger, old.run)
+        assert approval.supersede(services_with(ledger), ledger.history(model), 3, new.run) == [old.run]
+    decision = approval.find_decision(services_with(ledger), old.run)
     assert decision is not None
     assert (decision.event, decision.actor, decision.version) == ("superseded", "podium", 1)
     assert decision.reason == f"v3 of run {new.run} is a newer candidate"
-    assert approval.find_decision(ledger, answered.run) == approved
+    assert approval.find_decision(services_with(ledger), answered.run) == approved
     assert approval.open_requests(ledger.history(model)) == [new]
     assert approval.open_requests(ledger.history(elsewhere.model)) == [elsewhere]
 
@@ -406,13 +411,13 @@ def test_a_newer_candidate_closes_the_requests_of_other_runs_only(ledger: Ledger
 def test_open_requests_are_those_without_a_decision(ledger: Ledger, request_: Request) -> None:
     assert approval.open_requests(ledger.history(request_.model)) == [request_]
     judge(ledger, request_, says(who="eve"))
-    approval.record_asked_again(ledger, request_, 2)
+    approval.record_asked_again(services_with(ledger), request_, 2)
     assert approval.open_requests(ledger.history(request_.model)) == [request_]
-    approval.record_expiry(ledger, request_)
+    approval.record_expiry(services_with(ledger), request_)
     assert approval.open_requests(ledger.history(request_.model)) == []
 
 
 def test_asking_again_is_on_record_once_per_try(ledger: Ledger, request_: Request) -> None:
     for try_number in (2, 2, 3):
-        approval.record_asked_again(ledger, request_, try_number)
+        approval.record_asked_again(services_with(ledger), request_, try_number)
     assert kinds(ledger, request_) == ["asked_again", "asked_again"]

@@ -18,6 +18,7 @@ from podium.lifecycle.approval_policy import Answer, Person
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.gates import Canary, CanaryGate, RowsGate
 from podium.model_file.metric_gate import Level
+from support.services import services_with
 
 POLICY = ApprovalSpec(approvers=("amy",), expires_after="20d")  # type: ignore[arg-type]
 NOW = datetime.now(UTC)
@@ -46,10 +47,10 @@ def nominate(ledger: Ledger, model: str, version: int, *terms: dict[str, Any]) -
 
 
 def answered(ledger: Ledger, model: str, run: str, option: str = "Approve", after_days: float = 0) -> Event:
-    request = approval.open_request(ledger, POLICY, model, run)
+    request = approval.open_request(services_with(ledger), POLICY, model, run)
     at = datetime.now(UTC) + timedelta(days=after_days)
     answer = Answer(option, "it is good enough", Person("amy"), at)
-    return approval.judge(ledger, POLICY, request, answer, None)
+    return approval.judge(services_with(ledger), POLICY, request, answer, None)
 
 
 def test_only_required_terms_are_held() -> None:
@@ -79,26 +80,26 @@ def test_a_rejection_waits_for_nothing(ledger: Ledger, model: str) -> None:
 
 def test_rows_scored_beside_the_champion_are_counted_once_each(ledger: Ledger, model: str) -> None:
     ledger.append(NewEvent(EventKind.PROMOTED, model, 1))
-    canary.record_shadow_rows(ledger, model, 2, 500, "before it was the candidate")
+    canary.record_shadow_rows(services_with(ledger), model, 2, 500, "before it was the candidate")
     run = nominate(ledger, model, 2, {"shadow_rows": 1000})
-    canary.record_shadow_rows(ledger, model, 2, 999, "noon")
-    canary.record_shadow_rows(ledger, model, 2, 999, "noon")
-    canary.record_shadow_rows(ledger, model, 1, 5000, "another version")
+    canary.record_shadow_rows(services_with(ledger), model, 2, 999, "noon")
+    canary.record_shadow_rows(services_with(ledger), model, 2, 999, "noon")
+    canary.record_shadow_rows(services_with(ledger), model, 1, 5000, "another version")
     early = answered(ledger, model, run)
     assert early.event is EventKind.ANSWER_INVALID
     assert "v2 has scored 999 of 1,000 rows beside the champion" in early.reason
-    canary.record_shadow_rows(ledger, model, 2, 1, "one more")
+    canary.record_shadow_rows(services_with(ledger), model, 2, 1, "one more")
     assert answered(ledger, model, run).event is EventKind.APPROVED
     with pytest.raises(ValueError, match="0 rows: at least one"):
-        canary.record_shadow_rows(ledger, model, 2, 0, "none")
+        canary.record_shadow_rows(services_with(ledger), model, 2, 0, "none")
 
 
 def test_both_terms_must_be_met(ledger: Ledger, model: str) -> None:
     ledger.append(NewEvent(EventKind.PROMOTED, model, 1))
     nominate(ledger, model, 2, {"days": 7}, {"shadow_rows": 10})
     events = ledger.history(model)
-    assert len(canary.problems(ledger, events, 2, NOW)) == 2
-    assert len(canary.problems(ledger, events, 2, NOW + timedelta(days=8))) == 1
+    assert len(canary.problems(services_with(ledger), events, 2, NOW)) == 2
+    assert len(canary.problems(services_with(ledger), events, 2, NOW + timedelta(days=8))) == 1
 
 
 def test_where_there_is_no_champion_there_is_nothing_to_be_beside(ledger: Ledger, model: str) -> None:
@@ -148,7 +149,7 @@ def test_the_period_begins_anew_when_another_version_was_the_candidate(ledger: L
     assert history.candidate_since(ledger.history(model), 2) == first
     nominate(ledger, model, 3, {"days": 7})
     assert history.candidate_since(ledger.history(model), 2) is None
-    assert canary.problems(ledger, ledger.history(model), 2, NOW) == [
+    assert canary.problems(services_with(ledger), ledger.history(model), 2, NOW) == [
         "v2 is not the candidate, so its canary period does not run"
     ]
     nominate(ledger, model, 2, {"days": 7})

@@ -30,6 +30,7 @@ from podium.lifecycle import approval, rollback, validate
 from podium.lifecycle import nominate as nominate_module
 from podium.lifecycle import promote as promote_module
 from podium.lifecycle.approval_policy import Person
+from podium.lifecycle.registry_sync import mirror
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
@@ -67,7 +68,7 @@ TAMPERED = {
 def test_nobody_is_promoted_without_a_decision(services: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
     nominate_unjudged(services, toy_spec, FIRST, run)
-    approval.open_request(services.ledger, toy_spec.approval, toy_spec.name, run)
+    approval.open_request(services, toy_spec.approval, toy_spec.name, run)
     with pytest.raises(NotApproved, match="nobody has approved"):
         promote(services, toy_spec, run)
     assert services.registry.champion(toy_spec.name) is None
@@ -83,7 +84,7 @@ def test_tags_approve_nothing_and_are_put_right(services: Services, toy_spec: Mo
     with pytest.raises(NotApproved):
         promote(services, toy_spec, run)
     decide(services, toy_spec, run, "Reject")
-    validate.mirror(services.registry, services.ledger, toy_spec.name)
+    mirror(services, toy_spec.name)
     tags = services.registry.version(toy_spec.name, 1).tags
     assert tags[Tag.APPROVAL_STATUS] == "rejected"
     assert tags[Tag.DECIDED_BY] == "amy"
@@ -97,7 +98,7 @@ def test_a_rejected_version_is_not_promoted_and_no_candidate(services: Services,
     decide(services, toy_spec, run, "Reject")
     with pytest.raises(Refused, match="v1 was rejected by amy: it is good enough"):
         promote(services, toy_spec, run)
-    validate.mirror(services.registry, services.ledger, toy_spec.name)
+    mirror(services, toy_spec.name)
     assert services.registry.aliases(toy_spec.name) == {}
 
 
@@ -130,13 +131,13 @@ def test_a_decision_of_one_run_promotes_nothing_of_another(services: Services, t
     # The approved run is run again, and has another version to show now: its decision is about the old one.
     version = register(services, toy_spec, SECOND, approved)
     pass_gates(services, toy_spec, version, approved)
-    nominate_module.nominate_version(services.registry, services.ledger, toy_spec.name, approved)
+    nominate_module.nominate_version(services, toy_spec.name, approved)
     assert promote(services, toy_spec, approved).version == 1
     nominate_unjudged(services, toy_spec, SECOND, other)
     with pytest.raises(NotApproved):
         promote(services, toy_spec, other)
     with pytest.raises(NotApproved):
-        promote_module.promote(services.registry, services.ledger, "another-model", approved)
+        promote_module.promote(services, "another-model", approved)
 
 
 def test_of_two_approved_at_once_the_second_is_told_who_was_first(
@@ -162,7 +163,7 @@ def test_a_champion_moved_by_hand_freezes_promotion_and_rollback(
     run = new_run()
     register(services, toy_spec, FIRST, run)
     pass_gates(services, toy_spec, 1, run)
-    nominate_module.nominate_version(services.registry, services.ledger, toy_spec.name, run)
+    nominate_module.nominate_version(services, toy_spec.name, run)
     decide(services, toy_spec, run)
     services.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
     with pytest.raises(
@@ -284,9 +285,9 @@ def test_two_rollbacks_that_are_asked_for_at_once_go_back_once(
         )
         for _ in range(2)
     ]
-    assert rollback.rollback(services.registry, services.ledger, requests[0]).version == 2
+    assert rollback.rollback(services, requests[0]).version == 2
     with pytest.raises(ChampionChanged, match="against champion v1, .* is now v2 .rolled back by olga on"):
-        rollback.rollback(services.registry, services.ledger, requests[1])
+        rollback.rollback(services, requests[1])
     assert services.registry.champion(toy_spec.name) == 2
     assert newest(services, toy_spec).event == "rollback_refused"
 
@@ -342,7 +343,7 @@ def test_only_an_approver_forces_a_version_and_it_is_marked(services: Services, 
             toy_spec.name, to_version, asks=asks, reason="the only good one", run=new_run()
         )
         request = rollback.force_version(request, toy_spec.approval, asks)
-        return rollback.rollback(services.registry, services.ledger, request)
+        return rollback.rollback(services, request)
 
     with pytest.raises(CannotRollBack, match="only an approver may force .* and olga is none"):
         force("olga", 2)

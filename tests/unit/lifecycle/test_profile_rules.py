@@ -24,7 +24,7 @@ from podium.lifecycle import rollback as champion_module
 from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.model_card import ARTIFACT
 from podium.lifecycle.outcome import outcome_of
-from podium.lifecycle.profile_rules import promotion_problem, refuse_to_serve
+from podium.lifecycle.profile_rules import promotion_problem, refuse_alias, refuse_to_serve
 from podium.lifecycle.verify import alias_differences
 from podium.model_file.loading import load_spec
 from podium.model_file.profiles import FEWEST_ROWS, Profile, named_profile
@@ -69,13 +69,13 @@ def register(
     services: Services, spec: ModelSpec, profile: Profile | None, run: str, as_of: Any = FIRST
 ) -> int:
     mlflow_run = trained(services, spec, profile, as_of)
-    return register_module.register_version(services.registry, services.ledger, spec, mlflow_run, run)
+    return register_module.register_version(services, spec, mlflow_run, run)
 
 
 def judge_and_nominate(services: Services, spec: ModelSpec, profile: Profile | None, run: str) -> int:
     number = register(services, spec, profile, run)
     validate.validate_version(services, spec, number, run)
-    return nominate_module.nominate_version(services.registry, services.ledger, spec.name, run)["version"]
+    return nominate_module.nominate_version(services, spec.name, run)["version"]
 
 
 def registered(**details: Any) -> Event:
@@ -83,34 +83,42 @@ def registered(**details: Any) -> Event:
         {
             **{"seq": 1, "at": "2025-06-01T00:00:00+00:00", "event": "registered", "model": "toy"},
             **{"version": 7, "from_version": None, "actor": "podium", "reason": "", "run": "r", "key": "k"},
-            **{"details": details, "previous_hash": "", "hash": ""},
+            **{"details": {"manifest": [], **details}, "previous_hash": "", "hash": ""},
         }
     )
 
 
-@pytest.mark.parametrize("ephemeral", [False, True])
-@pytest.mark.parametrize("event", [None, registered(), registered(profile="ci-smoke")])
-def test_the_alias_ci_smoke_is_never_served(event: Event | None, ephemeral: bool) -> None:
+def test_the_alias_ci_smoke_is_never_served() -> None:
     with pytest.raises(ProfileOnly, match="the alias 'ci-smoke' is not served: .* Serve 'champion'"):
-        refuse_to_serve("ci-smoke", event, ephemeral=ephemeral)
+        refuse_alias("ci-smoke")
+    for alias in (None, "champion", "candidate", "smoke"):
+        refuse_alias(alias)
 
 
-@pytest.mark.parametrize("alias", [None, "champion", "candidate", "smoke"])
-def test_a_ci_smoke_version_is_served_only_where_the_registry_is_thrown_away(alias: str | None) -> None:
-    event = registered(profile="ci-smoke")
+def test_a_ci_smoke_version_is_served_only_where_the_registry_is_thrown_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = [registered(profile="ci-smoke")]
+    monkeypatch.setenv("PODIUM_EPHEMERAL", "false")
     with pytest.raises(ProfileOnly, match="toy v7 is not served: it is a ci-smoke version, toy data"):
-        refuse_to_serve(alias, event, ephemeral=False)
-    refuse_to_serve(alias, event, ephemeral=True)
-    for other in (None, registered(), registered(profile="smoke")):
-        refuse_to_serve(alias, other, ephemeral=False)
+        refuse_to_serve(events, 7)
+    for others in ([], [registered()], [registered(profile="smoke")]):
+        refuse_to_serve(others, 7)
+    monkeypatch.setenv("PODIUM_EPHEMERAL", "true")
+    refuse_to_serve(events, 7)
 
 
-def test_only_a_profile_is_a_problem_and_only_where_the_registry_stays() -> None:
-    assert promotion_problem(None, ephemeral=False) == promotion_problem(registered(), ephemeral=False) == ""
+def test_only_a_profile_is_a_problem_and_only_where_the_registry_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PODIUM_EPHEMERAL", "false")
+    assert promotion_problem([], 7) == promotion_problem([registered()], 7) == ""
     for profile in Profile:
-        problem = promotion_problem(registered(profile=profile.value), ephemeral=False)
+        problem = promotion_problem([registered(profile=profile.value)], 7)
         assert problem.startswith(f"toy v7 is a {profile} version: {profile.purpose}, never promoted. ")
-        assert promotion_problem(registered(profile=profile.value), ephemeral=True) == ""
+    monkeypatch.setenv("PODIUM_EPHEMERAL", "true")
+    for profile in Profile:
+        assert promotion_problem([registered(profile=profile.value)], 7) == ""
 
 
 def test_a_registry_is_ephemeral_only_if_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +208,7 @@ def test_a_ci_smoke_run_ends_after_its_gates_on_record_and_its_version_bears_the
     run, name = new_run(), spec.name
     with pytest.raises(Refused, match=f"{name} v1 is a ci-smoke version: toy data, wiring only, never"):
         judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
-    assert outcome_of(services.ledger, name, run) is RunOutcome.ONLY_A_PROFILE
+    assert outcome_of(services, name, run) is RunOutcome.ONLY_A_PROFILE
     events = services.ledger.history(name)
     assert [event.event for event in events] == ["registered", "gates_passed", "nomination_refused"]
     assert events[0].details["profile"] == "ci-smoke"
@@ -214,7 +222,7 @@ def test_a_ci_smoke_run_ends_after_its_gates_on_record_and_its_version_bears_the
     version = services.registry.version(name, 1)
     assert version.tags[Tag.PROFILE] == "ci-smoke"
     assert version.tags[Tag.TRAINED_ON].endswith("(280 rows)")
-    assert alias_differences(services.registry, services.ledger, name) == []
+    assert alias_differences(services, name) == []
     found = next(status for status in model_statuses(services) if status.model == name)
     assert found.as_json()["profiles"] == {"ci-smoke": 1}
 
@@ -227,7 +235,7 @@ def test_a_ci_smoke_run_ends_after_its_gates_on_record_and_its_version_bears_the
         judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
     assert services.ledger.history(name) == events
     with pytest.raises(NotFound, match="holds no nomination"):
-        approval.open_request(services.ledger, spec.approval, name, run)
+        approval.open_request(services, spec.approval, name, run)
 
 
 def test_aliases_of_profiles_follow_their_newest_runs_and_no_other_alias_does(
@@ -247,8 +255,8 @@ def test_aliases_of_profiles_follow_their_newest_runs_and_no_other_alias_does(
     assert services.registry.aliases(name) == {**aliases, "ci-smoke": small}
     services.registry.set_alias(name, Alias.SMOKE, small)
     services.registry.delete_alias(name, Alias.CI_SMOKE)
-    assert len(alias_differences(services.registry, services.ledger, name)) == 2
-    reconcile.reconcile(services.registry, services.ledger, spec)
+    assert len(alias_differences(services, name)) == 2
+    reconcile.reconcile(services, spec)
     assert services.registry.aliases(name) == {**aliases, "ci-smoke": small}
 
 
@@ -275,11 +283,11 @@ def test_tags_in_mlflow_make_no_profile_version_a_full_one(services: Services, s
     mlflow_run = trained(services, spec, Profile.SMOKE)
     for tag in ("podium.profile", "profile"):
         services.registry.client.set_tag(mlflow_run, tag, "full")
-    number = register_module.register_version(services.registry, services.ledger, spec, mlflow_run, run)
+    number = register_module.register_version(services, spec, mlflow_run, run)
     services.registry.delete_tags(spec.name, number, [Tag.PROFILE])
     validate.validate_version(services, spec, number, run)
     with pytest.raises(Refused, match="is a smoke version: a trial of the lifecycle on real data, never"):
-        nominate_module.nominate_version(services.registry, services.ledger, spec.name, run)
+        nominate_module.nominate_version(services, spec.name, run)
     assert services.registry.version(spec.name, number).tags[Tag.PROFILE] == "smoke"
 
 
@@ -289,7 +297,7 @@ def test_where_the_registry_is_thrown_away_a_profile_goes_all_the_way(
     run = new_run()
     number = judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
     assert services.registry.aliases(spec.name) == {"ci-smoke": number, "candidate": number}
-    request = approval.open_request(services.ledger, spec.approval, spec.name, run)
+    request = approval.open_request(services, spec.approval, spec.name, run)
     shown = approval_card.body(services, spec, request, "answers.svg")
     assert (
         "**A ci-smoke version: toy data, wiring only** (0.1% of the examples, at least 200 a side, 2 tri"
@@ -326,17 +334,16 @@ def test_neither_an_approver_nor_mlflow_makes_a_profile_version_champion(
     )
     with pytest.raises(CannotRollBack, match="is a smoke version"):
         champion_module.rollback(
-            services.registry,
-            services.ledger,
+            services,
             champion_module.force_version(request, spec.approval, Person("amy")),
         )
     services.registry.set_alias(spec.name, Alias.CHAMPION, number)
-    reconcile.reconcile(services.registry, services.ledger, spec)
+    reconcile.reconcile(services, spec)
     accept = settle.settle_request(
         spec, settle.Settlement.ACCEPT, asks=Person("amy"), reason="because I say so", run=new_run()
     )
     with pytest.raises(ProfileOnly, match="is a smoke version: .* Revert the champion"):
-        settle.settle(services.registry, services.ledger, spec, accept)
+        settle.settle(services, spec, accept)
     assert history.champion(services.ledger.history(spec.name)) == champion
 
 
@@ -345,11 +352,11 @@ def test_a_run_that_a_form_names_keeps_its_profile_and_takes_no_other(
 ) -> None:
     mlflow_run = trained(services, spec, Profile.SMOKE)
     form = {"mlflow_run": mlflow_run, "version": None, "profile": None}
-    assert register_module.run_to_take(services.registry, spec.name, form) == mlflow_run
+    assert register_module.run_to_take(services, spec.name, form) == mlflow_run
     with pytest.raises(PodiumError, match=f"names run {mlflow_run} and profile smoke; give one of them"):
-        register_module.run_to_take(services.registry, spec.name, {**form, "profile": "smoke"})
+        register_module.run_to_take(services, spec.name, {**form, "profile": "smoke"})
     with pytest.raises(NotFound):
-        register_module.run_to_take(services.registry, spec.name, {**form, "mlflow_run": uuid.uuid4().hex})
+        register_module.run_to_take(services, spec.name, {**form, "mlflow_run": uuid.uuid4().hex})
 
 
 def test_without_a_profile_nothing_is_less(services: Services, spec: ModelSpec, tmp_path: Path) -> None:

@@ -61,12 +61,12 @@ def spec(services: Services, toy_spec: ModelSpec) -> ModelSpec:
         number = register(services, toy_spec, as_of, new_run())
         services.registry.set_alias(toy_spec.name, Alias.CHAMPION, number)
         services.ledger.append(NewEvent(EventKind.PROMOTED, toy_spec.name, number, former, actor="amy"))
-    mirror(services.registry, services.ledger, toy_spec.name)
+    mirror(services, toy_spec.name)
     return toy_spec
 
 
 def look(services: Services, spec: ModelSpec) -> Event | None:
-    return reconcile(services.registry, services.ledger, spec)
+    return reconcile(services, spec)
 
 
 def move_by_hand(services: Services, spec: ModelSpec, to_version: int | None) -> None:
@@ -86,7 +86,7 @@ def ask(
     run: str | None = None,
 ) -> Event:
     request = settle_request(spec, settlement, asks=Person(who), reason=reason, run=run or new_run())
-    return settle(services.registry, services.ledger, spec, request)
+    return settle(services, spec, request)
 
 
 def since_promotion(services: Services, spec: ModelSpec) -> list[str]:
@@ -320,7 +320,7 @@ def test_what_stops_one_model_stops_no_other(
     reverting = spec.model_copy(update={"champion_moved_outside": "revert"})
     move_by_hand(services, spec, 1)
     with changed_bytes(stored_files(services, spec.name, 2), "flipped"):
-        found, errors = reconcile_all(services.registry, services.ledger, [reverting, healthy])
+        found, errors = reconcile_all(services, [reverting, healthy])
     assert [(event.model, event.event.value) for event in found] == [(healthy.name, "moved_outside")]
     assert [type(error) for error in errors] == [BytesChanged]
     frozen = {item.model: item.needs() for item in model_statuses(services)}[healthy.name]
@@ -496,10 +496,10 @@ def test_a_frozen_model_moves_again_once_it_is_settled(
 def test_an_approval_given_while_the_champion_was_moved_is_void(services: Services, spec: ModelSpec) -> None:
     run = new_run()
     nominate_unjudged(services, spec, FIRST, run)
-    request = approval.open_request(services.ledger, spec.approval, spec.name, run)
+    request = approval.open_request(services, spec.approval, spec.name, run)
     move_by_hand(services, spec, 1)
     decision = approval.judge(
-        services.ledger, spec.approval, request, answer(), services.registry.champion(spec.name)
+        services, spec.approval, request, answer(), services.registry.champion(spec.name)
     )
     assert (decision.event, decision.reason) == ("voided", "the champion was v2 and is v1 now")
 
@@ -527,7 +527,7 @@ def roll_back_killed(services: Services, spec: ModelSpec, at: tuple[type, str]) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*at, kill)
         with pytest.raises(Killed):
-            rollback.rollback(services.registry, services.ledger, request)
+            rollback.rollback(services, request)
     return run
 
 
@@ -570,7 +570,7 @@ def test_a_move_that_was_stopped_before_the_alias_moved_is_left_to_its_retry(
         request = rollback.rollback_request(
             spec.name, None, asks=Person("olga"), reason="complaints", run=run
         )
-        assert rollback.rollback(services.registry, services.ledger, request).version == 1
+        assert rollback.rollback(services, request).version == 1
     assert_settled(services, spec)
 
 
@@ -612,7 +612,7 @@ def test_the_mirror_puts_right_what_was_changed_by_hand(services: Services, spec
 
 def test_the_mirror_never_touches_the_champion(services: Services, spec: ModelSpec) -> None:
     move_by_hand(services, spec, 1)
-    mirror(services.registry, services.ledger, spec.name)
+    mirror(services, spec.name)
     assert services.registry.champion(spec.name) == 1
 
 
@@ -627,8 +627,8 @@ def test_an_alias_that_must_not_be_there_is_removed(services: Services, toy_spec
 def test_a_long_reason_fits_into_its_tag(services: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
     nominate_unjudged(services, toy_spec, FIRST, run)
-    request = approval.open_request(services.ledger, toy_spec.approval, toy_spec.name, run)
-    approval.judge(services.ledger, toy_spec.approval, request, answer("Reject", reason="no " * 9000), None)
+    request = approval.open_request(services, toy_spec.approval, toy_spec.name, run)
+    approval.judge(services, toy_spec.approval, request, answer("Reject", reason="no " * 9000), None)
     look(services, toy_spec)
     tag = services.registry.version(toy_spec.name, 1).tags[Tag.DECISION_REASON]
     assert tag == ("no " * 9000)[:1000]

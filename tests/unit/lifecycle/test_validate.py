@@ -23,7 +23,7 @@ from podium.registry.manifest import Manifest
 from podium.registry.model_files import load_model
 from podium.services import Services
 from podium.training import holdout
-from podium.versions import manifest_of, verified
+from podium.versions import verified
 from support.steps import (
     FIRST,
     SECOND,
@@ -87,8 +87,8 @@ def test_the_model_has_signature_example_and_pinned_requirements(
 ) -> None:
     run = new_run()
     nominate(services, toy_spec, FIRST, run)
-    manifest = manifest_of(services.ledger.history(toy_spec.name), toy_spec.name, 1)
-    with verified(services.registry, toy_spec.name, 1, manifest) as folder:
+    events = services.ledger.history(toy_spec.name)
+    with verified(services, events, toy_spec.name, 1) as (folder, _):
         model = load_model(folder)
     assert model.metadata.get_input_schema().input_names() == ["x"]
     assert len(model.input_example) == 5
@@ -104,9 +104,7 @@ def test_equal_inputs_are_trained_once_and_are_one_version(services: Services, t
     first, again = train(services, toy_spec), train(services, toy_spec)
     assert again.run_id == first.run_id
     numbers = {
-        register_module.register_version(
-            services.registry, services.ledger, toy_spec, trained.run_id, new_run()
-        )
+        register_module.register_version(services, toy_spec, trained.run_id, new_run())
         for trained in (first, again, first)
     }
     assert numbers == {1}
@@ -214,23 +212,21 @@ def test_a_newer_candidate_closes_older_pending_requests(services: Services, toy
     nominate_unjudged(services, toy_spec, FIRST, answered)
     decide(services, toy_spec, answered)
     nominate_unjudged(services, toy_spec, FIRST, old)
-    approval.open_request(services.ledger, toy_spec.approval, toy_spec.name, old)
+    approval.open_request(services, toy_spec.approval, toy_spec.name, old)
     nominated = nominate_unjudged(services, toy_spec, SECOND, new)
     assert nominated["superseded"] == [old]
-    decision = approval.find_decision(services.ledger, old)
+    decision = approval.find_decision(services, old)
     assert decision is not None
     assert decision.event == "superseded"
     assert decision.reason == f"v2 of run {new} is a newer candidate"
     assert services.registry.aliases(toy_spec.name) == {"candidate": 2}
     assert services.registry.version(toy_spec.name, 1).tags[Tag.APPROVAL_STATUS] == "superseded"
     # Run again after it was killed, it still knows whom to tell.
-    assert (
-        nominate_module.nominate_version(services.registry, services.ledger, toy_spec.name, new) == nominated
-    )
+    assert nominate_module.nominate_version(services, toy_spec.name, new) == nominated
     with pytest.raises(Refused, match="v1 was superseded by podium: v2 of run .* To ask again"):
-        nominate_module.refuse_decided_run(services.ledger, old)
-    nominate_module.refuse_decided_run(services.ledger, answered)
-    nominate_module.refuse_decided_run(services.ledger, new)
+        nominate_module.refuse_decided_run(services, old)
+    nominate_module.refuse_decided_run(services, answered)
+    nominate_module.refuse_decided_run(services, new)
 
 
 def test_a_request_that_a_newer_candidate_overtook_is_closed_at_once(
@@ -239,13 +235,13 @@ def test_a_request_that_a_newer_candidate_overtook_is_closed_at_once(
     old, new = new_run(), new_run()
     nominate_unjudged(services, toy_spec, FIRST, old)
     nominate_unjudged(services, toy_spec, SECOND, new)
-    decide_later = approval.open_request(services.ledger, toy_spec.approval, toy_spec.name, new)
-    approval.open_request(services.ledger, toy_spec.approval, toy_spec.name, old)
-    decision = approval.find_decision(services.ledger, old)
+    decide_later = approval.open_request(services, toy_spec.approval, toy_spec.name, new)
+    approval.open_request(services, toy_spec.approval, toy_spec.name, old)
+    decision = approval.find_decision(services, old)
     assert decision is not None
     assert decision.event == "superseded"
     # The older run's nomination is run again: it closes nothing that is newer.
-    again = nominate_module.nominate_version(services.registry, services.ledger, toy_spec.name, old)
+    again = nominate_module.nominate_version(services, toy_spec.name, old)
     assert again["superseded"] == []
     assert approval.open_requests(services.ledger.history(toy_spec.name)) == [decide_later]
     assert services.registry.aliases(toy_spec.name) == {"candidate": 2}
@@ -256,14 +252,14 @@ def test_a_nomination_stands_on_the_runs_own_report_in_the_ledger(
 ) -> None:
     register(services, toy_spec, FIRST, new_run())
     with pytest.raises(NotFound, match="holds no gate report of run .*: clear its task 'validate'"):
-        nominate_module.nominate_version(services.registry, services.ledger, toy_spec.name, new_run())
+        nominate_module.nominate_version(services, toy_spec.name, new_run())
 
 
 def test_the_outcome_of_a_run_is_what_the_ledger_says(
     services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path]
 ) -> None:
     def outcome(run: str) -> str:
-        return outcome_of(services.ledger, toy_spec.name, run)
+        return outcome_of(services, toy_spec.name, run)
 
     refused, rejected, approved, again = (new_run() for _ in range(4))
     strict = load_spec(toy_file(name=toy_spec.name, gates=[{"metric": "log_loss", "threshold": 0.0001}]))

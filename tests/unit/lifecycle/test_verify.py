@@ -53,7 +53,7 @@ def lived(own_services: Services, toy_spec: ModelSpec) -> Services:
     for kind, version, former in ((PROMOTED, 1, None), (PROMOTED, 2, 1), (ROLLED_BACK, 1, 2)):
         own_services.ledger.append(NewEvent(kind, name, version, former, actor="amy", reason="good enough"))
         own_services.registry.set_alias(name, Alias.CHAMPION, version)
-    mirror(own_services.registry, own_services.ledger, name)
+    mirror(own_services, name)
     return own_services
 
 
@@ -69,7 +69,7 @@ def owner_url(layout: Layout, empty_database: str) -> str:
 
 
 def walk_with_heads(services: Services, events: Sequence[Event] | None = None) -> Chain:
-    heads = told_heads(services.registry, services.ledger.models())
+    heads = told_heads(services, services.ledger.models())
     return walk(services.ledger.record() if events is None else events, heads)
 
 
@@ -94,8 +94,8 @@ def test_what_a_model_has_lived_through_is_whole(own_services: Services, toy_spe
     events = list(own_services.ledger.record())
     assert len(events) == 16
     assert walk_with_heads(own_services) == Chain(16, events[-1].hash, None)
-    assert list(told_heads(own_services.registry, [toy_spec.name])) == [(toy_spec.name, 16, events[-1].hash)]
-    assert alias_differences(own_services.registry, own_services.ledger, toy_spec.name) == []
+    assert list(told_heads(own_services, [toy_spec.name])) == [(toy_spec.name, 16, events[-1].hash)]
+    assert alias_differences(own_services, toy_spec.name) == []
 
 
 def another(value: Any) -> Any:
@@ -198,14 +198,14 @@ def test_each_models_own_head_counts(lived: Services, toy_spec: ModelSpec) -> No
     register(lived, other, FIRST, new_run())
     promote_as_of(lived, other, SECOND)
     told = dict.fromkeys([toy_spec.name, other.name], "")
-    assert [model for model, _, _ in told_heads(lived.registry, told)] == [toy_spec.name, other.name]
+    assert [model for model, _, _ in told_heads(lived, told)] == [toy_spec.name, other.name]
     events = list(lived.ledger.record())
     assert walk_with_heads(lived, events).difference is None
     assert f"event 5 is not the one that the registry was told of for {toy_spec.name}" == (
         walk_with_heads(lived, chained([replace(events[0], actor="eve"), *events[1:]])).difference
     )
     lived.registry.set_model_tag(other.name, Tag.LEDGER_HEAD, "not a head")
-    assert [model for model, _, _ in told_heads(lived.registry, told)] == [toy_spec.name]
+    assert [model for model, _, _ in told_heads(lived, told)] == [toy_spec.name]
 
 
 CHANGES = {
@@ -235,7 +235,7 @@ def test_a_ledger_that_was_emptied_does_not_even_know_its_models(
     lived: Services, toy_spec: ModelSpec, owner_url: str
 ) -> None:
     execute(owner_url, "TRUNCATE ledger_events")
-    heads = told_heads(lived.registry, [toy_spec.name])
+    heads = told_heads(lived, [toy_spec.name])
     assert "event 5, which" in str(walk(lived.ledger.record(), heads).difference)
 
 
@@ -243,15 +243,13 @@ def test_aliases_that_were_moved_by_hand_are_found(lived: Services, toy_spec: Mo
     name = toy_spec.name
     lived.registry.set_alias(name, Alias.CHAMPION, 2)
     lived.registry.set_alias(name, Alias.CANDIDATE, 1)
-    assert alias_differences(lived.registry, lived.ledger, name) == [
+    assert alias_differences(lived, name) == [
         f"{name}: alias champion is v2, the ledger says v1",
         f"{name}: alias candidate is v1, the ledger says none",
     ]
     lived.registry.delete_alias(name, Alias.CHAMPION)
     lived.registry.delete_alias(name, Alias.CANDIDATE)
-    assert alias_differences(lived.registry, lived.ledger, name) == [
-        f"{name}: alias champion is none, the ledger says v1"
-    ]
+    assert alias_differences(lived, name) == [f"{name}: alias champion is none, the ledger says v1"]
 
 
 def test_a_move_that_is_being_made_is_explained(lived: Services, toy_spec: ModelSpec) -> None:
@@ -259,7 +257,7 @@ def test_a_move_that_is_being_made_is_explained(lived: Services, toy_spec: Model
     nominate_unjudged(lived, toy_spec, SECOND, run)
     lived.ledger.append(NewEvent(EventKind.PROMOTION_STARTED, toy_spec.name, 2, 1, run=run))
     lived.registry.set_alias(toy_spec.name, Alias.CHAMPION, 2)
-    (said,) = alias_differences(lived.registry, lived.ledger, toy_spec.name)
+    (said,) = alias_differences(lived, toy_spec.name)
     assert said.endswith(
         f"the ledger says v1 (run {run} was stopped while moving it; its retry or reconcile finishes that)"
     )

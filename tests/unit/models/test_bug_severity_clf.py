@@ -75,7 +75,7 @@ def write_baseline(tmp_path: Path, **numbers: float) -> None:
 def judge(services: Services, spec: ModelSpec) -> GateReport:
     run = new_run()
     trained = train_model(services, spec, AS_OF)
-    number = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    number = register.register_version(services, spec, trained.run_id, run)
     return validate.validate_version(services, spec, number, run)
 
 

@@ -94,17 +94,17 @@ def rmspe(predictions: np.ndarray, truth: pd.Series) -> float:
 def test_the_sample_is_trained_judged_and_served_without_podium(services: Services, tmp_path: Path) -> None:
     spec, run = shipped(), new_run()
     trained = train_run(services, spec, AS_OF, rounds=ROUNDS)
-    number = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    number = register.register_version(services, spec, trained.run_id, run)
     report = validate.validate_version(services, spec, number, run)
     assert report.passed, report.sentence()
 
-    manifest = manifest_of(services.ledger.history(spec.name), spec.name, number)
-    names = {Path(file.path).name for file in manifest.files}
+    events = services.ledger.history(spec.name)
+    names = {Path(file.path).name for file in manifest_of(events, spec.name, number).files}
     assert {"lightgbm.txt", "xgboost.ubj", "catboost.cbm", "weights.json", "rossmann_script.py"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
     inputs = sample_window().holdout.inputs.head(200)
     inputs.to_parquet(tmp_path / "inputs.parquet")
-    with verified(services.registry, spec.name, number, manifest) as folder:
+    with verified(services, events, spec.name, number) as (folder, _):
         model = load_model(folder)
         assert example_problem(model) == ""
         assert model.metadata.get_input_schema().input_names() == list(INPUTS)
@@ -128,7 +128,7 @@ def test_scrambled_sales_are_refused_with_a_sentence(services: Services, tmp_pat
     rows.to_csv(tmp_path / "train.csv.gz", index=False)
     spec, run = shipped(source=str(tmp_path / "train.csv.gz")), new_run()
     trained = train_run(services, spec, AS_OF, rounds=20)
-    number = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    number = register.register_version(services, spec, trained.run_id, run)
     report = validate.validate_version(services, spec, number, run)
     assert not report.passed
     assert re.search(r"rmspe at most 0\.1\b", report.sentence()), report.sentence()

@@ -37,6 +37,7 @@ from podium.settings import PROJECT_ROOT, Settings
 from podium.versions import manifest_of
 from support.command_line import commands_of
 from support.mlflow_server import GuardedMlflow
+from support.services import services_with
 from support.steps import FIRST, SECOND, decide, live_through, new_run, promote, register
 from support.store import changed_bytes, stored_files
 
@@ -67,7 +68,7 @@ def target(trained_only: Path, tmp_path: Path) -> CopyTarget:
 def there(target: CopyTarget, ledger: Ledger) -> Services:
     """The parts of the other stack, as a process there has them."""
     registry = Registry(target.uri)
-    return Services(Settings(MLFLOW_TRACKING_URI=target.uri), registry, ledger)
+    return Services(Settings(MLFLOW_TRACKING_URI=target.uri), registry=registry, ledger=ledger)
 
 
 def tags_of(services: Services, model: str, number: int) -> dict[str, str]:
@@ -110,9 +111,9 @@ def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there
 
     lifecycle_run = new_run()
     form = {"version": 1, "mlflow_run": None, "profile": None}
-    trained = register_module.run_to_take(other.registry, name, form)
+    trained = register_module.run_to_take(other, name, form)
     assert trained == run_there.run_id
-    version = register_module.register_version(other.registry, own_ledger, toy_spec, trained, lifecycle_run)
+    version = register_module.register_version(other, toy_spec, trained, lifecycle_run)
     assert version == 1
     (registered,) = own_ledger.history(name)
     assert registered.reason == (
@@ -120,8 +121,8 @@ def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there
     )
     assert registered.details["manifest_digest"] == manifest.digest()
     assert validate.validate_version(other, toy_spec, 1, lifecycle_run).passed
-    nominate.nominate_version(other.registry, own_ledger, name, lifecycle_run)
-    request = approval.open_request(own_ledger, toy_spec.approval, name, lifecycle_run)
+    nominate.nominate_version(other, name, lifecycle_run)
+    request = approval.open_request(other, toy_spec.approval, name, lifecycle_run)
     shown = f"| copied from | `{services.registry.tracking_uri}, {name} v2, by {tags[Tag.COPIED_BY]}` |"
     assert shown in approval_card.body(other, toy_spec, request, "/podium/x.svg")
     with pytest.raises(PodiumError, match="nobody has approved|no decision"):
@@ -129,7 +130,7 @@ def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there
     decide(other, toy_spec, lifecycle_run)
     assert promote(other, toy_spec, lifecycle_run).version == 1
     assert other.registry.champion(name) == 1
-    prove(other.registry, own_ledger.history(name), name, 1)
+    prove(other, own_ledger.history(name), name, 1)
     # What a version bears there does not stop it from being found again.
     Registry(services.registry.tracking_uri)
     assert copy_version(services, name, 2, target) == replace(copied, was_there=True)
@@ -305,7 +306,7 @@ def test_a_copied_version_that_was_changed_there_is_not_registered(
     trained = other.registry.version(toy_spec.name, 1).run_id
     refused = pytest.raises(BytesChanged, match="v1: its files in the store are not those that")
     with changed_bytes(stored_files(other, toy_spec.name, 1), "flipped"), refused:
-        register_module.register_version(other.registry, own_ledger, toy_spec, trained, new_run())
+        register_module.register_version(other, toy_spec, trained, new_run())
     assert own_ledger.history(toy_spec.name) == []
 
 
@@ -346,17 +347,17 @@ def test_a_form_that_names_a_version_takes_its_run(
     register(services, toy_spec, FIRST, new_run())
     copy_version(services, name, 1, target)
     with target.registry() as registry:
-        form = {"version": 1, "mlflow_run": None, "profile": None}
+        form, there = {"version": 1, "mlflow_run": None, "profile": None}, services_with(registry=registry)
         with pytest.raises(NotFound):
-            register_module.run_to_take(registry, name, {**form, "version": 2})
+            register_module.run_to_take(there, name, {**form, "version": 2})
         with pytest.raises(PodiumError, match="the form names run abc and version 1; give one of them"):
-            register_module.run_to_take(registry, name, {**form, "mlflow_run": "abc"})
-        assert register_module.run_to_take(registry, name, {**form, "version": None}) is None
+            register_module.run_to_take(there, name, {**form, "mlflow_run": "abc"})
+        assert register_module.run_to_take(there, name, {**form, "version": None}) is None
         first = registry.version(name, 1)
         model = registry.client.get_model_version(name, "1")
         registry.client.create_model_version(name, model.source, first.run_id, tags=dict(first.tags))
         with pytest.raises(PodiumError, match="v2 was made of the same inputs as v1: .* take v1"):
-            register_module.run_to_take(registry, name, {**form, "version": 2})
+            register_module.run_to_take(there, name, {**form, "version": 2})
 
 
 def test_an_address_with_a_login_is_refused_without_telling_it(

@@ -34,13 +34,13 @@ def spec(toy_spec: ModelSpec, toy_file: Callable[..., Path]) -> ModelSpec:
 def ask(services: Services, spec: ModelSpec, requester: str | None = "olga") -> Request:
     run = new_run()
     nominate(services, spec, FIRST, run)
-    return approval.open_request(services.ledger, spec.approval, spec.name, run, requester)
+    return approval.open_request(services, spec.approval, spec.name, run, requester)
 
 
 def say(services: Services, spec: ModelSpec, request: Request, who: str, reason: str) -> None:
     given = answer(who=who, reason=reason)
     ticked = type(given)(given.option, given.reason, given.who, given.at, frozenset(BOXES))
-    approval.judge(services.ledger, spec.approval, request, ticked, request.champion)
+    approval.judge(services, spec.approval, request, ticked, request.champion)
 
 
 def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
@@ -79,10 +79,10 @@ def test_values_of_the_data_draw_nothing_on_the_card(
     sliced = {"metric": "log_loss", "threshold": 0.0001, "slices": {"column": "note"}, "level": "advisory"}
     spec = load_spec(toy_file(name=toy_spec.name, gates=[{"min_holdout_rows": 50}, sliced]))
     trained, run = train(services, spec), new_run()
-    number = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    number = register.register_version(services, spec, trained.run_id, run)
     validate.validate_version(services, spec, number, run)
-    nominate_module.nominate_version(services.registry, services.ledger, spec.name, run)
-    request = approval.open_request(services.ledger, spec.approval, spec.name, run)
+    nominate_module.nominate_version(services, spec.name, run)
+    request = approval.open_request(services, spec.approval, spec.name, run)
     body = approval_card.body(services, spec, request, "/podium/x.svg")
     assert "http://evil" in body
     assert body.count("![") == 1
@@ -96,7 +96,7 @@ def test_the_card_shows_candidate_and_champion_side_by_side(services: Services, 
     promote_as_of(services, plain, SECOND)
     run = new_run()
     nominate(services, plain, FIRST, run)
-    request = approval.open_request(services.ledger, plain.approval, plain.name, run)
+    request = approval.open_request(services, plain.approval, plain.name, run)
     assert approval_card.subject(request) == f"Promote {spec.name} v2 to champion, over v1?"
     body = approval_card.body(services, plain, request, "/podium/x.svg")
     digests = [
@@ -132,7 +132,7 @@ def test_the_picture_shows_who_has_approved_and_what_was_wrong_with_other_answer
 ) -> None:
     request = ask(services, spec)
     assert said(services, spec, request) == ["Approved by 0 of 2."]
-    approval.record_asked_again(services.ledger, request, 2)
+    approval.record_asked_again(services, request, 2)
     say(services, spec, request, "eve", "let me in, please")
     say(services, spec, request, "amy", "fine on all leagues")
     say(services, spec, request, "amy", "really, it is fine")

@@ -24,6 +24,7 @@ from podium.services import Services
 from podium.serving import recorder
 from podium.serving.feedback import parse_feedback
 from podium.serving.requests import RequestRefused
+from support.services import services_with
 from support.serving import Server, make_champion, register_model, serving
 from support.trial import (
     OUTCOME,
@@ -121,9 +122,9 @@ def test_any_json_is_read_or_refused(content: Any) -> None:
 
 
 def approve(ledger: Ledger, model: str, run: str) -> Event:
-    request = approval.open_request(ledger, POLICY, model, run)
+    request = approval.open_request(services_with(ledger), POLICY, model, run)
     answer = Answer("Approve", "it is good enough", Person("amy"), datetime.now(UTC))
-    return approval.judge(ledger, POLICY, request, answer, 1)
+    return approval.judge(services_with(ledger), POLICY, request, answer, 1)
 
 
 def test_a_candidate_cannot_be_approved_until_the_server_mirrored_enough_rows(

@@ -6,7 +6,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -288,7 +287,9 @@ def test_while_the_database_is_away_requests_go_on_and_what_waits_is_written_lat
     monkeypatch.setattr(recorder, "MAX_WAITING_ROWS", 8)
     champion_and_candidate(services, model, regression(1), regression(2))
     url = make_url(layout.ledger_url).set(port=proxy.port).render_as_string(hide_password=False)
-    with serving(replace(services, ledger=Ledger(url)), model, shadow="candidate") as server:
+    with serving(
+        Services(services.settings, registry=services.registry, ledger=Ledger(url)), model, shadow="candidate"
+    ) as server:
         begun(server)
         proxy.cut()
         for _ in range(20):

@@ -20,7 +20,7 @@ from podium.model_file.spec import ModelSpec
 from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.services import Services
-from podium.versions import manifest_of, verified
+from podium.versions import verified
 from support.steps import new_run, train
 from support.toy_line import SCRIPT
 
@@ -51,12 +51,12 @@ def test_a_model_from_code_is_trained_judged_and_loaded_without_a_pickle(
 ) -> None:
     spec, run = load_spec(line_file()), new_run()
     trained = train(services, spec)
-    number = register.register_version(services.registry, services.ledger, spec, trained.run_id, run)
+    number = register.register_version(services, spec, trained.run_id, run)
     report = validate.validate_version(services, spec, number, run)
     assert report.passed, report.sentence()
-    manifest = manifest_of(services.ledger.history(spec.name), spec.name, number)
-    assert not [file.path for file in manifest.files if file.path.endswith((".pkl", ".pickle"))]
-    with verified(services.registry, spec.name, number, manifest) as folder:
+    events = services.ledger.history(spec.name)
+    with verified(services, events, spec.name, number) as (folder, manifest):
+        assert not [file.path for file in manifest.files if file.path.endswith((".pkl", ".pickle"))]
         model = load_model(folder)
         assert example_problem(model) == ""
         assert model.predict(pd.DataFrame({"x": [2.0]})).tolist() == pytest.approx([5.0], abs=0.1)

@@ -10,7 +10,7 @@ from podium.names import version_name
 from podium.operations.check_model_files import check_files
 from podium.operations.doctor.findings import Finding, Places, State
 from podium.services import Services, connect
-from podium.versions import check_bytes, manifest_of
+from podium.versions import check_bytes
 
 MODEL_FILES, CHAMPIONS = "model files", "champions"
 
@@ -44,7 +44,7 @@ def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
 
 
 def _aliases(services: Services, model: str) -> Iterator[Finding]:
-    for difference in alias_differences(services.registry, services.ledger, model):
+    for difference in alias_differences(services, model):
         remedy = "an approver runs settle_champion; other aliases are set again by the next lifecycle run"
         yield Finding(f"aliases of {model}", State.PROBLEM, difference, remedy)
 
@@ -57,8 +57,7 @@ def _champion(services: Services, model: str, working: Callable[[str], None]) ->
         return
     working(f"reading the files of {model} {version_name(number)}")
     try:
-        manifest = manifest_of(services.ledger.history(model), model, number)
-        check_bytes(services.registry, model, number, manifest)
+        manifest = check_bytes(services, services.ledger.history(model), model, number)
     except (BytesChanged, NotFound) as error:
         remedy = "roll back (`podium rollback`), or restore the files from the bucket's older versions"
         yield Finding(name, State.PROBLEM, str(error), remedy)

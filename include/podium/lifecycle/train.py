@@ -1,0 +1,39 @@
+"""Train: a new training run, or the finished one that a form names instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from podium.lifecycle.nominate import refuse_decided_run
+from podium.lifecycle.register import run_to_take
+from podium.model_file.profiles import named_profile
+from podium.model_file.spec import ModelSpec
+from podium.services import Services
+from podium.training.run import train_model
+
+
+def train(services: Services, spec: ModelSpec, as_of: datetime, form: Mapping[str, Any], run: str) -> str:
+    """Return the training run whose model a lifecycle run takes.
+
+    Args:
+        services: The registry and the ledger.
+        spec: The model file.
+        as_of: The moment that counts: only what was known then is trained on.
+        form: ``mlflow_run``, ``version`` and ``profile`` as ``run_to_take`` has them; ``params`` replace
+            those of the model file.
+        run: The Airflow run.
+
+    Raises:
+        Refused: The run was turned down; another one may ask again.
+        NotFound: The form names a version or a run that there is not.
+        DataError: The data cannot be used as the model file says.
+        TrainerError: The trainer broke its protocol.
+        Outage: A service did not answer.
+    """
+    refuse_decided_run(services, run)
+    if taken := run_to_take(services, spec.name, form):
+        return taken
+    profile = named_profile(form["profile"], spec.profiles, spec.name)
+    return train_model(spec, services.settings, as_of, form["params"], run, profile).run_id

@@ -1,0 +1,110 @@
+"""The forms by which people trigger Dags, one for each kind of Dag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from airflow.sdk import Param
+
+from podium.model_file.spec import ModelSpec
+
+
+def lifecycle_form(spec: ModelSpec) -> dict[str, Param]:
+    """Return what a lifecycle run of a model can be asked for."""
+    return {
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="As of",
+            description="Train on what was known at this moment. Empty: the run's logical date.",
+        ),
+        "mlflow_run": Param(
+            None,
+            type=["null", "string"],
+            title="MLflow run",
+            description="Take this finished training run instead of training; the gates judge it the same.",
+        ),
+        "version": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Version",
+            description="Take this version instead of training, such as one that `podium copy` brought here; "
+            "the gates and the approval decide all the same.",
+        ),
+        "params": Param({}, type="object", title="Params", description="Replace params of the model file."),
+        "profile": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *(profile.value for profile in spec.profiles)],
+            title="Profile",
+            description="Try the lifecycle on less: a version that is never promoted. Empty: in full.",
+        ),
+    }
+
+
+def rollback_form(models: Iterable[str]) -> dict[str, Any]:
+    """Return what a rollback asks for."""
+    return {
+        "model": Param(type="string", enum=list(models) or [""], title="Model"),
+        "to_version": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=2**31 - 1,
+            title="To version",
+            description="A former champion. Empty: the previous champion.",
+        ),
+        "reason": _reason(),
+        "force_version": Param(
+            False,
+            type="boolean",
+            title="Force version",
+            description="Also a version that never was champion. For approvers of the model; goes on record.",
+        ),
+    }
+
+
+def settle_form(models: Iterable[str]) -> dict[str, Any]:
+    """Return what settling a champion that was moved outside Podium asks for."""
+    return {
+        "model": Param(type="string", enum=list(models) or [""], title="Model"),
+        "settlement": Param(
+            type="string",
+            enum=["accept", "revert"],
+            title="Settlement",
+            description="accept: the live version becomes champion; revert: back to the recorded champion.",
+        ),
+        "reason": _reason(),
+    }
+
+
+def scoring_form() -> dict[str, Any]:
+    """Return what a scoring run can be asked for."""
+    return {
+        "version": Param(
+            None,
+            type=["null", "string"],
+            title="Version",
+            description="champion, candidate, previous_champion, or a number. Empty: as the model file says.",
+        ),
+        "partitions": Param(
+            "*",
+            type="string",
+            minLength=1,
+            title="Partitions",
+            description="Only those whose name fits this pattern, such as 2026-*.",
+        ),
+        "allow_rolled_back": Param(
+            False,
+            type="boolean",
+            title="Allow rolled back",
+            description="Also a version that was rolled away from.",
+        ),
+    }
+
+
+def _reason() -> Param:
+    return Param(type="string", minLength=10, title="Reason", description="Why; at least 10 characters.")
