@@ -212,7 +212,7 @@ def main() -> None:
         os.chdir(folder)
         uri = f"sqlite:///{folder}/mlflow.db"
         os.environ |= {"MLFLOW_TRACKING_URI": uri, "PODIUM_LEDGER_URL": stack.ledger_url}
-        services = Services(Settings(), Registry(uri), Ledger(stack.ledger_url))
+        services = Services(Settings(), registry=Registry(uri), ledger=Ledger(stack.ledger_url))
         numbers = [
             register_model(
                 services, MODEL, forest(seed), ROWS, classifies=True, trusted=["sklearn.tree._tree.Tree"]

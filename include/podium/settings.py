@@ -1,4 +1,4 @@
-"""Where the parts are: read from the environment when asked, never at import."""
+"""What the environment says: where the services are and who logs in; read when asked, never at import."""
 
 from __future__ import annotations
 
@@ -11,44 +11,97 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from podium.errors import PodiumError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+_STARTS_A_STACK = (
+    "`make up` starts the embedded stack and writes them to .podium/client.env; elsewhere set them in the "
+    "environment."
+)
 
 
 class Settings(BaseSettings):
-    """Addresses and folders; ``make up`` writes them to ``.podium/client.env`` for the command line.
+    """Every variable that Podium reads; what is not set, or empty, is None or "".
+
+    ``make up`` writes those of the command line to ``.podium/client.env``.
 
     Attributes:
         mlflow_public_url: MLflow's address for people's browsers, where it differs from the tasks'.
+        postgres_url: The superuser's, for backups and to make roles and databases.
+        ledger_owner_url: The ledger's owner's, for migrations.
+        lookup_password: That of Podium's own account in Airflow, which asks for people's roles.
     """
 
     model_config = SettingsConfigDict(
-        env_file=PROJECT_ROOT / ".podium" / "client.env", extra="ignore", frozen=True
+        env_file=PROJECT_ROOT / ".podium" / "client.env", extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    mlflow_tracking_uri: str = Field(alias="MLFLOW_TRACKING_URI")
-    mlflow_username: str | None = Field(default=None, alias="MLFLOW_TRACKING_USERNAME")
-    mlflow_password: SecretStr | None = Field(default=None, alias="MLFLOW_TRACKING_PASSWORD")
-    ledger_url: SecretStr = Field(alias="PODIUM_LEDGER_URL")
     home: Path = Field(default=PROJECT_ROOT, alias="PODIUM_HOME")
     models_dir: Path = Field(default=PROJECT_ROOT / "include" / "models", alias="PODIUM_MODELS_DIR")
-    mlflow_public_url: str | None = Field(default=None, alias="PODIUM_MLFLOW_PUBLIC_URL")
-    airflow_url: str | None = Field(default=None, alias="PODIUM_AIRFLOW_URL")
+    reconcile_schedule: str = Field(default="*/5 * * * *", alias="PODIUM_RECONCILE_SCHEDULE")
     git_commit: str | None = Field(default=None, alias="PODIUM_GIT_COMMIT")
+
+    mlflow_tracking_uri: str = Field(default="", alias="MLFLOW_TRACKING_URI", repr=False)
+    mlflow_username: str | None = Field(default=None, alias="MLFLOW_TRACKING_USERNAME")
+    mlflow_password: SecretStr | None = Field(default=None, alias="MLFLOW_TRACKING_PASSWORD")
+    mlflow_admin_password: SecretStr | None = Field(default=None, alias="MLFLOW_AUTH_ADMIN_PASSWORD")
+    mlflow_reader_password: SecretStr | None = Field(default=None, alias="MLFLOW_READER_PASSWORD")
+    mlflow_public_url: str | None = Field(default=None, alias="PODIUM_MLFLOW_PUBLIC_URL")
+
+    ledger_url: SecretStr = Field(default=SecretStr(""), alias="PODIUM_LEDGER_URL")
+    ledger_owner_url: SecretStr | None = Field(default=None, alias="PODIUM_LEDGER_OWNER_URL")
+    postgres_url: SecretStr | None = Field(default=None, alias="PODIUM_POSTGRES_URL")
+    airflow_db_password: SecretStr | None = Field(default=None, alias="AIRFLOW_DB_PASSWORD")
+    mlflow_db_password: SecretStr | None = Field(default=None, alias="MLFLOW_DB_PASSWORD")
+    podium_db_password: SecretStr | None = Field(default=None, alias="PODIUM_DB_PASSWORD")
+    ledger_owner_db_password: SecretStr | None = Field(default=None, alias="LEDGER_OWNER_DB_PASSWORD")
+
+    airflow_url: str | None = Field(default=None, alias="PODIUM_AIRFLOW_URL")
+    airflow_password: SecretStr | None = Field(default=None, alias="PODIUM_AIRFLOW_PASSWORD")
+    lookup_password: SecretStr | None = Field(default=None, alias="PODIUM_LOOKUP_PASSWORD")
+
+    store_url: str | None = Field(default=None, alias="AWS_ENDPOINT_URL")
+    store_key: str | None = Field(default=None, alias="AWS_ACCESS_KEY_ID")
+    store_secret: SecretStr | None = Field(default=None, alias="AWS_SECRET_ACCESS_KEY")
+    store_region: str = Field(default="us-east-1", alias="AWS_DEFAULT_REGION")
+    bucket: str | None = Field(default=None, alias="PODIUM_BUCKET")
+
+    def require(self, *variables: str, why: str) -> tuple[str, ...]:
+        """Return the values of variables, secrets too.
+
+        Args:
+            *variables: Their names in the environment.
+            why: What they are needed for, or where they come from.
+
+        Raises:
+            PodiumError: Some are not set; names all of them.
+        """
+        names = {field.alias: name for name, field in type(self).model_fields.items()}
+        values = [getattr(self, names[variable]) for variable in variables]
+        told = [value.get_secret_value() if isinstance(value, SecretStr) else value for value in values]
+        if missing := [variable for variable, value in zip(variables, told, strict=True) if not value]:
+            raise PodiumError(f"{', '.join(missing)} not set: {why}")
+        return tuple(map(str, told))
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment, else from ``.podium/client.env``.
+
+    Raises:
+        PodiumError: A value is not of its kind; names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = ", ".join(f"{item['loc'][0]} ({item['msg']})" for item in error.errors())
+        raise PodiumError(f"not valid in the environment: {wrong}") from error
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment, else from ``.podium/client.env``.
+    """Read the settings of a program that talks to MLflow and the ledger, and log in to MLflow.
 
     Raises:
         PodiumError: An address is missing; the message names the variable.
     """
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        names = ", ".join(str(item["loc"][0]) for item in error.errors())
-        raise PodiumError(
-            f"{names} not set or not valid. `make up` starts the embedded stack and writes them to "
-            ".podium/client.env; elsewhere set them in the environment."
-        ) from error
+    settings = read_settings()
+    settings.require("MLFLOW_TRACKING_URI", "PODIUM_LEDGER_URL", why=_STARTS_A_STACK)
     if "MLFLOW_TRACKING_URI" not in os.environ:
         _log_in_to_mlflow(settings)
     return settings
@@ -63,16 +116,21 @@ def _log_in_to_mlflow(settings: Settings) -> None:
 
 def models_dir() -> Path:
     """The folder of the model files, for Dag files, which need no other setting."""
-    return _ParseTime().models_dir
+    return read_settings().models_dir
 
 
 def project_home() -> Path:
-    """The project's top folder, to which paths in model files are relative, for checks that need no part."""
-    return _ParseTime().home
+    """The project's top folder, to which paths in model files are relative."""
+    return read_settings().home
+
+
+def reconcile_schedule() -> str:
+    """When champions are compared with the ledger, as a cron expression in UTC."""
+    return read_settings().reconcile_schedule
 
 
 def registry_is_ephemeral() -> bool:
-    """True if ``PODIUM_EPHEMERAL`` says that this registry is thrown away afterwards, as that of a CI job is.
+    """True if ``PODIUM_EPHEMERAL`` says that this registry is disposable, as that of a CI job is.
 
     Only there a version of a profile is promoted. It comes from the environment alone: a forgotten file
     must not loosen this.
@@ -86,14 +144,3 @@ def registry_is_ephemeral() -> bool:
             f"PODIUM_EPHEMERAL is '{said}'; allowed: true, for a registry that is thrown away, false"
         )
     return said == "true"
-
-
-def reconcile_schedule() -> str:
-    """When champions are compared with the ledger, as a cron expression in UTC."""
-    return _ParseTime().reconcile_schedule
-
-
-class _ParseTime(BaseSettings):
-    home: Path = Field(default=PROJECT_ROOT, alias="PODIUM_HOME")
-    models_dir: Path = Field(default=PROJECT_ROOT / "include" / "models", alias="PODIUM_MODELS_DIR")
-    reconcile_schedule: str = Field(default="*/5 * * * *", alias="PODIUM_RECONCILE_SCHEDULE")

@@ -17,6 +17,7 @@ from podium.services import Services
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.running_stack import Stack
 from support.airflow import LifecycleRun, event_of, events_of, get, send, wait_for_event, wait_for_run
+from support.mlflow_client import raw
 from support.patience import PATIENCE_SECONDS
 
 Start = Callable[..., LifecycleRun]
@@ -205,7 +206,7 @@ def flip_a_byte(services: Services, layout: Layout, model: str, number: int) -> 
         aws_secret_access_key=layout.secrets.s3_secret,
         region_name="us-east-1",
     )
-    model_id = services.registry.client.get_model_version(model, str(number)).source.rpartition("/")[2]
+    model_id = raw(services.registry).get_model_version(model, str(number)).source.rpartition("/")[2]
     objects = store.list_objects_v2(Bucket="mlflow")["Contents"]
     (key,) = [item["Key"] for item in objects if item["Key"].endswith(f"{model_id}/artifacts/model.skops")]
     whole = store.get_object(Bucket="mlflow", Key=key)["Body"].read()

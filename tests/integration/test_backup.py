@@ -34,6 +34,7 @@ from podium.stack.running_stack import Stack
 from podium.versions import check_bytes
 from support.copies import DATES, QUIET, ROWS, SPEC, Copied, answers_of, killed_at, parts_of
 from support.database import execute
+from support.mlflow_client import raw
 from support.patience import PATIENCE_SECONDS
 from support.steps import promote_as_of, roll_back
 
@@ -72,7 +73,7 @@ def test_champions_history_and_artifacts_are_intact(copied: Copied, copied_parts
     loaded = mlflow.pyfunc.load_model(f"models:/{SPEC.name}@champion")
     assert loaded.predict(ROWS).tolist() == copied.answers
     run = registry.version(SPEC.name, 1).run_id
-    assert {item.path for item in registry.client.list_artifacts(run)} >= {"holdout", "manifests"}
+    assert {item.path for item in raw(registry).list_artifacts(run)} >= {"holdout", "manifests"}
 
 
 def test_what_was_not_whole_is_named(copied: Copied) -> None:
@@ -112,7 +113,7 @@ def test_the_copy_goes_on(copied: Copied, copied_parts: Services) -> None:
     moved = promote_as_of(copied_parts, SPEC, DATES[champion == 1])
     assert moved.version != champion
     assert roll_back(copied_parts, SPEC, champion).version == champion
-    run = copied_parts.registry.client.create_run("0")
+    run = raw(copied_parts.registry).create_run("0")
     assert run.info.status == "RUNNING"
 
 

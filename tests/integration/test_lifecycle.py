@@ -37,6 +37,7 @@ from support.airflow import (
     wait_for_run,
 )
 from support.command_line import commands_of, podium
+from support.mlflow_client import raw
 from support.places import MODELS
 from support.serving import serving, versions_that_answer
 from support.toy import SCHEDULED_HOUR
@@ -161,8 +162,8 @@ def test_a_ci_smoke_run_of_football_searches_in_nested_runs_and_is_never_promote
     for number, trials in ((3, 2), (2, 8)):
         query = f"tags.mlflow.parentRunId = '{trained[number]}' and attributes.status = 'FINISHED'"
         experiment = stack_services.registry.experiment_id(trained[number])
-        assert len(stack_services.registry.client.search_runs([experiment], query)) == trials
-        kept = stack_services.registry.client.list_artifacts(trained[number], "search")
+        assert len(raw(stack_services.registry).search_runs([experiment], query)) == trials
+        kept = raw(stack_services.registry).list_artifacts(trained[number], "search")
         assert {"search/history.png", "search/params.png"} <= {item.path for item in kept}
     done, shown = podium_together(stack, ("verify",), ("status",))
     assert "live aliases are what the ledger says" in done.stdout

@@ -36,6 +36,7 @@ from podium.versions import check_bytes, manifest_of
 from support import big_line
 from support.airflow import LifecycleRun, events_of
 from support.copies import DATES, MIDNIGHT, QUIET, SPEC, Copied, parts_of
+from support.mlflow_client import raw
 from support.patience import PATIENCE_SECONDS
 from support.steps import FIRST, new_run, promote_as_of, roll_back, train
 from support.toy import NUMBER_TOY, write_number_rows
@@ -226,8 +227,8 @@ def test_mlflow_killed_while_1200_megabytes_are_uploaded(
     assert isinstance(said, Outage), said
     assert "logging the training of toy-big" in str(said)
     second.start_part("mlflow")
-    (experiment,) = services.registry.client.search_experiments(filter_string="name = 'toy-big'")
-    (half,) = services.registry.client.search_runs([experiment.experiment_id])
+    (experiment,) = raw(services.registry).search_experiments(filter_string="name = 'toy-big'")
+    (half,) = raw(services.registry).search_runs([experiment.experiment_id])
     with pytest.raises(NotFound, match="is no finished training run of toy-big"):
         register_module.run_to_take(
             services, big.name, {"mlflow_run": half.info.run_id, "version": None, "profile": None}

@@ -28,6 +28,7 @@ from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
 from podium.stack.layout import Paths, load_layout
 from podium.training.run import train_model
+from support.mlflow_client import raw
 from support.moves import Move, Steps, killed_at, race
 from support.patience import PATIENCE_SECONDS
 from support.proxy import Proxy
@@ -258,11 +259,11 @@ def approved_version(services: Services, spec: ModelSpec, ledger_url: str) -> Mo
     """Make one more version of the same training, approved over no champion."""
     run, trained = new_run(), TRAINED[FIRST]
     digest = trained.tags[Tag.INPUTS_DIGEST]
-    services.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, uuid.uuid4().hex)
+    raw(services.registry).set_tag(trained.run_id, Tag.INPUTS_DIGEST, uuid.uuid4().hex)
     try:
         version = register.register_version(services, spec, trained.run_id, run)
     finally:
-        services.registry.client.set_tag(trained.run_id, Tag.INPUTS_DIGEST, digest)
+        raw(services.registry).set_tag(trained.run_id, Tag.INPUTS_DIGEST, digest)
     pass_gates(services, spec, version, run)
     services.ledger.append(NewEvent(EventKind.NOMINATED, spec.name, version, run=run, key=f"nominated:{run}"))
     decide(services, spec, run)

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from podium.services import Services
+from support.mlflow_client import raw
 
 
 def stored_files(services: Services, model: str, number: int) -> Path:
     """The folder of the store that holds a version's files."""
-    source = services.registry.client.get_model_version(model, str(number)).source
-    logged = services.registry.client.get_logged_model(source.removeprefix("models:/"))
+    source = raw(services.registry).get_model_version(model, str(number)).source
+    logged = raw(services.registry).get_logged_model(source.removeprefix("models:/"))
     return Path(logged.artifact_location.removeprefix("file://"))
 
 

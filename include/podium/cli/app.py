@@ -93,6 +93,6 @@ def logged_in_to_airflow(url: str | None, user: str, password: str) -> AirflowCl
     from podium.operations.airflow_client import AirflowClient
 
     if url is None:
-        raise PodiumError("PODIUM_AIRFLOW_URL is not set: where Airflow is")
+        raise PodiumError("PODIUM_AIRFLOW_URL not set: where Airflow is")
     user = user or typer.prompt("Airflow user")
     return AirflowClient(url, user, password or typer.prompt("Password", hide_input=True))

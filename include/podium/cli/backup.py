@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import typer
@@ -21,9 +20,10 @@ backup = commands(
 def create(folder: Path) -> None:
     """Copy the stack that the environment names to a new FOLDER while it runs."""
     from podium.operations.backup import backup as backups
+    from podium.settings import read_settings
 
     with signals_as_exit():
-        index = backups.create(backups.stores_of(os.environ), folder.resolve(), console)
+        index = backups.create(backups.stores_of(read_settings()), folder.resolve(), console)
     console.print(
         f"Backup: {folder}\n{backups.in_words(index)}", soft_wrap=True, highlight=False, markup=False
     )
@@ -35,9 +35,10 @@ def create(folder: Path) -> None:
 def restore(folder: Path) -> None:
     """Copy the backup in FOLDER into the empty stack that the environment names."""
     from podium.operations.backup import backup as backups
+    from podium.settings import read_settings
 
     with signals_as_exit():
-        index = backups.restore(backups.stores_of(os.environ), folder.resolve(), console)
+        index = backups.restore(backups.stores_of(read_settings()), folder.resolve(), console)
     console.print(
         f"Restored: {folder}\n{backups.in_words(index)}\nStart MLflow and Airflow now; then `podium verify`.",
         soft_wrap=True,

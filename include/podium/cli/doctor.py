@@ -21,14 +21,15 @@ def doctor(as_json: Json = False) -> None:
     MLflow and deletes again.
     """
     from podium.operations.doctor.examination import examine
-    from podium.operations.doctor.findings import Places, State
+    from podium.operations.doctor.findings import State
+    from podium.settings import read_settings
 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     colours = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red", State.NOT_CHECKED: "dim"}
     findings = []
     progress = Console(stderr=True) if as_json else console
     with progress.status("checking") as status:
-        for finding in examine(Places(), status.update):
+        for finding in examine(read_settings(), status.update):
             findings.append(finding)
             if not as_json:
                 line = Text(f"{finding.state:<12}", style=colours[finding.state])

@@ -14,7 +14,6 @@ from podium.gates.report import GateReport
 from podium.model_file.spec import ModelSpec
 from podium.names import version_name
 from podium.registry.client import Registry, Version
-from podium.registry.errors import mlflow_errors
 from podium.training import holdout
 
 # For pipelines that read files; of the newest validation.
@@ -52,10 +51,9 @@ def keep(
         (folder / "report.md").write_text(report.markdown())
         for picture, figure in gate_pictures(report, spec.gates, evidence).items():
             figure.savefig(folder / f"{picture}.png")
-        with mlflow_errors(f"keeping the gate report of {report.model} {version_name(report.version)}"):
-            registry.client.log_artifacts(version.run_id, name, kept)
-            for path in (f"{kept}/report.json", PROMOTION_RESULT):
-                registry.client.log_dict(version.run_id, report.as_json(), path)
+        registry.log_folder(version.run_id, folder, kept)
+        for path in (f"{kept}/report.json", PROMOTION_RESULT):
+            registry.log_json(version.run_id, report.as_json(), path)
 
 
 def kept_sides(

@@ -18,7 +18,6 @@ from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
 from podium.names import Tag, version_name
 from podium.registry.client import Version
-from podium.registry.errors import mlflow_errors
 from podium.services import Services
 from podium.training import search_result
 from podium.training.tracking import SEARCH
@@ -57,9 +56,8 @@ def write_model_card(
     """
     training = _training(services, version, report, profile)
     sections = card_sections(spec, training, report)
-    with mlflow_errors(f"writing the model card of {spec.name} {version_name(version.number)}"):
-        services.registry.client.log_text(version.run_id, "\n\n".join(sections) + "\n", ARTIFACT)
-        services.registry.client.update_model_version(spec.name, str(version.number), description(sections))
+    services.registry.log_text(version.run_id, "\n\n".join(sections) + "\n", ARTIFACT)
+    services.registry.describe_version(spec.name, version.number, description(sections))
 
 
 def card_sections(spec: ModelSpec, training: Training, report: GateReport) -> list[str]:
@@ -98,20 +96,17 @@ def description(sections: Sequence[str]) -> str:
 
 def _training(services: Services, version: Version, report: GateReport, profile: Profile | None) -> Training:
     folders = ("", search_result.FOLDER, kept_in(report.version, report.champion))
-    with mlflow_errors(f"reading the training run of {version.model} {version_name(version.number)}"):
-        run = services.registry.client.get_run(version.run_id)
-        files = [
-            file for path in folders for file in services.registry.client.list_artifacts(version.run_id, path)
-        ]
+    run = services.registry.run(version.run_id)
+    files = [path for folder in folders for path in services.registry.artifacts(version.run_id, folder)]
     found = None
-    if any(name.startswith(SEARCH) for name in run.data.metrics):
+    if any(name.startswith(SEARCH) for name in run.metrics):
         with TemporaryDirectory(prefix="podium-") as folder:
             result = f"{search_result.FOLDER}/{search_result.RESULT}"
             found = json.loads(
                 services.registry.download_artifacts(version.run_id, result, Path(folder)).read_text()
             )
-    pictures = [file.path for file in files if file.path.endswith(".png")]
-    params = {name: value for name, value in run.data.params.items() if name != Tag.PROFILE}
+    pictures = [path for path in files if path.endswith(".png")]
+    params = {name: value for name, value in run.params.items() if name != Tag.PROFILE}
     return Training(version.tags, params, found, pictures, profile)
 
 

@@ -13,7 +13,6 @@ from podium.lifecycle.registry_sync import mirror
 from podium.model_file.spec import ModelSpec
 from podium.names import ORIGIN, Tag, version_name
 from podium.registry.client import Version
-from podium.registry.errors import mlflow_errors
 from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
 from podium.services import Services
@@ -62,9 +61,8 @@ def _registration(services: Services, version: Version, run: str, key: str) -> N
             f"{version.model} {version_name(version.number)}: its files in the store are not those that "
             f"{Tag.MANIFEST_DIGEST} names; copy it again from where it came, or train a new version"
         )
-    with mlflow_errors(f"keeping the manifest of {version.model} {version_name(version.number)}"):
-        files = {"files": manifest.as_json()}
-        services.registry.client.log_dict(version.run_id, files, f"manifests/v{version.number}.json")
+    path = f"manifests/v{version.number}.json"
+    services.registry.log_json(version.run_id, {"files": manifest.as_json()}, path)
     services.registry.set_tags(version.model, version.number, {Tag.MANIFEST_DIGEST: manifest.digest()})
     lineage = {str(tag): version.tags[tag] for tag in LINEAGE}
     copied = Tag.COPIED_FROM in version.tags

@@ -15,17 +15,14 @@ import logging
 import os
 import shutil
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import mlflow
-from mlflow.entities import LoggedModelOutput, Metric, Param
 from mlflow.utils.credentials import read_mlflow_creds
 from pydantic import SecretStr
 
@@ -35,7 +32,7 @@ from podium.ledger import history
 from podium.lifecycle import model_card
 from podium.names import Tag, version_name
 from podium.operations.addresses import without_login
-from podium.registry.client import Registry, Version
+from podium.registry.client import Registry, TrainingRun, Version
 from podium.registry.errors import mlflow_errors
 from podium.registry.manifest import Manifest, check_same, read_manifest
 from podium.registry.model_files import download_files
@@ -266,23 +263,21 @@ def _who(username: str | None) -> str:
     return f"{person} on {socket.gethostname()}" + (f", as {username}" if username else "")
 
 
-def _download(here: Registry, source: _Source, folder: Path) -> Any:
-    """Copy the files of version and training run into a folder, and return the MLflow run."""
+def _download(here: Registry, source: _Source, folder: Path) -> TrainingRun:
+    """Copy the files of version and training run into a folder, and return the run."""
     log.info("reading %s: %d files, %s", source.in_words(), *_size(source.manifest))
     here.download(source.model, source.number, folder / _MODEL)
     check_same(source.manifest, folder / _MODEL, source.in_words())
-    with mlflow_errors(f"reading the training run of {source.in_words()}"):
-        run = here.client.get_run(source.run_id)
-        paths = [file.path for file in here.client.list_artifacts(source.run_id)]
+    run = here.run(source.run_id)
     (folder / _RUN).mkdir()
-    for path in paths:
+    for path in here.artifacts(source.run_id):
         if path not in _DECIDED_HERE:
             here.download_artifacts(source.run_id, path, folder / _RUN)
     return run
 
 
 def _training_run(
-    there: Registry, source: _Source, run: Any, folder: Path, origin: Mapping[str, str]
+    there: Registry, source: _Source, run: TrainingRun, folder: Path, origin: Mapping[str, str]
 ) -> tuple[str, str]:
     """Make the training run there, or find the one that an earlier copy finished; its bytes are compared.
 
@@ -293,18 +288,15 @@ def _training_run(
     there.end_open_runs(experiment_id, Tag.COPIED_RUN, source.run_id)
     finished = there.finished_run(experiment_id, source.inputs_digest)
     if finished is not None:
-        if finished.data.tags.get(Tag.COPIED_RUN) != source.run_id:
-            raise _trained_there(there, source, f"the training run {finished.info.run_id}")
-        model_id = finished.outputs.model_outputs[0].model_id
-        _read_back(there, source, model_id, folder)
-        return finished.info.run_id, model_id
-    name = run.info.run_name
-    with _open_run(there, experiment_id, name, {**origin, **_without_inputs(source)}) as run_id:
-        _log_numbers(there, run_id, run)
+        if finished.tags.get(Tag.COPIED_RUN) != source.run_id:
+            raise _trained_there(there, source, f"the training run {finished.run_id}")
+        _read_back(there, source, finished.model_id, folder)
+        return finished.run_id, finished.model_id
+    with _open_run(there, experiment_id, run.name, {**origin, **_without_inputs(source)}) as run_id:
+        there.log_numbers(run_id, run.params, run.metrics)
         model_id = _upload(there, source, experiment_id, run_id, folder)
         # Last: by this tag a run is found, so one that is not whole must not have it.
-        with mlflow_errors(f"finishing the copy of {source.in_words()}"):
-            there.client.set_tag(run_id, Tag.INPUTS_DIGEST, source.inputs_digest)
+        there.set_run_tag(run_id, Tag.INPUTS_DIGEST, source.inputs_digest)
     return run_id, model_id
 
 
@@ -314,40 +306,27 @@ def _without_inputs(source: _Source) -> dict[str, str]:
 
 @contextmanager
 def _open_run(there: Registry, experiment_id: str, name: str, tags: Mapping[str, str]) -> Iterator[str]:
-    with mlflow_errors(f"starting the run '{name}'"):
-        run_id = there.client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
+    run_id = there.create_run(experiment_id, name, tags)
     status = "FAILED"
     try:
         yield run_id
         status = "FINISHED"
     finally:
-        with without_links(), mlflow_errors(f"ending the run '{name}'"):
-            there.client.set_terminated(run_id, status)
-
-
-def _log_numbers(there: Registry, run_id: str, run: Any) -> None:
-    now = int(time.time() * 1000)
-    metrics = [Metric(name, value, now, 0) for name, value in run.data.metrics.items()]
-    params = [Param(name, value) for name, value in run.data.params.items()]
-    with mlflow_errors("copying params and metrics"):
-        there.client.log_batch(run_id, metrics, params)
+        with without_links():
+            there.end_run(run_id, status)
 
 
 def _upload(there: Registry, source: _Source, experiment_id: str, run_id: str, folder: Path) -> str:
     """Upload the files, read back what arrived, and return the logged model that has them."""
     run_files = read_manifest(folder / _RUN)
     log.info("copying %s to %s", source.in_words(), there.tracking_uri)
-    with mlflow_errors(f"copying {source.in_words()} to {there.tracking_uri}"):
-        there.client.log_artifacts(run_id, str(folder / _RUN))
-        model = there.client.create_logged_model(experiment_id, _MODEL, source_run_id=run_id)
-        there.client.log_model_artifacts(model.model_id, str(folder / _MODEL))
-        there.client.finalize_logged_model(model.model_id, "READY")
-        there.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+    there.log_folder(run_id, folder / _RUN)
+    model_id = there.upload_model(experiment_id, run_id, _MODEL, folder / _MODEL)
     shutil.rmtree(folder / _RUN)
-    _read_back(there, source, model.model_id, folder)
+    _read_back(there, source, model_id, folder)
     there.download_artifacts(run_id, "", folder / _RUN)
     check_same(run_files, folder / _RUN, f"the training run of {source.in_words()} at {there.tracking_uri}")
-    return str(model.model_id)
+    return model_id
 
 
 def _read_back(there: Registry, source: _Source, model_id: str, folder: Path) -> None:

@@ -21,9 +21,10 @@ def assert_healthy(part: str) -> None:
     """
     if part not in PARTS:
         raise PodiumError(f"Airflow has no part '{part}'; name one of {', '.join(PARTS)}")
+    # Not by the settings: pydantic takes longer to import than all the rest of this.
     address = os.environ.get("PODIUM_AIRFLOW_URL")
     if not address:
-        raise PodiumError("PODIUM_AIRFLOW_URL is not set: where Airflow is")
+        raise PodiumError("PODIUM_AIRFLOW_URL not set: where Airflow is")
     url = f"{address}/api/v2/monitor/health"
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - from our own settings

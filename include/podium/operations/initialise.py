@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 
 import boto3
 from botocore.exceptions import ClientError
@@ -15,9 +14,10 @@ from podium.model_file.loading import load_specs
 from podium.operations import postgres_roles
 from podium.operations.mlflow_accounts import MlflowAdmin, register_models
 from podium.operations.mlflow_server import PROMOTER, READER
-from podium.settings import load_settings, models_dir
+from podium.settings import load_settings, read_settings
 
 log = logging.getLogger(__name__)
+_GENERATED = "`make compose-up` generates what is missing in .env"
 
 
 def make_stores() -> None:
@@ -26,10 +26,13 @@ def make_stores() -> None:
     Raises:
         PodiumError: A variable of the environment is missing; names it.
     """
-    passwords = {role: variable(f"{role.upper()}_DB_PASSWORD") for role in postgres_roles.ROLES}
-    postgres_roles.create(postgres_roles.login_at(variable("PODIUM_POSTGRES_URL")), passwords)
+    settings = read_settings()
+    names = [f"{role.upper()}_DB_PASSWORD" for role in postgres_roles.ROLES]
+    *passwords, url, bucket = settings.require(*names, "PODIUM_POSTGRES_URL", "PODIUM_BUCKET", why=_GENERATED)
+    by_role = dict(zip(postgres_roles.ROLES, passwords, strict=True))
+    postgres_roles.create(postgres_roles.login_at(url), by_role)
     log.info("Postgres has the databases %s.", ", ".join(name for _, name in postgres_roles.DATABASES))
-    make_bucket(variable("PODIUM_BUCKET"))
+    make_bucket(bucket)
     migrate_ledger()
     log.info("The ledger is migrated.")
 
@@ -41,26 +44,18 @@ def make_registry() -> None:
         PodiumError: A variable of the environment is missing, or MLflow refused.
         Outage: MLflow did not answer.
     """
-    url = load_settings().mlflow_tracking_uri
-    passwords = {PROMOTER: variable("MLFLOW_TRACKING_PASSWORD"), READER: variable("MLFLOW_READER_PASSWORD")}
-    MlflowAdmin(url, variable("MLFLOW_AUTH_ADMIN_PASSWORD")).make_accounts(passwords)
+    settings = load_settings()
+    promoter, reader, admin = settings.require(
+        "MLFLOW_TRACKING_PASSWORD", "MLFLOW_READER_PASSWORD", "MLFLOW_AUTH_ADMIN_PASSWORD", why=_GENERATED
+    )
+    url, passwords = settings.mlflow_tracking_uri, {PROMOTER: promoter, READER: reader}
+    MlflowAdmin(url, admin).make_accounts(passwords)
     log.info("MLflow has the accounts %s.", ", ".join(passwords))
-    specs, wrong = load_specs(models_dir())
+    specs, wrong = load_specs(settings.models_dir)
     for error in wrong:
         log.warning("%s", error)  # check_model_files says so in Airflow; the other models go on
-    for name in register_models(url, passwords[PROMOTER], specs):
+    for name in register_models(url, promoter, specs):
         log.info("Registered model %s made.", name)
-
-
-def variable(name: str) -> str:
-    """Return an environment variable.
-
-    Raises:
-        PodiumError: It is not set, or empty.
-    """
-    if value := os.environ.get(name):
-        return value
-    raise PodiumError(f"{name} is not set. `make compose-up` generates what is missing in .env.")
 
 
 def make_bucket(name: str) -> None:
@@ -82,12 +77,11 @@ def migrate_ledger() -> None:
     Raises:
         PodiumError: One of the two is not set, or names no user.
     """
-    owner_url = os.environ.get("PODIUM_LEDGER_OWNER_URL")
-    if not owner_url:
-        raise PodiumError(
-            "PODIUM_LEDGER_OWNER_URL is not set: the ledger is migrated by the role that owns it."
-        )
-    app_role = make_url(load_settings().ledger_url.get_secret_value()).username
+    settings = load_settings()
+    (owner_url,) = settings.require(
+        "PODIUM_LEDGER_OWNER_URL", why="the ledger is migrated by the role that owns it"
+    )
+    app_role = make_url(settings.ledger_url.get_secret_value()).username
     if not app_role:
         raise PodiumError("PODIUM_LEDGER_URL names no user: the ledger would be open to nobody.")
     migrate(owner_url, app_role=app_role)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow
+from mlflow.entities import LoggedModelOutput, Metric, Param
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking._model_registry.client import ModelRegistryClient
@@ -44,19 +46,23 @@ class Version:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A finished training run.
+    """A run in which a model was trained, or is being copied.
 
     Attributes:
-        run_id: The MLflow run.
-        params: What it was trained with.
-        metrics: All of its metrics.
-        tags: All of its tags.
+        run_id: Its name in MLflow.
+        name: What it is called there.
+        params: What the model was fitted with.
+        metrics: On the holdout, by their names in MLflow.
+        tags: Lineage among them.
+        model_id: The logged model that it made; "" while it has none.
     """
 
     run_id: str
+    name: str
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+    model_id: str = ""
 
 
 class Labels(NamedTuple):
@@ -79,7 +85,7 @@ class Registry:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         mlflow.set_tracking_uri(tracking_uri)
         self.tracking_uri = tracking_uri
-        self.client = mlflow.MlflowClient(tracking_uri)
+        self._client = mlflow.MlflowClient(tracking_uri)
 
     @property
     def _writer(self) -> ModelRegistryClient:
@@ -87,7 +93,7 @@ class Registry:
 
         ``register`` has made sure of that, and the look costs MLflow more than the write.
         """
-        return self.client._get_registry_client()
+        return self._client._get_registry_client()
 
     @contextmanager
     def _about(self, model: str, doing: str) -> Iterator[None]:
@@ -98,50 +104,50 @@ class Registry:
             except MlflowException as error:
                 if error.error_code != "PERMISSION_DENIED":
                     raise
-                if self.client.search_registered_models(f"name='{model}'", max_results=1):
+                if self._client.search_registered_models(f"name='{model}'", max_results=1):
                     raise
                 raise NotFound(f"{doing}: MLflow shows this login no registered model {model}") from error
 
     def ensure_experiment(self, name: str) -> str:
         """Return the id of the experiment of this name; makes it if there is none."""
         with mlflow_errors(f"reading experiment {name}"):
-            found = self.client.get_experiment_by_name(name)
+            found = self._client.get_experiment_by_name(name)
             if found is None:
                 try:
-                    return str(self.client.create_experiment(name))
+                    return str(self._client.create_experiment(name))
                 except MlflowException as error:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
-                    found = self.client.get_experiment_by_name(name)
+                    found = self._client.get_experiment_by_name(name)
             return str(found.experiment_id)
 
-    def finished_run(self, experiment_id: str, inputs_digest: str) -> mlflow.entities.Run | None:
+    def finished_run(self, experiment_id: str, inputs_digest: str) -> TrainingRun | None:
         """Return the first finished run with this digest of its inputs, or None."""
         with mlflow_errors(f"looking for a run of the inputs {inputs_digest[:12]}"):
-            found = self.client.search_runs(
+            found = self._client.search_runs(
                 [experiment_id],
                 f"tags.`{Tag.INPUTS_DIGEST}` = '{inputs_digest}' and attributes.status = 'FINISHED'",
                 order_by=["attributes.start_time ASC"],
                 max_results=1,
             )
-        return found[0] if found else None
+        return _training_run(found[0]) if found else None
 
     def end_open_runs(self, experiment_id: str, tag: Tag, value: str) -> None:
         """End as killed what an earlier try left open: a training and trials in it, or a copy."""
         with mlflow_errors(f"ending what an earlier try of {value} left open"):
-            found = self.client.search_runs(
+            found = self._client.search_runs(
                 [experiment_id], f"tags.`{tag}` = '{value}' and attributes.status = 'RUNNING'"
             )
             for run in found:
-                self.client.set_terminated(run.info.run_id, "KILLED")
+                self._client.set_terminated(run.info.run_id, "KILLED")
 
     def training_runs(self, model: str, limit: int) -> list[TrainingRun]:
         """Return the newest finished training runs of a model, newest first; none if it never was trained."""
         with mlflow_errors(f"listing the training runs of {model}"):
-            experiment = self.client.get_experiment_by_name(model)
+            experiment = self._client.get_experiment_by_name(model)
             if experiment is None:
                 return []
-            found = self.client.search_runs(
+            found = self._client.search_runs(
                 [experiment.experiment_id],
                 f"tags.`{Tag.INPUTS_DIGEST}` != '' and attributes.status = 'FINISHED'",
                 order_by=["attributes.start_time DESC"],
@@ -157,8 +163,8 @@ class Registry:
             Outage: MLflow did not answer.
         """
         with mlflow_errors(f"reading run {run_id}"):
-            run = self.client.get_run(run_id)
-            experiment = self.client.get_experiment(run.info.experiment_id)
+            run = self._client.get_run(run_id)
+            experiment = self._client.get_experiment(run.info.experiment_id)
         if (
             experiment.name != model
             or run.info.status != "FINISHED"
@@ -167,6 +173,68 @@ class Registry:
             what = f"run {run_id} ({experiment.name}, {run.info.status})"
             raise NotFound(f"{what} is no finished training run of {model}")
         return _training_run(run)
+
+    def run(self, run_id: str) -> TrainingRun:
+        """Return a run, finished or not, whichever experiment it is of.
+
+        Raises:
+            NotFound: There is no such run.
+            Outage: MLflow did not answer.
+        """
+        with mlflow_errors(f"reading run {run_id}"):
+            return _training_run(self._client.get_run(run_id))
+
+    def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
+        """Start a run that is not this process's active one, and return its id; ``end_run`` ends it."""
+        with mlflow_errors(f"starting the run '{name}'"):
+            run = self._client.create_run(experiment_id, tags=dict(tags), run_name=name)
+        return str(run.info.run_id)
+
+    def end_run(self, run_id: str, status: str) -> None:
+        """End a run as FINISHED or FAILED."""
+        with mlflow_errors(f"ending the run {run_id}"):
+            self._client.set_terminated(run_id, status)
+
+    def set_run_tag(self, run_id: str, tag: Tag, value: str) -> None:
+        """Write a tag of a run."""
+        with mlflow_errors(f"tagging run {run_id}"):
+            self._client.set_tag(run_id, tag, value)
+
+    def log_numbers(self, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        """Log params and metrics to a run, all with the present moment."""
+        now = int(time.time() * 1000)
+        logged = [Metric(name, value, now, 0) for name, value in metrics.items()]
+        with mlflow_errors(f"logging params and metrics to run {run_id}"):
+            self._client.log_batch(run_id, logged, [Param(name, value) for name, value in params.items()])
+
+    def log_json(self, run_id: str, content: Any, path: str) -> None:
+        """Write JSON to an artifact of a run."""
+        with mlflow_errors(f"writing {path} of run {run_id}"):
+            self._client.log_dict(run_id, content, path)
+
+    def log_text(self, run_id: str, text: str, path: str) -> None:
+        """Write text to an artifact of a run."""
+        with mlflow_errors(f"writing {path} of run {run_id}"):
+            self._client.log_text(run_id, text, path)
+
+    def log_folder(self, run_id: str, folder: Path, path: str = "") -> None:
+        """Copy the files of a folder to the artifacts of a run, below a path."""
+        with mlflow_errors(f"writing {path or 'the artifacts'} of run {run_id}"):
+            self._client.log_artifacts(run_id, str(folder), path or None)
+
+    def artifacts(self, run_id: str, path: str = "") -> list[str]:
+        """Return the paths of the artifacts of a run that stand directly below a path, folders too."""
+        with mlflow_errors(f"listing {path or 'the artifacts'} of run {run_id}"):
+            return [file.path for file in self._client.list_artifacts(run_id, path or None)]
+
+    def upload_model(self, experiment_id: str, run_id: str, name: str, folder: Path) -> str:
+        """Make the files of a folder the model of a run, and return the id of that logged model."""
+        with mlflow_errors(f"uploading the model of run {run_id}"):
+            model = self._client.create_logged_model(experiment_id, name, source_run_id=run_id)
+            self._client.log_model_artifacts(model.model_id, str(folder))
+            self._client.finalize_logged_model(model.model_id, "READY")
+            self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+        return str(model.model_id)
 
     def register(self, model: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> Version:
         """Register a run's model as the next version, or return the version of these inputs if there is one.
@@ -180,7 +248,7 @@ class Registry:
             self._ensure_model(model)
             if found := self.version_of_inputs(model, tags[Tag.INPUTS_DIGEST]):
                 return found
-            created = self.client.create_model_version(
+            created = self._client.create_model_version(
                 model,
                 source=f"models:/{model_id}",
                 run_id=run_id,
@@ -194,14 +262,14 @@ class Registry:
         """Return the version that was made of these inputs, or None; of several the first."""
         with mlflow_errors(f"looking for a version of {model} of the inputs {inputs_digest[:12]}"):
             same_inputs = f"tags.`{Tag.INPUTS_DIGEST}` = '{inputs_digest}'"
-            found = self.client.search_model_versions(f"name='{model}' and {same_inputs}")
+            found = self._client.search_model_versions(f"name='{model}' and {same_inputs}")
         return min(map(_version, found), key=lambda version: version.number, default=None)
 
     def labels(self, model: str) -> Labels:
         """Return the aliases and tags of the registered model; none for one that is not registered yet."""
         try:
             with self._about(model, f"reading aliases and tags of {model}"):
-                found = self.client.get_registered_model(model)
+                found = self._client.get_registered_model(model)
         except NotFound:
             return Labels({}, {})
         return Labels({name: int(number) for name, number in found.aliases.items()}, found.tags)
@@ -235,7 +303,7 @@ class Registry:
             found: list[str] = []
             token: str | None = None
             while True:
-                page = self.client.search_registered_models(page_token=token)
+                page = self._client.search_registered_models(page_token=token)
                 found.extend(model.name for model in page)
                 if not (token := page.token):
                     return found
@@ -247,7 +315,7 @@ class Registry:
             NotFound: There is no such version.
         """
         with self._about(model, f"reading {model} {version_name(number)}"):
-            return _version(self.client.get_model_version(model, str(number)))
+            return _version(self._client.get_model_version(model, str(number)))
 
     def versions(self, model: str) -> list[Version]:
         """Return all versions, newest first."""
@@ -255,11 +323,16 @@ class Registry:
             found: list[ModelVersion] = []
             token: str | None = None
             while True:
-                page = self.client.search_model_versions(f"name='{model}'", page_token=token)
+                page = self._client.search_model_versions(f"name='{model}'", page_token=token)
                 found.extend(page)
                 if not (token := page.token):
                     break
         return sorted(map(_version, found), key=lambda version: version.number, reverse=True)
+
+    def describe_version(self, model: str, number: int, text: str) -> None:
+        """Write the description of a version, as Markdown."""
+        with self._about(model, f"describing {model} {version_name(number)}"):
+            self._client.update_model_version(model, str(number), text)
 
     def set_tags(self, model: str, number: int, tags: Mapping[str, str]) -> None:
         """Write tags of a version; those not named stay."""
@@ -279,7 +352,7 @@ class Registry:
             return {}
         try:
             with mlflow_errors(f"reading run {run_id}"):
-                metrics = self.client.get_run(run_id).data.metrics
+                metrics = self._client.get_run(run_id).data.metrics
         except NotFound:
             return {}
         return {
@@ -289,7 +362,7 @@ class Registry:
     def experiment_id(self, run_id: str) -> str:
         """Return the experiment of a run, for links."""
         with mlflow_errors(f"reading run {run_id}"):
-            return str(self.client.get_run(run_id).info.experiment_id)
+            return str(self._client.get_run(run_id).info.experiment_id)
 
     def download(self, model: str, number: int, folder: Path) -> None:
         """Copy a version's files as the store has them into a folder.
@@ -321,12 +394,12 @@ class Registry:
 
     def _ensure_model(self, model: str) -> None:
         try:
-            self.client.create_registered_model(model)
+            self._client.create_registered_model(model)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             try:
-                self.client.get_registered_model(model)
+                self._client.get_registered_model(model)
             except MlflowException as hidden:
                 if hidden.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
@@ -336,11 +409,14 @@ class Registry:
 
 
 def _training_run(run: mlflow.entities.Run) -> TrainingRun:
+    made = run.outputs.model_outputs if run.outputs else []
     return TrainingRun(
         run_id=run.info.run_id,
+        name=run.info.run_name or "",
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),
         tags=dict(run.data.tags),
+        model_id=made[0].model_id if made else "",
     )
 
 

@@ -36,7 +36,7 @@ from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object
 from podium.names import CANDIDATE, Tag
-from podium.registry.client import Registry
+from podium.registry.client import Registry, TrainingRun
 from podium.registry.errors import mlflow_errors
 from podium.settings import Settings
 from podium.training.data import load_window
@@ -115,7 +115,7 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
     registry.end_open_runs(experiment_id, Tag.AIRFLOW_RUN, run)
     finished = registry.finished_run(experiment_id, digest)
     if finished is not None:
-        log.info("Equal inputs were trained before: run %s is used again.", finished.info.run_id)
+        log.info("Equal inputs were trained before: run %s is used again.", finished.run_id)
         return _trained_run(finished)
     tags: dict[str, str] = {
         Tag.AIRFLOW_RUN: run,
@@ -171,8 +171,7 @@ def read_trained_run(registry: Registry, run_id: str) -> TrainedRun:
         NotFound: There is no such run.
         Outage: MLflow did not answer.
     """
-    with mlflow_errors(f"reading run {run_id}"):
-        return _trained_run(registry.client.get_run(run_id))
+    return _trained_run(registry.run(run_id))
 
 
 def _as_asked(spec: ModelSpec, overrides: Mapping[str, Any]) -> ModelSpec:
@@ -236,13 +235,13 @@ def _in_dates(examples: TrainingExamples) -> str:
     return f"{first:%Y-%m-%d} to {last:%Y-%m-%d} ({len(examples):,} rows)"
 
 
-def _trained_run(run: mlflow.entities.Run) -> TrainedRun:
+def _trained_run(run: TrainingRun) -> TrainedRun:
     return TrainedRun(
-        run_id=run.info.run_id,
-        model_id=run.outputs.model_outputs[0].model_id,
-        tags={tag: run.data.tags[tag] for tag in LINEAGE},
+        run_id=run.run_id,
+        model_id=run.model_id,
+        tags={tag: run.tags[tag] for tag in LINEAGE},
         # A param: unlike a tag it cannot be changed or removed.
-        profile=Profile(run.data.params[Tag.PROFILE]) if Tag.PROFILE in run.data.params else None,
+        profile=Profile(run.params[Tag.PROFILE]) if Tag.PROFILE in run.params else None,
     )
 
 

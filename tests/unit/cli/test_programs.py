@@ -18,7 +18,7 @@ MLFLOW = ("podium", "mlflow-server", "--host", "127.0.0.1", "--port", "1", "--bu
 @pytest.mark.parametrize(
     ("program", "named"),
     [
-        (("podium", "initialise", "stores"), "AIRFLOW_DB_PASSWORD is not set"),
+        (("podium", "initialise", "stores"), "AIRFLOW_DB_PASSWORD, MLFLOW_DB_PASSWORD"),
         (("podium", "initialise", "registry"), "PODIUM_LEDGER_URL not set"),
         (("podium_airflow.initialise",), "PODIUM_LOOKUP_PASSWORD not set: no account has a default password"),
         (("podium", "backup", "create", "backup"), "PODIUM_POSTGRES_URL"),

@@ -22,6 +22,7 @@ from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
 from podium.training import holdout
+from support.mlflow_client import raw
 from support.steps import FIRST, SECOND, TRAINED, kinds, new_run, nominate_unjudged, promote_as_of, register
 
 ROWS = 100
@@ -67,7 +68,7 @@ def answer_with(patch: pytest.MonkeyPatch, run_id: str, answers: Answers) -> Non
 
 
 def kept(services: Services, spec: ModelSpec, number: int) -> set[str]:
-    client, run_id = services.registry.client, services.registry.version(spec.name, number).run_id
+    client, run_id = raw(services.registry), services.registry.version(spec.name, number).run_id
     folders = [item.path for item in client.list_artifacts(run_id, "gates")]
     return {
         item.path.rpartition("/")[2] for folder in folders for item in client.list_artifacts(run_id, folder)

@@ -20,6 +20,7 @@ from podium.lifecycle.validate import validate_version
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
 from podium.training import holdout
+from support.mlflow_client import raw
 from support.steps import FIRST, SECOND, TRAINED, live_through, new_run, train
 from support.toy import NUMBER_TOY, RANKING_TOY, write_number_rows
 
@@ -89,7 +90,7 @@ def test_a_regression_from_its_rows_to_its_report(
     version = services.registry.version(spec.name, 2)
     pictures = {
         item.path.rpartition("/")[2]
-        for item in services.registry.client.list_artifacts(version.run_id, "gates/v2-against-v1")
+        for item in raw(services.registry).list_artifacts(version.run_id, "gates/v2-against-v1")
         if item.path.endswith(".png")
     }
     assert pictures == {"bootstrap_2.png", "bootstrap_3.png", "slices_4.png", "slices_5.png"}

@@ -179,7 +179,7 @@ def test_initialise_migrates_as_the_owner_for_the_application(containers: Layout
 
 def test_initialise_names_the_missing_owner(containers: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PODIUM_LEDGER_OWNER_URL")
-    with pytest.raises(PodiumError, match="PODIUM_LEDGER_OWNER_URL is not set"):
+    with pytest.raises(PodiumError, match="PODIUM_LEDGER_OWNER_URL not set"):
         migrate_ledger()
 
 

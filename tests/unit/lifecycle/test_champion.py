@@ -36,6 +36,7 @@ from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.registry.client import Registry
 from podium.services import Services
+from support.mlflow_client import raw
 from support.steps import (
     FIRST,
     SECOND,
@@ -387,14 +388,14 @@ def test_a_rollback_target_must_be_ready(
 ) -> None:
     promote_as_of(services, toy_spec, FIRST)
     promote_as_of(services, toy_spec, SECOND)
-    real = services.registry.client.get_model_version
+    real = raw(services.registry).get_model_version
 
     def pending(name: str, number: str) -> mlflow.entities.model_registry.ModelVersion:
         version = real(name, number)
         version._status = "PENDING_REGISTRATION"
         return version
 
-    monkeypatch.setattr(services.registry.client, "get_model_version", pending)
+    monkeypatch.setattr(raw(services.registry), "get_model_version", pending)
     with pytest.raises(CannotRollBack, match="v1 is not READY"):
         roll_back(services, toy_spec)
 
@@ -426,7 +427,7 @@ def test_a_rollback_target_must_prove_itself(
     services: Services, toy_spec: ModelSpec, change: Callable[[dict[str, Any]], None], why: str
 ) -> None:
     trained = TRAINED[FIRST]
-    location = services.registry.client.get_logged_model(trained.model_id).artifact_location
+    location = raw(services.registry).get_logged_model(trained.model_id).artifact_location
     path = Path(location.removeprefix("file://")) / "MLmodel"
     whole = path.read_text()
     content = yaml.safe_load(whole)

@@ -14,6 +14,7 @@ from podium.lifecycle.model_card import ARTIFACT, description
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
+from support.mlflow_client import raw
 from support.steps import FIRST, TRAINED, new_run, register
 
 
@@ -31,7 +32,7 @@ def test_a_judged_version_has_a_card_as_its_description_and_in_its_run(
     number = register(services, spec, FIRST, run)
     report = validate.validate_version(services, spec, number, run)
     card = mlflow.artifacts.load_text(f"runs:/{TRAINED[FIRST].run_id}/{ARTIFACT}")
-    described = services.registry.client.get_model_version(spec.name, str(number)).description
+    described = raw(services.registry).get_model_version(spec.name, str(number)).description
     more = "\n\nMore, and pictures, in `model_card.md` of the training run."
     assert described.endswith(more)
     assert card.startswith(described.removesuffix(more))
@@ -71,6 +72,6 @@ def test_a_card_without_limits_says_that_nobody_wrote_any(services: Services, to
     run = new_run()
     number = register(services, toy_spec, FIRST, run)
     validate.validate_version(services, toy_spec, number, run)
-    described = services.registry.client.get_model_version(toy_spec.name, str(number)).description
+    described = raw(services.registry).get_model_version(toy_spec.name, str(number)).description
     assert "- None are written down in the model file (`limits`)." in described
     assert "No gate of the model file asks for slices." in described

@@ -38,6 +38,7 @@ from podium.training.data import load_window
 from podium.training.examples import DataReport, DataWindow, TrainingExamples
 from podium.training.run import train_model
 from podium.training.split import thinned, validation_rows
+from support.mlflow_client import raw
 from support.steps import FIRST, SECOND, decide, new_run, nominate, promote, promote_as_of, roll_back
 
 ToyFile = Callable[..., Path]
@@ -267,7 +268,7 @@ def test_profiles_and_full_runs_are_other_inputs_and_a_full_version_has_no_profi
     assert len(set(runs.values())) == 3
     assert trained(services, spec, Profile.SMOKE) == runs[Profile.SMOKE]
     trials = {
-        profile: services.registry.client.get_run(run).data.metrics["search.trials"]
+        profile: raw(services.registry).get_run(run).data.metrics["search.trials"]
         for profile, run in runs.items()
     }
     assert trials == {None: 4, Profile.CI_SMOKE: 2, Profile.SMOKE: 3}
@@ -282,7 +283,7 @@ def test_tags_in_mlflow_make_no_profile_version_a_full_one(services: Services, s
     run = new_run()
     mlflow_run = trained(services, spec, Profile.SMOKE)
     for tag in ("podium.profile", "profile"):
-        services.registry.client.set_tag(mlflow_run, tag, "full")
+        raw(services.registry).set_tag(mlflow_run, tag, "full")
     number = register_module.register_version(services, spec, mlflow_run, run)
     services.registry.delete_tags(spec.name, number, [Tag.PROFILE])
     validate.validate_version(services, spec, number, run)

@@ -35,6 +35,7 @@ from podium.names import Alias, Tag
 from podium.registry.client import Registry
 from podium.reporting.status import model_statuses
 from podium.services import Services
+from support.mlflow_client import raw
 from support.steps import (
     FIRST,
     SECOND,
@@ -72,9 +73,9 @@ def look(services: Services, spec: ModelSpec) -> Event | None:
 def move_by_hand(services: Services, spec: ModelSpec, to_version: int | None) -> None:
     """As somebody would in MLflow's UI."""
     if to_version is None:
-        services.registry.client.delete_registered_model_alias(spec.name, "champion")
+        raw(services.registry).delete_registered_model_alias(spec.name, "champion")
     else:
-        services.registry.client.set_registered_model_alias(spec.name, "champion", str(to_version))
+        raw(services.registry).set_registered_model_alias(spec.name, "champion", str(to_version))
 
 
 def ask(
@@ -316,7 +317,7 @@ def test_what_stops_one_model_stops_no_other(
 ) -> None:
     healthy = load_spec(toy_file(name=f"{spec.name}-healthy"))
     promote_as_of(services, healthy, FIRST)
-    services.registry.client.delete_registered_model_alias(healthy.name, "champion")
+    raw(services.registry).delete_registered_model_alias(healthy.name, "champion")
     reverting = spec.model_copy(update={"champion_moved_outside": "revert"})
     move_by_hand(services, spec, 1)
     with changed_bytes(stored_files(services, spec.name, 2), "flipped"):
@@ -400,7 +401,7 @@ def test_only_an_approver_settles_and_for_a_reason(
 def make_by_hand(services: Services, spec: ModelSpec, as_of: datetime) -> int:
     """A version that Podium never registered, from a model that it trained."""
     trained = TRAINED[as_of]
-    made = services.registry.client.create_model_version(
+    made = raw(services.registry).create_model_version(
         spec.name, f"models:/{trained.model_id}", run_id=trained.run_id, model_id=trained.model_id
     )
     return int(made.version)
@@ -599,7 +600,7 @@ def test_the_mirror_puts_right_what_was_changed_by_hand(services: Services, spec
         spec.name, 2, {Tag.LIFECYCLE_STAGE: "None", Tag.DECIDED_BY: "eve", Tag.ROLLED_BACK: "x"}
     )
     registry.delete_tags(spec.name, 1, [Tag.APPROVAL_STATUS, Tag.GATES_DIGEST])
-    registry.client.set_model_version_tag(spec.name, "1", "somebodys_own", "stays")
+    raw(registry).set_model_version_tag(spec.name, "1", "somebodys_own", "stays")
     registry.set_model_tag(spec.name, Tag.LEDGER_HEAD, "1:forged")
     assert look(services, spec) is None
 
@@ -637,7 +638,7 @@ def test_a_long_reason_fits_into_its_tag(services: Services, toy_spec: ModelSpec
 def test_a_former_champion_that_was_deleted_in_mlflow_stops_nothing(
     services: Services, spec: ModelSpec
 ) -> None:
-    services.registry.client.delete_model_version(spec.name, "1")
+    raw(services.registry).delete_model_version(spec.name, "1")
     assert_settled(services, spec)
     assert services.registry.aliases(spec.name) == {"champion": 2}
     with pytest.raises(CannotRollBack, match="v1"):

@@ -24,6 +24,7 @@ from podium.registry.model_files import load_model
 from podium.services import Services
 from podium.training import holdout
 from podium.versions import verified
+from support.mlflow_client import raw
 from support.steps import (
     FIRST,
     SECOND,
@@ -70,10 +71,10 @@ def test_the_run_keeps_what_people_and_gates_need(
     services: Services, toy_spec: ModelSpec, tmp_path: Path
 ) -> None:
     trained = train(services, toy_spec)
-    run = services.registry.client.get_run(trained.run_id)
+    run = raw(services.registry).get_run(trained.run_id)
     assert run.data.params == {"strength": "1.0"}
     assert run.data.metrics["holdout.log_loss"] < run.data.metrics["holdout.class_prior.log_loss"]
-    artifacts = {item.path for item in services.registry.client.list_artifacts(trained.run_id)}
+    artifacts = {item.path for item in raw(services.registry).list_artifacts(trained.run_id)}
     assert {"confusion_matrix.png", "calibration.png", "loss_per_month.png", "holdout"} <= artifacts
     folder = services.registry.download_artifacts(trained.run_id, holdout.FOLDER, tmp_path)
     (rows,) = holdout.batches(folder)
@@ -182,11 +183,11 @@ def test_the_champion_itself_is_nothing_to_promote(services: Services, toy_spec:
 def test_equal_inputs_trained_twice_at_once_are_one_version(services: Services, toy_spec: ModelSpec) -> None:
     twin = TRAINED[SECOND].run_id
     digest = TRAINED[FIRST].tags[Tag.INPUTS_DIGEST]
-    services.registry.client.set_tag(twin, Tag.INPUTS_DIGEST, digest)
+    raw(services.registry).set_tag(twin, Tag.INPUTS_DIGEST, digest)
     try:
         numbers = {register(services, toy_spec, as_of, new_run()) for as_of in (FIRST, SECOND)}
     finally:
-        services.registry.client.set_tag(twin, Tag.INPUTS_DIGEST, TRAINED[SECOND].tags[Tag.INPUTS_DIGEST])
+        raw(services.registry).set_tag(twin, Tag.INPUTS_DIGEST, TRAINED[SECOND].tags[Tag.INPUTS_DIGEST])
     assert numbers == {1}
     assert kinds(services, toy_spec) == ["registered"]
 
@@ -282,7 +283,7 @@ def test_the_outcome_of_a_run_is_what_the_ledger_says(
 
 
 def test_a_prompt_of_the_same_name_is_left_alone(services: Services, toy_spec: ModelSpec) -> None:
-    client = services.registry.client
+    client = raw(services.registry)
     client.register_prompt(name=toy_spec.name, template="Say hello to {{name}}")
     with pytest.raises(PodiumError, match=f"{toy_spec.name}: MLflow has a prompt of this name"):
         register(services, toy_spec, FIRST, new_run())

@@ -26,6 +26,7 @@ from podium.operations.backup.index import (
     write_index,
 )
 from podium.operations.backup.objects import Store
+from podium.settings import Settings
 
 QUIET = Console(file=StringIO())
 DUMP, MODEL = b"PGDMP of a ledger", b"weights"
@@ -139,5 +140,5 @@ def test_a_backup_of_newer_programs_is_refused(tmp_path: Path) -> None:
 def test_the_command_names_what_is_not_set() -> None:
     with pytest.raises(PodiumError, match="PODIUM_POSTGRES_URL, AWS_SECRET_ACCESS_KEY not set"):
         backup.stores_of(
-            {"AWS_ENDPOINT_URL": "http://store", "AWS_ACCESS_KEY_ID": "k", "PODIUM_BUCKET": "mlflow"}
+            Settings(AWS_ENDPOINT_URL="http://store", AWS_ACCESS_KEY_ID="k", PODIUM_BUCKET="mlflow")
         )

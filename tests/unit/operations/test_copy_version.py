@@ -36,6 +36,7 @@ from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
 from podium.versions import manifest_of
 from support.command_line import commands_of
+from support.mlflow_client import raw
 from support.mlflow_server import GuardedMlflow
 from support.services import services_with
 from support.steps import FIRST, SECOND, decide, live_through, new_run, promote, register
@@ -105,7 +106,7 @@ def test_a_copied_version_is_judged_approved_and_promoted_by_the_lifecycle_there
     run_there = other.registry.training_run(name, other.registry.version(name, 1).run_id)
     assert (run_there.params, run_there.metrics) == (mine.params, mine.metrics)
     assert {tag: run_there.tags[tag] for tag in ORIGIN} == {tag: tags[tag] for tag in ORIGIN}
-    files = {file.path for file in other.registry.client.list_artifacts(run_there.run_id)}
+    files = {file.path for file in raw(other.registry).list_artifacts(run_there.run_id)}
     assert {"holdout", "data_report.json", "calibration.png"} <= files
     assert not {"gates", "manifests", "model_card.md", "promotion_result.json"} & files
 
@@ -222,7 +223,7 @@ def test_a_damaged_version_is_refused_before_anything_is_written(
         copy_version(services, toy_spec.name, 1, target)
     other = there(target, own_ledger)
     assert other.registry.models() == []
-    assert other.registry.client.get_experiment_by_name(toy_spec.name) is None
+    assert raw(other.registry).get_experiment_by_name(toy_spec.name) is None
 
 
 class DiedError(BaseException):
@@ -272,7 +273,7 @@ def test_a_copy_killed_before_any_of_its_writes_is_finished_by_the_next(
     (version,) = other.registry.versions(name)
     (finished,) = other.registry.training_runs(name, 9)
     assert version.run_id == finished.run_id
-    found = other.registry.client.search_runs([other.registry.ensure_experiment(name)])
+    found = raw(other.registry).search_runs([other.registry.ensure_experiment(name)])
     assert {run.info.status for run in found if run.info.run_id != finished.run_id} == {"KILLED"}
 
 
@@ -293,7 +294,7 @@ def test_bytes_that_change_on_the_way_make_no_version(
     with target.registry() as registry:
         assert registry.models() == []
         experiment = registry.ensure_experiment(toy_spec.name)
-        (failed,) = registry.client.search_runs([experiment])
+        (failed,) = raw(registry).search_runs([experiment])
         assert (failed.info.status, Tag.INPUTS_DIGEST in failed.data.tags) == ("FAILED", False)
 
 
@@ -322,8 +323,8 @@ def test_another_version_of_the_same_inputs_at_the_target_is_told(
         copy_version(services, name, 1, target)
     with target.registry() as registry:
         trained = registry.version(name, 1).run_id
-        registry.client.delete_registered_model(name)
-        registry.client.set_tag(trained, Tag.COPIED_RUN, "another")
+        raw(registry).delete_registered_model(name)
+        raw(registry).set_tag(trained, Tag.COPIED_RUN, "another")
     with pytest.raises(PodiumError, match=f"has the training run {trained} of the same inputs"):
         copy_version(services, name, 1, target)
 
@@ -354,8 +355,8 @@ def test_a_form_that_names_a_version_takes_its_run(
             register_module.run_to_take(there, name, {**form, "mlflow_run": "abc"})
         assert register_module.run_to_take(there, name, {**form, "version": None}) is None
         first = registry.version(name, 1)
-        model = registry.client.get_model_version(name, "1")
-        registry.client.create_model_version(name, model.source, first.run_id, tags=dict(first.tags))
+        model = raw(registry).get_model_version(name, "1")
+        raw(registry).create_model_version(name, model.source, first.run_id, tags=dict(first.tags))
         with pytest.raises(PodiumError, match="v2 was made of the same inputs as v1: .* take v1"):
             register_module.run_to_take(there, name, {**form, "version": 2})
 

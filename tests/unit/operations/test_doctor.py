@@ -25,14 +25,14 @@ from podium.names import Alias
 from podium.operations.doctor import machine_checks
 from podium.operations.doctor.airflow_checks import check_airflow
 from podium.operations.doctor.examination import examine
-from podium.operations.doctor.findings import Check, Finding, Places, State, without_secrets
+from podium.operations.doctor.findings import Check, Finding, State, without_secrets
 from podium.operations.doctor.ledger_checks import check_ledger
 from podium.operations.doctor.machine_checks import check_clocks, check_libraries, check_space
 from podium.operations.doctor.mlflow_checks import check_mlflow
 from podium.operations.doctor.model_checks import check_champions, check_model_files
 from podium.operations.doctor.store_checks import check_store
 from podium.services import Services
-from podium.settings import PROJECT_ROOT
+from podium.settings import PROJECT_ROOT, Settings
 from podium.stack import control
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.running_stack import running_stack
@@ -44,7 +44,7 @@ from support.steps import FIRST, SECOND, new_run, promote_as_of, register
 from support.store import changed_bytes, stored_files
 
 DEAD = "http://127.0.0.1:1"
-VARIABLES = [str(field.alias) for field in Places.model_fields.values()]
+VARIABLES = [str(field.alias) for field in Settings.model_fields.values()]
 
 
 @pytest.fixture(autouse=True)
@@ -52,12 +52,12 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither by the environment nor by a stack that runs beside the tests."""
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setitem(Places.model_config, "env_file", tmp_path / "none.env")
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / "none.env")
 
 
 def seen(check: Check, **places: Any) -> dict[str, Finding]:
-    aliases = {name: str(field.alias) for name, field in Places.model_fields.items()}
-    return {f.part: f for f in check(Places(**{aliases[name]: value for name, value in places.items()}))}
+    aliases = {name: str(field.alias) for name, field in Settings.model_fields.items()}
+    return {f.part: f for f in check(Settings(**{aliases[name]: value for name, value in places.items()}))}
 
 
 def states(findings: dict[str, Finding]) -> dict[str, str]:
@@ -101,7 +101,7 @@ def test_dead_parts_are_problems_each_with_its_remedy_and_no_secret_is_told(tmp_
 
 
 def test_a_secret_that_an_error_tells_is_crossed_out() -> None:
-    places = Places(
+    places = Settings(
         PODIUM_LEDGER_URL="postgresql://podium:hush%2Fone@db/ledger", AWS_SECRET_ACCESS_KEY="hush"
     )
     told = Finding("ledger", State.PROBLEM, "no login with hush%2Fone, hush/one or hush")
@@ -186,14 +186,14 @@ def test_a_database_that_takes_any_password(layout: Layout, ledger_url: str) -> 
 
 def test_an_mlflow_as_it_must_be(mlflow_server: GuardedMlflow) -> None:
     login = {"mlflow_username": mlflow_server.username, "mlflow_password": mlflow_server.password}
-    found = seen(check_mlflow, mlflow_uri=mlflow_server.uri, **login)
+    found = seen(check_mlflow, mlflow_tracking_uri=mlflow_server.uri, **login)
     assert states(found) == dict.fromkeys(["mlflow", "mlflow login", "mlflow artifacts"], "ok")
     assert found["mlflow"].seen == f"{mlflow.__version__} at {mlflow_server.uri}, as this client"
     assert not [path for path in mlflow_server.artifacts.rglob("*/podium-doctor/*") if path.is_file()]
 
 
 def test_an_mlflow_login_that_is_wrong_or_may_not_write(mlflow_server: GuardedMlflow) -> None:
-    places = {"mlflow_uri": mlflow_server.uri, "mlflow_username": mlflow_server.username}
+    places = {"mlflow_tracking_uri": mlflow_server.uri, "mlflow_username": mlflow_server.username}
     for login in ({}, {"mlflow_password": "guessed"}):
         refused = seen(check_mlflow, **places, **login)["mlflow"]
         assert (refused.state, refused.seen) == ("problem", f"{mlflow_server.uri} refused this login: 401")
@@ -236,14 +236,14 @@ class Artifacts(dict[str, Any]):
 )
 def test_an_mlflow_that_is_not_as_it_must_be(pages: dict[str, Any], part: str, told: str) -> None:
     with answering(Artifacts({**OPEN, **pages})) as uri:
-        found = seen(check_mlflow, mlflow_uri=uri)
+        found = seen(check_mlflow, mlflow_tracking_uri=uri)
     assert told in found[part].seen
     assert found[part].remedy
     assert found[part].state == ("warning" if pages == {} or "DELETE" in pages else "problem")
 
 
 def test_an_mlflow_without_a_server_has_no_login_to_check() -> None:
-    (finding,) = seen(check_mlflow, mlflow_uri="sqlite:///x.db").values()
+    (finding,) = seen(check_mlflow, mlflow_tracking_uri="sqlite:///x.db").values()
     assert (finding.state, "is no server" in finding.seen) == ("not checked", True)
 
 
@@ -318,9 +318,9 @@ def test_airflow_and_its_heartbeats(tmp_path: Path) -> None:
 def test_clocks_that_differ(ledger_url: str) -> None:
     places = {"airflow_url": DEAD, "ledger_url": ledger_url}
     with answering({"/health": "OK"}) as url:
-        (fine,) = seen(check_clocks, mlflow_uri=url, **places).values()
+        (fine,) = seen(check_clocks, mlflow_tracking_uri=url, **places).values()
     with answering({"/health": "OK"}, at=lambda: time.time() + 3600) as url:
-        (late,) = seen(check_clocks, mlflow_uri=url, **places).values()
+        (late,) = seen(check_clocks, mlflow_tracking_uri=url, **places).values()
     assert (fine.state, late.state) == ("ok", "warning")
     assert "MLflow +3" in late.seen
     assert "Postgres +0.0 s" in late.seen.replace("-0.0", "+0.0")
@@ -330,7 +330,7 @@ def test_clocks_that_differ(ledger_url: str) -> None:
 def test_a_busy_server_is_no_clock_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter((time.time() - 3600, time.time()))
     with answering({"/health": "OK"}, at=lambda: next(moments)) as url:
-        (once_late,) = seen(check_clocks, mlflow_uri=url).values()
+        (once_late,) = seen(check_clocks, mlflow_tracking_uri=url).values()
 
     def slowly() -> float:
         asked_at = time.time()
@@ -339,7 +339,7 @@ def test_a_busy_server_is_no_clock_that_differs(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(machine_checks, "LARGEST_DIFFERENCE_SECONDS", 1)
     with answering({"/health": "OK"}, at=slowly) as url:
-        (slow,) = seen(check_clocks, mlflow_uri=url).values()
+        (slow,) = seen(check_clocks, mlflow_tracking_uri=url).values()
     assert (once_late.state, slow.state) == ("ok", "ok")
 
 
@@ -397,5 +397,5 @@ def test_a_wrong_model_file(toy_file: Callable[..., Path]) -> None:
 
 
 def test_findings_come_as_they_are_made(ledger_url: str) -> None:
-    found = examine(Places(PODIUM_LEDGER_URL=ledger_url), lambda _: None)
+    found = examine(Settings(PODIUM_LEDGER_URL=ledger_url), lambda _: None)
     assert next(found).part == "ledger"

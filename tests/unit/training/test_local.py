@@ -26,6 +26,7 @@ from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.services import Services
 from podium.training.data import load_window
+from support.mlflow_client import raw
 from support.patience import PATIENCE_SECONDS
 from support.steps import FIRST, train
 from support.toy import write_toy_rows
@@ -92,7 +93,7 @@ def test_the_folder_is_what_the_registry_would_have(
     assert done.exit_code == 0, done.stderr
     folder = project / "deep" / "out"
     assert json.loads(done.stdout) == read(folder, "metrics.json")
-    run = services.registry.client.get_run(train(services, toy_spec, FIRST).run_id)
+    run = raw(services.registry).get_run(train(services, toy_spec, FIRST).run_id)
     logged = Path(mlflow.artifacts.download_artifacts(f"models:/{run.outputs.model_outputs[0].model_id}"))
     local, registered = load_model(folder / "model"), load_model(logged)
     assert example_problem(local) == example_problem(registered) == ""

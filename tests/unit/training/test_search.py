@@ -30,6 +30,7 @@ from podium.training.search import search_params
 from podium.training.search_files import search_pictures
 from podium.training.search_result import Search, SearchTrial, best_of
 from podium.training.split import validation_rows
+from support.mlflow_client import raw
 from support.steps import FIRST, new_run, train
 
 ToyFile = Callable[..., Path]
@@ -62,7 +63,7 @@ def searching(toy_spec: ModelSpec, toy_file: ToyFile) -> ModelSpec:
 
 def nested_in(services: Services, run_id: str, experiment: str) -> list[mlflow.entities.Run]:
     query = f"tags.mlflow.parentRunId = '{run_id}'"
-    return list(reversed(services.registry.client.search_runs([experiment], query)))
+    return list(reversed(raw(services.registry).search_runs([experiment], query)))
 
 
 def test_the_values_under_params_are_tried_first_and_all_others_stay_in_the_space() -> None:
@@ -181,7 +182,7 @@ def test_trials_are_nested_runs_and_the_best_is_fitted_on_all_training_examples(
     services: Services, searching: ModelSpec, tmp_path: Path
 ) -> None:
     trained = train(services, searching)
-    run = services.registry.client.get_run(trained.run_id)
+    run = raw(services.registry).get_run(trained.run_id)
     nested = nested_in(services, trained.run_id, run.info.experiment_id)
     assert [trial.info.run_name for trial in nested] == [f"trial {number}" for number in range(1, 7)]
     assert {trial.info.status for trial in nested} == {"FINISHED"}
@@ -191,7 +192,7 @@ def test_trials_are_nested_runs_and_the_best_is_fitted_on_all_training_examples(
     assert run.data.metrics["search.best_log_loss"] == min(values)
     assert run.data.metrics["search.first_log_loss"] == values[0]
     assert (run.data.metrics["search.trials"], run.data.metrics["search.failed_trials"]) == (6, 0)
-    kept = {item.path for item in services.registry.client.list_artifacts(trained.run_id, "search")}
+    kept = {item.path for item in raw(services.registry).list_artifacts(trained.run_id, "search")}
     assert kept == {
         *("search/search.json", "search/trials.csv", "search/history.png", "search/params.png"),
         "search/importances.png",
@@ -218,7 +219,7 @@ def test_only_the_training_run_counts_and_equal_inputs_search_once(
 
 def test_a_param_that_the_form_gives_is_not_searched(services: Services, searching: ModelSpec) -> None:
     trained = train(services, searching, strength=0.5)
-    run = services.registry.client.get_run(trained.run_id)
+    run = raw(services.registry).get_run(trained.run_id)
     assert run.data.params == {"strength": "0.5"}
     assert nested_in(services, trained.run_id, run.info.experiment_id) == []
 
@@ -229,7 +230,7 @@ def test_failed_trials_are_failed_runs_and_a_search_without_any_good_one_is_no_t
     weak = "support.toy_trainer:train_weakly"
     spec = load_spec(toy_file(name=toy_spec.name, search={**SEARCH, "seed": 1}, trainer=weak))
     trained = train(services, spec)
-    run = services.registry.client.get_run(trained.run_id)
+    run = raw(services.registry).get_run(trained.run_id)
     nested = nested_in(services, trained.run_id, run.info.experiment_id)
     failed = [trial for trial in nested if trial.info.status == "FAILED"]
     assert 0 < len(failed) == run.data.metrics["search.failed_trials"] < 6
@@ -251,15 +252,15 @@ def test_what_a_killed_try_left_open_is_ended_by_the_next_and_counts_as_nothing(
     with pytest.raises(KeyboardInterrupt):
         train_model(killed, services.settings, FIRST, {}, run)
     experiment = services.registry.ensure_experiment(searching.name)
-    left = services.registry.client.search_runs([experiment])
+    left = raw(services.registry).search_runs([experiment])
     assert [each.info.status for each in left] == ["FAILED", "FAILED"]
     # As if the process had been killed so hard that it could not even end them.
     for each in left:
-        services.registry.client.update_run(each.info.run_id, status="RUNNING")
+        raw(services.registry).update_run(each.info.run_id, status="RUNNING")
     trained = train_model(searching, services.settings, FIRST, {}, run)
     assert [found.run_id for found in services.registry.training_runs(searching.name, 99)] == [trained.run_id]
     for each in left:
-        assert services.registry.client.get_run(each.info.run_id).info.status == "KILLED"
+        assert raw(services.registry).get_run(each.info.run_id).info.status == "KILLED"
 
 
 def test_training_locally_searches_too(searching: ModelSpec, tmp_path: Path) -> None:

@@ -5,9 +5,7 @@ In which order things are copied, and why: docs/adr/0013-order-of-a-backup.md.
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -22,14 +20,8 @@ from podium.ledger import store
 from podium.operations.backup import databases, objects
 from podium.operations.backup.index import Index, new_backup, verified_index, write_index
 from podium.operations.backup.objects import Store
+from podium.settings import Settings, read_settings
 
-_VARIABLES = (
-    "PODIUM_POSTGRES_URL",
-    "AWS_ENDPOINT_URL",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "PODIUM_BUCKET",
-)
 _PROGRAMS = {"airflow": "apache-airflow", "mlflow": "mlflow"}
 _MOST_PROBLEMS_SHOWN = 20
 
@@ -165,16 +157,21 @@ def in_words(index: Index) -> str:
     return "\n".join(lines)
 
 
-def stores_of(environment: Mapping[str, str]) -> BackupStores:
-    """Return what the environment names.
+def stores_of(settings: Settings) -> BackupStores:
+    """Return the Postgres server and the bucket that the settings name.
 
     Raises:
         PodiumError: A variable is missing; names it.
     """
-    if missing := [name for name in _VARIABLES if not environment.get(name)]:
-        raise PodiumError(f"{', '.join(missing)} not set: a backup needs to know what to copy")
-    url, endpoint, access_key, secret_key, bucket = (environment[name] for name in _VARIABLES)
-    return BackupStores(url, Store(endpoint, access_key, secret_key, bucket))
+    url, endpoint, key, secret, bucket = settings.require(
+        "PODIUM_POSTGRES_URL",
+        "AWS_ENDPOINT_URL",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "PODIUM_BUCKET",
+        why="a backup needs to know what to copy",
+    )
+    return BackupStores(url, Store(endpoint, key, secret, bucket))
 
 
 def _installed() -> dict[str, str]:
@@ -188,7 +185,7 @@ def _podium_version() -> str:
     try:
         return version("podium")
     except PackageNotFoundError:  # on PYTHONPATH, as in the containers
-        return os.environ.get("PODIUM_GIT_COMMIT", "unknown")
+        return read_settings().git_commit or "unknown"
 
 
 def _refuse_newer(index: Index) -> None:

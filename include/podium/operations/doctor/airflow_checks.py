@@ -7,9 +7,10 @@ from typing import Any
 
 from podium.errors import PodiumError
 from podium.operations.addresses import without_login
-from podium.operations.doctor.findings import Finding, Places, State
+from podium.operations.doctor.findings import Finding, State
 from podium.operations.doctor.http import ask
 from podium.operations.doctor.machine_checks import locked_versions
+from podium.settings import Settings
 
 AIRFLOW = "airflow"
 _PARTS = {
@@ -20,12 +21,12 @@ _PARTS = {
 }
 
 
-def check_airflow(places: Places) -> Iterator[Finding]:
+def check_airflow(settings: Settings) -> Iterator[Finding]:
     """Yield what is found; a server that does not answer ends the check."""
-    if places.airflow_url is None:
+    if settings.airflow_url is None:
         yield Finding(AIRFLOW, State.NOT_CHECKED, "PODIUM_AIRFLOW_URL is not set")
         return
-    url = places.airflow_url.rstrip("/")
+    url = settings.airflow_url.rstrip("/")
     place = without_login(url)
     try:
         version = _json(f"{url}/api/v2/version").get("version")
@@ -34,7 +35,7 @@ def check_airflow(places: Places) -> Iterator[Finding]:
         remedy = "start `airflow api-server`, or set PODIUM_AIRFLOW_URL to where it is"
         yield Finding(AIRFLOW, State.PROBLEM, f"{place}: {error}", remedy)
         return
-    yield _version(str(version), place, locked_versions(places.home) or {})
+    yield _version(str(version), place, locked_versions(settings.home) or {})
     for part, remedy in _PARTS.items():
         yield _health(part, health.get(part) or {}, remedy)
 

@@ -12,7 +12,8 @@ from alembic.script import ScriptDirectory
 
 from podium.errors import Outage, PodiumError
 from podium.ledger import store
-from podium.operations.doctor.findings import TIMEOUT_SECONDS, Finding, Places, State
+from podium.operations.doctor.findings import TIMEOUT_SECONDS, Finding, State
+from podium.settings import Settings
 
 LEDGER, SCHEMA, ROLE, PASSWORD = "ledger", "ledger schema", "ledger role", "ledger password"
 _MIGRATE = "`make up`, or `podium initialise stores` as the ledger's owner, migrates it"
@@ -34,13 +35,13 @@ _MORE = sa.text("""
 """)
 
 
-def check_ledger(places: Places) -> Iterator[Finding]:
+def check_ledger(settings: Settings) -> Iterator[Finding]:
     """Yield what is found; what a step needs and is not there ends the check."""
-    if places.ledger_url is None:
+    if not settings.ledger_url.get_secret_value():
         yield Finding(LEDGER, State.NOT_CHECKED, "PODIUM_LEDGER_URL is not set")
         return
     try:
-        url = sa.make_url(places.ledger_url.get_secret_value())
+        url = sa.make_url(settings.ledger_url.get_secret_value())
         with connected(url) as connection:
             version = connection.scalar(sa.text("SHOW server_version"))
             yield Finding(LEDGER, State.OK, f"PostgreSQL {version}, {_place(url)}, as {url.username}")

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from packaging.requirements import InvalidRequirement, Requirement
 
 from podium.errors import PodiumError
-from podium.operations.doctor.findings import Finding, Places, State
+from podium.operations.doctor.findings import Finding, State
 from podium.operations.doctor.http import ask
 from podium.operations.doctor.ledger_checks import connected
+from podium.settings import Settings
 
 LIBRARIES, CLOCKS, SPACE = "libraries", "clocks", "disk space"
 LARGEST_DIFFERENCE_SECONDS = 5
@@ -47,11 +48,11 @@ def locked_versions(home: Path) -> dict[str, str] | None:
     return found
 
 
-def check_libraries(places: Places) -> Iterator[Finding]:
+def check_libraries(settings: Settings) -> Iterator[Finding]:
     """Compare what is installed with the lock."""
-    locked = locked_versions(places.home)
+    locked = locked_versions(settings.home)
     if locked is None:
-        yield Finding(LIBRARIES, State.NOT_CHECKED, f"there is no requirements.txt in {places.home}")
+        yield Finding(LIBRARIES, State.NOT_CHECKED, f"there is no requirements.txt in {settings.home}")
         return
     said = []
     for name, wanted in locked.items():
@@ -69,10 +70,10 @@ def check_libraries(places: Places) -> Iterator[Finding]:
         yield Finding(LIBRARIES, State.OK, f"{len(locked)} as locked in requirements.txt")
 
 
-def check_clocks(places: Places) -> Iterator[Finding]:
+def check_clocks(settings: Settings) -> Iterator[Finding]:
     """Compare this machine's clock with those of the parts: approvals expire by them."""
     differences = {}
-    for name, read in _clocks(places).items():
+    for name, read in _clocks(settings).items():
         try:
             differences[name] = _difference(read)
         except PodiumError:
@@ -103,16 +104,16 @@ def _difference(read: Callable[[], float]) -> float:
     return difference
 
 
-def _clocks(places: Places) -> dict[str, Callable[[], float]]:
+def _clocks(settings: Settings) -> dict[str, Callable[[], float]]:
     clocks: dict[str, Callable[[], float]] = {}
-    mlflow = "" if places.mlflow_uri is None else places.mlflow_uri.get_secret_value().rstrip("/")
+    mlflow = settings.mlflow_tracking_uri.rstrip("/")
     if mlflow.startswith("http"):
         clocks["MLflow"] = lambda: _http_time(f"{mlflow}/health")
-    if places.airflow_url is not None:
-        airflow = places.airflow_url.rstrip("/")
+    if settings.airflow_url is not None:
+        airflow = settings.airflow_url.rstrip("/")
         clocks["Airflow"] = lambda: _http_time(f"{airflow}/api/v2/version")
-    if places.ledger_url is not None:
-        url = places.ledger_url.get_secret_value()
+    if settings.ledger_url.get_secret_value():
+        url = settings.ledger_url.get_secret_value()
         clocks["Postgres"] = lambda: _postgres_time(url)
     return clocks
 
@@ -138,19 +139,19 @@ def _postgres(url: str) -> AbstractContextManager[sa.Connection]:
         raise PodiumError("PODIUM_LEDGER_URL cannot be used") from error
 
 
-def check_space(places: Places) -> Iterator[Finding]:
+def check_space(settings: Settings) -> Iterator[Finding]:
     """Tell the free space of the folders that fill up, and the size of the databases."""
-    state = places.home / ".podium"
+    state = settings.home / ".podium"
     for what, folder in (
-        ("state", state if state.is_dir() else places.home),
+        ("state", state if state.is_dir() else settings.home),
         ("temporary", tempfile.gettempdir()),
     ):
         yield _space(what, Path(folder))
-    if places.ledger_url is None:
+    if not settings.ledger_url.get_secret_value():
         yield Finding("database sizes", State.NOT_CHECKED, "PODIUM_LEDGER_URL is not set")
         return
     try:
-        with _postgres(places.ledger_url.get_secret_value()) as connection:
+        with _postgres(settings.ledger_url.get_secret_value()) as connection:
             sizes = ", ".join(f"{row.name} {row.bytes / 1e6:,.0f} MB" for row in connection.execute(_SIZES))
         yield Finding("database sizes", State.OK, f"{sizes}, of those that this role sees")
     except PodiumError as error:

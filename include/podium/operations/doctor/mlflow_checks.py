@@ -12,8 +12,9 @@ from requests.utils import get_auth_from_url
 
 from podium.errors import PodiumError
 from podium.operations.addresses import is_loopback, without_login
-from podium.operations.doctor.findings import Finding, Places, State
+from podium.operations.doctor.findings import Finding, State
 from podium.operations.doctor.http import NoLogin, ask
+from podium.settings import Settings
 
 MLFLOW, LOGIN, ARTIFACTS = "mlflow", "mlflow login", "mlflow artifacts"
 _START = "start MLflow, or set MLFLOW_TRACKING_URI to where it is"
@@ -22,30 +23,30 @@ _QUESTION = "/api/2.0/mlflow/registered-models/search?max_results=1"
 _PROBE = "/api/2.0/mlflow-artifacts/artifacts/0/podium-doctor"
 
 
-def check_mlflow(places: Places) -> Iterator[Finding]:
+def check_mlflow(settings: Settings) -> Iterator[Finding]:
     """Yield what is found; a server that does not answer ends the check."""
-    if places.mlflow_uri is None:
+    if not settings.mlflow_tracking_uri:
         yield Finding(MLFLOW, State.NOT_CHECKED, "MLFLOW_TRACKING_URI is not set")
         return
-    uri = places.mlflow_uri.get_secret_value().rstrip("/")
+    uri = settings.mlflow_tracking_uri.rstrip("/")
     if not uri.startswith(("http://", "https://")):
         yield Finding(
             MLFLOW, State.NOT_CHECKED, f"{without_login(uri)} is no server: nobody can log in or write to it"
         )
         return
-    login = _login(places, uri)
+    login = _login(settings, uri)
     try:
         yield _server(uri, login)
-        yield _logins(uri, places.mlflow_username)
+        yield _logins(uri, settings.mlflow_username)
         yield _artifacts(uri, login)
     except PodiumError as error:
         yield Finding(MLFLOW, State.PROBLEM, f"{without_login(uri)}: {error}", _START)
 
 
-def _login(places: Places, uri: str) -> AuthBase:
+def _login(settings: Settings, uri: str) -> AuthBase:
     """Return this client's login: of the environment, or of the address, as MLflow's client has it."""
-    if places.mlflow_username is not None and places.mlflow_password is not None:
-        return HTTPBasicAuth(places.mlflow_username, places.mlflow_password.get_secret_value())
+    if settings.mlflow_username is not None and settings.mlflow_password is not None:
+        return HTTPBasicAuth(settings.mlflow_username, settings.mlflow_password.get_secret_value())
     in_address = get_auth_from_url(uri)
     return HTTPBasicAuth(*in_address) if all(in_address) else NoLogin()
 

@@ -8,20 +8,21 @@ from podium.errors import BytesChanged, NotFound, PodiumError
 from podium.lifecycle.verify import alias_differences
 from podium.names import version_name
 from podium.operations.check_model_files import check_files
-from podium.operations.doctor.findings import Finding, Places, State
+from podium.operations.doctor.findings import Finding, State
 from podium.services import Services, connect
+from podium.settings import Settings
 from podium.versions import check_bytes
 
 MODEL_FILES, CHAMPIONS = "model files", "champions"
 
 
-def check_model_files(places: Places) -> Iterator[Finding]:
+def check_model_files(settings: Settings) -> Iterator[Finding]:
     """Read all model files, and the baseline files that they name."""
-    problems, files = check_files([places.models_dir])
+    problems, files = check_files([settings.models_dir])
     for problem in problems:
         yield Finding(MODEL_FILES, State.PROBLEM, problem, "`podium validate-spec` tells when it is mended")
     if not problems:
-        yield Finding(MODEL_FILES, State.OK, f"{len(files)} in {places.models_dir} are valid")
+        yield Finding(MODEL_FILES, State.OK, f"{len(files)} in {settings.models_dir} are valid")
 
 
 def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:

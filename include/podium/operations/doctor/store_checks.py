@@ -13,7 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from podium.operations.addresses import without_login
-from podium.operations.doctor.findings import TIMEOUT_SECONDS, Finding, Places, State
+from podium.operations.doctor.findings import TIMEOUT_SECONDS, Finding, State
+from podium.settings import Settings
 
 STORE, KEYS, BUCKET = "store", "store keys", "store bucket"
 _NEEDED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PODIUM_BUCKET")
@@ -21,26 +22,26 @@ _INITIALISE = "`podium initialise stores` makes it, with versioning"
 _REFUSED = (400, 401, 403)
 
 
-def check_store(places: Places) -> Iterator[Finding]:
+def check_store(settings: Settings) -> Iterator[Finding]:
     """Yield what is found; a store that does not answer ends the check."""
-    values = (places.store_url, places.store_key, places.store_secret, places.bucket)
+    values = (settings.store_url, settings.store_key, settings.store_secret, settings.bucket)
     if missing := [name for name, value in zip(_NEEDED, values, strict=True) if value is None]:
         why = f"{', '.join(missing)} not set: only MLflow has the store's keys, and was asked to write to it"
         yield Finding(STORE, State.NOT_CHECKED, why)
         return
-    place = without_login(str(places.store_url))
+    place = without_login(str(settings.store_url))
     try:
-        yield from _bucket(places, place)
-        yield _keys(places)
+        yield from _bucket(settings, place)
+        yield _keys(settings)
     except (BotoCoreError, ValueError) as error:
         remedy = "start the store, or set AWS_ENDPOINT_URL to where it is"
         yield Finding(STORE, State.PROBLEM, f"{place}: {error}", remedy)
 
 
-def _bucket(places: Places, place: str) -> Iterator[Finding]:
-    secret = None if places.store_secret is None else places.store_secret.get_secret_value()
-    client = _client(places, secret)
-    name = places.bucket
+def _bucket(settings: Settings, place: str) -> Iterator[Finding]:
+    secret = None if settings.store_secret is None else settings.store_secret.get_secret_value()
+    client = _client(settings, secret)
+    name = settings.bucket
     status, error = _status(partial(client.head_bucket, Bucket=name))
     if status == 404:
         yield Finding(BUCKET, State.PROBLEM, f"there is no bucket {name} at {place}", _INITIALISE)
@@ -63,12 +64,12 @@ def _bucket(places: Places, place: str) -> Iterator[Finding]:
         yield Finding(BUCKET, State.OK, f"{name} is there, and versioned")
 
 
-def _keys(places: Places) -> Finding:
+def _keys(settings: Settings) -> Finding:
     """Ask with a wrong secret, and without a signature."""
     taken, odd = [], []
     for how, secret in (("a wrong secret", token_hex()), ("no signature", None)):
-        client = _client(places, secret)
-        status, error = _status(partial(client.list_objects_v2, Bucket=places.bucket, MaxKeys=1))
+        client = _client(settings, secret)
+        status, error = _status(partial(client.list_objects_v2, Bucket=settings.bucket, MaxKeys=1))
         if not error:
             taken.append(how)
         elif status not in _REFUSED:
@@ -85,14 +86,14 @@ def _keys(places: Places) -> Finding:
     return Finding(KEYS, State.OK, "a wrong secret and no signature are refused")
 
 
-def _client(places: Places, secret: str | None) -> Any:
+def _client(settings: Settings, secret: str | None) -> Any:
     """Return a client with this secret; without one it does not sign."""
     return boto3.client(
         "s3",
-        endpoint_url=places.store_url,
-        aws_access_key_id=places.store_key,
+        endpoint_url=settings.store_url,
+        aws_access_key_id=settings.store_key,
         aws_secret_access_key=secret or "none",
-        region_name=places.store_region,
+        region_name=settings.store_region,
         config=Config(
             connect_timeout=TIMEOUT_SECONDS,
             read_timeout=TIMEOUT_SECONDS,
