@@ -125,7 +125,7 @@ def test_a_ledger_that_is_not_migrated(layout: Layout, empty_database: str) -> N
     url, owner = (layout.database_url(role, empty_database) for role in ("podium", "ledger_owner"))
     schema = seen(check_ledger, ledger_url=url)["ledger schema"]
     assert (schema.state, schema.seen) == ("problem", "the database is empty: never migrated")
-    assert "podium.operations.initialise" in schema.remedy
+    assert "podium initialise stores" in schema.remedy
     migrate(owner, app_role="podium")
     execute(owner, "UPDATE alembic_version SET version_num = '0002'")
     assert "at 0002, this Podium needs 0" in seen(check_ledger, ledger_url=url)["ledger schema"].seen
