@@ -21,7 +21,7 @@ def assert_healthy(part: str) -> None:
     """
     if part not in PARTS:
         raise PodiumError(f"Airflow has no part '{part}'; name one of {', '.join(PARTS)}")
-    # Not by the settings: pydantic takes longer to import than all the rest of this.
+    # Not by the settings: pydantic-settings takes longer to import than all the rest of this.
     address = os.environ.get("PODIUM_AIRFLOW_URL")
     if not address:
         raise PodiumError("PODIUM_AIRFLOW_URL not set: where Airflow is")

@@ -24,11 +24,12 @@ def exit_with_message(program: str = "") -> Iterator[None]:
         from rich.console import Console
 
         message = f"{program}: {error.with_code()}" if program else error.with_code()
-        # Here, where it is rare: pydantic takes longer to import than a health check takes.
-        from podium.settings import PROJECT_ROOT
+        if isinstance(error, Outage):
+            # Here, where it is rare: pydantic-settings takes longer to import than a health check does.
+            from podium.settings import PROJECT_ROOT
 
-        if isinstance(error, Outage) and (PROJECT_ROOT / ".podium").is_dir():
-            message += " Is the stack up? `make status` tells, `make up` starts it."
+            if (PROJECT_ROOT / ".podium").is_dir():
+                message += " Is the stack up? `make status` tells, `make up` starts it."
         Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from error
 
