@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.pyfunc import PyFuncModel
-from mlflow.types import DataType
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -25,7 +24,6 @@ from podium.errors import DataError, Outage, PodiumError, TrainerError
 from podium.metrics.predictions import predict
 from podium.registry.model_files import load_model
 from podium.scoring.diff import Diff, ScoredVersion, score_both
-from podium.scoring.inputs import InputColumn, InputColumns
 from podium.scoring.outputs import Output, output_of
 from podium.scoring.pinned_version import Pinned
 from podium.scoring.run import Job, PartitionScores, Progress, score_to
@@ -342,15 +340,6 @@ def test_a_model_that_cannot_do_with_any_row_of_many_is_soon_told(line: Scorer, 
             tmp_path,
         )
     assert len(calls) < 100
-
-
-def test_empty_text_is_missing_in_a_csv_and_only_there() -> None:
-    columns = InputColumns((InputColumn("t", DataType.string, required=True),))
-    texts = ["", "NA", "a"]
-    assert columns.convert(pa.table({"t": texts}))[0]["t"].tolist() == texts
-    inputs, reasons = columns.convert(pa.table({"t": pa.array(texts).cast(pa.binary())}))
-    assert inputs["t"].isna().tolist() == [True, True, False]
-    assert reasons == {}
 
 
 def test_a_model_may_write_in_its_input(regressor: Scorer) -> None:
