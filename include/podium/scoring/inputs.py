@@ -93,7 +93,7 @@ def scorable(reasons: Reasons, rows: int) -> npt.NDArray[np.bool_]:
     return good
 
 
-def of_these(reasons: Reasons, places: npt.NDArray[np.int64]) -> Reasons:
+def take(reasons: Reasons, places: npt.NDArray[np.int64]) -> Reasons:
     """Return reasons against some of many rows by their places among the many.
 
     Args:
