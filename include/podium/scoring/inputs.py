@@ -12,45 +12,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from mlflow.pyfunc import PyFuncModel
-from mlflow.types import DataType
 
-from podium.errors import DataError, PodiumError
+from podium.errors import DataError
+from podium.sources.columns import InputColumn, Kind, columns_of
 
 Reasons = dict[int, str]
 """Why rows cannot be scored, by their places from 0; all others can."""
 
-_TYPES = {
-    DataType.boolean: pa.bool_(),
-    DataType.integer: pa.int32(),
-    DataType.long: pa.int64(),
-    DataType.float: pa.float32(),
-    DataType.double: pa.float64(),
-    DataType.string: pa.string(),
-    DataType.datetime: pa.timestamp("ns"),
-}
-_WRONG = {
-    DataType.boolean: "is neither true nor false",
-    DataType.integer: "is no whole number",
-    DataType.long: "is no whole number",
-    DataType.float: "is no number",
-    DataType.double: "is no number",
-    DataType.string: "is no text in UTF-8",
-    DataType.datetime: "is no moment",
-}
 # What pandas takes for missing in a csv, as the models' training data is read.
 _MISSING = (
     "#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null"
 )
 MISSING_IN_CSV = ("", *_MISSING.split("|"))
-
-
-@dataclass(frozen=True)
-class InputColumn:
-    """An input column of a signature."""
-
-    name: str
-    type: DataType
-    required: bool
 
 
 @dataclass(frozen=True)
@@ -64,16 +37,9 @@ class InputColumns:
         """Read a model's signature.
 
         Raises:
-            PodiumError: It has none that names columns of plain types, so no row could be checked.
+            PodiumError: It names no columns of kinds that are known, see ``columns_of``.
         """
-        schema = model.metadata.get_input_schema()
-        if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
-            raise PodiumError(
-                "the model has no signature that names its input columns; rows cannot be checked"
-            )
-        if other := [spec.name for spec in schema.inputs if spec.type not in _TYPES]:
-            raise PodiumError(f"the model takes {', '.join(other)} as what no column of a table holds")
-        return cls(tuple(InputColumn(spec.name, spec.type, spec.required) for spec in schema.inputs))
+        return cls(columns_of(model.metadata.get_input_schema()))
 
     @property
     def names(self) -> list[str]:
@@ -111,9 +77,9 @@ class InputColumns:
         for column in self.columns:
             if column.name not in rows.column_names:
                 continue
-            array, bad = _converted(rows.column(column.name), column.type)
-            _blame(reasons, bad, f"{column.name} {_WRONG[column.type]}")
-            if not _has_missing(column.type) and array.null_count:
+            array, bad = _converted(rows.column(column.name), _arrow_type(column.kind))
+            _blame(reasons, bad, f"{column.name} {_wrong(column.kind)}")
+            if not column.kind.nullable and array.null_count:
                 _blame(reasons, _mask(pc.is_null(array)), f"{column.name} is missing")
             arrays[column.name] = array
         table = pa.table(arrays)
@@ -127,7 +93,7 @@ def scorable(reasons: Reasons, rows: int) -> npt.NDArray[np.bool_]:
     return good
 
 
-def of_these(reasons: Reasons, places: npt.NDArray[np.int64]) -> Reasons:
+def take(reasons: Reasons, places: npt.NDArray[np.int64]) -> Reasons:
     """Return reasons against some of many rows by their places among the many.
 
     Args:
@@ -137,8 +103,13 @@ def of_these(reasons: Reasons, places: npt.NDArray[np.int64]) -> Reasons:
     return {int(places[place]): reason for place, reason in reasons.items()}
 
 
-def _has_missing(wanted: DataType) -> bool:
-    return wanted not in (DataType.boolean, DataType.integer, DataType.long)
+def _arrow_type(kind: Kind) -> pa.DataType:
+    """Return Arrow's type of a column of a kind."""
+    return pa.string() if kind is Kind.STRING else pa.from_numpy_dtype(kind.dtype)
+
+
+def _wrong(kind: Kind) -> str:
+    return "is neither true nor false" if kind is Kind.BOOLEAN else f"is no {kind.words}"
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
@@ -154,10 +125,9 @@ def _blame(reasons: Reasons, bad: npt.NDArray[np.bool_] | None, reason: str) -> 
 
 
 def _converted(
-    array: pa.ChunkedArray, wanted: DataType
+    array: pa.ChunkedArray, target: pa.DataType
 ) -> tuple[pa.ChunkedArray, npt.NDArray[np.bool_] | None]:
-    """Return a column as the wanted type, null where it cannot be, and which rows those are."""
-    target = _TYPES[wanted]
+    """Return a column as a type, null where it cannot be, and which rows those are."""
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
     text = _is_text(array.type)
@@ -276,6 +246,6 @@ def text_columns(rows: pa.Table) -> tuple[pd.DataFrame, Reasons]:
         column = rows.column(name)
         if pa.types.is_binary(column.type):
             column, bad = _parsed(column, pa.string(), _cast)
-            _blame(reasons, bad, f"{name} {_WRONG[DataType.string]}")
+            _blame(reasons, bad, f"{name} {_wrong(Kind.STRING)}")
         columns[name] = column
     return _frame(pa.table(columns)), reasons

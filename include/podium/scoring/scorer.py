@@ -16,7 +16,7 @@ from mlflow.pyfunc import PyFuncModel
 from podium.errors import DataError, Outage, PodiumError, TrainerError
 from podium.metrics.answers import Numbers
 from podium.metrics.predictions import predict
-from podium.scoring.inputs import InputColumns, Reasons, of_these, scorable, text_columns
+from podium.scoring.inputs import InputColumns, Reasons, scorable, take, text_columns
 from podium.sources.read import Chunk
 
 
@@ -107,13 +107,13 @@ class Scorer:
         frame, reasons = text_columns(chunk.rows)
         places = np.flatnonzero(scorable(reasons, len(frame)))
         made, said = _prepared(self.preparation, frame.iloc[places])
-        reasons |= of_these(said, places)
+        reasons |= take(said, places)
         if made.empty:
             return Readied(chunk, made, reasons)
         table = _table(self.preparation.path, made)
         self.columns.assert_there(table.column_names, self.preparation.path)
         inputs, said = self.columns.convert(table)
-        reasons |= of_these(said, np.flatnonzero(scorable(reasons, len(frame))))
+        reasons |= take(said, np.flatnonzero(scorable(reasons, len(frame))))
         return Readied(chunk, inputs, reasons)
 
     def score(self, readied: Readied) -> Scored:
@@ -125,7 +125,7 @@ class Scorer:
         """
         answers, said = self._answers(readied.inputs)
         places = np.flatnonzero(scorable(readied.reasons, len(readied.chunk.numbers)))
-        return Scored(readied.chunk, readied.reasons | of_these(said, places), answers)
+        return Scored(readied.chunk, readied.reasons | take(said, places), answers)
 
     def _answers(self, inputs: pd.DataFrame) -> tuple[Numbers, Reasons]:
         said: Reasons = {}
@@ -136,7 +136,7 @@ class Scorer:
             said = self._missing(inputs)
             places = np.flatnonzero(scorable(said, len(inputs)))
             pieces, more = _piecewise(self._predict, inputs.iloc[places], _THE_MODEL)
-            said |= of_these(more, places)
+            said |= take(more, places)
             answers = np.concatenate([self._predict(inputs.head(0)), *pieces])
         finite = np.isfinite(answers) if answers.ndim == 1 else np.isfinite(answers).all(axis=1)
         if not finite.all():

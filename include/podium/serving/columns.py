@@ -1,100 +1,82 @@
-"""The columns of a version, and the values that clients send in their types."""
+"""The values that clients send, in the types of the columns; and what is said where they do not fit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from podium.errors import RequestRefused
+from podium.sources.columns import InputColumn, Kind
 
-# Kinds of columns that are parsed here; a signature with any other goes MLflow's own way.
-_NUMPY = {
-    "double": np.float64,
-    "float": np.float32,
-    "long": np.int64,
-    "integer": np.int32,
-    "boolean": np.bool_,
+_NONE = type(None)
+# What JSON has for the values of a kind; a signature with another kind goes MLflow's own way.
+_JSON_TYPES: Mapping[Kind, tuple[type, ...]] = {
+    Kind.DOUBLE: (float, int),
+    Kind.FLOAT: (float, int),
+    Kind.LONG: (int, float),
+    Kind.INTEGER: (int, float),
+    Kind.BOOLEAN: (bool,),
+    Kind.STRING: (str,),
 }
-KINDS = (*_NUMPY, "string")
-_NULLABLE = ("double", "float", "string")
+_ALLOWED = {
+    kind: frozenset((*types, _NONE) if kind.nullable else types) for kind, types in _JSON_TYPES.items()
+}
+READABLE = frozenset(_JSON_TYPES)
+# Constants, because Python 3.11 looks up an enum's member slowly, and this is done for each column.
+_STRING = Kind.STRING
+_WHOLE = (Kind.LONG, Kind.INTEGER)
+_FLOATING = (Kind.DOUBLE, Kind.FLOAT)
 _WORDS = {"true": True, "false": False}
 _NAMES_SHOWN = 5
 _COLUMNS_SHOWN = 50
 
 
-@dataclass(frozen=True)
-class RequestColumn:
-    """An input column of a version, from its signature.
-
-    Attributes:
-        name: Its name.
-        kind: MLflow's name of its type, one of ``KINDS``.
-        required: Clients may not leave it out.
-    """
-
-    name: str
-    kind: str
-    required: bool = True
-
-    @property
-    def nullable(self) -> bool:
-        """Whether a value may be missing; numbers without a gap in their type have none for that."""
-        return self.kind in _NULLABLE
-
-
-def typed_values(column: RequestColumn, values: Sequence[Any]) -> npt.NDArray[Any] | list[str | None]:
+def typed_values(column: InputColumn, values: Sequence[Any]) -> npt.NDArray[Any] | list[str | None]:
     """Return the values of a column, as JSON has them, in its type.
 
     Raises:
         RequestRefused: One is of another type, or null where the type has none; names the row.
     """
-    allowed = _ALLOWED[column.kind]
-    if column.kind == "string" and float in set(map(type, values)):
+    kind, types = column.kind, set(map(type, values))
+    if kind is _STRING and float in types:
         # A missing text is nan in pandas, and so in what MLflow's client sends.
         values = [None if value != value else value for value in values]
-    if set(map(type, values)) - allowed:
-        place, value = next((at, value) for at, value in enumerate(values) if type(value) not in allowed)
-        if value is None:
-            raise RequestRefused(f"{_at(column, place)}: null, and a {column.kind} has none")
-        raise RequestRefused(f"{_at(column, place)}: {json_type(value)}, not a {column.kind}")
-    if column.kind == "string":
+        types = set(map(type, values))
+    if not types <= _ALLOWED[kind]:
+        raise _of_another_type(column, values)
+    if kind is _STRING:
         return list(values)
     try:
         with np.errstate(over="raise"):
-            return np.asarray(_numbers(column, values), dtype=_NUMPY[column.kind])
+            return np.asarray(_numbers(column, values, types), dtype=kind.dtype)
     except (OverflowError, FloatingPointError) as error:
-        raise RequestRefused(
-            f"column {short(column.name)}: a number too large for a {column.kind}"
-        ) from error
+        raise RequestRefused(f"column {short(column.name)}: a number too large for a {kind}") from error
 
 
-_ALLOWED: Mapping[str, frozenset[type]] = {
-    "double": frozenset((float, int, type(None))),
-    "float": frozenset((float, int, type(None))),
-    "long": frozenset((int, float)),
-    "integer": frozenset((int, float)),
-    "boolean": frozenset((bool,)),
-    "string": frozenset((str, type(None))),
-}
+def _of_another_type(column: InputColumn, values: Sequence[Any]) -> RequestRefused:
+    allowed = _ALLOWED[column.kind]
+    place, value = next((at, value) for at, value in enumerate(values) if type(value) not in allowed)
+    if value is None:
+        return RequestRefused(f"{_at(column, place)}: null, and a {column.kind} has none")
+    return RequestRefused(f"{_at(column, place)}: {json_type(value)}, not a {column.kind}")
 
 
-def _numbers(column: RequestColumn, values: Sequence[Any]) -> Sequence[Any]:
-    if column.kind in ("long", "integer") and float in set(map(type, values)):
+def _numbers(column: InputColumn, values: Sequence[Any], types: Set[type]) -> Sequence[Any]:
+    if column.kind in _WHOLE and float in types:
         for place, value in enumerate(values):
             if not math.isfinite(value) or value != int(value):
-                raise RequestRefused(f"{_at(column, place)}: {value}, not a whole number")
+                raise RequestRefused(f"{_at(column, place)}: {value}, not a {column.kind.words}")
         return [int(value) for value in values]
-    if column.kind in ("double", "float") and None in values:
+    if column.kind in _FLOATING and _NONE in types:
         return [math.nan if value is None else value for value in values]
     return values
 
 
-def text_values(column: RequestColumn, texts: Sequence[str]) -> list[Any]:
+def text_values(column: InputColumn, texts: Sequence[str]) -> list[Any]:
     """Return the values of a column of a CSV as JSON would have them; an empty field is a missing value.
 
     Raises:
@@ -103,8 +85,8 @@ def text_values(column: RequestColumn, texts: Sequence[str]) -> list[Any]:
     return [_from_text(column, place, text) for place, text in enumerate(texts)]
 
 
-def _from_text(column: RequestColumn, place: int, text: str) -> Any:
-    if not text and column.nullable:
+def _from_text(column: InputColumn, place: int, text: str) -> Any:
+    if not text and column.kind.nullable:
         return None
     try:
         return _TEXT[column.kind](text)
@@ -119,21 +101,21 @@ def _plain(text: str) -> str:
     return text
 
 
-_TEXT: Mapping[str, Callable[[str], Any]] = {
-    "double": lambda text: float(_plain(text)),
-    "float": lambda text: float(_plain(text)),
-    "long": lambda text: int(_plain(text)),
-    "integer": lambda text: int(_plain(text)),
-    "boolean": lambda text: _WORDS[text.strip().lower()],
-    "string": str,
+_TEXT: Mapping[Kind, Callable[[str], Any]] = {
+    Kind.DOUBLE: lambda text: float(_plain(text)),
+    Kind.FLOAT: lambda text: float(_plain(text)),
+    Kind.LONG: lambda text: int(_plain(text)),
+    Kind.INTEGER: lambda text: int(_plain(text)),
+    Kind.BOOLEAN: lambda text: _WORDS[text.strip().lower()],
+    Kind.STRING: str,
 }
 
 
-def _at(column: RequestColumn, place: int) -> str:
+def _at(column: InputColumn, place: int) -> str:
     return f"column {short(column.name)}, row {place}"
 
 
-def takes(columns: Sequence[RequestColumn]) -> str:
+def takes(columns: Sequence[InputColumn]) -> str:
     """Say what the model takes."""
     shown = ", ".join(f"{short(column.name)} ({column.kind})" for column in columns[:_COLUMNS_SHOWN])
     more = len(columns) - _COLUMNS_SHOWN

@@ -28,8 +28,9 @@ from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.registry.signature import columns_taken
 from podium.services import Services
-from podium.serving.columns import KINDS, RequestColumn
+from podium.serving.columns import READABLE
 from podium.serving.requests import Rows, Shape, Values
+from podium.sources.columns import InputColumn, Kind, columns_of
 from podium.versions import verified
 
 log = logging.getLogger(__name__)
@@ -168,17 +169,13 @@ def _shape(pyfunc: PyFuncModel, events: Sequence[Event], max_rows: int) -> Shape
     return Shape(columns, former=_former_columns(events), max_rows=max_rows)
 
 
-def _columns(schema: Schema | None) -> tuple[RequestColumn, ...] | None:
-    """Return named columns of plain types, or None for any other signature."""
-    if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
+def _columns(schema: Schema | None) -> tuple[InputColumn, ...] | None:
+    """Return named columns of kinds that are read here; None for any other signature."""
+    try:
+        columns = columns_of(schema)
+    except PodiumError:
         return None
-    kinds = [getattr(column.type, "name", "") for column in schema]
-    if any(kind not in KINDS for kind in kinds):
-        return None
-    return tuple(
-        RequestColumn(column.name, kind, bool(column.required))
-        for column, kind in zip(schema, kinds, strict=True)
-    )
+    return columns if all(column.kind in READABLE for column in columns) else None
 
 
 def _former_columns(events: Sequence[Event]) -> frozenset[str]:
@@ -229,10 +226,10 @@ def _tried(pyfunc: PyFuncModel, shape: Shape) -> tuple[Answer | None, bool]:
         return None, False
 
 
-def _answer_of_estimator(pyfunc: PyFuncModel, columns: Sequence[RequestColumn]) -> Answer | None:
+def _answer_of_estimator(pyfunc: PyFuncModel, columns: Sequence[InputColumn]) -> Answer | None:
     """Return the answer of a scikit-learn estimator to an array, without MLflow's checks of a table."""
     flavors = pyfunc.metadata.flavors
-    if "sklearn" not in flavors or any(column.kind != "double" for column in columns):
+    if "sklearn" not in flavors or any(column.kind is not Kind.DOUBLE for column in columns):
         return None
     predict: Answer = getattr(pyfunc.get_raw_model(), flavors["python_function"].get("predict_fn", "predict"))
     # It was fitted with names; the columns here are those of its signature, in their order.

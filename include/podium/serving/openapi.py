@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from podium.serving.columns import RequestColumn
+import numpy as np
+
 from podium.serving.feedback import MAX_ID
 from podium.serving.requests import CSV, JSON, Shape
 from podium.serving.served_model import ServedModel
+from podium.sources.columns import InputColumn
 
-_TYPES = {
-    "double": "number",
-    "float": "number",
-    "long": "integer",
-    "integer": "integer",
-    "boolean": "boolean",
-    "string": "string",
-}
-_LIMITS = {"long": 2**63, "integer": 2**31}
+# By the letter that numpy has for a type.
+_JSON_TYPES = {"f": "number", "i": "integer", "b": "boolean", "O": "string"}
 _ERRORS = {
     "400": "The request does not fit; the message names the row and column.",
     "401": "The token is missing or wrong.",
@@ -102,11 +97,12 @@ def _record(shape: Shape, strict: bool) -> dict[str, Any]:
     }
 
 
-def _column(column: RequestColumn) -> dict[str, Any]:
-    kind = _TYPES[column.kind]
-    described: dict[str, Any] = {"type": [kind, "null"] if column.nullable else kind}
-    if column.kind in _LIMITS:
-        described |= {"minimum": -_LIMITS[column.kind], "maximum": _LIMITS[column.kind] - 1}
+def _column(column: InputColumn) -> dict[str, Any]:
+    dtype = column.kind.dtype
+    json_type = _JSON_TYPES[dtype.kind]
+    described: dict[str, Any] = {"type": [json_type, "null"] if column.kind.nullable else json_type}
+    if dtype.kind == "i":
+        described |= {"minimum": int(np.iinfo(dtype).min), "maximum": int(np.iinfo(dtype).max)}
     return described
 
 

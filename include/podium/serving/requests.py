@@ -24,7 +24,6 @@ from mlflow.pyfunc.scoring_server import SUPPORTED_FORMATS
 
 from podium.errors import RequestRefused
 from podium.serving.columns import (
-    RequestColumn,
     check_rows,
     json_type,
     named,
@@ -34,6 +33,7 @@ from podium.serving.columns import (
     typed_values,
 )
 from podium.serving.mlflow_requests import format_of_records, read_by_mlflow, read_csv_by_mlflow
+from podium.sources.columns import InputColumn
 
 JSON, CSV = "application/json", "text/csv"
 PARAMS = "params"
@@ -55,7 +55,7 @@ class Shape:
         max_rows: Rows that one request may hold.
     """
 
-    columns: tuple[RequestColumn, ...] | None
+    columns: tuple[InputColumn, ...] | None
     as_array: bool = False
     metadata: Model | None = None
     former: frozenset[str] = frozenset()
@@ -103,7 +103,7 @@ class _Table:
 
     count: int
     names: Collection[str]
-    column: Callable[[RequestColumn], Sequence[Any]]
+    column: Callable[[InputColumn], Sequence[Any]]
 
 
 def parse_records(body: bytes, content_type: str, shape: Shape) -> Rows:
@@ -209,7 +209,7 @@ def _from_records(records: Any, shape: Shape) -> _Table:
         if record.keys() != names.keys():
             names.update(dict.fromkeys(record))
 
-    def values(column: RequestColumn) -> list[Any]:
+    def values(column: InputColumn) -> list[Any]:
         try:
             return [record[column.name] for record in records]
         except KeyError as error:

@@ -1,1 +1,1 @@
-"""Rows from files, folders, S3 and SQL, in chunks."""
+"""Rows from files, folders, S3 and SQL, in chunks; and the kinds of columns that a model takes."""

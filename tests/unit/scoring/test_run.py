@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.pyfunc import PyFuncModel
-from mlflow.types import DataType
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -25,7 +24,6 @@ from podium.errors import DataError, Outage, PodiumError, TrainerError
 from podium.metrics.predictions import predict
 from podium.registry.model_files import load_model
 from podium.scoring.diff import Diff, ScoredVersion, score_both
-from podium.scoring.inputs import InputColumn, InputColumns
 from podium.scoring.outputs import Output, output_of
 from podium.scoring.pinned_version import Pinned
 from podium.scoring.run import Job, PartitionScores, Progress, score_to
@@ -233,32 +231,6 @@ def test_a_partition_without_rows_is_scored_to_an_empty_file(classifier: Scorer,
     assert "probability_yes" in read(tmp_path, done.output)
 
 
-def names(source: str, folder: Path, only: str = "*") -> list[str]:
-    return [partition.name for partition in list_partitions(Source(source, folder), only)]
-
-
-def test_each_file_of_a_folder_or_pattern_is_a_partition(tmp_path: Path) -> None:
-    for place in ("in/day=1/a.csv", "in/day=2/a.parquet", "in/day=2/b.csv.gz", "in/_rejects/day=1.parquet"):
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        write(tmp_path / place, rows_of(2))
-    (tmp_path / "in" / "notes.txt").write_text("no table")
-    assert names("in", tmp_path) == ["day=1/a", "day=2/a", "day=2/b"]
-    assert names("in", tmp_path, "day=2*") == ["day=2/a", "day=2/b"]
-    assert names("in/*/a.*", tmp_path) == ["day=1/a", "day=2/a"]
-    assert names("in/day=1/*.csv", tmp_path) == ["a"]
-    assert names("in/day=2/b.csv.gz", tmp_path) == ["b"]
-    write(tmp_path / "in" / "day=1" / "a.parquet", rows_of(2))
-    for source, only, message in (
-        ("in", "*", "two partitions are called day=1/a, so one would replace the other"),
-        ("in/day=2", "x*", "no partition is called x.; there are: a, b"),
-        ("in/*.csv", "*", "no file of .csv, .csv.gz, .parquet in"),
-        ("away", "*", "there is no .*away"),
-        ("in/notes.txt", "*", "notes.txt: allowed are .csv"),
-    ):
-        with pytest.raises(DataError, match=message):
-            names(source, tmp_path, only)
-
-
 def double_x(rows: pd.DataFrame) -> pd.DataFrame:
     """As a model file's ``scoring.inputs``: leaves out what has no name, cannot do with others."""
     kept = rows[rows["name"].notna()]
@@ -342,15 +314,6 @@ def test_a_model_that_cannot_do_with_any_row_of_many_is_soon_told(line: Scorer, 
             tmp_path,
         )
     assert len(calls) < 100
-
-
-def test_empty_text_is_missing_in_a_csv_and_only_there() -> None:
-    columns = InputColumns((InputColumn("t", DataType.string, required=True),))
-    texts = ["", "NA", "a"]
-    assert columns.convert(pa.table({"t": texts}))[0]["t"].tolist() == texts
-    inputs, reasons = columns.convert(pa.table({"t": pa.array(texts).cast(pa.binary())}))
-    assert inputs["t"].isna().tolist() == [True, True, False]
-    assert reasons == {}
 
 
 def test_a_model_may_write_in_its_input(regressor: Scorer) -> None:

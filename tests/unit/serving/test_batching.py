@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.errors import TooBusy
+from podium.errors import RequestRefused, TooBusy
 from podium.serving import batching
 from podium.serving.batching import MAX_JOINED_ROWS, Batcher
 from podium.serving.loaded_version import LoadedVersion, _answers_rows_alone
-from podium.serving.requests import Column, RequestRefused, Rows, Shape
+from podium.serving.requests import Rows, Shape
+from podium.sources.columns import InputColumn, Kind
 from support.patience import PATIENCE_SECONDS
 
 
@@ -45,7 +46,7 @@ def version(model: Recorded, number: int = 1, *, joins: bool = True) -> LoadedVe
         digest="d",
         loaded_at=datetime.now(UTC),
         classes=(),
-        shape=Shape((Column("x", "double"),), as_array=True),
+        shape=Shape((InputColumn("x", Kind.DOUBLE),), as_array=True),
         joins=joins,
         pyfunc=None,
         answer_array=model,

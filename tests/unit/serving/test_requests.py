@@ -18,8 +18,8 @@ from mlflow.types import ColSpec, Schema
 from mlflow.utils.proto_json_utils import dump_input_data
 
 from podium.errors import RequestRefused
-from podium.serving.columns import RequestColumn
 from podium.serving.requests import CSV, JSON, Rows, Shape, parse_invocation, parse_records
+from podium.sources.columns import InputColumn, Kind
 
 INT32, INT64 = 2**31, 2**63
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
@@ -42,7 +42,7 @@ DTYPES = {"double": "f8", "float": "f4", "long": "i8", "integer": "i4", "boolean
 def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, Shape]:
     """A table of mixed columns, as a client has it, and what the version takes, in another order."""
     names = draw(st.lists(TEXTS.filter(str.strip), min_size=1, max_size=5, unique=True))
-    columns = [RequestColumn(name, draw(st.sampled_from(list(VALUES)))) for name in names]
+    columns = [InputColumn(name, Kind(draw(st.sampled_from(list(VALUES))))) for name in names]
     count = draw(st.integers(1, 4))
     table = pd.DataFrame(
         {
@@ -116,13 +116,13 @@ def test_a_csv_is_what_predict_takes_to_the_last_bit(case: tuple[pd.DataFrame, S
 
 SHAPE = Shape(
     (
-        RequestColumn("x", "double"),
-        RequestColumn("n", "long"),
-        RequestColumn("small", "integer"),
-        RequestColumn("yes", "boolean"),
-        RequestColumn("name", "string"),
-        RequestColumn("maybe", "double", required=False),
-        RequestColumn("count", "long", required=False),
+        InputColumn("x", Kind.DOUBLE),
+        InputColumn("n", Kind.LONG),
+        InputColumn("small", Kind.INTEGER),
+        InputColumn("yes", Kind.BOOLEAN),
+        InputColumn("name", Kind.STRING),
+        InputColumn("maybe", Kind.DOUBLE, required=False),
+        InputColumn("count", Kind.LONG, required=False),
     ),
     former=frozenset({"old"}),
     max_rows=100,
@@ -225,7 +225,7 @@ def test_messages_stay_short_whatever_is_sent() -> None:
         ),
     ).map(lambda content: json.dumps(content).encode()),
     st.sampled_from([JSON, CSV, "text/plain", "application/json; charset=latin-1", ""]),
-    st.sampled_from([SHAPE, Shape((RequestColumn("x", "string"),)), Shape(None)]),
+    st.sampled_from([SHAPE, Shape((InputColumn("x", Kind.STRING),)), Shape(None)]),
 )
 def test_whatever_is_sent_there_are_rows_or_a_refusal(body: bytes, content_type: str, shape: Shape) -> None:
     for parse in (parse_invocation, parse_records):
@@ -242,7 +242,7 @@ def test_invocations_leave_out_what_the_version_does_not_take_and_records_only_f
 
 
 def test_the_values_of_the_only_column_need_no_name() -> None:
-    shape = Shape((RequestColumn("text", "string"),))
+    shape = Shape((InputColumn("text", Kind.STRING),))
     for name in ("inputs", "instances"):
         rows = invoked({name: ["good", "bad"]}, shape)
         assert rows.values["text"].tolist() == ["good", "bad"]
@@ -251,7 +251,9 @@ def test_the_values_of_the_only_column_need_no_name() -> None:
 
 
 def test_columns_with_missing_or_infinite_values_are_named() -> None:
-    shape = Shape((RequestColumn("a", "double"), RequestColumn("b", "double"), RequestColumn("c", "double")))
+    shape = Shape(
+        (InputColumn("a", Kind.DOUBLE), InputColumn("b", Kind.DOUBLE), InputColumn("c", Kind.DOUBLE))
+    )
     body = b'[{"a": null, "b": 1, "c": 2}, {"a": 1, "b": 1, "c": -Infinity}]'
     assert parse_records(body, JSON, shape).missing_values() == ["a", "c"]
     array = parse_records(body, JSON, Shape(shape.columns, as_array=True))
@@ -285,7 +287,7 @@ def test_content_types(content_type: str, status: int) -> None:
 
 
 CSV_SHAPE = Shape(
-    (RequestColumn("x", "double"), RequestColumn("n", "long"), RequestColumn("yes", "boolean")), max_rows=3
+    (InputColumn("x", Kind.DOUBLE), InputColumn("n", Kind.LONG), InputColumn("yes", Kind.BOOLEAN)), max_rows=3
 )
 
 
