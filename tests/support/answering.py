@@ -34,7 +34,7 @@ def answering(pages: Mapping[str, Any], at: Callable[[], float] | None = None) -
             self.end_headers()
             self.wfile.write(answer)
 
-        do_GET = do_PUT = do_DELETE = do  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = do  # noqa: N815
 
         def _keep(self, path: str, body: bytes) -> Any:
             if self.command == "PUT":

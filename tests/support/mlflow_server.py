@@ -14,6 +14,7 @@ from pathlib import Path
 
 import requests
 
+from podium.operations.mlflow_server import ADMIN, auth_config
 from podium.stack.environment import base_env
 from support.patience import PATIENCE_SECONDS
 
@@ -38,18 +39,15 @@ def guarded_mlflow(folder: Path, database: Path) -> Iterator[GuardedMlflow]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = GuardedMlflow(f"http://127.0.0.1:{port}", "keeper", "a long secret 4711", folder / "artifacts")
+    server = GuardedMlflow(f"http://127.0.0.1:{port}", ADMIN, "a long secret 4711", folder / "artifacts")
     config = folder / "auth.ini"
-    config.write_text(
-        "[mlflow]\ndefault_permission = READ\n"
-        f"database_uri = sqlite:///{folder}/auth.db\n"
-        f"admin_username = {server.username}\nadmin_password = {server.password}\n"
-        "auth_cache_ttl_seconds = 60\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
+    config.write_text(auth_config(f"sqlite:///{folder}/auth.db"))
     environment = base_env(os.environ) | {
         "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_AUTH_ADMIN_USERNAME": server.username,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": server.password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "for tests",
+        "MLFLOW_ENABLE_WORKSPACES": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from podium.errors import Outage, PodiumError
 from podium.ledger.events import CHAMPION_MOVES, FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
@@ -207,17 +207,16 @@ class Ledger:
             Outage: There was no moment without such a step, or the locks were lost meanwhile.
         """
         steps = sa.select(sa.func.pg_try_advisory_xact_lock(_STEPS_LOCK))
-        give_up = time.monotonic() + STANDSTILL_WAIT_SECONDS
+        until_free = Retrying(
+            retry=retry_if_result(lambda is_free: not is_free),
+            wait=wait_fixed(0.1),
+            stop=stop_after_delay(STANDSTILL_WAIT_SECONDS),
+            retry_error_callback=_no_moment_for_a_standstill,
+        )
         with outages(), self.engine.connect() as connection, connection.begin():
             limit = f"SET LOCAL idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'"
             connection.execute(sa.text(limit))
-            while not connection.scalar(steps):
-                if time.monotonic() > give_up:
-                    raise Outage(
-                        f"for {STANDSTILL_WAIT_SECONDS} s there was no moment in which no model is being "
-                        "registered, promoted or rolled back; run it again"
-                    )
-                time.sleep(0.1)
+            until_free(connection.scalar, steps)
             connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
             yield
@@ -296,6 +295,13 @@ def outages() -> Iterator[None]:
     except sa.exc.ProgrammingError as error:
         cause = str(error.orig).strip().splitlines()[0]
         raise PodiumError(f"the ledger database is not as it must be (migrated?): {cause}") from error
+
+
+def _no_moment_for_a_standstill(_: RetryCallState) -> NoReturn:
+    raise Outage(
+        f"for {STANDSTILL_WAIT_SECONDS} s there was no moment in which no model is being "
+        "registered, promoted or rolled back; run it again"
+    )
 
 
 def _find(connection: sa.Connection, key: str | None) -> Event | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import requests
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from podium.errors import Outage, PodiumError
 
 TIMEOUT_SECONDS = 30
 ROLLBACK_DAG = "rollback_champion"
 _NOT_FOUND = 404
+_LOOK_AGAIN = wait_fixed(0.5)
 
 
 class AirflowClient:
@@ -51,14 +52,20 @@ class AirflowClient:
         Raises:
             PodiumError: It has not within the time; says what it knows and any import errors.
         """
-        deadline = time.monotonic() + timeout_seconds
-        while self._call("GET", f"/api/v2/dags/{dag_id}/details", missing=_NOT_FOUND) is None:
-            if time.monotonic() > deadline:
-                errors = "\n".join(error["stack_trace"] for error in self.import_errors())
-                raise PodiumError(
-                    f"Airflow knows no Dag {dag_id} after {timeout_seconds} s: {self.dag_ids()}\n{errors}"
-                )
-            time.sleep(0.5)
+
+        def give_up(_: RetryCallState) -> NoReturn:
+            errors = "\n".join(error["stack_trace"] for error in self.import_errors())
+            raise PodiumError(
+                f"Airflow knows no Dag {dag_id} after {timeout_seconds} s: {self.dag_ids()}\n{errors}"
+            )
+
+        until_known = Retrying(
+            retry=retry_if_result(lambda details: details is None),
+            wait=_LOOK_AGAIN,
+            stop=stop_after_delay(timeout_seconds),
+            retry_error_callback=give_up,
+        )
+        until_known(self._call, "GET", f"/api/v2/dags/{dag_id}/details", missing=_NOT_FOUND)
 
     def is_paused(self, dag_id: str) -> bool:
         """Tell whether a Dag is kept from running."""
@@ -83,9 +90,8 @@ class AirflowClient:
 
     def wait_for_end(self, dag_id: str, run_id: str) -> str:
         """Wait until a run has ended, however long it takes, and return its state."""
-        while (state := self.run_state(dag_id, run_id)) not in ("success", "failed"):
-            time.sleep(0.5)
-        return state
+        goes_on = retry_if_result(lambda state: state not in ("success", "failed"))
+        return Retrying(retry=goes_on, wait=_LOOK_AGAIN)(self.run_state, dag_id, run_id)
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """Return the state of each task of a run."""

@@ -16,7 +16,10 @@ _ROLE = "promoter"
 
 
 class MlflowAdmin:
-    """MLflow's own administration over REST, which needs no import of MLflow.
+    """MLflow's own administration over REST.
+
+    MLflow's ``AuthServiceClient`` does the same, but its import is that of the whole MLflow server: 4 s of
+    processor time and 180 MB for each `make up`. It also takes its login from the environment alone.
 
     Args:
         url: MLflow's address.

@@ -9,11 +9,12 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import requests
 from rich.console import Console
 from rich.markdown import Markdown
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_before_delay, wait_fixed
 
 from podium.errors import PodiumError
 from podium.operations.airflow_client import AirflowClient
@@ -137,16 +138,25 @@ def ask_for_example(
 
 
 def _wait_until_ready(url: str, server: subprocess.Popen[bytes] | None) -> None:
-    until, said = time.monotonic() + READY_SECONDS, "nothing"
-    while time.monotonic() < until:
-        if server is not None and server.poll() is not None:
-            raise PodiumError(f"the model server at {url} has ended with {server.returncode}")
-        try:
-            answer = requests.get(f"{url}/ready", timeout=10)
-            if answer.ok:
-                return
-            said = answer.text
-        except (requests.ConnectionError, requests.Timeout) as error:
-            said = str(error)
-        time.sleep(0.2)
-    raise PodiumError(f"the model server at {url} is not ready after {READY_SECONDS} s: {said}")
+    def give_up(state: RetryCallState) -> NoReturn:
+        said = state.outcome and state.outcome.result()
+        raise PodiumError(f"the model server at {url} is not ready after {READY_SECONDS} s: {said}")
+
+    until_ready = Retrying(
+        retry=retry_if_result(lambda missing: missing is not None),
+        wait=wait_fixed(0.2),
+        stop=stop_before_delay(READY_SECONDS),
+        retry_error_callback=give_up,
+    )
+    until_ready(_ask_whether_ready, url, server)
+
+
+def _ask_whether_ready(url: str, server: subprocess.Popen[bytes] | None) -> str | None:
+    """Return None where it is ready, else what it says instead."""
+    if server is not None and server.poll() is not None:
+        raise PodiumError(f"the model server at {url} has ended with {server.returncode}")
+    try:
+        answer = requests.get(f"{url}/ready", timeout=10)
+    except (requests.ConnectionError, requests.Timeout) as error:
+        return str(error)
+    return None if answer.ok else answer.text

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import pandas as pd
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from podium.errors import DataError, PodiumError
 from podium.model_file.metric_names import TaskKind
@@ -63,18 +67,40 @@ def write_model(new: NewModel, home: Path) -> list[Path]:
     if not _NAME.match(new.name):
         raise PodiumError(f"'{new.name}': must be lower-case words joined by '-', such as house-prices")
     files = {
-        home / "include" / "models" / f"{new.module}.yaml": "model.yaml",
-        home / "include" / "trainers" / f"{new.module}.py": "trainer.py",
-        home / "tests" / "models" / f"test_{new.module}.py": "test.py",
+        home / "include" / "models" / f"{new.module}.yaml": "model.yaml.jinja",
+        home / "include" / "trainers" / f"{new.module}.py": "trainer.py.jinja",
+        home / "tests" / "models" / f"test_{new.module}.py": "test.py.jinja",
     }
     if there := [path for path in files if path.exists()]:
         raise PodiumError(f"{there[0]} is there already; nothing was written")
-    words = _words(new, _read(home / new.source))
-    for path, template in files.items():
+    words, templates = _words(new, _read(home / new.source)), _templates()
+    texts = {path: templates.get_template(template).render(words) for path, template in files.items()}
+    for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = Template((_TEMPLATES / f"{template}.template").read_text(encoding="utf-8")).substitute(words)
         path.write_text(text, encoding="utf-8")
     return list(files)
+
+
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 YAML and Python, each with its own filter
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters |= {"yaml": _in_yaml, "docstring": _in_docstring}
+    return templates
+
+
+def _in_yaml(text: str) -> str:
+    """Write a text so that YAML reads it as one, on one line."""
+    return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf)).rstrip("\n")
+
+
+def _in_docstring(text: str) -> str:
+    """Write a text so that it ends no docstring and is no escape in it."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -84,14 +110,13 @@ def _read(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, str]:
+def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, Any]:
     for column in (new.label, new.time):
         if column not in rows:
             there = ", ".join(map(str, rows.columns))
             raise DataError(f"{new.source}: no column '{column}'; there are: {there}")
     task, times = _task(rows[new.label]), _times(new, rows[new.time])
     newest = times.max() + pd.Timedelta(days=1)
-    inputs = [str(column) for column in rows if column not in (new.label, new.time)]
     return {
         **_OF_TASK[task],
         "name": new.name,
@@ -99,11 +124,11 @@ def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, str]:
         "owner": new.owner,
         "description": f"Predicts {new.label} from {new.source.name}.",
         "task": task,
-        "labels": _labels(rows[new.label]) if task is TaskKind.CLASSIFICATION else "",
+        "labels": _labels(rows[new.label]) if task is TaskKind.CLASSIFICATION else [],
         "source": new.source.as_posix(),
-        "time": _quoted(new.time),
-        "label": _quoted(new.label),
-        "inputs": "\n".join(f"    - {_quoted(column)}" for column in inputs),
+        "time": new.time,
+        "label": new.label,
+        "inputs": [str(column) for column in rows if column not in (new.label, new.time)],
         "days": str(max(1, (times.max() - times.min()).days // _HELD_OUT)),
         "as_of": f"{newest.year}, {newest.month}, {newest.day}",
     }
@@ -114,8 +139,8 @@ def _task(label: pd.Series) -> TaskKind:
     return TaskKind.CLASSIFICATION if few or not pd.api.types.is_numeric_dtype(label) else TaskKind.REGRESSION
 
 
-def _labels(label: pd.Series) -> str:
-    return f"labels: [{', '.join(_quoted(str(value)) for value in sorted(label.dropna().unique()))}]\n"
+def _labels(label: pd.Series) -> list[str]:
+    return [str(value) for value in sorted(label.dropna().unique())]
 
 
 def _times(new: NewModel, column: pd.Series) -> pd.Series:
@@ -124,11 +149,6 @@ def _times(new: NewModel, column: pd.Series) -> pd.Series:
         value = column[times.isna()].iloc[0]
         raise DataError(f"{new.source}: column {new.time}: {value!r} is no ISO 8601 date")
     return times
-
-
-def _quoted(text: str) -> str:
-    """Write a text so that YAML reads it as one."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 _OF_TASK = {

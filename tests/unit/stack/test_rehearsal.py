@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -12,6 +13,8 @@ import pytest
 
 from podium.errors import PodiumError
 from podium.stack import rehearsal
+from support.answering import answering
+from support.patience import PATIENCE_SECONDS
 
 States = dict[str, str | None]
 # It looks every half second.
@@ -68,3 +71,21 @@ def test_what_does_not_stand_still_is_not_given_up() -> None:
         for state in repeat(("queued", "scheduled")[number % 2], LOOKS_OF_A_STALL)
     )
     assert len(follow(slow)) == 21
+
+
+def test_a_model_server_that_is_never_ready_is_told_with_its_last_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rehearsal, "READY_SECONDS", 1)
+    with answering({"/ready": 503}) as url, pytest.raises(PodiumError) as late:
+        rehearsal.ask_for_example(url, "toy")
+    assert str(late.value) == f"the model server at {url} is not ready after 1 s: "
+    with pytest.raises(PodiumError, match=f"the model server at {url} is not ready after 1 s: .*refused"):
+        rehearsal.ask_for_example(url, "toy")
+
+
+def test_nobody_waits_for_a_model_server_that_has_ended() -> None:
+    ended = subprocess.Popen(["sh", "-c", "exit 7"])
+    ended.wait(PATIENCE_SECONDS)
+    with answering({"/ready": 503}) as url, pytest.raises(PodiumError, match=f"{url} has ended with 7"):
+        rehearsal.ask_for_example(url, "toy", server=ended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -11,11 +12,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import UndefinedError
 
 from podium.errors import DataError, PodiumError
 from podium.model_file.loading import load_spec
 from podium.model_file.metric_names import TaskKind
 from podium.settings import PROJECT_ROOT
+from podium.training import new_model
 from podium.training.new_model import NewModel, write_model
 
 DOCUMENT = PROJECT_ROOT / "docs" / "add-a-model.md"
@@ -48,6 +53,41 @@ def test_the_task_the_labels_and_the_inputs_are_read_off_the_data(home: Path) ->
     assert (load_spec(path).task, load_spec(path).labels) == (TaskKind.REGRESSION, ())
     assert "Ridge" in trainer.read_text()
     assert "datetime(2025, 4, 11, tzinfo=UTC)" in test.read_text()
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), min_size=1) | st.sampled_from(
+    ["it's: [no]", '"""', "\\", "a\nb", "{{ name }}", "{% x", "#", "null", "- ", "\x85", "é\U0001f600"]
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(columns=st.lists(TEXTS, min_size=3, max_size=6, unique=True), owner=TEXTS, named=TEXTS)
+def test_whatever_the_columns_are_called_the_files_mean_them(
+    tmp_path_factory: pytest.TempPathFactory, columns: list[str], owner: str, named: str
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    (label, time, *inputs), other = columns, f"not {named}"
+    table = {label: [named, other], time: ["2025-01-01", "2025-01-02"], **{name: [1, 2] for name in inputs}}
+    pd.DataFrame(table).to_parquet(home / "rows.parquet")
+    path, trainer, test = write_model(NewModel("odd", owner, Path("rows.parquet"), label, time), home)
+    spec = load_spec(path)
+    assert (spec.owner, spec.data.label, spec.data.time_column) == (owner, label, time)
+    assert (spec.data.inputs, spec.labels) == (tuple(inputs), tuple(sorted([named, other])))
+    assert spec.description == f"Predicts {label} from rows.parquet."
+    said = ast.get_docstring(ast.parse(trainer.read_text()), clean=False)
+    assert said == f"The model ``odd``: {spec.description}"
+    ast.parse(test.read_text())
+
+
+def test_a_template_that_names_what_is_not_there_writes_nothing(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(new_model._TEMPLATES, tmp_path / "templates")
+    (tmp_path / "templates" / "test.py.jinja").write_text("{{ metrics }}")
+    monkeypatch.setattr(new_model, "_TEMPLATES", tmp_path / "templates")
+    with pytest.raises(UndefinedError, match="'metrics' is undefined"):
+        write_model(new(), home)
+    assert not list(home.rglob("*home_wins*"))
 
 
 def test_nothing_is_written_over_and_what_is_wrong_is_named(home: Path) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from podium.errors import Outage, PodiumError
 from podium.operations.backup.index import StoredObject, headers_of, object_file, progress
@@ -152,23 +152,25 @@ def _together(work: Callable[[T], R], items: list[T]) -> list[R]:
 
 def _copy_one(store: Store, client: Any, key: str, folder: Path) -> StoredObject | None:
     """Copy one object; None if it is not there any more."""
-    for left in reversed(range(_TRIES)):
-        try:
-            return _written(client.get_object(Bucket=store.bucket, Key=key), key, folder)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _GONE:
-                return None
-            raise _translated(store, f"reading {key}", error) from error
-        except BotoCoreError as error:  # also where the connection breaks while the bytes come
-            if not left:
-                raise _translated(store, f"reading {key}", error) from error
-            time.sleep(0.5)
-        except OSError as error:
-            raise PodiumError(f"{key} cannot be written to {folder}: {error}") from error
-    raise AssertionError
+    try:
+        return _fetched(store, client, key, folder)
+    except (ClientError, BotoCoreError) as error:
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] in _GONE:
+            return None
+        raise _translated(store, f"reading {key}", error) from error
+    except OSError as error:
+        raise PodiumError(f"{key} cannot be written to {folder}: {error}") from error
 
 
-def _written(answer: Any, key: str, folder: Path) -> StoredObject:
+# botocore asks again by itself, but not where the connection breaks while the bytes come.
+@retry(
+    retry=retry_if_exception_type(BotoCoreError),
+    stop=stop_after_attempt(_TRIES),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
+def _fetched(store: Store, client: Any, key: str, folder: Path) -> StoredObject:
+    answer = client.get_object(Bucket=store.bucket, Key=key)
     digest, size = hashlib.sha256(), 0
     handle, name = tempfile.mkstemp(dir=folder, prefix=f".{threading.get_ident()}-")  # mode 600
     try:
