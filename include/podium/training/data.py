@@ -160,9 +160,7 @@ def _examples(
         if column not in examples:
             raise _missing_column(where, column, examples)
     unlabelled = examples[data.label].isna()
-    _refuse_unless_dropped(
-        unlabelled, examples[data.label], f"{where}: column {data.label}", data.unlabelled
-    )
+    _refuse_unless_dropped(unlabelled, examples[data.label], f"{where}: column {data.label}", data.unlabelled)
     examples = examples[~unlabelled].reset_index(drop=True)
     if data.group is not None and examples[data.group].isna().any():
         row = int(examples[data.group].isna().to_numpy().argmax())
