@@ -19,6 +19,8 @@ from podium_airflow.runs import ANSWERS_PREFIX
 if TYPE_CHECKING:
     from podium.services import Services
 
+# `requires_access_dag` is private to Airflow:
+# https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/api_fastapi/core_api/security.py
 app = FastAPI(title="Podium", openapi_url=None)
 
 

@@ -53,6 +53,9 @@ class ApprovalSensor(HITLOperator):
         spec: The model file.
     """
 
+    # How an operator asks, parks and is resumed is private to Airflow:
+    # https://github.com/apache/airflow/blob/providers-standard/1.21.0/providers/standard/src/airflow/providers/standard/operators/hitl.py
+    # https://github.com/apache/airflow/tree/3.3.2/task-sdk/src/airflow/sdk
     template_fields: ClassVar[Collection[str]] = ("subject", "body")
 
     def __init__(self, *, spec: ModelSpec, **kwargs: Any) -> None:

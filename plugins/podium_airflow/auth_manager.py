@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class PodiumFabAuthManager(FabAuthManager):
     """FAB's auth manager, for approvers who only answer and are named as model files name them."""
 
+    # `_is_authorized` and the resources' names are private to FAB's provider:
+    # https://github.com/apache/airflow/tree/providers-fab/3.10.2/providers/fab/src/airflow/providers/fab
+    # https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/api_fastapi/auth/managers/models/resource_details.py
     def is_authorized_dag(
         self,
         *,

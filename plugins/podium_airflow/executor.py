@@ -19,6 +19,9 @@ from airflow.sdk import Asset
 
 # None of them starts a Python thread while it is imported (a test looks): a lock that such a thread holds
 # would stay locked in every task. OpenBLAS and Arrow have threads of their own, and handle forks themselves.
+# Some are private: https://github.com/mlflow/mlflow/tree/v3.17.2/mlflow/tracing
+# https://github.com/mlflow/mlflow/tree/v3.17.2/mlflow/tracking
+# https://github.com/pandera-dev/pandera/tree/v0.35.0/pandera/backends
 LIBRARIES = (
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
@@ -38,6 +41,7 @@ _FORKS_TO_A_TASK = 2
 class PreloadingLocalExecutor(LocalExecutor):
     """LocalExecutor whose tasks find the large libraries loaded; plain where tasks are not forked (macOS)."""
 
+    # `is_mp_using_fork` is private: https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/executors/local_executor.py
     def start(self) -> None:
         """Load the libraries, then start the workers. Only the scheduler calls this."""
         if self.is_mp_using_fork:
@@ -59,6 +63,7 @@ def _load_skops() -> None:
     """Import skops without its noise, and first: it asks every loaded module for every NumPy ufunc."""
     importlib.import_module("sklearn")
     with warnings.catch_warnings():
+        # https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/utils/deprecation_tools.py
         warnings.filterwarnings("ignore", message=r"The `airflow\.")
         importlib.import_module("skops.io")
 

@@ -24,6 +24,9 @@ def main() -> None:
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
     from airflow.utils.db import upgradedb
 
+    # `airflow db migrate` and `airflow users create` are public, but take seconds each. Private are:
+    # https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/utils/db.py
+    # https://github.com/apache/airflow/tree/providers-fab/3.10.2/providers/fab/src/airflow/providers/fab
     upgradedb()
     with get_application_builder() as appbuilder:
         manager = appbuilder.sm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from airflow.sdk.configuration import conf
+from airflow.sdk import conf
 
 from podium.errors import PodiumError
 from podium.names import LOOKUP_ACCOUNT, LOOKUP_PASSWORD

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from urllib.parse import quote, urlparse
 
-from airflow.sdk import Context, XComArg, timezone
-from airflow.sdk.configuration import conf
+from airflow.sdk import Context, XComArg, conf, timezone
 
 ANSWERS_PREFIX = "/podium"
 

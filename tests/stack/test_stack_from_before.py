@@ -1,7 +1,7 @@
 """A stack from before the rooms had names opens with the code of now.
 
-``tests/data/stack-of-ceecae5.tar.gz`` is what `make backup` copied at that commit, after two lifecycles of the
-toy with their approvals in Airflow. Nothing of what a stack stores may need the modules that wrote it.
+``tests/data/stack-of-ceecae5.tar.gz`` is what `make backup` copied at that commit, after two lifecycles of
+the toy with their approvals in Airflow. Nothing that a stack stores may need the modules that wrote it.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from podium.lifecycle.approval_policy import Person
 from podium.registry.client import Registry
 from support.services import services_with
 
-# What a move imports late: imported once, in the process that the others are forked from.
+# What a move imports late: imported once, in the process that the others are forked from. Private to MLflow:
+# https://github.com/mlflow/mlflow/tree/v3.17.2/mlflow/store
 for late in (
     "mlflow.store.db_migrations",
     "mlflow.store.model_registry.sqlalchemy_store",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Commands(TyperGroup):
     """The commands of ``podium``; where one raises a known error, its message is shown, and no traceback."""
 
+    # Of Click's classes Typer has its own, private ones: https://github.com/fastapi/typer/blob/0.29.2/typer/core.py
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         with exit_with_message("podium"):

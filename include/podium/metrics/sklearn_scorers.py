@@ -20,7 +20,6 @@ class _Answered:
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
-        self._estimator_type = "classifier" if answers.task is TaskKind.CLASSIFICATION else "regressor"
         self.classes_ = np.arange(len(answers.labels))
 
     def fit(self, *_: object) -> _Answered:

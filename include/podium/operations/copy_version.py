@@ -87,6 +87,7 @@ class CopyTarget:
             if self.username and self.password:
                 os.environ["MLFLOW_TRACKING_USERNAME"] = self.username
                 os.environ["MLFLOW_TRACKING_PASSWORD"] = self.password.get_secret_value()
+            # Private to MLflow: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/utils/credentials.py
             elif any(read_mlflow_creds()):
                 raise PodiumError(
                     f"{USERNAME} and {PASSWORD} are not set, and the login of ~/.mlflow/credentials is not "

@@ -41,6 +41,7 @@ def auth_config(database_url: str) -> str:
         "grant_default_workspace_access": "true",
         # The file is read with interpolation, and a quoted password has percent signs.
         "database_uri": database_url.replace("%", "%%"),
+        # MLflow's default; the function itself is private: https://github.com/mlflow/mlflow/tree/v3.17.2/mlflow/server/auth
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
         "auth_cache_ttl_seconds": str(_PASSWORD_CACHE_SECONDS),
     }
@@ -56,7 +57,8 @@ def upgrade_if_older(database_url: str) -> bool:
         Whether there was something to do; an empty database is the server's to fill.
     """
     config = Config()
-    # Found without importing MLflow, which takes seconds.
+    # Found without importing MLflow, which takes seconds. Private to it, as is what upgrades them:
+    # https://github.com/mlflow/mlflow/tree/v3.17.2/mlflow/store
     folder = distribution("mlflow").locate_file("mlflow/store/db_migrations")
     config.set_main_option("script_location", str(folder))
     newest = ScriptDirectory.from_config(config).get_current_head()

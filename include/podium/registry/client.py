@@ -93,6 +93,7 @@ class Registry:
 
         ``register`` has made sure of that, and the look costs MLflow more than the write.
         """
+        # Private to MLflow: https://github.com/mlflow/mlflow/tree/v3.17.2/mlflow/tracking
         return self._client._get_registry_client()
 
     @contextmanager

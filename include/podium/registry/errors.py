@@ -10,8 +10,9 @@ from mlflow.exceptions import MlflowException
 
 from podium.errors import NotFound, Outage, PodiumError
 
-# MLflow's words (s3_artifact_repo.py) where the store refuses or has no bucket, under the status of a login
-# or of a name. Of a folder that is not there S3 lists nothing, without an error.
+# MLflow's words where the store refuses or has no bucket, under the status of a login or of a name:
+# https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/store/artifact/s3_artifact_repo.py
+# Of a folder that is not there S3 lists nothing, without an error.
 _STORE_FAILED = "Failed to list artifacts in "
 
 

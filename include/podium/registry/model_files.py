@@ -20,7 +20,8 @@ _LOADING = threading.Lock()
 def download_files(name: str, folder: Path) -> None:
     """Copy the files of what MLflow calls ``models:/NAME``, a version or a logged model, into a folder."""
     mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}", dst_path=str(folder))
-    # MLflow writes this one on our side; it is no file of the model.
+    # MLflow writes this one on our side; it is no file of the model. The name is private to it:
+    # https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/store/artifact/models_artifact_repo.py
     (folder / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
 
 
@@ -48,5 +49,6 @@ def without_skops_noise() -> Iterator[None]:
     about 1,300 lines.
     """
     with warnings.catch_warnings():
+        # https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/utils/deprecation_tools.py
         warnings.filterwarnings("ignore", message=r"The `airflow\.")
         yield

@@ -186,6 +186,7 @@ def _origin(registered: Event | None) -> str:
 
 
 def _links(services: Services, model: str, number: int, registered: Event | None) -> str:
+    # Pages of MLflow's UI, which promises no address: https://github.com/mlflow/mlflow/tree/v3.17.2/mlflow/server/js
     base = (services.settings.mlflow_public_url or services.settings.mlflow_tracking_uri).rstrip("/")
     version = f"[version]({base}/#/models/{model}/versions/{number})"
     mlflow_run = _fact(registered, "mlflow_run")

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import orjson
-from mlflow.utils.proto_json_utils import NumpyEncoder, _get_jsonable_obj
+import pandas as pd
+from mlflow.utils.proto_json_utils import NumpyEncoder
 
 from podium.errors import CannotBeWritten
 from podium.serving.loaded_version import LoadedVersion
 
+# Private to MLflow: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/utils/proto_json_utils.py
 _ENCODER = NumpyEncoder()
 
 
@@ -39,12 +41,15 @@ def predict_json(version: LoadedVersion, answer: Any) -> bytes:
 
 
 def jsonable(answer: Any) -> Any:
-    """Return an answer as it can be written."""
+    """Return an answer as it can be written; a table as records, as MLflow does."""
     if isinstance(answer, np.ndarray) and answer.ndim and answer.dtype.kind in "fiub":
         # Smaller floats are written as the doubles that they are, as MLflow does.
         kind = np.float64 if answer.dtype.kind == "f" else answer.dtype.newbyteorder("=")
         return np.ascontiguousarray(answer, dtype=kind)
-    return _get_jsonable_obj(answer, pandas_orient="records")
+    if isinstance(answer, np.ndarray):
+        return answer.tolist()
+    table = pd.DataFrame(answer) if isinstance(answer, pd.Series) else answer
+    return table.to_dict(orient="records") if isinstance(table, pd.DataFrame) else answer
 
 
 def dumps(version: LoadedVersion, content: dict[str, Any]) -> bytes:

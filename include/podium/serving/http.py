@@ -34,6 +34,8 @@ _NOT_FOR_HEADERS = re.compile(r"[^ -~]")
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, which alone would wait for ever, for headers of any size."""
 
+    # What is overridden, and what `self` has, is private to uvicorn:
+    # https://github.com/Kludex/uvicorn/blob/0.54.0/uvicorn/protocols/http/httptools_impl.py
     _timer: asyncio.TimerHandle | None = None
     _answer_timer: asyncio.TimerHandle | None = None
     _bytes_without_body = 0

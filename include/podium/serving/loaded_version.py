@@ -231,8 +231,10 @@ def _answer_of_estimator(pyfunc: PyFuncModel, columns: Sequence[InputColumn]) ->
     flavors = pyfunc.metadata.flavors
     if "sklearn" not in flavors or any(column.kind is not Kind.DOUBLE for column in columns):
         return None
+    # `predict_fn` is not documented: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/sklearn/__init__.py
     predict: Answer = getattr(pyfunc.get_raw_model(), flavors["python_function"].get("predict_fn", "predict"))
-    # It was fitted with names; the columns here are those of its signature, in their order.
+    # It was fitted with names; the columns here are those of its signature, in their order. The words:
+    # https://github.com/scikit-learn/scikit-learn/blob/1.9.1/sklearn/utils/validation.py
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     return predict
 

@@ -14,6 +14,8 @@ from mlflow.types import Schema
 from podium.errors import RequestRefused
 from podium.serving.columns import check_rows, json_type, short
 
+# `_parse_json_data` is private to MLflow: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/pyfunc/scoring_server/__init__.py
+# and so is `_is_signature_from_type_hint`: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/models/model.py
 _MAX_COLUMNS = 10_000
 # A numpy array of texts gives each the room of the longest.
 _MAX_TEXT_BYTES = 256 * 2**20

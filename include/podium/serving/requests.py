@@ -35,6 +35,7 @@ from podium.serving.columns import (
 from podium.serving.mlflow_requests import format_of_records, read_by_mlflow, read_csv_by_mlflow
 from podium.sources.columns import InputColumn
 
+# SUPPORTED_FORMATS is private to MLflow: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/pyfunc/scoring_server/__init__.py
 JSON, CSV = "application/json", "text/csv"
 PARAMS = "params"
 # Each takes sixty times the memory of the two letters that it is.

@@ -16,7 +16,8 @@ from podium.operations.postgres_roles import LEDGER_APP_ROLE, LEDGER_DATABASE, L
 from podium.operations.private_files import write_private
 from podium.stack.ports import Ports
 
-# sun_path holds 104 bytes on macOS, 108 on Linux, and supervisor binds to '<path>.<pid>' first.
+# sun_path holds 104 bytes on macOS, 108 on Linux, and supervisor binds to '<path>.<pid>' first:
+# https://github.com/Supervisor/supervisor/blob/4.3.0/supervisor/http.py
 _SOCKET_PATH_LIMIT = 90
 
 

@@ -79,6 +79,7 @@ def _s3(method: str, layout: Layout, keys: tuple[str, str] | None, body: bytes) 
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
+    # Signing is private to botocore: https://github.com/boto/botocore/tree/1.44.5/botocore
     url = f"{layout.s3_url}/{BUCKET}/.podium-probe"
     signed = AWSRequest(method, url, data=body)
     signed.headers["x-amz-content-sha256"] = hashlib.sha256(body).hexdigest()

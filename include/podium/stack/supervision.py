@@ -9,12 +9,12 @@ import sys
 import time
 import xmlrpc.client
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-from supervisor.xmlrpc import SupervisorTransport
 
 from podium.errors import PartFailedError, StackError
 from podium.operations.private_files import write_private
@@ -168,6 +168,7 @@ class Supervisor:
         try:
             self._call("startProcess", part.value, False)
         except xmlrpc.client.Fault as fault:
+            # https://github.com/Supervisor/supervisor/blob/4.3.0/supervisor/xmlrpc.py
             if "ALREADY_STARTED" not in fault.faultString:
                 raise PartFailedError(part, fault.faultString, self.paths.log_of(part)) from fault
         except _OFFLINE as error:
@@ -198,29 +199,32 @@ class Supervisor:
             return
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        transport = _Transport("", "", f"unix://{self.socket}")
-        proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport, allow_none=True)
-        try:
+        with closing(_Connection(self.socket)) as connection:
+            transport = _Transport(connection)
+            proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport, allow_none=True)
             return getattr(proxy.supervisor, method)(*arguments)
-        finally:
-            transport.close()
 
 
-class _Transport(SupervisorTransport):  # type: ignore[misc]
-    """Supervisor's transport, with a time limit: a stopped (SIGSTOP) supervisord must not hang us."""
+class _Transport(xmlrpc.client.Transport):
+    """XML-RPC over a connection that is there already."""
 
-    def __init__(self, username: str, password: str, serverurl: str) -> None:
-        super().__init__(username, password, serverurl)
-        path = serverurl.removeprefix("unix://")
-        self._get_connection = lambda: _Connection(path)
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        super().__init__()
+        self._to = connection
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002 - it has none
+        """Return the connection; XML-RPC itself only knows TCP."""
+        return self._to
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
+    """HTTP over a Unix socket, with a time limit: a stopped (SIGSTOP) supervisord must not hang us."""
+
+    def __init__(self, path: Path) -> None:
         super().__init__("localhost")
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(10.0)
-        self.sock.connect(self._path)
+        self.sock.connect(str(self._path))

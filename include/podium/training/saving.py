@@ -126,6 +126,7 @@ def _saving_skops() -> Iterator[None]:
         with without_skops_noise():
             yield
     except MlflowException as error:
+        # https://github.com/skops-dev/skops/blob/v0.16.0/skops/io/exceptions.py
         if found := re.search(r"Untrusted types found in the file: \[(.*?)\]", error.message):
             raise TrainerError(
                 f"the model holds types that skops does not trust by itself: {found[1]}. Review them, and "

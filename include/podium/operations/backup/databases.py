@@ -28,13 +28,16 @@ AIRFLOW, MLFLOW = "airflow", "mlflow"
 # Whoever points comes before what is pointed to: Airflow's runs name versions and MLflow's runs.
 _IN_ORDER = (AIRFLOW, MLFLOW, LEDGER_DATABASE)
 _OWNERS = {database: owner for owner, database in DATABASES}
-# Tables with a row from the first use on, not from the first start.
+# Tables with a row from the first use on, not from the first start. MLflow's are private to it:
+# https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/store/model_registry/dbmodels/models.py
 _IN_USE = {
     AIRFLOW: ("dag_run", "variable"),
     MLFLOW: ("runs", "logged_models", "model_versions"),
     LEDGER_DATABASE: ("ledger_events", "live_answers"),
 }
-# The logins that a stack makes with its own passwords at its next start, where they are missing.
+# The logins that a stack makes with its own passwords at its next start, where they are missing. Private to
+# https://github.com/apache/airflow/blob/providers-fab/3.10.2/providers/fab/src/airflow/providers/fab/auth_manager/models/__init__.py
+# and https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/server/auth/db/models.py
 _STACK_LOGINS = {
     AIRFLOW: (
         "ab_user",

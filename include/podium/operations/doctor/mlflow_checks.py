@@ -19,7 +19,8 @@ from podium.settings import Settings
 MLFLOW, LOGIN, ARTIFACTS = "mlflow", "mlflow login", "mlflow artifacts"
 _START = "start MLflow, or set MLFLOW_TRACKING_URI to where it is"
 _QUESTION = "/api/2.0/mlflow/registered-models/search?max_results=1"
-# An experiment that MLflow makes itself: who may change experiments may write below it.
+# An experiment that MLflow makes itself: who may change experiments may write below it. This page and
+# /version are not in MLflow's documented API: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/server/__init__.py
 _PROBE = "/api/2.0/mlflow-artifacts/artifacts/0/podium-doctor"
 
 
