@@ -4,7 +4,7 @@ Trainers import from here what they take and return; all else is in the modules 
 """
 
 from podium.training.examples import TrainingExamples
-from podium.training.run import FromCode, Params
-from podium.training.trainer import TrainedModel
+from podium.training.saving import FromCode
+from podium.training.trainer import Params, TrainedModel
 
 __all__ = ["FromCode", "Params", "TrainedModel", "TrainingExamples"]
