@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-unit test-integration test-stack test-dags check format lock bench-gates bench-serving bench-score llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags check format lock bench-gates bench-serving bench-score llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -82,7 +82,10 @@ compose-smoke: $(HAS_RUN) ## Prove the containers: up, one lifecycle with approv
 
 test: $(HAS_DEV) ## Run all tests
 	@# Two at a time, the longest first: each leaves half of two cores idle; three take longer.
-	$(MAKE) -j2 --keep-going test-integration test-unit test-stack test-dags
+	$(MAKE) -j2 --keep-going test-integration test-unit test-stack test-scenarios test-dags
+
+test-fast: $(HAS_DEV) ## Run what needs neither a stack nor a training, in under 90 s
+	$(BIN)/python -m pytest tests/unit -m "not trains"
 
 test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
 	$(BIN)/python -m pytest tests/integration
@@ -93,7 +96,10 @@ test-stack: $(HAS_DEV) ## Take the other shipped models through their lifecycles
 test-dags: $(HAS_DEV) ## Run the tests of the Dag files and of the examples
 	$(BIN)/python -m pytest tests/dags tests/examples
 
-test-unit: $(HAS_DEV) ## Run the fast tests
+test-scenarios: $(HAS_DEV) ## Run what takes long: kills at every step, fifty processes at once, memory, documents followed
+	$(BIN)/python -m pytest tests/scenarios
+
+test-unit: $(HAS_DEV) ## Run the tests of each room
 	$(BIN)/python -m pytest tests/unit $(wildcard tests/models)
 
 bench-gates: $(HAS_RUN) ## Time the bootstrap of the gates
@@ -109,6 +115,7 @@ check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy include plugins
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/podium validate-spec include/models
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml

@@ -35,6 +35,14 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a training, so that ``make test-fast`` leaves it out."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        if "trained_only" in names or item.path.parent.name == "models":
+            item.add_marker("trains")
+
+
 @pytest.fixture
 def toy_file(tmp_path: Path) -> Callable[..., Path]:
     """Write the toy's model file with changed keys (``data__source='x'`` goes one level down)."""

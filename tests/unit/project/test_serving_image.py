@@ -23,6 +23,7 @@ OPTIONAL = {
     "setuptools",
     "psutil",
     "pytz",
+    "tornado",  # tenacity looks whether it is there
     "tqdm",
 }
 LOADED = """
