@@ -1,4 +1,4 @@
-"""The aliases and tags that Podium writes in MLflow."""
+"""The words that other systems store: aliases and tags in MLflow, accounts in Airflow, a run's outcome."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -46,7 +46,6 @@ class Tag(StrEnum):
 # Where `podium copy` brought a version from, on the version and its training run.
 ORIGIN = (Tag.COPIED_FROM, Tag.COPIED_VERSION, Tag.COPIED_RUN, Tag.COPIED_BY, Tag.COPIED_AT)
 
-
 # login -> Airflow role, as podium_airflow.roles makes them
 PEOPLE: tuple[tuple[str, str], ...] = (
     ("viewer", "Viewer"),
@@ -55,12 +54,9 @@ PEOPLE: tuple[tuple[str, str], ...] = (
     ("admin", "Admin"),
 )
 
-
 # Podium's own account, by which a task asks for somebody's roles. Its password has a name of its own:
 # PODIUM_AIRFLOW_PASSWORD is that of whoever types `podium`.
 LOOKUP_ACCOUNT = "podium"
-
-
 LOOKUP_PASSWORD = "PODIUM_LOOKUP_PASSWORD"  # noqa: S105 - the name of the variable
 
 
@@ -95,10 +91,6 @@ class RunOutcome(StrEnum):
 
 
 CHAMPION = "champion"
-
-
 CANDIDATE = "candidate"
-
-
 # What a gate can be held against besides the trainer's baselines.
 VERSIONS = (CHAMPION, CANDIDATE)

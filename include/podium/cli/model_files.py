@@ -1,4 +1,4 @@
-"""The commands that need no part to run: check model files, write a new model, train into a folder."""
+"""``podium new-model`` and ``podium validate-spec``: they need no service to run."""
 
 from __future__ import annotations
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from podium.cli.app import Model, app, console, logged_in_to_airflow
 from podium.errors import PodiumError
 from podium.names import version_name
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()

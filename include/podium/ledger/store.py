@@ -59,8 +59,6 @@ _EVENTS = sa.Table(
     sa.Column("previous_hash", sa.Text, nullable=False, unique=True),
     sa.Column("hash", sa.Text, nullable=False, unique=True),
 )
-
-
 # All that the application may do.
 PRIVILEGES = {
     "ledger_events": "SELECT, INSERT",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from podium.errors import Refused
+from podium.ledger.events import EventKind
+from podium.ledger.history import GATES
+from podium.lifecycle.approval import find_approval, find_decision
 from podium.names import RunOutcome
 from podium.services import Services
-
-if TYPE_CHECKING:
-    pass
 
 
 def outcome_of(services: Services, model: str, run: str) -> RunOutcome:
@@ -18,11 +16,6 @@ def outcome_of(services: Services, model: str, run: str) -> RunOutcome:
     Raises:
         NotApproved: It was neither decided nor refused: its approval was skipped.
     """
-    # Imported here: the Dag file needs the names above, and nothing heavy.
-    from podium.ledger.events import EventKind
-    from podium.ledger.history import GATES
-    from podium.lifecycle.approval import find_approval, find_decision
-
     nominating = (EventKind.NOMINATED, EventKind.NOMINATION_REFUSED)
     decision = find_decision(services, run)
     if decision is None:

@@ -1,4 +1,4 @@
-"""Find champions that were moved outside Podium, and settle them: revert, or accept by an approver.
+"""Reconcile: a champion that was moved outside Podium is found, recorded, and reverted by policy.
 
 Until a move outside is settled, promotions and rollbacks of the model are refused (``errors.Frozen``).
 """

@@ -1,4 +1,4 @@
-"""The automatic steps between training and the human: register, validate, nominate."""
+"""Validate: a version is judged by its gates, beside the champion scored again on the same rows."""
 
 from __future__ import annotations
 

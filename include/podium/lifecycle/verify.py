@@ -1,4 +1,4 @@
-"""Is the record whole, and does the registry say what it says?"""
+"""Do the registry's aliases say what the ledger says?"""
 
 from __future__ import annotations
 

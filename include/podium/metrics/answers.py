@@ -14,11 +14,7 @@ from podium.errors import DataError
 from podium.model_file.metric_names import TaskKind
 
 Indices = npt.NDArray[np.intp]
-
-
 Numbers = npt.NDArray[np.float64]
-
-
 Probabilities = Numbers
 
 

@@ -1,4 +1,4 @@
-"""Score rows with a registered version."""
+"""What models predict: asked of a loaded one, and as the columns of a table."""
 
 from __future__ import annotations
 

@@ -8,11 +8,7 @@ import numpy as np
 from mlflow.pyfunc import PyFuncModel
 
 EXAMPLE_OUTPUT = "input_example_output"
-
-
 _RELATIVE_TOLERANCE = 1e-6
-
-
 _ABSOLUTE_TOLERANCE = 1e-9
 
 

@@ -1,4 +1,4 @@
-"""The hyperparameter search: which params are tried, how each did, which are best.
+"""The hyperparameter search: it tries params and tells how each did.
 
 Optuna's sampler asks (Tree-structured Parzen Estimator, J. Bergstra et al., "Algorithms for Hyper-Parameter
 Optimization", 2011, https://papers.nips.cc/paper/4443), in memory and seeded: equal inputs try equal params.

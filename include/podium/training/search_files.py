@@ -1,4 +1,4 @@
-"""Pictures of a hyperparameter search, for people who would rather look than read numbers."""
+"""The files of a hyperparameter search: its result, its trials and its pictures."""
 
 from __future__ import annotations
 

@@ -11,11 +11,7 @@ from typing import Any
 from podium.model_file.search import SearchSpec
 
 FOLDER = "search"
-
-
 RESULT = "search.json"
-
-
 TRIALS = "trials.csv"
 
 

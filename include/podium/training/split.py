@@ -1,4 +1,4 @@
-"""Fewer examples, for a profile: chosen by their content, so that equal rows make equal choices."""
+"""Which examples are trained on, held out or validated on: chosen by content, so that equal rows agree."""
 
 from __future__ import annotations
 

@@ -448,3 +448,56 @@ def test_a_rollback_target_must_prove_itself(
 def test_a_rollback_needs_a_person_and_a_reason(asks: Person | None, reason: str) -> None:
     with pytest.raises(CannotRollBack, match="who asks is not known|needs a reason"):
         rollback.rollback_request("toy", None, asks=asks, reason=reason, run="r")
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the whole history was read, and not a tail of it, each time that the ledger is asked for it."""
+    asked: list[bool] = []
+    real = Ledger.history
+
+    def counted(ledger: Ledger, model: str, **which: Any) -> list[Event]:
+        asked.append(not which.get("after"))
+        return real(ledger, model, **which)
+
+    monkeypatch.setattr(Ledger, "history", counted)
+    return asked
+
+
+def test_a_move_reads_the_history_once(services: Services, toy_spec: ModelSpec, read: list[bool]) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    run = new_run()
+    nominate_unjudged(services, toy_spec, SECOND, run)
+    decide(services, toy_spec, run)
+    read.clear()
+    promote(services, toy_spec, run)
+    assert read == [True, False]
+    read.clear()
+    roll_back(services, toy_spec)
+    assert read == [True, False]
+
+
+def test_what_others_record_during_a_move_stays_in_the_tags(
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
+    run = new_run()
+    real = Registry.set_alias
+
+    def meanwhile(registry: Registry, model: str, alias: Alias, number: int) -> None:
+        # After the rollback has read the history: the older candidate's gates are run again.
+        if alias is Alias.CHAMPION:
+            pass_gates(services, toy_spec, 2, run)
+            mirror(services, toy_spec.name)
+        real(registry, model, alias, number)
+
+    monkeypatch.setattr(Registry, "set_alias", meanwhile)
+    services.registry.set_tags(toy_spec.name, 2, {Tag.VALIDATION_STATUS: "pending"})
+    roll_back(services, toy_spec)
+    assert services.registry.version(toy_spec.name, 2).tags[Tag.VALIDATION_STATUS] == "passed"
+    assert (
+        services.registry.labels(toy_spec.name)
+        .tags[Tag.LEDGER_HEAD]
+        .startswith(f"{services.ledger.history(toy_spec.name)[-1].seq}:")
+    )
