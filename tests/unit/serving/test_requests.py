@@ -163,6 +163,14 @@ def test_what_does_not_fit_is_refused_with_its_column(why: str) -> None:
     assert refused.value.status == (413 if "many" in why else 400)
 
 
+def test_a_number_that_a_float_would_make_infinite_is_refused() -> None:
+    shape = Shape((InputColumn("x", Kind.FLOAT),))
+    with pytest.raises(RequestRefused, match="column x: a number too large for a float"):
+        parse_records(b'[{"x": 1e39}]', JSON, shape)
+    rows = parse_records(b'[{"x": 3e38}]', JSON, shape)
+    assert rows.values["x"].to_numpy().tobytes() == np.float32(3e38).tobytes()
+
+
 BODIES: dict[str, tuple[bytes, str]] = {
     "not utf-8": (b'[{"x": "\xff"}]', "not JSON"),
     "half a pair": (b'[{"name": "\\ud800"}]', "not JSON"),
