@@ -18,7 +18,7 @@ from mlflow.types import ColSpec, Schema
 from mlflow.utils.proto_json_utils import dump_input_data
 
 from podium.errors import RequestRefused
-from podium.serving.requests import CSV, JSON, Rows, Shape, parse_invocation, parse_records
+from podium.serving.requests import CSV, JSON, Body, Dialect, Rows, Shape, read
 from podium.sources.columns import InputColumn, Kind
 
 INT32, INT64 = 2**31, 2**63
@@ -73,6 +73,14 @@ def same(found: Rows, table: pd.DataFrame, shape: Shape) -> None:
             assert ours.dropna().tolist() == theirs.dropna().tolist()
         else:
             assert ours.to_numpy().tobytes() == theirs.to_numpy().tobytes()
+
+
+def parse_records(body: bytes, content_type: str, shape: Shape) -> Rows:
+    return read(Body(body, content_type, Dialect.PREDICT), shape)
+
+
+def parse_invocation(body: bytes, content_type: str, shape: Shape) -> Rows:
+    return read(Body(body, content_type, Dialect.INVOCATIONS), shape)
 
 
 def invoked(content: Any, shape: Shape) -> Rows:
