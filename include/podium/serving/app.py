@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -26,31 +24,24 @@ from podium.services import Services, connect
 from podium.serving import instruments
 from podium.serving.answers import invocation_json, predict_json
 from podium.serving.feedback import SWITCH_ON, parse_feedback, store_feedback
-from podium.serving.http import Bodies, check_token, header_text, request_id
+from podium.serving.http import Bodies, check_token, request_id
 from podium.serving.loaded_version import LoadedVersion
 from podium.serving.openapi import describe
-from podium.serving.requests import JSON, Rows, Shape, parse_invocation, parse_records
+from podium.serving.requests import JSON, Body, Dialect, Rows
 from podium.serving.served_model import ServedModel
 from podium.serving.settings import ServingSettings
-from podium.serving.shadow import Answered
 
 log = logging.getLogger(__name__)
 
 _CLIENT_CLOSED_REQUEST = 499
 _NAMES_IN_HEADER, _LETTERS_IN_HEADER = 50, 1000
+_NOT_FOR_HEADERS = re.compile(r"[^ -~]")
 
-
-@dataclass(frozen=True)
-class _Protocol:
-    """How a route reads requests and writes answers."""
-
-    name: str
-    parse: Callable[[bytes, str, Shape], Rows]
-    write: Callable[[LoadedVersion, Any], bytes]
-
-
-_PREDICT = _Protocol("predict", parse_records, predict_json)
-_INVOCATIONS = _Protocol("invocations", parse_invocation, invocation_json)
+_Endpoint = Callable[[Request], Awaitable[Response]]
+_WRITE: Mapping[Dialect, Callable[[LoadedVersion, Any], bytes]] = {
+    Dialect.PREDICT: predict_json,
+    Dialect.INVOCATIONS: invocation_json,
+}
 
 
 def create_app(settings: ServingSettings | None = None, services: Services | None = None) -> FastAPI:
@@ -62,22 +53,23 @@ def create_app(settings: ServingSettings | None = None, services: Services | Non
     """
     settings = settings or ServingSettings()
     reached = services or connect()
-    models = {name: ServedModel(reached, settings, name) for name in settings.models}
+    bodies = Bodies()
+    models = {name: ServedModel(reached, settings, name, bodies) for name in settings.models}
     app = FastAPI(lifespan=_lifespan(models), openapi_url=None)
-    app.state.settings, app.state.models, app.state.bodies = settings, models, Bodies()
+    app.state.settings, app.state.models, app.state.bodies = settings, models, bodies
     app.state.store = LiveStore(reached.ledger)
     for prefix in ("", "/models/{model}"):
-        app.add_api_route(f"{prefix}/predict", _predict, methods=["POST"])
-        app.add_api_route(f"{prefix}/invocations", _invocations, methods=["POST"])
-        app.add_api_route(f"{prefix}/predict-mlflow", _invocations, methods=["POST"])
-        app.add_api_route(f"{prefix}/feedback", _feedback, methods=["POST"])
-        app.add_api_route(f"{prefix}/version", _version, methods=["GET"])
+        app.add_api_route(f"{prefix}/predict", _with_token(_predict), methods=["POST"])
+        app.add_api_route(f"{prefix}/invocations", _with_token(_invocations), methods=["POST"])
+        app.add_api_route(f"{prefix}/predict-mlflow", _with_token(_invocations), methods=["POST"])
+        app.add_api_route(f"{prefix}/feedback", _with_token(_feedback), methods=["POST"])
+        app.add_api_route(f"{prefix}/version", _with_token(_version), methods=["GET"])
     app.add_api_route("/health", _health, methods=["GET"])
     app.add_api_route("/ping", _health, methods=["GET"])
     app.add_api_route("/ready", _ready, methods=["GET"])
-    app.add_api_route("/models", _models, methods=["GET"])
-    app.add_api_route("/metrics", _metrics, methods=["GET"])
-    app.add_api_route("/openapi.json", _openapi, methods=["GET"])
+    app.add_api_route("/models", _with_token(_models), methods=["GET"])
+    app.add_api_route("/metrics", _with_token(_metrics), methods=["GET"])
+    app.add_api_route("/openapi.json", _with_token(_openapi), methods=["GET"])
     app.add_exception_handler(StarletteHTTPException, _not_served)
     app.add_exception_handler(Exception, _broken)
     return app
@@ -110,23 +102,18 @@ async def _ready(request: Request) -> Response:
 
 
 async def _models(request: Request) -> Response:
-    check = _refused(request)
-    return check or _json([model.as_json() for model in request.app.state.models.values()])
+    return _json([model.as_json() for model in request.app.state.models.values()])
 
 
 async def _version(request: Request) -> Response:
-    check = _refused(request)
-    return check or _json(_model(request).as_json())
+    return _json(_model(request).as_json())
 
 
 async def _openapi(request: Request) -> Response:
-    check = _refused(request)
-    return check or _json(describe(request.app.state.models))
+    return _json(describe(request.app.state.models))
 
 
-async def _metrics(request: Request) -> Response:
-    if check := _refused(request):
-        return check
+async def _metrics(_: Request) -> Response:
     registry = None
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
@@ -136,39 +123,37 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _predict(request: Request) -> Response:
-    return await _answered(request, _PREDICT)
+    return await _answered(request, Dialect.PREDICT)
 
 
 async def _invocations(request: Request) -> Response:
-    return await _answered(request, _INVOCATIONS)
+    return await _answered(request, Dialect.INVOCATIONS)
 
 
-async def _answered(request: Request, protocol: _Protocol) -> Response:
+async def _answered(request: Request, dialect: Dialect) -> Response:
     """Answer one request, wholly by one version: that which serves when its body is there."""
-    if check := _refused(request):
-        return check
-    model = _model(request)
-    request.state.request_id = request_id(request)
+    model, number = _model(request), request_id(request)
     begun = perf_counter()
     version = None
     try:
-        async with _read(request) as body:
+        async with _read(request) as content:
             begun = perf_counter()
             version = model.version()
-            answered = await _answer(model, version, request, body, protocol)
+            body = Body(content, _content_type(request), dialect)
+            answered = await model.answer(body, number, _client(request), version)
             version = answered.version
-            response = Response(protocol.write(version, answered.answer), media_type=JSON)
+            response = Response(_WRITE[dialect](version, answered.answer), media_type=JSON)
             _name_ignored(response, answered.rows)
             instruments.ROWS.labels(model.name, version.number).inc(answered.rows.count)
     except ClientDisconnect:
         response = Response(status_code=_CLIENT_CLOSED_REQUEST)
     except (RequestRefused, NotLoaded, TooBusy, CannotBeWritten) as error:
         response = _refusal(error)
-    response.headers["X-Request-Id"] = request.state.request_id
+    response.headers["X-Request-Id"] = number
     if version is not None:
         response.headers["X-Model-Version"] = str(version.number)
         response.headers["X-Model-Digest"] = version.digest
-    instruments.REQUESTS.labels(model.name, protocol.name, response.status_code).inc()
+    instruments.REQUESTS.labels(model.name, dialect, response.status_code).inc()
     instruments.SECONDS.labels(model.name).observe(perf_counter() - begun)
     return response
 
@@ -181,39 +166,14 @@ def _read(request: Request) -> AbstractAsyncContextManager[bytes]:
     return context
 
 
-async def _answer(
-    model: ServedModel, serving: LoadedVersion, request: Request, body: bytes, protocol: _Protocol
-) -> Answered:
-    """Answer by the version that serves or, to the canary's clients, by the candidate if it can."""
-    reply = partial(_answer_by, model, request, body, protocol)
-    if model.trial is None:
-        return await reply(serving)
-    version = model.trial.chosen(serving, _client(request))
-    try:
-        answered = await reply(version)
-    except (RequestRefused, TooBusy):
-        if version is serving:
-            raise
-        answered = await reply(serving)
-        instruments.FALLBACKS.labels(model.name).inc()
-        return answered
-    model.trial.answered(answered, serving)
-    return answered
-
-
-async def _answer_by(
-    model: ServedModel, request: Request, body: bytes, protocol: _Protocol, version: LoadedVersion
-) -> Answered:
-    read = partial(protocol.parse, body, request.headers.get("content-type", JSON))
-    rows = await request.app.state.bodies.parse(len(body), partial(read, version.shape))
-    answer = await model.answer(version, rows)
-    return Answered(request.state.request_id, datetime.now(UTC), version, rows, answer, read, len(body))
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", JSON)
 
 
 def _name_ignored(response: Response, rows: Rows) -> None:
     if rows.ignored:
         names = ", ".join(islice(rows.ignored, _NAMES_IN_HEADER))
-        response.headers["X-Ignored-Columns"] = header_text(names[:_LETTERS_IN_HEADER])
+        response.headers["X-Ignored-Columns"] = _NOT_FOR_HEADERS.sub("?", names[:_LETTERS_IN_HEADER])
 
 
 def _client(request: Request) -> str:
@@ -223,12 +183,10 @@ def _client(request: Request) -> str:
 
 async def _feedback(request: Request) -> Response:
     """Keep the labels of a request that was answered before."""
-    if check := _refused(request):
-        return check
     model = _model(request)
     try:
-        async with _read(request) as body:
-            feedback = parse_feedback(body, request.headers.get("content-type", JSON))
+        async with _read(request) as content:
+            feedback = parse_feedback(content, _content_type(request))
         if model.trial is None:
             raise RequestRefused(SWITCH_ON, 409)
         await asyncio.to_thread(store_feedback, request.app.state.store, model.name, feedback)
@@ -239,6 +197,15 @@ async def _feedback(request: Request) -> Response:
         response = _refusal(error)
     instruments.REQUESTS.labels(model.name, "feedback", response.status_code).inc()
     return response
+
+
+def _with_token(endpoint: _Endpoint) -> _Endpoint:
+    """Return an endpoint that answers only whoever has the server's token, if it asks for one."""
+
+    async def checked(request: Request) -> Response:
+        return _refused(request) or await endpoint(request)
+
+    return checked
 
 
 def _refused(request: Request) -> Response | None:

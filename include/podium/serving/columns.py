@@ -27,9 +27,9 @@ _ALLOWED = {
 }
 READABLE = frozenset(_JSON_TYPES)
 # Constants, because Python 3.11 looks up an enum's member slowly, and this is done for each column.
-_STRING = Kind.STRING
+_STRING, _FLOAT = Kind.STRING, Kind.FLOAT
 _WHOLE = (Kind.LONG, Kind.INTEGER)
-_FLOATING = (Kind.DOUBLE, Kind.FLOAT)
+_FLOATING = (Kind.DOUBLE, _FLOAT)
 _WORDS = {"true": True, "false": False}
 _NAMES_SHOWN = 5
 _COLUMNS_SHOWN = 50
@@ -50,9 +50,13 @@ def typed_values(column: InputColumn, values: Sequence[Any]) -> npt.NDArray[Any]
         raise _of_another_type(column, values)
     if kind is _STRING:
         return list(values)
+    numbers = _numbers(column, values, types)
     try:
+        if kind is not _FLOAT:
+            return np.asarray(numbers, dtype=kind.dtype)
+        # Of all types only this one lets a number too large pass: it becomes infinite.
         with np.errstate(over="raise"):
-            return np.asarray(_numbers(column, values, types), dtype=kind.dtype)
+            return np.asarray(numbers, dtype=kind.dtype)
     except (OverflowError, FloatingPointError) as error:
         raise RequestRefused(f"column {short(column.name)}: a number too large for a {kind}") from error
 

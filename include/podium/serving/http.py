@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from podium.errors import RequestRefused, TooBusy
-from podium.serving.requests import Rows
+from podium.serving import requests
+from podium.serving.requests import Body, Rows, Shape
 
 # The headers of a request, or the rest of one that was answered early, have to come within this.
 HEADER_SECONDS = 10.0
@@ -28,7 +29,6 @@ LARGE_BODY_BYTES = 256 * 1024
 LARGE_AT_ONCE = 8
 
 _REQUEST_ID = re.compile(r"[!-~]{1,200}")
-_NOT_FOR_HEADERS = re.compile(r"[^ -~]")
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -169,12 +169,15 @@ class Bodies:
             if placed:
                 self._places.release()
 
-    async def parse(self, size: int, parse: Callable[[], Rows]) -> Rows:
-        """Parse a body of so many bytes; large ones in a thread, one by one: small ones need not wait."""
-        if size <= LARGE_BODY_BYTES:
-            return parse()
+    async def parse(self, body: Body, shape: Shape) -> Rows:
+        """Return a body's rows as a version takes them; see ``requests.read``.
+
+        Large bodies are parsed in a thread, one by one: small ones need not wait.
+        """
+        if len(body.content) <= LARGE_BODY_BYTES:
+            return requests.read(body, shape)
         async with self._parsing:
-            return await asyncio.to_thread(parse)
+            return await asyncio.to_thread(requests.read, body, shape)
 
 
 async def _stream(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
@@ -213,8 +216,3 @@ def request_id(request: Request) -> str:
     """Return the id that a client gave its request, if it may stand in a log and a header; else a new one."""
     given = request.headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def header_text(text: str) -> str:
-    """Return a text as it may stand in a header."""
-    return _NOT_FOR_HEADERS.sub("?", text)

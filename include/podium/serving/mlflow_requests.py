@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,47 +15,50 @@ from podium.serving.columns import check_rows, json_type, short
 
 # `_parse_json_data` is private to MLflow: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/pyfunc/scoring_server/__init__.py
 # and so is `_is_signature_from_type_hint`: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/models/model.py
+# What clients send besides MLflow's JSON formats: a CSV, and the plain list of records of /predict.
+CSV_TEXT, RECORDS = "csv", "records"
 _MAX_COLUMNS = 10_000
 # A numpy array of texts gives each the room of the longest.
 _MAX_TEXT_BYTES = 256 * 2**20
 _BYTES_A_LETTER = 4
 
 
-def format_of_records(metadata: Model | None) -> str:
-    """Return the one of MLflow's formats that a plain list is, for a version."""
-    if metadata is not None and metadata._is_signature_from_type_hint():
-        return "inputs"
-    schema = None if metadata is None else metadata.get_input_schema()
-    return "instances" if schema is None or schema.is_tensor_spec() else "dataframe_records"
+def read_by_mlflow(form: str, content: Any, metadata: Model | None, max_rows: int) -> tuple[int, Any]:
+    """Return the rows of a request, and how many they are.
 
-
-def read_by_mlflow(content: Mapping[str, Any], metadata: Model | None, max_rows: int) -> tuple[int, Any]:
-    """Return the rows of one of MLflow's JSON formats, and how many they are.
+    Args:
+        form: ``CSV_TEXT``, ``RECORDS``, or one of MLflow's JSON formats.
+        content: The text of a CSV; else the JSON.
+        metadata: MLflow's description of the version.
+        max_rows: Rows that one request may hold.
 
     Raises:
         RequestRefused: They are too many, or do not fit the signature.
     """
-    (sent,) = content.values()
-    if not isinstance(sent, (list, dict)):
-        raise RequestRefused(f"send a list or an object, not {json_type(sent)}")
-    count = _count(sent)
-    _check_limits(sent, count, max_rows)
     schema = None if metadata is None else metadata.get_input_schema()
+    if form == CSV_TEXT:
+        return _read_csv(content, schema, max_rows)
+    if not isinstance(content, (list, dict)):
+        raise RequestRefused(f"send a list or an object, not {json_type(content)}")
+    count = _count(content)
+    _check_limits(content, count, max_rows)
+    name = _format_of_records(metadata, schema) if form == RECORDS else form
     try:
-        return count, _parse_json_data(dict(content), metadata, schema).data
+        return count, _parse_json_data({name: content}, metadata, schema).data
     except Exception as error:
         raise _not_read(error) from error
 
 
-def read_csv_by_mlflow(text: str, metadata: Model | None, max_rows: int) -> tuple[int, Any]:
-    """Return the rows of a CSV, and how many they are.
+def _format_of_records(metadata: Model | None, schema: Schema | None) -> str:
+    """Return the one of MLflow's formats that a plain list is."""
+    if metadata is not None and metadata._is_signature_from_type_hint():
+        return "inputs"
+    return "instances" if schema is None or schema.is_tensor_spec() else "dataframe_records"
 
-    Raises:
-        RequestRefused: They are too many, or do not fit the signature.
-    """
+
+def _read_csv(text: str, schema: Schema | None, max_rows: int) -> tuple[int, Any]:
     if text.partition("\n")[0].count(",") >= _MAX_COLUMNS:
         raise _too_many_columns()
-    schema = None if metadata is None else metadata.get_input_schema()
     try:
         table = pd.read_csv(io.StringIO(text), dtype=_dtypes(schema), nrows=max_rows + 1)
     except Exception as error:

@@ -1,6 +1,6 @@
 """From the bytes of a request to rows that a version takes; what does not fit is refused with its column.
 
-The formats are those of MLflow's scoring server
+``read`` is the one way in, for both dialects. The formats are those of MLflow's scoring server
 (https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/#api-reference), and a list of records.
 """
 
@@ -12,8 +12,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,16 +33,47 @@ from podium.serving.columns import (
     text_values,
     typed_values,
 )
-from podium.serving.mlflow_requests import format_of_records, read_by_mlflow, read_csv_by_mlflow
+from podium.serving.mlflow_requests import CSV_TEXT, RECORDS, read_by_mlflow
 from podium.sources.columns import InputColumn
 
 # SUPPORTED_FORMATS is private to MLflow: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/pyfunc/scoring_server/__init__.py
 JSON, CSV = "application/json", "text/csv"
 PARAMS = "params"
+_FORMATS = sorted(SUPPORTED_FORMATS)
 # Each takes sixty times the memory of the two letters that it is.
 _MAX_LISTS_AND_OBJECTS = 1_000_000
 
 Values = npt.NDArray[Any] | pd.DataFrame | Any
+
+
+class Dialect(StrEnum):
+    """How clients write their rows.
+
+    Attributes:
+        PREDICT: A list of records, read strictly: a column that no champion ever took is a typing error.
+        INVOCATIONS: MLflow's protocol; columns that the version does not take are left out, as there.
+    """
+
+    PREDICT = "predict"
+    INVOCATIONS = "invocations"
+
+
+_CONTENT_TYPES = {Dialect.PREDICT: (JSON,), Dialect.INVOCATIONS: (JSON, CSV)}
+
+
+@dataclass(frozen=True)
+class Body:
+    """The whole body of a request.
+
+    Attributes:
+        content: Its bytes.
+        content_type: The header of that name.
+        dialect: How it is to be read.
+    """
+
+    content: bytes
+    content_type: str
+    dialect: Dialect
 
 
 @dataclass(frozen=True)
@@ -107,38 +139,46 @@ class _Table:
     column: Callable[[InputColumn], Sequence[Any]]
 
 
-def parse_records(body: bytes, content_type: str, shape: Shape) -> Rows:
-    """Read a plain list of records, strictly: a column that no champion ever took is a typing error.
+class _Sent(NamedTuple):
+    """What a client sent, before anybody asks whether it fits.
+
+    Attributes:
+        form: ``CSV_TEXT``, ``RECORDS``, or one of MLflow's formats.
+        content: The text of a CSV; else the JSON.
+        params: Parameters of the prediction, in MLflow's protocol.
+    """
+
+    form: str
+    content: Any
+    params: Mapping[str, Any] | None = None
+
+
+def read(body: Body, shape: Shape) -> Rows:
+    """Read the rows of a request as a version takes them.
 
     Raises:
-        RequestRefused: It is no such list, or does not fit the version; names the column.
+        RequestRefused: It is no request of its dialect, or does not fit the version; names the column.
     """
-    check_content_type(content_type, (JSON,))
-    content = _json(body)
-    if not isinstance(content, list):
-        raise RequestRefused(f"send a list of records, such as {_example(shape)}, not {json_type(content)}")
+    sent = _sent(body, shape)
     if shape.columns is None:
-        return _by_mlflow({format_of_records(shape.metadata): content}, shape)
-    rows = _fitted(_from_records(content, shape), shape)
-    if unknown := [name for name in rows.ignored if name not in shape.former]:
-        raise RequestRefused(f"{named('unknown column', unknown)}; {takes(shape.columns)}")
+        count, values = read_by_mlflow(sent.form, sent.content, shape.metadata, shape.max_rows)
+        return Rows(count, values, sent.params)
+    rows = _fitted(_TABLES[sent.form](sent.content, shape), shape, sent.params)
+    if rows.ignored and body.dialect is Dialect.PREDICT:
+        _refuse_unknown(rows.ignored, shape)
     return rows
 
 
-def parse_invocation(body: bytes, content_type: str, shape: Shape) -> Rows:
-    """Read a request in MLflow's protocol; columns that the version does not take are left out, as there.
+def _sent(body: Body, shape: Shape) -> _Sent:
+    kind = check_content_type(body.content_type, _CONTENT_TYPES[body.dialect])
+    if kind == CSV:
+        return _Sent(CSV_TEXT, _utf8(body.content))
+    return _SENT_AS_JSON[body.dialect](_json(body.content), shape)
 
-    Raises:
-        RequestRefused: It is no such request, or does not fit the version; names the column.
-    """
-    kind = check_content_type(content_type, (JSON, CSV))
-    if kind == JSON:
-        return _parse_json_invocation(_json(body), shape)
-    text = _utf8(body)
-    if shape.columns is None:
-        count, values = read_csv_by_mlflow(text, shape.metadata, shape.max_rows)
-        return Rows(count, values)
-    return _fitted(_from_csv(text, shape), shape)
+
+def _refuse_unknown(ignored: Collection[str], shape: Shape) -> None:
+    if unknown := [name for name in ignored if name not in shape.former]:
+        raise RequestRefused(f"{named('unknown column', unknown)}; {takes(shape.columns or ())}")
 
 
 def check_content_type(content_type: str, allowed: Sequence[str]) -> str:
@@ -155,24 +195,29 @@ def check_content_type(content_type: str, allowed: Sequence[str]) -> str:
     return kind
 
 
-def _parse_json_invocation(content: Any, shape: Shape) -> Rows:
-    formats = sorted(SUPPORTED_FORMATS)
+def _records(content: Any, shape: Shape) -> _Sent:
+    if not isinstance(content, list):
+        raise RequestRefused(f"send a list of records, such as {_example(shape)}, not {json_type(content)}")
+    return _Sent(RECORDS, content)
+
+
+def _invocation(content: Any, _: Shape) -> _Sent:
     if not isinstance(content, dict):
-        raise RequestRefused(f"send a JSON object with one of {', '.join(formats)}, not {json_type(content)}")
-    found = [name for name in formats if name in content]
+        raise RequestRefused(
+            f"send a JSON object with one of {', '.join(_FORMATS)}, not {json_type(content)}"
+        )
+    found = [name for name in _FORMATS if name in content]
     if len(found) != 1:
-        raise RequestRefused(f"send exactly one of {', '.join(formats)}; found: {', '.join(found) or 'none'}")
+        raise RequestRefused(
+            f"send exactly one of {', '.join(_FORMATS)}; found: {', '.join(found) or 'none'}"
+        )
     params = content.get(PARAMS)
     if params is not None and not isinstance(params, dict):
         raise RequestRefused(f"{PARAMS}: send an object, not {json_type(params)}")
-    if shape.columns is None:
-        return _by_mlflow({found[0]: content[found[0]]}, shape, params)
-    return _fitted(_FORMATS[found[0]](content[found[0]], shape), shape, params)
+    return _Sent(found[0], content[found[0]], params)
 
 
-def _by_mlflow(content: Mapping[str, Any], shape: Shape, params: Mapping[str, Any] | None = None) -> Rows:
-    count, values = read_by_mlflow(content, shape.metadata, shape.max_rows)
-    return Rows(count, values, params)
+_SENT_AS_JSON = {Dialect.PREDICT: _records, Dialect.INVOCATIONS: _invocation}
 
 
 def _json(body: bytes) -> Any:
@@ -275,14 +320,6 @@ def _from_list(values: list[Any], shape: Shape) -> _Table:
     return _from_records(values, shape)
 
 
-_FORMATS: Mapping[str, Callable[[Any, Shape], _Table]] = {
-    "dataframe_records": _from_records,
-    "dataframe_split": _from_split,
-    "instances": _from_columns,
-    "inputs": _from_columns,
-}
-
-
 def _utf8(body: bytes) -> str:
     try:
         return body.decode("utf-8-sig")
@@ -303,7 +340,17 @@ def _from_csv(text: str, shape: Shape) -> _Table:
     return _Table(table.count, names, lambda column: text_values(column, table.column(column)))
 
 
-def _fitted(table: _Table, shape: Shape, params: Mapping[str, Any] | None = None) -> Rows:
+_TABLES: Mapping[str, Callable[[Any, Shape], _Table]] = {
+    RECORDS: _from_records,
+    CSV_TEXT: _from_csv,
+    "dataframe_records": _from_records,
+    "dataframe_split": _from_split,
+    "instances": _from_columns,
+    "inputs": _from_columns,
+}
+
+
+def _fitted(table: _Table, shape: Shape, params: Mapping[str, Any] | None) -> Rows:
     """Give the columns the order and types of the version.
 
     Raises:

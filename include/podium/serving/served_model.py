@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
-from podium.errors import NotLoaded
+from podium.errors import NotLoaded, RequestRefused, TooBusy
 from podium.names import version_name
 from podium.services import Services
+from podium.serving import instruments
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
+from podium.serving.http import Bodies
 from podium.serving.loaded_version import LoadedVersion, ServedTarget
-from podium.serving.requests import Rows
+from podium.serving.requests import Body
 from podium.serving.settings import ServingSettings
+from podium.serving.shadow import Answered
 from podium.serving.trial import LiveTrial
 
 
 class ServedModel:
-    """A model with the version that serves."""
+    """A model with the version that serves.
 
-    def __init__(self, services: Services, settings: ServingSettings, model: str) -> None:
+    Args:
+        services: The registry and the ledger.
+        settings: The server's settings.
+        model: The registered model.
+        bodies: Parses the requests' bodies, for all models of the server.
+    """
+
+    def __init__(self, services: Services, settings: ServingSettings, model: str, bodies: Bodies) -> None:
         alias = settings.alias if settings.version is None else None
         self.name = model
         self.follower = Follower(services, ServedTarget(model, alias, settings.version), settings.max_rows)
         self.trial = LiveTrial(services, settings, model) if settings.shadow or settings.canary else None
+        self._bodies = bodies
         self._batcher = Batcher(model)
         self._poll_seconds = settings.poll_seconds
         self._stop = threading.Event()
@@ -51,11 +63,40 @@ class ServedModel:
             raise NotLoaded(self.follower.problem)
         return self.follower.current
 
-    async def answer(self, version: LoadedVersion, rows: Rows) -> Any:
-        """Return what a version answers; see ``Batcher.answer``."""
+    async def answer(self, body: Body, request_id: str, client: str, serving: LoadedVersion) -> Answered:
+        """Answer a request, wholly by one version.
+
+        Args:
+            body: Its body.
+            request_id: Its id.
+            client: What tells its client from others; the same version answers it each time.
+            serving: The version that serves now. It answers, but to the canary's clients the candidate does
+                if it can.
+
+        Raises:
+            RequestRefused: The rows cannot be read, or the version cannot answer them.
+            TooBusy: Too many rows wait already.
+        """
+        if self.trial is None:
+            return await self._answer_by(serving, body, request_id)
+        version = self.trial.chosen(serving, client)
+        try:
+            answered = await self._answer_by(version, body, request_id)
+        except (RequestRefused, TooBusy):
+            if version is serving:
+                raise
+            answered = await self._answer_by(serving, body, request_id)
+            instruments.FALLBACKS.labels(self.name).inc()
+            return answered
+        self.trial.answered(answered, serving)
+        return answered
+
+    async def _answer_by(self, version: LoadedVersion, body: Body, request_id: str) -> Answered:
+        rows = await self._bodies.parse(body, version.shape)
         beside = self.trial is not None and version.number != self.version().number
         batcher = self.trial.batcher if self.trial and beside else self._batcher
-        return await batcher.answer(version, rows)
+        answer = await batcher.answer(version, rows)
+        return Answered(request_id, datetime.now(UTC), version, rows, answer, body)
 
     def as_json(self) -> dict[str, Any]:
         """Say what serves, since when, and what is wrong if it is not what should."""

@@ -11,12 +11,12 @@ from time import monotonic
 from typing import Any
 
 from podium.errors import RequestRefused
-from podium.serving import instruments
+from podium.serving import instruments, requests
 from podium.serving.batching import answers_of, layout
 from podium.serving.bounded_queue import BoundedQueue
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion
-from podium.serving.requests import Rows, Shape
+from podium.serving.requests import Body, Rows
 
 MAX_WAITING, MAX_WAITING_BYTES = 1000, 64 * 2**20
 # The shadow computes so much of the time; then it rests.
@@ -35,8 +35,7 @@ class Answered:
         version: The version that answered it.
         rows: Its rows, as that version takes them.
         answer: What it answered.
-        parse: Reads the rows as another version takes them; raises RequestRefused where it cannot.
-        size: Bytes of its body.
+        body: Its body: another version may take it as other rows.
     """
 
     request_id: str
@@ -44,8 +43,7 @@ class Answered:
     version: LoadedVersion
     rows: Rows = field(repr=False)
     answer: Any = field(repr=False)
-    parse: Callable[[Shape], Rows] = field(repr=False)
-    size: int
+    body: Body = field(repr=False)
 
 
 # Gets what the shadow answered; None if it did not.
@@ -84,7 +82,7 @@ class Shadow:
         version = self._follower.current
         if version is None or version.number == answered.version.number:
             return False
-        if not self._queue.offer((answered, version), answered.size):
+        if not self._queue.offer((answered, version), len(answered.body.content)):
             self._told(answered, version, "dropped")
         return True
 
@@ -120,7 +118,7 @@ class Shadow:
 def _rows(version: LoadedVersion, answered: Answered) -> Rows:
     if version.shape == answered.version.shape:
         return answered.rows
-    return answered.parse(version.shape)
+    return requests.read(answered.body, version.shape)
 
 
 def _joined_by(version: LoadedVersion, rows: Rows) -> Any:

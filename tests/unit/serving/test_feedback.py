@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.errors import RequestRefused
 from podium.gates.live_comparison import Subject, compare_live
 from podium.ledger.events import Event, EventKind
 from podium.ledger.live_answers import LiveStore, VersionOnTrial
@@ -23,7 +24,6 @@ from podium.names import Alias
 from podium.services import Services
 from podium.serving import recorder
 from podium.serving.feedback import parse_feedback
-from podium.serving.requests import RequestRefused
 from support.services import services_with
 from support.serving import Server, make_champion, register_model, serving
 from support.trial import (

@@ -369,7 +369,7 @@ def test_a_token_is_asked_for_where_there_is_something_to_know(reached: Services
                 assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
                 assert "hostile" not in refused.text
             assert server.client.get(path, headers=bearer).status_code == 200
-        for path in ("/predict", "/invocations", "/models/other/predict"):
+        for path in ("/predict", "/invocations", "/predict-mlflow", "/feedback", "/models/other/predict"):
             assert server.client.post(path, json=RECORD).status_code == 401
         assert server.client.post("/predict", json=RECORD, headers=bearer).status_code == 200
 

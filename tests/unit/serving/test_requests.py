@@ -18,7 +18,7 @@ from mlflow.types import ColSpec, Schema
 from mlflow.utils.proto_json_utils import dump_input_data
 
 from podium.errors import RequestRefused
-from podium.serving.requests import CSV, JSON, Rows, Shape, parse_invocation, parse_records
+from podium.serving.requests import CSV, JSON, Body, Dialect, Rows, Shape, read
 from podium.sources.columns import InputColumn, Kind
 
 INT32, INT64 = 2**31, 2**63
@@ -73,6 +73,14 @@ def same(found: Rows, table: pd.DataFrame, shape: Shape) -> None:
             assert ours.dropna().tolist() == theirs.dropna().tolist()
         else:
             assert ours.to_numpy().tobytes() == theirs.to_numpy().tobytes()
+
+
+def parse_records(body: bytes, content_type: str, shape: Shape) -> Rows:
+    return read(Body(body, content_type, Dialect.PREDICT), shape)
+
+
+def parse_invocation(body: bytes, content_type: str, shape: Shape) -> Rows:
+    return read(Body(body, content_type, Dialect.INVOCATIONS), shape)
 
 
 def invoked(content: Any, shape: Shape) -> Rows:
@@ -161,6 +169,14 @@ def test_what_does_not_fit_is_refused_with_its_column(why: str) -> None:
         parse_records(json.dumps(content).encode(), JSON, SHAPE)
     assert message in str(refused.value)
     assert refused.value.status == (413 if "many" in why else 400)
+
+
+def test_a_number_that_a_float_would_make_infinite_is_refused() -> None:
+    shape = Shape((InputColumn("x", Kind.FLOAT),))
+    with pytest.raises(RequestRefused, match="column x: a number too large for a float"):
+        parse_records(b'[{"x": 1e39}]', JSON, shape)
+    rows = parse_records(b'[{"x": 3e38}]', JSON, shape)
+    assert rows.values["x"].to_numpy().tobytes() == np.float32(3e38).tobytes()
 
 
 BODIES: dict[str, tuple[bytes, str]] = {
