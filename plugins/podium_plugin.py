@@ -42,7 +42,7 @@ def answers(dag_id: str, run_id: str) -> Response:
         request = approval.find_request(services, run)
         policy = find_spec(models_dir(), request.model).approval
         given = approval.answers(services.ledger.history(request.model), run)
-        lines = approval_card.answers_in_words(policy, given)
+        lines = approval_card.describe_answers(policy, given)
     except NotFound as error:
         raise HTTPException(404, str(error)) from error
     except PodiumError as error:

@@ -160,11 +160,11 @@ class ApprovalSensor(HITLOperator):
         return TaskAwaitingInput(method_name="execute_complete", timeout=left)
 
     def _close(self, services: Services, decision: Event) -> dict[str, Any]:
-        from podium.lifecycle.approval import decision_in_words
+        from podium.lifecycle.approval import describe_decision
         from podium.lifecycle.registry_sync import mirror
 
         mirror(services, decision.model)
-        self.log.info("%s", decision_in_words(decision))
+        self.log.info("%s", describe_decision(decision))
         return decision.as_json()
 
 

@@ -25,7 +25,7 @@ def create(folder: Path) -> None:
     with signals_as_exit():
         index = backups.create(backups.stores_of(read_settings()), folder.resolve(), console)
     console.print(
-        f"Backup: {folder}\n{backups.in_words(index)}", soft_wrap=True, highlight=False, markup=False
+        f"Backup: {folder}\n{backups.describe_backup(index)}", soft_wrap=True, highlight=False, markup=False
     )
     if index.problems:
         raise typer.Exit(NOT_WHOLE)
@@ -40,7 +40,8 @@ def restore(folder: Path) -> None:
     with signals_as_exit():
         index = backups.restore(backups.stores_of(read_settings()), folder.resolve(), console)
     console.print(
-        f"Restored: {folder}\n{backups.in_words(index)}\nStart MLflow and Airflow now; then `podium verify`.",
+        f"Restored: {folder}\n{backups.describe_backup(index)}\n"
+        "Start MLflow and Airflow now; then `podium verify`.",
         soft_wrap=True,
         highlight=False,
         markup=False,

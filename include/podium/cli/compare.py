@@ -90,7 +90,7 @@ def _show_live(
     from podium.gates.live_comparison import Subject, compare_live
     from podium.ledger.live_answers import LiveStore
     from podium.reporting.compare import gated_metric
-    from podium.reporting.tables import agreement_in_words, live_table
+    from podium.reporting.tables import describe_agreement, live_table
 
     begun = None if since is None else parse_moment(since, "--since", time.min)
     subject = Subject(spec.name, spec.task, spec.labels)
@@ -100,4 +100,4 @@ def _show_live(
         return
     if found.metrics:
         console.print(live_table(found))
-    console.print(f"{agreement_in_words(found)} {found.sentence()}.", markup=False, highlight=False)
+    console.print(f"{describe_agreement(found)} {found.sentence()}.", markup=False, highlight=False)

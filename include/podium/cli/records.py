@@ -55,7 +55,7 @@ def history(
         return
     console.print(history_table(events))
     if until is not None:
-        console.print(_champion_in_words(model, champion_move(events), until), markup=False)
+        console.print(_describe_champion(model, champion_move(events), until), markup=False)
 
 
 @app.command()
@@ -119,7 +119,7 @@ def export(
         raise PodiumError(f"{output} cannot be written: {error.strerror}") from error
 
 
-def _champion_in_words(model: str, move: Event | None, until: datetime) -> str:
+def _describe_champion(model: str, move: Event | None, until: datetime) -> str:
     when = f"At {in_utc(until)}"
     if move is None:
         return f"{when} {model} had no champion."

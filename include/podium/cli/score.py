@@ -82,7 +82,7 @@ def score(  # noqa: PLR0913 - one for each option of the command
             if as_json:
                 print_json(done.as_json())
             else:
-                console.print(f"{done.in_words()}.", markup=False, soft_wrap=True)
+                console.print(f"{done.describe()}.", markup=False, soft_wrap=True)
             return
         other = pin(services, model, diff, allow_rolled_back=allow_rolled_back)
         with loaded(services, spec, other) as its_scorer, _shown(quiet=as_json) as tell:
@@ -121,6 +121,6 @@ def _shown(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
         def tell(progress: Progress) -> None:
             total = None if progress.done is None else 1.0
-            bar.update(task, total=total, completed=progress.done or 0, description=progress.in_words())
+            bar.update(task, total=total, completed=progress.done or 0, description=progress.describe())
 
         yield tell

@@ -104,12 +104,14 @@ def backup(
     state_dir: StateDir = None,
 ) -> None:
     """Copy databases and objects while everything runs; exit code 3 if something of them was not whole."""
-    from podium.operations.backup.backup import in_words
+    from podium.operations.backup.backup import describe_backup
     from podium.stack import backups
 
     with signals_as_exit():
         folder, index = backups.back_up(_paths(state_dir), to, console)
-    console.print(f"Backup: {folder}\n{in_words(index)}", soft_wrap=True, highlight=False, markup=False)
+    console.print(
+        f"Backup: {folder}\n{describe_backup(index)}", soft_wrap=True, highlight=False, markup=False
+    )
     console.print("Keep it where the stack is not. Passwords and the Fernet key are not in it: layout.json.")
     if index.problems:
         raise typer.Exit(NOT_WHOLE)
@@ -120,12 +122,14 @@ def restore(
     from_: Annotated[Path, typer.Option("--from", help="The folder of a backup.")], state_dir: StateDir = None
 ) -> None:
     """Copy a backup into an empty state directory; nothing runs afterwards."""
-    from podium.operations.backup.backup import in_words
+    from podium.operations.backup.backup import describe_backup
     from podium.stack import backups
 
     with signals_as_exit():
         index = backups.restore(_paths(state_dir), from_.resolve(), console)
-    console.print(f"Restored: {from_}\n{in_words(index)}", soft_wrap=True, highlight=False, markup=False)
+    console.print(
+        f"Restored: {from_}\n{describe_backup(index)}", soft_wrap=True, highlight=False, markup=False
+    )
     console.print("Start it with 'make up'; then 'podium verify'.")
 
 

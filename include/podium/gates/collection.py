@@ -100,7 +100,7 @@ def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
         for model in models.values():
             model.score(batch)
         scored += len(batch)
-        log.info("Scored %s holdout rows with each of %s.", f"{scored:,}", _in_words(numbers))
+        log.info("Scored %s holdout rows with each of %s.", f"{scored:,}", _describe_versions(numbers))
     if _speed_matters(case.spec):
         _time(models, first)
     for name, number in versions.items():
@@ -321,5 +321,5 @@ def _notes(case: Case, versions: Mapping[str, int], first_time: pd.Timestamp | N
     return (f"champion {name} was trained on rows up to {last_day}, some of which are in this holdout",)
 
 
-def _in_words(numbers: Mapping[str, int]) -> str:
+def _describe_versions(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {version_name(number)}" for name, number in numbers.items())

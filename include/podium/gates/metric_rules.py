@@ -28,7 +28,7 @@ def judge_metric(gate: MetricGate, evidence: Evidence) -> GateResult:
     Raises:
         TrainerError: The own function is not there, or broke.
     """
-    words = rule_in_words(gate)
+    words = describe_rule(gate)
     everything = Slice(ALL_ROWS, np.ones(len(evidence), dtype=bool))
     if gate.against in VERSIONS and gate.against not in evidence.references:
         value, _, note = _numbers(gate, evidence, everything)
@@ -81,7 +81,7 @@ def holds(gate: MetricGate, value: float, limit: float) -> bool:
     return math.isfinite(value) and (value >= limit if gate.greater else value <= limit)
 
 
-def rule_in_words(gate: MetricGate) -> str:
+def describe_rule(gate: MetricGate) -> str:
     """Say what a gate asks."""
     least = "at least" if gate.greater else "at most"
     other = gate.against or gate.baseline

@@ -138,7 +138,7 @@ class GateReport:
         """Say what came out and why, without the version's name."""
         # The contract is worth a word where it is broken.
         gates = [result for result in self.results if result.kind != CONTRACT or result.refuses]
-        refusing = [_in_words(result) for result in gates if result.refuses]
+        refusing = [_describe_result(result) for result in gates if result.refuses]
         if refusing:
             return f"refused by {len(refusing)} of {len(gates)} gates: {'; '.join(refusing)}"
         counts = Counter(result.status for result in gates)
@@ -282,7 +282,7 @@ def _after(note: str) -> str:
     return f": {note}" if note else ""
 
 
-def _in_words(result: GateResult) -> str:
+def _describe_result(result: GateResult) -> str:
     said = []
     if result.value is not None and result.limit is not None:
         said.append(f"is {number(result.value)}, limit {number(result.limit)}")

@@ -171,7 +171,7 @@ def _signature(gate: SignatureGate, evidence: Evidence) -> GateResult:
 
 
 def _cost(gate: CostGate, evidence: Evidence) -> GateResult:
-    words, value = _cost_in_words(gate), _cost_of(evidence.candidate, gate.cost)
+    words, value = _describe_cost(gate), _cost_of(evidence.candidate, gate.cost)
     if gate.max_mb is not None:
         return GateResult(words, _status(value <= gate.max_mb), value, limit=gate.max_mb)
     champion = evidence.references.get(CHAMPION)
@@ -193,7 +193,7 @@ _UNITS = {
 }
 
 
-def _cost_in_words(gate: CostGate) -> str:
+def _describe_cost(gate: CostGate) -> str:
     if gate.max_mb is not None:
         return f"{_UNITS[gate.cost]} at most {gate.max_mb:g}"
     ratio = f"at least {gate.min_ratio:g}" if gate.min_ratio else f"at most {gate.max_ratio:g}"

@@ -118,7 +118,7 @@ def find_approval(services: Services, model: str, run: str) -> Event:
         record_refusal(services.ledger, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
         raise error
     if decision.event is not EventKind.APPROVED:
-        raise Refused(f"{decision_in_words(decision)}; nothing is promoted")
+        raise Refused(f"{describe_decision(decision)}; nothing is promoted")
     return decision
 
 
@@ -271,7 +271,7 @@ def supersede(services: Services, events: Sequence[Event], version: int, run: st
     ]
 
 
-def decision_in_words(decision: Event) -> str:
+def describe_decision(decision: Event) -> str:
     """Say who decided what and why."""
     return (
         f"{decision.model} {version_name(decision.version)} was {decision.event} "

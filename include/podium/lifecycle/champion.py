@@ -109,7 +109,7 @@ def done_before(services: Services, events: Sequence[Event], result: EventKind, 
     return done
 
 
-def move_in_words(move: Event) -> str:
+def describe_move(move: Event) -> str:
     """Say which move it was, by whom and when."""
     return f"{move.event.replace('_', ' ')} by {move.actor} on {in_utc(move.at)}"
 
@@ -131,7 +131,7 @@ def compare(move: Move) -> None:
         raise NothingToDo(f"{model}: {version_name(move.live)} is the champion already")
     if move.live != expected:
         newest = history.champion_move(move.events)
-        moved_by = "nobody ever moved it" if newest is None else move_in_words(newest)
+        moved_by = "nobody ever moved it" if newest is None else describe_move(newest)
         raise ChampionChanged(model, expected, move.live, moved_by)
 
 

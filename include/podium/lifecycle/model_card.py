@@ -117,7 +117,7 @@ def _section(title: str, lines: Sequence[str]) -> str:
 def _warning(spec: ModelSpec, profile: Profile | None) -> list[str]:
     if profile is None:
         return []
-    less = spec.profiles[profile].in_words()
+    less = spec.profiles[profile].describe()
     return ["", f"**A {profile} version: {profile.purpose}, never promoted.** Trained on less: {less}."]
 
 

@@ -8,7 +8,7 @@ from typing import TypedDict
 from podium.errors import NotFound, NothingToDo, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.lifecycle.approval import decision_in_words, find_decision, supersede
+from podium.lifecycle.approval import describe_decision, find_decision, supersede
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
 from podium.names import version_name
@@ -73,7 +73,7 @@ def refuse_decided_run(services: Services, run: str) -> None:
     """
     decision = find_decision(services, run)
     if decision is not None and decision.event is not EventKind.APPROVED:
-        raise Refused(f"{decision_in_words(decision)}. To ask again, start another run")
+        raise Refused(f"{describe_decision(decision)}. To ask again, start another run")
 
 
 def _refuse_profiles(services: Services, events: Sequence[Event], report: Event) -> None:

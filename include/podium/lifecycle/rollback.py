@@ -15,8 +15,8 @@ from podium.lifecycle.champion import (
     begin,
     begun_before,
     compare,
+    describe_move,
     done_before,
-    move_in_words,
     refusals_on_record,
     swap,
 )
@@ -152,7 +152,7 @@ def _refuse_stale_request(events: Sequence[Event], request: NewEvent) -> None:
     if newest is None or asked_at is None or newest.at <= datetime.fromisoformat(asked_at):
         return
     seen = history.champion([event for event in events if event.at <= datetime.fromisoformat(asked_at)])
-    raise ChampionChanged(request.model, seen, newest.version, move_in_words(newest))
+    raise ChampionChanged(request.model, seen, newest.version, describe_move(newest))
 
 
 def prove(services: Services, events: Sequence[Event], model: str, number: int) -> None:

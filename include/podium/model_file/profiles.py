@@ -47,7 +47,7 @@ class ProfileSpec(Closed):
     params: dict[Name, Scalar] = Field(default_factory=dict)
     gates: tuple[TaggedGate, ...] | None = Field(default=None, min_length=1)
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Say what is less, for people who meet such a version."""
         said = (
             [] if self.rows is None else [f"{self.rows:.1%} of the examples, at least {FEWEST_ROWS} a side"]

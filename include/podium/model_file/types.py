@@ -130,7 +130,7 @@ class HoldoutSpec(Closed):
             raise WrongKey("goes with share", "by")
         return self
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Say which rows they are."""
         return f"{self.days} days" if self.days is not None else f"{self.share:.0%} of the rows"
 

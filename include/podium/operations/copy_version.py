@@ -136,7 +136,7 @@ class _Source:
     def inputs_digest(self) -> str:
         return self.lineage[Tag.INPUTS_DIGEST]
 
-    def in_words(self) -> str:
+    def __str__(self) -> str:
         return f"{self.model} {version_name(self.number)}"
 
 
@@ -183,7 +183,7 @@ def copy_version(services: Services, model: str, number: int, target: CopyTarget
     if found is None:
         number_there = _bring(services, source, target)
     else:
-        log.info("%s is %s there; comparing its bytes", source.in_words(), version_name(found.number))
+        log.info("%s is %s there; comparing its bytes", source, version_name(found.number))
         number_there = found.number
         with target.registry() as there, TemporaryDirectory(prefix="podium-") as folder:
             there.download(model, number_there, Path(folder))
@@ -216,7 +216,7 @@ def _version_there(there: Registry, source: _Source) -> Version | None:
 
 def _trained_there(there: Registry, source: _Source, what: str) -> PodiumError:
     return PodiumError(
-        f"{there.tracking_uri} has {what} of the same inputs as {source.in_words()} here, of other bytes: "
+        f"{there.tracking_uri} has {what} of the same inputs as {source} here, of other bytes: "
         f"equal inputs are one version. Nothing was copied; have the lifecycle there take {what}"
     )
 
@@ -240,7 +240,7 @@ def _bring(services: Services, source: _Source, target: CopyTarget) -> int:
                 return there.register(source.model, run_id, model_id, tags).number
         except OSError as error:
             raise PodiumError(
-                f"{source.in_words()} could not be kept in {folder} on its way: {error.strerror or error}. "
+                f"{source} could not be kept in {folder} on its way: {error.strerror or error}. "
                 "Set TMPDIR to a folder with space for its files"
             ) from error
 
@@ -248,7 +248,7 @@ def _bring(services: Services, source: _Source, target: CopyTarget) -> int:
 def _origin(services: Services, source: _Source, target: CopyTarget) -> dict[str, str]:
     return {
         Tag.COPIED_FROM: without_login(services.registry.tracking_uri),
-        Tag.COPIED_VERSION: source.in_words(),
+        Tag.COPIED_VERSION: str(source),
         Tag.COPIED_RUN: source.run_id,
         Tag.COPIED_BY: _who(target.username),
         Tag.COPIED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
@@ -266,9 +266,9 @@ def _who(username: str | None) -> str:
 
 def _download(here: Registry, source: _Source, folder: Path) -> TrainingRun:
     """Copy the files of version and training run into a folder, and return the run."""
-    log.info("reading %s: %d files, %s", source.in_words(), *_size(source.manifest))
+    log.info("reading %s: %d files, %s", source, *_size(source.manifest))
     here.download(source.model, source.number, folder / _MODEL)
-    check_same(source.manifest, folder / _MODEL, source.in_words())
+    check_same(source.manifest, folder / _MODEL, str(source))
     run = here.run(source.run_id)
     (folder / _RUN).mkdir()
     for path in here.artifacts(source.run_id):
@@ -320,22 +320,22 @@ def _open_run(there: Registry, experiment_id: str, name: str, tags: Mapping[str,
 def _upload(there: Registry, source: _Source, experiment_id: str, run_id: str, folder: Path) -> str:
     """Upload the files, read back what arrived, and return the logged model that has them."""
     run_files = read_manifest(folder / _RUN)
-    log.info("copying %s to %s", source.in_words(), there.tracking_uri)
+    log.info("copying %s to %s", source, there.tracking_uri)
     there.log_folder(run_id, folder / _RUN)
     model_id = there.upload_model(experiment_id, run_id, _MODEL, folder / _MODEL)
     shutil.rmtree(folder / _RUN)
     _read_back(there, source, model_id, folder)
     there.download_artifacts(run_id, "", folder / _RUN)
-    check_same(run_files, folder / _RUN, f"the training run of {source.in_words()} at {there.tracking_uri}")
+    check_same(run_files, folder / _RUN, f"the training run of {source} at {there.tracking_uri}")
     return model_id
 
 
 def _read_back(there: Registry, source: _Source, model_id: str, folder: Path) -> None:
     log.info("reading back what arrived at %s", there.tracking_uri)
     shutil.rmtree(folder / _MODEL)  # The disk holds one copy at a time.
-    with mlflow_errors(f"reading back {source.in_words()}"):
+    with mlflow_errors(f"reading back {source}"):
         download_files(model_id, folder / _MODEL)
-    check_same(source.manifest, folder / _MODEL, f"{source.in_words()} at {there.tracking_uri}")
+    check_same(source.manifest, folder / _MODEL, f"{source} at {there.tracking_uri}")
 
 
 def _size(manifest: Manifest) -> tuple[int, str]:

@@ -70,7 +70,7 @@ def body(services: Services, spec: ModelSpec, request: Request, answers_url: str
     )
 
 
-def answers_in_words(policy: ApprovalSpec, answers: Iterable[Event]) -> list[str]:
+def describe_answers(policy: ApprovalSpec, answers: Iterable[Event]) -> list[str]:
     """Say who has approved, and what was wrong with answers that did not count, a line each."""
     answers = list(answers)
     approved = sum(event.event is EventKind.APPROVAL_GIVEN for event in answers)
@@ -131,7 +131,7 @@ def _profile(spec: ModelSpec, events: Sequence[Event], version: int) -> list[str
     profile = history.profile_of(events, version)
     if profile is None:
         return []
-    less = spec.profiles[profile].in_words() if profile in spec.profiles else "the model file has it no more"
+    less = spec.profiles[profile].describe() if profile in spec.profiles else "the model file has it no more"
     return [
         f"**A {profile} version: {profile.purpose}** ({less}). It can be promoted only because this registry "
         "is thrown away afterwards (PODIUM_EPHEMERAL=true).",

@@ -26,7 +26,7 @@ class Waiting:
     run: str
     expires_at: datetime
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Say what waits and how long."""
         return f"{version_name(self.version)} waits for approval until {in_utc(self.expires_at)}"
 
@@ -56,7 +56,7 @@ class ModelStatus:
             "settle_champion settles it"
         )
         lines = [] if self.champion == self.recorded_champion else [frozen]
-        return [*lines, *(item.in_words() for item in self.waiting)]
+        return [*lines, *(item.describe() for item in self.waiting)]
 
     def as_json(self) -> dict[str, Any]:
         """Return the status with plain JSON values."""

@@ -138,7 +138,7 @@ def live_table(live: LiveComparison) -> Table:
     return table
 
 
-def agreement_in_words(live: LiveComparison) -> str:
+def describe_agreement(live: LiveComparison) -> str:
     """Say how many rows were compared, and how alike the answers are."""
     new, old = version_name(live.trial.candidate), version_name(live.trial.champion)
     newest = "the newest " if live.capped else ""

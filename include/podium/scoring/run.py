@@ -54,7 +54,7 @@ class Progress:
     done: float | None
     seconds: float
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Say it in one line."""
         share = "" if self.done is None else f" ({self.done:.0%})"
         rate = self.rows / max(self.seconds, 1e-9)
@@ -95,7 +95,7 @@ class PartitionScores:
         """Return plain JSON values."""
         return asdict(self)
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Say it in one sentence."""
         rejected = f"; {self.rejected:,} rejected to {self.rejects}: {_listed(self.reasons)}"
         return (
@@ -188,7 +188,7 @@ def score_planned(services: Services, spec: ModelSpec, planned: Mapping[str, Any
     job = Job(source_of(spec, home), partition, output, scoring.keys)
     with loaded(services, spec, pinned) as scorer:
         done = score_to(scorer, pinned, job, LogProgress(f"{pinned.model} {pinned.name}, {partition.name}"))
-    log.info("%s.", done.in_words())
+    log.info("%s.", done.describe())
     return done
 
 
@@ -260,7 +260,7 @@ class LogProgress:
         """Say it, unless it was said just now."""
         if monotonic() - self._last >= PROGRESS_SECONDS:
             self._last = monotonic()
-            log.info("%s: %s", self._what, progress.in_words())
+            log.info("%s: %s", self._what, progress.describe())
 
 
 class Counts:

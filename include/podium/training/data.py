@@ -63,8 +63,8 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     for name, part in (("training", window.train), ("holdout", window.holdout)):
         if not len(part):
             raise DataError(
-                f"{spec.name}: no {name} rows as of {moment.date()} (holdout: {spec.holdout.in_words()}; "
-                f"{spec.data.source}: {window.report.in_words()})"
+                f"{spec.name}: no {name} rows as of {moment.date()} (holdout: {spec.holdout.describe()}; "
+                f"{spec.data.source}: {window.report.describe()})"
             )
     return window
 

@@ -69,7 +69,7 @@ class DataReport:
     examples: int
     counted: Mapping[str, int] = field(default_factory=dict)
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Say it in one sentence."""
         not_left_out = ("read", "examples", "counted")
         left_out = {name: count for name, count in asdict(self).items() if name not in not_left_out}

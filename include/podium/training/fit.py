@@ -81,7 +81,7 @@ def fit(
         return value
 
     search = search_params(spec.search, spec.params, recorded(attempt))
-    log.info("search: %s", search.in_words())
+    log.info("search: %s", search.describe())
     params = {**spec.params, **search.best.params}
     return Fitted(params, call_trainer(spec, trainer, window.train, params), search)
 

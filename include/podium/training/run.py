@@ -158,7 +158,7 @@ def read_window(spec: ModelSpec, as_of: datetime, home: Path, less: float | None
         window = thinned(spec, window, less)
     log.info(
         "%s as of %s: %s; %s to train on, %s held out, data version %s",
-        *(spec.name, window.as_of.date(), window.report.in_words()),
+        *(spec.name, window.as_of.date(), window.report.describe()),
         *(f"{len(window.train):,}", f"{len(window.holdout):,}", window.version[:12]),
     )
     return window
@@ -218,7 +218,7 @@ def _log_holdout(
         prefix = "holdout" if name == CANDIDATE else f"holdout.{name}"
         metrics = reported_metrics(answers)
         mlflow.log_metrics({f"{prefix}.{metric}": value for metric, value in metrics.items()})
-        log.info("%s on the holdout: %s", name, _in_words(metrics))
+        log.info("%s on the holdout: %s", name, _describe_metrics(metrics))
     mlflow.log_metrics({f"{TRAINER_METRIC}{name}": value for name, value in trained.metrics.items()})
     for name, figure in plots.training_pictures(window.holdout.time, scored).items():
         mlflow.log_figure(figure, f"{name}.png")
@@ -260,7 +260,7 @@ def _git_commit(home: Path) -> str:
     return described.stdout.strip() or "unknown"
 
 
-def _in_words(metrics: Mapping[Any, float]) -> str:
+def _describe_metrics(metrics: Mapping[Any, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 

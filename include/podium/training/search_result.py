@@ -59,13 +59,13 @@ class Search:
         """How many trials failed."""
         return sum(trial.value is None for trial in self.trials)
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Say in one sentence what came out."""
         failed = f", {self.failed} of them failed" if self.failed else ""
         params = ", ".join(f"{name} {_short(value)}" for name, value in self.best.params.items())
         return (
             f"best of {len(self.trials)} trials{failed}: trial {self.best.number} with {params}, "
-            f"{self.spec.metric} {self.best.value:.4f} on {self.spec.validation.in_words()} of the training "
+            f"{self.spec.metric} {self.best.value:.4f} on {self.spec.validation.describe()} of the training "
             "examples"
         )
 
@@ -77,7 +77,7 @@ class Search:
             "best_trial": self.best.number,
             "best_value": self.best.value,
             "best_params": dict(self.best.params),
-            "in_words": self.in_words(),
+            "in_words": self.describe(),
             "failed_trials": self.failed,
             "importances": dict(self.importances),
             "search": self.spec.model_dump(mode="json"),

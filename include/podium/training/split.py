@@ -117,6 +117,6 @@ def check_split(spec: ModelSpec, validation: npt.NDArray[np.bool_]) -> None:
     ):
         if not count and spec.search is not None:
             raise DataError(
-                f"{spec.name}: search.validation: {spec.search.validation.in_words()} of the "
+                f"{spec.name}: search.validation: {spec.search.validation.describe()} of the "
                 f"{len(validation):,} training examples leave none {what}"
             )

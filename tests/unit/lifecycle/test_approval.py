@@ -206,7 +206,7 @@ def test_a_valid_approval_decides_and_is_bound_to_what_was_asked(ledger: Ledger,
     valid_for = datetime.fromisoformat(decision.details["valid_until"]) - datetime.now(UTC)
     assert timedelta(hours=23) < valid_for < timedelta(days=1)
     assert (
-        approval.decision_in_words(decision) == f"{request_.model} v2 was approved by ben: looks good to me"
+        approval.describe_decision(decision) == f"{request_.model} v2 was approved by ben: looks good to me"
     )
 
 

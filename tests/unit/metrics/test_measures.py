@@ -51,6 +51,21 @@ def test_metrics_of_labels_agree_with_scikit_learn(seed: int, rows: int, labels:
     assert 0 <= measure("ranked_probability_score", answers) <= 1
 
 
+@given(seed=seeds, rows=st.integers(8, 50), labels=st.integers(2, 4), grid=st.integers(1, 9))
+@settings(max_examples=100)
+def test_the_area_under_the_curve_counts_equal_scores_as_scikit_learn_does(
+    seed: int, rows: int, labels: int, grid: int
+) -> None:
+    draws = np.random.default_rng(seed)
+    truth = np.r_[np.arange(labels), draws.integers(labels, size=rows - labels)]
+    scores = draws.integers(0, grid + 1, (rows, labels)) / grid
+    expected = [
+        reference.roc_auc_score(truth == label, scores[:, label])
+        for label in range(1 if labels == 2 else 0, labels)
+    ]
+    assert measure("roc_auc", classification(truth, scores)) == pytest.approx(np.mean(expected), abs=1e-12)
+
+
 @given(seed=seeds, rows=st.integers(2, 50))
 @settings(max_examples=50)
 def test_metrics_of_numbers_agree_with_scikit_learn(seed: int, rows: int) -> None:

@@ -76,7 +76,7 @@ def test_every_wart_of_the_shipped_file_is_reported_in_numbers() -> None:
         "names_read_from_the_prompt": 5,
         "solutions_that_fail_their_tests": 8,
     }
-    assert "16 byte order marks" in report.in_words()
+    assert "16 byte order marks" in report.describe()
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_what_was_written_is_read_and_private(tmp_path: Path) -> None:
     assert verified_index(tmp_path / "b", QUIET) == index
     assert (tmp_path / "b").stat().st_mode & 0o77 == 0
     assert (tmp_path / "b" / INDEX).stat().st_mode & 0o77 == 0
-    said = " ".join(backup.in_words(index).split())
+    said = " ".join(backup.describe_backup(index).split())
     assert "toy v3" in said
     assert index.digest() in said
 

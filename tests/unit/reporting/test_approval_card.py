@@ -124,7 +124,7 @@ def test_whoever_triggered_the_run_may_approve_it_where_the_model_file_says_so(
 
 def said(services: Services, spec: ModelSpec, request: Request) -> list[str]:
     answers = approval.answers(services.ledger.history(spec.name), request.run)
-    return approval_card.answers_in_words(spec.approval, answers)
+    return approval_card.describe_answers(spec.approval, answers)
 
 
 def test_the_picture_shows_who_has_approved_and_what_was_wrong_with_other_answers(

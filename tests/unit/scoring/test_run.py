@@ -332,7 +332,7 @@ def test_progress_is_told(line: Scorer, tmp_path: Path) -> None:
         assert [progress.rows for progress in told] == [30, 60, 90, 100]
         assert told[-1].done == 1.0
         assert told[-1].rejected == (1 if "csv" in file else 0)
-        assert "100 rows (100%), " in told[-1].in_words()
+        assert "100 rows (100%), " in told[-1].describe()
 
 
 def test_a_run_killed_while_it_writes_leaves_what_was_there_and_the_next_is_as_if_it_had_not_been(

@@ -180,7 +180,7 @@ def test_every_wart_is_counted_and_none_crashes(bugs: Callable[..., ModelSpec], 
         "examples": 35,
         "counted": {},
     }
-    assert window.report.in_words() == (
+    assert window.report.describe() == (
         "40 rows read, 1 later, 1 undated, 1 duplicated, 1 unlabelled, 1 unknown labels left out, 35 examples"
     )
     together = pd.concat([window.train.label, window.holdout.label])

@@ -108,7 +108,7 @@ def test_a_trial_that_fails_is_counted_and_the_others_decide(caplog: pytest.LogC
     assert [trial.number for trial in found.trials if trial.value is None] == [1, 4]
     assert found.trials[3].problem == "no luck with 4"
     assert found.failed == 2
-    assert "best of 6 trials, 2 of them failed: trial" in found.in_words()
+    assert "best of 6 trials, 2 of them failed: trial" in found.describe()
     assert "search: 2 of 6 trials, 1 failed; best log_loss" in caplog.text
     assert len(caplog.records) <= 6
     with pytest.raises(TrainerError, match="all 6 trials of the search failed; the first: no luck with 1"):
@@ -279,5 +279,5 @@ def test_a_search_says_what_it_found() -> None:
     found = search_params(plan(trials=3), START, lambda number, _: 1.0 / number)
     assert isinstance(found, Search)
     assert json.loads(json.dumps(found.as_json()))["best_trial"] == 3
-    assert "trial 3 with x " in found.in_words()
-    assert found.in_words().endswith("log_loss 0.3333 on 80 days of the training examples")
+    assert "trial 3 with x " in found.describe()
+    assert found.describe().endswith("log_loss 0.3333 on 80 days of the training examples")

@@ -140,7 +140,7 @@ def assert_empty(stores: BackupStores) -> None:
         )
 
 
-def in_words(index: Index) -> str:
+def describe_backup(index: Index) -> str:
     """Return what a backup holds, and what was not whole."""
     champions = ", ".join(f"{model} v{number}" for model, number in sorted(index.champions.items())) or "none"
     lines = [
