@@ -32,6 +32,7 @@ from support.steps import FIRST, train
 from support.toy import write_toy_rows
 from support.toy_line import SCRIPT
 
+pytestmark = pytest.mark.trains
 ToyFile = Callable[..., Path]
 WRITTEN = {"model", "metrics.json", "data_report.json", "confusion_matrix.png", "calibration.png"}
 

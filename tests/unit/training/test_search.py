@@ -263,6 +263,7 @@ def test_what_a_killed_try_left_open_is_ended_by_the_next_and_counts_as_nothing(
         assert raw(services.registry).get_run(each.info.run_id).info.status == "KILLED"
 
 
+@pytest.mark.trains
 def test_training_locally_searches_too(searching: ModelSpec, tmp_path: Path) -> None:
     from podium.training.local import train_locally
 
