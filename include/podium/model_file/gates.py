@@ -95,7 +95,7 @@ class ColumnRule(Filled):
     def _compiles(cls, pattern: str) -> str:
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"must be a regular expression: {error}") from error
         return pattern
 

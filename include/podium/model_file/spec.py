@@ -136,8 +136,9 @@ class ModelSpec(Closed):
             if wrong := misfit(gate, self.task, self.labels) or self._too_late(gate):
                 raise WrongKey(str(wrong), *section, "gates", place, *wrong.keys)
         if all(gate.level is Level.ADVISORY for gate in gates):
-            key = ".".join([*section, "gates"])
-            raise ValueError(f"{key}: all are advisory, so nothing is judged; at least one must be required")
+            raise WrongKey(
+                "all are advisory, so nothing is judged; at least one must be required", *section, "gates"
+            )
 
     @model_validator(mode="after")
     def _search_fits_the_model(self) -> Self:
