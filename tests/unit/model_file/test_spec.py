@@ -479,6 +479,13 @@ def test_only_what_training_depends_on_changes_its_digest(toy_file: ToyFile) -> 
     assert training_digest(spec, {"strength": 1.0}) != training_digest(spec, {"strength": 2.0})
 
 
+def test_a_comment_does_not_change_the_digest_of_training(toy_file: ToyFile) -> None:
+    path = toy_file()
+    spec = load_spec(path)
+    path.write_text("# yaml-language-server: $schema=../../docs/model-file.schema.json\n" + path.read_text())
+    assert training_digest(load_spec(path), spec.params) == training_digest(spec, spec.params)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
