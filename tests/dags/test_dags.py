@@ -7,6 +7,7 @@ from typing import Any
 
 from podium.names import RunOutcome
 from podium.settings import PROJECT_ROOT
+from support.model_files import line_of
 
 ParseDags = Callable[[Path], dict[str, Any]]
 SHIPPED_MODEL = PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml"
@@ -108,8 +109,9 @@ def test_a_wrong_model_file_is_an_import_error_and_stops_no_other_model(
     assert "lifecycle_soccer_match_outcome" in found["dags"]
     assert list(found["import_errors"]) == ["check_model_files.py"]
     message = found["import_errors"]["check_model_files.py"]
-    expected = f"{tmp_path}/second.yaml: gates[5].treshold: unknown key; did you mean 'threshold'?"
-    assert expected in message
+    line = line_of(tmp_path / "second.yaml", "treshold")
+    expected = f"second.yaml: line {line}: gates[5].treshold: unknown key; did you mean 'threshold'?"
+    assert f"{tmp_path}/{expected}" in message
 
 
 def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Path) -> None:

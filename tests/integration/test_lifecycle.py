@@ -38,6 +38,7 @@ from support.airflow import (
 )
 from support.command_line import commands_of, podium
 from support.mlflow_client import raw
+from support.model_files import line_of
 from support.places import MODELS
 from support.serving import serving, versions_that_answer
 from support.toy import SCHEDULED_HOUR
@@ -472,7 +473,7 @@ def test_a_wrong_model_file_is_explained_and_all_others_keep_working(
 ) -> None:
     errors = wait_for(admin.import_errors, "an import error of the wrong file")
     assert [error["filename"] for error in errors] == ["check_model_files.py"]
-    assert (
-        f"{wrong_file}: gates[1].treshold: unknown key; did you mean 'threshold'?" in errors[0]["stack_trace"]
-    )
+    at = f"line {line_of(wrong_file, 'treshold')}"
+    expected = f"{wrong_file}: {at}: gates[1].treshold: unknown key; did you mean 'threshold'?"
+    assert expected in errors[0]["stack_trace"]
     assert "lifecycle_toy" in admin.dag_ids()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from podium.cli.app import Json, app, console, print_json
+from podium.errors import PodiumError
 
 
 @app.command()
@@ -30,10 +31,20 @@ def new_model(
 
 @app.command()
 def validate_spec(
-    paths: Annotated[list[Path], typer.Argument(help="Model files, and folders of them.")],
+    paths: Annotated[list[Path] | None, typer.Argument(help="Model files, and folders of them.")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of model files instead, for editors.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check model files and the baseline files that they name, without Airflow; for commit hooks and CI."""
+    if schema == bool(paths):
+        raise PodiumError("validate-spec: give either model files, such as include/models, or --schema")
+    if not paths:
+        from podium.model_file.reference import json_schema
+
+        print_json(json_schema())
+        return
     from podium.operations.check_model_files import check_files
 
     problems, checked = check_files(paths)

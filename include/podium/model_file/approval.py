@@ -13,25 +13,33 @@ ROLE = "role:"
 
 
 class ApprovalSpec(Closed):
-    """Who may decide, and how.
+    """Who may decide, and how."""
 
-    Attributes:
-        approvers: Names of Airflow users, as they log in, and of Airflow roles with ``role:`` before them.
-        required: How many distinct people must approve. One rejection is enough.
-        prevent_self_approval: Whoever triggered the run may not approve it.
-        reason_min_length: Characters that a reason must have at least.
-        checklist: Statements that each approver must tick.
-        expires_after: How long a request waits; then it is recorded as expired.
-        valid_for: How long after the approval the promotion may still begin.
-    """
-
-    approvers: Annotated[tuple[Name, ...], AfterValidator(once("each name once"))] = Field(min_length=1)
-    required: StrictInt = Field(default=1, ge=1)
-    prevent_self_approval: StrictBool = True
-    reason_min_length: StrictInt = Field(default=10, ge=1)
-    checklist: Annotated[tuple[Name, ...], AfterValidator(once("each statement once"))] = ()
-    expires_after: Duration = timedelta(days=3)
-    valid_for: Duration = timedelta(days=1)
+    approvers: Annotated[tuple[Name, ...], AfterValidator(once("each name once"))] = Field(
+        min_length=1,
+        description="Who may decide: Airflow users by login name, and Airflow roles as `role:Approver`.",
+    )
+    required: StrictInt = Field(
+        default=1,
+        ge=1,
+        description="How many different people must approve; one rejection is enough to refuse.",
+    )
+    prevent_self_approval: StrictBool = Field(
+        default=True, description="Whoever triggered the run may not approve it, but may reject it."
+    )
+    reason_min_length: StrictInt = Field(
+        default=10, ge=1, description="Minimum length of a reason, in characters."
+    )
+    checklist: Annotated[tuple[Name, ...], AfterValidator(once("each statement once"))] = Field(
+        default=(), description="Statements that each approver must tick to approve."
+    )
+    expires_after: Duration = Field(
+        default=timedelta(days=3),
+        description="How long a request waits for a decision; after that it expires.",
+    )
+    valid_for: Duration = Field(
+        default=timedelta(days=1), description="How long after the approval the promotion may still start."
+    )
 
     @model_validator(mode="after")
     def _enough_approvers(self) -> Self:

@@ -10,47 +10,72 @@ from podium.model_file.types import Closed, Columns, ImportPath, Name, WrongKey,
 
 
 class DataSpec(Closed):
-    """Where the rows come from and what their columns mean.
+    """Where the rows come from and what their columns mean."""
 
-    Attributes:
-        source: A csv (also .gz) or parquet file; relative to the project's top folder.
-        examples: Import path of a function ``rows -> examples`` that makes the labelled examples (one row
-            each, with the time, label and input columns); without it the rows are the examples.
-        tables: Further files, which ``examples`` gets whole as keyword arguments of these names; in the
-            folder of ``source``.
-        time_column: When a row became known. Rows at or after a run's ``as_of`` are never seen. Without it
-            every run sees all rows.
-        time_formats: How times are written, tried in this order: ``ISO8601``, or formats of ``strptime``.
-        time_resolution: ``day``: the time column says on which day, so a run sees whole days before the day
-            of its ``as_of`` only; ``moment``: it says when, and a run sees all rows before its ``as_of``.
-        label: The column to predict.
-        label_map: Other names that a label has in the source (case does not matter), and the label meant.
-        inputs: The model's input columns, in the order in which it gets them.
-        undated: What a row does whose time cannot be read: ``fail`` the run, or ``drop`` out, counted.
-        unlabelled: The same of a row without a label.
-        unknown_labels: The same of a label that the model file does not list.
-        duplicates: Rows that repeat an earlier one: ``keep`` them, or ``drop`` them, counted.
-        group: Of a ranking: the column whose equal values are one list.
-        tests: Of a generation: the column of code that defines ``check(candidate)``.
-        entry_point: Of a generation: the column with the name of the function to write.
-    """
-
-    source: str = Field(min_length=1)
-    examples: ImportPath | None = None
-    tables: dict[Name, Name] = Field(default_factory=dict)
-    time_column: Name | None = None
-    time_formats: tuple[Name, ...] = Field(default=("ISO8601",), min_length=1)
-    time_resolution: Literal["day", "moment"] = "day"
-    label: Name
-    label_map: dict[Name, Name] = Field(default_factory=dict)
-    inputs: Columns = Field(min_length=1)
-    undated: Literal["fail", "drop"] = "fail"
-    unlabelled: Literal["fail", "drop"] = "fail"
-    unknown_labels: Literal["fail", "drop"] = "fail"
-    duplicates: Literal["keep", "drop"] = "keep"
-    group: Name | None = None
-    tests: Name | None = None
-    entry_point: Name | None = None
+    source: str = Field(
+        min_length=1,
+        description="A `.csv`, `.csv.gz` or `.parquet` file, relative to the project's top folder.",
+    )
+    examples: ImportPath | None = Field(
+        default=None,
+        description="Import path of a function from the known rows to labelled examples; without it the "
+        "rows are the examples.",
+    )
+    tables: dict[Name, Name] = Field(
+        default_factory=dict,
+        description="Further files that `examples` gets whole, as keyword arguments of these names; in "
+        "the folder of `source`.",
+    )
+    time_column: Name | None = Field(
+        default=None,
+        description="Column that says when a row became known; without it every run sees all rows.",
+    )
+    time_formats: tuple[Name, ...] = Field(
+        default=("ISO8601",),
+        min_length=1,
+        description="How times are written, tried in this order: `ISO8601`, or formats of `strptime` such "
+        "as `%d/%m/%Y`.",
+    )
+    time_resolution: Literal["day", "moment"] = Field(
+        default="day",
+        description="`day`: a run sees whole days before the day of its `as_of`; `moment`: all rows "
+        "before its `as_of`.",
+    )
+    label: Name = Field(description="Column to predict.")
+    label_map: dict[Name, Name] = Field(
+        default_factory=dict,
+        description="Other names of labels in the data, each with the label it means; case does not matter.",
+    )
+    inputs: Columns = Field(min_length=1, description="The model's input columns, in order.")
+    undated: Literal["fail", "drop"] = Field(
+        default="fail",
+        description="A row whose time cannot be read: `fail` the run, or `drop` the row and count it.",
+    )
+    unlabelled: Literal["fail", "drop"] = Field(
+        default="fail", description="A row without a label: `fail` the run, or `drop` the row and count it."
+    )
+    unknown_labels: Literal["fail", "drop"] = Field(
+        default="fail",
+        description="A row whose label is in neither `labels` nor `label_map`: `fail` the run, or `drop` "
+        "the row and count it.",
+    )
+    duplicates: Literal["keep", "drop"] = Field(
+        default="keep", description="Rows that repeat an earlier one: `keep` them, or `drop` and count them."
+    )
+    group: Name | None = Field(
+        default=None,
+        description="Ranking only, and required there: the column whose equal values form one list.",
+    )
+    tests: Name | None = Field(
+        default=None,
+        description="Code generation only, and required there: the column of code that defines "
+        "`check(candidate)`.",
+    )
+    entry_point: Name | None = Field(
+        default=None,
+        description="Code generation only, and required there: the column with the name of the function "
+        "to write.",
+    )
 
     @model_validator(mode="after")
     def _inputs_leak_nothing(self) -> Self:

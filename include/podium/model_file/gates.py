@@ -15,6 +15,7 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     Tag,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -38,7 +39,7 @@ JSON_FILE = ".json"
 class RowsGate(_Gate):
     """The holdout has at least this many rows."""
 
-    min_holdout_rows: StrictInt = Field(gt=0)
+    min_holdout_rows: StrictInt = Field(gt=0, description="Fewest rows that the holdout must have.")
 
 
 def _check_coverage(labels: object) -> object:
@@ -53,49 +54,47 @@ def _check_coverage(labels: object) -> object:
 
 
 class LabelCoverageGate(_AgainstAVersion):
-    """No label is missing; one that is, is named.
+    """Every label occurs; the report names each that is missing."""
 
-    Attributes:
-        label_coverage: A list, ``champion`` (those that it knows), or a JSON file with ``labels``.
-        of: Where each label must be: among those the ``model`` knows, in the ``holdout``, among the
-            ``predictions``.
-        min_rows: Rows of each label that the holdout must have.
-    """
-
-    label_coverage: Annotated[tuple[str, ...] | str, BeforeValidator(_check_coverage)]
-    of: tuple[Literal["model", "holdout", "predictions"], ...] = Field(
-        default=("model", "holdout"), min_length=1
+    label_coverage: Annotated[tuple[str, ...] | str, BeforeValidator(_check_coverage)] = Field(
+        description="A list of labels, `champion` for those it knows, or a `.json` file with `labels`."
     )
-    min_rows: StrictInt = Field(default=1, ge=1)
+    of: tuple[Literal["model", "holdout", "predictions"], ...] = Field(
+        default=("model", "holdout"),
+        min_length=1,
+        description="Where each label must occur: known to the `model`, in the `holdout`, in the "
+        "`predictions`.",
+    )
+    min_rows: StrictInt = Field(
+        default=1, ge=1, description="Fewest rows of each label that the holdout must have."
+    )
 
 
 class ColumnRule(Filled):
-    """What a column of the holdout must be.
+    """What a column of the holdout must be."""
 
-    Attributes:
-        type: Its kind of values.
-        min: Smallest allowed value.
-        max: Largest allowed value.
-        allowed: The values that there may be, nothing else.
-        pattern: A regular expression that each text must match whole.
-        max_null_share: Share of rows, 0 to 1, that may be empty.
-        unique: No value twice.
-    """
-
-    type: Literal["number", "integer", "text", "boolean", "datetime"] | None = None
-    min: StrictFloat | None = None
-    max: StrictFloat | None = None
-    allowed: tuple[Scalar, ...] | None = Field(default=None, min_length=1)
-    pattern: str | None = None
-    max_null_share: StrictFloat = Field(default=0.0, ge=0, le=1)
-    unique: StrictBool = False
+    type: Literal["number", "integer", "text", "boolean", "datetime"] | None = Field(
+        default=None, description="Kind of values."
+    )
+    min: StrictFloat | None = Field(default=None, description="Smallest allowed value.")
+    max: StrictFloat | None = Field(default=None, description="Largest allowed value.")
+    allowed: tuple[Scalar, ...] | None = Field(
+        default=None, min_length=1, description="The only allowed values."
+    )
+    pattern: str | None = Field(
+        default=None, description="A regular expression that each text must match as a whole."
+    )
+    max_null_share: StrictFloat = Field(
+        default=0.0, ge=0, le=1, description="Largest share of rows, 0 to 1, that may be empty."
+    )
+    unique: StrictBool = Field(default=False, description="No value may occur twice.")
 
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"must be a regular expression: {error}") from error
         return pattern
 
@@ -113,9 +112,13 @@ _ONLY_FOR = {"min": ("number", "integer"), "max": ("number", "integer"), "patter
 
 
 class SchemaGate(_Gate):
-    """The holdout's columns are there and hold what they should; checked by Pandera."""
+    """The holdout has these columns with the right values; checked by Pandera."""
 
-    columns_schema: dict[Name, ColumnRule] = Field(alias="schema", min_length=1)
+    columns_schema: dict[Name, ColumnRule] = Field(
+        alias="schema",
+        min_length=1,
+        description="The required columns by name, each with the rules for its values.",
+    )
 
     @property
     def key(self) -> str:
@@ -124,21 +127,22 @@ class SchemaGate(_Gate):
 
 
 class OverlapGate(_Gate):
-    """Rows of the holdout that are among the training rows too are a leak.
+    """Rows of the holdout that are also training rows are a leak."""
 
-    Attributes:
-        max_train_overlap: Share of the holdout's rows, 0 to 1, that training may hold too.
-        columns: The columns by which rows are the same; without it the model's inputs.
-    """
-
-    max_train_overlap: StrictFloat = Field(ge=0, le=1)
-    columns: Columns = ()
+    max_train_overlap: StrictFloat = Field(
+        ge=0, le=1, description="Largest share of the holdout's rows, 0 to 1, that may also be training rows."
+    )
+    columns: Columns = Field(
+        default=(), description="Columns that identify a row; without them the model's inputs."
+    )
 
 
 class SignatureGate(_AgainstAVersion):
     """Clients of the champion can use the candidate as it is."""
 
-    signature: Literal["compatible"]
+    signature: Literal["compatible"] = Field(
+        description="`compatible`: clients of the champion can use the candidate unchanged."
+    )
 
 
 class CostName(StrEnum):
@@ -151,19 +155,24 @@ class CostName(StrEnum):
 
 
 class CostGate(_AgainstAVersion):
-    """The candidate costs at most so many times what the champion costs; machines differ, ratios less.
+    """The candidate costs at most a multiple of the champion; machines differ, ratios less."""
 
-    Attributes:
-        cost: 95th percentile of the seconds of one row; rows a second in batches; seconds to load; megabytes.
-        max_ratio: Candidate over champion at most (all but throughput).
-        min_ratio: Candidate over champion at least (throughput).
-        max_mb: Megabytes at most, with or without a champion (model size).
-    """
-
-    cost: CostName
-    max_ratio: StrictFloat | None = Field(default=None, gt=0)
-    min_ratio: StrictFloat | None = Field(default=None, gt=0)
-    max_mb: StrictFloat | None = Field(default=None, gt=0)
+    cost: CostName = Field(
+        description="What to compare: p95 latency of one row, rows per second in batches, load time, or size."
+    )
+    max_ratio: StrictFloat | None = Field(
+        default=None,
+        gt=0,
+        description="Largest allowed ratio of candidate to champion; for all but `throughput`.",
+    )
+    min_ratio: StrictFloat | None = Field(
+        default=None, gt=0, description="Smallest allowed ratio of candidate to champion; for `throughput`."
+    )
+    max_mb: StrictFloat | None = Field(
+        default=None,
+        gt=0,
+        description="Largest size in megabytes, with or without a champion; for `model_size`.",
+    )
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
@@ -187,56 +196,59 @@ _COST_BOUNDS = {
 
 
 class DisagreementGate(_AgainstAVersion):
-    """The candidate answers as the champion does, but for a share of the rows.
+    """Candidate and champion disagree on at most a share of the rows."""
 
-    Attributes:
-        max_disagreement: Share of rows, 0 to 1.
-        tolerance: Of numbers: what differs by more than this share of the champion's answer disagrees.
-    """
+    max_disagreement: StrictFloat = Field(
+        ge=0, le=1, description="Largest share of rows, 0 to 1, on which candidate and champion may disagree."
+    )
+    tolerance: StrictFloat = Field(
+        default=0.0,
+        ge=0,
+        description="For numbers: they disagree if they differ by more than this share of the champion's.",
+    )
 
-    max_disagreement: StrictFloat = Field(ge=0, le=1)
-    tolerance: StrictFloat = Field(default=0.0, ge=0)
+
+# What was written live was not tried: no tests are there.
+_LIVE_METRICS = [
+    name for name, known in OWN_METRICS.items() if known.resampled and known.task is not TaskKind.GENERATION
+]
 
 
 class LiveBound(Filled):
-    """No worse than the champion on live rows whose labels came later (``podium compare MODEL --live``).
+    """No worse than the champion on live rows with later labels (`podium compare MODEL --live`)."""
 
-    Attributes:
-        metric: One of Podium's own.
-        labelled_rows: So many rows of each version must have a label.
-        not_worse: How sure, and by how much it may be worse.
-    """
-
-    metric: Name
-    labelled_rows: StrictInt = Field(ge=30, le=10_000)
-    not_worse: NotWorse = NotWorse()
+    metric: Annotated[Name, WithJsonSchema({"enum": _LIVE_METRICS})] = Field(
+        description="The metric to compare: one of Podium's own that can be resampled."
+    )
+    labelled_rows: StrictInt = Field(
+        ge=30, le=10_000, description="Live rows with a label that each version must have."
+    )
+    not_worse: NotWorse = Field(
+        default=NotWorse(), description="How certain it must be, and how much worse the candidate may be."
+    )
 
     @field_validator("metric")
     @classmethod
     def _resampled(cls, metric: str) -> str:
-        # What was written live was not tried: no tests are there.
-        allowed = [
-            name
-            for name, known in OWN_METRICS.items()
-            if known.resampled and known.task is not TaskKind.GENERATION
-        ]
-        if metric not in allowed:
-            raise ValueError(f"{nearest(metric, allowed)}allowed: {', '.join(allowed)}")
+        if metric not in _LIVE_METRICS:
+            raise ValueError(f"{nearest(metric, _LIVE_METRICS)}allowed: {', '.join(_LIVE_METRICS)}")
         return metric
 
 
 class Canary(Filled):
-    """How long a version must have been the candidate. Give one; two gates make both needed.
+    """How long, or how well, a version must have run as candidate: give one key; make a gate of each."""
 
-    Attributes:
-        days: Days since it was nominated.
-        shadow_rows: Rows that it scored beside the champion since then.
-        live: How good it must have been beside the champion since then.
-    """
-
-    days: StrictFloat | None = Field(default=None, gt=0, le=365)
-    shadow_rows: StrictInt | None = Field(default=None, gt=0)
-    live: LiveBound | None = None
+    days: StrictFloat | None = Field(
+        default=None, gt=0, le=365, description="Days since the version was nominated."
+    )
+    shadow_rows: StrictInt | None = Field(
+        default=None,
+        gt=0,
+        description="Rows that the version has scored beside the champion since its nomination.",
+    )
+    live: LiveBound | None = Field(
+        default=None, description="No worse than the champion on live rows since its nomination."
+    )
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
@@ -246,9 +258,9 @@ class Canary(Filled):
 
 
 class CanaryGate(_Gate):
-    """The version has been the candidate for a while before anybody may approve it."""
+    """Nobody can approve the version before it has been the candidate for a while."""
 
-    canary: Canary
+    canary: Canary = Field(description="How long, or how well, the version must have run as candidate.")
 
 
 Gate = (

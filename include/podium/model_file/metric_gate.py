@@ -13,6 +13,7 @@ from pydantic import (
     StrictBool,
     StrictFloat,
     StrictInt,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -45,41 +46,58 @@ def _check_metric(name: str) -> str:
     )
 
 
+_METRIC = WithJsonSchema(
+    {
+        "anyOf": [
+            {"enum": list(KNOWN_METRICS)},
+            {"type": "string", "pattern": ":"},
+            {"type": "string", "pattern": rf"^{re.escape(TRAINER_METRIC)}[^:]"},
+        ]
+    }
+)
+
+
 class _Gate(Filled):
-    """What every gate may say.
+    """What every gate may say."""
 
-    Attributes:
-        level: ``required`` refuses a version, ``advisory`` only tells.
-    """
-
-    level: Level = Level.REQUIRED
+    level: Level = Field(
+        default=Level.REQUIRED,
+        description="`required`: a failed gate refuses the version; `advisory`: it is only shown to the "
+        "approver.",
+    )
 
 
 class _AgainstAVersion(_Gate):
-    """A gate that needs a champion (or candidate) to compare with.
+    """A gate that needs a champion (or candidate) to compare with."""
 
-    Attributes:
-        no_champion: Where there is none: ``pass`` says so on the report, ``fail`` refuses.
-    """
-
-    no_champion: Literal["pass", "fail"] = "pass"
+    no_champion: Literal["pass", "fail"] = Field(
+        default="pass",
+        description="If there is no version to compare with: `pass` says so on the report, `fail` refuses "
+        "the version.",
+    )
 
 
 class NotWorse(Filled):
-    """The candidate is no worse, with this confidence, by paired bootstrap on the holdout's rows.
+    """The candidate is no worse, with this confidence, by paired bootstrap on the holdout's rows."""
 
-    Attributes:
-        confidence: One-sided: so sure the regression is at most ``margin``.
-        margin: By how much the metric may be worse. Two equally good models show a margin of zero only once
-            in twenty at 0.95: give what you can live with.
-        resamples: How many times the rows are drawn with replacement.
-        seed: Of the drawing; the same seed gives the same interval.
-    """
-
-    confidence: StrictFloat = Field(default=0.95, ge=0.5, lt=1)
-    margin: StrictFloat = Field(default=0.0, ge=0)
-    resamples: StrictInt = Field(default=2000, ge=100, le=100_000)
-    seed: StrictInt = Field(default=0, ge=0)
+    confidence: StrictFloat = Field(
+        default=0.95,
+        ge=0.5,
+        lt=1,
+        description="One-sided confidence that the regression is at most `margin`.",
+    )
+    margin: StrictFloat = Field(
+        default=0.0,
+        ge=0,
+        description="How much worse the metric may be. With 0 two equally good models pass only once in "
+        "20 runs at 0.95.",
+    )
+    resamples: StrictInt = Field(
+        default=2000, ge=100, le=100_000, description="How often the rows are drawn with replacement."
+    )
+    seed: StrictInt = Field(
+        default=0, ge=0, description="Seed of the drawing: equal seeds give equal intervals."
+    )
 
 
 def _check_bins(bins: object) -> object:
@@ -97,23 +115,25 @@ def _check_bins(bins: object) -> object:
 
 
 class Slices(Filled):
-    """The rows of a gate, one slice per value or bin of a column.
+    """The rows of a gate, one slice per value or bin of a column."""
 
-    Attributes:
-        column: A column of the examples, whether the model sees it or not.
-        values: The values to judge, as text; each of them must be there. Without it all that there are.
-        bins: So many bins of equal size, or their inner edges, for a column of numbers.
-        min_support: A slice with fewer rows is too small to be judged.
-        below_support: What a slice that is too small does: ``fail`` the gate, or ``waive`` itself on record.
-    """
-
-    column: Name
+    column: Name = Field(description="A column of the examples; the model need not see it.")
     values: Annotated[tuple[Name, ...], AfterValidator(once("each value once"))] | None = Field(
-        default=None, min_length=1
+        default=None,
+        min_length=1,
+        description="The values to evaluate, as text; each must occur. Without it all values.",
     )
-    bins: Annotated[int | tuple[float, ...], BeforeValidator(_check_bins)] | None = None
-    min_support: StrictInt = Field(default=30, ge=1)
-    below_support: Literal["fail", "waive"] = "fail"
+    bins: Annotated[int | tuple[float, ...], BeforeValidator(_check_bins)] | None = Field(
+        default=None,
+        description="For a column of numbers: how many bins of equal size, or their inner edges.",
+    )
+    min_support: StrictInt = Field(
+        default=30, ge=1, description="A slice with fewer rows is too small to be evaluated."
+    )
+    below_support: Literal["fail", "waive"] = Field(
+        default="fail",
+        description="A slice that is too small: `fail` the gate, or `waive` the slice on record.",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -123,36 +143,45 @@ class Slices(Filled):
 
 
 class MetricGate(_AgainstAVersion):
-    """One rule on one metric of the candidate on the holdout.
+    """One rule on one metric of the candidate on the holdout."""
 
-    Attributes:
-        metric: A name that ``metric_names`` knows, an own function as ``module:function``, or a number
-            that the trainer returned, as ``trainer.NAME``.
-        greater_is_better: The direction of an own function or of the trainer's number; known of the others.
-        columns: Columns of the examples that an own function gets.
-        threshold: The absolute bound.
-        against: ``champion``, ``candidate`` or a baseline of the trainer, scored on the same rows.
-        baseline: A JSON file of metrics by name, relative to the project's top folder.
-        max_regression_abs: No worse than the reference by more than this.
-        max_regression_rel: No worse than the reference by more than this share of it.
-        min_improvement: Better than the reference by at least this.
-        not_worse: No worse with a confidence.
-        max_slice_difference: Between the best and the worst slice of the candidate.
-        slices: Judge each slice instead of all rows.
-    """
-
-    metric: Annotated[str, AfterValidator(_check_metric)]
-    greater_is_better: StrictBool | None = None
-    columns: Columns = ()
-    threshold: StrictFloat | None = None
-    against: Name | None = None
-    baseline: Name | None = None
-    max_regression_abs: StrictFloat | None = Field(default=None, ge=0)
-    max_regression_rel: StrictFloat | None = Field(default=None, ge=0)
-    min_improvement: StrictFloat | None = Field(default=None, ge=0)
-    not_worse: NotWorse | None = None
-    max_slice_difference: StrictFloat | None = Field(default=None, ge=0)
-    slices: Slices | None = None
+    metric: Annotated[str, AfterValidator(_check_metric), _METRIC] = Field(
+        description="A metric of Podium or scikit-learn, an own function as `module:function`, or the "
+        "trainer's number as `trainer.NAME`."
+    )
+    greater_is_better: StrictBool | None = Field(
+        default=None,
+        description="Direction of an own function or of the trainer's number; other directions are known.",
+    )
+    columns: Columns = Field(default=(), description="Columns of the examples that an own function gets.")
+    threshold: StrictFloat | None = Field(default=None, description="The absolute bound.")
+    against: Name | None = Field(
+        default=None,
+        description="Reference on the same rows: `champion`, `candidate` or a baseline of the trainer.",
+    )
+    baseline: Name | None = Field(
+        default=None,
+        description="Reference in a JSON file of metrics by name, relative to the project's top folder.",
+    )
+    max_regression_abs: StrictFloat | None = Field(
+        default=None, ge=0, description="No worse than the reference by more than this."
+    )
+    max_regression_rel: StrictFloat | None = Field(
+        default=None, ge=0, description="No worse than the reference by more than this share of it."
+    )
+    min_improvement: StrictFloat | None = Field(
+        default=None, ge=0, description="Better than the reference by at least this."
+    )
+    not_worse: NotWorse | None = Field(
+        default=None,
+        description="No worse than the reference with a confidence, by paired bootstrap of the rows.",
+    )
+    max_slice_difference: StrictFloat | None = Field(
+        default=None, ge=0, description="Largest difference between the candidate's best and worst slice."
+    )
+    slices: Slices | None = Field(
+        default=None, description="Evaluate each slice of the rows instead of all rows together."
+    )
 
     @property
     def greater(self) -> bool:

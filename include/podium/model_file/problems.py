@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,64 +17,96 @@ _PROFILES = "profiles"
 # What pydantic adds to the location of an error in the key of a mapping.
 _OF_A_KEY = "[key]"
 _LONGEST_VALUE = 80
+# Somebody's data among the model files would be explained line by line.
+MOST_PROBLEMS = 100
 
+# The keys, and places in lists, that lead to a value.
 Location = tuple[int | str, ...]
 
 
-def problems(error: ValidationError, root: type[BaseModel]) -> list[str]:
-    """Return each mistake in a model file once, as "key: value: what is wrong".
+class Problem(NamedTuple):
+    """A mistake in a model file.
+
+    Attributes:
+        location: The key that is wrong, as the file has it.
+        text: "key: value: what is wrong".
+    """
+
+    location: Location
+    text: str
+
+
+def problems(error: ValidationError, root: type[BaseModel]) -> tuple[list[Problem], int]:
+    """Return each mistake in a model file once, up to ``MOST_PROBLEMS``, and how many more there are.
 
     Args:
         error: What pydantic says.
         root: The class of the model file.
     """
-    return [_explain(item, root) for item in error.errors() if not _follows(item)]
+    items = error.errors()
+    wrong_keys = {item["loc"][:-1] for item in items if item["loc"][-1:] == (_OF_A_KEY,)}
+    mistakes = [item for item in items if not _follows(item, wrong_keys)]
+    return [_explain(item, root) for item in mistakes[:MOST_PROBLEMS]], len(mistakes[MOST_PROBLEMS:])
 
 
-def _follows(item: Any) -> bool:
-    """True where a list counts as too short only because what is in it is wrong, which is told already."""
-    return item["type"] == "too_short" and bool(len(item["input"]) >= item["ctx"]["min_length"])
+def _follows(item: Any, wrong_keys: Collection[Location]) -> bool:
+    """True for what is only wrong because something else is: a list without its wrong items is too short."""
+    if item["type"] == "too_short":
+        return bool(len(item["input"]) >= item["ctx"]["min_length"])
+    location = item["loc"][:-2] if item["loc"][-1:] == (_OF_A_KEY,) else item["loc"]
+    return any(location[:length] in wrong_keys for length in range(1, len(location) + 1))
 
 
-def _explain(item: Any, root: type[BaseModel]) -> str:
+def _explain(item: Any, root: type[BaseModel]) -> Problem:
     location, kind, value = tuple(item["loc"]), item["type"], item["input"]
     if kind in ("extra_forbidden", "invalid_key"):
-        # Without quotes YAML reads some keys as a number or as true.
-        name = _shown(value) if kind == "invalid_key" else str(location[-1])
-        return _unknown_key(location[:-1], name, root)
-    if location[-1:] == (_OF_A_KEY,):
-        return f"{_key(_as_written(location[:-2]))}: key {_shown(value)}: {_message(item)}"
-    if kind == "missing":
-        return f"{_key(_as_written(location))}: missing"
-    if kind == "union_tag_not_found" and isinstance(value, Mapping) and value:
-        return f"{_key(location)}: {_no_kind(value)}"
-    if kind == "model_type":
-        keys = ", ".join(sorted(_allowed_keys(root, location)))
-        return f"{_key(_as_written(location))}: {_shown(value)}: must be a mapping; allowed keys: {keys}"
+        return _unknown_key(location[:-1], value if kind == "invalid_key" else location[-1], root)
     if kind == "value_error":
         return _from_a_validator(item)
-    return f"{_key(_as_written(location))}: {_shown(value)}: {_message(item)}"
+    if location[-1:] == (_OF_A_KEY,):
+        mapping = _as_written(location[:-2])
+        return Problem((*mapping, value), f"{_key(mapping)}: key {_shown(value)}: {_message(item)}")
+    written = _as_written(location)
+    if kind == "missing":
+        wrong = "missing"
+    elif kind == "union_tag_not_found" and isinstance(value, Mapping) and value:
+        wrong = _no_kind(value)
+    elif kind == "model_type":
+        keys = ", ".join(sorted(_allowed_keys(root, location)))
+        wrong = f"{_shown(value)}: must be a mapping; allowed keys: {keys}"
+    else:
+        wrong = f"{_shown(value)}: {_message(item)}"
+    return Problem(written, f"{_key(written)}: {wrong}")
 
 
-def _unknown_key(section: Location, name: str, root: type[BaseModel]) -> str:
-    key = _key((*_as_written(section), name))
+def _unknown_key(section: Location, key: Any, root: type[BaseModel]) -> Problem:
+    # Without quotes YAML reads some keys as a number or as true.
+    name = key if isinstance(key, str) else _shown(key)
+    written = _as_written(section)
     if _is_gate(section) and name in KINDS:
-        return f"{key}: is a kind of gate of its own, as {section[-1]} is; make two gates of this one"
-    allowed = sorted(_allowed_keys(root, section))
-    return f"{key}: unknown key; {nearest(name, allowed)}allowed: {', '.join(allowed)}"
+        wrong = f"is a kind of gate of its own, as {section[-1]} is; make two gates of this one"
+    else:
+        allowed = sorted(_allowed_keys(root, section))
+        wrong = f"unknown key; {nearest(name, allowed)}allowed: {', '.join(allowed)}"
+    return Problem((*written, key), f"{_key((*written, name))}: {wrong}")
 
 
-def _from_a_validator(item: Any) -> str:
+def _from_a_validator(item: Any) -> Problem:
     """Tell what a validator of Podium's own raised, at the key that it blames."""
     error, value, location = item["ctx"]["error"], item["input"], _as_written(tuple(item["loc"]))
     for part in error.keys if isinstance(error, WrongKey) else ():
         location = (*location, part)
         known = isinstance(value, list | tuple) or (isinstance(value, Mapping) and part in value)
         value = value[part] if known else {}
-    if not location:
-        return str(error)
-    shown = "" if isinstance(value, Mapping | BaseModel) else f" {_shown(value)}:"
-    return f"{_key(location)}:{shown} {error}"
+    shown = "" if _is_section(value) else f" {_shown(value)}:"
+    return Problem(location, f"{_key(location)}:{shown} {error}")
+
+
+def _is_section(value: object) -> bool:
+    """True for a mapping, or a list of them: too much to repeat."""
+    if isinstance(value, list | tuple):
+        return any(isinstance(item, Mapping) for item in value)
+    return isinstance(value, Mapping | BaseModel)
 
 
 _WORDS = {
@@ -158,12 +190,12 @@ def _allowed_keys(root: type[BaseModel], location: Location) -> list[str]:
     for place, part in enumerate(location):
         if _is_gate(location[: place + 1]):
             section = KINDS[str(part)]
-        elif isinstance(part, str):
+        elif isinstance(part, str) or get_origin(section) is dict:
             section = _under(section, part)
     return [field.alias or name for name, field in section.model_fields.items()]
 
 
-def _under(section: Any, key: str) -> Any:
+def _under(section: Any, key: int | str) -> Any:
     """Return what stands under a key: the class of a mapping, or the type of one with keys of the user's."""
     if get_origin(section) is dict:
         return _mapping(get_args(section)[1])

@@ -1,4 +1,4 @@
-"""The section `profiles`: lifecycle runs on less, to try the wiring."""
+"""The section `profiles`: trial runs of the lifecycle on a sample of the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEWEST_ROWS = 200
 
 
 class Profile(StrEnum):
-    """The kinds of a run on less, and the aliases of what they make."""
+    """The trial runs, and the aliases of their versions."""
 
     CI_SMOKE = "ci-smoke"
     SMOKE = "smoke"
@@ -32,20 +32,25 @@ class Profile(StrEnum):
 
 
 class ProfileSpec(Closed):
-    """What a run of a profile does with less.
+    """What a trial run reduces."""
 
-    Attributes:
-        rows: Share of the examples on each side of the split, 0 to 1, chosen by content after the examples
-            were made; at least ``FEWEST_ROWS`` a side. All without it.
-        trials: Trials of the search instead of ``search.trials``.
-        params: Values that replace those under ``params``; of a param of the search it is the one value.
-        gates: The rules that its versions are judged by; without it those of the model.
-    """
-
-    rows: StrictFloat | None = Field(default=None, gt=0, le=1)
-    trials: StrictInt | None = Field(default=None, ge=1, le=10_000)
-    params: dict[Name, Scalar] = Field(default_factory=dict)
-    gates: tuple[TaggedGate, ...] | None = Field(default=None, min_length=1)
+    rows: StrictFloat | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of the examples on each side of the split, chosen by content; at least "
+        f"{FEWEST_ROWS} a side.",
+    )
+    trials: StrictInt | None = Field(
+        default=None, ge=1, le=10_000, description="Trials of the search, instead of `search.trials`."
+    )
+    params: dict[Name, Scalar] = Field(
+        default_factory=dict,
+        description="Values that replace those under `params`; a param named here is not searched.",
+    )
+    gates: tuple[TaggedGate, ...] | None = Field(
+        default=None, min_length=1, description="The gates of its versions, instead of the model's."
+    )
 
     def describe(self) -> str:
         """Say what is less, for people who meet such a version."""

@@ -21,32 +21,39 @@ PLACEHOLDER = re.compile(rf"(?<![:\w]):{PARTITION}\b")
 
 
 class ScoringSpec(Closed):
-    """What is scored in batches.
+    """What is scored in batches."""
 
-    Attributes:
-        source: A file, a folder, or a pattern with ``*``: csv (also .gz) and parquet, relative to the
-            project's top folder or ``s3://``. Each file is a partition. Or ``sql:`` and a query.
-        output: A folder (or ``s3://`` prefix) for one parquet file per partition, or ``sql:`` and a table.
-        database: Of ``sql:``: the environment variable that holds the database's SQLAlchemy URL.
-        partitions: Of a query: a query whose first column lists the partitions; ``source`` says
-            ``:partition`` where each goes. Without it the whole query is one partition, ``all``.
-        inputs: Import path of a function from raw rows to the model's inputs, one row each, with the same
-            index; without it the source has the input columns.
-        keys: Columns of the source that are carried to the output.
-        alias: The version that scores.
-        schedule: Cron expression in UTC.
-        chunk_rows: Rows in memory at a time.
-    """
-
-    source: Name
-    output: Name
-    database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    partitions: Name | None = None
-    inputs: ImportPath | None = None
-    keys: Columns = ()
-    alias: Literal["champion", "candidate", "previous_champion"] = "champion"
-    schedule: Cron | None = None
-    chunk_rows: StrictInt = Field(default=CHUNK_ROWS, ge=1, le=10_000_000)
+    source: Name = Field(
+        description="Rows to score: a file, folder or pattern with `*`, also `s3://`, or `sql:` and a query."
+    )
+    output: Name = Field(
+        description="A folder or `s3://` prefix for one parquet file per partition, or `sql:TABLE`."
+    )
+    database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
+        default=None,
+        description="With `sql:` only, and required there: the environment variable that holds the "
+        "database's SQLAlchemy URL.",
+    )
+    partitions: Name | None = Field(
+        default=None,
+        description="A query whose first column lists the partitions; `:partition` in `source` stands for "
+        "each. Without it one partition.",
+    )
+    inputs: ImportPath | None = Field(
+        default=None,
+        description="Import path of a function from raw rows to inputs with an equal index; without it the "
+        "source has them.",
+    )
+    keys: Columns = Field(default=(), description="Columns of the source that are carried to the output.")
+    alias: Literal["champion", "candidate", "previous_champion"] = Field(
+        default="champion", description="The version that scores."
+    )
+    schedule: Cron | None = Field(
+        default=None, description="When to score, as a cron expression in UTC; without it only by hand."
+    )
+    chunk_rows: StrictInt = Field(
+        default=CHUNK_ROWS, ge=1, le=10_000_000, description="Rows in memory at a time."
+    )
 
     @field_validator("keys")
     @classmethod

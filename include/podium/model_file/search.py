@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, WithJsonSchema, model_validator
 
 from podium.model_file.metric_names import KNOWN_METRICS
 from podium.model_file.types import Closed, HoldoutSpec, Name, Scalar, WrongKey, is_number
 
 
 class Dimension(Closed):
-    """What one param may be.
+    """What one param may be."""
 
-    Attributes:
-        type: ``float`` or ``int`` between ``low`` and ``high``, both included, or one of ``choices``.
-        low: Smallest value.
-        high: Largest value.
-        log: Tried on the logarithmic scale: for values over several orders of magnitude.
-        choices: Of ``categorical``: the values.
-    """
-
-    type: Literal["float", "int", "categorical"] = "float"
-    low: StrictFloat | None = None
-    high: StrictFloat | None = None
-    log: StrictBool = False
-    choices: tuple[Scalar, ...] = ()
+    type: Literal["float", "int", "categorical"] = Field(
+        default="float",
+        description="`float` or `int` from `low` to `high`, both included, or `categorical`: one of "
+        "`choices`.",
+    )
+    low: StrictFloat | None = Field(
+        default=None, description="Smallest value; required unless `categorical`."
+    )
+    high: StrictFloat | None = Field(
+        default=None, description="Largest value; required unless `categorical`."
+    )
+    log: StrictBool = Field(
+        default=False,
+        description="Try values on the logarithmic scale, for params that span several orders of magnitude.",
+    )
+    choices: tuple[Scalar, ...] = Field(
+        default=(), description="The allowed values; only for `categorical`, and required there."
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -72,21 +77,26 @@ class Dimension(Closed):
 
 
 class SearchSpec(Closed):
-    """A hyperparameter search before the model is fitted.
+    """A hyperparameter search before the model is fitted."""
 
-    Attributes:
-        trials: How many times the trainer is called to try params.
-        metric: What is judged by, in its own direction; one of Podium's or of scikit-learn's.
-        validation: The part of the training examples that the trials are scored on; never the holdout.
-        space: The params that are tried, by name; each has a value under ``params``, which is tried first.
-        seed: Of the sampler: equal seeds try equal params.
-    """
-
-    trials: StrictInt = Field(ge=1, le=10_000)
-    metric: Name
-    validation: HoldoutSpec
-    space: dict[Name, Dimension] = Field(min_length=1)
-    seed: StrictInt = Field(default=0, ge=0, lt=2**32)
+    trials: StrictInt = Field(
+        ge=1,
+        le=10_000,
+        description="How often the trainer is called to try params; the model is fitted with the best.",
+    )
+    metric: Annotated[Name, WithJsonSchema({"enum": list(KNOWN_METRICS)})] = Field(
+        description="The metric to optimise, in its own direction: one of Podium or scikit-learn."
+    )
+    validation: HoldoutSpec = Field(
+        description="The part of the training examples that scores the trials; never the holdout."
+    )
+    space: dict[Name, Dimension] = Field(
+        min_length=1,
+        description="The params to try, by name; each has a value under `params`, which is tried first.",
+    )
+    seed: StrictInt = Field(
+        default=0, ge=0, lt=2**32, description="Seed of the sampler: equal seeds try equal params."
+    )
 
     @property
     def greater_is_better(self) -> bool:

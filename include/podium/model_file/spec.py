@@ -37,38 +37,88 @@ from podium.model_file.types import (
 
 
 class RetentionSpec(Closed):
-    """How many old versions to keep besides the aliased ones. Kept on record; nothing is deleted yet."""
+    """How many old versions to keep; on record only, nothing is deleted yet."""
 
-    keep_versions: StrictInt = Field(default=20, gt=0)
+    keep_versions: StrictInt = Field(
+        default=20,
+        gt=0,
+        description="Old versions to keep, besides those with an alias. Nothing is deleted yet.",
+    )
 
 
 class ModelSpec(Closed):
     """One model file."""
 
-    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)
-    owner: str = Field(min_length=1)
-    description: str = Field(min_length=1)
-    limits: tuple[Name, ...] = ()
-    trainer: ImportPath
-    task: TaskKind
-    labels: Annotated[tuple[Name, ...], AfterValidator(once("each label once"))] = Field(
-        default=(), validate_default=True
+    name: str = Field(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+        max_length=100,
+        description="Name in the registry and of the Dag: lower-case words joined by `-`.",
     )
-    data: DataSpec
-    holdout: HoldoutSpec
-    code: Annotated[tuple[Name, ...], AfterValidator(once("each file once"))] = ()
-    params: dict[str, Scalar] = Field(default_factory=dict)
-    search: SearchSpec | None = None
-    profiles: dict[Profile, ProfileSpec] = Field(default_factory=dict)
-    requirements: tuple[Name, ...] = Field(min_length=1)
-    skops_trusted_types: tuple[Name, ...] = ()
-    schedule: Cron | None = None
-    gates: tuple[TaggedGate, ...] = Field(min_length=1)
-    approval: ApprovalSpec
-    champion_moved_outside: Literal["ask", "revert"] = "ask"
-    retention: RetentionSpec = RetentionSpec()
-    compute: ComputeSpec = ComputeSpec()
-    scoring: ScoringSpec | None = None
+    owner: str = Field(min_length=1, description="Who answers for the model; the owner of its Dag.")
+    description: str = Field(
+        min_length=1, description="One sentence, shown on the Dag and on the approval card."
+    )
+    limits: tuple[Name, ...] = Field(
+        default=(), description="Sentences on what the model must not be used for, shown on its model card."
+    )
+    trainer: ImportPath = Field(description="Import path of the training function, `module:function`.")
+    task: TaskKind = Field(
+        description="What the model predicts: a label, a number, the order of the rows of a list, or code."
+    )
+    labels: Annotated[tuple[Name, ...], AfterValidator(once("each label once"))] = Field(
+        default=(),
+        validate_default=True,
+        description="Classification only, and required there: the labels, as text (numbers in quotes), in "
+        "their natural order if any.",
+    )
+    data: DataSpec = Field(description="Where the rows come from, and what their columns mean.")
+    holdout: HoldoutSpec = Field(
+        description="The rows that the trainer never sees and the gates evaluate on."
+    )
+    code: Annotated[tuple[Name, ...], AfterValidator(once("each file once"))] = Field(
+        default=(),
+        description="Further files that make up the model, relative to the project's top folder; changing "
+        "one leads to a new version.",
+    )
+    params: dict[str, Scalar] = Field(
+        default_factory=dict, description="Values handed to the trainer; a run's form may replace them."
+    )
+    search: SearchSpec | None = Field(
+        default=None, description="A hyperparameter search before the model is fitted; without it no search."
+    )
+    profiles: dict[Profile, ProfileSpec] = Field(
+        default_factory=dict,
+        description="Trial runs on a sample of the data; their versions are never promoted.",
+    )
+    requirements: tuple[Name, ...] = Field(
+        min_length=1, description="Packages that the model needs to load; pinned to the installed versions."
+    )
+    skops_trusted_types: tuple[Name, ...] = Field(
+        default=(),
+        description="Types beyond scikit-learn's usual ones that the saved model may contain; review them.",
+    )
+    schedule: Cron | None = Field(
+        default=None,
+        description="When the lifecycle runs, as a cron expression in UTC; without it only by hand.",
+    )
+    gates: tuple[TaggedGate, ...] = Field(
+        min_length=1,
+        description="The rules that a version must pass before anybody is asked to approve it; at least "
+        "one must be `required`.",
+    )
+    approval: ApprovalSpec = Field(description="Who decides on a promotion, and how.")
+    champion_moved_outside: Literal["ask", "revert"] = Field(
+        default="ask",
+        description="Champion moved outside Podium: `ask` freezes it until an approver settles it, "
+        "`revert` moves it back at once.",
+    )
+    retention: RetentionSpec = Field(default=RetentionSpec(), description="How many old versions to keep.")
+    compute: ComputeSpec = Field(
+        default=ComputeSpec(), description="Resources of the heavy tasks: train, validate and score."
+    )
+    scoring: ScoringSpec | None = Field(
+        default=None, description="Batch scoring; without this section there is no Dag for it."
+    )
 
     @field_validator("labels")
     @classmethod
@@ -136,8 +186,9 @@ class ModelSpec(Closed):
             if wrong := misfit(gate, self.task, self.labels) or self._too_late(gate):
                 raise WrongKey(str(wrong), *section, "gates", place, *wrong.keys)
         if all(gate.level is Level.ADVISORY for gate in gates):
-            key = ".".join([*section, "gates"])
-            raise ValueError(f"{key}: all are advisory, so nothing is judged; at least one must be required")
+            raise WrongKey(
+                "all are advisory, so nothing is judged; at least one must be required", *section, "gates"
+            )
 
     @model_validator(mode="after")
     def _search_fits_the_model(self) -> Self:

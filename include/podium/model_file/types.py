@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
-from typing import Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from croniter import croniter
 from pydantic import (
@@ -19,16 +19,32 @@ from pydantic import (
     StrictBool,
     StrictFloat,
     StrictInt,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
+
+
+def looks_like(pattern: str, *examples: str) -> WithJsonSchema:
+    """Return what the JSON schema says of a text; it may accept more than the code does, never less.
+
+    Args:
+        pattern: Of the whole text. Editors run JavaScript, where a word character or digit is ASCII.
+        examples: Shown by editors, and in the table of keys.
+    """
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$", "examples": list(examples)})
+
+
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
-ImportPath = Annotated[str, Field(pattern=IMPORT_PATH)]
+ImportPath = Annotated[str, Field(pattern=IMPORT_PATH), looks_like("[^:]+:[^:]+", "trainers.my_model:train")]
 Name = Annotated[str, Field(min_length=1)]
 
 LONGEST_DURATION = timedelta(days=365)
-_DURATION = re.compile(r"^(\d+)\s*(s|m|h|d)$")
+_DURATION = re.compile(r"([0-9]+)\s*([smhd])", re.ASCII)
 _DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 _Names = TypeVar("_Names", bound=Collection[str])
@@ -49,6 +65,19 @@ class Filled(Closed):
         if value is None:
             raise ValueError("needs a value")
         return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Leave null, which no key takes, out of the JSON schema."""
+        schema = handler(core_schema)
+        for key in handler.resolve_ref_schema(schema)["properties"].values():
+            kinds = [kind for kind in key.pop("anyOf", ()) if kind != {"type": "null"}]
+            key.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
+            if key.get("default", ...) is None:
+                del key["default"]
+        return schema
 
 
 class WrongKey(ValueError):
@@ -98,7 +127,7 @@ Scalar = Annotated[StrictBool | StrictInt | StrictFloat | str, BeforeValidator(_
 
 
 def _parse_duration(value: object) -> object:
-    match = _DURATION.match(value) if isinstance(value, str) else None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is not None and len(match[1]) < 9:
         duration = timedelta(**{_DURATION_UNITS[match[2]]: int(match[1])})
         if timedelta(0) < duration <= LONGEST_DURATION:
@@ -106,21 +135,30 @@ def _parse_duration(value: object) -> object:
     raise ValueError("must be a duration such as 30m, 12h or 3d (s, m, h, d; more than zero, at most 365d)")
 
 
-Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
+Duration = Annotated[
+    timedelta, BeforeValidator(_parse_duration), looks_like(_DURATION.pattern, "30m", "12h", "3d")
+]
 
 
 class HoldoutSpec(Closed):
-    """The rows that are kept from the trainer: to be scored by the gates, or by the trials of a search.
+    """The rows that are kept from the trainer: to be scored by the gates, or by the trials of a search."""
 
-    Attributes:
-        days: The newest days: of a holdout those before ``as_of``.
-        share: Or a share of the rows, 0 to 1, chosen by their content: a row stays on its side for good.
-        by: With ``share``: rows of an equal value of this column stay together, else those of equal inputs.
-    """
-
-    days: StrictInt | None = Field(default=None, gt=0)
-    share: StrictFloat | None = Field(default=None, gt=0, lt=1)
-    by: Name | None = None
+    days: StrictInt | None = Field(
+        default=None,
+        gt=0,
+        description="The newest days (for `holdout` those before `as_of`). Give this or `share`.",
+    )
+    share: StrictFloat | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="A share of the rows, 0 to 1, chosen by their content: a row always stays on its side.",
+    )
+    by: Name | None = Field(
+        default=None,
+        description="With `share`: rows with an equal value of this column stay together. Without it rows "
+        "of equal inputs.",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -141,7 +179,7 @@ def _check_cron(value: str) -> str:
     return value
 
 
-Cron = Annotated[str, AfterValidator(_check_cron)]
+Cron = Annotated[str, AfterValidator(_check_cron), Field(examples=["0 6 * * 1"])]
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from podium.lifecycle import validate
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
+from support.model_files import line_of
 from support.steps import FIRST, kinds, new_run, register
 
 run = CliRunner().invoke
@@ -109,9 +110,12 @@ def test_wrong_files_are_named_with_the_nearest_name(toy_file: ToyFile, tmp_path
     toy_file(name="good")
     done = run(app, ["validate-spec", str(tmp_path)])
     assert done.exit_code == 1
-    assert f"{path}: gates[0].metric: 'logloss': no such metric; did you mean 'log_loss'?" in done.stdout
-    assert f"{path}: gates[0].treshold: unknown key; did you mean 'threshold'?" in done.stdout
-    assert f"{twin}: name: 'good' is already used by {tmp_path / 'good.yaml'}" in done.stdout
+    no_metric = "gates[0].metric: 'logloss': no such metric; did you mean 'log_loss'?"
+    assert f"{path}: line {line_of(path, 'metric:')}: {no_metric}" in done.stdout
+    unknown = "gates[0].treshold: unknown key; did you mean 'threshold'?"
+    assert f"{path}: line {line_of(path, 'treshold:')}: {unknown}" in done.stdout
+    taken = f"name: 'good' is already used by {tmp_path / 'good.yaml'}"
+    assert f"{twin}: line {line_of(twin, 'name:')}: {taken}" in done.stdout
     assert "3 model files checked, 3 problems." in done.stdout
     content = json.loads(run(app, ["validate-spec", str(path), "--json"]).stdout)
     assert content["files"] == [str(path)]

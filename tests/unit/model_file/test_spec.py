@@ -12,6 +12,7 @@ from podium.model_file.loading import find_spec, load_spec, load_specs
 from podium.model_file.profiles import Profile
 from podium.settings import PROJECT_ROOT
 from podium.training.run import training_digest
+from support.model_files import problem_without_line
 
 ToyFile = Callable[..., Path]
 
@@ -381,26 +382,29 @@ def test_a_wrong_file_is_explained(toy_file: ToyFile, changes: dict[str, Any], m
     path = toy_file(**changes)
     with pytest.raises(SpecError) as caught:
         load_spec(path)
-    assert str(caught.value) == f"{path}: {message}"
+    assert problem_without_line(path, caught.value) == message
 
 
-NO_MAPPING = "a model file is a mapping of keys, starting with name: ..."
+NO_MAPPING = "line 1: a model file is a mapping of keys, starting with name: ..."
 NO_YAML = "not a YAML file that can be read: "
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"name: [", f"{NO_YAML}line 1, column 8: expected the node content, but found '<stream end>'"),
-        (b"name: a\n b: c", f"{NO_YAML}line 2, column 3: mapping values are not allowed here"),
-        (b"\xff\xfe", f"{NO_YAML}'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (b"name: [", f"line 1: {NO_YAML}did not find expected node content"),
+        (b"name: a\n b: c", f"line 2: {NO_YAML}mapping values are not allowed in this context (column 3)"),
+        (
+            b"\xff\xfe",
+            f"line 1: {NO_YAML}'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+        ),
         (b"", NO_MAPPING),
         (b"- a", NO_MAPPING),
-        (b"params: {since: 2024-02-30}", f"{NO_YAML}day is out of range for month"),
-        (b"name: a\nname: b", f"{NO_YAML}line 2, column 1: key 'name' twice"),
-        (b"data:\n  label: a\n  label: b", f"{NO_YAML}line 3, column 3: key 'label' twice"),
-        (b"? [a, b]\n: 5", f"{NO_YAML}line 1, column 3: found unhashable key"),
-        (b"a: " + b"[" * 1500, f"{NO_YAML}it is nested too deeply"),
+        (b"params: {since: 2024-02-30}", f"line 1: {NO_YAML}day is out of range for month (column 17)"),
+        (b"name: a\nname: b", f"line 2: {NO_YAML}key 'name' twice (column 1)"),
+        (b"data:\n  label: a\n  label: b", f"line 3: {NO_YAML}key 'label' twice (column 3)"),
+        (b"? [a, b]\n: 5", f"line 1: {NO_YAML}found unhashable key (column 3)"),
+        (b"a: " + b"[" * 1500, "line 1: nested too deeply; at most 50 levels are allowed"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_explained(tmp_path: Path, content: bytes, message: str) -> None:
@@ -418,7 +422,8 @@ def test_a_key_that_is_no_text_is_explained(toy_file: ToyFile) -> None:
         with pytest.raises(SpecError) as caught:
             load_spec(path)
         shown = {"on": "true"}.get(key, key)
-        assert str(caught.value) == f"{path}: {shown}: unknown key; allowed: {TOP_KEYS}"
+        last = len(path.read_text().splitlines())
+        assert str(caught.value) == f"{path}: line {last}: {shown}: unknown key; allowed: {TOP_KEYS}"
 
 
 def test_what_a_file_must_have(tmp_path: Path) -> None:
@@ -429,9 +434,10 @@ def test_what_a_file_must_have(tmp_path: Path) -> None:
     needed = ["name", "owner", "description", "trainer"]
     columns = [f"data.{key}" for key in ("source", "label", "inputs")]
     assert caught.value.problems == (
-        *(f"{key}: missing" for key in needed),
-        "labels: []: a classification needs at least 2",
-        *(f"{key}: missing" for key in (*columns, "holdout", "requirements", "gates", "approval")),
+        *(f"line 1: {key}: missing" for key in needed),
+        "line 1: labels: []: a classification needs at least 2",
+        *(f"line 2: {key}: missing" for key in columns),
+        *(f"line 1: {key}: missing" for key in ("holdout", "requirements", "gates", "approval")),
     )
 
 
@@ -444,7 +450,7 @@ def test_a_file_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
 def test_all_problems_of_a_file_are_told_at_once(toy_file: ToyFile) -> None:
     with pytest.raises(SpecError) as caught:
         load_spec(toy_file(owner="", labels=[], nonsense=1, gates=[{"canary": {"days": "x", "dais": 1}}]))
-    keys = [problem.split(":")[0] for problem in caught.value.problems]
+    keys = [problem.split(": ")[1] for problem in caught.value.problems]
     assert keys == ["owner", "labels", "gates[0].canary.days", "gates[0].canary.dais", "nonsense"]
 
 
@@ -471,6 +477,13 @@ def test_only_what_training_depends_on_changes_its_digest(toy_file: ToyFile) -> 
     assert training_digest(spec, spec.params) == training_digest(same, same.params)
     assert training_digest(spec, spec.params) != training_digest(other, other.params)
     assert training_digest(spec, {"strength": 1.0}) != training_digest(spec, {"strength": 2.0})
+
+
+def test_a_comment_does_not_change_the_digest_of_training(toy_file: ToyFile) -> None:
+    path = toy_file()
+    spec = load_spec(path)
+    path.write_text("# yaml-language-server: $schema=../../docs/model-file.schema.json\n" + path.read_text())
+    assert training_digest(load_spec(path), spec.params) == training_digest(spec, spec.params)
 
 
 @pytest.mark.parametrize(

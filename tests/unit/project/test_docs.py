@@ -10,6 +10,7 @@ from typing import get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
+from podium.model_file.reference import key_table, with_key_table
 from podium.model_file.spec import ModelSpec
 from podium.settings import PROJECT_ROOT
 
@@ -31,6 +32,19 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def test_every_key_of_the_model_file_is_documented() -> None:
     documented = set(re.findall(r"^\| `([\w.]+)` \|", MODEL_FILE, re.MULTILINE))
     assert documented == set(keys(ModelSpec))
+
+
+def test_the_table_of_keys_is_the_one_of_the_code() -> None:
+    write = (
+        "PYTHONPATH=include .venv/bin/python -c \"from pathlib import Path; p = Path('docs/model-file.md'); "
+        'from podium.model_file.reference import with_key_table as t; p.write_text(t(p.read_text()))"'
+    )
+    assert with_key_table(MODEL_FILE) == MODEL_FILE, f"{key_table()}\n\nTo write it: {write}"
+
+
+def test_a_cell_of_the_table_of_keys_has_at_most_20_words() -> None:
+    cells = [cell for row in key_table().splitlines() for cell in row.split("|")]
+    assert [cell for cell in cells if len(cell.split()) > 20] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT_ROOT)))

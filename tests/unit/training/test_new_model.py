@@ -42,6 +42,8 @@ def home(tmp_path: Path) -> Path:
 
 def test_the_task_the_labels_and_the_inputs_are_read_off_the_data(home: Path) -> None:
     path, *_ = write_model(new(), home)
+    first, _ = path.read_text().split("\n", 1)
+    assert first == "# yaml-language-server: $schema=../../docs/model-file.schema.json"
     spec = load_spec(path)
     assert (spec.task, spec.labels, spec.holdout.days) == (TaskKind.CLASSIFICATION, ("0", "1"), 19)
     assert spec.data.inputs == ("it's odd: [yes]", "price")
