@@ -388,14 +388,16 @@ def test_a_rollback_target_must_be_ready(
 ) -> None:
     promote_as_of(services, toy_spec, FIRST)
     promote_as_of(services, toy_spec, SECOND)
-    real = raw(services.registry).get_model_version
+    real = mlflow.MlflowClient.get_model_version
 
-    def pending(name: str, number: str) -> mlflow.entities.model_registry.ModelVersion:
-        version = real(name, number)
+    def pending(
+        client: mlflow.MlflowClient, name: str, number: str
+    ) -> mlflow.entities.model_registry.ModelVersion:
+        version = real(client, name, number)
         version._status = "PENDING_REGISTRATION"
         return version
 
-    monkeypatch.setattr(raw(services.registry), "get_model_version", pending)
+    monkeypatch.setattr(mlflow.MlflowClient, "get_model_version", pending)
     with pytest.raises(CannotRollBack, match="v1 is not READY"):
         roll_back(services, toy_spec)
 
