@@ -1,34 +1,15 @@
-"""Numbers that a team keeps in a file to hold new versions against, such as ``qa/baseline_metrics.json``."""
+"""Baseline files as gates compare with them: their labels are those that the model file means."""
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from podium.errors import DataError
 from podium.gates.evidence import BaselineFile
-from podium.model_file.gates import LabelCoverageGate
-from podium.model_file.metric_gate import MetricGate
+from podium.model_file.baseline_file import baseline_paths, read_baseline_file
 from podium.model_file.spec import ModelSpec
-from podium.names import CHAMPION
 from podium.training.data import normalised_labels
-
-_LABELS = "labels"
-
-
-def baseline_paths(spec: ModelSpec) -> list[str]:
-    """Return the baseline files that the gates name, each once."""
-    named = [gate.baseline for gate in spec.gates if isinstance(gate, MetricGate)]
-    named += [
-        gate.label_coverage
-        for gate in spec.gates
-        if isinstance(gate, LabelCoverageGate) and isinstance(gate.label_coverage, str)
-    ]
-    return sorted({path for path in named if path is not None and path != CHAMPION})
 
 
 def read_baseline_files(spec: ModelSpec, home: Path) -> dict[str, BaselineFile]:
@@ -45,24 +26,6 @@ def read_baseline_files(spec: ModelSpec, home: Path) -> dict[str, BaselineFile]:
 
 
 def _read(spec: ModelSpec, path: Path) -> BaselineFile:
-    try:
-        # Whole numbers as floats: JSON's have no end, a metric has.
-        content = json.loads(path.read_text(encoding="utf-8"), parse_int=float)
-    except OSError as error:
-        raise DataError(f"baseline file {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"baseline file {path} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"baseline file {path}: must be an object of numbers by name")
-    labels = content.get(_LABELS, [])
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise DataError(f"baseline file {path}: {_LABELS} must be a list of texts, not {labels!r}")
+    metrics, labels = read_baseline_file(path)
     names = normalised_labels(pd.Series(labels, dtype=str), spec.data.label_map)
-    return BaselineFile(
-        metrics={name: float(value) for name, value in content.items() if _is_number(value)},
-        labels=tuple(dict.fromkeys(names)),
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return BaselineFile(metrics=metrics, labels=tuple(dict.fromkeys(names)))

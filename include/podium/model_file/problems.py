@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from podium.model_file.gates import KINDS
-from podium.model_file.types import IMPORT_PATH, WrongKey, nearest
+from podium.model_file.scoring import VARIABLE
+from podium.model_file.types import IMPORT_PATH, MODEL_NAME, WrongKey, nearest
 
 _GATES = "gates"
 _PROFILES = "profiles"
@@ -127,6 +128,13 @@ _WORDS = {
 }
 
 
+_PATTERNS = {
+    IMPORT_PATH: "an import path such as trainers.my_model:train",
+    MODEL_NAME: "lower-case words and digits joined by '-', such as soccer-match-outcome",
+    VARIABLE: "the name of an environment variable, such as SHOP_DB_URL",
+}
+
+
 def _message(item: Any) -> str:
     kind, value, context = item["type"], item["input"], item.get("ctx", {})
     if kind in _WORDS:
@@ -136,10 +144,8 @@ def _message(item: Any) -> str:
         return f"{nearest(str(value), allowed)}allowed: {', '.join(allowed)}"
     if kind == "string_type":
         return "must be text" + _quotes(value)
-    if kind == "string_pattern_mismatch" and context["pattern"] == IMPORT_PATH:
-        return "must be an import path such as trainers.my_model:train"
     if kind == "string_pattern_mismatch":
-        return "must be lower-case words and digits joined by '-', such as soccer-match-outcome"
+        return f"must be {_PATTERNS[context['pattern']]}"
     return str(item["msg"])
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, StrictInt, field_validator, model_validator
 from podium.model_file.types import Closed, Columns, Cron, ImportPath, Name, WrongKey
 
 SQL = "sql:"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 CHUNK_ROWS = 100_000
 PARTITION = "partition"
 # What Podium itself writes beside the keys; of a classification also probability_<label>.
@@ -29,7 +30,7 @@ class ScoringSpec(Closed):
     output: Name = Field(
         description="A folder or `s3://` prefix for one parquet file per partition, or `sql:TABLE`."
     )
-    database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
+    database: Annotated[str, Field(pattern=VARIABLE)] | None = Field(
         default=None,
         description="With `sql:` only, and required there: the environment variable that holds the "
         "database's SQLAlchemy URL.",

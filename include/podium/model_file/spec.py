@@ -24,6 +24,7 @@ from podium.model_file.profiles import Profile, ProfileSpec
 from podium.model_file.scoring import ScoringSpec
 from podium.model_file.search import SearchSpec
 from podium.model_file.types import (
+    MODEL_NAME,
     Closed,
     Cron,
     HoldoutSpec,
@@ -50,7 +51,7 @@ class ModelSpec(Closed):
     """One model file."""
 
     name: str = Field(
-        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+        pattern=MODEL_NAME,
         max_length=100,
         description="Name in the registry and of the Dag: lower-case words joined by `-`.",
     )

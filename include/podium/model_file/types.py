@@ -41,6 +41,7 @@ def looks_like(pattern: str, *examples: str) -> WithJsonSchema:
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 ImportPath = Annotated[str, Field(pattern=IMPORT_PATH), looks_like("[^:]+:[^:]+", "trainers.my_model:train")]
+MODEL_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 Name = Annotated[str, Field(min_length=1)]
 
 LONGEST_DURATION = timedelta(days=365)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from podium.errors import DataError
+from podium.model_file.baseline_file import baseline_paths, read_baseline_file
 from podium.model_file.loading import load_specs_of
 from podium.settings import project_home
 
@@ -19,16 +20,13 @@ def check_files(paths: Iterable[Path]) -> tuple[list[str], list[Path]]:
     Returns:
         What is wrong, and the model files that were looked at.
     """
-    # Reading baseline files takes pandas; most model files name none.
-    from podium.gates.baseline_file import baseline_paths, read_baseline_files
-
     files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
     specs, errors = load_specs_of(files)
     problems = [problem for error in errors for problem in str(error).splitlines()]
     for spec in specs.values():
-        if baseline_paths(spec):
+        for path in baseline_paths(spec):
             try:
-                read_baseline_files(spec, project_home())
+                read_baseline_file(project_home() / path)
             except DataError as error:
                 problems.append(f"{spec.name}: {error}")
     if not files:

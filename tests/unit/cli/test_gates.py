@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.lifecycle import validate
+from podium.model_file.baseline_file import baseline_paths
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
+from podium.settings import PROJECT_ROOT
 from support.model_files import line_of
 from support.steps import FIRST, kinds, new_run, register
 
@@ -136,3 +140,24 @@ def test_a_baseline_file_that_is_not_there_is_a_problem(
     nothing = run(app, ["validate-spec", str(tmp_path / "qa")])
     assert nothing.exit_code == 1
     assert "no model file in" in nothing.stdout
+
+
+QUICK = """
+import sys
+from podium.cli.main import app
+app(["validate-spec", sys.argv[1]], standalone_mode=False)
+print(*sorted({"mlflow", "numpy", "pandas", "sqlalchemy"} & set(sys.modules)))
+"""
+
+
+def test_a_commit_hook_waits_for_no_heavy_import() -> None:
+    models = PROJECT_ROOT / "include" / "models"
+    assert any(baseline_paths(load_spec(path)) for path in models.glob("*.yaml"))
+    done = subprocess.run(
+        [sys.executable, "-c", QUICK, str(models)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PROJECT_ROOT,
+    )
+    assert done.stdout.splitlines()[1:] == [""]

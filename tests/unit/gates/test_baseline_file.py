@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from podium.errors import DataError
-from podium.gates.baseline_file import baseline_paths, read_baseline_files
+from podium.gates.baseline_file import read_baseline_files
 from podium.gates.evidence import BaselineFile
+from podium.model_file.baseline_file import baseline_paths
 from podium.model_file.spec import ModelSpec
 from support.toy import TOY
 

@@ -59,6 +59,10 @@ def test_a_model_file_without_the_section_has_no_dag_and_with_it_defaults(toy_fi
             {**FILES, "database": "DB"},
             "scoring.database: 'DB': only goes with a source or output that begins",
         ),
+        (
+            {**QUERY, "database": "postgresql://shop"},
+            "scoring.database: 'postgresql://shop': must be the name of an environment variable, such as",
+        ),
         ({**QUERY, "database": None}, "scoring.database: null: missing; sql: needs the environment variable"),
         (
             {**QUERY, "partitions": None},
