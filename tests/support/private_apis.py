@@ -18,7 +18,7 @@ from podium.settings import PROJECT_ROOT
 
 # All that runs, or that tests run with.
 SOURCES = ("include/**/*.py", "plugins/**/*.py", "dags/*.py", "deploy/**/*", "tests/support/*.py")
-SOURCES += ("docker-compose.yaml", "include/podium/training/templates/*")
+SOURCES += ("docker-compose.yaml", "pyproject.toml", "include/podium/training/templates/*")
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class MlflowAdmin:
             PodiumError: MLflow refused.
             Outage: It did not answer.
         """
+        # Not all of these routes are documented: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/server/auth/routes.py
         there = {user["username"] for user in self._call("GET", "2.0/mlflow/users/list")["users"]}
         for name, password in passwords.items():
             login = {"username": name, "password": password}

@@ -203,6 +203,15 @@ def test_mlflows_server_has_the_pages_that_doctor_and_health_checks_ask_for() ->
     )
 
 
+def test_mlflows_server_has_the_routes_that_make_its_accounts() -> None:
+    from mlflow.server.auth import routes
+
+    asked = set(re.findall(r'"([23]\.0/mlflow/(?:users|roles)/[a-z/-]+)', "".join(our_files().values())))
+    missing = {route: uses_of(route) for route in asked if f"/api/{route}" not in vars(routes).values()}
+    assert len(asked) > 5
+    assert not missing, f"MLflow's server has no such routes: {missing}"
+
+
 def test_mlflow_reads_every_key_of_our_configuration_of_its_logins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
