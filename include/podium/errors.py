@@ -56,7 +56,7 @@ class SpecError(PodiumError):
 
     Attributes:
         path: The model file.
-        problems: One sentence per wrong key: the key, its value and what is allowed.
+        problems: One sentence per wrong key: its line, the key, its value and what is allowed.
     """
 
     code = "PODIUM-MODEL-FILE"
