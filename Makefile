@@ -117,6 +117,7 @@ check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/mypy include plugins
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/podium validate-spec include/models
+	$(BIN)/check-jsonschema --schemafile docs/model-file.schema.json include/models/*.yaml
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
