@@ -23,7 +23,7 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NO_YAML = "not a YAML file that can be read"
 _NO_YAML_CHARACTER = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Postgres, which keeps the texts of a Dag, takes neither.
-_NO_TEXT_CHARACTER = re.compile("[\0\ud800-\udfff]")
+NO_TEXT_CHARACTER = re.compile("[\0\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = (f"{_TAG}int", f"{_TAG}float")
 
@@ -182,7 +182,7 @@ def _not_allowed_text(event: yaml.ScalarEvent) -> str:
         return "merge key << is not allowed; write its keys out"
     if plain and text == "=":
         return "a single = is no text in YAML; put it in quotes"
-    wrong = _NO_TEXT_CHARACTER.search(text)
+    wrong = NO_TEXT_CHARACTER.search(text)
     return f"a text has the character {wrong[0]!r}, which no database keeps; delete it" if wrong else ""
 
 

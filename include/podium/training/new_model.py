@@ -14,6 +14,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from podium.errors import DataError, PodiumError
+from podium.model_file.document import NO_TEXT_CHARACTER
 from podium.model_file.metric_names import TaskKind
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -95,6 +96,8 @@ def _templates() -> Environment:
 
 def _in_yaml(text: str) -> str:
     """Write a text so that YAML reads it as one, on one line."""
+    if wrong := NO_TEXT_CHARACTER.search(text):
+        raise DataError(f"{text!r} has the character {wrong[0]!r}, which no model file holds; rename it")
     return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf)).rstrip("\n")
 
 

@@ -53,7 +53,7 @@ def test_the_task_the_labels_and_the_inputs_are_read_off_the_data(home: Path) ->
     assert "datetime(2025, 4, 11, tzinfo=UTC)" in test.read_text()
 
 
-TEXTS = st.text(st.characters(codec="utf-8"), min_size=1) | st.sampled_from(
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1) | st.sampled_from(
     ["it's: [no]", '"""', "\\", "a\nb", "{{ name }}", "{% x", "#", "null", "- ", "\x85", "é\U0001f600"]
 )
 
@@ -75,6 +75,12 @@ def test_whatever_the_columns_are_called_the_files_mean_them(
     said = ast.get_docstring(ast.parse(trainer.read_text()), clean=False)
     assert said == f"The model ``odd``: {spec.description}"
     ast.parse(test.read_text())
+
+
+def test_a_text_that_no_model_file_holds_is_told_and_nothing_is_written(home: Path) -> None:
+    with pytest.raises(DataError, match=r"'me\\x00' has the character '\\x00', which no model file holds"):
+        write_model(NewModel("odd", "me\0", Path("rows.csv"), "won", "day"), home)
+    assert not list(home.rglob("odd.*"))
 
 
 def test_a_template_that_names_what_is_not_there_writes_nothing(
