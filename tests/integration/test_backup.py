@@ -155,7 +155,7 @@ def test_the_command_needs_nothing_but_the_environment(copied: Copied, tmp_path:
     [
         (databases_module, "_snapshot"),
         (databases_module, "read_facts"),
-        (objects, "_written"),
+        (objects, "_fetched"),
         (backup, "write_index"),
         (os, "sync"),
     ],
