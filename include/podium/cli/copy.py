@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from podium.cli.app import Json, app, console, print_json
+from podium.cli.app import Json, app, console, log_to_stderr, print_json
 from podium.names import version_name
 
 
@@ -25,13 +25,10 @@ def copy(
     The login there is in PODIUM_COPY_TO_USERNAME and PODIUM_COPY_TO_PASSWORD. What arrived is read back and
     compared. The lifecycle there takes the version (its form's field version): its gates and approval decide.
     """
-    import logging
-
     from podium.operations.copy_version import copy_version, target_from_environment
     from podium.services import connect
 
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("podium").setLevel(logging.INFO)
+    log_to_stderr("podium")
     if sys.stderr.isatty():
         os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "true"
     target = target_from_environment(to)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from podium.cli.app import app
+from podium.cli.app import app, log_to_stderr
 
 
 @app.command()
@@ -39,7 +39,6 @@ def serve(  # noqa: PLR0913 - one for each option of the command
     POST /predict takes a list of records, /invocations what MLflow's server takes. With the environment
     variable PODIUM_SERVING_TOKEN every request must carry that token (Authorization: Bearer ...).
     """
-    import logging
     from tempfile import TemporaryDirectory
 
     import uvicorn
@@ -49,8 +48,7 @@ def serve(  # noqa: PLR0913 - one for each option of the command
     from podium.serving.http import UVICORN
     from podium.serving.settings import environment, load_serving_settings
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("podium").setLevel(logging.INFO)
+    log_to_stderr("podium", form="%(asctime)s %(levelname)s %(message)s")
     settings = load_serving_settings(
         models=tuple(models),
         alias=alias,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from podium.cli.app import Json, Model, app, console, parse_moment, print_json
+from podium.cli.app import Json, Model, app, console, log_to_stderr, parse_moment, print_json
 
 
 @app.command()
@@ -30,17 +30,13 @@ def train(
     model/ is an MLflow model folder, with no pickle in it: mlflow.pyfunc.load_model("FOLDER/model") loads it.
     Nothing is registered or promoted: that is for the model's Dag.
     """
-    import logging
-
     from podium.model_file.loading import find_spec
     from podium.model_file.profiles import named_profile
     from podium.reporting.tables import metrics_table
     from podium.settings import models_dir, project_home
     from podium.training.local import train_locally
 
-    logging.basicConfig(format="%(message)s")
-    for name in ("podium", "trainers"):
-        logging.getLogger(name).setLevel(logging.INFO)
+    log_to_stderr("podium", "trainers")
     moment = datetime.now(UTC) if as_of is None else parse_moment(as_of, "--as-of", time.min)
     spec = find_spec(models_dir(), model)
     chosen = named_profile(profile, spec.profiles, spec.name)
