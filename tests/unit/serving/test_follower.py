@@ -155,20 +155,20 @@ def test_changed_bytes_are_refused_until_they_are_mended(
 
 
 RANDOM = """
-import mlflow, numpy
+import mlflow, numpy, pandas
 class Model(mlflow.pyfunc.PythonModel):
-    def predict(self, model_input):
+    def predict(self, model_input: pandas.DataFrame):
         return numpy.random.default_rng().normal(size=len(model_input))
 mlflow.models.set_model(Model())
 """
 UNLOADABLE = """
-import mlflow, pathlib
+import mlflow, pandas, pathlib
 class Model(mlflow.pyfunc.PythonModel):
     def load_context(self, context):
         marker = pathlib.Path({marker!r})
         if marker.exists():
             raise RuntimeError("no such device")
-    def predict(self, model_input):
+    def predict(self, model_input: pandas.DataFrame):
         return model_input["x"].to_numpy()
 mlflow.models.set_model(Model())
 """

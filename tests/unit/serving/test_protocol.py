@@ -36,9 +36,10 @@ NUMBERS = pd.DataFrame({"a": DRAWS.normal(size=60), "b": DRAWS.normal(size=60), 
 TEXTS = pd.DataFrame({"text": ["good game", "bad loss", "fine, really", 'a "draw"', "naïve \U0001f3c6"] * 4})
 SUM = """
 import mlflow
+import pandas as pd
 
 class Sum(mlflow.pyfunc.PythonModel):
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: pd.DataFrame, params=None):
         return model_input.sum(axis=1) * (params or {}).get("factor", 1.0)
 
 mlflow.models.set_model(Sum())

@@ -92,9 +92,9 @@ def test_a_change_of_its_code_trains_anew(
 
 
 HANDED_OVER_LATE = """
-import time, mlflow
+import time, mlflow, pandas
 class Model(mlflow.pyfunc.PythonModel):
-    def predict(self, model_input):
+    def predict(self, model_input: pandas.DataFrame):
         return [{answer}] * len(model_input)
 mlflow.models.set_model(Model())
 time.sleep({seconds})
