@@ -35,7 +35,8 @@ class Params(Closed):
         try:
             return cls.model_validate(dict(params))
         except ValidationError as error:
-            raise TrainerError("; ".join(f"params.{problem}" for problem in problems(error, cls))) from error
+            found, _ = problems(error, cls)
+            raise TrainerError("; ".join(f"params.{text}" for _, text in found)) from error
 
 
 @dataclass(frozen=True)
