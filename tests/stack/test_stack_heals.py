@@ -203,7 +203,8 @@ def test_one_part_is_stopped_and_started(paths: Paths) -> None:
 
 
 OWNER = (
-    "import signal, sys, time; from pathlib import Path; from podium.stack import running_stack\n"
+    "import signal, sys, time; from pathlib import Path\n"
+    "from podium.stack.running_stack import running_stack\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background ignores it
     "with running_stack(Path(sys.argv[1]), parts={'postgres'}):\n"
     "    print('up', flush=True); time.sleep(60)"

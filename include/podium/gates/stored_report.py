@@ -51,9 +51,10 @@ def keep(
         (folder / "report.md").write_text(report.markdown())
         for picture, figure in gate_pictures(report, spec.gates, evidence).items():
             figure.savefig(folder / f"{picture}.png")
-        registry.log_folder(version.run_id, folder, kept)
+        doing = f"keeping the gate report of {report.model} {version_name(report.version)}"
+        registry.log_folder(version.run_id, folder, kept, doing=doing)
         for path in (f"{kept}/report.json", PROMOTION_RESULT):
-            registry.log_json(version.run_id, report.as_json(), path)
+            registry.log_json(version.run_id, report.as_json(), path, doing=doing)
 
 
 def kept_sides(

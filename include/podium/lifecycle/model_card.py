@@ -56,7 +56,8 @@ def write_model_card(
     """
     training = _training(services, version, report, profile)
     sections = card_sections(spec, training, report)
-    services.registry.log_text(version.run_id, "\n\n".join(sections) + "\n", ARTIFACT)
+    text, name = "\n\n".join(sections) + "\n", f"{spec.name} {version_name(version.number)}"
+    services.registry.log_text(version.run_id, text, ARTIFACT, doing=f"writing the model card of {name}")
     services.registry.describe_version(spec.name, version.number, description(sections))
 
 

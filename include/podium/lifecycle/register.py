@@ -61,8 +61,12 @@ def _registration(services: Services, version: Version, run: str, key: str) -> N
             f"{version.model} {version_name(version.number)}: its files in the store are not those that "
             f"{Tag.MANIFEST_DIGEST} names; copy it again from where it came, or train a new version"
         )
-    path = f"manifests/v{version.number}.json"
-    services.registry.log_json(version.run_id, {"files": manifest.as_json()}, path)
+    services.registry.log_json(
+        version.run_id,
+        {"files": manifest.as_json()},
+        f"manifests/v{version.number}.json",
+        doing=f"keeping the manifest of {version.model} {version_name(version.number)}",
+    )
     services.registry.set_tags(version.model, version.number, {Tag.MANIFEST_DIGEST: manifest.digest()})
     lineage = {str(tag): version.tags[tag] for tag in LINEAGE}
     copied = Tag.COPIED_FROM in version.tags

@@ -321,7 +321,7 @@ def _upload(there: Registry, source: _Source, experiment_id: str, run_id: str, f
     """Upload the files, read back what arrived, and return the logged model that has them."""
     run_files = read_manifest(folder / _RUN)
     log.info("copying %s to %s", source, there.tracking_uri)
-    there.log_folder(run_id, folder / _RUN)
+    there.log_folder(run_id, folder / _RUN, doing=f"copying {source} to {there.tracking_uri}")
     model_id = there.upload_model(experiment_id, run_id, _MODEL, folder / _MODEL)
     shutil.rmtree(folder / _RUN)
     _read_back(there, source, model_id, folder)

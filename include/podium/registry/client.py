@@ -208,19 +208,19 @@ class Registry:
         with mlflow_errors(f"logging params and metrics to run {run_id}"):
             self._client.log_batch(run_id, logged, [Param(name, value) for name, value in params.items()])
 
-    def log_json(self, run_id: str, content: Any, path: str) -> None:
-        """Write JSON to an artifact of a run."""
-        with mlflow_errors(f"writing {path} of run {run_id}"):
+    def log_json(self, run_id: str, content: Any, path: str, *, doing: str) -> None:
+        """Write JSON to an artifact of a run; ``doing`` says for what, should it fail."""
+        with mlflow_errors(doing):
             self._client.log_dict(run_id, content, path)
 
-    def log_text(self, run_id: str, text: str, path: str) -> None:
-        """Write text to an artifact of a run."""
-        with mlflow_errors(f"writing {path} of run {run_id}"):
+    def log_text(self, run_id: str, text: str, path: str, *, doing: str) -> None:
+        """Write text to an artifact of a run; ``doing`` says for what, should it fail."""
+        with mlflow_errors(doing):
             self._client.log_text(run_id, text, path)
 
-    def log_folder(self, run_id: str, folder: Path, path: str = "") -> None:
-        """Copy the files of a folder to the artifacts of a run, below a path."""
-        with mlflow_errors(f"writing {path or 'the artifacts'} of run {run_id}"):
+    def log_folder(self, run_id: str, folder: Path, path: str = "", *, doing: str) -> None:
+        """Copy the files of a folder to the artifacts of a run, below a path; ``doing`` says for what."""
+        with mlflow_errors(doing):
             self._client.log_artifacts(run_id, str(folder), path or None)
 
     def artifacts(self, run_id: str, path: str = "") -> list[str]:
