@@ -43,3 +43,22 @@ def test_what_is_missing_is_said_without_a_traceback(
     assert named in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_the_images_have_the_command_on_their_path() -> None:
+    script = PROJECT_ROOT / "deploy" / "podium"
+    done = subprocess.run(
+        [str(script), "--help"],
+        env={
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "PYTHONPATH": str(PROJECT_ROOT / "include"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage: podium" in done.stdout
+    assert (PROJECT_ROOT / "Dockerfile").read_text().count("COPY deploy/podium /usr/local/bin/podium") == 2
+    assert "!deploy/podium" in (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
