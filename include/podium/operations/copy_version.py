@@ -5,7 +5,7 @@ holdout rows and the model's files, and a version that nothing was decided about
 in place of a training (its form's field ``version``): its own gates and its own approval decide.
 
 MLflow's client knows one registry and one login per process. So all that is read here is read first, and the
-target is talked to in a block of its own (``Target.registry``).
+target is talked to in a block of its own (``CopyTarget.registry``).
 """
 
 from __future__ import annotations

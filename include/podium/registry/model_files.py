@@ -26,7 +26,7 @@ def download_files(name: str, folder: Path) -> None:
 
 
 def load_model(folder: Path) -> PyFuncModel:
-    """Load a model from a folder of verified files (``podium.registry.manifest.verified``).
+    """Load a model from a folder of verified files (``podium.versions.verified``).
 
     One at a time: MLflow hands a model from code over in a global variable, so two threads that load at once
     could get each other's.
