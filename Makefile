@@ -100,7 +100,7 @@ test-scenarios: $(HAS_DEV) ## Run what takes long: kills at every step, fifty pr
 	$(BIN)/python -m pytest tests/scenarios
 
 test-unit: $(HAS_DEV) ## Run the tests of each room
-	$(BIN)/python -m pytest tests/unit $(wildcard tests/models)
+	$(BIN)/python -m pytest tests/unit --hypothesis-profile=thorough
 
 bench-gates: $(HAS_RUN) ## Time the bootstrap of the gates
 	$(BIN)/python benchmarks/gates.py

@@ -7,32 +7,30 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from podium.ledger.store import Ledger, migrate
-from podium.model_file.loading import find_spec, load_spec
-from podium.model_file.spec import ModelSpec
-from podium.operations.airflow_client import AirflowClient
-from podium.registry.client import Registry
-from podium.services import Services, connect
 from podium.settings import PROJECT_ROOT, Settings
-from podium.stack import control
-from podium.stack.layout import Layout, Paths, load_layout
-from podium.stack.running_stack import Stack, running_stack
-from podium.training.run import train_model
-from support.airflow import LifecycleRun
-from support.database import as_superuser
-from support.mlflow_server import GuardedMlflow, guarded_mlflow
-from support.steps import FIRST, SECOND, TRAINED
-from support.toy import TOY, write_toy_rows
 
-# How long an example takes is up to the machine.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+# A fixture imports what it needs: MLflow, pandas and SQLAlchemy take seconds that most rooms can do without.
+if TYPE_CHECKING:
+    from podium.ledger.store import Ledger
+    from podium.model_file.spec import ModelSpec
+    from podium.operations.airflow_client import AirflowClient
+    from podium.services import Services
+    from podium.stack.layout import Layout
+    from podium.stack.running_stack import Stack
+    from support.airflow import LifecycleRun
+    from support.mlflow_server import GuardedMlflow
+
+# How long an example takes is up to the machine. `make test` tries more: --hypothesis-profile=thorough.
+ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", ANY_MACHINE, max_examples=100)
+settings.register_profile("quick", ANY_MACHINE, max_examples=20)
+settings.load_profile("quick")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,6 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def toy_file(tmp_path: Path) -> Callable[..., Path]:
     """Write the toy's model file with changed keys (``data__source='x'`` goes one level down)."""
+    from support.toy import TOY
 
     def write(**changes: Any) -> Path:
         content = copy.deepcopy(TOY)
@@ -56,7 +55,7 @@ def toy_file(tmp_path: Path) -> Callable[..., Path]:
                 section = section[parent]
             section[last] = value
         path = tmp_path / f"{content['name']}.yaml"
-        path.write_text(yaml.safe_dump(content))
+        path.write_text(yaml.dump(content, Dumper=yaml.CSafeDumper))
         return path
 
     return write
@@ -65,6 +64,9 @@ def toy_file(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def toy_spec(toy_file: Callable[..., Path], tmp_path: Path) -> ModelSpec:
     """A toy of a name of its own, with its rows beside the model file."""
+    from podium.model_file.loading import load_spec
+    from support.toy import write_toy_rows
+
     write_toy_rows(tmp_path / "toy.csv", first_day="2024-01-01")
     return load_spec(toy_file(name=f"toy-{uuid.uuid4().hex[:8]}"))
 
@@ -72,6 +74,10 @@ def toy_spec(toy_file: Callable[..., Path], tmp_path: Path) -> ModelSpec:
 @pytest.fixture(scope="session")
 def ledger_url() -> Iterator[str]:
     """A new ledger database in a real Postgres, migrated."""
+    from podium.stack import control
+    from podium.stack.layout import Paths
+    from podium.stack.running_stack import running_stack
+
     state = PROJECT_ROOT / ".podium" / "test-postgres"
     control.clean(Paths(state))
     with running_stack(state, parts={"postgres"}) as stack:
@@ -87,6 +93,10 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def services(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
     """Registry and ledger, with the temporary folder as the project's."""
+    from podium.ledger.store import Ledger
+    from podium.registry.client import Registry
+    from podium.services import Services
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     monkeypatch.setenv("PODIUM_LEDGER_URL", ledger_url)
@@ -102,6 +112,11 @@ def trained_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     What comes after a training does not depend on it: rooms after it take this one (``support.trained``).
     """
+    from podium.model_file.spec import ModelSpec
+    from podium.training.run import train_model
+    from support.steps import FIRST, SECOND, TRAINED
+    from support.toy import TOY, write_toy_rows
+
     home = tmp_path_factory.mktemp("trained-once")
     uri = f"sqlite:///{home / 'mlflow.db'}"
     write_toy_rows(home / "toy.csv", first_day="2024-01-01")
@@ -115,12 +130,16 @@ def trained_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ledger(ledger_url: str) -> Ledger:
+    from podium.ledger.store import Ledger
+
     return Ledger(ledger_url)
 
 
 @pytest.fixture
 def layout(ledger_url: str) -> Layout:
     """Ports and passwords of the Postgres that the tests share."""
+    from podium.stack.layout import Paths, load_layout
+
     found = load_layout(Paths(PROJECT_ROOT / ".podium" / "test-postgres"))
     assert found is not None
     assert found.ledger_url == ledger_url
@@ -130,6 +149,8 @@ def layout(ledger_url: str) -> Layout:
 @pytest.fixture
 def empty_database(layout: Layout) -> Iterator[str]:
     """A database of its own, for the ledger's owner; nothing is in it yet."""
+    from support.database import as_superuser
+
     name = f"scratch_{uuid.uuid4().hex[:8]}"
     as_superuser(layout, f"CREATE DATABASE {name} OWNER ledger_owner")
     yield name
@@ -139,6 +160,8 @@ def empty_database(layout: Layout) -> Iterator[str]:
 @pytest.fixture
 def own_ledger(layout: Layout, empty_database: str) -> Ledger:
     """An empty ledger that no other test writes to."""
+    from podium.ledger.store import Ledger, migrate
+
     migrate(layout.database_url("ledger_owner", empty_database), app_role="podium")
     return Ledger(layout.database_url("podium", empty_database))
 
@@ -154,6 +177,9 @@ def own_services(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Services:
     """The parts, with a ledger and a registry that no other test writes to."""
+    from podium.registry.client import Registry
+    from podium.services import Services
+
     uri = f"sqlite:///{shutil.copy(trained_only, tmp_path / 'mlflow.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("PODIUM_LEDGER_URL", layout.database_url("podium", empty_database))
@@ -163,6 +189,8 @@ def own_services(
 @pytest.fixture(scope="session")
 def mlflow_server(trained_only: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedMlflow]:
     """A registry of its own behind HTTP and a login."""
+    from support.mlflow_server import guarded_mlflow
+
     folder = tmp_path_factory.mktemp("mlflow-server")
     database = Path(shutil.copy(trained_only, folder / "mlflow.db"))
     with guarded_mlflow(folder, database) as server:
@@ -174,22 +202,30 @@ def mlflow_server(trained_only: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def operator(stack: Stack) -> AirflowClient:
+    from podium.operations.airflow_client import AirflowClient
+
     return AirflowClient(stack.airflow_url, "operator", stack.passwords["operator"])
 
 
 @pytest.fixture(scope="session")
 def approver(stack: Stack) -> AirflowClient:
+    from podium.operations.airflow_client import AirflowClient
+
     return AirflowClient(stack.airflow_url, "approver", stack.passwords["approver"])
 
 
 @pytest.fixture(scope="session")
 def admin(stack: Stack) -> AirflowClient:
+    from podium.operations.airflow_client import AirflowClient
+
     return AirflowClient(stack.airflow_url, "admin", stack.passwords["admin"])
 
 
 @pytest.fixture
 def stack_services(stack: Stack, models: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
     """The stack's own registry and ledger."""
+    from podium.services import connect
+
     for name, value in stack.client_env().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PODIUM_MODELS_DIR", str(models))
@@ -199,6 +235,8 @@ def stack_services(stack: Stack, models: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(scope="session")
 def start(operator: AirflowClient, models: Path) -> Callable[..., LifecycleRun]:
     """Unpause and trigger a model's lifecycle, both as the operator, as the README says."""
+    from podium.model_file.loading import find_spec
+    from support.airflow import LifecycleRun
 
     def trigger(
         model: str, as_of: str | None = None, who: AirflowClient = operator, **form: Any

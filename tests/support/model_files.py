@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from podium.errors import SpecError
 
@@ -31,7 +32,22 @@ def _key_of(problem: str) -> str:
     location, *rest = problem.split(": ")
     if rest[0].startswith("key "):
         key = rest[0].removeprefix("key ").strip("'")
-        return f"{key}:" if key else "? "
+        return f"{key}:"
     if rest[0].startswith("missing"):
         location = location.rpartition(".")[0]
     return "- " if location.endswith("]") else f"{location.rpartition('.')[2]}:"
+
+
+SEARCH: dict[str, Any] = {
+    "trials": 5,
+    "metric": "log_loss",
+    "validation": {"days": 50},
+    "space": {"strength": {"low": 0.01, "high": 10, "log": True}},
+}
+
+
+def profile(**said: Any) -> dict[str, Any]:
+    return {"profiles": {"ci-smoke": said}}
+
+
+RANKING = {"task": "ranking", "labels": [], "gates": [{"min_holdout_rows": 5}]}

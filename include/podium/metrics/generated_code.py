@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from mlflow.pyfunc import PyFuncModel
 
 from podium.errors import PodiumError
 from podium.metrics.answers import Numbers
 from podium.metrics.sandbox.judge import CodeTask, judge_all
 from podium.model_file.data import DataSpec
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
 
 
 def score_generation(model: PyFuncModel, rows: pd.DataFrame, data: DataSpec) -> Numbers:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from mlflow.pyfunc import PyFuncModel
 
 from podium.errors import DataError, PodiumError
 from podium.metrics.answers import Numbers, Probabilities
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
 
 
 def classes_of(model: PyFuncModel) -> tuple[str, ...]:

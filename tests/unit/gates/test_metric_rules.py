@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.errors import TrainerError
@@ -196,7 +196,6 @@ rules = st.one_of(
 
 
 @given(rule=rules, value=finite, reference=finite, worse_by=st.floats(0, 1e6), greater=st.booleans())
-@settings(max_examples=150)
 def test_more_regression_never_turns_fail_into_pass(
     rule: dict[str, Any], value: float, reference: float, worse_by: float, greater: bool
 ) -> None:
@@ -227,7 +226,6 @@ row_rules = st.one_of(
 @given(
     rule=row_rules, rows=losses, metric=st.sampled_from(["mean_absolute_error", "root_mean_squared_error"])
 )
-@settings(max_examples=100)
 def test_worse_rows_never_turn_fail_into_pass(
     rule: dict[str, Any], rows: list[tuple[float, float, float]], metric: str
 ) -> None:
@@ -246,7 +244,6 @@ def test_worse_rows_never_turn_fail_into_pass(
     rule=row_rules,
     metric=st.sampled_from(["log_loss", "roc_auc", "accuracy"]),
 )
-@settings(max_examples=60)
 def test_probabilities_further_from_the_truth_never_turn_fail_into_pass(
     seed: int, rule: dict[str, Any], metric: str
 ) -> None:

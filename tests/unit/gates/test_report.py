@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.gates.report import COST, GateReport, GateResult, GateStatus, Scores, SliceResult, cell
@@ -150,7 +150,6 @@ reports = st.builds(
 
 
 @given(reports)
-@settings(max_examples=100)
 def test_a_report_comes_back_from_json_as_it_was(report: GateReport) -> None:
     again = GateReport.from_json(json.loads(json.dumps(report.as_json(), allow_nan=False)))
     # Compared as text, since NaN is not equal to itself.

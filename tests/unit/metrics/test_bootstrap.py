@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -98,7 +98,6 @@ def test_a_model_that_is_worse_is_found_to_be() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), labels=st.integers(2, 4), distinct=st.integers(1, 20))
-@settings(max_examples=30)
 def test_the_area_of_weighted_rows_is_that_of_scikit_learn(seed: int, labels: int, distinct: int) -> None:
     draws = np.random.default_rng(seed)
     rows = 40

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
@@ -34,7 +34,6 @@ def drawn(task: TaskKind, seed: int = 0, rows: int = 60, labels: int = 2) -> Ans
 
 
 @given(seed=seeds, rows=st.integers(8, 50), labels=st.integers(2, 5))
-@settings(max_examples=50)
 def test_metrics_of_labels_agree_with_scikit_learn(seed: int, rows: int, labels: int) -> None:
     answers = drawn(TaskKind.CLASSIFICATION, seed, rows, labels)
     truth, answered = answers.truth, answers.predictions
@@ -52,7 +51,6 @@ def test_metrics_of_labels_agree_with_scikit_learn(seed: int, rows: int, labels:
 
 
 @given(seed=seeds, rows=st.integers(8, 50), labels=st.integers(2, 4), grid=st.integers(1, 9))
-@settings(max_examples=100)
 def test_the_area_under_the_curve_counts_equal_scores_as_scikit_learn_does(
     seed: int, rows: int, labels: int, grid: int
 ) -> None:
@@ -67,7 +65,6 @@ def test_the_area_under_the_curve_counts_equal_scores_as_scikit_learn_does(
 
 
 @given(seed=seeds, rows=st.integers(2, 50))
-@settings(max_examples=50)
 def test_metrics_of_numbers_agree_with_scikit_learn(seed: int, rows: int) -> None:
     answers = drawn(TaskKind.REGRESSION, seed, rows)
     pairs = {
@@ -82,7 +79,6 @@ def test_metrics_of_numbers_agree_with_scikit_learn(seed: int, rows: int) -> Non
 
 
 @given(seed=seeds, rows=st.integers(2, 30), ties=st.booleans())
-@settings(max_examples=50)
 def test_ndcg_agrees_with_scikit_learn_list_by_list(seed: int, rows: int, ties: bool) -> None:
     draws = np.random.default_rng(seed)
     lists = [np.r_[1, draws.integers(0, 4, rows - 1)] for _ in range(3)]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from podium.errors import NoSlices
@@ -67,7 +67,6 @@ edges = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, m
 
 
 @given(values=st.lists(any_number, max_size=20), bins=st.none() | st.integers(2, 6) | edges)
-@settings(max_examples=100)
 def test_every_row_of_numbers_is_in_exactly_one_slice(values: list[Any], bins: Any) -> None:
     given_bins = {} if bins is None else {"bins": bins}
     found = cut(Slices(column="c", **given_bins), pd.DataFrame({"c": pd.array(values, dtype=float)}))
@@ -76,7 +75,6 @@ def test_every_row_of_numbers_is_in_exactly_one_slice(values: list[Any], bins: A
 
 @given(values=st.lists(any_text, max_size=20))
 @example(values=["a", "a\x00", None])
-@settings(max_examples=50)
 def test_every_row_of_texts_is_in_exactly_one_slice(values: list[Any]) -> None:
     found = cut(Slices(column="c"), pd.DataFrame({"c": pd.Series(values, dtype=object)}))
     assert (np.sum([part.rows for part in found] or [[]], axis=0) == 1).all()

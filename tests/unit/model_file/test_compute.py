@@ -10,7 +10,6 @@ import pytest
 
 from podium.errors import SpecError
 from podium.model_file.loading import load_spec
-from podium.training.run import training_digest
 from support.model_files import problem_without_line
 
 ToyFile = Callable[..., Path]
@@ -65,8 +64,3 @@ def test_a_wrong_section_is_explained(toy_file: ToyFile, section: Any, message: 
     with pytest.raises(SpecError) as caught:
         load_spec(path)
     assert problem_without_line(path, caught.value) == message
-
-
-def test_where_a_model_is_trained_does_not_change_what_is_trained(toy_file: ToyFile) -> None:
-    here, there = load_spec(toy_file()), load_spec(toy_file(compute={"image": "podium:2", "queue": "gpu"}))
-    assert training_digest(here, here.params) == training_digest(there, there.params)

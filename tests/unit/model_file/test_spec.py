@@ -11,8 +11,7 @@ from podium.errors import NotFound, SpecError
 from podium.model_file.loading import find_spec, load_spec, load_specs
 from podium.model_file.profiles import Profile
 from podium.settings import PROJECT_ROOT
-from podium.training.run import training_digest
-from support.model_files import problem_without_line
+from support.model_files import RANKING, SEARCH, problem_without_line, profile
 
 ToyFile = Callable[..., Path]
 
@@ -112,23 +111,11 @@ CRON = "must be a cron expression such as '0 6 * * 1' (UTC), or null for no sche
 SCALAR = "must be text (a date in quotes), a finite number, true or false"
 QUOTES = "must be text: write it in quotes"
 YES_NO = f"{QUOTES} (without them yes, no, on and off mean true and false)"
-SEARCH: dict[str, Any] = {
-    "trials": 5,
-    "metric": "log_loss",
-    "validation": {"days": 50},
-    "space": {"strength": {"low": 0.01, "high": 10, "log": True}},
-}
 
 
 def space(**dimension: Any) -> dict[str, Any]:
     return {"search": {**SEARCH, "space": {"strength": dimension}}}
 
-
-def profile(**said: Any) -> dict[str, Any]:
-    return {"profiles": {"ci-smoke": said}}
-
-
-RANKING = {"task": "ranking", "labels": [], "gates": [{"min_holdout_rows": 5}]}
 
 # The changed keys, and all that is said of the file, after its path. The gates are in test_gate_spec.py.
 WRONG: list[tuple[dict[Any, Any], str]] = [
@@ -468,54 +455,6 @@ def test_an_unknown_model_is_explained(toy_file: ToyFile, tmp_path: Path) -> Non
     toy_file()
     with pytest.raises(NotFound, match=r"no model 'toi' in .*; there are: toy"):
         find_spec(tmp_path, "toi")
-
-
-def test_only_what_training_depends_on_changes_its_digest(toy_file: ToyFile) -> None:
-    spec = load_spec(toy_file())
-    same = load_spec(toy_file(description="other", approval__reason_min_length=3))
-    other = load_spec(toy_file(holdout__days=99))
-    assert training_digest(spec, spec.params) == training_digest(same, same.params)
-    assert training_digest(spec, spec.params) != training_digest(other, other.params)
-    assert training_digest(spec, {"strength": 1.0}) != training_digest(spec, {"strength": 2.0})
-
-
-def test_a_comment_does_not_change_the_digest_of_training(toy_file: ToyFile) -> None:
-    path = toy_file()
-    spec = load_spec(path)
-    path.write_text("# yaml-language-server: $schema=../../docs/model-file.schema.json\n" + path.read_text())
-    assert training_digest(load_spec(path), spec.params) == training_digest(spec, spec.params)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"trainer": "support.toy_trainer:crash"},
-        {"labels": ["yes", "no"]},
-        {"data__label_map": {"n": "no"}},
-        {"data__inputs": ["x", "z"]},
-        {"skops_trusted_types": ["a.B"]},
-        {**RANKING, "data__group": "day"},
-    ],
-    ids=str,
-)
-def test_what_training_depends_on_changes_its_digest(toy_file: ToyFile, changes: dict[str, Any]) -> None:
-    spec, other = load_spec(toy_file()), load_spec(toy_file(**changes))
-    assert training_digest(spec, {}) != training_digest(other, {})
-
-
-def test_the_gates_do_not_change_the_digest_of_training(toy_file: ToyFile) -> None:
-    spec, other = load_spec(toy_file()), load_spec(toy_file(gates=[{"min_holdout_rows": 5}]))
-    assert training_digest(spec, {}) == training_digest(other, {})
-
-
-def test_a_search_and_a_profile_decide_what_training_makes_but_not_a_profiles_gates(
-    toy_file: ToyFile,
-) -> None:
-    plain, searched = load_spec(toy_file()), load_spec(toy_file(search=SEARCH, **profile(trials=2)))
-    assert training_digest(plain, {}) != training_digest(searched, {})
-    assert training_digest(searched, {}) != training_digest(searched.in_profile(Profile.CI_SMOKE), {})
-    gated = load_spec(toy_file(**profile(gates=[{"min_holdout_rows": 5}])))
-    assert training_digest(plain, {}) == training_digest(gated.in_profile(Profile.CI_SMOKE), {})
 
 
 def test_a_profile_replaces_what_it_names_and_a_param_of_it_is_not_searched(toy_file: ToyFile) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from podium.gates.evidence import Cost, Side, no_answers, read_sides, store_sides
@@ -81,7 +81,6 @@ prints = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=10).ma
 
 
 @given(found=prints, trained_on=prints)
-@settings(max_examples=50)
 def test_rows_that_training_held_are_counted(
     found: holdout.Fingerprints, trained_on: holdout.Fingerprints
 ) -> None:
@@ -103,7 +102,6 @@ labels = st.lists(
 
 
 @given(names=names, labels=labels | st.just([]))
-@settings(max_examples=100)
 def test_predictions_are_found_again_whatever_models_and_labels_are_called(
     names: list[str], labels: list[str]
 ) -> None:
@@ -139,7 +137,6 @@ costs = st.none() | st.builds(
     costs=st.tuples(costs, costs),
     broken=st.text(max_size=5),
 )
-@settings(max_examples=25)
 def test_what_models_answered_comes_back_from_disk(
     labels: tuple[str, ...], rows: int, costs: tuple[Cost | None, Cost | None], broken: str
 ) -> None:

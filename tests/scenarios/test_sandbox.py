@@ -17,19 +17,7 @@ from hypothesis import strategies as st
 from podium.metrics.sandbox import inside
 from podium.metrics.sandbox import judge as judge_module
 from podium.metrics.sandbox.judge import CodeOutcome, CodeTask, Limits, check_references, judge, judge_all
-
-ADD = CodeTask(
-    prompt='def add(a, b):\n    """Return the sum."""\n',
-    reference="    return a + b\n",
-    test="def check(candidate):\n    assert candidate(1, 2) == 3\n    assert candidate([1], [2]) == [1, 2]\n",
-    entry_point="add",
-)
-HASTY = Limits(cpu_seconds=1, wall_seconds=3.0)
-RIGHT = "    return a + b\n"
-
-
-def body(*lines: str) -> str:
-    return "".join(f"    {line}\n" for line in lines)
+from support.sandbox import ADD, HASTY, RIGHT, body
 
 
 @pytest.mark.parametrize(
@@ -42,7 +30,6 @@ def body(*lines: str) -> str:
         ("", CodeOutcome.DOES_NOT_RUN, ""),
         ("    return a + b\ndel add\n", CodeOutcome.DOES_NOT_RUN, "KeyError: 'add'"),
         ("    return a + b\nraise ValueError('no')\n", CodeOutcome.DOES_NOT_RUN, "ValueError: no"),
-        (body("import time", "time.sleep(60)"), CodeOutcome.TOO_SLOW, "not done in time"),
         (body("return len(bytearray(10 * 2**30))"), CodeOutcome.FAILED, "MemoryError"),
         (body("return 'x' * 2**25"), CodeOutcome.ENDED, "ended before"),
     ],
@@ -52,12 +39,6 @@ def test_how_generated_code_comes_out(written: str, outcome: CodeOutcome, note: 
     expected = CodeOutcome.FAILED if not written else outcome
     verdict = judge(ADD, written, HASTY)
     assert (verdict.outcome, note in verdict.note) == (expected, True), verdict
-
-
-def test_time_of_the_processor_is_limited() -> None:
-    patient = Limits(cpu_seconds=1, wall_seconds=60.0)
-    assert judge(ADD, body("while True: pass"), patient).outcome is CodeOutcome.ENDED
-    assert judge(ADD, "    pass\nwhile True: pass\n", patient).outcome is CodeOutcome.ENDED
 
 
 @pytest.mark.parametrize(
@@ -78,8 +59,6 @@ def test_time_of_the_processor_is_limited() -> None:
         body("class Yes(list):", "    def __eq__(self, other): return True", "return Yes()"),
         # Changing what tests use, in its own process.
         "    return None\nimport builtins\nbuiltins.AssertionError = ValueError\nbuiltins.len = None\n",
-        "    return None\nimport sys\nfor frame in sys._current_frames().values():\n    while frame:\n"
-        "        frame.f_globals['_tell'] = lambda *_: None\n        frame = frame.f_back\n",
         "    return None\nimport gc, types\nfor made in gc.get_objects():\n"
         "    if isinstance(made, types.FunctionType) and made.__name__ == 'check':\n"
         "        made.__code__ = (lambda candidate: None).__code__\n",
@@ -289,3 +268,23 @@ def test_plain_values_come_over_as_they_are(value: object) -> None:
 def test_what_is_no_plain_data_does_not_go_over(value: object) -> None:
     with pytest.raises(inside.NotPlain):
         inside.plain(value)
+
+
+def test_a_solution_that_sleeps_is_ended() -> None:
+    verdict = judge(ADD, body("import time", "time.sleep(60)"), HASTY)
+    assert verdict.outcome is CodeOutcome.TOO_SLOW
+    assert "not done in time" in verdict.note
+
+
+def test_time_of_the_processor_is_limited() -> None:
+    patient = Limits(cpu_seconds=1, wall_seconds=60.0)
+    assert judge(ADD, body("while True: pass"), patient).outcome is CodeOutcome.ENDED
+    assert judge(ADD, "    pass\nwhile True: pass\n", patient).outcome is CodeOutcome.ENDED
+
+
+def test_a_solution_that_takes_the_words_of_its_tests_away_is_ended() -> None:
+    attack = (
+        "    return None\nimport sys\nfor frame in sys._current_frames().values():\n    while frame:\n"
+        "        frame.f_globals['_tell'] = lambda *_: None\n        frame = frame.f_back\n"
+    )
+    assert not judge(ADD, attack, HASTY).passed
