@@ -102,3 +102,7 @@ def roll_back(services: Services, spec: ModelSpec, to_version: int | None = None
 
 def kinds(services: Services, spec: ModelSpec) -> list[EventKind]:
     return [event.event for event in services.ledger.history(spec.name)]
+
+
+def newest(services: Services, spec: ModelSpec) -> Event:
+    return services.ledger.history(spec.name)[-1]

@@ -36,3 +36,11 @@ def changed_bytes(folder: Path, what: str) -> Iterator[None]:
         added.unlink(missing_ok=True)
         if added.parent.is_dir():
             added.parent.rmdir()
+
+
+# What is said of files that were changed in each way.
+TAMPERED = {
+    "flipped": r"model\.skops differs \(.* bytes, sha256 .*; registered with",
+    "missing": r"model\.skops is missing",
+    "added": r"extra/code\.py was added",
+}

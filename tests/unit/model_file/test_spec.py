@@ -117,7 +117,7 @@ def space(**dimension: Any) -> dict[str, Any]:
     return {"search": {**SEARCH, "space": {"strength": dimension}}}
 
 
-# The changed keys, and all that is said of the file, after its path. The gates are in test_gate_spec.py.
+# The changed keys, and all that is said of the file, after its path. The gates are in test_gates.py.
 WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"shedule": "@daily"}, f"shedule: unknown key; did you mean 'schedule'? allowed: {TOP_KEYS}"),
     ({"name": "My Model"}, f"name: 'My Model': {NAME}"),

@@ -1,0 +1,255 @@
+"""Roll back: what is refused, and why, on the real registry code and a real ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import yaml
+
+from podium.errors import (
+    CannotRollBack,
+    ChampionChanged,
+    DecisionVoid,
+    Frozen,
+    NothingToDo,
+)
+from podium.ledger.events import Event
+from podium.lifecycle import nominate as nominate_module
+from podium.lifecycle import rollback
+from podium.lifecycle.approval_policy import Person
+from podium.model_file.spec import ModelSpec
+from podium.names import Alias, Tag
+from podium.services import Services
+from support.mlflow_client import raw
+from support.steps import (
+    FIRST,
+    SECOND,
+    TRAINED,
+    decide,
+    kinds,
+    new_run,
+    newest,
+    nominate_unjudged,
+    pass_gates,
+    promote,
+    promote_as_of,
+    register,
+    roll_back,
+)
+from support.store import TAMPERED, changed_bytes, stored_files
+
+
+def test_a_champion_moved_by_hand_freezes_promotion_and_rollback(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
+    run = new_run()
+    register(services, toy_spec, FIRST, run)
+    pass_gates(services, toy_spec, 1, run)
+    nominate_module.nominate_version(services, toy_spec.name, run)
+    decide(services, toy_spec, run)
+    services.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
+    with pytest.raises(
+        Frozen, match="the champion is v1, but the ledger says v2: it was moved outside Podium"
+    ):
+        promote(services, toy_spec, run)
+    with pytest.raises(Frozen, match="settle_champion"):
+        roll_back(services, toy_spec)
+    assert services.registry.champion(toy_spec.name) == 1
+    assert kinds(services, toy_spec)[-2:] == ["promotion_refused", "rollback_refused"]
+
+
+def test_what_was_rolled_back_needs_an_approval_given_after_that(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    early, fast, fresh = new_run(), new_run(), new_run()
+    for run in (early, fast):
+        nominate_unjudged(services, toy_spec, SECOND, run)
+        decide(services, toy_spec, run)
+    promote(services, toy_spec, fast)
+    roll_back(services, toy_spec)
+    tags = services.registry.version(toy_spec.name, 2).tags
+    assert tags[Tag.ROLLED_BACK] == "by olga: complaints"
+    with pytest.raises(DecisionVoid, match="it was rolled back on .* by olga: complaints"):
+        promote(services, toy_spec, early)
+    assert services.registry.champion(toy_spec.name) == 1
+    nominate_unjudged(services, toy_spec, SECOND, fresh)
+    decide(services, toy_spec, fresh)
+    assert promote(services, toy_spec, fresh).version == 2
+    assert Tag.ROLLED_BACK not in services.registry.version(toy_spec.name, 2).tags
+
+
+def test_a_rollback_needs_a_former_champion(services: Services, toy_spec: ModelSpec) -> None:
+    with pytest.raises(CannotRollBack, match="no earlier champion to go back to; the champion is none"):
+        roll_back(services, toy_spec)
+    promote_as_of(services, toy_spec, FIRST)
+    nominate_unjudged(services, toy_spec, SECOND, new_run())
+    with pytest.raises(CannotRollBack, match="no earlier champion to go back to; the champion is v1"):
+        roll_back(services, toy_spec)
+    promote_as_of(services, toy_spec, SECOND)
+    with pytest.raises(CannotRollBack, match=r"v7 is no earlier champion; there are: v1\. An approver may"):
+        roll_back(services, toy_spec, to_version=7)
+    with pytest.raises(NothingToDo, match="v2 is the champion already"):
+        roll_back(services, toy_spec, to_version=2)
+    assert services.registry.champion(toy_spec.name) == 2
+    roll_back(services, toy_spec)
+    with pytest.raises(CannotRollBack, match="v2 was itself rolled back on .* by olga: complaints"):
+        roll_back(services, toy_spec, to_version=2)
+
+
+def test_two_rollbacks_that_are_asked_for_at_once_go_back_once(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
+    promote_as_of(services, toy_spec, FIRST)
+    requests = [
+        rollback.with_requested_at(
+            rollback.rollback_request(
+                toy_spec.name, None, asks=Person("olga"), reason="complaints", run=new_run()
+            ),
+            datetime.now(UTC),
+        )
+        for _ in range(2)
+    ]
+    assert rollback.rollback(services, requests[0]).version == 2
+    with pytest.raises(ChampionChanged, match="against champion v1, .* is now v2 .rolled back by olga on"):
+        rollback.rollback(services, requests[1])
+    assert services.registry.champion(toy_spec.name) == 2
+    assert newest(services, toy_spec).event == "rollback_refused"
+
+
+def test_nobody_forces_a_version_alone_where_approving_takes_two(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    policy = toy_spec.approval.model_copy(update={"approvers": ("amy", "ben"), "required": 2})
+    amy = Person("amy")
+    request = rollback.rollback_request(toy_spec.name, 2, asks=amy, reason="the only good one", run="r")
+    with pytest.raises(CannotRollBack, match="nobody may force a version alone, since approving takes 2"):
+        rollback.force_version(request, policy, amy)
+
+
+def test_only_an_approver_forces_a_version_and_it_is_marked(services: Services, toy_spec: ModelSpec) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    register(services, toy_spec, SECOND, new_run())
+
+    def force(name: str, to_version: int | None) -> Event:
+        asks = Person(name)
+        request = rollback.rollback_request(
+            toy_spec.name, to_version, asks=asks, reason="the only good one", run=new_run()
+        )
+        request = rollback.force_version(request, toy_spec.approval, asks)
+        return rollback.rollback(services, request)
+
+    with pytest.raises(CannotRollBack, match="only an approver may force .* and olga is none"):
+        force("olga", 2)
+    with pytest.raises(CannotRollBack, match="to force a version, name it"):
+        force("amy", None)
+    forced = force("amy", 2)
+    assert (forced.version, forced.from_version, forced.details["forced"]) == (2, 1, True)
+    assert services.registry.aliases(toy_spec.name) == {"champion": 2}
+    with pytest.raises(CannotRollBack, match="v1 was itself rolled back"):
+        force("amy", 1)
+    with pytest.raises(CannotRollBack, match="v9"):
+        force("amy", 9)
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_a_rollback_target_that_was_changed_in_the_store_is_refused(
+    services: Services, toy_spec: ModelSpec, what: str
+) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
+    with (
+        changed_bytes(stored_files(services, toy_spec.name, 1), what),
+        pytest.raises(CannotRollBack, match=TAMPERED[what]),
+    ):
+        roll_back(services, toy_spec)
+    assert services.registry.champion(toy_spec.name) == 2
+    assert newest(services, toy_spec).event == "rollback_refused"
+
+
+def test_a_champion_that_is_broken_itself_does_not_stop_its_rollback(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
+    with changed_bytes(stored_files(services, toy_spec.name, 2), "missing"):
+        assert roll_back(services, toy_spec).version == 1
+
+
+def test_a_rollback_target_must_be_ready(
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    promote_as_of(services, toy_spec, SECOND)
+    real = mlflow.MlflowClient.get_model_version
+
+    def pending(
+        client: mlflow.MlflowClient, name: str, number: str
+    ) -> mlflow.entities.model_registry.ModelVersion:
+        version = real(client, name, number)
+        version._status = "PENDING_REGISTRATION"
+        return version
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_model_version", pending)
+    with pytest.raises(CannotRollBack, match="v1 is not READY"):
+        roll_back(services, toy_spec)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            lambda content: content["metadata"].update(input_example_output=[[0.5, 0.5]] * 5),
+            r"predicts \[\[.* for its input example, not \[\[0\.5, 0\.5\]",
+        ),
+        (lambda content: content["metadata"].pop("input_example_output"), "no input example with its output"),
+        (
+            lambda content: content["signature"].update(
+                inputs=json.dumps([{"type": "double", "name": "z", "required": True}])
+            ),
+            "v1 does not fit the clients of champion v2: it needs z, which clients do not send",
+        ),
+        (
+            lambda content: content["signature"].update(
+                inputs=json.dumps([{"type": "string", "name": "x", "required": True}])
+            ),
+            "it takes x as string, clients send double",
+        ),
+        (lambda content: content["flavors"].pop("python_function"), "does not load and predict"),
+    ],
+)
+def test_a_rollback_target_must_prove_itself(
+    services: Services, toy_spec: ModelSpec, change: Callable[[dict[str, Any]], None], why: str
+) -> None:
+    trained = TRAINED[FIRST]
+    location = raw(services.registry).get_logged_model(trained.model_id).artifact_location
+    path = Path(location.removeprefix("file://")) / "MLmodel"
+    whole = path.read_text()
+    content = yaml.safe_load(whole)
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+    try:
+        # Registered as it is now, so its manifest fits: the proof must find what the manifest cannot.
+        promote_as_of(services, toy_spec, FIRST)
+        promote_as_of(services, toy_spec, SECOND)
+        with pytest.raises(CannotRollBack, match=why):
+            roll_back(services, toy_spec)
+    finally:
+        path.write_text(whole)
+    assert services.registry.champion(toy_spec.name) == 2
+
+
+@pytest.mark.parametrize(("asks", "reason"), [(None, "a good reason"), (Person("olga"), "  ")])
+def test_a_rollback_needs_a_person_and_a_reason(asks: Person | None, reason: str) -> None:
+    with pytest.raises(CannotRollBack, match="who asks is not known|needs a reason"):
+        rollback.rollback_request("toy", None, asks=asks, reason=reason, run="r")
