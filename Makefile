@@ -84,8 +84,8 @@ test: $(HAS_DEV) ## Run all tests
 	@# Two at a time, the longest first: each leaves half of two cores idle; three take longer.
 	$(MAKE) -j2 --keep-going test-integration test-unit test-stack test-scenarios test-dags
 
-test-fast: $(HAS_DEV) ## Run what needs neither a stack nor a training, in under 90 s
-	$(BIN)/python -m pytest tests/unit -m "not trains"
+test-fast: $(HAS_DEV) ## Run what needs neither a stack nor a training, in under 90 s on two quiet cores
+	$(BIN)/python -m pytest tests/unit -m "not trains" --numprocesses 2 --dist loadfile
 
 test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
 	$(BIN)/python -m pytest tests/integration

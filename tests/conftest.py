@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from podium.settings import PROJECT_ROOT, Settings
+from podium.settings import Settings
 
 # A fixture imports what it needs: MLflow, pandas and SQLAlchemy take seconds that most rooms can do without.
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ def ledger_url() -> Iterator[str]:
     from podium.stack import control
     from podium.stack.layout import Paths
     from podium.stack.running_stack import running_stack
+    from support.database import POSTGRES_STATE
 
-    state = PROJECT_ROOT / ".podium" / "test-postgres"
-    control.clean(Paths(state))
-    with running_stack(state, parts={"postgres"}) as stack:
+    control.clean(Paths(POSTGRES_STATE))
+    with running_stack(POSTGRES_STATE, parts={"postgres"}) as stack:
         yield stack.ledger_url
 
 
@@ -139,8 +139,9 @@ def ledger(ledger_url: str) -> Ledger:
 def layout(ledger_url: str) -> Layout:
     """Ports and passwords of the Postgres that the tests share."""
     from podium.stack.layout import Paths, load_layout
+    from support.database import POSTGRES_STATE
 
-    found = load_layout(Paths(PROJECT_ROOT / ".podium" / "test-postgres"))
+    found = load_layout(Paths(POSTGRES_STATE))
     assert found is not None
     assert found.ledger_url == ledger_url
     return found

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import Any
 
 import psycopg2
 
+from podium.settings import PROJECT_ROOT
 from podium.stack import postgres
 from podium.stack.layout import Layout
+
+# Where the Postgres of a run of tests lives: each worker of pytest-xdist has its own.
+POSTGRES_STATE = PROJECT_ROOT / ".podium" / f"test-postgres{os.environ.get('PYTEST_XDIST_WORKER', '')}"
 
 
 def execute(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
