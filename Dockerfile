@@ -10,11 +10,11 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/serving
-# More files, each after -r, for models that need more: --build-arg REQUIREMENTS="requirements-serving.txt -r requirements-boost.txt"
-ARG REQUIREMENTS=requirements-serving.txt
+# More files, each after -r, for models that need more (docs/containers.md).
+ARG SERVING_REQUIREMENTS=requirements-serving.txt
 WORKDIR /opt/requirements
 COPY requirements-serving.txt requirements-boost.txt ./
-RUN /opt/serving/bin/pip install --no-cache-dir --require-hashes -r ${REQUIREMENTS} \
+RUN /opt/serving/bin/pip install --no-cache-dir --require-hashes -r ${SERVING_REQUIREMENTS} \
     && /opt/serving/bin/pip uninstall -y pip setuptools
 
 FROM ${SERVING_IMAGE} AS serving
@@ -37,8 +37,15 @@ EXPOSE 8000
 ENTRYPOINT ["podium", "serve", "--host", "0.0.0.0"]
 
 FROM ${AIRFLOW_IMAGE} AS airflow
+# libgomp1: what LightGBM computes with; the slim image of Airflow leaves it out.
+USER 0
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/*
+USER 50000
 # The lock files first: a changed model or Dag does not install anything anew.
-# More files, each after -r, for models that need more: --build-arg AIRFLOW_REQUIREMENTS="requirements.txt -r requirements-boost.txt"
+# More files, each after -r, for models that need more (docs/containers.md).
 ARG AIRFLOW_REQUIREMENTS=requirements.txt
 WORKDIR /opt/airflow
 COPY --chown=airflow:0 requirements.txt requirements-boost.txt ./

@@ -31,6 +31,16 @@ from podium.stack.rehearsal import ask_for_example, run_lifecycle, unpaused
 
 MODEL, DAG = "soccer-match-outcome", "lifecycle_soccer_match_outcome"
 PROJECT = "podium-smoke"
+# Of its own tags, so that a project that runs beside it keeps its images; with all that a model may need.
+BUILD = {
+    "PODIUM_IMAGE": "podium:smoke",
+    "PODIUM_SERVING_IMAGE": "podium-serving:smoke",
+    "AIRFLOW_REQUIREMENTS": "requirements.txt -r requirements-boost.txt",
+    "SERVING_REQUIREMENTS": "requirements-serving.txt -r requirements-boost.txt",
+}
+EXTRAS = "import catboost, lightgbm, sklearn, xgboost"
+# What the model server has no business with.
+BEHIND = {"store": 9000, "api-server": 8080, "scheduler": 8793}
 REASON = "A wiring check on a registry that is thrown away."
 console = Console(highlight=False)
 
@@ -46,6 +56,11 @@ def main() -> None:
     try:
         compose("up", "--detach", "--build", "--wait")
         console.print(f"everything is healthy after {time.monotonic() - begun:.0f} s")
+        for part in ("scheduler", "model-server"):
+            compose("exec", "-T", part, "python3", "-c", EXTRAS)
+            compose("exec", "-T", part, "podium", "--help", stdout=subprocess.DEVNULL)
+        console.print("every extra can be imported, and every image has the command podium")
+        keep_apart(compose)
         addresses = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
         secrets = named(env_file.read_text(encoding="utf-8"))
         promote(addresses["AIRFLOW_PORT"], secrets)
@@ -58,6 +73,8 @@ def main() -> None:
         raise
     finally:
         compose("down", "--volumes", "--timeout", "20")
+        for image in (BUILD["PODIUM_IMAGE"], BUILD["PODIUM_SERVING_IMAGE"]):
+            subprocess.run(["docker", "image", "rm", image], check=False, capture_output=True)
         env_file.unlink()
     folder.rmdir()
     console.print(f"[green]Proved[/green] in {time.monotonic() - begun:.0f} s.")
@@ -68,19 +85,56 @@ class Compose:
 
     def __init__(self, env_file: Path, settings: dict[str, str]) -> None:
         self._command = ["docker", "compose", "--project-name", PROJECT, "--env-file", str(env_file)]
-        self._env = os.environ | settings | {"PODIUM_EPHEMERAL": "true"}
+        self._env = os.environ | settings | BUILD | {"PODIUM_EPHEMERAL": "true", "GIT_COMMIT": git_commit()}
 
-    def __call__(self, *arguments: str, stdout: object = None) -> None:
+    def __call__(self, *arguments: str, stdout: object = None, stderr: object = None) -> None:
         """Run a subcommand.
 
         Raises:
             PodiumError: It failed.
         """
         done = subprocess.run(  # type: ignore[call-overload]
-            [*self._command, *arguments], cwd=PROJECT_ROOT, env=self._env, stdout=stdout, check=False
+            [*self._command, *arguments],
+            cwd=PROJECT_ROOT,
+            env=self._env,
+            stdout=stdout,
+            stderr=stderr,
+            check=False,
         )
         if done.returncode:
             raise PodiumError(f"docker compose {arguments[0]} ended with {done.returncode}")
+
+
+def git_commit() -> str:
+    """Return the commit that is checked out."""
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, text=True).strip()
+
+
+def keep_apart(compose: Compose) -> None:
+    """See that the model server reaches MLflow, and none of the parts behind it.
+
+    Raises:
+        PodiumError: It reaches more or less.
+    """
+    reach = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5).close()"
+    compose("exec", "-T", "model-server", "python3", "-c", reach, "mlflow", "5000")
+    for part, port in BEHIND.items():
+        try:
+            compose(
+                "exec",
+                "-T",
+                "model-server",
+                "python3",
+                "-c",
+                reach,
+                part,
+                str(port),
+                stderr=subprocess.DEVNULL,
+            )
+        except PodiumError:
+            continue
+        raise PodiumError(f"the model server reaches {part}:{port}, which it has no business with")
+    console.print(f"the model server reaches MLflow, and none of {', '.join(BEHIND)}")
 
 
 def free_port() -> int:
