@@ -131,7 +131,7 @@ class ApprovalSensor(HITLOperator):
         form = event["params_input"] or {}
         return Answer(
             option=next(iter(event["chosen_options"]), ""),
-            reason=str(form.get("reason") or ""),
+            reason=reason if isinstance(reason := form.get("reason"), str) else "",
             who=person((event["responded_by_user"] or {}).get("name"), self.spec.approval),
             at=event["responded_at"],
             ticked=frozenset(

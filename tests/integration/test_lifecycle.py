@@ -231,7 +231,7 @@ def test_an_answer_that_does_not_count_is_asked_again(
         event for event in stack_services.ledger.history("toy-hasty") if event.event == "answer_invalid"
     ]
     assert invalid[-1].actor == "approver"
-    assert "the reason has 5 characters, at least 10 are required" in invalid[-1].reason
+    assert "the reason has 5 letters and digits, at least 10 are required" in invalid[-1].reason
     event_of(stack_services, "toy-hasty", "approved")
     event_of(stack_services, "toy-hasty", "promoted")
 

@@ -16,9 +16,17 @@ from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import DECISIONS
 from podium.ledger.store import record_refusal
 from podium.lifecycle import canary
-from podium.lifecycle.approval_policy import APPROVE, REJECT, Answer, Request, problems, who_may_decide
+from podium.lifecycle.approval_policy import (
+    APPROVE,
+    REASON_MAX_LENGTH,
+    REJECT,
+    Answer,
+    Request,
+    problems,
+    who_may_decide,
+)
 from podium.model_file.approval import ApprovalSpec
-from podium.names import in_utc, version_name
+from podium.names import in_utc, version_name, visible
 from podium.services import Services
 
 _ANSWERS = (EventKind.ASKED_AGAIN, EventKind.ANSWER_INVALID, EventKind.APPROVAL_GIVEN)
@@ -280,16 +288,20 @@ def describe_decision(decision: Event) -> str:
 
 
 def _answered(request: Request, answer: Answer) -> NewEvent:
-    """Describe an answer as one approval of several; what else it amounts to replaces that."""
+    """Describe an answer as one approval of several; what else it amounts to replaces that.
+
+    Of a reason that does not count, what can be read is kept.
+    """
+    reason = visible(answer.reason.strip()[:REASON_MAX_LENGTH])
     return NewEvent(
         event=EventKind.APPROVAL_GIVEN,
         model=request.model,
         version=request.version,
         actor=answer.name,
-        reason=answer.reason.strip(),
+        reason=reason,
         run=request.run,
         key=f"answer:{request.run}:{answer.at.isoformat()}",
-        details={"option": answer.option, "reason": answer.reason, "at": answer.at.isoformat()},
+        details={"option": answer.option, "reason": reason, "at": answer.at.isoformat()},
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from podium.ledger.events import Event
 from podium.model_file.approval import ROLE, ApprovalSpec
+from podium.names import is_unseen
 
 APPROVE = "Approve"
 REJECT = "Reject"
+
+REASON_MAX_LENGTH = 2_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Answer:
 
     Attributes:
         option: ``Approve`` or ``Reject``.
-        reason: The form's reason; may be missing, since Airflow's API does not check forms.
+        reason: The form's reason; empty where it is missing or no text, since Airflow's API checks no forms.
         who: Who gave it, or None.
         at: When it was given.
         ticked: The statements of the checklist that were ticked.
@@ -88,6 +92,28 @@ def who_may_decide(policy: ApprovalSpec) -> str:
     return named if policy.required == 1 else f"{policy.required} of: {named}"
 
 
+def reason_problem(reason: str, at_least: int) -> str | None:
+    """Say what is wrong with a reason; None if it can go on record.
+
+    Args:
+        reason: What somebody wrote.
+        at_least: How many letters and digits it must have.
+    """
+    # Measured first: what is said of it must not depend on megabytes of it.
+    if len(reason.strip()) > REASON_MAX_LENGTH:
+        return f"the reason has {len(reason.strip()):,} characters, at most {REASON_MAX_LENGTH:,} are allowed"
+    if unseen := next(filter(is_unseen, reason), None):
+        name = unicodedata.name(unseen, "no name")
+        return (
+            f"the reason has the character U+{ord(unseen):04X} ({name}), which cannot be seen; "
+            "only line breaks may be among the letters, digits, signs and spaces"
+        )
+    found = sum(character.isalnum() for character in reason)
+    if found < at_least:
+        return f"the reason has {found} letters and digits, at least {at_least} are required"
+    return None
+
+
 def problems(
     policy: ApprovalSpec, request: Request, answer: Answer, given: Iterable[Event] = ()
 ) -> list[str]:
@@ -106,9 +132,8 @@ def problems(
         found.append(f"{answer.who.name} is not an approver (approvers: {who_may_decide(policy)})")
     if answer.option not in (APPROVE, REJECT):
         found.append(f"'{answer.option}' is neither {APPROVE} nor {REJECT}")
-    length = len(answer.reason.strip())
-    if length < policy.reason_min_length:
-        found.append(f"the reason has {length} characters, at least {policy.reason_min_length} are required")
+    if wrong := reason_problem(answer.reason, policy.reason_min_length):
+        found.append(wrong)
     if answer.option == APPROVE:
         found += _problems_of_approval(policy, request, answer, given)
     return found

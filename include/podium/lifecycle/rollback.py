@@ -10,7 +10,7 @@ from datetime import datetime
 from podium.errors import BytesChanged, CannotRollBack, ChampionChanged, NotFound, Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.lifecycle.approval_policy import Person, may_decide, who_may_decide
+from podium.lifecycle.approval_policy import Person, may_decide, reason_problem, who_may_decide
 from podium.lifecycle.champion import (
     begin,
     begun_before,
@@ -74,12 +74,12 @@ def rollback_request(
         run: The Airflow run; the same run never rolls back twice.
 
     Raises:
-        CannotRollBack: The reason is empty, or nobody is known to ask.
+        CannotRollBack: The reason is none (``reason_problem``), or nobody is known to ask.
     """
     if asks is None:
         raise CannotRollBack(f"{model}: who asks is not known; trigger the rollback logged in to Airflow")
-    if not reason.strip():
-        raise CannotRollBack(f"{model}: a rollback needs a reason")
+    if wrong := reason_problem(reason, at_least=1):
+        raise CannotRollBack(f"{model}: a rollback needs a reason: {wrong}")
     return NewEvent(
         event=EventKind.ROLLBACK_STARTED,
         model=model,

@@ -11,7 +11,7 @@ from podium.errors import Outage, PodiumError, ProfileOnly, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Lock
-from podium.lifecycle.approval_policy import Person, may_decide, who_may_decide
+from podium.lifecycle.approval_policy import Person, may_decide, reason_problem, who_may_decide
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
 from podium.model_file.approval import ApprovalSpec
@@ -88,15 +88,15 @@ def settle_request(
     """Describe who asks to settle a move outside, how and why.
 
     Raises:
-        PodiumError: Nobody is known to ask, who asks is no approver, or the reason is too short.
+        PodiumError: Nobody is known to ask, who asks is no approver, or the reason is none.
     """
     policy, model = spec.approval, spec.name
     if asks is None:
         raise PodiumError(f"{model}: who asks is not known; trigger this logged in to Airflow")
     if not may_decide(policy, asks):
         raise PodiumError(f"{model}: {asks.name} is not an approver (approvers: {who_may_decide(policy)})")
-    if len(reason.strip()) < policy.reason_min_length:
-        raise PodiumError(f"{model}: the reason needs at least {policy.reason_min_length} characters")
+    if wrong := reason_problem(reason, policy.reason_min_length):
+        raise PodiumError(f"{model}: {wrong}")
     return NewEvent(
         event=_SETTLED_BY[settlement],
         model=model,

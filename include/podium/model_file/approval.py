@@ -28,7 +28,7 @@ class ApprovalSpec(Closed):
         default=True, description="Whoever triggered the run may not approve it, but may reject it."
     )
     reason_min_length: StrictInt = Field(
-        default=10, ge=1, description="Minimum length of a reason, in characters."
+        default=10, ge=1, description="How many letters and digits a reason must have, at least."
     )
     checklist: Annotated[tuple[Name, ...], AfterValidator(once("each statement once"))] = Field(
         default=(), description="Statements that each approver must tick to approve."

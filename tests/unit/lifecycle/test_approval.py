@@ -14,7 +14,7 @@ from podium.errors import NotFound
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
-from podium.lifecycle.approval_policy import Answer, Person, Request, problems
+from podium.lifecycle.approval_policy import Answer, Person, Request, problems, reason_problem
 from podium.model_file.approval import ApprovalSpec
 from support.services import services_with
 
@@ -50,15 +50,51 @@ def says(
 
 
 @pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("ten letters!", None),
+        ("größer, 第二版 ist besser", None),
+        ("first line of it\nsecond\r\nthird", None),
+        ("x" * 2_000, None),
+        ("good. " * 3, None),
+        ("!!!!!!!!!!!! ok", "the reason has 2 letters and digits, at least 10 are required"),
+        ("x" * 2_001, "the reason has 2,001 characters, at most 2,000 are allowed"),
+        ("x" * 3_000_000, "the reason has 3,000,000 characters, at most 2,000 are allowed"),
+        ("\u200b" * 12, "U+200B (ZERO WIDTH SPACE)"),
+        ("looks good to me\u202e", "U+202E (RIGHT-TO-LEFT OVERRIDE)"),
+        ("looks good to me\x00", "U+0000 (no name)"),
+        ("\x1b[2Jlooks good to me", "U+001B (no name)"),
+        ("looks good\tto me too", "U+0009 (no name)"),
+        ("looks good to me\ud800", "U+D800 (no name)"),
+        ("\u3164" * 12, "U+3164 (HANGUL FILLER)"),
+        ("\u2800" * 12, "U+2800 (BRAILLE PATTERN BLANK)"),
+        ("looks good to me\u2028", "U+2028 (LINE SEPARATOR)"),
+    ],
+)
+def test_a_reason_is_text_that_can_be_read(reason: str, said: str | None) -> None:
+    found = reason_problem(reason, 10)
+    assert found is None if said is None else said in str(found)
+    assert len(str(found)) < 200
+
+
+@pytest.mark.parametrize(
     ("policy", "answer", "expected"),
     [
         (POLICY, says(), []),
         (POLICY, says("Reject", "ben", "worse on friendlies"), []),
         (POLICY, says(who="eve"), ["eve is not an approver (approvers: amy, ben)"]),
         (POLICY, says(who=None), ["the answer has no user"]),
-        (POLICY, says(reason=""), ["the reason has 0 characters, at least 10 are required"]),
-        (POLICY, says(reason=" short     "), ["the reason has 5 characters, at least 10 are required"]),
-        (POLICY, says("Reject", reason=""), ["the reason has 0 characters, at least 10 are required"]),
+        (POLICY, says(reason=""), ["the reason has 0 letters and digits, at least 10 are required"]),
+        (
+            POLICY,
+            says(reason=" short     "),
+            ["the reason has 5 letters and digits, at least 10 are required"],
+        ),
+        (
+            POLICY,
+            says("Reject", reason=""),
+            ["the reason has 0 letters and digits, at least 10 are required"],
+        ),
         (POLICY, says("Maybe"), ["'Maybe' is neither Approve nor Reject"]),
         (POLICY, says("approve"), ["'approve' is neither Approve nor Reject"]),
         (
@@ -67,7 +103,7 @@ def says(
             [
                 "the answer has no user",
                 "'' is neither Approve nor Reject",
-                "the reason has 0 characters, at least 10 are required",
+                "the reason has 0 letters and digits, at least 10 are required",
             ],
         ),
         # Whoever triggered the run may not approve it, but may well see that it is no good.
@@ -226,13 +262,21 @@ def test_an_invalid_answer_is_on_record_once_and_decides_nothing(ledger: Ledger,
     event = judge(ledger, request_, answer)
     assert (event.event, event.actor) == (EventKind.ANSWER_INVALID, "eve")
     assert event.reason == (
-        "eve is not an approver (approvers: amy, ben); the reason has 0 characters, at least 10 are required"
+        "eve is not an approver (approvers: amy, ben); "
+        "the reason has 0 letters and digits, at least 10 are required"
     )
     assert event.details["option"] == "Approve"
     assert judge(ledger, request_, answer) == event
     assert approval.find_decision(services_with(ledger), request_.run) is None
     assert judge(ledger, request_, says()).event == "approved"
     assert kinds(ledger, request_) == ["answer_invalid", "approved"]
+
+
+def test_what_was_answered_is_kept_as_it_can_be_read(ledger: Ledger, request_: Request) -> None:
+    event = judge(ledger, request_, says(reason="\x00\x1b[2J" + "x" * 3_000_000))
+    assert event.event == EventKind.ANSWER_INVALID
+    assert str(event.details["reason"]).startswith("\\u0000\\u001b[2Jxxx")
+    assert len(str(event.details["reason"])) < 2_100
 
 
 def test_of_two_that_are_needed_the_second_decides(ledger: Ledger, model: str) -> None:
@@ -378,14 +422,13 @@ def test_a_rollback_before_the_request_does_not_matter(ledger: Ledger, model: st
 
 
 @pytest.mark.parametrize("option", ["Approve", "Reject", "Maybe"])
-def test_any_text_in_a_reason_can_be_recorded(ledger: Ledger, request_: Request, option: str) -> None:
-    odd = "NUL \0 and a lone \ud800 surrogate"
-    event = judge(ledger, request_, says(option, reason=odd))
+def test_what_was_answered_with_signs_that_nobody_sees_is_on_record_and_does_not_count(
+    ledger: Ledger, request_: Request, option: str
+) -> None:
+    event = judge(ledger, request_, says(option, reason="NUL \0 and a lone \ud800 surrogate"))
     assert event == ledger.history(request_.model)[-1]
-    if option == "Maybe":
-        assert event.details["reason"] == odd
-    else:
-        assert event.reason == "NUL \ufffd and a lone ? surrogate"
+    assert event.event == EventKind.ANSWER_INVALID
+    assert event.details["reason"] == "NUL \\u0000 and a lone \\ud800 surrogate"
 
 
 def test_a_newer_candidate_closes_the_requests_of_other_runs_only(ledger: Ledger, model: str) -> None:

@@ -218,7 +218,7 @@ def test_accepting_takes_as_many_people_as_approving(
         (None, "it was meant to be so", "who asks is not known"),
         (Person("eve"), "it was meant to be so", "eve is not an approver .approvers: amy"),
         (Person("eve", frozenset({"amy"})), "it was meant to be so", "eve is not an approver"),
-        (Person("amy"), "  short     ", "the reason needs at least 10 characters"),
+        (Person("amy"), "  short     ", "at least 10 are required"),
     ],
 )
 @pytest.mark.parametrize("settlement", Settlement)

@@ -240,3 +240,18 @@ def test_every_service_is_looked_after() -> None:
     # One builds an image, the others use it.
     builds = [service["image"] for service in found.values() if "build" in service]
     assert len(builds) == len(set(builds)) == 2
+
+
+def test_the_model_server_shares_a_network_with_what_it_asks_and_nothing_else() -> None:
+    found = services()
+    networks = {name: set(service.get("networks", ["default"])) for name, service in found.items()}
+    assert networks["model-server"] == {"serving"}
+    beside = {name for name, its in networks.items() if "serving" in its} - {"model-server"}
+    assert beside == {"mlflow", "postgres"}
+
+
+def test_no_service_keeps_capabilities_that_it_does_not_need() -> None:
+    for name, service in services().items():
+        if name != "redis":
+            assert service["cap_drop"] == ["ALL"], name
+        assert set(service.get("cap_add", ())) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}, name
