@@ -66,10 +66,6 @@ PRIVILEGES = {
     "live_labels": "SELECT, INSERT",
     "alembic_version": "SELECT",
 }
-_REFUSALS = {
-    EventKind.PROMOTION_STARTED: EventKind.PROMOTION_REFUSED,
-    EventKind.ROLLBACK_STARTED: EventKind.ROLLBACK_REFUSED,
-}
 
 
 class Lock:
@@ -141,6 +137,12 @@ class Ledger:
         """Return the event with this key, or None."""
         with outages(), self.engine.connect() as connection:
             return _find(connection, key)
+
+    def model_of(self, seq: int, digest: str) -> str | None:
+        """Return the model of the event with this number and this hash, or None if there is no such event."""
+        query = sa.select(_EVENTS.c.model).where(_EVENTS.c.seq == seq, _EVENTS.c.hash == digest)
+        with outages(), self.engine.connect() as connection:
+            return connection.scalar(query)
 
     def history(self, model: str, *, until: datetime | None = None, after: int = 0) -> list[Event]:
         """Return the events of a model in order.
@@ -234,13 +236,6 @@ def record_on(connection: sa.Connection) -> Iterator[Event]:
     """Yield all events that a connection sees in order, in bounded memory."""
     query = sa.select(_EVENTS).order_by(_EVENTS.c.seq).execution_options(yield_per=1000)
     yield from map(_event, connection.execute(query))
-
-
-def record_refusal(ledger: Ledger, intent: NewEvent, error: PodiumError) -> None:
-    """Record a refusal; once per run and reason, however often it is run again."""
-    kind = _REFUSALS[intent.event]
-    reason = hashlib.sha256(str(error).encode()).hexdigest()[:16]
-    ledger.append(replace(intent, event=kind, reason=str(error), key=f"{kind}:{intent.run}:{reason}"))
 
 
 def migrate(url: str, *, app_role: str) -> None:

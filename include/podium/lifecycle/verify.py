@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from podium.ledger import history
+from podium.ledger.chain import read_head
 from podium.lifecycle.registry_sync import wanted_aliases
 from podium.names import Alias, Tag, version_name
 from podium.services import Services
@@ -13,10 +14,9 @@ from podium.services import Services
 def told_heads(services: Services, models: Iterable[str]) -> Iterator[tuple[str, int, str]]:
     """Yield the newest event of each model that the registry was told of; see ``lifecycle.registry_sync``."""
     for model in models:
-        told = services.registry.labels(model).tags.get(Tag.LEDGER_HEAD) or ""
-        seq, _, digest = told.partition(":")
-        if seq.isascii() and seq.isdigit():
-            yield model, int(seq), digest
+        head = read_head(services.registry.labels(model).tags.get(Tag.LEDGER_HEAD))
+        if head is not None:
+            yield model, *head
 
 
 def alias_differences(services: Services, model: str) -> list[str]:

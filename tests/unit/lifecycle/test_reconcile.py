@@ -601,7 +601,7 @@ def test_the_mirror_puts_right_what_was_changed_by_hand(services: Services, spec
     )
     registry.delete_tags(spec.name, 1, [Tag.APPROVAL_STATUS, Tag.GATES_DIGEST])
     raw(registry).set_model_version_tag(spec.name, "1", "somebodys_own", "stays")
-    registry.set_model_tag(spec.name, Tag.LEDGER_HEAD, "1:forged")
+    registry.set_model_tag(spec.name, Tag.LEDGER_HEAD, "forged")
     assert look(services, spec) is None
 
     assert registry.aliases(spec.name) == aliases
