@@ -19,6 +19,19 @@ def told_heads(services: Services, models: Iterable[str]) -> Iterator[tuple[str,
             yield model, *head
 
 
+def models_to_compare(services: Services, named: Iterable[str]) -> list[str]:
+    """Return the models whose aliases must be those of the ledger.
+
+    They are those on record, those that bear a champion alias, whoever set it, and those that are named.
+
+    Args:
+        services: The registry and the ledger.
+        named: Such as the models that have a model file.
+    """
+    crowned = {model for model in services.registry.models() if services.registry.champion(model) is not None}
+    return sorted({*services.ledger.models(), *named, *crowned})
+
+
 def alias_differences(services: Services, model: str) -> list[str]:
     """Say where the live aliases of a model are not what the ledger says."""
     events = services.ledger.history(model)

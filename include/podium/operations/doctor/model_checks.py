@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from podium.errors import BytesChanged, NotFound, PodiumError
-from podium.lifecycle.verify import alias_differences
+from podium.lifecycle.verify import alias_differences, models_to_compare
 from podium.lifecycle.witness import told_problem
 from podium.names import version_name
 from podium.operations.check_model_files import check_files
@@ -34,7 +34,7 @@ def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
     """
     try:
         services = connect()
-        models = services.ledger.models()
+        models = models_to_compare(services, [])
         for model in models:
             yield from _told(services, model)
             yield from _aliases(services, model)
