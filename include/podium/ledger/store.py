@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -22,6 +23,8 @@ from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay
 
 from podium.errors import Outage, PodiumError
 from podium.ledger.events import CHAMPION_MOVES, FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
+
+log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
@@ -145,7 +148,9 @@ class Ledger:
             return connection.scalar(query)
 
     def history(self, model: str, *, until: datetime | None = None, after: int = 0) -> list[Event]:
-        """Return the events of a model in order.
+        """Return the events of a model in order, without those of a kind that this Podium does not know.
+
+        A newer Podium may have recorded them; each is named in a warning.
 
         Args:
             model: The registered model.
@@ -160,7 +165,7 @@ class Ledger:
         if until is not None:
             query = query.where(_EVENTS.c.at <= until)
         with outages(), self.engine.connect() as connection:
-            return [_event(row) for row in connection.execute(query)]
+            return [_event(row) for row in connection.execute(query) if _is_known(row)]
 
     def record(self) -> Iterator[Event]:
         """Yield all events of all models in order, in bounded memory."""
@@ -327,6 +332,18 @@ def _insert(connection: sa.Connection, new: NewEvent) -> Event:
 def _storable(text: str) -> str:
     """Replace what a form can hold and a text column cannot: NUL and lone surrogates."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _is_known(row: sa.Row[Any]) -> bool:
+    if row.event in list(EventKind):
+        return True
+    log.warning(
+        "%s: event %s is of a kind that this Podium does not know, %r, and is skipped",
+        row.model,
+        row.seq,
+        row.event,
+    )
+    return False
 
 
 def _event(row: sa.Row[Any]) -> Event:

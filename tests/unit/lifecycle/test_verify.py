@@ -265,6 +265,15 @@ def test_a_champion_that_was_set_by_hand_is_found_where_the_ledger_knows_nothing
     assert alias_differences(own_services, name) == [f"{name}: alias champion is v1, the ledger says none"]
 
 
+def test_an_event_of_an_unknown_kind_stops_no_reader_of_a_history(
+    lived: Services, toy_spec: ModelSpec, owner_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(owner_url, "UPDATE ledger_events SET event = 'zzz' WHERE seq = 2")
+    assert [event.seq for event in lived.ledger.history(toy_spec.name)] == [1, 3, 4, 5]
+    assert "event 2 is of a kind that this Podium does not know, 'zzz'" in caplog.text
+    mirror(lived, toy_spec.name)
+
+
 def test_a_move_that_is_being_made_is_explained(lived: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
     nominate_unjudged(lived, toy_spec, SECOND, run)
