@@ -9,6 +9,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── NotFound               no such model, version or alias
 ├── ChampionChanged        the champion is not the one that the decision was made against
 ├── Frozen                 the champion was moved outside Podium, and nobody has settled it yet
+├── OtherLedger            the ledger lacks an event that MLflow was told of: cut off, or another ledger
 ├── NotApproved            the ledger holds no decision of this run
 ├── DecisionVoid           the decision does not hold any more: too old, or its subject changed
 ├── BytesChanged           the files in the store are not those that were registered
@@ -130,6 +131,12 @@ class Frozen(PodiumError):
             "approver runs settle_champion to accept or revert it, or reconcile reverts it if the model file "
             "says champion_moved_outside: revert."
         )
+
+
+class OtherLedger(PodiumError):
+    """The ledger lacks an event that MLflow was told of; nothing moves or decides until that is mended."""
+
+    code = "PODIUM-OTHER-LEDGER"
 
 
 class NotApproved(PodiumError):

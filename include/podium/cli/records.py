@@ -67,7 +67,8 @@ def verify(
 ) -> None:
     """Check that the ledger's chain is whole and that the live aliases are what it says."""
     from podium.ledger.chain import read_export, walk
-    from podium.lifecycle.verify import alias_differences, told_heads
+    from podium.lifecycle.verify import alias_differences, models_to_compare, told_heads
+    from podium.model_file.loading import load_specs
     from podium.services import connect
 
     if file is not None:
@@ -78,7 +79,7 @@ def verify(
         chain = walk(services.ledger.record(), told_heads(services, services.registry.models()))
         differences = [
             difference
-            for model in services.ledger.models()
+            for model in models_to_compare(services, load_specs(services.settings.models_dir)[0])
             for difference in alias_differences(services, model)
         ]
     found = [*filter(None, [chain.difference]), *differences]

@@ -50,6 +50,18 @@ def walk(events: Iterable[Event], heads: Iterable[tuple[str, int, str]] = ()) ->
     return Chain(count, previous, None)
 
 
+def write_head(event: Event) -> str:
+    """Return how a registry is told of a model's newest event: its number and its hash."""
+    return f"{event.seq}:{event.hash}"
+
+
+def read_head(told: str | None) -> tuple[int, str] | None:
+    """Return the number and the hash that ``write_head`` wrote, or None if this is no such text."""
+    seq, _, digest = (told or "").partition(":")
+    # Of any length, a number may take long to read; the ledger's have at most 19 digits.
+    return (int(seq), digest) if seq.isascii() and seq.isdigit() and len(seq) < 20 else None
+
+
 def read_export(path: Path) -> Iterator[Event]:
     """Yield the events of a file that ``podium export`` wrote.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -22,6 +23,8 @@ from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay
 
 from podium.errors import Outage, PodiumError
 from podium.ledger.events import CHAMPION_MOVES, FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
+
+log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
@@ -65,10 +68,6 @@ PRIVILEGES = {
     "live_answers": "SELECT, INSERT",
     "live_labels": "SELECT, INSERT",
     "alembic_version": "SELECT",
-}
-_REFUSALS = {
-    EventKind.PROMOTION_STARTED: EventKind.PROMOTION_REFUSED,
-    EventKind.ROLLBACK_STARTED: EventKind.ROLLBACK_REFUSED,
 }
 
 
@@ -142,8 +141,16 @@ class Ledger:
         with outages(), self.engine.connect() as connection:
             return _find(connection, key)
 
+    def model_of(self, seq: int, digest: str) -> str | None:
+        """Return the model of the event with this number and this hash, or None if there is no such event."""
+        query = sa.select(_EVENTS.c.model).where(_EVENTS.c.seq == seq, _EVENTS.c.hash == digest)
+        with outages(), self.engine.connect() as connection:
+            return connection.scalar(query)
+
     def history(self, model: str, *, until: datetime | None = None, after: int = 0) -> list[Event]:
-        """Return the events of a model in order.
+        """Return the events of a model in order, without those of a kind that this Podium does not know.
+
+        A newer Podium may have recorded them; each is named in a warning.
 
         Args:
             model: The registered model.
@@ -158,7 +165,7 @@ class Ledger:
         if until is not None:
             query = query.where(_EVENTS.c.at <= until)
         with outages(), self.engine.connect() as connection:
-            return [_event(row) for row in connection.execute(query)]
+            return [_event(row) for row in connection.execute(query) if _is_known(row)]
 
     def record(self) -> Iterator[Event]:
         """Yield all events of all models in order, in bounded memory."""
@@ -234,13 +241,6 @@ def record_on(connection: sa.Connection) -> Iterator[Event]:
     """Yield all events that a connection sees in order, in bounded memory."""
     query = sa.select(_EVENTS).order_by(_EVENTS.c.seq).execution_options(yield_per=1000)
     yield from map(_event, connection.execute(query))
-
-
-def record_refusal(ledger: Ledger, intent: NewEvent, error: PodiumError) -> None:
-    """Record a refusal; once per run and reason, however often it is run again."""
-    kind = _REFUSALS[intent.event]
-    reason = hashlib.sha256(str(error).encode()).hexdigest()[:16]
-    ledger.append(replace(intent, event=kind, reason=str(error), key=f"{kind}:{intent.run}:{reason}"))
 
 
 def migrate(url: str, *, app_role: str) -> None:
@@ -332,6 +332,18 @@ def _insert(connection: sa.Connection, new: NewEvent) -> Event:
 def _storable(text: str) -> str:
     """Replace what a form can hold and a text column cannot: NUL and lone surrogates."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _is_known(row: sa.Row[Any]) -> bool:
+    if row.event in list(EventKind):
+        return True
+    log.warning(
+        "%s: event %s is of a kind that this Podium does not know, %r, and is skipped",
+        row.model,
+        row.seq,
+        row.event,
+    )
+    return False
 
 
 def _event(row: sa.Row[Any]) -> Event:

@@ -14,7 +14,6 @@ from podium.errors import NotApproved, NotFound, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import DECISIONS
-from podium.ledger.store import record_refusal
 from podium.lifecycle import canary
 from podium.lifecycle.approval_policy import (
     APPROVE,
@@ -25,6 +24,7 @@ from podium.lifecycle.approval_policy import (
     problems,
     who_may_decide,
 )
+from podium.lifecycle.witness import record, record_refusal
 from podium.model_file.approval import ApprovalSpec
 from podium.names import in_utc, version_name, visible
 from podium.services import Services
@@ -57,7 +57,8 @@ def _open_request(
     nominated = services.ledger.find(f"nominated:{run}")
     if nominated is None or nominated.model != model or nominated.version is None:
         raise NotFound(f"the ledger holds no nomination of run {run}: clear its task 'nominate'")
-    event = services.ledger.append(
+    event = record(
+        services,
         NewEvent(
             event=EventKind.APPROVAL_REQUESTED,
             model=model,
@@ -72,13 +73,13 @@ def _open_request(
                 "gates": gate_report(events, nominated.version).details["digest"],
                 "expires_after_seconds": policy.expires_after.total_seconds(),
             },
-        )
+        ),
     )
     request = _request(event)
     newer = [later for later in events if later.event is EventKind.NOMINATED and later.seq > nominated.seq]
     if newer:
         reason = f"{version_name(newer[-1].version)} of run {newer[-1].run} is a newer candidate"
-        services.ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason))
+        record(services, _decision(request, EventKind.SUPERSEDED, "podium", reason))
     return request
 
 
@@ -123,7 +124,7 @@ def find_approval(services: Services, model: str, run: str) -> Event:
             f"the ledger holds no decision of run {run}: nobody has approved. Marking a task as success "
             "approves nothing. Clear the approval task, and decide in Airflow's required actions."
         )
-        record_refusal(services.ledger, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
+        record_refusal(services, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
         raise error
     if decision.event is not EventKind.APPROVED:
         raise Refused(f"{describe_decision(decision)}; nothing is promoted")
@@ -187,23 +188,21 @@ def judge(
     if late:
         wrong.append(f"the request expired on {in_utc(request.expires_at)}")
     if wrong:
-        invalid = services.ledger.append(
-            replace(answered, event=EventKind.ANSWER_INVALID, reason="; ".join(wrong))
-        )
+        invalid = record(services, replace(answered, event=EventKind.ANSWER_INVALID, reason="; ".join(wrong)))
         return record_expiry(services, request) if late else invalid
     if answer.option == REJECT:
-        return services.ledger.append(_decision(request, EventKind.REJECTED, answered.actor, answered.reason))
+        return record(services, _decision(request, EventKind.REJECTED, answered.actor, answered.reason))
     if changed := changes_since(request, events, champion):
         reason = "; ".join(changed)
-        services.ledger.append(replace(answered, event=EventKind.ANSWER_INVALID, reason=reason))
-        return services.ledger.append(_decision(request, EventKind.VOIDED, "podium", reason))
+        record(services, replace(answered, event=EventKind.ANSWER_INVALID, reason=reason))
+        return record(services, _decision(request, EventKind.VOIDED, "podium", reason))
     approvals: list[Event | NewEvent] = [*given, answered]
     if len(approvals) < policy.required:
-        return services.ledger.append(answered)
+        return record(services, answered)
     names = ", ".join(approval.actor for approval in approvals)
     reasons = "; ".join(approval.reason for approval in approvals)
     valid_until = {"valid_until": (datetime.now(UTC) + policy.valid_for).isoformat()}
-    return services.ledger.append(_decision(request, EventKind.APPROVED, names, reasons, valid_until))
+    return record(services, _decision(request, EventKind.APPROVED, names, reasons, valid_until))
 
 
 def changes_since(request: Request, events: Sequence[Event], champion: int | None) -> list[str]:
@@ -233,7 +232,7 @@ def changes_since(request: Request, events: Sequence[Event], champion: int | Non
 def record_expiry(services: Services, request: Request) -> Event:
     """Record that nobody gave a valid answer in time; the run's first decision stays as it is."""
     reason = f"no valid answer until {in_utc(request.expires_at)}"
-    return services.ledger.append(_decision(request, EventKind.EXPIRED, "podium", reason))
+    return record(services, _decision(request, EventKind.EXPIRED, "podium", reason))
 
 
 def record_asked_again(services: Services, request: Request, try_number: int) -> Event:
@@ -241,7 +240,8 @@ def record_asked_again(services: Services, request: Request, try_number: int) ->
 
     Its task was cleared, or Airflow lost an answer: one given within a second of parking can be.
     """
-    return services.ledger.append(
+    return record(
+        services,
         NewEvent(
             event=EventKind.ASKED_AGAIN,
             model=request.model,
@@ -249,7 +249,7 @@ def record_asked_again(services: Services, request: Request, try_number: int) ->
             reason="the task was cleared, or Airflow lost an answer given within a second of asking",
             run=request.run,
             key=f"asked_again:{request.run}:{try_number}",
-        )
+        ),
     )
 
 
@@ -268,7 +268,7 @@ def supersede(services: Services, events: Sequence[Event], version: int, run: st
     nominated = {event.run: event.seq for event in events if event.event is EventKind.NOMINATED}
     reason = f"{version_name(version)} of run {run} is a newer candidate"
     closed = [
-        services.ledger.append(_decision(request, EventKind.SUPERSEDED, "podium", reason, {"by": run}))
+        record(services, _decision(request, EventKind.SUPERSEDED, "podium", reason, {"by": run}))
         for request in open_requests(events)
         if nominated.get(request.run, 0) < nominated.get(run, 0)
     ]

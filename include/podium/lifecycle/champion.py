@@ -21,8 +21,9 @@ from podium.errors import (
 )
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.store import Lock, record_refusal
+from podium.ledger.store import Lock
 from podium.lifecycle.registry_sync import mirror
+from podium.lifecycle.witness import record, record_refusal, witnessed
 from podium.names import Alias, in_utc, version_name
 from podium.services import Services
 
@@ -70,9 +71,10 @@ def begin(
     """Look at what there is before a move.
 
     Raises:
+        OtherLedger: The ledger lacks what MLflow was told.
         Outage: Another run moved the alias and was stopped before it could record that.
     """
-    live = services.registry.champion(intent.model)
+    live = witnessed(services, intent.model).aliases.get(Alias.CHAMPION)
     begun = begun_before(events, intent) is not None
     stopped = history.stopped_move(events, live)
     if stopped is not None and not begun:
@@ -151,7 +153,7 @@ def swap(move: Move) -> Event:
     """
     model, target, services = move.intent.model, move.target, move.services
     if not move.begun:
-        services.ledger.append(move.intent)
+        record(services, move.intent)
     move.lock.assert_held()
     services.registry.set_alias(model, Alias.CHAMPION, target)
     found = services.registry.champion(model)
@@ -177,5 +179,5 @@ def refusals_on_record(services: Services, intent: NewEvent) -> Iterator[None]:
     except Outage:
         raise
     except PodiumError as error:
-        record_refusal(services.ledger, intent, error)
+        record_refusal(services, intent, error)
         raise

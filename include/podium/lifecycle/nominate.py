@@ -11,6 +11,7 @@ from podium.ledger.events import Event, EventKind, NewEvent
 from podium.lifecycle.approval import describe_decision, find_decision, supersede
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
+from podium.lifecycle.witness import record, witnessed
 from podium.names import version_name
 from podium.services import Services
 
@@ -39,6 +40,7 @@ def nominate_version(services: Services, model: str, run: str) -> Nomination:
         Outage: A part did not answer.
     """
     with services.ledger.lock(model):
+        witnessed(services, model)
         events = services.ledger.history(model)
         report = _newest_report(events, run)
         number, champion = int(report.version or 0), report.from_version
@@ -49,7 +51,8 @@ def nominate_version(services: Services, model: str, run: str) -> Nomination:
         _refuse_profiles(services, events, report)
         superseded = []
         if find_decision(services, run) is None:
-            nominated = services.ledger.append(
+            nominated = record(
+                services,
                 NewEvent(
                     event=EventKind.NOMINATED,
                     model=model,
@@ -58,7 +61,7 @@ def nominate_version(services: Services, model: str, run: str) -> Nomination:
                     reason=report.reason,
                     run=run,
                     key=f"nominated:{run}",
-                )
+                ),
             )
             superseded = supersede(services, [*events, nominated], number, run)
         mirror(services, model, events)
@@ -79,7 +82,8 @@ def refuse_decided_run(services: Services, run: str) -> None:
 def _refuse_profiles(services: Services, events: Sequence[Event], report: Event) -> None:
     """Let a run of a profile end after its gates, on record."""
     if problem := promotion_problem(events, int(report.version or 0)):
-        services.ledger.append(
+        record(
+            services,
             NewEvent(
                 event=EventKind.NOMINATION_REFUSED,
                 model=report.model,
@@ -88,7 +92,7 @@ def _refuse_profiles(services: Services, events: Sequence[Event], report: Event)
                 reason=problem,
                 run=report.run,
                 key=f"nomination_refused:{report.run}",
-            )
+            ),
         )
         raise Refused(problem)
 

@@ -9,12 +9,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from podium.errors import NotFound, Outage, PodiumError
+from podium.errors import NotFound, OtherLedger, Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.lifecycle import promote, rollback
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.settle import revert, revert_started
+from podium.lifecycle.witness import record, witnessed
 from podium.model_file.spec import ModelSpec
 from podium.names import version_name
 from podium.services import Services
@@ -53,9 +54,11 @@ def reconcile(services: Services, spec: ModelSpec) -> Event | None:
     Raises:
         BytesChanged: The champion to go back to is not what was registered; the model stays frozen.
         NotFound: The champion to go back to does not exist any more; the model stays frozen.
+        OtherLedger: The ledger lacks what MLflow was told.
         Outage: A part did not answer.
     """
     model = spec.name
+    witnessed(services, model)
     _finish_stopped_move(services, model)
     with services.ledger.lock(model) as lock:
         events, live = services.ledger.history(model), services.registry.champion(model)
@@ -65,7 +68,7 @@ def reconcile(services: Services, spec: ModelSpec) -> Event | None:
         new: Event | None = None
         seen = events
         if live != recorded and (open_move is None or open_move.version != live):
-            new = services.ledger.append(_moved_outside(services, model, recorded, live))
+            new = record(services, _moved_outside(services, model, recorded, live))
             seen = [*events, new]
             log.warning("%s", new.reason)
         if live != recorded and spec.champion_moved_outside == "revert":
@@ -73,7 +76,7 @@ def reconcile(services: Services, spec: ModelSpec) -> Event | None:
             reverted = NewEvent(EventKind.OUTSIDE_MOVE_REVERTED, model, reason=reason)
             new = revert(services, lock, seen, reverted)
         elif live == recorded and open_move is not None:
-            new = services.ledger.append(_moved_back(events, open_move))
+            new = record(services, _moved_back(events, open_move))
         mirror(services, model, events)
     return new
 
@@ -88,7 +91,7 @@ def _finish_stopped_move(services: Services, model: str) -> None:
             promote.promote(services, model, str(stopped.run))
         else:
             rollback.rollback(services, _asked_before(stopped))
-    except Outage:
+    except (Outage, OtherLedger):
         raise
     except PodiumError as error:
         # Refused and on record: so it is no stopped move, but one outside.

@@ -10,6 +10,7 @@ from podium.errors import BytesChanged, PodiumError
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.history import PROFILE
 from podium.lifecycle.registry_sync import mirror
+from podium.lifecycle.witness import record, witnessed
 from podium.model_file.spec import ModelSpec
 from podium.names import ORIGIN, Tag, version_name
 from podium.registry.client import Version
@@ -43,10 +44,11 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
         Tag.LIFECYCLE_STAGE: "None",
     }
     with services.ledger.lock(spec.name):
+        witnessed(services, spec.name)
         version = services.registry.register(spec.name, trained.run_id, trained.model_id, tags)
         key = f"registered:{spec.name}:{version.number}"
         if services.ledger.find(key) is None:
-            services.ledger.append(_registration(services, version, run, key))
+            record(services, _registration(services, version, run, key))
         mirror(services, spec.name)
     log.info("%s %s is run %s.", spec.name, version_name(version.number), version.run_id)
     return version.number

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
+from podium.lifecycle.witness import tell, witnessed
 from podium.names import Alias, Tag
 from podium.registry.client import Version
 from podium.services import Services
@@ -37,13 +38,16 @@ def mirror(services: Services, model: str, known: Sequence[Event] = ()) -> None:
         known: The beginning of its history, which need not be read again.
 
     Raises:
+        OtherLedger: The ledger lacks what MLflow was told; nothing was written.
         Outage: A part did not answer; run it again.
     """
     registry = services.registry
     events = [*known, *services.ledger.history(model, after=known[-1].seq if known else 0)]
+    # After the history: what others tell meanwhile is no older than what is told here.
+    live = witnessed(services, model)
     if not events:
         return
-    live, versions = registry.labels(model), registry.versions(model)
+    versions = registry.versions(model)
     wanted = wanted_aliases(events, versions)
     for alias in (alias for alias in Alias if alias is not Alias.CHAMPION):
         if alias in wanted and live.aliases.get(alias) != wanted[alias]:
@@ -57,9 +61,7 @@ def mirror(services: Services, model: str, known: Sequence[Event] = ()) -> None:
         }
         registry.set_tags(model, version.number, changed)
         registry.delete_tags(model, version.number, _MIRRORED & set(version.tags) - set(tags))
-    head = f"{events[-1].seq}:{events[-1].hash}"
-    if live.tags.get(Tag.LEDGER_HEAD) != head:
-        registry.set_model_tag(model, Tag.LEDGER_HEAD, head)
+    tell(services, events[-1], live)
 
 
 def wanted_aliases(events: Sequence[Event], versions: Iterable[Version]) -> dict[Alias, int]:

@@ -14,6 +14,7 @@ from podium.ledger.store import Lock
 from podium.lifecycle.approval_policy import Person, may_decide, reason_problem, who_may_decide
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
+from podium.lifecycle.witness import record, witnessed
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, version_name
@@ -57,6 +58,7 @@ def settle(services: Services, spec: ModelSpec, request: NewEvent) -> Event:
     """
     model = spec.name
     with services.ledger.lock(model) as lock:
+        witnessed(services, model)
         events = services.ledger.history(model)
         settled = history.with_key(events, str(request.key))
         settled = settled or _settle(services, lock, events, spec.approval, request)
@@ -133,7 +135,7 @@ def revert(services: Services, lock: Lock, events: Sequence[Event], reverted: Ne
     if recorded is not None:
         check_bytes(services, events, model, recorded)
     if open_move is not None and revert_started(events, open_move) is None:
-        services.ledger.append(replace(reverted, event=EventKind.REVERT_STARTED, version=recorded, key=None))
+        record(services, replace(reverted, event=EventKind.REVERT_STARTED, version=recorded, key=None))
     lock.assert_held()
     if recorded is None:
         registry.delete_alias(model, Alias.CHAMPION)
@@ -145,7 +147,7 @@ def revert(services: Services, lock: Lock, events: Sequence[Event], reverted: Ne
             f"{model}: champion was set back to {version_name(recorded)}, reads {version_name(found)}"
         )
     from_version = None if open_move is None else open_move.version
-    return services.ledger.append(replace(reverted, version=recorded, from_version=from_version))
+    return record(services, replace(reverted, version=recorded, from_version=from_version))
 
 
 def _accept(
@@ -159,7 +161,7 @@ def _accept(
         key=f"acceptance:{open_move.seq}:{request.actor}",
         details={"outside_move": open_move.seq},
     )
-    acceptance = services.ledger.append(given)
+    acceptance = record(services, given)
     # By key: the same person's, given in an earlier run, is in the history already.
     acceptances = {
         event.key: event.actor

@@ -16,6 +16,7 @@ from podium.lifecycle import canary
 from podium.lifecycle.approval import gate_report
 from podium.lifecycle.model_card import write_model_card
 from podium.lifecycle.registry_sync import mirror
+from podium.lifecycle.witness import record, witnessed
 from podium.model_file.profiles import named_profile
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION
@@ -34,6 +35,7 @@ def validate_version(services: Services, spec: ModelSpec, number: int, run: str)
         Outage: A part did not answer, or the champion cannot be scored: no report, neither pass nor refusal.
         PodiumError: A baseline file or an own metric function cannot be used.
     """
+    witnessed(services, spec.name)
     version, events = services.registry.version(spec.name, number), services.ledger.history(spec.name)
     spec = _as_trained(spec, events, number)
     with stored_report.downloaded_holdout(services.registry, version) as folder:
@@ -44,7 +46,8 @@ def validate_version(services: Services, spec: ModelSpec, number: int, run: str)
     report = _report(spec, number, evidence)
     stored_report.keep(services.registry, version, spec, report, evidence)
     write_model_card(services, spec, version, report, profile_of(events, number))
-    services.ledger.append(
+    record(
+        services,
         NewEvent(
             event=EventKind.GATES_PASSED if report.passed else EventKind.GATES_REFUSED,
             model=spec.name,
@@ -59,7 +62,7 @@ def validate_version(services: Services, spec: ModelSpec, number: int, run: str)
                 canary.TERMS: canary.required_terms(spec.gates),
                 canary.LABELS: list(spec.labels),
             },
-        )
+        ),
     )
     mirror(services, spec.name)
     log.info("%s\n%s", report.sentence(), report.markdown())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from podium.ledger import history
+from podium.ledger.chain import read_head
 from podium.lifecycle.registry_sync import wanted_aliases
 from podium.names import Alias, Tag, version_name
 from podium.services import Services
@@ -13,10 +14,22 @@ from podium.services import Services
 def told_heads(services: Services, models: Iterable[str]) -> Iterator[tuple[str, int, str]]:
     """Yield the newest event of each model that the registry was told of; see ``lifecycle.registry_sync``."""
     for model in models:
-        told = services.registry.labels(model).tags.get(Tag.LEDGER_HEAD) or ""
-        seq, _, digest = told.partition(":")
-        if seq.isascii() and seq.isdigit():
-            yield model, int(seq), digest
+        head = read_head(services.registry.labels(model).tags.get(Tag.LEDGER_HEAD))
+        if head is not None:
+            yield model, *head
+
+
+def models_to_compare(services: Services, named: Iterable[str]) -> list[str]:
+    """Return the models whose aliases must be those of the ledger.
+
+    They are those on record, those that bear a champion alias, whoever set it, and those that are named.
+
+    Args:
+        services: The registry and the ledger.
+        named: Such as the models that have a model file.
+    """
+    crowned = {model for model in services.registry.models() if services.registry.champion(model) is not None}
+    return sorted({*services.ledger.models(), *named, *crowned})
 
 
 def alias_differences(services: Services, model: str) -> list[str]:

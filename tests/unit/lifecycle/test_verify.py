@@ -18,7 +18,7 @@ from podium.ledger.chain import Chain, read_export, walk
 from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
 from podium.ledger.store import Ledger
 from podium.lifecycle.registry_sync import mirror
-from podium.lifecycle.verify import alias_differences, told_heads
+from podium.lifecycle.verify import alias_differences, models_to_compare, told_heads
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.services import Services
@@ -250,6 +250,28 @@ def test_aliases_that_were_moved_by_hand_are_found(lived: Services, toy_spec: Mo
     lived.registry.delete_alias(name, Alias.CHAMPION)
     lived.registry.delete_alias(name, Alias.CANDIDATE)
     assert alias_differences(lived, name) == [f"{name}: alias champion is none, the ledger says v1"]
+
+
+def test_a_champion_that_was_set_by_hand_is_found_where_the_ledger_knows_nothing(
+    own_services: Services, toy_spec: ModelSpec, owner_url: str
+) -> None:
+    name = toy_spec.name
+    register(own_services, toy_spec, FIRST, new_run())
+    execute(owner_url, "TRUNCATE ledger_events")
+    assert models_to_compare(own_services, []) == []
+    assert models_to_compare(own_services, [name]) == [name]
+    own_services.registry.set_alias(name, Alias.CHAMPION, 1)
+    assert models_to_compare(own_services, []) == [name]
+    assert alias_differences(own_services, name) == [f"{name}: alias champion is v1, the ledger says none"]
+
+
+def test_an_event_of_an_unknown_kind_stops_no_reader_of_a_history(
+    lived: Services, toy_spec: ModelSpec, owner_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(owner_url, "UPDATE ledger_events SET event = 'zzz' WHERE seq = 2")
+    assert [event.seq for event in lived.ledger.history(toy_spec.name)] == [1, 3, 4, 5]
+    assert "event 2 is of a kind that this Podium does not know, 'zzz'" in caplog.text
+    mirror(lived, toy_spec.name)
 
 
 def test_a_move_that_is_being_made_is_explained(lived: Services, toy_spec: ModelSpec) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from podium.errors import Outage, PodiumError
-from podium.ledger.chain import Chain, walk
+from podium.ledger.chain import Chain, read_head, walk
 from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
 from podium.ledger.store import CONNECT_TIMEOUT_SECONDS, Ledger, migrate, record_on
 from podium.names import Tag, password_variables, version_name
@@ -270,9 +270,8 @@ def walked_ledger(url: str) -> Chain:
 def _told_heads(mlflow: sa.Connection) -> Iterator[tuple[str, int, str]]:
     query = sa.text("SELECT name, value FROM registered_model_tags WHERE key = :head")
     for model, told in mlflow.execute(query, {"head": str(Tag.LEDGER_HEAD)}):
-        seq, _, digest = told.partition(":")
-        if seq.isascii() and seq.isdigit():
-            yield model, int(seq), digest
+        if (head := read_head(told)) is not None:
+            yield model, *head
 
 
 def _in_use(url: str, database: str) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from podium.errors import BytesChanged, NotFound, PodiumError
-from podium.lifecycle.verify import alias_differences
+from podium.lifecycle.verify import alias_differences, models_to_compare
+from podium.lifecycle.witness import told_problem
 from podium.names import version_name
 from podium.operations.check_model_files import check_files
 from podium.operations.doctor.findings import Finding, State
@@ -33,8 +34,9 @@ def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
     """
     try:
         services = connect()
-        models = services.ledger.models()
+        models = models_to_compare(services, [])
         for model in models:
+            yield from _told(services, model)
             yield from _aliases(services, model)
             yield from _champion(services, model, working)
     except PodiumError as error:
@@ -42,6 +44,12 @@ def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
     else:
         if not models:
             yield Finding(CHAMPIONS, State.OK, "the ledger knows no model yet")
+
+
+def _told(services: Services, model: str) -> Iterator[Finding]:
+    if problem := told_problem(services, model, services.registry.labels(model)):
+        remedy = "`podium verify` tells where the ledger differs; docs/operations.md tells how to go on"
+        yield Finding(f"ledger of {model}", State.PROBLEM, problem, remedy)
 
 
 def _aliases(services: Services, model: str) -> Iterator[Finding]:

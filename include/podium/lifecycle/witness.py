@@ -1,0 +1,102 @@
+"""MLflow is the witness of the ledger's end: a tag of each model names its newest event, by number and hash.
+
+An event that was told and is not in the ledger was cut off, or this is another ledger: a step that records,
+moves or decides then stops before it does, and the tag stays as it is until a person has looked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from podium.errors import NotFound, OtherLedger, Outage, PodiumError
+from podium.ledger.chain import read_head, write_head
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.names import Tag
+from podium.services import Services
+
+if TYPE_CHECKING:
+    from podium.registry.client import Labels
+
+log = logging.getLogger(__name__)
+
+_REFUSALS = {
+    EventKind.PROMOTION_STARTED: EventKind.PROMOTION_REFUSED,
+    EventKind.ROLLBACK_STARTED: EventKind.ROLLBACK_REFUSED,
+}
+
+
+def witnessed(services: Services, model: str) -> Labels:
+    """Return the aliases and tags of a model, after proof that the ledger holds what MLflow was told.
+
+    Raises:
+        OtherLedger: It does not.
+        Outage: MLflow or the ledger did not answer.
+    """
+    labels = services.registry.labels(model)
+    if problem := told_problem(services, model, labels):
+        raise OtherLedger(f"{model}: {problem}")
+    return labels
+
+
+def told_problem(services: Services, model: str, labels: Labels) -> str | None:
+    """Say what the ledger lacks of what MLflow was told of a model, and what to do; None: nothing."""
+    head = read_head(labels.tags.get(Tag.LEDGER_HEAD))
+    if head is None or services.ledger.model_of(*head) is not None:
+        return None
+    seq, digest = head
+    return (
+        f"the ledger is not the one that MLflow was told of: it does not hold event {seq} with the hash "
+        f"{digest[:12]}. Nothing was moved or decided, and nothing of {model} will be until the ledger holds "
+        f"it again: restore the ledger, or, if that event is lost for good, remove the tag {Tag.LEDGER_HEAD} "
+        f"of the registered model {model}"
+    )
+
+
+def record(services: Services, new: NewEvent) -> Event:
+    """Record an event and tell MLflow of it.
+
+    With MLflow away the event stands, and the next step or reconcile tells of it.
+
+    Raises:
+        OtherLedger: The ledger lacks what MLflow was told; nothing was recorded.
+        Outage: The ledger did not answer.
+    """
+    try:
+        labels = services.registry.labels(new.model)
+    except Outage as error:
+        event = services.ledger.append(new)
+        log.warning("%s: MLflow was not told of event %s yet: %s", event.model, event.seq, error)
+        return event
+    if problem := told_problem(services, new.model, labels):
+        raise OtherLedger(f"{new.model}: {problem}")
+    event = services.ledger.append(new)
+    try:
+        tell(services, event, labels)
+    except (Outage, NotFound) as error:
+        log.warning("%s: MLflow was not told of event %s yet: %s", event.model, event.seq, error)
+    return event
+
+
+def record_refusal(services: Services, intent: NewEvent, error: PodiumError) -> None:
+    """Record a refusal; once per run and reason, however often it is run again."""
+    kind = _REFUSALS[intent.event]
+    reason = hashlib.sha256(str(error).encode()).hexdigest()[:16]
+    refusal = replace(intent, event=kind, reason=str(error), key=f"{kind}:{intent.run}:{reason}")
+    record(services, refusal)
+
+
+def tell(services: Services, event: Event, labels: Labels) -> None:
+    """Name an event in the tag of its model, unless the tag names a later one of that model.
+
+    Args:
+        services: The registry and the ledger.
+        event: The newest one of its model that is known.
+        labels: Of that model; what they tell is in the ledger.
+    """
+    head = read_head(labels.tags.get(Tag.LEDGER_HEAD))
+    if head is not None and head[0] >= event.seq and services.ledger.model_of(*head) == event.model:
+        return
+    services.registry.set_model_tag(event.model, Tag.LEDGER_HEAD, write_head(event))
