@@ -7,7 +7,7 @@ from pathlib import Path
 
 from podium.errors import DataError
 from podium.model_file.baseline_file import baseline_paths, read_baseline_file
-from podium.model_file.loading import load_specs_of
+from podium.model_file.loading import load_specs_of, model_files
 from podium.settings import project_home
 
 
@@ -20,7 +20,9 @@ def check_files(paths: Iterable[Path]) -> tuple[list[str], list[Path]]:
     Returns:
         What is wrong, and the model files that were looked at.
     """
-    files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
+    named = [file for path in paths for file in (model_files(path) if path.is_dir() else [path])]
+    # A file that is named beside its folder is one file, not a second of its model.
+    files = list({file.absolute(): file for file in named}.values())
     specs, errors = load_specs_of(files)
     problems = [problem for error in errors for problem in str(error).splitlines()]
     for spec in specs.values():

@@ -179,9 +179,21 @@ def test_no_more_than_100_problems_of_a_file_are_told(tmp_path: Path) -> None:
 def test_a_name_that_is_taken_names_its_line(tmp_path: Path) -> None:
     (tmp_path / "first.yaml").write_text(GOOD)
     (tmp_path / "second.yaml").write_text(f"# The same model.\n{GOOD}")
-    (error,) = load_specs(tmp_path)[1]
+    specs, (error, other) = load_specs(tmp_path)
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
-    assert str(error) == f"{second}: line 2: name: 'toy' is already used by {first}"
+    assert specs == {}
+    told = "neither is loaded until one is left"
+    assert str(error) == f"{first}: line 1: name: 'toy': is also the name in {second}; {told}"
+    assert str(other) == f"{second}: line 2: name: 'toy': is also the name in {first}; {told}"
+
+
+def test_a_file_with_mistakes_claims_its_name_too(tmp_path: Path) -> None:
+    (tmp_path / "first.yaml").write_text(GOOD)
+    (tmp_path / "second.yaml").write_text(GOOD.replace("[scikit-learn]", "[-r x]"))
+    (tmp_path / "third.yaml").write_text(GOOD.replace("name: toy", "name: third"))
+    specs, errors = load_specs(tmp_path)
+    assert list(specs) == ["third"]
+    assert [error.path.name for error in errors] == ["first.yaml", "second.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +205,12 @@ def test_a_name_that_is_taken_names_its_line(tmp_path: Path) -> None:
         ("!!str day", 9, "tag !!str is not allowed; delete it, and put text in quotes"),
         ("!include other.yaml", 9, "tag !include is not allowed"),
         ("=", 9, "a single = is no text in YAML; put it in quotes"),
-        ('"d\\0y"', 9, "a text has the character '\\x00', which no database keeps; delete it"),
+        ('"d\\0y"', 9, "data.time_column: 'd\\x00y': delete the character '\\x00'; a text holds no"),
+        ('"\\e[2J"', 9, "data.time_column: '\\x1b[2J': delete the character '\\x1b'"),
+        ('"a\\rb"', 9, "data.time_column: 'a\\rb': delete the character '\\r'"),
+        ('"\\ud800"', 9, "not a YAML file that can be read: found invalid Unicode character escape code"),
+        ('{ "d\\ay": 1 }', 9, "data.time_column: key 'd\\x07y': delete the character '\\x07'"),
+        ('[a, "\\x85"]', 9, "data.time_column[1]: '\\x85': delete the character '\\x85'"),
         ("d\ay", 9, "not a YAML file that can be read: delete the character '\\x07'"),
         ("d\udcffy", 9, "not a YAML file that can be read: 'utf-8' codec can't decode byte 0xff"),
         ("[" * 50, 9, "nested too deeply; at most 50 levels are allowed"),
