@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,6 +19,14 @@ _SUFFIX = ".yaml"
 _LIKE_A_MODEL_FILE = (_SUFFIX, ".yml")
 # ``.m.yaml`` is hidden; Emacs locks as ``.#m.yaml`` and saves as ``#m.yaml#``, others as ``m.yaml~``.
 _OF_AN_EDITOR = (".", "#")
+
+
+class ModelFile(NamedTuple):
+    """A good model file, with the lines of its keys."""
+
+    path: Path
+    document: Document
+    spec: ModelSpec
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -54,6 +63,12 @@ def load_specs(folder: Path) -> tuple[dict[str, ModelSpec], list[SpecError]]:
 
 
 def load_specs_of(files: Iterable[Path]) -> tuple[dict[str, ModelSpec], list[SpecError]]:
+    """Read model files; see ``read_model_files``."""
+    read, errors = read_model_files(files)
+    return {name: file.spec for name, file in read.items()}, errors
+
+
+def read_model_files(files: Iterable[Path]) -> tuple[dict[str, ModelFile], list[SpecError]]:
     """Read model files.
 
     Returns:
@@ -66,7 +81,7 @@ def load_specs_of(files: Iterable[Path]) -> tuple[dict[str, ModelSpec], list[Spe
     for path, document in read.items():
         name = document.content.get("name")
         claims[name if isinstance(name, str) else path].append(path)
-    specs: dict[str, ModelSpec] = {}
+    good: dict[str, ModelFile] = {}
     for path, document in read.items():
         try:
             spec = _parse(path, document)
@@ -76,8 +91,8 @@ def load_specs_of(files: Iterable[Path]) -> tuple[dict[str, ModelSpec], list[Spe
         if others := [other for other in claims[spec.name] if other != path]:
             errors[path] = SpecError(path, [_taken(document, spec.name, others)])
         else:
-            specs[spec.name] = spec
-    return specs, [errors[path] for path in sorted(errors)]
+            good[spec.name] = ModelFile(path, document, spec)
+    return good, [errors[path] for path in sorted(errors)]
 
 
 def _read(files: Iterable[Path]) -> tuple[dict[Path, Document], dict[Path, SpecError]]:
