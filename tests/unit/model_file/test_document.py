@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import subprocess
 import sys
@@ -10,17 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.errors import SpecError
-from podium.model_file.document import read_document
 from podium.model_file.loading import load_spec, load_specs, load_specs_of
 from podium.model_file.spec import ModelSpec
-from podium.settings import PROJECT_ROOT
-
-SHIPPED = sorted((PROJECT_ROOT / "include" / "models").glob("*.yaml"))
+from support.odd_files import PIECES, SHIPPED, damaged, replaced, written
 
 # Each wrong line says what is said of it; a line that has more to say says it in further lines.
 WRONG = """\
@@ -256,26 +251,6 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzzed") / "fuzzed.yaml"
 
 
-WORDS = st.sampled_from(
-    sorted({word for path in SHIPPED for word in re.findall(r"\S+|\n *", path.read_text())})
-)
-SIGNS = st.sampled_from(
-    ["&", "*", "<<: ", "!!", "[", "{", "}", "]", "? ", ": ", "- ", "|\n", "'", '"', "%", "\t"]
-)
-ODD = st.sampled_from(
-    ["0x1F", "1:30", "2024-01-01", ".nan", "1e400", "~", "on", "=", "0b_", "a{9999999999}", "(" * 999]
-)
-PIECES = st.lists(WORDS | SIGNS | ODD | st.text(max_size=3), max_size=12).map(" ".join)
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> str:
-    """A shipped model file with some of it replaced."""
-    text = draw(st.sampled_from(SHIPPED)).read_text()
-    begin = draw(st.integers(0, len(text)))
-    return text[:begin] + draw(PIECES) + text[draw(st.integers(begin, min(len(text), begin + 40))) :]
-
-
 # Python warns of some regular expressions.
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @given(text=st.text() | PIECES | damaged())
@@ -284,38 +259,10 @@ def test_any_text_is_a_model_file_or_explained(fuzzed: Path, text: str) -> None:
     read_or_explained(fuzzed)
 
 
-KEYS = st.sampled_from(
-    sorted({word for path in SHIPPED for word in re.findall(r"([\w-]+):", path.read_text())})
-)
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | st.datetimes() | st.text() | ODD
-)
-CONTENT = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | SCALARS, inner, max_size=5),
-    max_leaves=12,
-)
-
-CONTENTS = [read_document(path).content for path in SHIPPED]
-
-
-@st.composite
-def replaced(draw: st.DrawFn) -> Any:
-    """What a shipped model file holds, with one of its values replaced."""
-    content = copy.deepcopy(draw(st.sampled_from(CONTENTS)))
-    section = content
-    while True:
-        key = draw(st.sampled_from(list(section) if isinstance(section, dict) else range(len(section))))
-        if not isinstance(section[key], dict | list) or not section[key] or draw(st.booleans()):
-            section[key] = draw(CONTENT)
-            return content
-        section = section[key]
-
-
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @given(content=replaced())
 def test_any_content_is_a_model_file_or_explained(fuzzed: Path, content: Any) -> None:
-    fuzzed.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8", errors="surrogatepass")
+    fuzzed.write_text(written(content), encoding="utf-8", errors="surrogatepass")
     read_or_explained(fuzzed)
 
 

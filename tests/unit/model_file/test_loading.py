@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given
 
 from podium.errors import SpecError
 from podium.model_file.loading import load_spec, load_specs
+from support.odd_files import ANY_FILE
+from support.toy import TOY
 
 ToyFile = Callable[..., Path]
 NO_FILE = "is no regular file; a model file is neither folder, FIFO nor device"
@@ -99,3 +103,24 @@ def test_a_message_is_one_line_that_airflow_can_keep(tmp_path: Path, name: str) 
     assert len(str(error).splitlines()) == len(error.problems)
     assert all(line.isprintable() for line in str(error).split("\n"))
     str(error).encode()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("models")
+    (made / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    return made
+
+
+# Python warns of some regular expressions.
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@given(content=ANY_FILE)
+def test_whatever_one_file_holds_the_others_are_loaded(folder: Path, content: bytes) -> None:
+    (folder / "odd.yaml").write_bytes(content)
+    specs, errors = load_specs(folder)
+    assert "toy" in specs
+    assert len(specs) + len(errors) == 2
+    for error in errors:
+        assert error.path.name == "odd.yaml"
+        assert len(str(error).splitlines()) == len(error.problems)
+        assert all(problem.isprintable() for problem in error.problems)
