@@ -52,20 +52,27 @@ class PodiumError(Exception):
         return f"{self} [{self.code}]"
 
 
+def one_line(text: str) -> str:
+    """Return a text with all that cannot be printed, line breaks too, written as its escape."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 class SpecError(PodiumError):
     """A model file is wrong.
 
     Attributes:
         path: The model file.
-        problems: One sentence per wrong key: its line, the key, its value and what is allowed.
+        problems: One line per wrong key: its line, the key, its value and what is allowed. Airflow keeps
+            them in its database, so names of files and keys are escaped as values are.
     """
 
     code = "PODIUM-MODEL-FILE"
 
     def __init__(self, path: Path, problems: Sequence[str]) -> None:
         self.path = path
-        self.problems = tuple(problems)
-        super().__init__("\n".join(f"{path}: {problem}" for problem in self.problems))
+        self.problems = tuple(map(one_line, problems))
+        name = one_line(str(path))
+        super().__init__("\n".join(f"{name}: {problem}" for problem in self.problems))
 
 
 class DataError(PodiumError):

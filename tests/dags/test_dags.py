@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from podium.names import RunOutcome
 from podium.settings import PROJECT_ROOT
 from support.model_files import line_of
+from support.toy import TOY
 
 ParseDags = Callable[[Path], dict[str, Any]]
 SHIPPED_MODEL = PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml"
@@ -126,3 +129,12 @@ def test_a_task_builds_no_dag_of_another_model(run_script: Callable[..., dict[st
     of_models = [dag_id for dag_id in found["dags"] if dag_id.startswith(("lifecycle_", "score_"))]
     assert of_models == ["lifecycle_bug_severity_clf"]
     assert found["import_errors"] == {}
+
+
+def test_whatever_one_file_holds_the_dags_of_the_others_parse(
+    run_script: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    found = run_script("odd_files.py", PODIUM_MODELS_DIR=str(tmp_path))
+    assert found["tried"] >= 10
+    assert found["accepted"] >= 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +13,7 @@ import yaml
 from yaml.constructor import ConstructorError, SafeConstructor
 
 from podium.errors import SpecError
-from podium.model_file.problems import Location
+from podium.model_file.problems import MOST_PROBLEMS, Location, key_text, shown_value
 
 MOST_BYTES = 256 * 1024
 DEEPEST = 50
@@ -22,8 +24,8 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _NO_YAML = "not a YAML file that can be read"
 _NO_YAML_CHARACTER = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# Postgres, which keeps the texts of a Dag, takes neither.
-NO_TEXT_CHARACTER = re.compile("[\0\ud800-\udfff]")
+# Postgres, which keeps the texts of a Dag, takes neither NUL nor half a pair; a terminal obeys the others.
+NO_TEXT_CHARACTER = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = (f"{_TAG}int", f"{_TAG}float")
 
@@ -100,7 +102,8 @@ def read_document(path: Path) -> Document:
 
     Raises:
         SpecError: The file cannot be read, has more than ``MOST_BYTES``, is no YAML or no mapping, or has
-            what a model file may not have: anchors, aliases, merge keys, tags, more than ``DEEPEST`` levels.
+            what a model file may not have: anchors, aliases, merge keys, tags, more than ``DEEPEST`` levels,
+            a text with a control character; or it is no regular file.
     """
     text = _decode(path, _read(path))
     loader = _Loader(text)
@@ -111,6 +114,8 @@ def read_document(path: Path) -> Document:
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             raise SpecError(path, ["line 1: a model file is a mapping of keys, starting with name: ..."])
+        if wrong := list(_wrong_texts(root, ())):
+            raise SpecError(path, wrong[:MOST_PROBLEMS])
         return Document(loader.construct_document(root), root)
     except yaml.MarkedYAMLError as error:
         raise SpecError(path, [_syntax(error, text)]) from error
@@ -123,6 +128,9 @@ def read_document(path: Path) -> Document:
 
 def _read(path: Path) -> bytes:
     try:
+        # To open a FIFO waits for its other end, and a device may have no end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SpecError(path, ["is no regular file; a model file is neither folder, FIFO nor device"])
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
@@ -180,10 +188,31 @@ def _not_allowed_text(event: yaml.ScalarEvent) -> str:
     text, (plain, _) = event.value, event.implicit
     if plain and text == "<<":
         return "merge key << is not allowed; write its keys out"
-    if plain and text == "=":
-        return "a single = is no text in YAML; put it in quotes"
-    wrong = NO_TEXT_CHARACTER.search(text)
-    return f"a text has the character {wrong[0]!r}, which no database keeps; delete it" if wrong else ""
+    return "a single = is no text in YAML; put it in quotes" if plain and text == "=" else ""
+
+
+def _wrong_texts(node: yaml.Node, location: Location) -> Iterator[str]:
+    """Say of each text with a character that no text may have, keys too, where it is and which it is."""
+    if isinstance(node, yaml.ScalarNode):
+        if found := _character(node):
+            yield f"line {node.start_mark.line + 1}: {key_text(location)}: {shown_value(node.value)}: {found}"
+    elif isinstance(node, yaml.SequenceNode):
+        for place, item in enumerate(node.value):
+            yield from _wrong_texts(item, (*location, place))
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and (found := _character(key)):
+                where = f"{key_text(location)}: " if location else ""
+                yield f"line {key.start_mark.line + 1}: {where}key {shown_value(key.value)}: {found}"
+            yield from _wrong_texts(
+                value, (*location, key.value if isinstance(key, yaml.ScalarNode) else "?")
+            )
+
+
+def _character(node: yaml.ScalarNode) -> str:
+    wrong = NO_TEXT_CHARACTER.search(node.value)
+    rule = "a text holds no control characters but tab and new line"
+    return f"delete the character {wrong[0]!r}; {rule}" if wrong else ""
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:

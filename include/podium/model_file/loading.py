@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -11,6 +13,20 @@ from podium.errors import NotFound, SpecError
 from podium.model_file.document import Document, read_document
 from podium.model_file.problems import problems
 from podium.model_file.spec import ModelSpec
+
+_SUFFIX = ".yaml"
+# Whoever writes one of these means a model file.
+_LIKE_A_MODEL_FILE = (_SUFFIX, ".yml")
+# ``.m.yaml`` is hidden; Emacs locks as ``.#m.yaml`` and saves as ``#m.yaml#``, others as ``m.yaml~``.
+_OF_AN_EDITOR = (".", "#")
+
+
+class ModelFile(NamedTuple):
+    """A good model file, with the lines of its keys."""
+
+    path: Path
+    document: Document
+    spec: ModelSpec
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -32,33 +48,74 @@ def _parse(path: Path, document: Document) -> ModelSpec:
         raise SpecError(path, [*told, f"and {more} more problems"] if more else told) from error
 
 
+def model_files(folder: Path) -> list[Path]:
+    """Return the model files of a folder, and what is meant as one, in the order of their names."""
+    return sorted(
+        path
+        for path in folder.glob("*")
+        if path.suffix.lower() in _LIKE_A_MODEL_FILE and not path.name.startswith(_OF_AN_EDITOR)
+    )
+
+
 def load_specs(folder: Path) -> tuple[dict[str, ModelSpec], list[SpecError]]:
     """Read all model files of a folder, in the order of their names; see ``load_specs_of``."""
-    return load_specs_of(sorted(folder.glob("*.yaml")))
+    return load_specs_of(model_files(folder))
 
 
 def load_specs_of(files: Iterable[Path]) -> tuple[dict[str, ModelSpec], list[SpecError]]:
+    """Read model files; see ``read_model_files``."""
+    read, errors = read_model_files(files)
+    return {name: file.spec for name, file in read.items()}, errors
+
+
+def read_model_files(files: Iterable[Path]) -> tuple[dict[str, ModelFile], list[SpecError]]:
     """Read model files.
 
     Returns:
-        The good models by name, and an error for each wrong file: one wrong file stops no other model.
+        The good models by name, and an error for each wrong file: one wrong file stops no other model. Two
+        files of one model are both wrong, even if one of them has other mistakes: which of them counts is
+        nothing to guess.
     """
-    specs: dict[str, ModelSpec] = {}
-    paths: dict[str, Path] = {}
-    errors: list[SpecError] = []
-    for path in files:
+    read, errors = _read(files)
+    claims: defaultdict[object, list[Path]] = defaultdict(list)
+    for path, document in read.items():
+        name = document.content.get("name")
+        claims[name if isinstance(name, str) else path].append(path)
+    good: dict[str, ModelFile] = {}
+    for path, document in read.items():
         try:
-            document = read_document(path)
             spec = _parse(path, document)
         except SpecError as error:
-            errors.append(error)
+            errors[path] = error
             continue
-        if spec.name in specs:
-            taken = f"name: '{spec.name}' is already used by {paths[spec.name]}"
-            errors.append(SpecError(path, [f"line {document.line(('name',))}: {taken}"]))
-            continue
-        specs[spec.name], paths[spec.name] = spec, path
-    return specs, errors
+        if others := [other for other in claims[spec.name] if other != path]:
+            errors[path] = SpecError(path, [_taken(document, spec.name, others)])
+        else:
+            good[spec.name] = ModelFile(path, document, spec)
+    return good, [errors[path] for path in sorted(errors)]
+
+
+def _read(files: Iterable[Path]) -> tuple[dict[Path, Document], dict[Path, SpecError]]:
+    read: dict[Path, Document] = {}
+    errors: dict[Path, SpecError] = {}
+    for path in files:
+        try:
+            _check_suffix(path)
+            read[path] = read_document(path)
+        except SpecError as error:
+            errors[path] = error
+    return read, errors
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix != _SUFFIX:
+        wanted = path.with_suffix(_SUFFIX).name
+        raise SpecError(path, [f"is not read: a model file ends in {_SUFFIX}; rename it to {wanted}"])
+
+
+def _taken(document: Document, name: str, others: Iterable[Path]) -> str:
+    line, also = document.line(("name",)), ", ".join(map(str, others))
+    return f"line {line}: name: '{name}': is also the name in {also}; neither is loaded until one is left"
 
 
 def find_spec(folder: Path, name: str) -> ModelSpec:

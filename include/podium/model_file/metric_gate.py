@@ -18,7 +18,17 @@ from pydantic import (
 )
 
 from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, TRAINER_METRIC
-from podium.model_file.types import IMPORT_PATH, Columns, Filled, Name, WrongKey, is_number, nearest, once
+from podium.model_file.types import (
+    IMPORT_PATH,
+    Columns,
+    Filled,
+    Name,
+    WrongKey,
+    check_import_path,
+    is_number,
+    nearest,
+    once,
+)
 
 MOST_BINS = 50
 
@@ -36,8 +46,10 @@ def _check_metric(name: str) -> str:
             f"{TRAINER_METRIC}NAME is a number of the trainer; an own function needs a module that is not "
             f"called {TRAINER_METRIC.removesuffix('.')}"
         )
-    if name in KNOWN_METRICS or re.fullmatch(IMPORT_PATH, name):
+    if name in KNOWN_METRICS:
         return name
+    if re.fullmatch(IMPORT_PATH, name):
+        return check_import_path(name)
     if name.startswith(TRAINER_METRIC) and len(name) > len(TRAINER_METRIC):
         return name
     raise ValueError(

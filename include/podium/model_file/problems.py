@@ -66,7 +66,7 @@ def _explain(item: Any, root: type[BaseModel]) -> Problem:
         return _from_a_validator(item)
     if location[-1:] == (_OF_A_KEY,):
         mapping = _as_written(location[:-2])
-        return Problem((*mapping, value), f"{_key(mapping)}: key {_shown(value)}: {_message(item)}")
+        return Problem((*mapping, value), f"{key_text(mapping)}: key {shown_value(value)}: {_message(item)}")
     written = _as_written(location)
     if kind == "missing":
         wrong = "missing"
@@ -74,22 +74,22 @@ def _explain(item: Any, root: type[BaseModel]) -> Problem:
         wrong = _no_kind(value)
     elif kind == "model_type":
         keys = ", ".join(sorted(_allowed_keys(root, location)))
-        wrong = f"{_shown(value)}: must be a mapping; allowed keys: {keys}"
+        wrong = f"{shown_value(value)}: must be a mapping; allowed keys: {keys}"
     else:
-        wrong = f"{_shown(value)}: {_message(item)}"
-    return Problem(written, f"{_key(written)}: {wrong}")
+        wrong = f"{shown_value(value)}: {_message(item)}"
+    return Problem(written, f"{key_text(written)}: {wrong}")
 
 
 def _unknown_key(section: Location, key: Any, root: type[BaseModel]) -> Problem:
     # Without quotes YAML reads some keys as a number or as true.
-    name = key if isinstance(key, str) else _shown(key)
+    name = key if isinstance(key, str) else shown_value(key)
     written = _as_written(section)
     if _is_gate(section) and name in KINDS:
         wrong = f"is a kind of gate of its own, as {section[-1]} is; make two gates of this one"
     else:
         allowed = sorted(_allowed_keys(root, section))
         wrong = f"unknown key; {nearest(name, allowed)}allowed: {', '.join(allowed)}"
-    return Problem((*written, key), f"{_key((*written, name))}: {wrong}")
+    return Problem((*written, key), f"{key_text((*written, name))}: {wrong}")
 
 
 def _from_a_validator(item: Any) -> Problem:
@@ -99,8 +99,8 @@ def _from_a_validator(item: Any) -> Problem:
         location = (*location, part)
         known = isinstance(value, list | tuple) or (isinstance(value, Mapping) and part in value)
         value = value[part] if known else {}
-    shown = "" if _is_section(value) else f" {_shown(value)}:"
-    return Problem(location, f"{_key(location)}:{shown} {error}")
+    shown = "" if _is_section(value) else f" {shown_value(value)}:"
+    return Problem(location, f"{key_text(location)}:{shown} {error}")
 
 
 def _is_section(value: object) -> bool:
@@ -155,7 +155,7 @@ def _quotes(value: object) -> str:
     return ": write it in quotes" if isinstance(value, int | float | date) else ""
 
 
-def _shown(value: object) -> str:
+def shown_value(value: object) -> str:
     """Return a value about as the file has it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -184,7 +184,8 @@ def _as_written(location: Location) -> Location:
     return location
 
 
-def _key(location: Location) -> str:
+def key_text(location: Location) -> str:
+    """Return the way to a key as people write it: ``gates[0].metric``."""
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)

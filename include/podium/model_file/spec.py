@@ -30,6 +30,8 @@ from podium.model_file.types import (
     HoldoutSpec,
     ImportPath,
     Name,
+    Package,
+    ProjectFile,
     Scalar,
     WrongKey,
     nearest,
@@ -55,7 +57,9 @@ class ModelSpec(Closed):
         max_length=100,
         description="Name in the registry and of the Dag: lower-case words joined by `-`.",
     )
-    owner: str = Field(min_length=1, description="Who answers for the model; the owner of its Dag.")
+    owner: str = Field(
+        min_length=1, max_length=250, description="Who answers for the model; the owner of its Dag."
+    )
     description: str = Field(
         min_length=1, description="One sentence, shown on the Dag and on the approval card."
     )
@@ -76,7 +80,7 @@ class ModelSpec(Closed):
     holdout: HoldoutSpec = Field(
         description="The rows that the trainer never sees and the gates evaluate on."
     )
-    code: Annotated[tuple[Name, ...], AfterValidator(once("each file once"))] = Field(
+    code: Annotated[tuple[ProjectFile, ...], AfterValidator(once("each file once"))] = Field(
         default=(),
         description="Further files that make up the model, relative to the project's top folder; changing "
         "one leads to a new version.",
@@ -91,7 +95,7 @@ class ModelSpec(Closed):
         default_factory=dict,
         description="Trial runs on a sample of the data; their versions are never promoted.",
     )
-    requirements: tuple[Name, ...] = Field(
+    requirements: tuple[Package, ...] = Field(
         min_length=1, description="Packages that the model needs to load; pinned to the installed versions."
     )
     skops_trusted_types: tuple[Name, ...] = Field(

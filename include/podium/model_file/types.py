@@ -7,9 +7,11 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from croniter import croniter
+from croniter import CroniterError, croniter
+from packaging.utils import InvalidName, canonicalize_name
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,6 +25,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from podium.settings import PROJECT_ROOT, project_home
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -39,8 +43,22 @@ def looks_like(pattern: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$", "examples": list(examples)})
 
 
-IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
-ImportPath = Annotated[str, Field(pattern=IMPORT_PATH), looks_like("[^:]+:[^:]+", "trainers.my_model:train")]
+IMPORT_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+
+
+def check_import_path(path: str) -> str:
+    """Refuse a function of Python's own, such as os:system; no other module is looked for here."""
+    if path.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
+        raise ValueError("is Python's own; must be a function of yours, such as trainers.my_model:train")
+    return path
+
+
+ImportPath = Annotated[
+    str,
+    Field(pattern=IMPORT_PATH),
+    AfterValidator(check_import_path),
+    looks_like("[^:]+:[^:]+", "trainers.my_model:train"),
+]
 MODEL_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 Name = Annotated[str, Field(min_length=1)]
 
@@ -174,13 +192,55 @@ class HoldoutSpec(Closed):
         return f"{self.days} days" if self.days is not None else f"{self.share:.0%} of the rows"
 
 
+_LONGEST_CRON = 100
+_PLACES_OF_CRON = 5
+# Another time each time that the file is read.
+_BY_CHANCE = re.compile(r"(?:^|[\s,])[hr]", re.IGNORECASE)
+
+
 def _check_cron(value: str) -> str:
-    if not croniter.is_valid(value):
+    if len(value) > _LONGEST_CRON or not croniter.is_valid(value):
         raise ValueError("must be a cron expression such as '0 6 * * 1' (UTC), or null for no schedule")
+    if not value.startswith("@") and len(value.split()) != _PLACES_OF_CRON:
+        raise ValueError("must have 5 fields (minute, hour, day, month, weekday), such as '0 6 * * 1'")
+    if _BY_CHANCE.search(value):
+        raise ValueError("must say when, such as '0 6 * * 1'; H and R mean a time by chance")
+    try:
+        croniter(value).get_next(float)
+    except CroniterError as error:
+        raise ValueError("never comes; give a day that its month has, such as '0 6 1 * *'") from error
     return value
 
 
 Cron = Annotated[str, AfterValidator(_check_cron), Field(examples=["0 6 * * 1"])]
+
+
+def _check_package(name: str) -> str:
+    try:
+        canonicalize_name(name, validate=True)
+    except InvalidName as error:
+        raise ValueError(
+            "must be the name of an installed package such as scikit-learn: no version, option, path or URL"
+        ) from error
+    return name
+
+
+Package = Annotated[Name, AfterValidator(_check_package)]
+
+
+def _check_project_file(path: str) -> str:
+    """Refuse a path out of the project, or to what is hidden in it, such as the passwords of a stack."""
+    tops = (PROJECT_ROOT, project_home()) if Path(path).is_absolute() else ()
+    top = next((top for top in tops if Path(path).is_relative_to(top)), None)
+    within = Path(path).relative_to(top) if top else Path(path)
+    if within.is_absolute() or any(part.startswith(".") for part in within.parts):
+        raise ValueError(
+            "must be a file of the project, relative to its top folder, without '..' and hidden folders"
+        )
+    return path
+
+
+ProjectFile = Annotated[Name, AfterValidator(_check_project_file)]
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

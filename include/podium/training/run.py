@@ -34,7 +34,7 @@ from podium.metrics.measures import reported_metrics
 from podium.model_file.metric_names import TRAINER_METRIC
 from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
-from podium.model_file.user_code import import_object
+from podium.model_file.user_code import code_file, import_object
 from podium.names import CANDIDATE, Tag
 from podium.registry.client import Registry, TrainingRun
 from podium.registry.errors import mlflow_errors
@@ -201,7 +201,9 @@ def _inputs_digest(spec: ModelSpec, window: DataWindow, home: Path, less: str) -
 
 def _digests(spec: ModelSpec, home: Path) -> list[str]:
     try:
-        return [hashlib.sha256((home / path).read_bytes()).hexdigest() for path in spec.code]
+        return [hashlib.sha256(code_file(home, path).read_bytes()).hexdigest() for path in spec.code]
+    except TrainerError as error:
+        raise TrainerError(f"{spec.name}: {error}") from error
     except OSError as error:
         raise TrainerError(f"{spec.name}: code: {error.filename} cannot be read: {error.strerror}") from error
 

@@ -118,9 +118,11 @@ def test_wrong_files_are_named_with_the_nearest_name(toy_file: ToyFile, tmp_path
     assert f"{path}: line {line_of(path, 'metric:')}: {no_metric}" in done.stdout
     unknown = "gates[0].treshold: unknown key; did you mean 'threshold'?"
     assert f"{path}: line {line_of(path, 'treshold:')}: {unknown}" in done.stdout
-    taken = f"name: 'good' is already used by {tmp_path / 'good.yaml'}"
-    assert f"{twin}: line {line_of(twin, 'name:')}: {taken}" in done.stdout
-    assert "3 model files checked, 3 problems." in done.stdout
+    good = tmp_path / "good.yaml"
+    for one, other in ((twin, good), (good, twin)):
+        taken = f"name: 'good': is also the name in {other}; neither is loaded until one is left"
+        assert f"{one}: line {line_of(one, 'name:')}: {taken}" in done.stdout
+    assert "3 model files checked, 4 problems." in done.stdout
     content = json.loads(run(app, ["validate-spec", str(path), "--json"]).stdout)
     assert content["files"] == [str(path)]
     assert len(content["problems"]) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import subprocess
 import sys
@@ -10,17 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.errors import SpecError
-from podium.model_file.document import read_document
 from podium.model_file.loading import load_spec, load_specs, load_specs_of
 from podium.model_file.spec import ModelSpec
-from podium.settings import PROJECT_ROOT
-
-SHIPPED = sorted((PROJECT_ROOT / "include" / "models").glob("*.yaml"))
+from support.odd_files import PIECES, SHIPPED, damaged, replaced, written
 
 # Each wrong line says what is said of it; a line that has more to say says it in further lines.
 WRONG = """\
@@ -179,9 +174,21 @@ def test_no_more_than_100_problems_of_a_file_are_told(tmp_path: Path) -> None:
 def test_a_name_that_is_taken_names_its_line(tmp_path: Path) -> None:
     (tmp_path / "first.yaml").write_text(GOOD)
     (tmp_path / "second.yaml").write_text(f"# The same model.\n{GOOD}")
-    (error,) = load_specs(tmp_path)[1]
+    specs, (error, other) = load_specs(tmp_path)
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
-    assert str(error) == f"{second}: line 2: name: 'toy' is already used by {first}"
+    assert specs == {}
+    told = "neither is loaded until one is left"
+    assert str(error) == f"{first}: line 1: name: 'toy': is also the name in {second}; {told}"
+    assert str(other) == f"{second}: line 2: name: 'toy': is also the name in {first}; {told}"
+
+
+def test_a_file_with_mistakes_claims_its_name_too(tmp_path: Path) -> None:
+    (tmp_path / "first.yaml").write_text(GOOD)
+    (tmp_path / "second.yaml").write_text(GOOD.replace("[scikit-learn]", "[-r x]"))
+    (tmp_path / "third.yaml").write_text(GOOD.replace("name: toy", "name: third"))
+    specs, errors = load_specs(tmp_path)
+    assert list(specs) == ["third"]
+    assert [error.path.name for error in errors] == ["first.yaml", "second.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +200,12 @@ def test_a_name_that_is_taken_names_its_line(tmp_path: Path) -> None:
         ("!!str day", 9, "tag !!str is not allowed; delete it, and put text in quotes"),
         ("!include other.yaml", 9, "tag !include is not allowed"),
         ("=", 9, "a single = is no text in YAML; put it in quotes"),
-        ('"d\\0y"', 9, "a text has the character '\\x00', which no database keeps; delete it"),
+        ('"d\\0y"', 9, "data.time_column: 'd\\x00y': delete the character '\\x00'; a text holds no"),
+        ('"\\e[2J"', 9, "data.time_column: '\\x1b[2J': delete the character '\\x1b'"),
+        ('"a\\rb"', 9, "data.time_column: 'a\\rb': delete the character '\\r'"),
+        ('"\\ud800"', 9, "not a YAML file that can be read: found invalid Unicode character escape code"),
+        ('{ "d\\ay": 1 }', 9, "data.time_column: key 'd\\x07y': delete the character '\\x07'"),
+        ('[a, "\\x85"]', 9, "data.time_column[1]: '\\x85': delete the character '\\x85'"),
         ("d\ay", 9, "not a YAML file that can be read: delete the character '\\x07'"),
         ("d\udcffy", 9, "not a YAML file that can be read: 'utf-8' codec can't decode byte 0xff"),
         ("[" * 50, 9, "nested too deeply; at most 50 levels are allowed"),
@@ -239,26 +251,6 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzzed") / "fuzzed.yaml"
 
 
-WORDS = st.sampled_from(
-    sorted({word for path in SHIPPED for word in re.findall(r"\S+|\n *", path.read_text())})
-)
-SIGNS = st.sampled_from(
-    ["&", "*", "<<: ", "!!", "[", "{", "}", "]", "? ", ": ", "- ", "|\n", "'", '"', "%", "\t"]
-)
-ODD = st.sampled_from(
-    ["0x1F", "1:30", "2024-01-01", ".nan", "1e400", "~", "on", "=", "0b_", "a{9999999999}", "(" * 999]
-)
-PIECES = st.lists(WORDS | SIGNS | ODD | st.text(max_size=3), max_size=12).map(" ".join)
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> str:
-    """A shipped model file with some of it replaced."""
-    text = draw(st.sampled_from(SHIPPED)).read_text()
-    begin = draw(st.integers(0, len(text)))
-    return text[:begin] + draw(PIECES) + text[draw(st.integers(begin, min(len(text), begin + 40))) :]
-
-
 # Python warns of some regular expressions.
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @given(text=st.text() | PIECES | damaged())
@@ -267,38 +259,10 @@ def test_any_text_is_a_model_file_or_explained(fuzzed: Path, text: str) -> None:
     read_or_explained(fuzzed)
 
 
-KEYS = st.sampled_from(
-    sorted({word for path in SHIPPED for word in re.findall(r"([\w-]+):", path.read_text())})
-)
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | st.datetimes() | st.text() | ODD
-)
-CONTENT = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | SCALARS, inner, max_size=5),
-    max_leaves=12,
-)
-
-CONTENTS = [read_document(path).content for path in SHIPPED]
-
-
-@st.composite
-def replaced(draw: st.DrawFn) -> Any:
-    """What a shipped model file holds, with one of its values replaced."""
-    content = copy.deepcopy(draw(st.sampled_from(CONTENTS)))
-    section = content
-    while True:
-        key = draw(st.sampled_from(list(section) if isinstance(section, dict) else range(len(section))))
-        if not isinstance(section[key], dict | list) or not section[key] or draw(st.booleans()):
-            section[key] = draw(CONTENT)
-            return content
-        section = section[key]
-
-
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @given(content=replaced())
 def test_any_content_is_a_model_file_or_explained(fuzzed: Path, content: Any) -> None:
-    fuzzed.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8", errors="surrogatepass")
+    fuzzed.write_text(written(content), encoding="utf-8", errors="surrogatepass")
     read_or_explained(fuzzed)
 
 

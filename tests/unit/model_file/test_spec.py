@@ -108,6 +108,12 @@ NAME = "must be lower-case words and digits joined by '-', such as soccer-match-
 IMPORT = "must be an import path such as trainers.my_model:train"
 DURATION = "must be a duration such as 30m, 12h or 3d (s, m, h, d; more than zero, at most 365d)"
 CRON = "must be a cron expression such as '0 6 * * 1' (UTC), or null for no schedule"
+FIVE = "must have 5 fields (minute, hour, day, month, weekday), such as '0 6 * * 1'"
+NEVER = "never comes; give a day that its month has, such as '0 6 1 * *'"
+BY_CHANCE = "must say when, such as '0 6 * * 1'; H and R mean a time by chance"
+PACKAGE = "must be the name of an installed package such as scikit-learn: no version, option, path or URL"
+PYTHONS = "is Python's own; must be a function of yours, such as trainers.my_model:train"
+IN_PROJECT = "must be a file of the project, relative to its top folder, without '..' and hidden folders"
 SCALAR = "must be text (a date in quotes), a finite number, true or false"
 QUOTES = "must be text: write it in quotes"
 YES_NO = f"{QUOTES} (without them yes, no, on and off mean true and false)"
@@ -131,6 +137,11 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"description": {"en": "a"}}, "description: {...}: must be text"),
     ({"trainer": "toy_trainer"}, f"trainer: 'toy_trainer': {IMPORT}"),
     ({"trainer": "toy-trainer:train"}, f"trainer: 'toy-trainer:train': {IMPORT}"),
+    ({"trainer": "trainers..toy:train"}, f"trainer: 'trainers..toy:train': {IMPORT}"),
+    ({"trainer": "os:system"}, f"trainer: 'os:system': {PYTHONS}"),
+    ({"trainer": "os.path:join"}, f"trainer: 'os.path:join': {PYTHONS}"),
+    ({"data__examples": "subprocess:run"}, f"data.examples: 'subprocess:run': {PYTHONS}"),
+    ({"owner": "a" * 251}, f"owner: '{'a' * 79}...: must have at most 250 characters"),
     ({"task": "clustering"}, "task: 'clustering': allowed: classification, regression, ranking, generation"),
     (
         {"task": "clasification"},
@@ -222,9 +233,29 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"params__since": date(2024, 1, 1)}, f"params.since: 2024-01-01: {SCALAR}"),
     ({"requirements": []}, "requirements: []: needs at least 1"),
     ({"requirements": ["numpy", None]}, "requirements[1]: null: must be text"),
+    ({"requirements": ["-r x"]}, f"requirements[0]: '-r x': {PACKAGE}"),
+    ({"requirements": ["--index-url=http://x y"]}, f"requirements[0]: '--index-url=http://x y': {PACKAGE}"),
+    ({"requirements": ["numpy", "./pkg"]}, f"requirements[1]: './pkg': {PACKAGE}"),
+    ({"requirements": ["git+https://x/y"]}, f"requirements[0]: 'git+https://x/y': {PACKAGE}"),
+    ({"requirements": ["a @ https://x/a.whl"]}, f"requirements[0]: 'a @ https://x/a.whl': {PACKAGE}"),
+    ({"requirements": ["numpy==2"]}, f"requirements[0]: 'numpy==2': {PACKAGE}"),
+    ({"code": ["../x.py"]}, f"code[0]: '../x.py': {IN_PROJECT}"),
+    ({"code": ["a.py", "a/../../x.py"]}, f"code[1]: 'a/../../x.py': {IN_PROJECT}"),
+    ({"code": [".podium/layout.json"]}, f"code[0]: '.podium/layout.json': {IN_PROJECT}"),
+    ({"code": ["/etc/passwd"]}, f"code[0]: '/etc/passwd': {IN_PROJECT}"),
     ({"skops_trusted_types": "a.B"}, "skops_trusted_types: 'a.B': must be a list"),
     ({"schedule": "every monday"}, f"schedule: 'every monday': {CRON}"),
     ({"schedule": 5}, f"schedule: 5: {QUOTES}"),
+    ({"schedule": "0 0 31 2 *"}, f"schedule: '0 0 31 2 *': {NEVER}"),
+    ({"schedule": "0 0 31 4,6,9,11 *"}, f"schedule: '0 0 31 4,6,9,11 *': {NEVER}"),
+    ({"schedule": "* * * * * *"}, f"schedule: '* * * * * *': {FIVE}"),
+    ({"schedule": "0 0 1 1 * 0 1999"}, f"schedule: '0 0 1 1 * 0 1999': {FIVE}"),
+    ({"schedule": "R 6 * * *"}, f"schedule: 'R 6 * * *': {BY_CHANCE}"),
+    ({"schedule": f"0{',0' * 99} * * * *"}, f"schedule: '0{',0' * 39}...: {CRON}"),
+    (
+        {"scoring": {"source": "a", "output": "b", "schedule": "0 0 30 2 *"}},
+        f"scoring.schedule: '0 0 30 2 *': {NEVER}",
+    ),
     (
         {"champion_moved_outside": "accept"},
         "champion_moved_outside: 'accept': allowed: ask, revert",
@@ -430,7 +461,7 @@ def test_what_a_file_must_have(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(SpecError, match=r"folder\.yaml: cannot be read: Is a directory"):
+    with pytest.raises(SpecError, match=r"folder\.yaml: is no regular file"):
         load_spec(tmp_path / "folder.yaml")
 
 
@@ -446,9 +477,10 @@ def test_one_wrong_file_stops_no_other(toy_file: ToyFile, tmp_path: Path) -> Non
     (tmp_path / "broken.yaml").write_text("name: broken\n")
     (tmp_path / "twin.yaml").write_text((tmp_path / "toy.yaml").read_text())
     specs, errors = load_specs(tmp_path)
-    assert list(specs) == ["toy"]
-    assert [error.path.name for error in errors] == ["broken.yaml", "twin.yaml"]
-    assert "name: 'toy' is already used by" in str(errors[1])
+    assert specs == {}
+    assert [error.path.name for error in errors] == ["broken.yaml", "toy.yaml", "twin.yaml"]
+    (tmp_path / "twin.yaml").unlink()
+    assert list(load_specs(tmp_path)[0]) == ["toy"]
 
 
 def test_an_unknown_model_is_explained(toy_file: ToyFile, tmp_path: Path) -> None:

@@ -53,8 +53,10 @@ def test_the_task_the_labels_and_the_inputs_are_read_off_the_data(home: Path) ->
     assert "datetime(2025, 4, 11, tzinfo=UTC)" in test.read_text()
 
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1) | st.sampled_from(
-    ["it's: [no]", '"""', "\\", "a\nb", "{{ name }}", "{% x", "#", "null", "- ", "\x85", "é\U0001f600"]
+# No text of a model file has another control character.
+CHARACTERS = st.characters(codec="utf-8", exclude_categories=["Cc"]) | st.sampled_from("\t\n")
+TEXTS = st.text(CHARACTERS, min_size=1) | st.sampled_from(
+    ["it's: [no]", '"""', "\\", "a\nb", "{{ name }}", "{% x", "#", "null", "- ", "é\U0001f600"]
 )
 
 
