@@ -13,6 +13,8 @@ HAS_UV := .venv/.stamp-uv
 HAS_RUN := .venv/.stamp-run
 HAS_LLM := .venv/.stamp-llm
 HAS_DEV := .venv/.stamp-dev
+# All examples of each property; plain pytest and test-fast try fewer (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest --hypothesis-profile=thorough
 # The commit goes into the image: lineage of what is trained in it.
 COMPOSE := GIT_COMMIT=$$(git rev-parse HEAD 2>/dev/null || echo unknown) docker compose
 # A backup belongs to whoever asked for it.
@@ -88,19 +90,19 @@ test-fast: $(HAS_DEV) ## Run what needs neither a stack nor a training, in under
 	$(BIN)/python -m pytest tests/unit -m "not trains" --numprocesses 2 --dist loadfile
 
 test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
-	$(BIN)/python -m pytest tests/integration
+	$(PYTEST) tests/integration
 
 test-stack: $(HAS_DEV) ## Take the other shipped models through their lifecycles on a stack, kill it, and see it heal
-	$(BIN)/python -m pytest tests/stack
+	$(PYTEST) tests/stack
 
 test-dags: $(HAS_DEV) ## Run the tests of the Dag files and of the examples
-	$(BIN)/python -m pytest tests/dags tests/examples
+	$(PYTEST) tests/dags tests/examples
 
 test-scenarios: $(HAS_DEV) ## Run what takes long: kills at every step, fifty processes at once, memory, documents followed
-	$(BIN)/python -m pytest tests/scenarios
+	$(PYTEST) tests/scenarios
 
 test-unit: $(HAS_DEV) ## Run the tests of each room
-	$(BIN)/python -m pytest tests/unit --hypothesis-profile=thorough
+	$(PYTEST) tests/unit $(wildcard tests/models)
 
 bench-gates: $(HAS_RUN) ## Time the bootstrap of the gates
 	$(BIN)/python benchmarks/gates.py

@@ -57,8 +57,8 @@ def main() -> None:
         compose("up", "--detach", "--build", "--wait")
         console.print(f"everything is healthy after {time.monotonic() - begun:.0f} s")
         for part in ("scheduler", "model-server"):
-            compose("exec", "-T", part, "python3", "-c", EXTRAS)
-            compose("exec", "-T", part, "podium", "--help", stdout=subprocess.DEVNULL)
+            compose.inside(part, "python3", "-c", EXTRAS)
+            compose.inside(part, "podium", "--help", stdout=subprocess.DEVNULL)
         console.print("every extra can be imported, and every image has the command podium")
         keep_apart(compose)
         addresses = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
@@ -104,6 +104,14 @@ class Compose:
         if done.returncode:
             raise PodiumError(f"docker compose {arguments[0]} ended with {done.returncode}")
 
+    def inside(self, part: str, *command: str, **output: object) -> None:
+        """Run a command in a container.
+
+        Raises:
+            PodiumError: It failed.
+        """
+        self("exec", "-T", part, *command, **output)
+
 
 def git_commit() -> str:
     """Return the commit that is checked out."""
@@ -116,21 +124,12 @@ def keep_apart(compose: Compose) -> None:
     Raises:
         PodiumError: It reaches more or less.
     """
-    reach = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5).close()"
-    compose("exec", "-T", "model-server", "python3", "-c", reach, "mlflow", "5000")
+    connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)"
+    reach = ("model-server", "python3", "-c", connect)
+    compose.inside(*reach, "mlflow", "5000")
     for part, port in BEHIND.items():
         try:
-            compose(
-                "exec",
-                "-T",
-                "model-server",
-                "python3",
-                "-c",
-                reach,
-                part,
-                str(port),
-                stderr=subprocess.DEVNULL,
-            )
+            compose.inside(*reach, part, str(port), stderr=subprocess.DEVNULL)
         except PodiumError:
             continue
         raise PodiumError(f"the model server reaches {part}:{port}, which it has no business with")

@@ -13,13 +13,13 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
+from podium.operations.airflow_client import AirflowClient
 from podium.settings import Settings
 
 # A fixture imports what it needs: MLflow, pandas and SQLAlchemy take seconds that most rooms can do without.
 if TYPE_CHECKING:
     from podium.ledger.store import Ledger
     from podium.model_file.spec import ModelSpec
-    from podium.operations.airflow_client import AirflowClient
     from podium.services import Services
     from podium.stack.layout import Layout
     from podium.stack.running_stack import Stack
@@ -203,22 +203,16 @@ def mlflow_server(trained_only: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def operator(stack: Stack) -> AirflowClient:
-    from podium.operations.airflow_client import AirflowClient
-
     return AirflowClient(stack.airflow_url, "operator", stack.passwords["operator"])
 
 
 @pytest.fixture(scope="session")
 def approver(stack: Stack) -> AirflowClient:
-    from podium.operations.airflow_client import AirflowClient
-
     return AirflowClient(stack.airflow_url, "approver", stack.passwords["approver"])
 
 
 @pytest.fixture(scope="session")
 def admin(stack: Stack) -> AirflowClient:
-    from podium.operations.airflow_client import AirflowClient
-
     return AirflowClient(stack.airflow_url, "admin", stack.passwords["admin"])
 
 

@@ -22,8 +22,11 @@ def problem_without_line(path: Path, error: SpecError) -> str:
     said = re.fullmatch(rf"{re.escape(str(path))}: line (\d+): (.*)", str(error), re.DOTALL)
     assert said is not None, str(error)
     number, problem = int(said[1]), said[2]
-    line = path.read_text().splitlines()[number - 1]
-    assert _key_of(problem) in line.replace("'", ""), f"line {number} is {line!r}, but: {problem}"
+    line, key = path.read_text().splitlines()[number - 1], _key_of(problem)
+    begins = line.replace("'", "").lstrip()
+    assert key in (begins[: len(key)], begins.removeprefix("- ")[: len(key)]), (
+        f"line {number} is {line!r}, but: {problem}"
+    )
     return problem
 
 

@@ -11,14 +11,7 @@ from podium.lifecycle.settle import Settlement, settle, settle_request
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
 from support.mlflow_client import raw
-from support.steps import (
-    FIRST,
-    TRAINED,
-    decide,
-    kinds,
-    new_run,
-    nominate_unjudged,
-)
+from support.steps import FIRST, TRAINED, decide, kinds, new_run, nominate_unjudged
 
 
 def look(services: Services, spec: ModelSpec) -> Event | None:

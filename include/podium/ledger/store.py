@@ -26,6 +26,7 @@ from podium.ledger.events import CHAMPION_MOVES, FIRST_PREVIOUS_HASH, Event, Eve
 
 log = logging.getLogger(__name__)
 
+_KNOWN_KINDS = frozenset(EventKind)
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
 STANDSTILL_WAIT_SECONDS = 600
@@ -335,7 +336,7 @@ def _storable(text: str) -> str:
 
 
 def _is_known(row: sa.Row[Any]) -> bool:
-    if row.event in list(EventKind):
+    if row.event in _KNOWN_KINDS:
         return True
     log.warning(
         "%s: event %s is of a kind that this Podium does not know, %r, and is skipped",

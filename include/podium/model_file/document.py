@@ -13,7 +13,7 @@ import yaml
 from yaml.constructor import ConstructorError, SafeConstructor
 
 from podium.errors import SpecError
-from podium.model_file.problems import MOST_PROBLEMS, Location, key_text, shown_value
+from podium.model_file.problems import MOST_PROBLEMS, Location, key_text, shown_value, with_rest
 
 MOST_BYTES = 256 * 1024
 DEEPEST = 50
@@ -115,7 +115,7 @@ def read_document(path: Path) -> Document:
         if not isinstance(root, yaml.MappingNode):
             raise SpecError(path, ["line 1: a model file is a mapping of keys, starting with name: ..."])
         if wrong := list(_wrong_texts(root, ())):
-            raise SpecError(path, wrong[:MOST_PROBLEMS])
+            raise SpecError(path, with_rest(wrong[:MOST_PROBLEMS], len(wrong[MOST_PROBLEMS:])))
         return Document(loader.construct_document(root), root)
     except yaml.MarkedYAMLError as error:
         raise SpecError(path, [_syntax(error, text)]) from error

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from podium.errors import NotFound, SpecError
 from podium.model_file.document import Document, read_document
-from podium.model_file.problems import problems
+from podium.model_file.problems import problems, with_rest
 from podium.model_file.spec import ModelSpec
 
 _SUFFIX = ".yaml"
@@ -45,7 +45,7 @@ def _parse(path: Path, document: Document) -> ModelSpec:
     except ValidationError as error:
         found, more = problems(error, ModelSpec)
         told = [f"line {document.line(location)}: {text}" for location, text in found]
-        raise SpecError(path, [*told, f"and {more} more problems"] if more else told) from error
+        raise SpecError(path, with_rest(told, more)) from error
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -155,6 +155,11 @@ def _quotes(value: object) -> str:
     return ": write it in quotes" if isinstance(value, int | float | date) else ""
 
 
+def with_rest(told: list[str], more: int) -> list[str]:
+    """Return what is told of a file's problems, and how many more there are."""
+    return [*told, f"and {more} more problems"] if more else told
+
+
 def shown_value(value: object) -> str:
     """Return a value about as the file has it."""
     if value is None or isinstance(value, bool):

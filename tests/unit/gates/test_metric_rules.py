@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.errors import TrainerError
@@ -196,6 +196,7 @@ rules = st.one_of(
 
 
 @given(rule=rules, value=finite, reference=finite, worse_by=st.floats(0, 1e6), greater=st.booleans())
+@settings(max_examples=150)
 def test_more_regression_never_turns_fail_into_pass(
     rule: dict[str, Any], value: float, reference: float, worse_by: float, greater: bool
 ) -> None:

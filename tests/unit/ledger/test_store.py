@@ -267,7 +267,7 @@ def test_at_a_standstill_no_step_begins_and_nothing_is_recorded(
 def test_who_waits_for_a_standstill_makes_nobody_wait_and_gives_up(
     ledger: Ledger, ledger_url: str, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "STANDSTILL_WAIT_SECONDS", 1)
+    monkeypatch.setattr(ledger_module, "STANDSTILL_WAIT_SECONDS", 3)
 
     def wait_for_it() -> None:
         with Ledger(ledger_url).standstill():

@@ -9,12 +9,7 @@ from podium.lifecycle.registry_sync import mirror
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias
 from podium.services import Services
-from support.steps import (
-    FIRST,
-    SECOND,
-    new_run,
-    register,
-)
+from support.steps import FIRST, SECOND, new_run, register
 from support.trained import mlflow_uri
 
 __all__ = ["mlflow_uri"]
