@@ -17,11 +17,9 @@ from podium.stack import control
 from podium.stack.layout import Paths
 from podium.stack.running_stack import Stack, running_stack
 from support.copies import Copied, copy
-from support.places import HOME, MODELS, PROJECT
+from support.places import HOME, MODELS, PROJECT, TRAINERS
 from support.shipped_models import write_shipped_models
 from support.toy import SCHEDULED_HOUR, TOY, write_toy_rows
-
-TRAINERS = PROJECT / "include" / "trainers"
 
 
 def approval(**changes: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from support.airflow import (
 from support.command_line import commands_of, podium
 from support.mlflow_client import raw
 from support.model_files import line_of
-from support.places import MODELS
+from support.places import MODELS, TRAINERS
 from support.serving import serving, versions_that_answer
 from support.toy import SCHEDULED_HOUR
 
@@ -183,6 +183,7 @@ def test_every_podium_command_of_the_documents_runs(
     assert len(commands) >= 10
     (tmp_path / "include").symlink_to(PROJECT_ROOT / "include")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(TRAINERS.parent)
     for name, value in {**stack.client_env(), "PODIUM_MODELS_DIR": str(MODELS)}.items():
         monkeypatch.setenv(name, value)
     for words in commands:

@@ -11,7 +11,7 @@ from pathlib import Path
 from podium.settings import PROJECT_ROOT
 from podium.stack.running_stack import Stack
 from support.patience import PATIENCE_SECONDS
-from support.places import MODELS
+from support.places import MODELS, TRAINERS
 
 
 def commands_of(*documents: Path) -> list[str]:
@@ -28,8 +28,8 @@ def podium(
         **stack.client_env(),
         "PODIUM_MODELS_DIR": str(MODELS),
         "PATH": "",
-        # Of this checkout, wherever the program was installed from.
-        "PYTHONPATH": str(PROJECT_ROOT / "include"),
+        # Podium of this checkout, wherever the program was installed from, and the toys' trainers.
+        "PYTHONPATH": os.pathsep.join((str(PROJECT_ROOT / "include"), str(TRAINERS.parent))),
         "COLUMNS": "160",
         **more,
     }

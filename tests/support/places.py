@@ -7,3 +7,4 @@ from podium.settings import PROJECT_ROOT
 HOME = PROJECT_ROOT / ".podium" / "test-lifecycle"
 PROJECT = PROJECT_ROOT / ".podium" / "test-project"
 MODELS = PROJECT / "include" / "models"
+TRAINERS = PROJECT / "include" / "trainers"
