@@ -1,8 +1,8 @@
 """The door of the MLflow server: it opens for the routes that Podium uses, and for no other.
 
-MLflow has many routes that Podium does not use: an assistant that runs shell commands, a generator of demo data, a
-gateway to language models with its secrets, jobs, webhooks. Some of them ask only for a login, whoever it is. So
-whatever is not listed here is not found, and neither is what a later MLflow adds.
+MLflow has many routes that Podium does not use: an assistant that runs shell commands, a generator of demo
+data, a gateway to language models with its secrets, jobs, webhooks. Some of them ask only for a login,
+whoever it is. So whatever is not listed here is not found, and neither is what a later MLflow adds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Clients ask below /api/, MLflow's pages below /ajax-api/. Each line: methods, then the route as FastAPI writes it.
+# Clients ask below /api/, MLflow's pages below /ajax-api/. A line: methods, and the route as FastAPI writes it.
 _UNDER_BOTH = """
 POST             2.0/mlflow/experiments/create
 POST             2.0/mlflow/experiments/delete
@@ -149,12 +149,11 @@ def _parsed(table: str) -> Iterable[tuple[str, frozenset[str]]]:
 
 def _pattern(route: str) -> str:
     pieces = re.split(r"(\{\w+(?::path)?\})", route)
-    return "".join(
-        re.escape(piece) if not piece.startswith("{") else ".+" if ":path" in piece else "[^/]+"
-        for piece in pieces
-    )
+    return "".join(_PLACEHOLDERS.get(piece, ".+") if "{" in piece else re.escape(piece) for piece in pieces)
 
 
+# As narrow as can be: a later route beside a placeholder is not open by it. What is not here is a path.
+_PLACEHOLDERS = {"{model_id}": r"m-\w+", "{tag_key}": "[^/]+", "{workspace_name}": "[^/]+"}
 _OPEN = tuple((re.compile(_pattern(route)), methods) for route, methods in open_routes().items())
 # Routers read each of these in a way of their own; no address that Podium uses has one.
 _AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\\x00-\x1f\x7f]")
