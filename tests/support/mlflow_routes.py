@@ -84,4 +84,4 @@ def _routes_of_flask(rules: Iterable[object]) -> Iterator[Route]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(sorted(_routes_of_the_application())))  # noqa: T201
+    print(json.dumps(sorted(_routes_of_the_application())))

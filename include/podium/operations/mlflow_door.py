@@ -18,7 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Clients ask below /api/, MLflow's pages below /ajax-api/. A line: methods, and the route as FastAPI writes it.
+# Clients ask below /api/, MLflow's pages below /ajax-api/. A line: methods, and the route in FastAPI's words.
 _UNDER_BOTH = """
 POST             2.0/mlflow/experiments/create
 POST             2.0/mlflow/experiments/delete
@@ -149,11 +149,17 @@ def _parsed(table: str) -> Iterable[tuple[str, frozenset[str]]]:
 
 def _pattern(route: str) -> str:
     pieces = re.split(r"(\{\w+(?::path)?\})", route)
-    return "".join(_PLACEHOLDERS.get(piece, ".+") if "{" in piece else re.escape(piece) for piece in pieces)
+    return "".join(_PLACEHOLDERS[piece] if "{" in piece else re.escape(piece) for piece in pieces)
 
 
-# As narrow as can be: a later route beside a placeholder is not open by it. What is not here is a path.
-_PLACEHOLDERS = {"{model_id}": r"m-\w+", "{tag_key}": "[^/]+", "{workspace_name}": "[^/]+"}
+# As narrow as can be: a later route beside a placeholder is not open by it.
+_PLACEHOLDERS = {
+    "{model_id}": r"m-\w+",
+    "{tag_key}": "[^/]+",
+    "{workspace_name}": "[^/]+",
+    "{artifact_path:path}": ".+",
+    "{path:path}": ".+",
+}
 _OPEN = tuple((re.compile(_pattern(route)), methods) for route, methods in open_routes().items())
 # Routers read each of these in a way of their own; no address that Podium uses has one.
 _AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\\x00-\x1f\x7f]")

@@ -1,8 +1,8 @@
 """The MLflow server with logins, as both stacks run it.
 
-It stands behind a door that opens only for what Podium uses (`mlflow_door`), and has a folder of its own, mode
-700, as its home and working directory. MLflow takes the database of its logins from a file alone, so that file
-is made there, mode 600: the database URL holds a password.
+It stands behind a door that opens only for what Podium uses (`mlflow_door`), and has a folder of its own,
+mode 700, as its home and working directory. MLflow takes the database of its logins from a file alone, so
+that file is made there, mode 600: the database URL holds a password.
 """
 
 from __future__ import annotations

@@ -187,7 +187,8 @@ def test_every_route_of_the_installed_mlflow_answers_each_account_as_the_table_s
         if known.get(route) != answers.get(route)
     }
     assert not differs, (
-        f"MLflow {mlflow.__version__} differs from {TABLE.relative_to(PROJECT_ROOT)} (table, MLflow): {differs}. "
+        f"MLflow {mlflow.__version__} differs from {TABLE.relative_to(PROJECT_ROOT)}: "
+        f"{differs} (table, MLflow). "
         f"Read what these routes do, then copy {tmp_path / 'now.csv'} there."
     )
 
