@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import requests
 
-from podium.operations.mlflow_server import ADMIN, auth_config
+from podium.operations.mlflow_server import ADMIN, auth_config, own_folder, server_command
+from podium.settings import PROJECT_ROOT
 from podium.stack.environment import base_env
 from support.patience import PATIENCE_SECONDS
 
@@ -33,28 +33,37 @@ class GuardedMlflow:
     artifacts: Path
 
 
+PASSWORD = "a long secret 4711"
+
+
+def guarded_environment(folder: Path, database: Path) -> dict[str, str]:
+    """Make what the server finds in its folder, and return its environment."""
+    config = folder / "auth.ini"
+    config.write_text(auth_config(f"sqlite:///{folder}/auth.db"))
+    return base_env(os.environ) | {
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "for tests",
+        "MLFLOW_ENABLE_WORKSPACES": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{database}",
+        "HOME": str(own_folder(folder)),
+        "PYTHONPATH": str(PROJECT_ROOT / "include"),
+    }
+
+
 @contextmanager
 def guarded_mlflow(folder: Path, database: Path) -> Iterator[GuardedMlflow]:
     """Run it with a database of runs and its artifacts in a folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = GuardedMlflow(f"http://127.0.0.1:{port}", ADMIN, "a long secret 4711", folder / "artifacts")
-    config = folder / "auth.ini"
-    config.write_text(auth_config(f"sqlite:///{folder}/auth.db"))
-    environment = base_env(os.environ) | {
-        "MLFLOW_AUTH_CONFIG_PATH": str(config),
-        "MLFLOW_AUTH_ADMIN_USERNAME": server.username,
-        "MLFLOW_AUTH_ADMIN_PASSWORD": server.password,
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "for tests",
-        "MLFLOW_ENABLE_WORKSPACES": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", f"sqlite:///{database}"]
-    command += ["--artifacts-destination", str(server.artifacts)]
+    server = GuardedMlflow(f"http://127.0.0.1:{port}", ADMIN, PASSWORD, folder / "artifacts")
+    environment = guarded_environment(folder, database)
+    command = server_command("127.0.0.1", port, str(server.artifacts))
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=environment["HOME"])
         try:
             _wait(process, server.uri, folder / "server.log")
             yield server

@@ -122,6 +122,8 @@ LIBRARIES = (
     PrivateApi("mlflow.utils.proto_json_utils:NumpyEncoder.default", "o", found_by="NumpyEncoder"),
     PrivateApi("mlflow.utils.credentials:read_mlflow_creds", ""),
     PrivateApi("mlflow.server.auth:authenticate_request_basic_auth"),
+    PrivateApi("mlflow.server.auth:create_app", "", found_by="create_mlflow"),
+    PrivateApi("mlflow.environment_variables:_MLFLOW_SGI_NAME"),
     PrivateApi("mlflow.tracing.processor.otel"),
     PrivateApi("mlflow.tracking.request_header.registry"),
     PrivateApi("pandera.backends.pandas.register"),

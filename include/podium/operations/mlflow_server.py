@@ -1,7 +1,8 @@
 """The MLflow server with logins, as both stacks run it.
 
-MLflow takes the database of its logins from a file alone, so that file is made here, mode 600, in the
-working directory: the database URL holds a password.
+It stands behind a door that opens only for what Podium uses (`mlflow_door`), and has a folder of its own,
+mode 700, as its home and working directory. MLflow takes the database of its logins from a file alone, so
+that file is made there, mode 600: the database URL holds a password.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ ADMIN, PROMOTER, READER = "admin", "podium", "reader"
 _NEEDED = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 # Each request brings its password; checking one costs tens of milliseconds of processor time.
 _PASSWORD_CACHE_SECONDS = 60
+# In the working directory of whoever starts the server. No module can have this name.
+SERVER_FOLDER = "mlflow-server"
+_APP = "podium"
 
 
 def auth_config(database_url: str) -> str:
@@ -92,11 +96,43 @@ def become_server(host: str, port: int, bucket: str) -> None:
         raise PodiumError(f"{', '.join(missing)} not set: without logins anybody could move a champion.")
     url = make_url(os.environ["MLFLOW_BACKEND_STORE_URI"])
     upgrade_if_older(os.environ["MLFLOW_BACKEND_STORE_URI"])
-    file = Path("mlflow-auth.ini").resolve()
+    folder = own_folder(Path.cwd())
+    file = folder / "mlflow-auth.ini"
     write_private(file, auth_config(url.render_as_string(hide_password=False)))
     os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(file)
     os.environ["MLFLOW_AUTH_ADMIN_USERNAME"] = ADMIN
-    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"]
+    os.environ["HOME"] = str(folder)
+    os.chdir(folder)
+    os.execv(sys.executable, server_command(host, port, f"s3://{bucket}"))  # noqa: S606
+
+
+def own_folder(parent: Path) -> Path:
+    """Make the server's home and working directory, and in it what announces its door.
+
+    MLflow takes an application from an entry point alone, and finds that by the name of a folder on Python's
+    path, to which its working directory belongs. In the images Podium is not installed as a package.
+
+    Args:
+        parent: The folder that it is made in.
+    """
+    folder = parent / SERVER_FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    announced = folder / f"podium_door-{distribution('mlflow').version}.dist-info"
+    announced.mkdir(exist_ok=True)
+    door = f"[mlflow.app]\n{_APP} = podium.operations.mlflow_door:create_app\n"
+    (announced / "entry_points.txt").write_text(door, encoding="utf-8")
+    return folder
+
+
+def server_command(host: str, port: int, artifacts: str) -> list[str]:
+    """Return what becomes the server; it runs in its own folder, where alone it finds its door.
+
+    Args:
+        host: The address to listen on.
+        port: The port to listen on.
+        artifacts: Where it keeps artifacts.
+    """
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", _APP]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
-    command += ["--artifacts-destination", f"s3://{bucket}"]
-    os.execv(sys.executable, command)  # noqa: S606
+    return [*command, "--artifacts-destination", artifacts]

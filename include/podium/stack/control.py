@@ -17,6 +17,7 @@ from rich.console import Console
 
 from podium.errors import StackBusyError, StackError
 from podium.operations import postgres_programs
+from podium.operations.mlflow_server import SERVER_FOLDER
 from podium.operations.private_files import write_private
 from podium.operations.program import handled_by
 from podium.stack import orphans, postgres
@@ -243,7 +244,8 @@ def _footprint(paths: Paths, layout: Layout | None) -> orphans.Footprint:
     session = _load_session(paths)
     recorded = session.executables if session else ()
     return orphans.Footprint.of(
-        [paths.run, *(home / "data" for home in homes)], [*_executables(paths), *recorded]
+        [paths.run, paths.run / SERVER_FOLDER, *(home / "data" for home in homes)],
+        [*_executables(paths), *recorded],
     )
 
 
