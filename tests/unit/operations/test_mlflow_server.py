@@ -1,4 +1,4 @@
-"""The MLflow server with logins: its configuration, and tables of an earlier MLflow."""
+"""The MLflow server with logins: its configuration and its folder."""
 
 from __future__ import annotations
 
@@ -7,26 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from alembic import command
-from mlflow.store.db.utils import _get_alembic_config, _verify_schema
-from mlflow.store.tracking.dbmodels.initial_models import Base
-from sqlalchemy import create_engine
 
 from podium.errors import PodiumError
 from podium.operations import mlflow_server
-from podium.operations.mlflow_server import auth_config, upgrade_if_older
-
-
-def test_tables_of_an_earlier_mlflow_are_migrated_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/mlflow.db"
-    assert not upgrade_if_older(url)  # an empty database is the server's to fill
-    engine = create_engine(url)
-    Base.metadata.create_all(engine)
-    command.upgrade(_get_alembic_config(url), "+12")
-    assert upgrade_if_older(url)
-    _verify_schema(engine)
-    assert not upgrade_if_older(url)
-    engine.dispose()
+from podium.operations.mlflow_server import auth_config
 
 
 def test_mlflow_reads_the_database_of_the_logins_as_it_is() -> None:

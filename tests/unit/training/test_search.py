@@ -6,7 +6,6 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -135,17 +134,19 @@ def test_the_best_so_far_only_gets_better(values: list[float | None], metric: st
     assert best[-1:] == ([] if not there else [min(there) if metric == "log_loss" else max(there)])
 
 
-@pytest.mark.parametrize("attempt", [parabola, failing(1, 2), failing(2, 3, 4, 5, 6), lambda *_: 0.5])
-@pytest.mark.parametrize("trials", [1, 6, 25])
+@pytest.mark.parametrize(
+    ("attempt", "trials"),
+    [
+        *((parabola, 1), (parabola, 25), (failing(2), 2), (failing(1, 2), 6), (failing(*range(2, 9)), 8)),
+        *((lambda *_: 0.5, 1), (lambda *_: 0.5, 12)),
+    ],
+)
 def test_every_search_can_be_drawn(attempt: Any, trials: int) -> None:
-    try:
-        found = search_params(plan(trials=trials), START, attempt)
-    except TrainerError:
-        return
+    found = search_params(plan(trials=trials), START, attempt)
     pictures = search_pictures(found)
     assert {"history", "params"} <= set(pictures)
     for figure in pictures.values():
-        figure.savefig(BytesIO(), format="png")
+        figure.draw_without_rendering()
 
 
 def test_validation_days_are_the_newest_before_the_holdout(searching: ModelSpec, tmp_path: Path) -> None:
