@@ -1,5 +1,22 @@
 """What a Celery worker imports before it forks its tasks; `deploy/celery-executor.env` names it to Celery."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow.configuration import AIRFLOW_HOME
+from celery.signals import heartbeat_sent
+
 from podium_airflow.executor import load_libraries
+
+# Written every two seconds while the worker has its broker: a health check looks how old it is.
+HEARTBEAT_FILE = Path(AIRFLOW_HOME) / "worker-heartbeat"
+
+
+@heartbeat_sent.connect
+def keep_heartbeat(**_: object) -> None:
+    """Note that the worker just told its broker that it is there."""
+    HEARTBEAT_FILE.touch()
+
 
 load_libraries()
