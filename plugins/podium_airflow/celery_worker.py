@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from airflow.configuration import AIRFLOW_HOME
-from celery.signals import heartbeat_sent
+from celery.signals import heartbeat_sent  # noqa: TID253 - only Celery imports this file
 
 from podium_airflow.executor import load_libraries
 
@@ -13,10 +13,10 @@ from podium_airflow.executor import load_libraries
 HEARTBEAT_FILE = Path(AIRFLOW_HOME) / "worker-heartbeat"
 
 
-@heartbeat_sent.connect
 def keep_heartbeat(**_: object) -> None:
     """Note that the worker just told its broker that it is there."""
     HEARTBEAT_FILE.touch()
 
 
+heartbeat_sent.connect(keep_heartbeat)
 load_libraries()
