@@ -10,6 +10,7 @@ from celery.signals import heartbeat_sent  # noqa: TID253 - only Celery imports 
 from podium_airflow.executor import load_libraries
 
 # Written every two seconds while the worker has its broker: a health check looks how old it is.
+# https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/configuration.py
 HEARTBEAT_FILE = Path(AIRFLOW_HOME) / "worker-heartbeat"
 
 

@@ -182,5 +182,5 @@ AIRFLOW = (
         overridden=True,
         found_by="(LocalExecutor)",
     ),
-    PrivateApi("airflow.providers.celery.executors.celery_executor:app", found_by="celery_executor.app"),
+    PrivateApi("airflow.configuration:AIRFLOW_HOME"),
 )
