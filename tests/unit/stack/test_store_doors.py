@@ -12,8 +12,14 @@ from pathlib import Path
 import pytest
 
 from podium.errors import StackError
+from podium.stack.layout import Layout, Secrets
+from podium.stack.ports import Ports
 from podium.stack.store_certificate import CERTIFICATE_FILE, prepare
-from podium.stack.store_doors import _assert_certificate_demanded, _assert_ours_alone
+from podium.stack.store_doors import (
+    _assert_certificate_demanded,
+    _assert_ours_alone,
+    _assert_s3_keys_demanded,
+)
 
 SETTINGS_FRAME = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
@@ -123,3 +129,31 @@ def test_a_socket_that_others_may_use_is_open(tmp_path: Path) -> None:
                 _assert_ours_alone(str(file))
     with pytest.raises(StackError, match="weed"):
         _assert_ours_alone("\0weed")
+
+
+@pytest.mark.parametrize(
+    ("lets_in", "told"),
+    [
+        ("Credential=PODIUM", "a wrong secret"),
+        ("Credential=yyyy", "an unknown key"),
+        ("GET without a signature", "GET with no signature"),
+        ("PUT without a signature", "PUT with no signature"),
+    ],
+)
+def test_s3_that_takes_a_wrong_key_or_none_is_open(tmp_path: Path, lets_in: str, told: str) -> None:
+    def answer(connection: socket.socket) -> None:
+        request = connection.recv(10_000).decode()
+        if "authorization" not in request.lower():
+            request = f"{request[:3]} without a signature"
+        status = "200 OK" if lets_in in request else "403 Forbidden"
+        connection.sendall(f"HTTP/1.0 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    with server(answer) as port:
+        layout = Layout(
+            ports=Ports(s3=port, airflow=1, mlflow=2, postgres=3),
+            secrets=Secrets.generate(),
+            socket=tmp_path / "s.sock",
+            postgres_home=tmp_path,
+        )
+        with pytest.raises(StackError, match=f"s3 answered 200 to .*{told}"):
+            _assert_s3_keys_demanded(layout)
