@@ -202,6 +202,9 @@ def test_pages_of_the_inner_ports_are_shown_to_nobody(store: Layout, port: int, 
 
 
 def test_what_opens_the_store_is_read_by_its_owner_alone_and_on_no_command_line(store: Layout) -> None:
+    _, sockets = store_doors._listening(PATHS)
+    assert {str(PATHS.run / name) for name in ("filer.sock", "s3.sock")} < sockets
+    assert [name for name in sockets if Path(name).stat().st_mode & 0o077] == []
     opened = [file for file in PATHS.run.iterdir() if file.lstat().st_mode & 0o077]
     assert (opened, PATHS.run.stat().st_mode & 0o077) == ([], 0)
     words = " ".join(word for process in store_doors.store_processes(PATHS) for word in process.cmdline())
