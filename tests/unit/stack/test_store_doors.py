@@ -115,6 +115,9 @@ def test_a_door_that_cannot_be_tried_is_not_called_closed() -> None:
         port = gone.getsockname()[1]
     with pytest.raises(StackError, match=f"port {port}"):
         _assert_certificate_demanded(("127.0.0.1", port))
+    # One that speaks another language may be open all the same.
+    with server(lambda _: None) as silent, pytest.raises(StackError, match=f"port {silent} .*TLS"):
+        _assert_certificate_demanded(("127.0.0.1", silent))
 
 
 def test_a_socket_that_others_may_use_is_open(tmp_path: Path) -> None:
