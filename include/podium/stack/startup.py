@@ -77,9 +77,10 @@ class StartUp:
     def _assert_store_closed(self) -> None:
         try:
             assert_keys_enforced(self._plan.paths, self._plan.layout)
-        except StackError:
+        except StackError as error:
             self._plan.supervisor.stop([Part.S3])
-            raise
+            log = self._plan.paths.log_of(Part.S3)
+            raise StackError(f"{error} It was stopped; its log is {log}") from error
 
     def begin_migration(self, on_ready: Callable[[], None]) -> None:
         """Migrate Airflow's database and make its roles and accounts, beside the other parts."""
