@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,8 +28,8 @@ from podium.services import Services
 from podium.stack import backups, control
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.parts import Part
-from podium.stack.postgres import weed_binary
 from podium.stack.running_stack import Stack
+from podium.stack.store_doors import weed_shell
 from podium.training.run import TrainedRun, train_model
 from podium.versions import check_bytes, manifest_of
 from support import big_line
@@ -116,26 +115,13 @@ def lost_bucket(stack: Stack) -> Iterator[None]:
 @contextmanager
 def full_store(stack: Stack) -> Iterator[None]:
     """The store reads, and takes nothing more: what its own quota does to a bucket that is over it."""
+    paths, layout = Paths(stack.state_dir), layout_of(stack)
     rule = "fs.configure -locationPrefix=/buckets/mlflow"
-    weed_shell(stack, f"{rule} -readOnly -apply")
+    weed_shell(paths, layout, "lock", f"{rule} -readOnly -apply", "unlock")
     try:
         yield
     finally:
-        weed_shell(stack, f"{rule} -delete -apply")
-
-
-def weed_shell(stack: Stack, command: str) -> None:
-    first = layout_of(stack).ports.s3
-    servers = (f"-master=127.0.0.1:{first + 2}.{first + 3}", f"-filer=127.0.0.1:{first + 6}.{first + 7}")
-    subprocess.run(
-        [str(weed_binary()), "shell", *servers],
-        input=f"lock\n{command}\nunlock\nexit\n",
-        cwd=Paths(stack.state_dir).s3,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=True,
-    )
+        weed_shell(paths, layout, "lock", f"{rule} -delete -apply", "unlock")
 
 
 @dataclass(frozen=True)

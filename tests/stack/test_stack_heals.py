@@ -24,8 +24,9 @@ from podium.stack import orphans
 from podium.stack.layout import Layout, Paths, load_layout, repo_root
 from podium.stack.parts import ALL_PARTS
 from podium.stack.postgres import fallback_root
-from podium.stack.probes import assert_keys_enforced, s3_round_trip
+from podium.stack.probes import s3_round_trip
 from podium.stack.running_stack import running_stack
+from podium.stack.store_doors import assert_keys_enforced
 from support.command_line import stack_command
 from support.patience import PATIENCE_SECONDS
 
@@ -65,7 +66,7 @@ def test_status_for_programs(up: Paths) -> None:
 def test_s3_turns_strangers_away(up: Paths) -> None:
     layout = layout_of(up)
     assert s3_round_trip(layout) is None
-    assert_keys_enforced(layout)
+    assert_keys_enforced(up, layout)
     stranger = layout.secrets.model_copy(update={"s3_secret": "y" * 40})
     assert "403" in str(s3_round_trip(layout.model_copy(update={"secrets": stranger})))
 

@@ -20,7 +20,7 @@ from podium.operations import postgres_programs
 from podium.operations.mlflow_server import SERVER_FOLDER
 from podium.operations.private_files import write_private
 from podium.operations.program import handled_by
-from podium.stack import orphans, postgres
+from podium.stack import orphans, postgres, store_certificate
 from podium.stack.environment import client_env
 from podium.stack.layout import (
     Layout,
@@ -190,6 +190,10 @@ def _prepare(paths: Paths, parts: frozenset[Part], extra: Mapping[str, str], con
     save_layout(paths, layout)
     lines = [f"{name}={value}" for name, value in client_env(layout).items()]
     write_private(paths.client_env, "\n".join(lines) + "\n")
+    if Part.S3 in parts:
+        store_certificate.prepare(paths.run)
+        # weed keeps the flags of a start there; they would open again what an earlier start had opened.
+        (paths.s3 / "mini.options").unlink(missing_ok=True)
     write_config(all_programs(layout, paths, home, extra), paths, layout.socket)
     return Plan(paths, layout, home, Supervisor(paths, layout.socket), parts, extra)
 

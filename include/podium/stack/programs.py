@@ -64,7 +64,11 @@ def all_programs(
 
 
 def s3_command(layout: Layout, paths: Paths) -> tuple[str, ...]:
-    """Return the object store's command; everything that is open without keys is switched off."""
+    """Return the object store's command; what is open without keys or our certificate is switched off.
+
+    It runs in the run folder and finds there what `store_certificate` wrote.
+    """
+    sockets = layout.socket.parent  # closed to others, and with a path that is short enough for one
     pairs = [(f"{server}.port", f"{server}.port.grpc") for server in ("s3", "master", "volume", "filer")]
     names = [*chain.from_iterable(pairs), "admin.port"]
     ports = zip(names, range(layout.ports.s3, layout.ports.s3 + S3_SPAN), strict=True)
@@ -79,6 +83,9 @@ def s3_command(layout: Layout, paths: Paths) -> tuple[str, ...]:
         *(f"-{name}={port}" for name, port in ports),
         "-webdav=false",
         "-admin.ui=false",
+        f"-filer.localSocket={sockets / 'filer.sock'}",
+        f"-s3.localSocket={sockets / 's3.sock'}",
+        "-s3.iam=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-master.telemetry=false",

@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 from rich.console import Console
 
-from podium.errors import PartFailedError
+from podium.errors import PartFailedError, StackError
 from podium.operations.mlflow_accounts import MlflowAdmin
 from podium.operations.mlflow_server import PROMOTER, READER
 from podium.operations.postgres_roles import LEDGER_APP_ROLE
@@ -21,7 +21,8 @@ from podium.stack.environment import accounts_env, airflow_env, base_env
 from podium.stack.layout import Layout, Paths, repo_root, save_layout
 from podium.stack.parts import AIRFLOW_PARTS, Part
 from podium.stack.postgres import PostgresHome
-from podium.stack.probes import Probe, assert_keys_enforced, probe_of
+from podium.stack.probes import Probe, probe_of
+from podium.stack.store_doors import assert_keys_enforced
 from podium.stack.supervision import PartState, Supervisor
 
 # MLflow takes 15-45 s on two busy cores; the limits are for machines that are stuck, not slow.
@@ -62,11 +63,24 @@ class StartUp:
         self._pending: dict[str, _Pending] = {}
 
     def begin(self, part: Part, on_ready: Callable[[], None] | None = None) -> None:
-        """Start one part; `wait` tells when it is ready."""
+        """Start one part; `wait` tells when it is ready.
+
+        The store is ready only when it was seen to turn strangers away, and is stopped if it does not.
+        """
+        if part is Part.S3:
+            on_ready = self._assert_store_closed
         limit = _LIMIT_SECONDS.get(part, _DEFAULT_LIMIT_SECONDS)
         probe = probe_of(part, self._plan.layout, datetime.now(UTC))
         self._pending[part.value] = _Pending(probe, time.monotonic(), limit, on_ready)
         self._plan.supervisor.start(part)
+
+    def _assert_store_closed(self) -> None:
+        try:
+            assert_keys_enforced(self._plan.paths, self._plan.layout)
+        except StackError as error:
+            self._plan.supervisor.stop([Part.S3])
+            log = self._plan.paths.log_of(Part.S3)
+            raise StackError(f"{error} It was stopped; its log is {log}") from error
 
     def begin_migration(self, on_ready: Callable[[], None]) -> None:
         """Migrate Airflow's database and make its roles and accounts, beside the other parts."""
@@ -137,7 +151,7 @@ def bring_up(plan: Plan, console: Console) -> None:
     """Start the planned parts on a supervisor that runs already."""
     startup = StartUp(plan, console)
     if Part.S3 in plan.parts:
-        startup.begin(Part.S3, on_ready=lambda: assert_keys_enforced(plan.layout))
+        startup.begin(Part.S3)
     if Part.POSTGRES in plan.parts:
         _bring_up_postgres(plan, startup)
     if plan.parts & AIRFLOW_PARTS:

@@ -97,7 +97,9 @@ def test_start_scripts_are_private_and_quote_every_value(programs: tuple[Program
 def test_every_server_is_told_to_stay_on_loopback(programs: tuple[Program, ...]) -> None:
     by_part = {program.part: program for program in programs}
     assert "127.0.0.1" in by_part[Part.POSTGRES].argv
-    assert {"-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-disableHttp"} <= set(by_part[Part.S3].argv)
+    assert {"-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-disableHttp", "-s3.iam=false"} <= set(
+        by_part[Part.S3].argv
+    )
     assert "127.0.0.1" in by_part[Part.MLFLOW].argv
     assert by_part[Part.API_SERVER].env["AIRFLOW__API__HOST"] == "127.0.0.1"
     for part in (Part.SCHEDULER, Part.TRIGGERER):
