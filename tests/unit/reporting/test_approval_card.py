@@ -50,7 +50,7 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     request = ask(services, spec)
     assert approval_card.subject(request) == f"Promote {spec.name} v1 to champion, the first champion?"
     body = approval_card.body(services, spec, request, "/podium/x.svg")
-    assert body.startswith("[![Answers so far](/podium/x.svg)](/podium/x.svg)\n\nA toy.\n\n**")
+    assert body.startswith("[![Answers so far](/podium/x.svg)](/podium/x.svg)\n\nA toy.\n\nAsked for by")
     assert f"**{spec.name} v1: passed 3 gates, 1 had nothing to compare with yet.**" in body
     assert f"`{request.manifest[:12]}`" in body
     assert request.manifest == services.registry.version(spec.name, 1).tags[Tag.MANIFEST_DIGEST]
