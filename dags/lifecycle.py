@@ -9,7 +9,8 @@ One Dag per model file: train, register, validate, nominate, wait for people, pr
 - **promote** acts on the decision in the ledger, not on the colour of a task.
 
 Trigger it by hand to choose `as_of`, to override params, for a trial run (`profile`; it ends after its
-gates), or to take a run that was trained before or an existing version instead of training.
+gates), or to take a run that was trained before or an existing version instead of training. What you ask for
+stands on the approval card. A run that a backfill starts again is refused: trigger it yourself.
 """
 
 from datetime import timedelta
@@ -28,7 +29,7 @@ from podium_airflow.compute import heavy
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task, task_outcomes
 from podium_airflow.forms import lifecycle_form
 from podium_airflow.parsing import is_wanted, scheduled
-from podium_airflow.runs import as_of, clear_runs, run_id_of, run_reference
+from podium_airflow.runs import as_of, clear_runs, run_id_of, run_reference, started_again
 
 
 def build_lifecycle(spec: ModelSpec) -> None:
@@ -39,7 +40,8 @@ def build_lifecycle(spec: ModelSpec) -> None:
         from podium.lifecycle.train import train
         from podium.services import connect
 
-        return train(connect(), spec, as_of(context), context["params"], run_reference(context))
+        form, run, again = context["params"], run_reference(context), started_again(context)
+        return train(connect(), spec, as_of(context), form, run, started_again=again)
 
     @podium_task()
     def register(mlflow_run: str, **context: Context) -> int:
@@ -78,8 +80,12 @@ def build_lifecycle(spec: ModelSpec) -> None:
 
         return promote(connect(), spec.name, run_reference(context)).as_json()
 
-    @task(outlets=[champion_asset(spec.name)])
+    @podium_task(outlets=[champion_asset(spec.name)])
     def announce(promoted: dict[str, Any], **context: Context) -> None:
+        from podium.lifecycle.champion import refuse_overtaken
+        from podium.services import connect
+
+        refuse_overtaken(connect(), promoted)
         context["outlet_events"][champion_asset(spec.name)].extra = promoted
 
     @dag(

@@ -3,7 +3,8 @@
 Moves the `champion` alias of a model back to a version that was champion before, after proof that this
 version can serve: its files are those that were registered, it takes what the champion's clients send, and
 it predicts its stored example as it did when trained. Refuses (and fails, so that you see it) when there is
-no such version, when the champion was moved since you asked, or when it was moved outside Podium.
+no such version, when the champion was moved since you asked, or when it was moved outside Podium. A run
+that was refused stays so when it is cleared, and one asked for ahead of time (`run_after`) is refused.
 
 Leave `to_version` empty for the previous champion. Who triggered it and the reason go on record. A version
 that never was champion needs `force_version`, which only an approver of the model may tick; it is marked so.
@@ -12,7 +13,7 @@ that never was champion needs `force_version`, which only an approver of the mod
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Context, dag, task
+from airflow.sdk import Context, dag
 
 from podium.model_file.loading import find_spec, load_specs
 from podium.settings import models_dir
@@ -20,13 +21,13 @@ from podium_airflow.assets import CHAMPION_MOVES, champion_asset
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 from podium_airflow.forms import rollback_form
 from podium_airflow.people import person
-from podium_airflow.runs import run_reference, triggered_by
+from podium_airflow.runs import asked, run_reference, triggered_by
 
 
 @podium_task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
 def move_champion_back(**context: Context) -> dict[str, Any]:
     """Prove the target and move the alias."""
-    from podium.lifecycle.rollback import force_version, rollback, rollback_request, with_requested_at
+    from podium.lifecycle.rollback import force_version, rollback, rollback_request
     from podium.services import connect
 
     services, form = connect(), context["params"]
@@ -34,15 +35,18 @@ def move_champion_back(**context: Context) -> dict[str, Any]:
     asks = person(triggered_by(context), policy)
     run = run_reference(context)
     request = rollback_request(form["model"], form["to_version"], asks=asks, reason=form["reason"], run=run)
-    request = with_requested_at(request, context["dag_run"].run_after)
     if form["force_version"]:
         request = force_version(request, policy, asks)
-    return rollback(services, request).as_json()
+    return rollback(services, request, asked(context)).as_json()
 
 
-@task(outlets=[CHAMPION_MOVES])
+@podium_task(outlets=[CHAMPION_MOVES])
 def announce(moved: dict[str, Any], **context: Context) -> None:
     """Tell whoever follows the champion."""
+    from podium.lifecycle.champion import refuse_overtaken
+    from podium.services import connect
+
+    refuse_overtaken(connect(), moved)
     context["outlet_events"][CHAMPION_MOVES].add(champion_asset(moved["model"]), extra=moved)
 
 

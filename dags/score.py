@@ -5,7 +5,8 @@ One Dag per model file that has a section `scoring`: resolve, score (one task pe
 - **resolve** finds the version behind the alias once; all tasks of the run score with that one. A champion
   that was moved outside Podium scores nothing, nor does a version that was rolled away from, unless the form
   allows it.
-- **score** checks the version's bytes, and replaces the scores of its partition whole. A row that cannot be
+- **score** checks the version's bytes, and replaces the scores of its partition whole; where the run was
+  cleared, not with a version that was rolled away from since. A row that cannot be
   scored goes to the rejects, with its reason; the log says how many, and how far the partition is.
 - **announce** tells that all partitions are scored. Each tells so itself as well: a Dag can be scheduled on
   the asset `scores of <model>: <partition>`, on the alias `scores of <model>, by partition`, or on the asset
@@ -52,7 +53,8 @@ def build_scoring(spec: ModelSpec) -> None:
 
         # Airflow names the task by it; `context` here is a copy.
         get_current_context()["partition"] = planned["partition"]["name"]
-        done = score_planned(connect(), spec, planned)
+        cleared = context["dag_run"].clear_number != 0
+        done = score_planned(connect(), spec, planned, cleared=cleared)
         asset = partition_asset(spec.name, done.partition)
         context["outlet_events"][partitions_scored(spec.name)].add(asset, extra=done.as_json())
         return done.as_json()

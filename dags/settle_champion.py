@@ -3,12 +3,15 @@
 Until somebody does, promotions and rollbacks of the model are frozen. `accept` makes the live version the
 recorded champion, `revert` moves the alias back to the recorded one. Only approvers of the model may trigger
 this, and accepting takes as many of them as approving: each triggers it once.
+
+A run settles the move that had been found when it was triggered, and no other: after a further move, look
+again and trigger a new one. A run that was refused stays so when it is cleared.
 """
 
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Context, dag, task
+from airflow.sdk import Context, dag
 
 from podium.model_file.loading import find_spec, load_specs
 from podium.settings import models_dir
@@ -16,7 +19,7 @@ from podium_airflow.assets import CHAMPION_MOVES, MOVES_OUTSIDE, champion_asset,
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 from podium_airflow.forms import settle_form
 from podium_airflow.people import person
-from podium_airflow.runs import run_reference, triggered_by
+from podium_airflow.runs import asked, run_reference, triggered_by
 
 
 @podium_task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
@@ -31,12 +34,16 @@ def settle(**context: Context) -> dict[str, Any]:
     asks = person(triggered_by(context), spec.approval)
     settlement, run = Settlement(form["settlement"]), run_reference(context)
     request = settle_request(spec, settlement, asks=asks, reason=form["reason"], run=run)
-    return settle_move(services, spec, request).as_json()
+    return settle_move(services, spec, request, asked(context)).as_json()
 
 
-@task(outlets=[CHAMPION_MOVES, MOVES_OUTSIDE])
+@podium_task(outlets=[CHAMPION_MOVES, MOVES_OUTSIDE])
 def announce(settled: dict[str, Any], **context: Context) -> None:
     """Tell whoever follows the champion; nothing while people are missing."""
+    from podium.lifecycle.champion import refuse_overtaken
+    from podium.services import connect
+
+    refuse_overtaken(connect(), settled)
     if settled["event"] != "acceptance_given":
         context["outlet_events"][CHAMPION_MOVES].add(champion_asset(settled["model"]), extra=settled)
         context["outlet_events"][MOVES_OUTSIDE].add(moved_outside_asset(settled["model"]), extra=settled)

@@ -11,6 +11,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── Frozen                 the champion was moved outside Podium, and nobody has settled it yet
 ├── OtherLedger            the ledger lacks an event that MLflow was told of: cut off, or another ledger
 ├── NotApproved            the ledger holds no decision of this run
+├── RequesterUnknown       a backfill may have started the run again: who asked for it, and for what?
 ├── DecisionVoid           the decision does not hold any more: too old, or its subject changed
 ├── BytesChanged           the files in the store are not those that were registered
 ├── CannotRollBack         the target never was champion, or fails its proof
@@ -150,6 +151,18 @@ class NotApproved(PodiumError):
     """The ledger holds no decision of this run."""
 
     code = "PODIUM-NOT-APPROVED"
+
+
+class RequesterUnknown(PodiumError):
+    """A backfill may have started the run again: nobody knows who asked for it with this form."""
+
+    code = "PODIUM-REQUESTER-UNKNOWN"
+
+    def __init__(self, run: str) -> None:
+        super().__init__(
+            f"run {run} was started again by a backfill, or after one: Airflow keeps the first requester's "
+            "name and takes the backfill's form, so nobody knows who asked for this. Trigger it yourself"
+        )
 
 
 class DecisionVoid(PodiumError):

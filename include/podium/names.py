@@ -78,6 +78,17 @@ def in_utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+# No data is of other years; near the years 1 and 9999 a moment cannot be converted between zones.
+_YEARS = range(1900, 2201)
+
+
+def moment_problem(moment: datetime) -> str | None:
+    """Say what is wrong with a moment that somebody typed; None if nothing is."""
+    if moment.year in _YEARS:
+        return None
+    return f"{moment.isoformat()} is not between the years {_YEARS.start} and {_YEARS.stop - 1}"
+
+
 class RunOutcome(StrEnum):
     """What the ledger says of a run that has ended; the ids of the tasks that show it in Airflow's grid."""
 

@@ -22,7 +22,7 @@ from podium.model_file.approval import ROLE
 from podium.names import in_utc
 from podium_airflow.failures import task_outcomes
 from podium_airflow.people import person
-from podium_airflow.runs import answers_url, run_reference, triggered_by
+from podium_airflow.runs import answers_url, asked_for, run_reference, started_again, triggered_by
 
 if TYPE_CHECKING:
     from podium.ledger.events import Event
@@ -67,7 +67,7 @@ class ApprovalSensor(HITLOperator):
             "reason": Param("", type="string", title="Reason", description="Why; goes on record."),
             **{
                 name: Param(False, type="boolean", title=statement)
-                for name, statement in _tick_names(spec).items()
+                for name, statement in spec.approval.ticks.items()
             },
         }
         policy = spec.approval
@@ -91,8 +91,11 @@ class ApprovalSensor(HITLOperator):
         services, run = connect(), run_reference(context)
         if decision := approval.find_decision(services, run):
             return self._close(services, decision)
-        requester = triggered_by(context)
-        request = approval.open_request(services, self.spec.approval, self.spec.name, run, requester)
+        policy, model, form = self.spec.approval, self.spec.name, asked_for(context)
+        who, again = triggered_by(context), started_again(context)
+        request = approval.open_request(services, policy, model, run, who, form, started_again=again)
+        if voided := approval.void_changed_form(services, request, form):
+            return self._close(services, voided)
         earlier_tries = context["task_instance"].try_number - 1
         if earlier_tries > len(approval.answers(services.ledger.history(self.spec.name), run)):
             approval.record_asked_again(services, request, earlier_tries)
@@ -116,6 +119,8 @@ class ApprovalSensor(HITLOperator):
         request = approval.find_request(services, run_reference(context))
         if event.get("error_type") == "timeout":
             return self._close(services, approval.record_expiry(services, request))
+        if voided := approval.void_changed_form(services, request, asked_for(context)):
+            return self._close(services, voided)
         champion = services.registry.champion(request.model)
         answer = self._read_answer(event)
         judged = approval.judge(services, self.spec.approval, request, answer, champion)
@@ -135,7 +140,7 @@ class ApprovalSensor(HITLOperator):
             who=person((event["responded_by_user"] or {}).get("name"), self.spec.approval),
             at=event["responded_at"],
             ticked=frozenset(
-                statement for name, statement in _tick_names(self.spec).items() if form.get(name) is True
+                statement for name, statement in self.spec.approval.ticks.items() if form.get(name) is True
             ),
         )
 
@@ -166,8 +171,3 @@ class ApprovalSensor(HITLOperator):
         mirror(services, decision.model)
         self.log.info("%s", describe_decision(decision))
         return decision.as_json()
-
-
-def _tick_names(spec: ModelSpec) -> dict[str, str]:
-    """Name the form's field of each statement of the checklist."""
-    return {f"tick_{place}": statement for place, statement in enumerate(spec.approval.checklist, start=1)}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import task
+from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from podium.errors import Outage, PodiumError, Refused
+from podium_airflow.runs import refuse_wrong_form
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,20 @@ WAIT_OUT_AN_OUTAGE = {
 
 
 def podium_task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Make a task of a function that ends as ``task_outcomes`` says; the options are Airflow's."""
-    return lambda function: task(**options)(task_outcomes()(function))
+    """Make a task of a function that ends as ``task_outcomes`` says; the options are Airflow's.
+
+    No task works for a run whose form has keys that nobody reads.
+    """
+
+    def made(function: Callable[..., Any]) -> Any:
+        @functools.wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            refuse_wrong_form(get_current_context())
+            return function(*args, **kwargs)
+
+        return task(**options)(task_outcomes()(checked))
+
+    return made
 
 
 @contextmanager

@@ -29,6 +29,13 @@ BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
         ("menu_access", "HITL Detail"),
     ),
 }
-# Podium's own, by which a task asks for somebody's roles.
+# Podium's own, by which a task asks for somebody's roles, and for the moment when its run was queued.
 LOOKUP_ROLE = "Podium"
-LOOKUP: tuple[Permission, ...] = (("can_read", "Users"),)
+LOOKUP: tuple[Permission, ...] = (
+    ("can_read", "Users"),
+    *(
+        ("can_read", f"{what}:{dag_id}")
+        for dag_id in ("rollback_champion", "settle_champion")
+        for what in ("DAG", "DAG Run")
+    ),
+)

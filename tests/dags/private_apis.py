@@ -55,8 +55,8 @@ def unknown_permissions() -> list[str]:
     """Name what our roles may that FAB has no resource for."""
     constants = {name: value for name, value in vars(permissions).items() if name.startswith("RESOURCE_")}
     known = {value for value in constants.values() if isinstance(value, str)}
-    known |= {permissions.resource_name("settle_champion", "DAGs")}
-    known |= {permissions.resource_name("settle_champion", "DAG Runs")}
+    for dag_id in ("rollback_champion", "settle_champion"):
+        known |= {permissions.resource_name(dag_id, what) for what in ("DAGs", "DAG Runs")}
     asked = {resource for role in (*BEYOND_VIEWER.values(), LOOKUP) for _, resource in role}
     return sorted(asked - known)
 

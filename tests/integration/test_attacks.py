@@ -63,6 +63,12 @@ def clear(who: AirflowClient, run: LifecycleRun, *tasks: str) -> None:
     assert answer.ok, answer.text
 
 
+def clear_whole(who: AirflowClient, dag_id: str, run_id: str) -> None:
+    body = {"dry_run": False, "dag_run_id": run_id, "only_failed": False, "reset_dag_runs": True}
+    answer = send(who, "POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+    assert answer.ok, answer.text
+
+
 def test_a_cleared_approval_is_asked_again_and_says_so(
     runs: dict[str, LifecycleRun], operator: AirflowClient, stack_services: Services
 ) -> None:
@@ -137,15 +143,16 @@ def test_a_quorum_of_two_is_two_people_who_tick_everything(
 ) -> None:
     run = runs["toy-quorum"]
     run.wait_for_card()
-    run.answer(approver, "Approve", "looks fine to me", tick_1=False)
+    (tick,) = run.spec.approval.ticks
+    run.answer(approver, "Approve", "looks fine to me", **{tick: False})
     run.wait_for_card("did not count: not ticked: 'I looked at the calibration'")
-    run.answer(approver, "Approve", "looks fine to me", tick_1=True)
+    run.answer(approver, "Approve", "looks fine to me", **{tick: True})
     card = run.wait_for_card("Approved by 1 of 2")
     assert "approver approved: looks fine to me" in card
     assert stack_services.registry.champion("toy-quorum") is None
-    run.answer(approver, "Approve", "and once more from me", tick_1=True)
+    run.answer(approver, "Approve", "and once more from me", **{tick: True})
     run.wait_for_card("approver has approved already; another person must")
-    run.answer(admin, "Approve", "I looked as well", tick_1=True)
+    run.answer(admin, "Approve", "I looked as well", **{tick: True})
     assert run.wait_for_end() == "success"
     approved = event_of(stack_services, "toy-quorum", "approved")
     assert (approved.actor, approved.reason) == ("approver, admin", "looks fine to me; I looked as well")
@@ -222,6 +229,11 @@ def test_approved_and_then_moved_by_hand_is_frozen_until_an_approver_settles_it(
     stack_services: Services,
 ) -> None:
     run = later_runs["toy-moved"]
+    for dag_id in ("settle_champion", "rollback_champion"):
+        admin.set_paused(dag_id, paused=False)
+    form = {"model": "toy-moved", "settlement": "accept", "reason": "it was an emergency"}
+    # Nothing is to settle yet.
+    stale = approver.trigger("settle_champion", form)
     run.approve(approver, wait=False)
     wait_for_event(stack_services, "toy-moved", "approved")
     stack_services.registry.set_alias("toy-moved", Alias.CHAMPION, 1)
@@ -234,9 +246,13 @@ def test_approved_and_then_moved_by_hand_is_frozen_until_an_approver_settles_it(
     assets = get(admin, "/api/v2/assets/events?limit=100&order_by=-timestamp")["asset_events"]
     assert "toy-moved" in [move["extra"].get("model") for move in assets if "outside" in move["uri"]]
 
-    for dag_id in ("settle_champion", "rollback_champion"):
-        admin.set_paused(dag_id, paused=False)
-    form = {"model": "toy-moved", "settlement": "accept", "reason": "it was an emergency"}
+    # The approver asked before that; whoever runs it again settles nothing in the approver's name.
+    for _ in range(2):
+        assert wait_for_run(admin, "settle_champion", stale) == "success"
+        assert admin.task_states("settle_champion", stale)["settle"] == "skipped"
+        refused = event_of(stack_services, "toy-moved", "settlement_refused")
+        assert (refused.actor, refused.run) == ("approver", f"settle_champion/{stale}")
+        clear_whole(operator, "settle_champion", stale)
     assert wait_for_run(admin, "settle_champion", operator.trigger("settle_champion", form)) == "failed"
     assert stack_services.registry.champion("toy-moved") == 1
     run_id = approver.trigger("settle_champion", {**form, "settlement": "revert"})
@@ -244,6 +260,34 @@ def test_approved_and_then_moved_by_hand_is_frozen_until_an_approver_settles_it(
     reverted = event_of(stack_services, "toy-moved", "outside_move_reverted")
     assert (reverted.actor, reverted.reason) == ("approver", "it was an emergency")
     assert stack_services.registry.champion("toy-moved") is None
+
+
+def test_a_rollback_asked_for_ahead_of_time_is_refused_also_when_it_is_cleared(
+    operator: AirflowClient, admin: AirflowClient, stack_services: Services
+) -> None:
+    admin.set_paused("rollback_champion", paused=False)
+    later = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+    form = {"model": "toy-newer", "reason": "it will be no good"}
+    body = {"logical_date": None, "run_after": later, "conf": form}
+    answer = send(operator, "POST", "/api/v2/dags/rollback_champion/dagRuns", body)
+    assert answer.ok, answer.text
+    run_id = answer.json()["dag_run_id"]
+    for _ in range(2):
+        assert wait_for_run(operator, "rollback_champion", run_id) == "failed"
+        history = stack_services.ledger.history("toy-newer")
+        refused = [event for event in history if event.run == f"rollback_champion/{run_id}"]
+        assert [event.event for event in refused] == ["rollback_refused"]
+        assert "nobody can know the champion of a later moment" in refused[0].reason
+        clear_whole(operator, "rollback_champion", run_id)
+    assert wait_for_run(operator, "rollback_champion", run_id) == "failed"
+
+
+def test_a_form_with_a_key_that_nobody_reads_trains_nothing(start: Start, stack: Stack) -> None:
+    run = start("toy-hasty", verison=3)
+    assert wait_for_run(run.client, run.spec.lifecycle_dag_id, run.run_id) == "failed"
+    assert run.task_states()["train"] == "failed"
+    logs = stack.logs.rglob(f"run_id={run.run_id}/task_id=train/**/attempt=*.log")
+    assert "unknown key 'verison'; did you mean 'version'?" in "".join(log.read_text() for log in logs)
 
 
 def test_an_answer_about_something_that_changed_is_void(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from podium.errors import PodiumError
 from podium.names import PEOPLE
 from podium.operations.airflow_client import AirflowClient
 from podium.operations.mlflow_accounts import MlflowAdmin
@@ -92,9 +93,18 @@ def test_without_a_login_nothing_is_shown(stack: Stack, people: dict[str, Airflo
         assert answer.status_code == 401
 
 
-def test_podiums_own_account_reads_accounts_and_nothing_else(stack: Stack, secrets: Layout) -> None:
+def test_podiums_own_account_reads_accounts_and_when_a_champions_move_was_asked_for(
+    stack: Stack, secrets: Layout
+) -> None:
     podium = AirflowClient(stack.airflow_url, "podium", secrets.secrets.airflow_podium)
-    assert [what for what in CALLS if ask(podium, what) != 403] == ["see accounts"]
+    assert [what for what in CALLS if ask(podium, what) != 403] == ["see Dags", "see accounts"]
+    assert sorted(podium.dag_ids()) == ["rollback_champion", "settle_champion"]
+    for dag_id in podium.dag_ids():
+        assert podium.queued_at(dag_id, "no-such-run") is None
+        with pytest.raises(PodiumError, match="403"):
+            podium.set_paused(dag_id, paused=True)
+    with pytest.raises(PodiumError, match="403"):
+        podium.queued_at(DAG, "no-such-run")
     assert podium.roles_of("approver") == {"Approver"}
     assert podium.roles_of("nobody") == frozenset()
 

@@ -23,6 +23,7 @@ from podium.stack.layout import Paths
 from podium.stack.running_stack import running_stack
 from support.command_line import stack_command
 from support.serving import serving
+from support.steps import asked_now
 
 BACKUP = PROJECT_ROOT / "tests" / "data" / "stack-of-ceecae5.tar.gz"
 
@@ -60,7 +61,7 @@ def test_its_champion_is_served_and_rolled_back(from_before: Services) -> None:
         request = rollback_request(
             "toy", None, asks=Person("olga"), reason="complaints", run="rollback_champion/by-hand"
         )
-        event = rollback(from_before, request)
+        event = rollback(from_before, request, asked_now())
         assert (event.event, event.from_version, event.version) == ("rolled_back", 2, 1)
         server.wait_for_version(1)
         assert server.client.post("/predict", json=[{"x": 0.5}]).json()["version"] == 1

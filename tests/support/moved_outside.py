@@ -6,12 +6,13 @@ from datetime import datetime
 
 from podium.ledger.events import Event
 from podium.lifecycle.approval_policy import Person
+from podium.lifecycle.asked import Asked
 from podium.lifecycle.reconcile import reconcile
 from podium.lifecycle.settle import Settlement, settle, settle_request
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
 from support.mlflow_client import raw
-from support.steps import FIRST, TRAINED, decide, kinds, new_run, nominate_unjudged
+from support.steps import FIRST, TRAINED, asked_now, decide, kinds, new_run, nominate_unjudged
 
 
 def look(services: Services, spec: ModelSpec) -> Event | None:
@@ -33,9 +34,10 @@ def ask(
     who: str = "amy",
     reason: str = "it was meant to be so",
     run: str | None = None,
+    asked: Asked | None = None,
 ) -> Event:
     request = settle_request(spec, settlement, asks=Person(who), reason=reason, run=run or new_run())
-    return settle(services, spec, request)
+    return settle(services, spec, request, asked or asked_now())
 
 
 def since_promotion(services: Services, spec: ModelSpec) -> list[str]:

@@ -22,6 +22,7 @@ from podium.lifecycle import promote, rollback
 from podium.lifecycle.approval_policy import Person
 from podium.registry.client import Registry
 from support.services import services_with
+from support.steps import asked_now
 
 # What a move imports late: imported once, in the process that the others are forked from. Private to MLflow:
 # https://github.com/mlflow/mlflow/tree/v3.17.2/mlflow/store
@@ -68,7 +69,7 @@ class Move:
         request = rollback.rollback_request(
             self.model, None, asks=Person("olga"), reason="complaints", run=self.run
         )
-        return rollback.rollback(services, request)
+        return rollback.rollback(services, request, asked_now())
 
 
 @dataclass

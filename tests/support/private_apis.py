@@ -160,6 +160,7 @@ AIRFLOW = (
     PrivateApi("airflow.providers.fab.www.security.permissions:RESOURCE_HITL_DETAIL"),
     PrivateApi("airflow.providers.fab.auth_manager.cli_commands.utils:get_application_builder", ""),
     PrivateApi("airflow.utils.db:upgradedb", ""),
+    PrivateApi("airflow.models.taskinstance:uuid7", "", found_by="try_id.int"),
     PrivateApi(f"{_FAB_SECURITY}.VIEWER_PERMISSIONS"),
     PrivateApi(f"{_FAB_SECURITY}.session", found_by="manager.session"),
     PrivateApi(f"{_FAB_SECURITY}.bulk_sync_roles", "roles"),

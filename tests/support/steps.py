@@ -12,6 +12,7 @@ from podium.lifecycle import nominate as nominate_module
 from podium.lifecycle import promote as promote_module
 from podium.lifecycle import register as register_module
 from podium.lifecycle.approval_policy import Answer, Person
+from podium.lifecycle.asked import Asked
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
 from podium.training.run import TrainedRun, train_model
@@ -93,11 +94,23 @@ def promote_as_of(services: Services, spec: ModelSpec, as_of: datetime) -> Event
     return promote(services, spec, run)
 
 
-def roll_back(services: Services, spec: ModelSpec, to_version: int | None = None) -> Event:
+def roll_back(
+    services: Services,
+    spec: ModelSpec,
+    to_version: int | None = None,
+    asked: Asked | None = None,
+    run: str | None = None,
+) -> Event:
     request = rollback.rollback_request(
-        spec.name, to_version, asks=Person("olga"), reason="complaints", run=new_run()
+        spec.name, to_version, asks=Person("olga"), reason="complaints", run=run or new_run()
     )
-    return rollback.rollback(services, request)
+    return rollback.rollback(services, request, asked or asked_now())
+
+
+def asked_now() -> Asked:
+    """As of a run that is triggered at this moment."""
+    now = datetime.now(UTC)
+    return Asked(now, now)
 
 
 def kinds(services: Services, spec: ModelSpec) -> list[EventKind]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from podium.errors import PodiumError
+from podium.names import moment_problem
 from podium.operations.program import exit_with_message
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def parse_moment(text: str, option: str = "--at", of_a_day: time = time.max) -> 
     """Read a moment from the command line; a date is its last moment, or whichever is asked for.
 
     Raises:
-        PodiumError: It is no date; names the option.
+        PodiumError: It is no date, or of a year outside 1900 to 2200; names the option.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -67,6 +68,8 @@ def parse_moment(text: str, option: str = "--at", of_a_day: time = time.max) -> 
         ) from error
     if len(text) <= len("2025-03-01"):
         moment = datetime.combine(moment, of_a_day)
+    if problem := moment_problem(moment):
+        raise PodiumError(f"{option}: {problem}")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -43,6 +43,7 @@ class EventKind(StrEnum):
     OUTSIDE_MOVE_REVERTED = "outside_move_reverted"
     SHADOW_SCORED = "shadow_scored"
     ACCEPTANCE_GIVEN = "acceptance_given"
+    SETTLEMENT_REFUSED = "settlement_refused"
     OUTSIDE_MOVE_ACCEPTED = "outside_move_accepted"
 
 

@@ -1,16 +1,20 @@
 """The record of an approval: one request, the answers to it and one decision per run.
 
-A request is bound to what the approver is shown: version, manifest, gate report, champion. A decision holds
-for exactly that; if any of it changed, the answer is void. ``approval_policy`` says which answers are valid.
+A request is bound to what the approver is shown: version, manifest, gate report, champion, and what the
+run's form asked for. A decision holds for exactly that; if any of it changed, the answer is void.
+``approval_policy`` says which answers are valid.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from textwrap import shorten
+from typing import Any
 
-from podium.errors import NotApproved, NotFound, Refused
+from podium.errors import NotApproved, NotFound, Refused, RequesterUnknown
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import DECISIONS
@@ -21,6 +25,7 @@ from podium.lifecycle.approval_policy import (
     REJECT,
     Answer,
     Request,
+    form_digest,
     problems,
     who_may_decide,
 )
@@ -29,11 +34,19 @@ from podium.model_file.approval import ApprovalSpec
 from podium.names import in_utc, version_name, visible
 from podium.services import Services
 
+_SHOWN_OF_A_FORM = 300
 _ANSWERS = (EventKind.ASKED_AGAIN, EventKind.ANSWER_INVALID, EventKind.APPROVAL_GIVEN)
 
 
-def open_request(
-    services: Services, policy: ApprovalSpec, model: str, run: str, requester: str | None = None
+def open_request(  # noqa: PLR0913 - what a run asks for, and who asked for the run
+    services: Services,
+    policy: ApprovalSpec,
+    model: str,
+    run: str,
+    requester: str | None = None,
+    form: Mapping[str, Any] | None = None,
+    *,
+    started_again: bool = False,
 ) -> Request:
     """Record that a run asks for a decision on what it nominated; a run's first request stays as it is.
 
@@ -41,17 +54,34 @@ def open_request(
 
     A request that a newer candidate overtook is closed at once, as superseded.
 
+    Args:
+        services: The registry and the ledger.
+        policy: The model file's approval section.
+        model: The registered model.
+        run: The Airflow run.
+        requester: Who triggered it; None for a scheduled run.
+        form: What its form asked for, without what was left empty.
+        started_again: A backfill may have started the run again.
+
     Raises:
         NotFound: The run nominated nothing, or the ledger holds no manifest or gate report of it.
+        RequesterUnknown: The run asks for the first time, and a backfill may have started it again.
     """
     if found := services.ledger.find(_request_key(run)):
         return _request(found)
+    if started_again:
+        raise RequesterUnknown(run)
     with services.ledger.lock(model):
-        return _open_request(services, policy, model, run, requester)
+        return _open_request(services, policy, model, run, requester, form or {})
 
 
-def _open_request(
-    services: Services, policy: ApprovalSpec, model: str, run: str, requester: str | None
+def _open_request(  # noqa: PLR0913 - as above
+    services: Services,
+    policy: ApprovalSpec,
+    model: str,
+    run: str,
+    requester: str | None,
+    form: Mapping[str, Any],
 ) -> Request:
     events = services.ledger.history(model)
     nominated = services.ledger.find(f"nominated:{run}")
@@ -69,6 +99,8 @@ def _open_request(
             key=_request_key(run),
             details={
                 "requester": requester,
+                "form": dict(form),
+                "form_digest": form_digest(form),
                 "manifest": manifest_digest(events, nominated.version),
                 "gates": gate_report(events, nominated.version).details["digest"],
                 "expires_after_seconds": policy.expires_after.total_seconds(),
@@ -81,6 +113,25 @@ def _open_request(
         reason = f"{version_name(newer[-1].version)} of run {newer[-1].run} is a newer candidate"
         record(services, _decision(request, EventKind.SUPERSEDED, "podium", reason))
     return request
+
+
+def void_changed_form(services: Services, request: Request, form: Mapping[str, Any]) -> Event | None:
+    """Void a request whose run has another form by now, and return the decision; None if it is the same.
+
+    Args:
+        services: The registry and the ledger.
+        request: What was asked; one of an older Podium knows no form.
+        form: What the run's form asks for now, without what was left empty.
+    """
+    if request.form_digest in (None, form_digest(form)):
+        return None
+    reason = f"the run's form has another content now: {shorten(describe_form(form), _SHOWN_OF_A_FORM)}"
+    return record(services, _decision(request, EventKind.VOIDED, "podium", reason))
+
+
+def describe_form(form: Mapping[str, Any] | None) -> str:
+    """Say what a form asked for."""
+    return ", ".join(f"{key} {json.dumps(value)}" for key, value in sorted((form or {}).items())) or "nothing"
 
 
 def find_request(services: Services, run: str) -> Request:
@@ -339,6 +390,8 @@ def _request(event: Event) -> Request:
         manifest=event.details["manifest"],
         gates=event.details["gates"],
         expires_at=event.at + timedelta(seconds=event.details["expires_after_seconds"]),
+        form=event.details.get("form"),
+        form_digest=event.details.get("form_digest"),
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from podium.ledger.events import Event
 from podium.model_file.approval import ROLE, ApprovalSpec
@@ -31,6 +34,8 @@ class Request:
         manifest: Digest of the candidate's files.
         gates: Digest of the gate report that the approver is shown.
         expires_at: When the request is void.
+        form: What the run's form asked for, without what was left empty; None where an older Podium asked.
+        form_digest: ``form_digest`` of it.
     """
 
     seq: int
@@ -42,6 +47,8 @@ class Request:
     manifest: str
     gates: str
     expires_at: datetime
+    form: Mapping[str, Any] | None = None
+    form_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,12 @@ class Answer:
     def name(self) -> str:
         """The login name, for the record."""
         return self.who.name if self.who else "unknown"
+
+
+def form_digest(form: Mapping[str, Any]) -> str:
+    """Return the sha256 of what a run's form asked for."""
+    canonical = json.dumps(form, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def may_decide(policy: ApprovalSpec, who: Person) -> bool:

@@ -8,9 +8,10 @@ that was killed half-way is finished by running it again, since its intent is on
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from podium.errors import (
     ChampionChanged,
@@ -111,6 +112,25 @@ def done_before(services: Services, events: Sequence[Event], result: EventKind, 
     return done
 
 
+def refuse_overtaken(services: Services, moved: Mapping[str, Any]) -> None:
+    """Let nobody be told of a move that is not the newest any more, as when an old run is cleared.
+
+    Args:
+        services: The registry and the ledger.
+        moved: The event of a move or a settlement, as JSON.
+
+    Raises:
+        NothingToDo: The champion was moved since.
+        Outage: The ledger did not answer.
+    """
+    newest = history.champion_move(services.ledger.history(moved["model"]))
+    if newest is not None and newest.seq > moved["seq"]:
+        raise NothingToDo(
+            f"{newest.model}: nothing is announced, since the champion was moved again: "
+            f"{describe_move(newest)}"
+        )
+
+
 def describe_move(move: Event) -> str:
     """Say which move it was, by whom and when."""
     return f"{move.event.replace('_', ' ')} by {move.actor} on {in_utc(move.at)}"
@@ -173,7 +193,7 @@ def swap(move: Move) -> Event:
 
 @contextmanager
 def refusals_on_record(services: Services, intent: NewEvent) -> Iterator[None]:
-    """Record why a move was refused; an outage is no refusal."""
+    """Record why a move or a settlement was refused; an outage is no refusal."""
     try:
         yield
     except Outage:

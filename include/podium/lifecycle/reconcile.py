@@ -90,7 +90,7 @@ def _finish_stopped_move(services: Services, model: str) -> None:
         if stopped.event is EventKind.PROMOTION_STARTED:
             promote.promote(services, model, str(stopped.run))
         else:
-            rollback.rollback(services, _asked_before(stopped))
+            rollback.rollback(services, _asked_before(stopped), asked=None)
     except (Outage, OtherLedger):
         raise
     except PodiumError as error:

@@ -21,6 +21,9 @@ from podium.training.run import LINEAGE, read_trained_run
 
 log = logging.getLogger(__name__)
 
+# What a form can ask of a training, and not of a run that is finished.
+_OF_A_TRAINING = ("as_of", "params")
+
 
 def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: str) -> int:
     """Register a run's model with the manifest of its files; equal inputs always have the same version.
@@ -102,11 +105,13 @@ def run_to_take(services: Services, model: str, form: Mapping[str, Any]) -> str 
         services: The registry and the ledger.
         model: The registered model.
         form: ``mlflow_run`` is a training run, ``version`` one that is registered (as ``podium copy`` leaves
-            it), ``profile`` one to train in; each may be None, and at most one is not.
+            it), ``profile`` one to train in; each may be None, and at most one is not. ``as_of`` and
+            ``params`` go with a training only.
 
     Raises:
         NotFound: There is no such version, or it is no finished training run of this model.
-        PodiumError: The form names more than one, or the version is another one's twin.
+        PodiumError: The form names more than one, or what a finished run cannot be given any more, or the
+            version is another one's twin.
     """
     named = [
         f"{what} {form[key]}"
@@ -115,6 +120,10 @@ def run_to_take(services: Services, model: str, form: Mapping[str, Any]) -> str 
     ]
     if len(named) > 1:
         raise PodiumError(f"{model}: the form names {' and '.join(named)}; give one of them")
+    if (form["version"] or form["mlflow_run"]) and (late := [key for key in _OF_A_TRAINING if form.get(key)]):
+        raise PodiumError(
+            f"{model}: the form names {named[0]}, which was trained before: leave {' and '.join(late)} empty"
+        )
     if form["version"]:
         return _run_of_version(services, model, form["version"])
     return services.registry.training_run(model, form["mlflow_run"]).run_id if form["mlflow_run"] else None

@@ -5,12 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
-from podium.errors import BytesChanged, CannotRollBack, ChampionChanged, NotFound, Outage, PodiumError
+from podium.errors import (
+    BytesChanged,
+    CannotRollBack,
+    ChampionChanged,
+    NotFound,
+    NothingToDo,
+    Outage,
+    PodiumError,
+)
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.lifecycle.approval_policy import Person, may_decide, reason_problem, who_may_decide
+from podium.lifecycle.asked import Asked, asking_problem, refused_before
 from podium.lifecycle.champion import (
     begin,
     begun_before,
@@ -32,18 +40,21 @@ from podium.versions import verified
 log = logging.getLogger(__name__)
 
 
-def rollback(services: Services, request: NewEvent) -> Event:
+def rollback(services: Services, request: NewEvent, asked: Asked | None) -> Event:
     """Move the champion alias back to a version that was champion, after proof that it can serve.
 
     Args:
         services: The registry and the ledger.
         request: Who asks and why, from ``rollback_request``.
+        asked: When it was asked for; None only finishes a rollback that was begun.
 
     Returns:
         The ``rolled_back`` event; on a re-run, the first one.
 
     Raises:
-        CannotRollBack: There is no earlier champion, the target never was champion, or it fails its proof.
+        CannotRollBack: There is no earlier champion, the target never was champion, it fails its proof, this
+            run was refused before, or nobody can tell what its asker saw.
+        ChampionChanged: The champion was moved after this was asked for.
         Frozen: The champion was moved outside Podium.
         NothingToDo: The target is the champion already, or this run did it and the champion was moved since.
         Outage: A part did not answer; run it again.
@@ -52,8 +63,12 @@ def rollback(services: Services, request: NewEvent) -> Event:
         events = services.ledger.history(request.model)
         if done := done_before(services, events, EventKind.ROLLED_BACK, str(request.run)):
             return done
+        if refused := refused_before(events, request.run):
+            raise CannotRollBack(refused)
+        if asked is not None:
+            request = replace(request, details={**request.details, "asked_at": asked.at.isoformat()})
         with refusals_on_record(services, request):
-            chosen = _choose_target(events, request)
+            chosen = _choose_target(events, request, asked)
         move = begin(services, lock, events, chosen, EventKind.ROLLED_BACK)
         with refusals_on_record(services, chosen):
             compare(move)
@@ -64,7 +79,7 @@ def rollback(services: Services, request: NewEvent) -> Event:
 def rollback_request(
     model: str, to_version: int | None, *, asks: Person | None, reason: str, run: str
 ) -> NewEvent:
-    """Describe a rollback that somebody asks for; ``with_requested_at`` and ``force_version`` add to it.
+    """Describe a rollback that somebody asks for; ``force_version`` adds to it.
 
     Args:
         model: The registered model.
@@ -90,11 +105,6 @@ def rollback_request(
     )
 
 
-def with_requested_at(request: NewEvent, moment: datetime) -> NewEvent:
-    """Bind a rollback to the champion at the moment when it was asked for."""
-    return replace(request, details={**request.details, "asked_at": moment.isoformat()})
-
-
 def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewEvent:
     """Let a rollback go to a version that never was champion; it is marked so on record.
 
@@ -117,12 +127,14 @@ def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewE
     return replace(request, details={**request.details, "forced": True})
 
 
-def _choose_target(events: Sequence[Event], request: NewEvent) -> NewEvent:
+def _choose_target(events: Sequence[Event], request: NewEvent, asked: Asked | None) -> NewEvent:
     """Name the target and the champion that it replaces; a rollback that began keeps those of its intent."""
     model = request.model
     if begun := begun_before(events, request):
         return replace(request, version=begun.version, from_version=begun.from_version)
-    _refuse_stale_request(events, request)
+    if asked is None:
+        raise NothingToDo(f"{model}: nothing of run {request.run} is left to finish")
+    _refuse_stale_request(events, request, asked)
     former, current = history.former_champions(events), history.champion(events)
     target = request.version if request.version is not None else next(iter(former), None)
     if target is None:
@@ -146,13 +158,20 @@ def _choose_target(events: Sequence[Event], request: NewEvent) -> NewEvent:
     return replace(request, version=target, from_version=current)
 
 
-def _refuse_stale_request(events: Sequence[Event], request: NewEvent) -> None:
+def _refuse_stale_request(events: Sequence[Event], request: NewEvent, asked: Asked) -> None:
     """Refuse a rollback whose asker saw another champion: two that are asked for at once go back once."""
-    newest, asked_at = history.champion_move(events), request.details.get("asked_at")
-    if newest is None or asked_at is None or newest.at <= datetime.fromisoformat(asked_at):
-        return
-    seen = history.champion([event for event in events if event.at <= datetime.fromisoformat(asked_at)])
-    raise ChampionChanged(request.model, seen, newest.version, describe_move(newest))
+    if problem := asking_problem(events, request.model, request.run, asked):
+        raise CannotRollBack(problem)
+    before, newest = [event for event in events if event.at <= asked.at], history.champion_move(events)
+    seen, outside = history.champion(before), history.outside_move(before)
+    if newest is not None and newest.at > asked.at:
+        raise ChampionChanged(request.model, seen, newest.version, describe_move(newest))
+    if outside is not None and history.outside_move(events) is None:
+        raise CannotRollBack(
+            f"{request.model}: when this was asked for, the champion was {version_name(outside.version)}, "
+            f"moved outside Podium; that was settled since. Look at champion {version_name(seen)}, and "
+            "trigger a new one"
+        )
 
 
 def prove(services: Services, events: Sequence[Event], model: str, number: int) -> None:

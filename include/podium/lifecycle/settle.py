@@ -12,12 +12,14 @@ from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Lock
 from podium.lifecycle.approval_policy import Person, may_decide, reason_problem, who_may_decide
+from podium.lifecycle.asked import Asked, asking_problem, refused_before
+from podium.lifecycle.champion import refusals_on_record
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.witness import record, witnessed
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.spec import ModelSpec
-from podium.names import Alias, version_name
+from podium.names import Alias, in_utc, version_name
 from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
 from podium.services import Services
@@ -37,20 +39,22 @@ _SETTLED_BY = {
 }
 
 
-def settle(services: Services, spec: ModelSpec, request: NewEvent) -> Event:
+def settle(services: Services, spec: ModelSpec, request: NewEvent, asked: Asked) -> Event:
     """Accept or revert a champion that was moved outside, as an approver asks.
 
     Args:
         services: The registry and the ledger.
         spec: The model file; accepting takes as many people as approving.
         request: Who asks for what and why, from ``settle_request``.
+        asked: When it was asked for: the move outside that was open then is settled, and no other.
 
     Returns:
         The ``outside_move_accepted`` or ``outside_move_reverted`` event, or ``acceptance_given`` while people
         are missing.
 
     Raises:
-        Refused: There is nothing to settle.
+        Refused: There is nothing to settle, the move outside was found after this was asked for, this run was
+            refused before, or nobody can tell what its asker saw.
         NotFound: The version to accept does not exist.
         BytesChanged: The version's files are not those that were registered.
         ProfileOnly: The version to accept was trained in a profile.
@@ -61,15 +65,36 @@ def settle(services: Services, spec: ModelSpec, request: NewEvent) -> Event:
         witnessed(services, model)
         events = services.ledger.history(model)
         settled = history.with_key(events, str(request.key))
-        settled = settled or _settle(services, lock, events, spec.approval, request)
+        if settled is None:
+            if refused := refused_before(events, request.run):
+                raise Refused(refused)
+            with refusals_on_record(services, request):
+                open_move = _move_that_was_seen(services, events, request, asked)
+                settled = _settle(services, lock, events, spec.approval, open_move, request)
         mirror(services, model, events)
     return settled
 
 
-def _settle(
-    services: Services, lock: Lock, events: Sequence[Event], policy: ApprovalSpec, request: NewEvent
+def _settle(  # noqa: PLR0913 - what is settled, by whom and by which rules
+    services: Services,
+    lock: Lock,
+    events: Sequence[Event],
+    policy: ApprovalSpec,
+    open_move: Event,
+    request: NewEvent,
 ) -> Event:
+    if request.event is EventKind.OUTSIDE_MOVE_REVERTED:
+        return revert(services, lock, events, request)
+    return _accept(services, events, policy, open_move, request)
+
+
+def _move_that_was_seen(
+    services: Services, events: Sequence[Event], request: NewEvent, asked: Asked
+) -> Event:
+    """Return the open move outside, if it is the one that was open when this was asked for."""
     model, live = request.model, services.registry.champion(request.model)
+    if problem := asking_problem(events, model, request.run, asked):
+        raise Refused(problem)
     open_move = history.outside_move(events)
     reverting = request.event is EventKind.OUTSIDE_MOVE_REVERTED
     # By an earlier try of this that was stopped before it could record it.
@@ -77,11 +102,16 @@ def _settle(
     if open_move is None or (live != open_move.version and not moved_back):
         raise Refused(
             f"{model}: no move outside Podium waits to be settled; the champion is {version_name(live)}. "
-            "What happened since the last look, reconcile records within minutes"
+            "What happened since the last look, reconcile records within minutes; trigger a new run then"
         )
-    if reverting:
-        return revert(services, lock, events, request)
-    return _accept(services, events, policy, open_move, request)
+    seen = history.outside_move(event for event in events if event.at <= asked.at)
+    if seen is None or seen.seq != open_move.seq:
+        raise Refused(
+            f"{model}: that the champion was moved to {version_name(open_move.version)} was found on "
+            f"{in_utc(open_move.at)}, after this was asked for ({in_utc(asked.at)}): whoever asked did not "
+            "see it. Look at it, and trigger a new run"
+        )
+    return open_move
 
 
 def settle_request(
@@ -153,47 +183,55 @@ def revert(services: Services, lock: Lock, events: Sequence[Event], reverted: Ne
 def _accept(
     services: Services, events: Sequence[Event], policy: ApprovalSpec, open_move: Event, request: NewEvent
 ) -> Event:
-    accepted = _what_is_accepted(services, events, open_move)
+    accepted, digest = _what_is_accepted(services, events, open_move)
+    about = {"outside_move": open_move.seq, "manifest_digest": digest}
     given = replace(
         request,
         event=EventKind.ACCEPTANCE_GIVEN,
         version=open_move.version,
-        key=f"acceptance:{open_move.seq}:{request.actor}",
-        details={"outside_move": open_move.seq},
+        key=f"acceptance:{open_move.seq}:{digest}:{request.actor}",
+        details=about,
     )
     acceptance = record(services, given)
-    # By key: the same person's, given in an earlier run, is in the history already.
-    acceptances = {
-        event.key: event.actor
+    # By name: the same person's, given in an earlier run, is in the history already.
+    people = dict.fromkeys(
+        event.actor
         for event in [*events, acceptance]
-        if event.event is EventKind.ACCEPTANCE_GIVEN and event.details["outside_move"] == open_move.seq
-    }
-    if len(acceptances) < policy.required:
+        if event.event is EventKind.ACCEPTANCE_GIVEN and event.details == about
+    )
+    if len(people) < policy.required:
         return acceptance
     settled = replace(
         request,
         version=open_move.version,
         from_version=open_move.from_version,
-        actor=", ".join(acceptances.values()),
+        actor=", ".join(people),
         details={"outside_move": open_move.seq, **accepted},
     )
     return services.ledger.append_move(settled, after=history.champion_move(events))
 
 
-def _what_is_accepted(services: Services, events: Sequence[Event], open_move: Event) -> dict[str, Any]:
-    """Check the bytes of a registered version; make the manifest of one that Podium never registered."""
+def _what_is_accepted(
+    services: Services, events: Sequence[Event], open_move: Event
+) -> tuple[dict[str, Any], str | None]:
+    """Check the bytes of a registered version; make the manifest of one that Podium never registered.
+
+    Returns:
+        What is recorded of a version that Podium never registered, and the digest of what is accepted.
+    """
     model, version = open_move.model, open_move.version
     if version is None:
-        return {}
+        return {}, None
     if problem := promotion_problem(events, version):
         raise ProfileOnly(f"{problem}. Revert the champion")
-    if history.registration(events, version) is not None:
+    if (registered := history.registration(events, version)) is not None:
         check_bytes(services, events, model, version)
-        return {}
+        return {}, registered.details["manifest_digest"]
     with downloaded(services.registry, model, version) as folder:
         manifest = read_manifest(folder)
-        return {
+        made = {
             "manifest": manifest.as_json(),
             "manifest_digest": manifest.digest(),
             "signature": read_signature(folder),
         }
+    return made, manifest.digest()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from podium.errors import RequesterUnknown
 from podium.lifecycle.nominate import refuse_decided_run
 from podium.lifecycle.register import run_to_take
 from podium.model_file.profiles import named_profile
@@ -14,7 +15,15 @@ from podium.services import Services
 from podium.training.run import train_model
 
 
-def train(services: Services, spec: ModelSpec, as_of: datetime, form: Mapping[str, Any], run: str) -> str:
+def train(  # noqa: PLR0913 - what a lifecycle run is asked for
+    services: Services,
+    spec: ModelSpec,
+    as_of: datetime,
+    form: Mapping[str, Any],
+    run: str,
+    *,
+    started_again: bool,
+) -> str:
     """Return the training run whose model a lifecycle run takes.
 
     Args:
@@ -24,15 +33,19 @@ def train(services: Services, spec: ModelSpec, as_of: datetime, form: Mapping[st
         form: ``mlflow_run``, ``version`` and ``profile`` as ``run_to_take`` has them; ``params`` replace
             those of the model file.
         run: The Airflow run.
+        started_again: A backfill may have started the run again.
 
     Raises:
         Refused: The run was turned down; another one may ask again.
+        RequesterUnknown: A backfill may have started the run again.
         NotFound: The form names a version or a run that there is not.
         DataError: The data cannot be used as the model file says.
         TrainerError: The trainer broke its protocol.
         Outage: A service did not answer.
     """
     refuse_decided_run(services, run)
+    if started_again:
+        raise RequesterUnknown(run)
     if taken := run_to_take(services, spec.name, form):
         return taken
     profile = named_profile(form["profile"], spec.profiles, spec.name)

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _REFUSALS = {
     EventKind.PROMOTION_STARTED: EventKind.PROMOTION_REFUSED,
     EventKind.ROLLBACK_STARTED: EventKind.ROLLBACK_REFUSED,
+    EventKind.OUTSIDE_MOVE_ACCEPTED: EventKind.SETTLEMENT_REFUSED,
+    EventKind.OUTSIDE_MOVE_REVERTED: EventKind.SETTLEMENT_REFUSED,
 }
 
 

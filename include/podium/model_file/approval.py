@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from hashlib import sha256
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, model_validator
@@ -40,6 +41,14 @@ class ApprovalSpec(Closed):
     valid_for: Duration = Field(
         default=timedelta(days=1), description="How long after the approval the promotion may still start."
     )
+
+    @property
+    def ticks(self) -> dict[str, str]:
+        """Name the form's field of each statement of the checklist.
+
+        By its words: a tick on a card that is up never stands for another statement of a changed checklist.
+        """
+        return {f"tick_{sha256(text.encode()).hexdigest()[:12]}": text for text in self.checklist}
 
     @model_validator(mode="after")
     def _enough_approvers(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -87,6 +88,16 @@ class AirflowClient:
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run, such as ``running`` or ``success``."""
         return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def queued_at(self, dag_id: str, run_id: str) -> datetime | None:
+        """Return when a run was queued last, which each clear of it renews; None if Airflow does not know.
+
+        Raises:
+            PodiumError: This user may not ask.
+        """
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+        run = self._call("GET", path, missing=_NOT_FOUND)
+        return datetime.fromisoformat(run["queued_at"]) if run and run["queued_at"] else None
 
     def wait_for_end(self, dag_id: str, run_id: str) -> str:
         """Wait until a run has ended, however long it takes, and return its state."""

@@ -54,6 +54,7 @@ def body(services: Services, spec: ModelSpec, request: Request, answers_url: str
             "",
             spec.description,
             "",
+            *_asked_for(request),
             *_profile(spec, events, request.version),
             f"**{cell(report.sentence())}.**",
             "",
@@ -105,6 +106,15 @@ def answers_picture(lines: Iterable[str]) -> str:
 def _printable(text: str) -> str:
     """Replace what XML cannot hold."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def _asked_for(request: Request) -> list[str]:
+    """Say who asked for what in the run's form; a request of an older Podium does not know."""
+    if request.form is None:
+        return []
+    who = "a schedule or another Dag" if request.requester is None else _plain(request.requester)
+    form = _plain(approval.describe_form(request.form)) if request.form else "all as the model file says"
+    return [f"Asked for by {who}: {form}.", ""]
 
 
 def _rules(spec: ModelSpec, request: Request) -> list[str]:

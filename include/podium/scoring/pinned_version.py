@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from podium.errors import NotFound, Outage, PodiumError
 from podium.ledger import history
+from podium.ledger.events import Event
 from podium.lifecycle.profile_rules import refuse_alias, refuse_to_serve
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object
@@ -68,13 +69,23 @@ def pin(services: Services, model: str, asked: str, *, allow_rolled_back: bool =
         raise NotFound(f"{model} has no {version_name(number)}; there are: {_names(there)}")
     refuse_alias(asked)
     refuse_to_serve(events, number)
+    if not allow_rolled_back:
+        refuse_rolled_away(events, model, number)
+    return Pinned(model, number, manifest_of(events, model, number).digest(), asked)
+
+
+def refuse_rolled_away(events: Iterable[Event], model: str, number: int) -> None:
+    """Refuse a version that was rolled away from.
+
+    Raises:
+        PodiumError: It was; says when, by whom and why.
+    """
     away = history.rolled_away(events).get(number)
-    if away is not None and not allow_rolled_back:
+    if away is not None:
         raise PodiumError(
             f"{model} {version_name(number)} was rolled away from on {in_utc(away.at)} by {away.actor}: "
             f"{away.reason}. It scores only if that is allowed (--allow-rolled-back, or the form of the Dag)."
         )
-    return Pinned(model, number, manifest_of(events, model, number).digest(), asked)
 
 
 def _number(asked: str) -> int | None:

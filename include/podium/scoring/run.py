@@ -25,7 +25,7 @@ from podium.names import version_name
 from podium.scoring.columns import answer_columns, carried, rejects_table, repeated, repeated_text
 from podium.scoring.inputs import Reasons
 from podium.scoring.outputs import Output, Writer, output_of, writing
-from podium.scoring.pinned_version import Pinned, loaded, pin
+from podium.scoring.pinned_version import Pinned, loaded, pin, refuse_rolled_away
 from podium.scoring.prefetch import ahead
 from podium.scoring.scorer import Readied, Scored, Scorer
 from podium.services import Services
@@ -166,24 +166,31 @@ def plan(
     log.info(
         "%s: %s (%s) scores %s partitions.", spec.name, pinned.name, pinned.asked, f"{len(partitions):,}"
     )
-    return [{"pinned": asdict(pinned), "partition": asdict(partition)} for partition in partitions]
+    same = {"pinned": asdict(pinned), "allow_rolled_back": allow_rolled_back}
+    return [{**same, "partition": asdict(partition)} for partition in partitions]
 
 
-def score_planned(services: Services, spec: ModelSpec, planned: Mapping[str, Any]) -> PartitionScores:
+def score_planned(
+    services: Services, spec: ModelSpec, planned: Mapping[str, Any], *, cleared: bool
+) -> PartitionScores:
     """Score one partition as the model file says, in the place of what an earlier run wrote.
 
     Args:
         services: The registry and the ledger.
         spec: The model file.
         planned: One of what ``plan`` returned.
+        cleared: The run was cleared: its version may have been rolled away from long ago.
 
     Raises:
+        PodiumError: The run was cleared, and its version was rolled away from.
         DataError: A column is missing, no row can be scored, or a place cannot be read or written.
         BytesChanged: The version is not what was registered.
         Outage: A part, store or database did not answer.
     """
     home, scoring = services.settings.home, scoring_of(spec)
     pinned, partition = Pinned(**planned["pinned"]), Partition(**planned["partition"])
+    if cleared and not planned.get("allow_rolled_back"):
+        refuse_rolled_away(services.ledger.history(spec.name), spec.name, pinned.version)
     output = output_of(scoring.output, partition.name, home, scoring.database)
     job = Job(source_of(spec, home), partition, output, scoring.keys)
     with loaded(services, spec, pinned) as scorer:

@@ -17,6 +17,7 @@ from podium.model_file.data import DataSpec
 from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object, trainer_errors
+from podium.names import moment_problem
 from podium.training.examples import DataReport, DataWindow, TrainingExamples
 from podium.training.split import held_out, subset
 
@@ -31,8 +32,11 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
 
     Raises:
         DataError: The source or a column is missing, a row cannot be used and the model file does not say
-            that such rows are dropped, or the training or holdout window is empty.
+            that such rows are dropped, the training or holdout window is empty, or ``as_of`` is of a year
+            outside 1900 to 2200.
     """
+    if problem := moment_problem(as_of):
+        raise DataError(f"{spec.name}: as_of {problem}")
     moment = as_of.astimezone(UTC).replace(tzinfo=None)
     if spec.data.time_resolution == "day":
         moment = datetime.combine(moment, time.min)

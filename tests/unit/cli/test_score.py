@@ -64,9 +64,9 @@ def test_a_run_keeps_its_version_while_the_champion_moves(
     two: Services, spec: ModelSpec, tmp_path: Path
 ) -> None:
     monday, tuesday = planned(two, spec)
-    first = score_planned(two, spec, monday)
+    first = score_planned(two, spec, monday, cleared=False)
     roll_back(two, spec)
-    second = score_planned(two, spec, tuesday)
+    second = score_planned(two, spec, tuesday, cleared=False)
     assert [(one.version, one.rows, one.output) for one in (first, second)] == [
         (2, 4, "out/monday.parquet"),
         (2, 4, "out/tuesday.parquet"),
@@ -78,6 +78,21 @@ def test_a_run_keeps_its_version_while_the_champion_moves(
     assert found["id"].tolist() == ["0", "1", "2", "3"] * 2
     assert [one["pinned"]["version"] for one in planned(two, spec)] == [1, 1]
     assert [one["partition"]["name"] for one in planned(two, spec, "1", "mon*")] == ["monday"]
+
+
+def test_a_cleared_run_scores_with_its_version_unless_that_was_rolled_away_from(
+    two: Services, spec: ModelSpec
+) -> None:
+    monday, _ = planned(two, spec)
+    score_planned(two, spec, monday, cleared=True)
+    roll_back(two, spec)
+    # What an older Podium planned does not say whether it is allowed.
+    for said in ({}, {"allow_rolled_back": False}):
+        older = {key: monday[key] for key in ("pinned", "partition")} | said
+        with pytest.raises(PodiumError, match="v2 was rolled away from on .* by olga: complaints"):
+            score_planned(two, spec, older, cleared=True)
+    allowed = plan(two, spec, "2", "mon*", allow_rolled_back=True)
+    assert score_planned(two, spec, allowed[0], cleared=True).version == 2
 
 
 def test_a_version_that_was_rolled_away_from_scores_only_if_told(two: Services, spec: ModelSpec) -> None:
@@ -122,7 +137,7 @@ def test_bytes_that_were_changed_after_the_version_was_pinned_score_nothing(
         changed_bytes(stored_files(two, spec.name, 2), "flipped"),
         pytest.raises(BytesChanged, match="model.skops"),
     ):
-        score_planned(two, spec, monday)
+        score_planned(two, spec, monday, cleared=False)
     assert not (tmp_path / "out").exists()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from podium.errors import NotFound
+from podium.errors import NotFound, RequesterUnknown
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
@@ -230,6 +230,65 @@ def test_a_run_asks_once_and_its_clock_does_not_start_again(ledger: Ledger, requ
     again = approval.open_request(services_with(ledger), later, request_.model, request_.run, requester="eve")
     assert again == request_ == approval.find_request(services_with(ledger), request_.run)
     assert timedelta(days=2) < request_.expires_at - datetime.now(UTC) < timedelta(days=3)
+
+
+FORM = {"version": 3, "params": {"strength": 0.5}}
+
+
+def test_a_request_keeps_what_the_form_asked_for_and_another_form_voids_it(
+    ledger: Ledger, model: str
+) -> None:
+    services, run = services_with(ledger), nominated(ledger, model)
+    request = approval.open_request(services, POLICY, model, run, "olga", FORM)
+    assert request.form == FORM
+    assert approval.void_changed_form(services, request, dict(reversed(FORM.items()))) is None
+    # Asked again with another form: the first request stays, and is void.
+    again = approval.open_request(services, POLICY, model, run, "olga", {"version": 4})
+    assert again == request == approval.find_request(services, run)
+    voided = approval.void_changed_form(services, again, {"version": 4})
+    assert voided is not None
+    assert (voided.event, voided.actor) == ("voided", "podium")
+    assert voided.reason == "the run's form has another content now: version 4"
+    assert judge(ledger, request, says()) == voided
+
+
+@pytest.mark.parametrize("form", [{}, {"profile": "smoke"}])
+def test_a_form_that_was_empty_or_is_empty_now_is_another_one_too(
+    ledger: Ledger, model: str, form: dict[str, Any]
+) -> None:
+    services = services_with(ledger)
+    request = approval.open_request(services, POLICY, model, nominated(ledger, model), None, form)
+    other = {} if form else FORM
+    assert approval.void_changed_form(services, request, form) is None
+    assert approval.void_changed_form(services, request, other) is not None
+
+
+def test_a_request_of_an_older_podium_knows_no_form_and_stands(ledger: Ledger, model: str) -> None:
+    run = nominated(ledger, model)
+    details = {
+        "requester": None,
+        "manifest": "manifest of v2",
+        "gates": "gates of v2",
+        "expires_after_seconds": 60.0,
+    }
+    key = f"approval_requested:{run}"
+    record(ledger, model, EventKind.APPROVAL_REQUESTED, 2, from_version=1, run=run, key=key, details=details)
+    request = approval.find_request(services_with(ledger), run)
+    assert (request.form, request.form_digest) == (None, None)
+    assert approval.void_changed_form(services_with(ledger), request, FORM) is None
+    assert judge(ledger, request, says()).event == "approved"
+
+
+def test_a_run_that_a_backfill_started_again_asks_nobody_unless_it_had_asked_before(
+    ledger: Ledger, model: str
+) -> None:
+    services, run = services_with(ledger), nominated(ledger, model)
+    with pytest.raises(RequesterUnknown, match="started again by a backfill.* Trigger it yourself"):
+        approval.open_request(services, POLICY, model, run, None, FORM, started_again=True)
+    assert approval.open_requests(ledger.history(model)) == []
+    request = approval.open_request(services, POLICY, model, run, None, FORM)
+    again = approval.open_request(services, POLICY, model, run, None, FORM, started_again=True)
+    assert again == request
 
 
 def test_a_valid_approval_decides_and_is_bound_to_what_was_asked(ledger: Ledger, request_: Request) -> None:

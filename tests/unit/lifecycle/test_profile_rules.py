@@ -39,7 +39,17 @@ from podium.training.examples import DataReport, DataWindow, TrainingExamples
 from podium.training.run import train_model
 from podium.training.split import thinned, validation_rows
 from support.mlflow_client import raw
-from support.steps import FIRST, SECOND, decide, new_run, nominate, promote, promote_as_of, roll_back
+from support.steps import (
+    FIRST,
+    SECOND,
+    asked_now,
+    decide,
+    new_run,
+    nominate,
+    promote,
+    promote_as_of,
+    roll_back,
+)
 
 ToyFile = Callable[..., Path]
 GATES = [{"min_holdout_rows": 50}]
@@ -337,6 +347,7 @@ def test_neither_an_approver_nor_mlflow_makes_a_profile_version_champion(
         champion_module.rollback(
             services,
             champion_module.force_version(request, spec.approval, Person("amy")),
+            asked_now(),
         )
     services.registry.set_alias(spec.name, Alias.CHAMPION, number)
     reconcile.reconcile(services, spec)
@@ -344,7 +355,7 @@ def test_neither_an_approver_nor_mlflow_makes_a_profile_version_champion(
         spec, settle.Settlement.ACCEPT, asks=Person("amy"), reason="because I say so", run=new_run()
     )
     with pytest.raises(ProfileOnly, match="is a smoke version: .* Revert the champion"):
-        settle.settle(services, spec, accept)
+        settle.settle(services, spec, accept, asked_now())
     assert history.champion(services.ledger.history(spec.name)) == champion
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,18 @@ from podium.ledger.events import Event
 from podium.lifecycle import nominate as nominate_module
 from podium.lifecycle import rollback
 from podium.lifecycle.approval_policy import Person
+from podium.lifecycle.asked import Asked
+from podium.lifecycle.settle import Settlement
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.services import Services
 from support.mlflow_client import raw
+from support.moved_outside import ask, look, move_by_hand, since_promotion
 from support.steps import (
     FIRST,
     SECOND,
     TRAINED,
+    asked_now,
     decide,
     kinds,
     new_run,
@@ -111,20 +116,63 @@ def test_two_rollbacks_that_are_asked_for_at_once_go_back_once(
     promote_as_of(services, toy_spec, FIRST)
     promote_as_of(services, toy_spec, SECOND)
     promote_as_of(services, toy_spec, FIRST)
-    requests = [
-        rollback.with_requested_at(
-            rollback.rollback_request(
-                toy_spec.name, None, asks=Person("olga"), reason="complaints", run=new_run()
-            ),
-            datetime.now(UTC),
-        )
-        for _ in range(2)
-    ]
-    assert rollback.rollback(services, requests[0]).version == 2
+    asked = asked_now()
+    assert roll_back(services, toy_spec, asked=asked).version == 2
     with pytest.raises(ChampionChanged, match="against champion v1, .* is now v2 .rolled back by olga on"):
-        rollback.rollback(services, requests[1])
+        roll_back(services, toy_spec, asked=asked)
     assert services.registry.champion(toy_spec.name) == 2
     assert newest(services, toy_spec).event == "rollback_refused"
+
+
+LATER = timedelta(days=300)
+
+
+def test_a_rollback_asked_for_ahead_of_time_is_refused_and_clearing_it_changes_nothing(
+    services: Services, spec: ModelSpec
+) -> None:
+    now, run = datetime.now(UTC), new_run()
+    with pytest.raises(CannotRollBack, match="nobody can know the champion of a later moment"):
+        roll_back(services, spec, asked=Asked(now + LATER, now), run=run)
+    # Airflow renews the moment of queueing at each clear, and marks the run as cleared.
+    for asked in (asked_now(), Asked(now + LATER, now + 2 * LATER), Asked(now + LATER, None)):
+        with pytest.raises(CannotRollBack, match="this run was refused on .* and stays so"):
+            roll_back(services, spec, asked=asked, run=run)
+    assert services.registry.champion(spec.name) == 2
+    assert since_promotion(services, spec) == ["rollback_refused"]
+
+
+def test_a_cleared_rollback_keeps_its_first_verdict(services: Services, spec: ModelSpec) -> None:
+    run, asked = new_run(), asked_now()
+    with pytest.raises(CannotRollBack, match="v7 is no earlier champion"):
+        roll_back(services, spec, to_version=7, asked=asked, run=run)
+    with pytest.raises(CannotRollBack, match=r"stays so.* because: .*v7 is no earlier champion"):
+        roll_back(services, spec, to_version=1, asked=replace(asked, queued_at=None), run=run)
+    assert services.registry.champion(spec.name) == 2
+
+
+def test_a_rollback_that_was_cleared_before_its_first_try_is_refused(
+    services: Services, spec: ModelSpec
+) -> None:
+    asked, run = Asked(datetime.now(UTC), None), new_run()
+    with pytest.raises(CannotRollBack, match="cleared before a first try of it was on record"):
+        roll_back(services, spec, asked=asked, run=run)
+    # Done by its first try, it may be cleared, and nothing moves again.
+    run = new_run()
+    done = roll_back(services, spec, run=run)
+    assert roll_back(services, spec, asked=asked, run=run) == done
+
+
+def test_a_rollback_asked_for_while_the_champion_was_moved_outside_is_none_of_the_champion_after_that(
+    services: Services, spec: ModelSpec
+) -> None:
+    move_by_hand(services, spec, None)
+    look(services, spec)
+    asked = asked_now()
+    ask(services, spec, Settlement.REVERT)
+    with pytest.raises(CannotRollBack, match="the champion was none, moved outside Podium; that was settled"):
+        roll_back(services, spec, asked=asked)
+    assert services.registry.champion(spec.name) == 2
+    assert roll_back(services, spec).version == 1
 
 
 def test_nobody_forces_a_version_alone_where_approving_takes_two(
@@ -147,7 +195,7 @@ def test_only_an_approver_forces_a_version_and_it_is_marked(services: Services, 
             toy_spec.name, to_version, asks=asks, reason="the only good one", run=new_run()
         )
         request = rollback.force_version(request, toy_spec.approval, asks)
-        return rollback.rollback(services, request)
+        return rollback.rollback(services, request, asked_now())
 
     with pytest.raises(CannotRollBack, match="only an approver may force .* and olga is none"):
         force("olga", 2)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Person
+from podium.lifecycle.asked import Asked
 from podium.lifecycle.settle import Settlement, settle_request
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
@@ -39,7 +42,9 @@ from support.moved_outside import (
 from support.steps import (
     FIRST,
     answer,
+    asked_now,
     new_run,
+    newest,
     nominate_unjudged,
     promote,
     roll_back,
@@ -69,7 +74,7 @@ def test_an_alias_that_points_nowhere_is_recorded_and_can_be_reverted_only(
     assert look(services, spec) is None
     with pytest.raises(NotFound, match="v99"):
         ask(services, spec, Settlement.ACCEPT)
-    assert since_promotion(services, spec) == ["moved_outside"]
+    assert since_promotion(services, spec) == ["moved_outside", "settlement_refused"]
     assert ask(services, spec, Settlement.REVERT).version == 2
     assert services.registry.champion(spec.name) == 2
     assert_settled(services, spec)
@@ -185,7 +190,92 @@ def test_what_was_not_seen_yet_or_has_moved_on_since_is_not_settled_blindly(
     move_by_hand(services, spec, None)
     with pytest.raises(Refused, match="the champion is none"):
         ask(services, spec, settlement)
-    assert since_promotion(services, spec) == ["moved_outside"]
+    assert since_promotion(services, spec) == ["settlement_refused", "moved_outside", "settlement_refused"]
+    assert newest(services, spec).actor == "amy"
+
+
+@pytest.mark.parametrize("settlement", Settlement)
+@pytest.mark.parametrize("cleared", [True, False])
+def test_a_move_outside_is_settled_only_by_who_saw_it(
+    services: Services, spec: ModelSpec, settlement: Settlement, cleared: bool
+) -> None:
+    # Nothing was to settle when amy asked; whoever clears her run later settles nothing in her name.
+    run, asked = new_run(), asked_now()
+    if cleared:
+        with pytest.raises(Refused, match="no move outside Podium waits"):
+            ask(services, spec, settlement, run=run, asked=asked)
+        asked = replace(asked, queued_at=None)
+    move_by_hand(services, spec, 1)
+    look(services, spec)
+    for _ in range(2):
+        with pytest.raises(
+            Refused, match="this run was refused on" if cleared else "did not see it|stays so"
+        ):
+            ask(services, spec, settlement, run=run, asked=asked)
+    assert services.registry.champion(spec.name) == 1
+    assert since_promotion(services, spec).count("settlement_refused") == 1
+    assert not {"acceptance_given", "revert_started"} & set(since_promotion(services, spec))
+    assert ask(services, spec, settlement).event.startswith("outside_move_")
+
+
+def test_a_run_that_accepted_one_move_accepts_no_other(
+    services: Services, spec: ModelSpec, toy_file: ToyFile
+) -> None:
+    two = load_spec(toy_file(name=spec.name, approval__approvers=["amy", "ben", "cat"], approval__required=2))
+    move_by_hand(services, two, 1)
+    look(services, two)
+    run, asked = new_run(), asked_now()
+    first = ask(services, two, Settlement.ACCEPT, run=run, asked=asked)
+    cleared = replace(asked, queued_at=None)
+    # The same run again: the same acceptance, by one person.
+    assert ask(services, two, Settlement.ACCEPT, run=run, asked=cleared) == first
+    for to_version in (None, 1):
+        move_by_hand(services, two, to_version)
+        look(services, two)
+    for _ in range(2):
+        with pytest.raises(Refused, match="did not see it|stays so"):
+            ask(services, two, Settlement.ACCEPT, run=run, asked=cleared)
+    assert ask(services, two, Settlement.ACCEPT, "ben").event == "acceptance_given"
+    assert services.ledger.find(f"settled:{run}") is None
+
+
+def test_a_settlement_asked_for_ahead_of_time_or_cleared_before_its_first_try_is_refused(
+    services: Services, spec: ModelSpec
+) -> None:
+    move_by_hand(services, spec, 1)
+    look(services, spec)
+    now = datetime.now(UTC)
+    with pytest.raises(Refused, match="nobody can know the champion of a later moment"):
+        ask(services, spec, Settlement.ACCEPT, asked=Asked(now + timedelta(hours=1), now))
+    with pytest.raises(Refused, match="cleared before a first try of it was on record"):
+        ask(services, spec, Settlement.ACCEPT, asked=Asked(now, None))
+    assert services.registry.champion(spec.name) == 1
+
+
+def test_acceptances_of_other_bytes_do_not_count_nor_do_those_that_name_none(
+    services: Services, spec: ModelSpec, toy_file: ToyFile
+) -> None:
+    two = load_spec(toy_file(name=spec.name, approval__approvers=["amy", "ben", "cat"], approval__required=2))
+    number = make_by_hand(services, two, FIRST)
+    move_by_hand(services, two, number)
+    found = look(services, two)
+    assert found is not None
+    # As Podium recorded it before the bytes were named.
+    services.ledger.append(
+        NewEvent(
+            event=EventKind.ACCEPTANCE_GIVEN,
+            model=two.name,
+            version=number,
+            actor="cat",
+            key=f"acceptance:{found.seq}:cat",
+            details={"outside_move": found.seq},
+        )
+    )
+    with changed_bytes(stored_files(services, two.name, number), "added"):
+        assert ask(services, two, Settlement.ACCEPT, "amy").event == "acceptance_given"
+    assert ask(services, two, Settlement.ACCEPT, "ben").event == "acceptance_given"
+    done = ask(services, two, Settlement.ACCEPT, "cat")
+    assert (done.event, done.actor) == ("outside_move_accepted", "ben, cat")
 
 
 def test_accepting_takes_as_many_people_as_approving(
@@ -271,7 +361,7 @@ def test_a_registered_version_whose_bytes_were_changed_is_not_accepted(
     look(services, spec)
     with changed_bytes(stored_files(services, spec.name, 1), "flipped"), pytest.raises(BytesChanged):
         ask(services, spec, Settlement.ACCEPT)
-    assert since_promotion(services, spec) == ["moved_outside"]
+    assert since_promotion(services, spec) == ["moved_outside", "settlement_refused"]
 
 
 def test_a_deleted_alias_can_be_accepted_and_a_rollback_brings_a_champion_back(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
 import pytest
 
-from podium.errors import PodiumError, TrainerError
+from podium.errors import DataError, PodiumError, Refused, RequesterUnknown, TrainerError
 from podium.lifecycle import register as register_module
+from podium.lifecycle import train as train_module
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.registry.model_files import load_model
@@ -21,9 +24,11 @@ from support.mlflow_client import raw
 from support.steps import (
     FIRST,
     SECOND,
+    decide,
     kinds,
     new_run,
     nominate,
+    nominate_unjudged,
     train,
 )
 
@@ -84,6 +89,39 @@ def test_other_inputs_are_another_run(services: Services, toy_spec: ModelSpec, t
     rows.to_csv(tmp_path / "toy.csv", index=False)
     runs.append(train(services, toy_spec).run_id)
     assert len(set(runs)) == 4
+
+
+FORM: dict[str, Any] = {"mlflow_run": None, "version": None, "profile": None, "params": {}, "as_of": None}
+
+
+def test_a_run_that_a_backfill_started_again_trains_nothing(services: Services, toy_spec: ModelSpec) -> None:
+    with pytest.raises(RequesterUnknown, match="run lifecycle_toy/again was started again by a backfill"):
+        train_module.train(services, toy_spec, FIRST, FORM, "lifecycle_toy/again", started_again=True)
+    # One that was turned down ends as ever: a newer candidate's run clears it for that.
+    run = new_run()
+    nominate_unjudged(services, toy_spec, FIRST, run)
+    decide(services, toy_spec, run, "Reject")
+    with pytest.raises(Refused, match="was rejected by amy"):
+        train_module.train(services, toy_spec, FIRST, FORM, run, started_again=True)
+
+
+@pytest.mark.parametrize("taken", [{"version": 1}, {"mlflow_run": "abc"}])
+@pytest.mark.parametrize("ignored", [{"params": {"strength": 2.0}}, {"as_of": "2025-06-01T00:00:00Z"}])
+def test_what_was_trained_before_is_not_asked_for_what_a_training_is(
+    services: Services, toy_spec: ModelSpec, taken: dict[str, Any], ignored: dict[str, Any]
+) -> None:
+    form = {**FORM, **taken, **ignored}
+    with pytest.raises(PodiumError, match=f"was trained before: leave {next(iter(ignored))} empty"):
+        train_module.train(services, toy_spec, FIRST, form, new_run(), started_again=False)
+
+
+@pytest.mark.parametrize("year", [1, 1899, 2201, 9999])
+def test_a_moment_of_a_year_without_data_is_refused_at_once(
+    services: Services, toy_spec: ModelSpec, year: int
+) -> None:
+    as_of = datetime(year, 1, 1, tzinfo=timezone(timedelta(hours=14 if year < 1000 else -12)))
+    with pytest.raises(DataError, match=f"as_of {year:04}-01-01.* is not between the years 1900 and 2200"):
+        train_module.train(services, toy_spec, as_of, FORM, new_run(), started_again=False)
 
 
 def test_an_unknown_param_is_refused_by_name(services: Services, toy_spec: ModelSpec) -> None:

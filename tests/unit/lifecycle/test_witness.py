@@ -24,7 +24,17 @@ from podium.services import Services
 from podium.stack.layout import Layout
 from support.database import execute
 from support.services import Witness, services_with
-from support.steps import FIRST, answer, decide, new_run, nominate_unjudged, promote, register, roll_back
+from support.steps import (
+    FIRST,
+    answer,
+    asked_now,
+    decide,
+    new_run,
+    nominate_unjudged,
+    promote,
+    register,
+    roll_back,
+)
 
 NOT_THE_ONE = "the ledger is not the one that MLflow was told of"
 
@@ -59,7 +69,7 @@ def test_a_rejection_that_was_cut_off_the_ledger_stops_all_that_moves_or_decides
         lambda: approval.record_expiry(own_services, request),
         lambda: promote(own_services, toy_spec, run),
         lambda: roll_back(own_services, toy_spec),
-        lambda: settle(own_services, toy_spec, settling),
+        lambda: settle(own_services, toy_spec, settling, asked_now()),
         lambda: register(own_services, toy_spec, FIRST, new_run()),
         lambda: validate_version(own_services, toy_spec, 1, run),
         lambda: nominate_unjudged(own_services, toy_spec, FIRST, run),

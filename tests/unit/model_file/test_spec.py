@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from podium.errors import NotFound, SpecError
+from podium.model_file.approval import ApprovalSpec
 from podium.model_file.loading import find_spec, load_spec, load_specs
 from podium.model_file.profiles import Profile
 from podium.settings import PROJECT_ROOT
@@ -497,3 +498,12 @@ def test_a_profile_replaces_what_it_names_and_a_param_of_it_is_not_searched(toy_
     assert less.search is None
     assert len(less.gates) == 1
     assert spec.in_profile(None) is spec
+
+
+def test_a_tick_stands_for_a_statement_whatever_place_it_has() -> None:
+    before = ApprovalSpec(approvers=("amy",), checklist=("I looked", "The owner was told"))
+    after = ApprovalSpec(approvers=("amy",), checklist=("The owner was told", "Clients were told"))
+    names = {text: name for name, text in before.ticks.items()}
+    assert len(names) == 2
+    assert after.ticks[names["The owner was told"]] == "The owner was told"
+    assert names["I looked"] not in after.ticks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
@@ -49,7 +50,7 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     request = ask(services, spec)
     assert approval_card.subject(request) == f"Promote {spec.name} v1 to champion, the first champion?"
     body = approval_card.body(services, spec, request, "/podium/x.svg")
-    assert body.startswith("[![Answers so far](/podium/x.svg)](/podium/x.svg)\n\nA toy.\n\n**")
+    assert body.startswith("[![Answers so far](/podium/x.svg)](/podium/x.svg)\n\nA toy.\n\nAsked for by")
     assert f"**{spec.name} v1: passed 3 gates, 1 had nothing to compare with yet.**" in body
     assert f"`{request.manifest[:12]}`" in body
     assert request.manifest == services.registry.version(spec.name, 1).tags[Tag.MANIFEST_DIGEST]
@@ -57,6 +58,24 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     assert "`olga` triggered this run and may not approve it." in body
     assert "To approve, tick every statement of the checklist." in body
     assert f"expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC" in body
+
+
+def test_the_card_says_who_asked_for_what(services: Services, spec: ModelSpec) -> None:
+    run = new_run()
+    nominate(services, spec, FIRST, run)
+    form = {"version": 1, "params": {"strength": "`|<b>\n# loud"}}
+    request = approval.open_request(services, spec.approval, spec.name, run, "olga", form)
+    body = approval_card.body(services, spec, request, "/podium/x.svg")
+    said = """Asked for by `olga`: `params {"strength": "'|<b>\\n# loud"}, version 1`."""
+    assert said in body.splitlines()
+    for asked, expected in (
+        (replace(request, form={}), "Asked for by `olga`: all as the model file says."),
+        (replace(request, form={}, requester=None), "Asked for by a schedule or another Dag: all as"),
+    ):
+        assert expected in approval_card.body(services, spec, asked, "/podium/x.svg")
+    # An older Podium did not record it.
+    older = approval_card.body(services, spec, replace(request, form=None), "/podium/x.svg")
+    assert "Asked for by" not in older
 
 
 def test_the_card_says_until_when_it_is_too_early(

@@ -1,0 +1,106 @@
+"""See what Podium reads of an Airflow run, and which tasks refuse a wrong form; print it as JSON."""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import uuid6
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.api.datamodels._generated import DagRun
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.context import set_current_context
+
+from podium.errors import PodiumError
+from podium_airflow import people, runs
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+
+
+def context_of(dag_id: str, **more: object) -> dict[str, object]:
+    known = dict.fromkeys(DagRun.model_fields)
+    run = {"run_type": "manual", "state": "running", "run_after": NOW, "consumed_asset_events": []}
+    dag_run = DagRun(**{**known, "clear_number": 0, **run, "dag_id": dag_id, "run_id": "r", **more})
+    dag = bag.dags[dag_id]
+    params = {**dag.params.dump(), **(dag_run.conf or {})}
+    return {
+        "dag": dag,
+        "dag_run": dag_run,
+        "params": params,
+        "task_instance": SimpleNamespace(id=uuid6.uuid7()),
+    }
+
+
+def problem_of(conf: object, dag_id: str = "lifecycle_soccer_match_outcome") -> str:
+    try:
+        runs.refuse_wrong_form(context_of(dag_id, conf=conf))
+    except PodiumError as error:
+        return str(error)
+    return ""
+
+
+def refusing(dag_id: str) -> list[str]:
+    """Name the tasks that refuse a key which the form does not have, before they do anything."""
+    found = []
+    for task in bag.dags[dag_id].tasks:
+        with set_current_context(context_of(dag_id, conf={"verison": 3})):
+            try:
+                task.python_callable()
+            except AirflowFailException as error:
+                found += [task.task_id] if "unknown key 'verison'" in str(error) else []
+            except (AttributeError, TypeError):
+                continue
+    return sorted(found)
+
+
+def moment(as_of: str) -> str:
+    try:
+        return runs.as_of(context_of("lifecycle_soccer_match_outcome", conf={"as_of": as_of})).isoformat()
+    except PodiumError as error:
+        return str(error)
+
+
+def queued(first: datetime, **more: object) -> str | None:
+    people.airflow = lambda: SimpleNamespace(queued_at=lambda *_: first)
+    asked = runs.asked(context_of("rollback_champion", **more))
+    assert asked.at == NOW
+    return None if asked.queued_at is None else asked.queued_at.isoformat()
+
+
+made = datetime.now(UTC)
+print(
+    json.dumps(
+        {
+            "form": {
+                "none": problem_of(None),
+                "known": problem_of({"version": 3, "params": {"anything": 1}}),
+                "unknown": problem_of({"verison": 3}),
+                "without a form": problem_of({"version": 3}, "reconcile"),
+                "long": problem_of({"params": {"strength": "x" * 10_000}}),
+            },
+            "asked_for": runs.asked_for(
+                context_of("lifecycle_soccer_match_outcome", conf={"version": 3, "params": {}, "as_of": None})
+            ),
+            "refusing": {dag_id: refusing(dag_id) for dag_id in sorted(bag.dags)},
+            "moments": {
+                text: moment(text) for text in ("2025-06-01T00:00:00Z", "2025-02-30T00:00:00Z", "soon")
+            },
+            "started_again": {
+                f"{run_type}, cleared {cleared} times": runs.started_again(
+                    context_of("reconcile", run_type=run_type, clear_number=cleared)
+                )
+                for run_type in ("scheduled", "manual", "backfill")
+                for cleared in (0, 1)
+            },
+            "queued": {
+                "as Airflow says": queued(NOW),
+                "cleared": queued(NOW, clear_number=1),
+                "unknown": queued(None),
+            },
+            # Marked as queued again, years later: the try's own id tells when the run was made.
+            "renewed": queued(made + timedelta(days=999)),
+            "made": made.isoformat(),
+        }
+    )
+)

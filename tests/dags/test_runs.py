@@ -1,0 +1,61 @@
+"""What Podium reads of an Airflow run: its form, who asked for it and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def seen(run_script: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """What ``ask_of_runs.py`` saw."""
+    return run_script("ask_of_runs.py")
+
+
+def test_a_key_that_the_form_does_not_have_is_named_with_the_one_that_was_meant(seen: dict[str, Any]) -> None:
+    assert (seen["form"]["none"], seen["form"]["known"]) == ("", "")
+    assert seen["form"]["unknown"] == (
+        "lifecycle_soccer_match_outcome: unknown key 'verison'; did you mean 'version'? allowed: as_of, "
+        "mlflow_run, params, profile, version"
+    )
+    assert seen["form"]["without a form"] == "reconcile: unknown key 'version'; allowed: nothing"
+    assert "characters as JSON, at most 10,000 are allowed" in seen["form"]["long"]
+
+
+def test_no_task_works_for_a_run_with_a_wrong_form(seen: dict[str, Any]) -> None:
+    refusing = seen["refusing"]
+    lifecycle = {"train", "register", "validate", "nominate", "promote", "announce"}
+    assert set(refusing["lifecycle_soccer_match_outcome"]) == lifecycle
+    assert refusing["rollback_champion"] == ["announce", "move_champion_back"]
+    assert refusing["settle_champion"] == ["announce", "settle"]
+    assert refusing["reconcile"] == ["compare_with_ledger"]
+    assert {"resolve", "score"} <= set(refusing["score_bug_severity_clf"])
+
+
+def test_what_was_left_empty_was_not_asked_for(seen: dict[str, Any]) -> None:
+    assert seen["asked_for"] == {"version": 3}
+
+
+def test_what_is_no_moment_is_refused_by_name(seen: dict[str, Any]) -> None:
+    moments = seen["moments"]
+    assert moments.pop("2025-06-01T00:00:00Z") == "2025-06-01T00:00:00+00:00"
+    for text, said in moments.items():
+        assert said.startswith(f"as_of '{text}' is no moment, such as 2025-06-01T00:00:00Z: ")
+
+
+def test_only_a_run_of_a_backfill_that_was_cleared_may_have_been_started_again(seen: dict[str, Any]) -> None:
+    again = [name for name, answer in seen["started_again"].items() if answer]
+    assert again == ["backfill, cleared 1 times"]
+
+
+def test_nobody_knows_when_a_cleared_run_was_asked_for(seen: dict[str, Any]) -> None:
+    expected = {"as Airflow says": "2026-03-01T12:00:00+00:00", "cleared": None, "unknown": None}
+    assert seen["queued"] == expected
+
+
+def test_a_run_that_is_marked_as_queued_was_made_when_its_first_try_was(seen: dict[str, Any]) -> None:
+    late = datetime.fromisoformat(seen["renewed"]) - datetime.fromisoformat(seen["made"])
+    assert timedelta(0) < late < timedelta(seconds=60)
