@@ -1,6 +1,6 @@
 """Does the object store turn strangers away, at every door that it has?
 
-Asked at each start, before anything uses it. SeaweedFS opens what it finds no keys or certificate for, and
+Asked at each start, before it is called ready. SeaweedFS opens what it finds no keys or certificate for, and
 only logs that; so each port that its processes listen on is tried, whatever the settings say.
 """
 
