@@ -59,3 +59,35 @@ def test_nobody_knows_when_a_cleared_run_was_asked_for(seen: dict[str, Any]) -> 
 def test_a_run_that_is_marked_as_queued_was_made_when_its_first_try_was(seen: dict[str, Any]) -> None:
     late = datetime.fromisoformat(seen["renewed"]) - datetime.fromisoformat(seen["made"])
     assert timedelta(0) < late < timedelta(seconds=60)
+
+
+@pytest.fixture(scope="module")
+def told(
+    run_script: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What ``ask_airflow.py`` was told over Airflow's own REST API."""
+    database = tmp_path_factory.mktemp("database") / "airflow.db"
+    passwords = {
+        f"PODIUM_{name}_PASSWORD": name for name in ("VIEWER", "OPERATOR", "APPROVER", "ADMIN", "LOOKUP")
+    }
+    return run_script(
+        "ask_airflow.py",
+        AIRFLOW__CORE__AUTH_MANAGER="podium_airflow.auth_manager.PodiumFabAuthManager",
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{database}",
+        AIRFLOW__API_AUTH__JWT_SECRET="a secret of this test alone, which is long enough for it",
+        **passwords,
+    )
+
+
+def test_podiums_own_account_is_told_when_a_rollback_was_asked_for_until_it_is_cleared(
+    told: dict[str, Any],
+) -> None:
+    assert (told["now"], told["ahead"]) == ("in time", "ahead of time")
+    assert told["ahead, marked as queued"] == "ahead of time"
+    assert (told["now, cleared"], told["ahead, cleared"]) == ("nobody knows", "nobody knows")
+
+
+def test_a_backfill_that_starts_a_run_again_leaves_the_name_of_who_asked_first(told: dict[str, Any]) -> None:
+    assert told["backfill"] == ["admin", {}, False]
+    # The operator's choice under the admin's name, which is why it is refused.
+    assert told["another's backfill"] == ["admin", {"version": 9}, True]

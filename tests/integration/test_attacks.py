@@ -262,34 +262,6 @@ def test_approved_and_then_moved_by_hand_is_frozen_until_an_approver_settles_it(
     assert stack_services.registry.champion("toy-moved") is None
 
 
-def test_a_rollback_asked_for_ahead_of_time_is_refused_also_when_it_is_cleared(
-    operator: AirflowClient, admin: AirflowClient, stack_services: Services
-) -> None:
-    admin.set_paused("rollback_champion", paused=False)
-    later = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
-    form = {"model": "toy-newer", "reason": "it will be no good"}
-    body = {"logical_date": None, "run_after": later, "conf": form}
-    answer = send(operator, "POST", "/api/v2/dags/rollback_champion/dagRuns", body)
-    assert answer.ok, answer.text
-    run_id = answer.json()["dag_run_id"]
-    for _ in range(2):
-        assert wait_for_run(operator, "rollback_champion", run_id) == "failed"
-        history = stack_services.ledger.history("toy-newer")
-        refused = [event for event in history if event.run == f"rollback_champion/{run_id}"]
-        assert [event.event for event in refused] == ["rollback_refused"]
-        assert "nobody can know the champion of a later moment" in refused[0].reason
-        clear_whole(operator, "rollback_champion", run_id)
-    assert wait_for_run(operator, "rollback_champion", run_id) == "failed"
-
-
-def test_a_form_with_a_key_that_nobody_reads_trains_nothing(start: Start, stack: Stack) -> None:
-    run = start("toy-hasty", verison=3)
-    assert wait_for_run(run.client, run.spec.lifecycle_dag_id, run.run_id) == "failed"
-    assert run.task_states()["train"] == "failed"
-    logs = stack.logs.rglob(f"run_id={run.run_id}/task_id=train/**/attempt=*.log")
-    assert "unknown key 'verison'; did you mean 'version'?" in "".join(log.read_text() for log in logs)
-
-
 def test_an_answer_about_something_that_changed_is_void(
     later_runs: dict[str, LifecycleRun],
     approver: AirflowClient,

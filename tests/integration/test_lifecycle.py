@@ -454,37 +454,6 @@ def test_a_backfill_sees_each_date_as_it_was(
     assert days == [f"{last - timedelta(days=back):%Y-%m-%d}" for back in (2, 1, 0)]
 
 
-def test_a_run_that_a_backfill_started_again_with_a_form_of_its_own_is_refused(
-    wrong_file: Path, admin: AirflowClient, stack: Stack
-) -> None:
-    spec = find_spec(MODELS, "toy")
-    last = datetime.now(UTC).replace(hour=SCHEDULED_HOUR, minute=0, second=0, microsecond=0) - timedelta(
-        days=30
-    )
-    body = {"dag_id": spec.lifecycle_dag_id, "from_date": last.isoformat(), "to_date": last.isoformat()}
-    path = f"/api/v2/dags/{spec.lifecycle_dag_id}/dagRuns"
-    admin.set_paused(spec.lifecycle_dag_id, paused=False)
-    for params, expected in (
-        ({"strngth": 1.0}, "params: unknown strngth"),
-        ({"strength": 2.0}, "was started again by a backfill"),
-    ):
-        asked = {**body, "dag_run_conf": {"params": params}, "reprocess_behavior": "failed"}
-        wait_for(lambda asked=asked: send(admin, "POST", "/api/v2/backfills", asked).ok, "a backfill")
-        found = wait_for(
-            lambda params=params: [
-                run
-                for run in get(admin, f"{path}?limit=200")["dag_runs"]
-                if (run["conf"] or {}).get("params") == params
-            ],
-            "a run with this form",
-        )
-        run = LifecycleRun(admin, spec, found[0]["dag_run_id"])
-        assert wait_for_run(admin, spec.lifecycle_dag_id, run.run_id) == "failed"
-        assert run.task_states()["train"] == "failed"
-        logs = stack.logs.rglob(f"dag_id={spec.lifecycle_dag_id}/run_id={run.run_id}/task_id=train/**/*.log")
-        assert expected in " ".join(log.read_text() for log in logs)
-
-
 def test_a_rollback_needs_a_reason_and_says_when_there_is_no_way_back(
     operator: AirflowClient, admin: AirflowClient, stack_services: Services
 ) -> None:
