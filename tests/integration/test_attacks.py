@@ -234,8 +234,6 @@ def test_approved_and_then_moved_by_hand_is_frozen_until_an_approver_settles_it(
     assets = get(admin, "/api/v2/assets/events?limit=100&order_by=-timestamp")["asset_events"]
     assert "toy-moved" in [move["extra"].get("model") for move in assets if "outside" in move["uri"]]
 
-    for dag_id in ("settle_champion", "rollback_champion"):
-        admin.set_paused(dag_id, paused=False)
     form = {"model": "toy-moved", "settlement": "accept", "reason": "it was an emergency"}
     assert wait_for_run(admin, "settle_champion", operator.trigger("settle_champion", form)) == "failed"
     assert stack_services.registry.champion("toy-moved") == 1

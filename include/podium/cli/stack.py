@@ -66,7 +66,7 @@ def _show(running: Stack, paths: Paths) -> None:
     for what, path in (("Logs:", running.logs), ("For clients:", paths.client_env)):
         console.print(f"{what:<13}{path}", soft_wrap=True, highlight=False)
     console.print(
-        "Dags start paused: switch one on in Airflow. 'make down' stops everything, the data stays."
+        "Lifecycles start paused: switch one on in Airflow. 'make down' stops everything, the data stays."
     )
 
 
