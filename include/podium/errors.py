@@ -25,6 +25,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 │   ├── StackBusyError     another process starts, stops or owns it
 │   └── PartFailedError    one of its services did not come up
 └── Outage                 a service could not be asked; retried, never read as an answer
+    └── DiskFull           a folder of this machine has no room; names it
 
 Only ``model_file.types.WrongKey`` stands outside of it: pydantic asks for a ``ValueError``.
 """
@@ -180,6 +181,20 @@ class Outage(PodiumError):
     """A part (registry, ledger, store) could not be asked. Retried, never read as an answer."""
 
     code = "PODIUM-OUTAGE"
+
+
+class DiskFull(Outage):
+    """A disk of this machine is full. Retried as an outage: somebody may make room meanwhile.
+
+    Attributes:
+        folder: What has no room.
+    """
+
+    code = "PODIUM-DISK-FULL"
+
+    def __init__(self, doing: str, folder: Path, why: str) -> None:
+        self.folder = folder
+        super().__init__(f"{doing}: the disk is full at {folder}: {why}. Make room there, then it goes on")
 
 
 class MetricUndefined(PodiumError):
