@@ -10,6 +10,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── ChampionChanged        the champion is not the one that the decision was made against
 ├── Frozen                 the champion was moved outside Podium, and nobody has settled it yet
 ├── OtherLedger            the ledger lacks an event that MLflow was told of: cut off, or another ledger
+├── EditedByHand           somebody renamed, deleted or made again in MLflow what the ledger has
 ├── NotApproved            the ledger holds no decision of this run
 ├── DecisionVoid           the decision does not hold any more: too old, or its subject changed
 ├── BytesChanged           the files in the store are not those that were registered
@@ -145,6 +146,12 @@ class OtherLedger(PodiumError):
     """The ledger lacks an event that MLflow was told of; nothing moves or decides until that is mended."""
 
     code = "PODIUM-OTHER-LEDGER"
+
+
+class EditedByHand(PodiumError):
+    """Somebody renamed, deleted or made again in MLflow what the ledger has; `podium mend` puts it back."""
+
+    code = "PODIUM-EDITED-BY-HAND"
 
 
 class NotApproved(PodiumError):
