@@ -134,6 +134,26 @@ def restore(
 
 
 @stack.command()
+def rotate(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Secrets, as layout.json names them. Default: all of them.")
+    ] = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Give secrets new values, and restart the stack with them; people's passwords are changed in Airflow."""
+    from podium.stack import control, rotation
+
+    paths, chosen = _paths(state_dir), set(names or rotation.ROTATED)
+    with signals_as_exit():
+        rotation.give_new_secrets(paths, chosen)
+        control.stop(paths)
+        layout = control.start(paths, console, extra_airflow_env={}, detached=True).layout
+        if "fernet" in chosen:
+            rotation.encrypt_anew(paths, layout)
+    console.print(f"New values: {', '.join(sorted(chosen))}. Clients read {paths.client_env} anew.")
+
+
+@stack.command()
 def status(state_dir: StateDir = None, as_json: Json = False) -> None:
     """Show the state of each service; exit code 0 if all of them run, else 3."""
     from podium.stack import control
