@@ -27,16 +27,18 @@ from podium_airflow.runs import asked, run_reference, triggered_by
 @podium_task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
 def move_champion_back(**context: Context) -> dict[str, Any]:
     """Prove the target and move the alias."""
-    from podium.lifecycle.rollback import force_version, rollback, rollback_request
+    from podium.lifecycle.rollback import force_version, frozen_first, rollback, rollback_request
     from podium.services import connect
 
     services, form = connect(), context["params"]
     policy = find_spec(models_dir(), form["model"]).approval
     asks = person(triggered_by(context), policy)
     run = run_reference(context)
-    request = rollback_request(form["model"], form["to_version"], asks=asks, reason=form["reason"], run=run)
-    if form["force_version"]:
-        request = force_version(request, policy, asks)
+    model, to_version, reason = form["model"], form["to_version"], form["reason"]
+    with frozen_first(services, model):
+        request = rollback_request(model, to_version, asks=asks, reason=reason, run=run)
+        if form["force_version"]:
+            request = force_version(request, policy, asks)
     return rollback(services, request, asked(context)).as_json()
 
 
@@ -52,6 +54,7 @@ def announce(moved: dict[str, Any], **context: Context) -> None:
 
 @dag(
     schedule=None,
+    is_paused_upon_creation=False,
     doc_md=__doc__,
     description="Move a model's champion alias back to a former champion, after proof that it works",
     tags=["podium"],

@@ -51,6 +51,7 @@ def announce(settled: dict[str, Any], **context: Context) -> None:
 
 @dag(
     schedule=None,
+    is_paused_upon_creation=False,
     doc_md=__doc__,
     description="Accept or revert a champion that was moved outside Podium",
     tags=["podium"],

@@ -10,6 +10,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── ChampionChanged        the champion is not the one that the decision was made against
 ├── Frozen                 the champion was moved outside Podium, and nobody has settled it yet
 ├── OtherLedger            the ledger lacks an event that MLflow was told of: cut off, or another ledger
+├── EditedByHand           somebody renamed, deleted or made again in MLflow what the ledger has
 ├── NotApproved            the ledger holds no decision of this run
 ├── RequesterUnknown       a backfill may have started the run again: who asked for it, and for what?
 ├── DecisionVoid           the decision does not hold any more: too old, or its subject changed
@@ -26,6 +27,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 │   ├── StackBusyError     another process starts, stops or owns it
 │   └── PartFailedError    one of its services did not come up
 └── Outage                 a service could not be asked; retried, never read as an answer
+    └── DiskFull           a folder of this machine has no room; names it
 
 Only ``model_file.types.WrongKey`` stands outside of it: pydantic asks for a ``ValueError``.
 """
@@ -147,6 +149,12 @@ class OtherLedger(PodiumError):
     code = "PODIUM-OTHER-LEDGER"
 
 
+class EditedByHand(PodiumError):
+    """Somebody renamed, deleted or made again in MLflow what the ledger has; `podium mend` puts it back."""
+
+    code = "PODIUM-EDITED-BY-HAND"
+
+
 class NotApproved(PodiumError):
     """The ledger holds no decision of this run."""
 
@@ -193,6 +201,20 @@ class Outage(PodiumError):
     """A part (registry, ledger, store) could not be asked. Retried, never read as an answer."""
 
     code = "PODIUM-OUTAGE"
+
+
+class DiskFull(Outage):
+    """A disk of this machine is full. Retried as an outage: somebody may make room meanwhile.
+
+    Attributes:
+        folder: What has no room.
+    """
+
+    code = "PODIUM-DISK-FULL"
+
+    def __init__(self, doing: str, folder: Path, why: str) -> None:
+        self.folder = folder
+        super().__init__(f"{doing}: the disk is full at {folder}: {why}. Make room there, then it goes on")
 
 
 class MetricUndefined(PodiumError):

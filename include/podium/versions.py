@@ -40,7 +40,9 @@ class VerifiedFiles(NamedTuple):
 
 
 @contextmanager
-def verified(services: Services, events: Sequence[Event], model: str, number: int) -> Iterator[VerifiedFiles]:
+def verified(
+    services: Services, events: Sequence[Event], model: str, number: int, within: Path | None = None
+) -> Iterator[VerifiedFiles]:
     """Hold a copy of a version's files that are exactly those that were registered, to load them from.
 
     Args:
@@ -48,14 +50,16 @@ def verified(services: Services, events: Sequence[Event], model: str, number: in
         events: The model's history, which has the manifest.
         model: The registered model.
         number: The version.
+        within: The folder for the copy; without it that of temporary files.
 
     Raises:
         BytesChanged: A file differs, is missing, or was added; names it. Or there is no manifest.
         NotFound: There is no such version.
+        DiskFull: There is no room for the copy.
         Outage: The registry or the store did not answer.
     """
     manifest = manifest_of(events, model, number)
-    with downloaded(services.registry, model, number) as folder:
+    with downloaded(services.registry, model, number, manifest, within) as folder:
         check_same(manifest, folder, f"{model} {version_name(number)}")
         yield VerifiedFiles(folder, manifest)
 

@@ -3,6 +3,9 @@
 Each task is a process that a worker forks, and the scheduler forks the workers. What the scheduler has
 imported, no task has to: up to five seconds of processor time, more than most tasks need for their work.
 
+Workers of a scheduler that was killed finish the task that they have and end; LocalExecutor's own would wait
+for a next one for ever.
+
 Only libraries are loaded here, nothing of Podium and no trainer: an edited one counts from the next task on.
 A library that is installed anew counts, like Airflow itself, when the scheduler is started again.
 """
@@ -11,8 +14,10 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import multiprocessing
 import os
 import warnings
+from typing import Any
 
 from airflow.executors.local_executor import LocalExecutor
 from airflow.sdk import Asset
@@ -36,17 +41,63 @@ LIBRARIES = (
     "sqlalchemy.dialects.postgresql.psycopg2",
 )
 _FORKS_TO_A_TASK = 2
+_LOOK_SECONDS = 5.0
+
+
+class TasksOfThisProcess:
+    """A queue from one process to those that it forks; it has ended for them when that process has.
+
+    It has what LocalExecutor uses of ``multiprocessing.SimpleQueue``.
+    """
+
+    def __init__(self) -> None:
+        self._made_by = os.getpid()
+        self._out, self._in = multiprocessing.Pipe(duplex=False)
+        self._taking = multiprocessing.Lock()
+
+    def put(self, task: Any) -> None:
+        """Add a task; only the process that made the queue does."""
+        self._in.send(task)
+
+    def get(self) -> Any:
+        """Return the next task; asks now and then whether anybody is there to put one.
+
+        Raises:
+            EOFError: Nobody is.
+        """
+        while os.getppid() == self._made_by:
+            if self._out.poll(_LOOK_SECONDS):
+                with self._taking:
+                    # Another worker may have been faster.
+                    if self._out.poll(0):
+                        return self._out.recv()
+        raise EOFError
+
+    def empty(self) -> bool:
+        """Whether no task waits."""
+        return not self._out.poll()
+
+    def close(self) -> None:
+        """Take and give no more."""
+        self._out.close()
+        self._in.close()
 
 
 class PreloadingLocalExecutor(LocalExecutor):
     """LocalExecutor whose tasks find the large libraries loaded; plain where tasks are not forked (macOS)."""
 
-    # `is_mp_using_fork` is private: https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/executors/local_executor.py
+    # `is_mp_using_fork` and how workers are started are private:
+    # https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/executors/local_executor.py
     def start(self) -> None:
         """Load the libraries, then start the workers. Only the scheduler calls this."""
         if self.is_mp_using_fork:
             load_libraries()
         super().start()
+
+    def _spawn_workers_with_gc_freeze(self, spawn_number: int) -> None:
+        """Give the workers a queue that ends with the scheduler; nothing is in it yet."""
+        self.activity_queue = TasksOfThisProcess()
+        super()._spawn_workers_with_gc_freeze(spawn_number)
 
 
 def load_libraries() -> None:

@@ -86,9 +86,13 @@ def test_every_dag_has_an_owner_tags_docs_and_retries(shipped: dict[str, Any]) -
 def test_champions_are_compared_with_the_ledger_every_five_minutes(shipped: dict[str, Any]) -> None:
     dag = shipped["dags"]["reconcile"]
     assert dag["schedule"] == "*/5 * * * *"
-    assert dag["paused_at_creation"] is False
     assert dag["tasks"] == ["compare_with_ledger"]
     assert all(retries < 5 for retries in dag["retries"].values())
+
+
+def test_what_an_emergency_needs_is_never_born_paused(shipped: dict[str, Any]) -> None:
+    born_running = {name for name, dag in shipped["dags"].items() if dag["paused_at_creation"] is False}
+    assert born_running == {"reconcile", "rollback_champion", "settle_champion"}
 
 
 def test_settling_asks_for_model_settlement_and_reason(shipped: dict[str, Any]) -> None:

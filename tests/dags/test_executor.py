@@ -43,3 +43,8 @@ def test_each_task_has_random_numbers_of_its_own(seen: dict[str, Any]) -> None:
 
 def test_loading_is_silent(seen: dict[str, Any]) -> None:
     assert seen["warnings_of_airflow"] == []
+
+
+def test_the_workers_of_a_killed_scheduler_end(run_script: Callable[..., dict[str, Any]]) -> None:
+    environment = base_env(os.environ) | settings_of("deploy/local-executor.env")
+    assert run_script("kill_scheduler.py", **environment) == {"workers": 2, "ended_before": 0, "left": 0}

@@ -229,8 +229,6 @@ def test_approved_and_then_moved_by_hand_is_frozen_until_an_approver_settles_it(
     stack_services: Services,
 ) -> None:
     run = later_runs["toy-moved"]
-    for dag_id in ("settle_champion", "rollback_champion"):
-        admin.set_paused(dag_id, paused=False)
     form = {"model": "toy-moved", "settlement": "accept", "reason": "it was an emergency"}
     # Nothing is to settle yet.
     stale = approver.trigger("settle_champion", form)

@@ -119,7 +119,7 @@ def test_the_copy_goes_on(copied: Copied, copied_parts: Services) -> None:
 
 def test_what_is_in_use_or_half_restored_is_refused(copied: Copied) -> None:
     assert copied.said["up after a kill"].returncode == 1
-    assert "did not end: remove what it left with 'make clean'" in copied.said["up after a kill"].stderr
+    assert "did not end: remove what is left with 'make clean'" in copied.said["up after a kill"].stderr
     assert copied.said["restore"].returncode == 0, copied.said["restore"].stderr
     again = copied.said["restore again"]
     assert again.returncode == 1

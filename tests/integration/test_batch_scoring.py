@@ -125,7 +125,6 @@ def test_a_version_that_was_rolled_away_from_is_refused_unless_told(
 ) -> None:
     write_rows("monday", 20)
     form = {"model": MODEL, "reason": "complaints"}
-    operator.set_paused("rollback_champion", paused=False)
     assert (
         operator.wait_for_end("rollback_champion", operator.trigger("rollback_champion", form)) == "success"
     )

@@ -385,10 +385,9 @@ def test_an_outage_is_waited_out(
 
 
 def test_a_store_that_is_away_is_waited_out(
-    stack: Stack, operator: AirflowClient, admin: AirflowClient, stack_services: Services
+    stack: Stack, operator: AirflowClient, stack_services: Services
 ) -> None:
     assert stack_services.registry.aliases("toy")["champion"] == 2
-    admin.set_paused("rollback_champion", paused=False)
     stack.stop_part("s3")
     try:
         run_id = operator.trigger("rollback_champion", {"model": "toy", "reason": "complaints about it"})
@@ -455,9 +454,8 @@ def test_a_backfill_sees_each_date_as_it_was(
 
 
 def test_a_rollback_needs_a_reason_and_says_when_there_is_no_way_back(
-    operator: AirflowClient, admin: AirflowClient, stack_services: Services
+    operator: AirflowClient, stack_services: Services
 ) -> None:
-    admin.set_paused("rollback_champion", paused=False)
     with pytest.raises(PodiumError, match="reason"):
         operator.trigger("rollback_champion", {"model": "toy-hasty"})
     with pytest.raises(PodiumError, match="model"):

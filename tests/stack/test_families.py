@@ -52,7 +52,6 @@ def test_each_family_is_promoted_twice_and_rolled_back(
                 assert run.wait_for_end() == "success"
                 assert run.came_out() == "promote", model
                 assert_serves(server, stack_services, model, place + 1)
-        operator.set_paused("rollback_champion", paused=False)
         back = {
             model: operator.trigger("rollback_champion", {"model": model, "reason": "complaints"})
             for model in AS_OF

@@ -178,6 +178,11 @@ AIRFLOW = (
         "ti_id=, options=, subject=, body=, defaults=, multiple=, params=, assigned_users=",
     ),
     PrivateApi(
+        "airflow.executors.local_executor:LocalExecutor._spawn_workers_with_gc_freeze",
+        "spawn_number",
+        overridden=True,
+    ),
+    PrivateApi(
         "airflow.executors.local_executor:LocalExecutor.start",
         "",
         overridden=True,

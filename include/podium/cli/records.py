@@ -67,6 +67,7 @@ def verify(
 ) -> None:
     """Check that the ledger's chain is whole and that the live aliases are what it says."""
     from podium.ledger.chain import read_export, walk
+    from podium.lifecycle.edited import edits, mending
     from podium.lifecycle.verify import alias_differences, models_to_compare, told_heads
     from podium.model_file.loading import load_specs
     from podium.services import connect
@@ -77,11 +78,13 @@ def verify(
         services = connect()
         # The registry's models: a ledger that lost its end may not know one of them any more.
         chain = walk(services.ledger.record(), told_heads(services, services.registry.models()))
+        models = models_to_compare(services, load_specs(services.settings.models_dir)[0])
         differences = [
-            difference
-            for model in models_to_compare(services, load_specs(services.settings.models_dir)[0])
-            for difference in alias_differences(services, model)
+            f"{edit}: {mending(model)}"
+            for model in models
+            for edit in edits(services, model, services.ledger.history(model))
         ]
+        differences += [said for model in models for said in alias_differences(services, model)]
     found = [*filter(None, [chain.difference]), *differences]
     if as_json:
         print_json({"whole": not found, "events": chain.events, "head": chain.head, "differences": found})

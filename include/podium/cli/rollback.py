@@ -26,13 +26,14 @@ def rollback(  # noqa: PLR0913 - one for each option of the command
         str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", prompt=True, hide_input=True, show_default=False)
     ] = "",
 ) -> None:
-    """Roll a champion back, logged in to Airflow; waits until it is done."""
+    """Roll a champion back, logged in to Airflow; waits until it is done, or says that its Dag is paused."""
     from podium.operations.airflow_client import ROLLBACK_DAG
     from podium.services import connect
 
     services = connect()
     airflow = logged_in_to_airflow(services.settings.airflow_url, user, password)
     form = {"model": model, "to_version": to_version, "reason": reason, "force_version": force_version}
+    airflow.assert_not_paused(ROLLBACK_DAG)
     run = airflow.trigger(ROLLBACK_DAG, form)
     with console.status(f"rolling back {model}, run {run}"):
         airflow.wait_for_end(ROLLBACK_DAG, run)

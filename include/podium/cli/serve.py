@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -39,13 +40,12 @@ def serve(  # noqa: PLR0913 - one for each option of the command
     POST /predict takes a list of records, /invocations what MLflow's server takes. With the environment
     variable PODIUM_SERVING_TOKEN every request must carry that token (Authorization: Bearer ...).
     """
-    from tempfile import TemporaryDirectory
-
     import uvicorn
 
     from podium.lifecycle.profile_rules import refuse_alias
     from podium.services import connect
     from podium.serving.http import UVICORN
+    from podium.serving.process import own_folder
     from podium.serving.settings import environment, load_serving_settings
 
     log_to_stderr("podium", form="%(asctime)s %(levelname)s %(message)s")
@@ -67,9 +67,9 @@ def serve(  # noqa: PLR0913 - one for each option of the command
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "10"
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    with TemporaryDirectory(prefix="podium-metrics-") as folder:
+    with ExitStack() as held:
         if workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(held.enter_context(own_folder()))
         uvicorn.run(
             "podium.serving.app:create_app",
             factory=True,

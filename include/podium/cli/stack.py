@@ -66,7 +66,7 @@ def _show(running: Stack, paths: Paths) -> None:
     for what, path in (("Logs:", running.logs), ("For clients:", paths.client_env)):
         console.print(f"{what:<13}{path}", soft_wrap=True, highlight=False)
     console.print(
-        "Dags start paused: switch one on in Airflow. 'make down' stops everything, the data stays."
+        "Lifecycles start paused: switch one on in Airflow. 'make down' stops everything, the data stays."
     )
 
 
@@ -131,6 +131,26 @@ def restore(
         f"Restored: {from_}\n{describe_backup(index)}", soft_wrap=True, highlight=False, markup=False
     )
     console.print("Start it with 'make up'; then 'podium verify'.")
+
+
+@stack.command()
+def rotate(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Secrets, as layout.json names them. Default: all of them.")
+    ] = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Give secrets new values, and restart the stack with them; people's passwords are changed in Airflow."""
+    from podium.stack import control, rotation
+
+    paths, chosen = _paths(state_dir), set(names or rotation.ROTATED)
+    with signals_as_exit():
+        rotation.give_new_secrets(paths, chosen)
+        control.stop(paths)
+        layout = control.start(paths, console, extra_airflow_env={}, detached=True).layout
+        if "fernet" in chosen:
+            rotation.encrypt_anew(paths, layout)
+    console.print(f"New values: {', '.join(sorted(chosen))}. Clients read {paths.client_env} anew.")
 
 
 @stack.command()

@@ -136,6 +136,17 @@ def describe_move(move: Event) -> str:
     return f"{move.event.replace('_', ' ')} by {move.actor} on {in_utc(move.at)}"
 
 
+def refuse_frozen(model: str, events: Sequence[Event], live: int | None) -> None:
+    """Refuse where the live champion is not the recorded one, and no move of ours was stopped half-way.
+
+    Raises:
+        Frozen: The champion was moved outside Podium.
+    """
+    recorded = history.champion(events)
+    if live != recorded and history.stopped_move(events, live) is None:
+        raise Frozen(model, recorded, live)
+
+
 def compare(move: Move) -> None:
     """Refuse unless the live champion is the recorded one, and the one that was compared with.
 
@@ -145,10 +156,9 @@ def compare(move: Move) -> None:
         ChampionChanged: The champion is not the one that was compared with.
     """
     model, expected = move.intent.model, move.intent.from_version
+    refuse_frozen(model, move.events, move.live)
     if swapped_before(move):
         return
-    if move.live != move.recorded:
-        raise Frozen(model, move.recorded, move.live)
     if move.live == move.target:
         raise NothingToDo(f"{model}: {version_name(move.live)} is the champion already")
     if move.live != expected:

@@ -9,6 +9,7 @@ from typing import Any
 from podium.errors import BytesChanged, PodiumError
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.history import PROFILE
+from podium.lifecycle.edited import refuse_number, refuse_taken_numbers
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.witness import record, witnessed
 from podium.model_file.spec import ModelSpec
@@ -37,6 +38,7 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
     Raises:
         NotFound: There is no such training run.
         BytesChanged: The version was copied here, and its files are not those that were copied.
+        EditedByHand: The registered model was renamed, deleted or made again; nothing is registered.
         Outage: A part did not answer.
     """
     trained = read_trained_run(services.registry, mlflow_run)
@@ -48,10 +50,14 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
     }
     with services.ledger.lock(spec.name):
         witnessed(services, spec.name)
+        refuse_taken_numbers(services, spec.name, services.ledger.history(spec.name))
         version = services.registry.register(spec.name, trained.run_id, trained.model_id, tags)
         key = f"registered:{spec.name}:{version.number}"
-        if services.ledger.find(key) is None:
+        if (found := services.ledger.find(key)) is None:
             record(services, _registration(services, version, run, key))
+        elif found.details.get("mlflow_run", version.run_id) != version.run_id:
+            services.registry.delete_version(spec.name, version.number)
+            refuse_number(found)
         mirror(services, spec.name)
     log.info("%s %s is run %s.", spec.name, version_name(version.number), version.run_id)
     return version.number

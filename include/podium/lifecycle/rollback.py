@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from podium.errors import (
@@ -26,6 +27,7 @@ from podium.lifecycle.champion import (
     describe_move,
     done_before,
     refusals_on_record,
+    refuse_frozen,
     swap,
 )
 from podium.lifecycle.profile_rules import promotion_problem
@@ -63,16 +65,21 @@ def rollback(services: Services, request: NewEvent, asked: Asked | None) -> Even
         events = services.ledger.history(request.model)
         if done := done_before(services, events, EventKind.ROLLED_BACK, str(request.run)):
             return done
+        move = begin(services, lock, events, request, EventKind.ROLLED_BACK)
         if refused := refused_before(events, request.run):
+            refuse_frozen(request.model, events, move.live)
             raise CannotRollBack(refused)
         if asked is not None:
             request = replace(request, details={**request.details, "asked_at": asked.at.isoformat()})
         with refusals_on_record(services, request):
-            chosen = _choose_target(events, request, asked)
-        move = begin(services, lock, events, chosen, EventKind.ROLLED_BACK)
+            refuse_frozen(request.model, events, move.live)
+            with _other_way_named(services, events, request):
+                chosen = _choose_target(events, request, asked)
+        move = replace(move, intent=chosen)
         with refusals_on_record(services, chosen):
             compare(move)
-            prove(services, events, request.model, move.target)
+            with _other_way_named(services, events, chosen):
+                prove(services, events, request.model, move.target)
         return swap(move)
 
 
@@ -93,8 +100,10 @@ def rollback_request(
     """
     if asks is None:
         raise CannotRollBack(f"{model}: who asks is not known; trigger the rollback logged in to Airflow")
+    if not reason.strip():
+        raise CannotRollBack(f"{model}: a rollback needs a reason; say why, in words")
     if wrong := reason_problem(reason, at_least=1):
-        raise CannotRollBack(f"{model}: a rollback needs a reason: {wrong}")
+        raise CannotRollBack(f"{model}: {wrong}")
     return NewEvent(
         event=EventKind.ROLLBACK_STARTED,
         model=model,
@@ -125,6 +134,50 @@ def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewE
             f"{policy.required} people; run the lifecycle for it"
         )
     return replace(request, details={**request.details, "forced": True})
+
+
+@contextmanager
+def frozen_first(services: Services, model: str) -> Iterator[None]:
+    """Where a request is refused, say first that the model is frozen: with that nothing else helps.
+
+    Raises:
+        Frozen: The champion was moved outside Podium.
+    """
+    try:
+        yield
+    except CannotRollBack:
+        with services.ledger.lock(model):
+            refuse_frozen(model, services.ledger.history(model), services.registry.champion(model))
+        raise
+
+
+@contextmanager
+def _other_way_named(services: Services, events: Sequence[Event], request: NewEvent) -> Iterator[None]:
+    """Add to a refusal where the champion can go back to instead."""
+    try:
+        yield
+    except CannotRollBack as error:
+        former = [number for number in history.former_champions(events) if number != request.version]
+        if not former:
+            raise
+        found = next((number for number in former if _can_serve(services, events, request, number)), None)
+        way = (
+            f"no former champion can serve ({', '.join(map(version_name, former))} cannot either)"
+            if found is None
+            else f"the newest former champion that can serve is {version_name(found)}: ask for that one"
+        )
+        raise CannotRollBack(f"{str(error).rstrip('.')}. Nothing was moved; {way}.") from error
+
+
+def _can_serve(services: Services, events: Sequence[Event], request: NewEvent, number: int) -> bool:
+    if promotion_problem(events, number):
+        return False
+    try:
+        prove(services, events, request.model, number)
+    except CannotRollBack as error:
+        log.warning("%s", error)
+        return False
+    return True
 
 
 def _choose_target(events: Sequence[Event], request: NewEvent, asked: Asked | None) -> NewEvent:

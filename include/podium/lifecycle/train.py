@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from podium.disk import full_disk_named
 from podium.errors import RequesterUnknown
 from podium.lifecycle.nominate import refuse_decided_run
 from podium.lifecycle.register import run_to_take
@@ -41,6 +42,7 @@ def train(  # noqa: PLR0913 - what a lifecycle run is asked for
         NotFound: The form names a version or a run that there is not.
         DataError: The data cannot be used as the model file says.
         TrainerError: The trainer broke its protocol.
+        DiskFull: There was no room for what training writes.
         Outage: A service did not answer.
     """
     refuse_decided_run(services, run)
@@ -49,4 +51,5 @@ def train(  # noqa: PLR0913 - what a lifecycle run is asked for
     if taken := run_to_take(services, spec.name, form):
         return taken
     profile = named_profile(form["profile"], spec.profiles, spec.name)
-    return train_model(spec, services.settings, as_of, form["params"], run, profile).run_id
+    with full_disk_named(f"training {spec.name}"):
+        return train_model(spec, services.settings, as_of, form["params"], run, profile).run_id

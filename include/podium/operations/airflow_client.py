@@ -15,6 +15,7 @@ from podium.errors import Outage, PodiumError
 TIMEOUT_SECONDS = 30
 ROLLBACK_DAG = "rollback_champion"
 _NOT_FOUND = 404
+_ENDED = ("success", "failed")
 _LOOK_AGAIN = wait_fixed(0.5)
 
 
@@ -85,6 +86,18 @@ class AirflowClient:
         body = {"logical_date": None, "conf": dict(form)}
         return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
+    def assert_not_paused(self, dag_id: str) -> None:
+        """Make sure that a run of a Dag would not wait until somebody switches the Dag on.
+
+        Raises:
+            PodiumError: It is paused.
+        """
+        if self.is_paused(dag_id):
+            raise PodiumError(
+                f"the Dag {dag_id} is paused in Airflow, so none of its runs goes on: an operator switches "
+                f"it on, in Airflow or with `airflow dags unpause {dag_id}`"
+            )
+
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run, such as ``running`` or ``success``."""
         return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
@@ -100,9 +113,20 @@ class AirflowClient:
         return datetime.fromisoformat(run["queued_at"]) if run and run["queued_at"] else None
 
     def wait_for_end(self, dag_id: str, run_id: str) -> str:
-        """Wait until a run has ended, however long it takes, and return its state."""
-        goes_on = retry_if_result(lambda state: state not in ("success", "failed"))
-        return Retrying(retry=goes_on, wait=_LOOK_AGAIN)(self.run_state, dag_id, run_id)
+        """Wait until a run has ended, however long it takes, and return its state.
+
+        Raises:
+            PodiumError: The Dag is paused, so that the run may never end.
+        """
+
+        def look() -> str | None:
+            state = self.run_state(dag_id, run_id)
+            if state in _ENDED:
+                return state
+            self.assert_not_paused(dag_id)
+            return None
+
+        return str(Retrying(retry=retry_if_result(lambda state: state is None), wait=_LOOK_AGAIN)(look))
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """Return the state of each task of a run."""

@@ -43,12 +43,23 @@ class MlflowAdmin:
         # Not all of these routes are documented: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/server/auth/routes.py
         there = {user["username"] for user in self._call("GET", "2.0/mlflow/users/list")["users"]}
         for name, password in passwords.items():
-            login = {"username": name, "password": password}
             if name in there:
-                self._call("PATCH", "2.0/mlflow/users/update-password", login)
+                self.set_password(name, password)
             else:
-                self._call("POST", "2.0/mlflow/users/create", login)
+                self._call("POST", "2.0/mlflow/users/create", {"username": name, "password": password})
         self._make_promoter()
+
+    def set_password(self, name: str, password: str) -> None:
+        """Give an account another password; after its own, the administrator logs in anew.
+
+        Raises:
+            PodiumError: MLflow refused.
+            Outage: It did not answer.
+        """
+        login = {"username": name, "password": password}
+        if name == ADMIN:
+            login["current_password"] = self._login[1]  # of one's own account MLflow asks for it
+        self._call("PATCH", "2.0/mlflow/users/update-password", login)
 
     def _make_promoter(self) -> None:
         roles = self._call("GET", f"3.0/mlflow/roles/list?workspace={_WORKSPACE}")["roles"]

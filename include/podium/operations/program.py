@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from podium.errors import Outage, PodiumError
+from podium.errors import DiskFull, Outage, PodiumError
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def exit_with_message(program: str = "") -> Iterator[None]:
         from rich.console import Console
 
         message = f"{program}: {error.with_code()}" if program else error.with_code()
-        if isinstance(error, Outage):
+        if isinstance(error, Outage) and not isinstance(error, DiskFull):
             # Here, where it is rare: pydantic-settings takes longer to import than a health check does.
             from podium.settings import PROJECT_ROOT
 

@@ -393,6 +393,81 @@ class Registry:
         with self._about(model, f"tagging {model}"):
             self._writer.set_registered_model_tag(model, tag, value)
 
+    def exists(self, model: str) -> bool:
+        """Whether there is a registered model of this name."""
+        try:
+            with self._about(model, f"reading {model}"):
+                self._client.get_registered_model(model)
+        except NotFound:
+            return False
+        return True
+
+    def rename(self, model: str, name: str) -> None:
+        """Give a registered model, with its versions, aliases and tags, another name."""
+        with self._about(model, f"renaming {model} to {name}"):
+            self._client.rename_registered_model(model, name)
+
+    def delete_model(self, model: str) -> None:
+        """Remove a registered model; does nothing where there is none."""
+        if self.exists(model):
+            with self._about(model, f"removing {model}"):
+                self._client.delete_registered_model(model)
+
+    def delete_version(self, model: str, number: int) -> None:
+        """Remove a version; MLflow gives its number to no other."""
+        with self._about(model, f"removing {model} {version_name(number)}"):
+            self._client.delete_model_version(model, str(number))
+
+    def add_version(self, model: str, run_id: str, tags: Mapping[str, str]) -> int:
+        """Make a run's model the next version, whatever versions there are, and return its number.
+
+        Raises:
+            NotFound: There is no such run, or it made no model.
+        """
+        made = self.made_model(run_id)
+        if made is None:
+            raise NotFound(f"{model}: run {run_id} is gone, or made no model")
+        with mlflow_errors(f"making a version of {model} of run {run_id}"):
+            self._ensure_model(model)
+            created = self._client.create_model_version(
+                model,
+                source=f"models:/{made}",
+                run_id=run_id,
+                tags=dict(tags),
+                model_id=made,
+                await_creation_for=None,
+            )
+        return int(created.version)
+
+    def made_model(self, run_id: str) -> str | None:
+        """Return the logged model that a run made; None if there is no such run, or it made none."""
+        try:
+            return self.run(run_id).model_id or None
+        except NotFound:
+            return None
+
+    def is_deleted(self, run_id: str) -> bool:
+        """Whether a run, or its experiment, was deleted and waits for ``mlflow gc``; then it is gone."""
+        try:
+            with mlflow_errors(f"reading run {run_id}"):
+                run = self._client.get_run(run_id)
+                experiment = self._client.get_experiment(run.info.experiment_id)
+        except NotFound:
+            return False
+        return "deleted" in (run.info.lifecycle_stage, experiment.lifecycle_stage)
+
+    def restore(self, run_id: str) -> bool:
+        """Restore a deleted run and its experiment; returns whether there was something to restore."""
+        if not self.is_deleted(run_id):
+            return False
+        with mlflow_errors(f"restoring run {run_id}"):
+            experiment = self._client.get_experiment(self._client.get_run(run_id).info.experiment_id)
+            if experiment.lifecycle_stage == "deleted":
+                self._client.restore_experiment(experiment.experiment_id)
+            if self._client.get_run(run_id).info.lifecycle_stage == "deleted":
+                self._client.restore_run(run_id)
+        return True
+
     def _ensure_model(self, model: str) -> None:
         try:
             self._client.create_registered_model(model)

@@ -6,13 +6,15 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from podium.disk import assert_room, full_disk_named
 from podium.errors import BytesChanged
+from podium.names import version_name
 from podium.registry.client import Registry
 
 log = logging.getLogger(__name__)
@@ -54,16 +56,31 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 @contextmanager
-def downloaded(registry: Registry, model: str, number: int) -> Iterator[Path]:
+def downloaded(
+    registry: Registry, model: str, number: int, manifest: Manifest | None = None, within: Path | None = None
+) -> Iterator[Path]:
     """Hold a copy of a version's files as they are in the store now, unverified.
+
+    Args:
+        registry: Has them.
+        model: The registered model.
+        number: The version.
+        manifest: Of what is expected: so much room there must be before anything is copied.
+        within: The folder for the copy; without it that of temporary files.
 
     Raises:
         NotFound: There is no such version.
+        DiskFull: There is no room for the copy.
         Outage: The registry or the store did not answer.
     """
-    with TemporaryDirectory(prefix="podium-") as folder:
-        registry.download(model, number, Path(folder))
-        yield Path(folder)
+    doing = f"copying the files of {model} {version_name(number)}"
+    with ExitStack() as held:
+        with full_disk_named(doing, within, in_words=True):
+            folder = Path(held.enter_context(TemporaryDirectory(prefix="podium-", dir=within)))
+            if manifest is not None:
+                assert_room(doing, folder.parent, [file.size for file in manifest.files])
+            registry.download(model, number, folder)
+        yield folder
 
 
 def check_same(manifest: Manifest, folder: Path, what: str) -> None:

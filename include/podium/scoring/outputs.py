@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from podium.disk import full_disk_named
 from podium.errors import DataError, Outage
 from podium.model_file.scoring import PARTITION, SQL
 from podium.sources.storage import S3, database_engine, database_errors, query_of
@@ -74,6 +75,7 @@ def writing(output: Output) -> Iterator[Writer]:
 
     Raises:
         DataError: The place cannot be written, or a table has other columns.
+        DiskFull: There is no room for the files. Nothing is half-done.
         Outage: The store or the database did not answer. Nothing is half-done.
     """
     if output.at.startswith(SQL):
@@ -122,8 +124,9 @@ class _Files:
         try:
             yield
         finally:
-            for writer in self._open.values():
-                writer.close()
+            for path, writer in self._open.items():
+                with _local_errors(path):
+                    writer.close()
 
     def _write(self, path: Path, table: pa.Table) -> None:
         with _local_errors(path):
@@ -139,7 +142,8 @@ class _Files:
 @contextmanager
 def _local_errors(place: Path) -> Iterator[None]:
     try:
-        yield
+        with full_disk_named(f"writing {place.name}", place.parent):
+            yield
     except OSError as error:
         raise DataError(f"{place} cannot be written: {error.strerror or error}") from error
 

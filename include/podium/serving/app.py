@@ -27,6 +27,7 @@ from podium.serving.feedback import SWITCH_ON, parse_feedback, store_feedback
 from podium.serving.http import Bodies, check_token, request_id
 from podium.serving.loaded_version import LoadedVersion
 from podium.serving.openapi import describe
+from podium.serving.process import end_with_parent, own_folder
 from podium.serving.requests import JSON, Body, Dialect, Rows
 from podium.serving.served_model import ServedModel
 from podium.serving.settings import ServingSettings
@@ -78,11 +79,13 @@ def create_app(settings: ServingSettings | None = None, services: Services | Non
 def _lifespan(models: dict[str, ServedModel]) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def run(_: FastAPI) -> AsyncIterator[None]:
-        for model in models.values():
-            model.start()
-        yield
-        for model in models.values():
-            model.stop()
+        end_with_parent()
+        with own_folder() as folder:
+            for model in models.values():
+                model.start(folder)
+            yield
+            for model in models.values():
+                model.stop()
 
     return run
 

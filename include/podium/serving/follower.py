@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 
 from podium.errors import Outage, PodiumError
@@ -63,9 +64,11 @@ class Follower:
         self._keeps_last = keeps_last
         self._labels = (target.model, target.alias or version_name(target.version))
         self._refused: _Refused | None = None
+        self._folder: Path | None = None
 
-    def start(self, every_seconds: float, stop: threading.Event) -> None:
-        """Follow until told to stop, in a thread of its own."""
+    def start(self, every_seconds: float, stop: threading.Event, folder: Path) -> None:
+        """Follow until told to stop, in a thread of its own; copies of models are kept in the folder."""
+        self._folder = folder
         arguments = (every_seconds, stop)
         threading.Thread(target=self._run, args=arguments, name=f"follow-{self.target}", daemon=True).start()
 
@@ -134,7 +137,9 @@ class Follower:
             if self.previous is not None and self.previous.number == number:
                 loaded = self.previous
             else:
-                loaded = load_version(self._services, events, self.target.model, number, self._max_rows)
+                loaded = load_version(
+                    self._services, events, self.target.model, number, self._max_rows, self._folder
+                )
         except Outage:
             raise
         except PodiumError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -98,8 +99,13 @@ class LoadedVersion:
         return self.pyfunc.predict(rows.values)
 
 
-def load_version(
-    services: Services, events: Sequence[Event], model: str, number: int, max_rows: int
+def load_version(  # noqa: PLR0913 - what a version is loaded from, and into
+    services: Services,
+    events: Sequence[Event],
+    model: str,
+    number: int,
+    max_rows: int,
+    within: Path | None = None,
 ) -> LoadedVersion:
     """Load a version after checking that its bytes are the registered ones; it predicts its example.
 
@@ -109,16 +115,18 @@ def load_version(
         model: The registered model.
         number: The version.
         max_rows: Rows that one request may hold.
+        within: The folder for the copy of its files; without it that of temporary files.
 
     Raises:
         BytesChanged: Its files are not those that were registered.
+        DiskFull: There is no room for the copy.
         Outage: The registry or the store did not answer.
         PodiumError: It cannot be held here, or does not load and predict; says why.
     """
     name = f"{model} {version_name(number)}"
     with ExitStack() as files:
         try:
-            folder, manifest = files.enter_context(verified(services, events, model, number))
+            folder, manifest = files.enter_context(verified(services, events, model, number, within))
         except OSError as error:
             raise PodiumError(f"{name} cannot be held here: {error}") from error
         try:

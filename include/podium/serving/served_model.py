@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from podium.errors import NotLoaded, RequestRefused, TooBusy
@@ -40,11 +41,11 @@ class ServedModel:
         self._poll_seconds = settings.poll_seconds
         self._stop = threading.Event()
 
-    def start(self) -> None:
-        """Begin to follow."""
-        self.follower.start(self._poll_seconds, self._stop)
+    def start(self, folder: Path) -> None:
+        """Begin to follow; copies of models are kept in the folder."""
+        self.follower.start(self._poll_seconds, self._stop, folder)
         if self.trial is not None:
-            self.trial.start()
+            self.trial.start(folder)
 
     def stop(self) -> None:
         """Follow no more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+from pathlib import Path
 from typing import Any
 
 from podium.ledger.live_answers import VersionOnTrial
@@ -53,11 +54,11 @@ class LiveTrial:
         self._shadow = Shadow(model, self._shadowed, self._compare) if self._shadowed else None
         self._recorder = Recorder(services, model)
 
-    def start(self) -> None:
-        """Begin to follow, to ask the shadow and to store."""
+    def start(self, folder: Path) -> None:
+        """Begin to follow, to ask the shadow and to store; copies of models are kept in the folder."""
         for follower in {self._shadowed, self._canary}:
             if follower is not None:
-                follower.start(self._settings.poll_seconds, self._stop)
+                follower.start(self._settings.poll_seconds, self._stop, folder)
         if self._shadow is not None:
             self._shadow.start()
         self._recorder.start()

@@ -11,7 +11,7 @@ from rich.console import Console
 from podium.errors import StackError
 from podium.operations.private_files import write_private
 from podium.stack import control
-from podium.stack.layout import Layout, Paths, create_folders, load_layout
+from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.parts import STORE_PARTS
 from podium.stack.postgres import superuser_url
 from podium.stack.programs import BUCKET
@@ -83,15 +83,15 @@ def restore(paths: Paths, folder: Path, console: Console) -> Index:
 
 
 def refuse_half_restored(paths: Paths) -> None:
-    """Refuse a state directory in which a restore was killed.
+    """Refuse a state directory in which a restore, or the removal of a stack, was killed.
 
     Raises:
         StackError: It was.
     """
     if paths.restoring.is_file():
         raise StackError(
-            f"A restore into {paths.state_dir} did not end: remove what it left with 'make clean', and "
-            "restore again."
+            f"A restore into {paths.state_dir}, or its removal, did not end: remove what is left with "
+            "'make clean', and restore again."
         )
 
 
@@ -100,8 +100,4 @@ def _undo(paths: Paths, *, keep_secrets: bool) -> None:
     if not paths.restoring.is_file():
         control.stop(paths)
         return
-    secrets = paths.layout.read_text(encoding="utf-8")
-    control.clean(paths)
-    if keep_secrets:
-        create_folders(paths)
-        write_private(paths.layout, secrets)
+    control.clean(paths, keep_secrets=keep_secrets)

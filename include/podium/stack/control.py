@@ -260,10 +260,14 @@ def status(paths: Paths) -> dict[Part, PartState]:
     return {part: states.get(part, PartState(part, "STOPPED", 0, 0)) for part in Part}
 
 
-def clean(paths: Paths) -> bool:
+def clean(paths: Paths, *, keep_secrets: bool = False) -> bool:
     """Stop the stack and remove its data, logs and secrets, but not its backups. Not reversible.
 
     State directories inside this one (the tests') go as well. Returns whether there was anything.
+
+    Args:
+        paths: the state directory's names.
+        keep_secrets: leave ``layout.json``, for a restore that is tried again.
 
     Raises:
         StackError: the folder does not look like a state directory.
@@ -277,19 +281,21 @@ def clean(paths: Paths) -> bool:
         clean(Paths(inner.parent))
     layout = load_layout(paths)
     stop(paths)
-    _remove_all_but_backups(paths)
+    # Gone last: a stack that is half removed, or half restored, must not start.
+    write_private(paths.restoring, "being removed\n")
+    _remove_all_but(paths, {paths.backups, paths.restoring} | ({paths.layout} if keep_secrets else set()))
     _remove_fallback(paths)
+    paths.restoring.unlink()
+    if not any(paths.state_dir.iterdir()):
+        paths.state_dir.rmdir()
     if layout is not None and layout.socket.parent != paths.run and layout.socket.parent.is_dir():
         shutil.rmtree(layout.socket.parent)
     return True
 
 
-def _remove_all_but_backups(paths: Paths) -> None:
-    if not paths.backups.exists():
-        shutil.rmtree(paths.state_dir)
-        return
+def _remove_all_but(paths: Paths, kept: set[Path]) -> None:
     for entry in paths.state_dir.iterdir():
-        if entry == paths.backups:
+        if entry in kept:
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

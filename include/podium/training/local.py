@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from podium.disk import full_disk_named
 from podium.errors import PodiumError
 from podium.metrics import plots
 from podium.metrics.answers import Answers
@@ -88,8 +89,9 @@ def train_locally(
         PodiumError: The folder holds something or cannot be written, or MLflow cannot save the model.
         DataError: The data cannot be used.
         TrainerError: The trainer broke its protocol.
+        DiskFull: There is no room.
     """
-    with _new_folder(folder) as made:
+    with full_disk_named(f"training {spec.name}", folder.parent), _new_folder(folder) as made:
         less = None if profile is None else spec.profiles[profile].rows
         spec = spec.in_profile(profile)
         window = read_window(spec, as_of, home, less)

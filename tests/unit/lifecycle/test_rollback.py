@@ -20,7 +20,7 @@ from podium.errors import (
     Frozen,
     NothingToDo,
 )
-from podium.ledger.events import Event
+from podium.ledger.events import Event, EventKind, NewEvent
 from podium.lifecycle import nominate as nominate_module
 from podium.lifecycle import rollback
 from podium.lifecycle.approval_policy import Person
@@ -69,6 +69,42 @@ def test_a_champion_moved_by_hand_freezes_promotion_and_rollback(
         roll_back(services, toy_spec)
     assert services.registry.champion(toy_spec.name) == 1
     assert kinds(services, toy_spec)[-2:] == ["promotion_refused", "rollback_refused"]
+
+
+def test_frozen_is_the_first_reason_given(services: Services, toy_spec: ModelSpec) -> None:
+    promote_as_of(services, toy_spec, FIRST)
+    register(services, toy_spec, SECOND, new_run())
+    services.registry.set_alias(toy_spec.name, Alias.CHAMPION, 2)
+    for to_version in (None, 1, 2, 7):
+        with pytest.raises(Frozen, match="the champion is v2, but the ledger says v1"):
+            roll_back(services, toy_spec, to_version=to_version)
+    with pytest.raises(Frozen), rollback.frozen_first(services, toy_spec.name):
+        rollback.rollback_request(toy_spec.name, None, asks=Person("olga"), reason="", run="r")
+    services.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
+    with pytest.raises(CannotRollBack, match="reason"), rollback.frozen_first(services, toy_spec.name):
+        rollback.rollback_request(toy_spec.name, None, asks=Person("olga"), reason="", run="r")
+
+
+def test_a_refused_rollback_names_the_newest_former_champion_that_can_serve(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    for as_of in (FIRST, SECOND):
+        promote_as_of(services, toy_spec, as_of)
+    run = new_run()
+    services.ledger.append(NewEvent(EventKind.PROMOTED, toy_spec.name, 7, 2, run=run, key=f"promoted:{run}"))
+    services.ledger.append(NewEvent(EventKind.PROMOTED, toy_spec.name, 2, 7))
+    instead = r"the newest former champion that can serve is v1: ask for that one\.$"
+    with pytest.raises(CannotRollBack, match=rf"v7: .* not found\. Nothing was moved; {instead}"):
+        roll_back(services, toy_spec)
+    with pytest.raises(CannotRollBack, match=f"v9 is no earlier champion; .*{instead}"):
+        roll_back(services, toy_spec, to_version=9)
+    with (
+        changed_bytes(stored_files(services, toy_spec.name, 1), "missing"),
+        pytest.raises(CannotRollBack, match=r"no former champion can serve \(v1 cannot either\)\.$"),
+    ):
+        roll_back(services, toy_spec)
+    assert newest(services, toy_spec).reason.endswith("(v1 cannot either).")
+    assert services.registry.champion(toy_spec.name) == 2
 
 
 def test_what_was_rolled_back_needs_an_approval_given_after_that(
@@ -297,7 +333,15 @@ def test_a_rollback_target_must_prove_itself(
     assert services.registry.champion(toy_spec.name) == 2
 
 
-@pytest.mark.parametrize(("asks", "reason"), [(None, "a good reason"), (Person("olga"), "  ")])
-def test_a_rollback_needs_a_person_and_a_reason(asks: Person | None, reason: str) -> None:
-    with pytest.raises(CannotRollBack, match="who asks is not known|needs a reason"):
+@pytest.mark.parametrize(
+    ("asks", "reason", "said"),
+    [
+        (None, "a good reason", "toy: who asks is not known; trigger the rollback logged in to Airflow"),
+        (Person("olga"), " ", "toy: a rollback needs a reason; say why, in words"),
+        (Person("olga"), "...", "toy: the reason has 0 letters and digits, at least 1 are required"),
+    ],
+)
+def test_a_rollback_needs_a_person_and_a_reason(asks: Person | None, reason: str, said: str) -> None:
+    with pytest.raises(CannotRollBack) as refused:
         rollback.rollback_request("toy", None, asks=asks, reason=reason, run="r")
+    assert str(refused.value) == said

@@ -12,6 +12,7 @@ from podium.operations.airflow_client import AirflowClient
 from support.answering import answering
 
 DETAILS = "/api/v2/dags/lifecycle_toy/details"
+DAG = "/api/v2/dags/lifecycle_toy"
 RUN = "/api/v2/dags/lifecycle_toy/dagRuns/r1"
 
 
@@ -27,7 +28,7 @@ class Airflow(dict[str, Any]):
 
 @pytest.fixture
 def airflow() -> Airflow:
-    return Airflow({"/auth/token": {"access_token": "of amy"}})
+    return Airflow({"/auth/token": {"access_token": "of amy"}, DAG: {"is_paused": False}})
 
 
 @pytest.fixture
@@ -58,6 +59,15 @@ def test_a_dag_that_does_not_come_is_told_with_what_is_wrong(airflow: Airflow, c
 def test_a_run_is_waited_for_until_it_has_ended(airflow: Airflow, client: AirflowClient, state: str) -> None:
     airflow[RUN] = [{"state": "queued"}, {"state": "running"}, {"state": state}, {"state": "asked too often"}]
     assert client.wait_for_end("lifecycle_toy", "r1") == state
+
+
+def test_a_run_of_a_paused_dag_is_not_waited_for(airflow: Airflow, client: AirflowClient) -> None:
+    airflow[RUN] = [{"state": "running"}, {"state": "queued"}]
+    airflow[DAG] = [{"is_paused": False}, {"is_paused": True}]
+    with pytest.raises(PodiumError, match="the Dag lifecycle_toy is paused in Airflow, .*switches it on"):
+        client.wait_for_end("lifecycle_toy", "r1")
+    airflow[RUN] = {"state": "success"}
+    assert client.wait_for_end("lifecycle_toy", "r1") == "success"
 
 
 def test_an_airflow_that_fails_is_not_waited_for(airflow: Airflow, client: AirflowClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
@@ -11,9 +12,12 @@ from threading import Thread
 import pytest
 from rich.console import Console
 
-from podium.errors import Outage, PodiumError
-from podium.operations.backup import objects
+from podium.errors import DiskFull, Outage, PodiumError
+from podium.operations.backup import databases, objects
 from podium.operations.backup.objects import Listed, Store, copy_out
+from podium.stack.layout import Layout
+from podium.stack.postgres import superuser_url
+from support.full_disk import no_file_larger_than
 
 QUIET = Console(file=StringIO())
 BYTES = b"weights of a model" * 1000
@@ -108,3 +112,20 @@ def test_a_folder_that_takes_nothing_is_named(server: BreakingStore, store: Stor
     server.breaks["fine"] = 0
     with pytest.raises(PodiumError, match=f"fine cannot be written to {tmp_path}/nowhere: "):
         copy_out(store, [Listed("fine", len(BYTES))], tmp_path / "nowhere", QUIET)
+
+
+def test_a_full_disk_is_said_to_be_full(
+    server: BreakingStore, store: Store, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.breaks["fine"] = 0
+    with no_file_larger_than(1000), pytest.raises(DiskFull) as full:
+        copy_out(store, [Listed("fine", len(BYTES))], tmp_path, QUIET)
+    assert str(full.value).startswith(f"the backup of fine: the disk is full at {tmp_path}: File too large")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(databases, "private_file", lambda _: nullcontext(Path("/dev/full")))
+    url = superuser_url(layout)
+    with databases._snapshot(url, "ledger") as snapshot, pytest.raises(DiskFull) as full:
+        databases.dump(url, snapshot, tmp_path)
+    assert str(full.value).startswith(
+        f"the backup of the database ledger: the disk is full at {tmp_path}: No space left on device"
+    )

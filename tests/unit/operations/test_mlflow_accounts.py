@@ -11,7 +11,7 @@ import requests
 
 from podium.errors import Outage, PodiumError
 from podium.operations.mlflow_accounts import MlflowAdmin, register_models
-from podium.operations.mlflow_server import PROMOTER, READER
+from podium.operations.mlflow_server import ADMIN, PROMOTER, READER
 from support.mlflow_server import GuardedMlflow
 from support.patience import PATIENCE_SECONDS
 
@@ -99,3 +99,15 @@ def test_the_login_of_this_process_is_neither_used_nor_changed(
     admin.make_accounts(PASSWORDS)
     register_models(mlflow_server.uri, PASSWORDS[PROMOTER], ["apples"])
     assert dict(os.environ) == before
+
+
+def test_the_administrator_changes_their_own_password(
+    admin: MlflowAdmin, mlflow_server: GuardedMlflow
+) -> None:
+    admin.set_password(ADMIN, "another one 4711")
+    try:
+        path = "2.0/mlflow/users/list"
+        assert asked(mlflow_server, (ADMIN, "another one 4711"), path).status_code == 200
+    finally:
+        MlflowAdmin(mlflow_server.uri, "another one 4711").set_password(ADMIN, mlflow_server.password)
+    assert asked(mlflow_server, (ADMIN, mlflow_server.password), path).status_code == 200

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.registry.manifest import File, Manifest, differences, read_manifest
+from podium.errors import DiskFull
+from podium.registry.client import Registry
+from podium.registry.manifest import File, Manifest, differences, downloaded, read_manifest
 
 MODEL = File("model.skops", 1234, "a" * 64)
 CODE = File("code/part.py", 7, "b" * 64)
@@ -127,3 +129,17 @@ def test_the_order_in_which_files_were_written_does_not_matter(tmp_path: Path) -
 
 def test_an_empty_folder_has_an_empty_manifest(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == Manifest(())
+
+
+def test_a_copy_that_does_not_fit_is_not_begun(mlflow_uri: str, tmp_path: Path) -> None:
+    huge = Manifest((File("model.skops", 2**60, "a" * 64), MODEL))
+    with (
+        pytest.raises(DiskFull) as full,
+        downloaded(Registry(mlflow_uri), "toy", 3, huge, tmp_path),
+    ):
+        pass
+    assert str(full.value).startswith(
+        f"copying the files of toy v3: the disk is full at {tmp_path}: "
+        "1,152,921,504,606,851,072 bytes are needed"
+    )
+    assert list(tmp_path.iterdir()) == []

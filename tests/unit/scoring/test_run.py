@@ -20,7 +20,7 @@ from mlflow.pyfunc import PyFuncModel
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from podium.errors import DataError, Outage, PodiumError, TrainerError
+from podium.errors import DataError, DiskFull, Outage, PodiumError, TrainerError
 from podium.metrics.predictions import predict
 from podium.registry.model_files import load_model
 from podium.scoring.diff import Diff, ScoredVersion, score_both
@@ -32,6 +32,7 @@ from podium.sources.read import Partition, Source, list_partitions
 from podium.stack.layout import Layout
 from podium.training.saving import save_model, usable
 from support.database import execute
+from support.full_disk import no_file_larger_than
 
 PINNED = Pinned("toy", 3, "d" * 64, "champion")
 TREES = ["sklearn.tree._tree.Tree"]
@@ -353,6 +354,19 @@ def test_a_run_killed_while_it_writes_leaves_what_was_there_and_the_next_is_as_i
     again = score(line, source, tmp_path)
     expected = predict(line.model, rows_of(400, seed=2)[["x", "n"]], ())
     np.testing.assert_allclose(read(tmp_path, again.output)["prediction"], expected, rtol=1e-12)
+    assert [path.name for path in (tmp_path / "scores").iterdir() if path.is_file()] == ["rows.parquet"]
+
+
+def test_a_full_disk_is_said_to_be_full_and_the_scores_before_stay(line: Scorer, tmp_path: Path) -> None:
+    write(tmp_path / "rows.csv", rows_of(4000, seed=1))
+    source = Source("rows.csv", tmp_path, chunk_rows=500)
+    before = score(line, source, tmp_path)
+    kept = (tmp_path / before.output).read_bytes()
+    for most in (100, 20_000, len(kept) - 100):
+        with no_file_larger_than(most), pytest.raises(DiskFull) as full:
+            score(line, source, tmp_path)
+        assert f"the disk is full at {tmp_path}/scores: File too large" in str(full.value)
+        assert (tmp_path / before.output).read_bytes() == kept
     assert [path.name for path in (tmp_path / "scores").iterdir() if path.is_file()] == ["rows.parquet"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from podium.registry.client import Registry
 from podium.services import Services
 from podium.serving import follower
 from podium.training.saving import FromCode
+from support.full_disk import no_file_larger_than
 from support.patience import PATIENCE_SECONDS
 from support.serving import Server, make_champion, register_model, serving
 from support.store import stored_files
@@ -292,3 +295,22 @@ def test_what_was_made_of_toy_data_is_not_served_but_where_the_registry_is_throw
         assert server.client.post("/predict", json=RECORD).json()["version"] == first
         monkeypatch.setenv("PODIUM_EPHEMERAL", "true")
         server.wait_for_version(toy)
+
+
+def test_a_full_disk_is_said_to_be_full_and_where_and_the_server_goes_on_by_itself(
+    services: Services, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion(services, model, 1.0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with no_file_larger_than(100), serving(services, model) as server:
+        server.wait_for(lambda: "disk is full" in problem(server), "a full disk")
+        said = problem(server)
+        assert said.startswith(
+            f"copying the files of {model} v1: the disk is full at {tmp_path}/podium-serve-"
+        )
+        assert "File too large" in said
+        assert server.client.get("/ready").status_code == 503
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        server.wait_until_ready()
+    assert list(tmp_path.glob("podium-*")) == []

@@ -45,6 +45,7 @@ MIB = 2**20
 class Running:
     process: subprocess.Popen[str]
     url: str
+    temporary: Path
 
     def memory(self) -> float:
         """Resident memory of all processes, in MiB."""
@@ -58,12 +59,13 @@ class Running:
 @pytest.fixture(scope="module")
 def running(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The document's first command, on a free port."""
-    folder = tmp_path_factory.mktemp("serve")
+    folder, temporary = tmp_path_factory.mktemp("serve"), tmp_path_factory.mktemp("temporary")
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": mlflow_uri,
         "PODIUM_LEDGER_URL": ledger_url,
         "PYTHONPATH": str(PROJECT_ROOT / "include"),
+        "TMPDIR": str(temporary),
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -83,7 +85,7 @@ def running(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathF
             text=True,
         ) as process:
             try:
-                yield Running(process, address(process))
+                yield Running(process, address(process), temporary)
             finally:
                 process.terminate()
                 process.wait(PATIENCE_SECONDS)
@@ -213,7 +215,29 @@ def test_what_cannot_be_served_is_said_at_once(services: Services) -> None:
         assert message in told.output
 
 
-def test_on_sigterm_it_answers_what_it_has_and_ends(running: Running) -> None:
+def test_a_killed_process_is_replaced_and_what_it_left_is_removed(running: Running) -> None:
+    # One folder of each process, with its copy of the model, and one with what both count.
+    before = {*running.temporary.glob("podium-serve-*")}
+    copies = {path.parent.parent for path in running.temporary.glob("podium-serve-*/*/MLmodel")}
+    assert (len(before), len(copies)) == (3, 2)
+    killed, _ = (
+        child
+        for child in psutil.Process(running.process.pid).children()
+        if "spawn_main" in " ".join(child.cmdline())
+    )
+    killed.kill()
+
+    def copies_now() -> set[Path]:
+        return {path.parent.parent for path in running.temporary.glob("podium-serve-*/*/MLmodel")}
+
+    until = time.monotonic() + PATIENCE_SECONDS
+    while len(copies_now()) != 2 or copies_now() == copies or not is_ready(running.url):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    assert len({*running.temporary.glob("podium-serve-*")}) == 3
+
+
+def test_on_sigterm_it_answers_what_it_has_ends_and_leaves_nothing_behind(running: Running) -> None:
     url = httpx.URL(running.url)
     body = json.dumps([{"size": 50.0, "place": "north"}]).encode()
     with socket.create_connection((url.host, url.port), timeout=PATIENCE_SECONDS) as connection:
@@ -226,3 +250,4 @@ def test_on_sigterm_it_answers_what_it_has_and_ends(running: Running) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
     running.process.wait(20)
     assert not psutil.pid_exists(running.process.pid)
+    assert list(running.temporary.iterdir()) == []

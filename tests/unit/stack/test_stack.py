@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from rich.console import Console
 from supervisor.options import ServerOptions
 
 from podium.errors import PartFailedError, StackError
-from podium.stack import control, orphans
+from podium.stack import backups, control, orphans
 from podium.stack.control import clean
 from podium.stack.environment import accounts_env, airflow_env, base_env, client_env
 from podium.stack.layout import (
@@ -310,3 +311,33 @@ def test_clean_touches_no_foreign_folder(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="nothing was removed"):
         clean(Paths(tmp_path))
     assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("keep_secrets", [False, True])
+def test_a_stack_whose_removal_was_stopped_anywhere_does_not_start(
+    paths: Paths, layout: Layout, monkeypatch: pytest.MonkeyPatch, *, keep_secrets: bool
+) -> None:
+    save_layout(paths, layout)
+    (paths.backups / "monday").mkdir(parents=True)
+    folders = [entry for entry in paths.state_dir.iterdir() if entry.is_dir() and entry != paths.backups]
+    real = shutil.rmtree
+    for _ in folders[1:]:
+        removed: list[Path] = []
+
+        def stopped(folder: Path, removed: list[Path] = removed) -> None:
+            if removed:
+                raise KeyboardInterrupt
+            removed.append(folder)
+            real(folder)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(control.shutil, "rmtree", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                clean(paths, keep_secrets=keep_secrets)
+        with pytest.raises(StackError, match="did not end: remove what is left with 'make clean'"):
+            backups.refuse_half_restored(paths)
+        assert not keep_secrets or load_layout(paths) == layout
+    assert clean(paths, keep_secrets=keep_secrets)
+    backups.refuse_half_restored(paths)
+    there = {"backups", "layout.json"} if keep_secrets else {"backups"}
+    assert {entry.name for entry in paths.state_dir.iterdir()} == there

@@ -26,6 +26,7 @@ from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.services import Services
 from podium.training.data import load_window
+from support.full_disk import no_file_larger_than
 from support.mlflow_client import raw
 from support.patience import PATIENCE_SECONDS
 from support.steps import FIRST, train
@@ -195,3 +196,14 @@ def test_a_wrong_model_or_place_is_explained(project: Path, toy_spec: ModelSpec)
     assert done.exit_code == 1
     assert "toy.csv: File exists" in told(done)
     assert CliRunner().invoke(app, ["train", toy_spec.name]).exit_code == 2
+
+
+def test_a_full_disk_is_said_to_be_full_and_leaves_nothing(project: Path, toy_file: ToyFile) -> None:
+    write_toy_rows(project / "toy.csv", first_day="2024-01-01")
+    toy_file()
+    with no_file_larger_than(1000):
+        done = train_into(project / "out", "toy")
+    assert done.exit_code == 1
+    assert f"training toy: the disk is full at {project}: File too large" in told(done)
+    assert "make status" not in told(done)
+    assert {path.name for path in project.iterdir()} == {"toy.csv", "toy.yaml"}

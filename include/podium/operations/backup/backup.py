@@ -15,7 +15,8 @@ from packaging.version import Version
 from rich.console import Console
 from rich.filesize import decimal
 
-from podium.errors import PodiumError
+from podium.disk import full_disk_named
+from podium.errors import DiskFull, PodiumError
 from podium.ledger import store
 from podium.operations.backup import databases, objects
 from podium.operations.backup.index import Index, new_backup, verified_index, write_index
@@ -50,10 +51,11 @@ def create(stores: BackupStores, folder: Path, console: Console) -> Index:
         What was copied; ``problems`` says what was not whole.
 
     Raises:
-        PodiumError: The folder is there already, or there is too little room.
+        PodiumError: The folder is there already.
+        DiskFull: There is too little room; nothing is left in the folder.
         Outage: A part did not answer; nothing is left in the folder.
     """
-    with new_backup(folder) as partial:
+    with full_disk_named("the backup", folder.parent), new_backup(folder) as partial:
         _assert_room(stores, partial)
         for name in ("databases", "objects"):
             (partial / name).mkdir(mode=0o700)
@@ -201,6 +203,5 @@ def _assert_room(stores: BackupStores, folder: Path) -> None:
     stored = sum(item.size for item in objects.list_objects(stores.store))
     needed, free = stored + databases.size_of(stores.postgres_url), shutil.disk_usage(folder).free
     if needed > free:
-        raise PodiumError(
-            f"the backup may need {decimal(needed)}, and there are {decimal(free)} free at {folder.parent}"
-        )
+        why = f"it may need {decimal(needed)}, and {decimal(free)} are free"
+        raise DiskFull("the backup", folder.parent, why)

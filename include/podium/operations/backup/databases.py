@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from podium.disk import full_disk_named
 from podium.errors import Outage, PodiumError
 from podium.ledger.chain import Chain, read_head, walk
 from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
@@ -116,10 +119,12 @@ def dump(url: str, snapshot: Snapshot, folder: Path) -> Dump:
     """Write what a snapshot holds to a file of a backup's folder.
 
     Raises:
+        DiskFull: There is no room for it.
         Outage: pg_dump failed.
     """
     file = f"databases/{snapshot.database}.dump"
-    with private_file(folder / file) as path:
+    doing = f"the backup of the database {snapshot.database}"
+    with full_disk_named(doing, folder), private_file(folder / file) as path:
         options = ["--format=custom", f"--snapshot={snapshot.name}", f"--lock-wait-timeout={_LOCK_WAIT}"]
         _run(url, snapshot.database, "pg_dump", *options, "--no-owner", "--no-acl", f"--file={path}")
     return Dump(database=snapshot.database, file=file, size=path.stat().st_size, sha256=sha256_of(path))
@@ -357,4 +362,7 @@ def _run(url: str, database: str, program: str, *arguments: str) -> None:
     )
     if done.returncode:
         said = "; ".join(done.stderr.strip().splitlines()[-3:])
+        # Where the server's disk is full, the program says that the message is from there.
+        if program == "pg_dump" and os.strerror(errno.ENOSPC) in said and "from server" not in said:
+            raise OSError(errno.ENOSPC, f"{program}: {said}")
         raise Outage(f"{program} of the database {database} failed: {said}")

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
+from podium.disk import full_disk_named
 from podium.errors import Outage, PodiumError
 from podium.operations.backup.index import StoredObject, headers_of, object_file, progress
 
@@ -153,7 +154,8 @@ def _together(work: Callable[[T], R], items: list[T]) -> list[R]:
 def _copy_one(store: Store, client: Any, key: str, folder: Path) -> StoredObject | None:
     """Copy one object; None if it is not there any more."""
     try:
-        return _fetched(store, client, key, folder)
+        with full_disk_named(f"the backup of {key}", folder):
+            return _fetched(store, client, key, folder)
     except (ClientError, BotoCoreError) as error:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in _GONE:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from podium.errors import BytesChanged, NotFound, PodiumError
+from podium.lifecycle.edited import edits, mending
 from podium.lifecycle.verify import alias_differences, models_to_compare
 from podium.lifecycle.witness import told_problem
 from podium.names import version_name
@@ -37,6 +38,7 @@ def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
         models = models_to_compare(services, [])
         for model in models:
             yield from _told(services, model)
+            yield from _edits(services, model)
             yield from _aliases(services, model)
             yield from _champion(services, model, working)
     except PodiumError as error:
@@ -50,6 +52,11 @@ def _told(services: Services, model: str) -> Iterator[Finding]:
     if problem := told_problem(services, model, services.registry.labels(model)):
         remedy = "`podium verify` tells where the ledger differs; docs/operations.md tells how to go on"
         yield Finding(f"ledger of {model}", State.PROBLEM, problem, remedy)
+
+
+def _edits(services: Services, model: str) -> Iterator[Finding]:
+    for edit in edits(services, model, services.ledger.history(model)):
+        yield Finding(f"registered model {model}", State.PROBLEM, edit, mending(model))
 
 
 def _aliases(services: Services, model: str) -> Iterator[Finding]:
