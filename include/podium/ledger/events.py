@@ -123,13 +123,21 @@ class Event:
 
 
 def event_hash(content: Mapping[str, Any]) -> str:
-    """Return the sha256 of an event's canonical JSON.
+    """Return the sha256 of an event's canonical text.
 
     Args:
-        content: The event as ``Event.as_json`` gives it; its own ``hash`` is left out.
+        content: The event as ``Event.as_json`` gives it.
+    """
+    return hashlib.sha256(canonical_text(content).encode()).hexdigest()
+
+
+def canonical_text(content: Mapping[str, Any]) -> str:
+    """Return the text of an event that is hashed: all but its own hash, as canonical JSON.
+
+    Args:
+        content: The event as ``Event.as_json`` gives it.
 
     The canonical form is JSON with sorted keys, no spaces, ASCII only.
     """
     hashed = {name: value for name, value in content.items() if name != "hash"}
-    canonical = json.dumps(hashed, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return json.dumps(hashed, sort_keys=True, separators=(",", ":"), allow_nan=False)

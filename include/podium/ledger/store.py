@@ -19,10 +19,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from podium.errors import Outage, PodiumError
-from podium.ledger.events import CHAMPION_MOVES, FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
+from podium.ledger.events import (
+    CHAMPION_MOVES,
+    FIRST_PREVIOUS_HASH,
+    Event,
+    EventKind,
+    NewEvent,
+    canonical_text,
+    event_hash,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +44,7 @@ _STANDSTILL_SECONDS = 30
 _APPEND_LOCK = 4_215_337_002
 _GRANT_LOCK = 4_215_337_003
 _STEPS_LOCK = 4_215_337_004
-_LOCK_NOT_AVAILABLE = "55P03"
+_LOCK_NOT_AVAILABLE, _NOT_UNIQUE = "55P03", "23505"
 # The last one: a connection that was lost before is asked again.
 _NO_ANSWER = (
     sa.exc.OperationalError,
@@ -62,10 +71,15 @@ _EVENTS = sa.Table(
     sa.Column("details", sa.JSON, nullable=False),
     sa.Column("previous_hash", sa.Text, nullable=False, unique=True),
     sa.Column("hash", sa.Text, nullable=False, unique=True),
+    # The text of which it is the hash. It is made of the other columns: no reader of events needs it.
+    sa.Column("canonical", sa.Text),
 )
+_EVENT = [column for column in _EVENTS.c if column.name != "canonical"]
+_KINDS = sa.table("event_kinds", sa.column("kind"))
 # All that the application may do.
 PRIVILEGES = {
     "ledger_events": "SELECT, INSERT",
+    "event_kinds": "SELECT",
     "live_answers": "SELECT, INSERT",
     "live_labels": "SELECT, INSERT",
     "alembic_version": "SELECT",
@@ -161,7 +175,7 @@ class Ledger:
         Raises:
             Outage: The ledger cannot be reached.
         """
-        query = sa.select(_EVENTS).where(_EVENTS.c.model == model, _EVENTS.c.seq > after)
+        query = sa.select(*_EVENT).where(_EVENTS.c.model == model, _EVENTS.c.seq > after)
         query = query.order_by(_EVENTS.c.seq)
         if until is not None:
             query = query.where(_EVENTS.c.at <= until)
@@ -240,7 +254,7 @@ class Ledger:
 
 def record_on(connection: sa.Connection) -> Iterator[Event]:
     """Yield all events that a connection sees in order, in bounded memory."""
-    query = sa.select(_EVENTS).order_by(_EVENTS.c.seq).execution_options(yield_per=1000)
+    query = sa.select(*_EVENT).order_by(_EVENTS.c.seq).execution_options(yield_per=1000)
     yield from map(_event, connection.execute(query))
 
 
@@ -271,6 +285,7 @@ def migrate(url: str, *, app_role: str) -> None:
 
 
 def _grant(url: str, app_role: str) -> None:
+    """Grant what the application may do, and let it record the kinds of events that this Podium knows."""
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool, hide_parameters=True)
     role = engine.dialect.identifier_preparer.quote_identifier(app_role)
     with engine.begin() as connection:
@@ -279,11 +294,13 @@ def _grant(url: str, app_role: str) -> None:
         for table, privileges in PRIVILEGES.items():
             connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM PUBLIC, {role}")
             connection.exec_driver_sql(f"GRANT {privileges} ON {table} TO {role}")
+        kinds = [{"kind": str(kind)} for kind in EventKind]
+        connection.execute(insert(_KINDS).on_conflict_do_nothing(), kinds)
 
 
 @contextmanager
 def outages() -> Iterator[None]:
-    """Translate the database's errors: no answer to Outage, a wrong schema to PodiumError."""
+    """Translate the database's errors: no answer to Outage, a refusal or a wrong schema to PodiumError."""
     try:
         yield
     except _NO_ANSWER as error:
@@ -294,6 +311,11 @@ def outages() -> Iterator[None]:
     except sa.exc.ProgrammingError as error:
         cause = str(error.orig).strip().splitlines()[0]
         raise PodiumError(f"the ledger database is not as it must be (migrated?): {cause}") from error
+    except (sa.exc.IntegrityError, sa.exc.DataError) as error:
+        cause = str(error.orig).strip().splitlines()[0]
+        if getattr(error.orig, "pgcode", None) == _NOT_UNIQUE:
+            raise Outage(f"another process wrote the same to the ledger meanwhile: {cause}") from error
+        raise PodiumError(f"the ledger database does not take this: {cause}") from error
 
 
 def _no_moment_for_a_standstill(_: RetryCallState) -> NoReturn:
@@ -304,7 +326,7 @@ def _no_moment_for_a_standstill(_: RetryCallState) -> NoReturn:
 
 
 def _find(connection: sa.Connection, key: str | None) -> Event | None:
-    row = connection.execute(sa.select(_EVENTS).where(_EVENTS.c.key == key)).one_or_none() if key else None
+    row = connection.execute(sa.select(*_EVENT).where(_EVENTS.c.key == key)).one_or_none() if key else None
     return None if row is None else _event(row)
 
 
@@ -326,7 +348,7 @@ def _insert(connection: sa.Connection, new: NewEvent) -> Event:
         hash="",
     )
     event = replace(event, hash=event_hash(event.as_json()))
-    connection.execute(sa.insert(_EVENTS).values(asdict(event)))
+    connection.execute(sa.insert(_EVENTS).values(**asdict(event), canonical=canonical_text(event.as_json())))
     return event
 
 

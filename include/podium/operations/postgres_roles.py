@@ -17,6 +17,8 @@ DATABASES: tuple[tuple[str, str], ...] = (
     (LEDGER_OWNER_ROLE, LEDGER_DATABASE),
 )
 ROLES: tuple[str, ...] = ("airflow", "mlflow", LEDGER_OWNER_ROLE, LEDGER_APP_ROLE)
+# Everybody may make them, and what they hold is in no table.
+_NO_LARGE_OBJECTS = "REVOKE EXECUTE ON FUNCTION lo_creat, lo_create, lo_from_bytea FROM PUBLIC"
 _MAINTENANCE = "postgres"
 _CONNECT_SECONDS = 10
 
@@ -57,6 +59,7 @@ def create(connect: Callable[[str], Any], passwords: Mapping[str, str]) -> None:
                 _make_database(cursor, owner, database)
     with closing(connect(LEDGER_DATABASE)) as connection, connection, connection.cursor() as cursor:
         _take_ledger_from_app(cursor)
+        cursor.execute(_NO_LARGE_OBJECTS)
 
 
 def _make_role(cursor: Any, role: str, password: str) -> None:
