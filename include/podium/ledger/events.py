@@ -16,7 +16,10 @@ FIRST_PREVIOUS_HASH = "0" * 64
 
 
 class EventKind(StrEnum):
-    """What can happen to a version."""
+    """What can happen to a version.
+
+    What only a newer Podium knows is a kind too, but not among these: so each reader can go on.
+    """
 
     REGISTERED = "registered"
     GATES_PASSED = "gates_passed"
@@ -44,6 +47,20 @@ class EventKind(StrEnum):
     SHADOW_SCORED = "shadow_scored"
     ACCEPTANCE_GIVEN = "acceptance_given"
     OUTSIDE_MOVE_ACCEPTED = "outside_move_accepted"
+
+    @property
+    def is_known(self) -> bool:
+        """False for what only a newer Podium knows."""
+        return self.name in EventKind.__members__
+
+    @classmethod
+    def _missing_(cls, value: object) -> EventKind | None:
+        if not isinstance(value, str):
+            return None
+        kind = str.__new__(cls, value)
+        kind._name_ = f"unknown {value}"
+        kind._value_ = value
+        return kind
 
 
 CHAMPION_MOVES = (EventKind.PROMOTED, EventKind.ROLLED_BACK, EventKind.OUTSIDE_MOVE_ACCEPTED)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -35,9 +36,11 @@ from podium.ledger.events import (
 
 log = logging.getLogger(__name__)
 
-_KNOWN_KINDS = frozenset(EventKind)
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
+# How long a process that stands still, or whose host is lost, keeps others from appending, and from a model.
+APPENDING_IDLE_SECONDS = 30
+LOCK_IDLE_SECONDS = 120
 STANDSTILL_WAIT_SECONDS = 600
 # Longer than the snapshots take by far; then Postgres frees what a lost holder holds.
 _STANDSTILL_SECONDS = 30
@@ -45,6 +48,13 @@ _APPEND_LOCK = 4_215_337_002
 _GRANT_LOCK = 4_215_337_003
 _STEPS_LOCK = 4_215_337_004
 _LOCK_NOT_AVAILABLE, _NOT_UNIQUE = "55P03", "23505"
+_CONNECT = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "tcp_user_timeout": 60_000,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 # The last one: a connection that was lost before is asked again.
 _NO_ANSWER = (
     sa.exc.OperationalError,
@@ -91,6 +101,7 @@ class Lock:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self._asking = threading.Lock()
 
     def assert_held(self) -> None:
         """Make sure that the lock was not lost with its connection.
@@ -98,8 +109,32 @@ class Lock:
         Raises:
             Outage: It was: another process may hold it now. Run the step again.
         """
-        with outages():
+        with self._asking, outages():
             self._connection.execute(sa.select(1))
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Show the database again and again that this process lives; one that stands still loses the lock."""
+        with outages():
+            self._connection.execute(sa.text(f"SET idle_session_timeout = '{LOCK_IDLE_SECONDS}s'"))
+        done = threading.Event()
+        alive = threading.Thread(target=self._show_life, args=(done,), name="ledger-lock", daemon=True)
+        alive.start()
+        try:
+            yield
+        finally:
+            done.set()
+            alive.join()
+
+    def _show_life(self, done: threading.Event) -> None:
+        while not done.wait(LOCK_IDLE_SECONDS / 6):
+            try:
+                self.assert_held()
+            except Outage as error:
+                log.warning(
+                    "The lock of a model was lost; its step notices before it moves anything: %s", error
+                )
+                return
 
 
 class Ledger:
@@ -118,7 +153,7 @@ class Ledger:
             pool_size=2,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "tcp_user_timeout": 60_000},
+            connect_args=_CONNECT,
         )
 
     def append(self, new: NewEvent) -> Event:
@@ -180,12 +215,19 @@ class Ledger:
         if until is not None:
             query = query.where(_EVENTS.c.at <= until)
         with outages(), self.engine.connect() as connection:
-            return [_event(row) for row in connection.execute(query) if _is_known(row)]
+            return list(filter(_is_known, map(_event, connection.execute(query))))
 
     def record(self) -> Iterator[Event]:
-        """Yield all events of all models in order, in bounded memory."""
+        """Yield all events of all models in order, in bounded memory; those of unknown kinds too."""
         with outages(), self.engine.connect() as connection:
             yield from record_on(connection)
+
+    def changed_texts(self) -> list[int]:
+        """Return the numbers of the events whose stored text is not what their hash was made of."""
+        of_text = sa.func.encode(sa.func.sha256(sa.func.convert_to(_EVENTS.c.canonical, "UTF8")), "hex")
+        query = sa.select(_EVENTS.c.seq).where(of_text.is_distinct_from(_EVENTS.c.hash))
+        with outages(), self.engine.connect() as connection:
+            return list(connection.scalars(query.order_by(_EVENTS.c.seq)))
 
     def models(self) -> list[str]:
         """Return the names of all models that the ledger knows."""
@@ -196,6 +238,8 @@ class Ledger:
     @contextmanager
     def lock(self, model: str) -> Iterator[Lock]:
         """Hold the lock of one model; it ends with the connection, so a killed holder frees it.
+
+        A holder that stands still, or whose host is lost, frees it after ``LOCK_IDLE_SECONDS``.
 
         Raises:
             Outage: The ledger cannot be reached, or the lock is not free within ``LOCK_TIMEOUT_SECONDS``.
@@ -210,7 +254,9 @@ class Ledger:
                 connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
                 steps = sa.func.pg_advisory_lock_shared(_STEPS_LOCK)
                 connection.execute(sa.select(steps, sa.func.pg_advisory_lock(number)))
-            yield Lock(connection)
+            lock = Lock(connection)
+            with lock.kept():
+                yield lock
         finally:
             # Closed, not returned to the pool: only the end of the session surely frees the lock.
             connection.invalidate()
@@ -245,8 +291,13 @@ class Ledger:
 
     @contextmanager
     def _appending(self) -> Iterator[sa.Connection]:
-        """A transaction that alone may append, so that the numbers have no gap and the chain no fork."""
+        """A transaction that alone may append, so that the numbers have no gap and the chain no fork.
+
+        Postgres ends it, and others append, if this process stands still for ``APPENDING_IDLE_SECONDS``.
+        """
         with self.engine.begin() as connection:
+            limit = f"SET LOCAL idle_in_transaction_session_timeout = '{APPENDING_IDLE_SECONDS}s'"
+            connection.execute(sa.text(limit))
             connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
             yield connection
@@ -357,21 +408,17 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def _is_known(row: sa.Row[Any]) -> bool:
-    if row.event in _KNOWN_KINDS:
-        return True
-    log.warning(
-        "%s: event %s is of a kind that this Podium does not know, %r, and is skipped",
-        row.model,
-        row.seq,
-        row.event,
-    )
-    return False
+def _is_known(event: Event) -> bool:
+    if not event.event.is_known:
+        log.warning(
+            "%s: event %s is of a kind that this Podium does not know, %r, and is skipped",
+            event.model,
+            event.seq,
+            str(event.event),
+        )
+    return event.event.is_known
 
 
 def _event(row: sa.Row[Any]) -> Event:
     values = dict(row._mapping)
-    try:
-        return Event(**{**values, "event": EventKind(values["event"])})
-    except ValueError as error:
-        raise PodiumError(f"event {row.seq} of the ledger cannot be read: {error}") from error
+    return Event(**{**values, "event": EventKind(values["event"])})

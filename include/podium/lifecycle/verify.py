@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from podium.errors import Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.chain import read_head
 from podium.lifecycle.registry_sync import wanted_aliases
@@ -17,6 +18,27 @@ def told_heads(services: Services, models: Iterable[str]) -> Iterator[tuple[str,
         head = read_head(services.registry.labels(model).tags.get(Tag.LEDGER_HEAD))
         if head is not None:
             yield model, *head
+
+
+def all_alias_differences(services: Services, named: Iterable[str]) -> list[str]:
+    """Say where the live aliases of any model are not what the ledger says.
+
+    Args:
+        services: The registry and the ledger.
+        named: Such as the models that have a model file.
+
+    Raises:
+        Outage: The registry or the ledger did not answer.
+    """
+    said = []
+    for model in models_to_compare(services, named):
+        try:
+            said += alias_differences(services, model)
+        except Outage:
+            raise
+        except PodiumError as error:
+            said.append(str(error))
+    return said
 
 
 def models_to_compare(services: Services, named: Iterable[str]) -> list[str]:
