@@ -67,8 +67,7 @@ def verify(
 ) -> None:
     """Check that the ledger's chain is whole and that the live aliases are what it says."""
     from podium.ledger.chain import read_export, walk
-    from podium.lifecycle.edited import edits, mending
-    from podium.lifecycle.verify import alias_differences, models_to_compare, told_heads
+    from podium.lifecycle.verify import all_differences, told_heads
     from podium.model_file.loading import load_specs
     from podium.services import connect
 
@@ -78,16 +77,16 @@ def verify(
         services = connect()
         # The registry's models: a ledger that lost its end may not know one of them any more.
         chain = walk(services.ledger.record(), told_heads(services, services.registry.models()))
-        models = models_to_compare(services, load_specs(services.settings.models_dir)[0])
         differences = [
-            f"{edit}: {mending(model)}"
-            for model in models
-            for edit in edits(services, model, services.ledger.history(model))
+            *(f"the text of event {seq} is not that of its hash" for seq in services.ledger.changed_texts()),
+            *all_differences(services, load_specs(services.settings.models_dir)[0]),
         ]
-        differences += [said for model in models for said in alias_differences(services, model)]
-    found = [*filter(None, [chain.difference]), *differences]
+    found = [*chain.differences, *differences]
+    unknown = {"unknown": chain.unknown} if chain.unknown else {}
     if as_json:
-        print_json({"whole": not found, "events": chain.events, "head": chain.head, "differences": found})
+        print_json(
+            {"whole": not found, "events": chain.events, "head": chain.head, "differences": found, **unknown}
+        )
     elif found:
         console.print(f"Not as it must be: {found[0]}", style="red", markup=False)
         if found[1:]:
@@ -96,6 +95,9 @@ def verify(
         where = "" if file else "; live aliases are what the ledger says"
         console.print(f"Whole: {chain.events} events, each chained to the one before{where}.", markup=False)
         console.print(f"Head: {chain.head}", markup=False)
+    if not as_json:
+        for said in chain.unknown:
+            console.print(f"Not judged: {said}.", style="yellow", markup=False)
     if found:
         raise typer.Exit(1)
 

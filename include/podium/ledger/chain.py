@@ -16,14 +16,23 @@ class Chain:
     """The end of a chain that was walked from its beginning.
 
     Attributes:
-        events: How many there are.
-        head: The hash of the last one.
+        events: How many there are, up to the first event where something is wrong.
+        head: The hash of the last one of them.
         difference: What is wrong, at the first event where something is; None if the chain is whole.
+        further: What is wrong behind that.
+        unknown: Names the events of kinds that only a newer Podium knows; they belong to the chain.
     """
 
     events: int
     head: str
     difference: str | None
+    further: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def differences(self) -> list[str]:
+        """All that is wrong, in order."""
+        return [*([self.difference] if self.difference else []), *self.further]
 
 
 def walk(events: Iterable[Event], heads: Iterable[tuple[str, int, str]] = ()) -> Chain:
@@ -34,20 +43,28 @@ def walk(events: Iterable[Event], heads: Iterable[tuple[str, int, str]] = ()) ->
         heads: Model, sequence number and hash of events that the registry was told of and that must be there.
     """
     expected = {seq: (model, digest) for model, seq, digest in heads}
-    previous, last, count = FIRST_PREVIOUS_HASH, None, 0
+    previous, last, wrong, unknown = FIRST_PREVIOUS_HASH, None, [], []
+    whole, head = 0, FIRST_PREVIOUS_HASH
     for event in events:
-        if wrong := _wrong(event, previous, last):
-            return Chain(count, previous, wrong)
+        problem = _wrong(event, previous, last)
         model, digest = expected.pop(event.seq, ("", event.hash))
-        if digest != event.hash:
-            wrong = f"event {event.seq} is not the one that the registry was told of for {model}"
-            return Chain(count, previous, wrong)
-        previous, last, count = event.hash, event, count + 1
-    if expected:
-        seq, (model, _) = min(expected.items())
-        wrong = f"event {seq}, which the registry was told of for {model}, is not in the ledger"
-        return Chain(count, previous, wrong)
-    return Chain(count, previous, None)
+        if problem is None and digest != event.hash:
+            problem = f"event {event.seq} is not the one that the registry was told of for {model}"
+        wrong += [problem] if problem else []
+        if not event.event.is_known:
+            unknown.append(
+                f"event {event.seq} of {event.model} is of a kind that this Podium does not know, "
+                f"'{event.event}': a newer one recorded it"
+            )
+        previous, last = event.hash, event
+        if not wrong:
+            whole, head = whole + 1, event.hash
+    wrong += [
+        f"event {seq}, which the registry was told of for {model}, is not in the ledger"
+        for seq, (model, _) in sorted(expected.items())
+    ]
+    first, further = (wrong[0], tuple(wrong[1:])) if wrong else (None, ())
+    return Chain(whole, head, first, further, tuple(unknown))
 
 
 def write_head(event: Event) -> str:

@@ -16,7 +16,10 @@ FIRST_PREVIOUS_HASH = "0" * 64
 
 
 class EventKind(StrEnum):
-    """What can happen to a version."""
+    """What can happen to a version.
+
+    What only a newer Podium knows is a kind too, but not among these: so each reader can go on.
+    """
 
     REGISTERED = "registered"
     GATES_PASSED = "gates_passed"
@@ -45,6 +48,20 @@ class EventKind(StrEnum):
     ACCEPTANCE_GIVEN = "acceptance_given"
     SETTLEMENT_REFUSED = "settlement_refused"
     OUTSIDE_MOVE_ACCEPTED = "outside_move_accepted"
+
+    @property
+    def is_known(self) -> bool:
+        """False for what only a newer Podium knows."""
+        return self.name in EventKind.__members__
+
+    @classmethod
+    def _missing_(cls, value: object) -> EventKind | None:
+        if not isinstance(value, str):
+            return None
+        kind = str.__new__(cls, value)
+        kind._name_ = f"unknown {value}"
+        kind._value_ = value
+        return kind
 
 
 CHAMPION_MOVES = (EventKind.PROMOTED, EventKind.ROLLED_BACK, EventKind.OUTSIDE_MOVE_ACCEPTED)
@@ -124,13 +141,21 @@ class Event:
 
 
 def event_hash(content: Mapping[str, Any]) -> str:
-    """Return the sha256 of an event's canonical JSON.
+    """Return the sha256 of an event's canonical text.
 
     Args:
-        content: The event as ``Event.as_json`` gives it; its own ``hash`` is left out.
+        content: The event as ``Event.as_json`` gives it.
+    """
+    return hashlib.sha256(canonical_text(content).encode()).hexdigest()
+
+
+def canonical_text(content: Mapping[str, Any]) -> str:
+    """Return the text of an event that is hashed: all but its own hash, as canonical JSON.
+
+    Args:
+        content: The event as ``Event.as_json`` gives it.
 
     The canonical form is JSON with sorted keys, no spaces, ASCII only.
     """
     hashed = {name: value for name, value in content.items() if name != "hash"}
-    canonical = json.dumps(hashed, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return json.dumps(hashed, sort_keys=True, separators=(",", ":"), allow_nan=False)

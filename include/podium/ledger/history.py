@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
+from podium.errors import PodiumError
 from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
 from podium.model_file.profiles import Profile
 from podium.names import Alias
+
+_Kind = TypeVar("_Kind")
 
 DECISIONS = (
     EventKind.APPROVED,
@@ -89,7 +93,7 @@ def candidate_since(events: Iterable[Event], version: int) -> Event | None:
 def shadow_rows(events: Iterable[Event], version: int, since: Event) -> int:
     """Return how many rows a version has scored beside the champion after an event."""
     return sum(
-        int(event.details["rows"])
+        _detail(event, "rows", int)
         for event in events
         if event.event is EventKind.SHADOW_SCORED and event.version == version and event.seq > since.seq
     )
@@ -205,5 +209,14 @@ def profile_of(events: Iterable[Event], version: int) -> Profile | None:
 
 
 def _profile_in(registered: Event) -> Profile | None:
-    name = registered.details.get(PROFILE)
-    return None if name is None else Profile(name)
+    return _detail(registered, PROFILE, Profile) if registered.details.get(PROFILE) is not None else None
+
+
+def _detail(event: Event, name: str, kind: Callable[[Any], _Kind]) -> _Kind:
+    try:
+        return kind(event.details[name])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PodiumError(
+            f"{event.model}: '{name}' of event {event.seq} of the ledger, {event.event}, is not what Podium "
+            f"records: {error}"
+        ) from error

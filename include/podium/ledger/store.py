@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -19,23 +20,41 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from podium.errors import Outage, PodiumError
-from podium.ledger.events import CHAMPION_MOVES, FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
+from podium.ledger.events import (
+    CHAMPION_MOVES,
+    FIRST_PREVIOUS_HASH,
+    Event,
+    EventKind,
+    NewEvent,
+    canonical_text,
+    event_hash,
+)
 
 log = logging.getLogger(__name__)
 
-_KNOWN_KINDS = frozenset(EventKind)
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
+# How long a process that stands still, or whose host is lost, keeps others from appending, and from a model.
+APPENDING_IDLE_SECONDS = 30
+LOCK_IDLE_SECONDS = 120
 STANDSTILL_WAIT_SECONDS = 600
 # Longer than the snapshots take by far; then Postgres frees what a lost holder holds.
 _STANDSTILL_SECONDS = 30
 _APPEND_LOCK = 4_215_337_002
 _GRANT_LOCK = 4_215_337_003
 _STEPS_LOCK = 4_215_337_004
-_LOCK_NOT_AVAILABLE = "55P03"
+_LOCK_NOT_AVAILABLE, _NOT_UNIQUE = "55P03", "23505"
+_CONNECT = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "tcp_user_timeout": 60_000,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 # The last one: a connection that was lost before is asked again.
 _NO_ANSWER = (
     sa.exc.OperationalError,
@@ -62,14 +81,21 @@ _EVENTS = sa.Table(
     sa.Column("details", sa.JSON, nullable=False),
     sa.Column("previous_hash", sa.Text, nullable=False, unique=True),
     sa.Column("hash", sa.Text, nullable=False, unique=True),
+    # The text of which it is the hash. It is made of the other columns: no reader of events needs it.
+    sa.Column("canonical", sa.Text),
 )
+_EVENT = [column for column in _EVENTS.c if column.name != "canonical"]
+_KINDS = sa.table("event_kinds", sa.column("kind"))
 # All that the application may do.
 PRIVILEGES = {
     "ledger_events": "SELECT, INSERT",
+    "event_kinds": "SELECT",
     "live_answers": "SELECT, INSERT",
     "live_labels": "SELECT, INSERT",
     "alembic_version": "SELECT",
 }
+# A trigger refuses rows of these that would stop those who read.
+CHECKED_TABLES = ("ledger_events", "live_answers", "live_labels")
 
 
 class Lock:
@@ -77,6 +103,7 @@ class Lock:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self._asking = threading.Lock()
 
     def assert_held(self) -> None:
         """Make sure that the lock was not lost with its connection.
@@ -84,8 +111,32 @@ class Lock:
         Raises:
             Outage: It was: another process may hold it now. Run the step again.
         """
-        with outages():
+        with self._asking, outages():
             self._connection.execute(sa.select(1))
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Show the database again and again that this process lives; one that stands still loses the lock."""
+        with outages():
+            self._connection.execute(sa.text(f"SET idle_session_timeout = '{LOCK_IDLE_SECONDS}s'"))
+        done = threading.Event()
+        alive = threading.Thread(target=self._show_life, args=(done,), name="ledger-lock", daemon=True)
+        alive.start()
+        try:
+            yield
+        finally:
+            done.set()
+            alive.join()
+
+    def _show_life(self, done: threading.Event) -> None:
+        while not done.wait(LOCK_IDLE_SECONDS / 6):
+            try:
+                self.assert_held()
+            except Outage as error:
+                log.warning(
+                    "The lock of a model was lost; its step notices before it moves anything: %s", error
+                )
+                return
 
 
 class Ledger:
@@ -104,7 +155,7 @@ class Ledger:
             pool_size=2,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "tcp_user_timeout": 60_000},
+            connect_args=_CONNECT,
         )
 
     def append(self, new: NewEvent) -> Event:
@@ -161,17 +212,24 @@ class Ledger:
         Raises:
             Outage: The ledger cannot be reached.
         """
-        query = sa.select(_EVENTS).where(_EVENTS.c.model == model, _EVENTS.c.seq > after)
+        query = sa.select(*_EVENT).where(_EVENTS.c.model == model, _EVENTS.c.seq > after)
         query = query.order_by(_EVENTS.c.seq)
         if until is not None:
             query = query.where(_EVENTS.c.at <= until)
         with outages(), self.engine.connect() as connection:
-            return [_event(row) for row in connection.execute(query) if _is_known(row)]
+            return list(filter(_is_known, map(_event, connection.execute(query))))
 
     def record(self) -> Iterator[Event]:
-        """Yield all events of all models in order, in bounded memory."""
+        """Yield all events of all models in order, in bounded memory; those of unknown kinds too."""
         with outages(), self.engine.connect() as connection:
             yield from record_on(connection)
+
+    def changed_texts(self) -> list[int]:
+        """Return the numbers of the events whose stored text is not what their hash was made of."""
+        of_text = sa.func.encode(sa.func.sha256(sa.func.convert_to(_EVENTS.c.canonical, "UTF8")), "hex")
+        query = sa.select(_EVENTS.c.seq).where(of_text.is_distinct_from(_EVENTS.c.hash))
+        with outages(), self.engine.connect() as connection:
+            return list(connection.scalars(query.order_by(_EVENTS.c.seq)))
 
     def models(self) -> list[str]:
         """Return the names of all models that the ledger knows."""
@@ -182,6 +240,8 @@ class Ledger:
     @contextmanager
     def lock(self, model: str) -> Iterator[Lock]:
         """Hold the lock of one model; it ends with the connection, so a killed holder frees it.
+
+        A holder that stands still, or whose host is lost, frees it after ``LOCK_IDLE_SECONDS``.
 
         Raises:
             Outage: The ledger cannot be reached, or the lock is not free within ``LOCK_TIMEOUT_SECONDS``.
@@ -196,7 +256,9 @@ class Ledger:
                 connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
                 steps = sa.func.pg_advisory_lock_shared(_STEPS_LOCK)
                 connection.execute(sa.select(steps, sa.func.pg_advisory_lock(number)))
-            yield Lock(connection)
+            lock = Lock(connection)
+            with lock.kept():
+                yield lock
         finally:
             # Closed, not returned to the pool: only the end of the session surely frees the lock.
             connection.invalidate()
@@ -231,8 +293,13 @@ class Ledger:
 
     @contextmanager
     def _appending(self) -> Iterator[sa.Connection]:
-        """A transaction that alone may append, so that the numbers have no gap and the chain no fork."""
+        """A transaction that alone may append, so that the numbers have no gap and the chain no fork.
+
+        Postgres ends it, and others append, if this process stands still for ``APPENDING_IDLE_SECONDS``.
+        """
         with self.engine.begin() as connection:
+            limit = f"SET LOCAL idle_in_transaction_session_timeout = '{APPENDING_IDLE_SECONDS}s'"
+            connection.execute(sa.text(limit))
             connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
             yield connection
@@ -240,7 +307,7 @@ class Ledger:
 
 def record_on(connection: sa.Connection) -> Iterator[Event]:
     """Yield all events that a connection sees in order, in bounded memory."""
-    query = sa.select(_EVENTS).order_by(_EVENTS.c.seq).execution_options(yield_per=1000)
+    query = sa.select(*_EVENT).order_by(_EVENTS.c.seq).execution_options(yield_per=1000)
     yield from map(_event, connection.execute(query))
 
 
@@ -271,6 +338,7 @@ def migrate(url: str, *, app_role: str) -> None:
 
 
 def _grant(url: str, app_role: str) -> None:
+    """Grant what the application may do, and let it record the kinds of events that this Podium knows."""
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool, hide_parameters=True)
     role = engine.dialect.identifier_preparer.quote_identifier(app_role)
     with engine.begin() as connection:
@@ -279,11 +347,13 @@ def _grant(url: str, app_role: str) -> None:
         for table, privileges in PRIVILEGES.items():
             connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM PUBLIC, {role}")
             connection.exec_driver_sql(f"GRANT {privileges} ON {table} TO {role}")
+        kinds = [{"kind": str(kind)} for kind in EventKind]
+        connection.execute(insert(_KINDS).on_conflict_do_nothing(), kinds)
 
 
 @contextmanager
 def outages() -> Iterator[None]:
-    """Translate the database's errors: no answer to Outage, a wrong schema to PodiumError."""
+    """Translate the database's errors: no answer to Outage, a refusal or a wrong schema to PodiumError."""
     try:
         yield
     except _NO_ANSWER as error:
@@ -294,6 +364,11 @@ def outages() -> Iterator[None]:
     except sa.exc.ProgrammingError as error:
         cause = str(error.orig).strip().splitlines()[0]
         raise PodiumError(f"the ledger database is not as it must be (migrated?): {cause}") from error
+    except (sa.exc.IntegrityError, sa.exc.DataError) as error:
+        cause = str(error.orig).strip().splitlines()[0]
+        if getattr(error.orig, "pgcode", None) == _NOT_UNIQUE:
+            raise Outage(f"another process wrote the same to the ledger meanwhile: {cause}") from error
+        raise PodiumError(f"the ledger database does not take this: {cause}") from error
 
 
 def _no_moment_for_a_standstill(_: RetryCallState) -> NoReturn:
@@ -304,7 +379,7 @@ def _no_moment_for_a_standstill(_: RetryCallState) -> NoReturn:
 
 
 def _find(connection: sa.Connection, key: str | None) -> Event | None:
-    row = connection.execute(sa.select(_EVENTS).where(_EVENTS.c.key == key)).one_or_none() if key else None
+    row = connection.execute(sa.select(*_EVENT).where(_EVENTS.c.key == key)).one_or_none() if key else None
     return None if row is None else _event(row)
 
 
@@ -326,7 +401,7 @@ def _insert(connection: sa.Connection, new: NewEvent) -> Event:
         hash="",
     )
     event = replace(event, hash=event_hash(event.as_json()))
-    connection.execute(sa.insert(_EVENTS).values(asdict(event)))
+    connection.execute(sa.insert(_EVENTS).values(**asdict(event), canonical=canonical_text(event.as_json())))
     return event
 
 
@@ -335,21 +410,17 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def _is_known(row: sa.Row[Any]) -> bool:
-    if row.event in _KNOWN_KINDS:
-        return True
-    log.warning(
-        "%s: event %s is of a kind that this Podium does not know, %r, and is skipped",
-        row.model,
-        row.seq,
-        row.event,
-    )
-    return False
+def _is_known(event: Event) -> bool:
+    if not event.event.is_known:
+        log.warning(
+            "%s: event %s is of a kind that this Podium does not know, %r, and is skipped",
+            event.model,
+            event.seq,
+            str(event.event),
+        )
+    return event.event.is_known
 
 
 def _event(row: sa.Row[Any]) -> Event:
     values = dict(row._mapping)
-    try:
-        return Event(**{**values, "event": EventKind(values["event"])})
-    except ValueError as error:
-        raise PodiumError(f"event {row.seq} of the ledger cannot be read: {error}") from error
+    return Event(**{**values, "event": EventKind(values["event"])})

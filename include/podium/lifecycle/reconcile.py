@@ -38,6 +38,11 @@ def reconcile_all(services: Services, specs: Iterable[ModelSpec]) -> tuple[list[
             log.error("%s", error)
             errors.append(error)
             continue
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # Details that no step of Podium writes so: somebody else appended to this model's record.
+            log.exception("%s", spec.name)
+            errors.append(PodiumError(f"{spec.name}: its record cannot be folded: {error!r}"))
+            continue
         if event is not None:
             found.append(event)
     return found, sorted(errors, key=lambda error: isinstance(error, Outage))

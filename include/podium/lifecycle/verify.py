@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from podium.errors import Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.chain import read_head
+from podium.lifecycle.edited import edits, mending
 from podium.lifecycle.registry_sync import wanted_aliases
 from podium.names import Alias, Tag, version_name
 from podium.services import Services
@@ -17,6 +19,30 @@ def told_heads(services: Services, models: Iterable[str]) -> Iterator[tuple[str,
         head = read_head(services.registry.labels(model).tags.get(Tag.LEDGER_HEAD))
         if head is not None:
             yield model, *head
+
+
+def all_differences(services: Services, named: Iterable[str]) -> list[str]:
+    """Say what was edited by hand of any model, and where its live aliases are not what the ledger says.
+
+    Args:
+        services: The registry and the ledger.
+        named: Such as the models that have a model file.
+
+    Raises:
+        Outage: The registry or the ledger did not answer.
+    """
+    said = []
+    for model in models_to_compare(services, named):
+        try:
+            said += [
+                f"{edit}: {mending(model)}" for edit in edits(services, model, services.ledger.history(model))
+            ]
+            said += alias_differences(services, model)
+        except Outage:
+            raise
+        except PodiumError as error:
+            said.append(str(error))
+    return said
 
 
 def models_to_compare(services: Services, named: Iterable[str]) -> list[str]:

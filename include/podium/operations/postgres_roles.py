@@ -17,6 +17,10 @@ DATABASES: tuple[tuple[str, str], ...] = (
     (LEDGER_OWNER_ROLE, LEDGER_DATABASE),
 )
 ROLES: tuple[str, ...] = ("airflow", "mlflow", LEDGER_OWNER_ROLE, LEDGER_APP_ROLE)
+# Everybody may make them, and what they hold is in no table.
+_NO_LARGE_OBJECTS = "REVOKE EXECUTE ON FUNCTION lo_creat, lo_create, lo_from_bytea FROM PUBLIC"
+# Of itself, Postgres keeps the locks of a host that is lost without a word for more than two hours.
+_KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 _MAINTENANCE = "postgres"
 _CONNECT_SECONDS = 10
 
@@ -57,6 +61,7 @@ def create(connect: Callable[[str], Any], passwords: Mapping[str, str]) -> None:
                 _make_database(cursor, owner, database)
     with closing(connect(LEDGER_DATABASE)) as connection, connection, connection.cursor() as cursor:
         _take_ledger_from_app(cursor)
+        cursor.execute(_NO_LARGE_OBJECTS)
 
 
 def _make_role(cursor: Any, role: str, password: str) -> None:
@@ -67,6 +72,12 @@ def _make_role(cursor: Any, role: str, password: str) -> None:
     if cursor.fetchone() is None:
         cursor.execute(sql.SQL("CREATE ROLE {role} LOGIN").format(**values))
     cursor.execute(sql.SQL("ALTER ROLE {role} PASSWORD {password}").format(**values))
+    for setting, seconds in _KEEPALIVES.items():
+        cursor.execute(
+            sql.SQL("ALTER ROLE {} SET {} = {}").format(
+                values["role"], sql.Identifier(setting), sql.Literal(seconds)
+            )
+        )
 
 
 def _make_database(cursor: Any, owner: str, database: str) -> None:

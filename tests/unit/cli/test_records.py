@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from podium.cli.main import app
 from podium.ledger.chain import read_export
 from podium.ledger.events import Event, EventKind, NewEvent
+from podium.lifecycle.witness import record
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias
 from podium.services import Services
@@ -165,6 +166,48 @@ def test_a_record_that_was_changed_is_told(
     code, told = verdict()
     assert (code, told["whole"]) == (1, False)
     assert told["differences"][0].startswith(found)
+
+
+def test_an_event_of_a_newer_podium_is_named_and_the_rest_is_judged(
+    lived: Services, layout: Layout, empty_database: str, toy_spec: ModelSpec, tmp_path: Path
+) -> None:
+    owner = layout.database_url("ledger_owner", empty_database)
+    execute(owner, "INSERT INTO event_kinds VALUES ('retired')")
+    newest = record(lived, NewEvent(EventKind("retired"), toy_spec.name, 1))
+    named = (
+        f"event 15 of {toy_spec.name} is of a kind that this Podium does not know, 'retired': "
+        "a newer one recorded it"
+    )
+    whole = {"whole": True, "events": 15, "head": newest.hash, "differences": [], "unknown": [named]}
+    done = run(app, ["verify"])
+    assert (done.exit_code, text(done).endswith(f"Not judged: {named}.")) == (0, True)
+    assert verdict() == (0, whole)
+    path = tmp_path / "record.jsonl"
+    assert run(app, ["export", "--output", str(path)]).exit_code == 0
+    assert verdict("--file", str(path)) == (0, whole)
+    assert run(app, ["status"]).exit_code == 0
+    promote_as_of(lived, toy_spec, FIRST)
+
+    execute(owner, "UPDATE ledger_events SET actor = 'eve' WHERE seq = 3")
+    execute(owner, "UPDATE ledger_events SET canonical = canonical || ' ' WHERE seq = 4")
+    code, told = verdict()
+    assert (code, told["unknown"]) == (1, [named])
+    assert told["differences"] == [
+        "event 3 was changed: its hash is not that of its content",
+        "the text of event 4 is not that of its hash",
+    ]
+
+
+def test_a_model_whose_record_nobody_can_fold_hides_no_other(lived: Services, toy_spec: ModelSpec) -> None:
+    forged = NewEvent(EventKind.REGISTERED, "a-model", 1, details={"profile": "none", "manifest": 3})
+    lived.ledger.append(forged)
+    lived.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
+    code, told = verdict()
+    assert (code, len(told["differences"])) == (1, 2)
+    assert told["differences"][0].startswith(
+        "a-model: 'profile' of event 15 of the ledger, registered, is not"
+    )
+    assert told["differences"][1].startswith(f"{toy_spec.name}: alias champion is v1")
 
 
 def test_an_export_is_the_whole_record_and_is_verified_without_any_part(

@@ -30,6 +30,7 @@ PRIVILEGES = """
 APPENDED_TO = ("ledger_events", "live_answers", "live_labels")
 ALLOWED = {
     ("alembic_version", "SELECT"),
+    ("event_kinds", "SELECT"),
     *((table, privilege) for table in APPENDED_TO for privilege in ("SELECT", "INSERT")),
 }
 OWNERS = """

@@ -4,6 +4,7 @@ import json
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy import make_url
 
 from podium.errors import Outage, PodiumError
 from podium.ledger import store as ledger_module
-from podium.ledger.chain import walk
+from podium.ledger.chain import Chain, walk
 from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, event_hash
 from podium.ledger.store import Ledger, migrate
 from podium.stack.layout import Layout
@@ -128,7 +129,7 @@ def test_details_that_are_no_json_are_refused_before_they_are_written(ledger: Le
         {"at": "2026-01-01 00:00:00+00:00"},
         {"at": "2026-01-01T01:00:00+01:00"},
         {"at": 5},
-        {"event": "invented"},
+        {"event": 5},
         {"more": 1},
         {"details": {"loss": float("nan")}},
     ],
@@ -143,14 +144,30 @@ def test_what_is_no_event_is_refused(ledger: Ledger, model: str, change: dict[st
         Event.from_json(whole)
 
 
-def test_a_kind_of_event_that_podium_does_not_know_is_named(
+def test_an_event_of_a_newer_podium_stops_no_reader(
     layout: Layout, own_ledger: Ledger, empty_database: str, model: str
 ) -> None:
-    written = own_ledger.append(NewEvent(EventKind.REGISTERED, model))
-    owner = layout.database_url("ledger_owner", empty_database)
-    execute(owner, "UPDATE ledger_events SET event = 'invented'")
-    with pytest.raises(PodiumError, match=f"event {written.seq} .*invented"):
-        list(own_ledger.record())
+    execute(layout.database_url("ledger_owner", empty_database), "INSERT INTO event_kinds VALUES ('retired')")
+    first = own_ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
+    retired = own_ledger.append(NewEvent(EventKind("retired"), model, 1, key=f"retired:{model}"))
+    last = own_ledger.append(NewEvent(PROMOTED, model, 1))
+    events = list(own_ledger.record())
+    assert events == [first, retired, last]
+    assert own_ledger.find(f"retired:{model}") == retired
+    assert own_ledger.append(NewEvent(EventKind("retired"), model, 1, key=f"retired:{model}")) == retired
+    assert own_ledger.history(model) == [first, last]
+    assert Event.from_json(json.loads(json.dumps(retired.as_json()))) == retired
+    assert (retired.event, retired.event.is_known, last.event.is_known) == ("retired", False, True)
+    chain = walk(events)
+    assert replace(chain, unknown=()) == Chain(3, last.hash, None)
+    assert [said.partition(":")[0] for said in chain.unknown] == [
+        f"event 2 of {model} is of a kind that this Podium does not know, 'retired'"
+    ]
+
+
+def test_a_kind_that_no_podium_knows_is_not_recorded(own_ledger: Ledger, model: str) -> None:
+    with pytest.raises(PodiumError, match="it is of no known kind"):
+        own_ledger.append(NewEvent(EventKind("zzz"), model, 1))
 
 
 def test_a_move_is_recorded_only_after_the_move_that_it_was_compared_with(ledger: Ledger, model: str) -> None:

@@ -14,6 +14,7 @@ from podium.errors import (
     Frozen,
     Outage,
 )
+from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.store import Ledger
 from podium.lifecycle import rollback
 from podium.lifecycle.approval_policy import Person
@@ -160,6 +161,19 @@ def test_what_stops_one_model_stops_no_other(
     assert [type(error) for error in errors] == [BytesChanged]
     frozen = {item.model: item.needs() for item in model_statuses(services)}[healthy.name]
     assert frozen == ["frozen: champion moved outside Podium, the ledger says v1; settle_champion settles it"]
+
+
+@pytest.mark.parametrize("details", [{}, {"digest": 3}], ids=str)
+def test_what_nobody_can_fold_stops_no_other_model(
+    services: Services, spec: ModelSpec, toy_file: ToyFile, details: dict[str, Any]
+) -> None:
+    healthy = load_spec(toy_file(name=f"{spec.name}-healthy"))
+    promote_as_of(services, healthy, FIRST)
+    raw(services.registry).delete_registered_model_alias(healthy.name, "champion")
+    services.ledger.append(NewEvent(EventKind.GATES_PASSED, spec.name, 1, details=details))
+    found, errors = reconcile_all(services, [spec, healthy])
+    assert [event.model for event in found] == [healthy.name]
+    assert [f"{spec.name}: its record cannot be folded" in str(error) for error in errors] == [True]
 
 
 class Killed(BaseException):

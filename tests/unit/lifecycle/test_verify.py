@@ -208,6 +208,20 @@ def test_each_models_own_head_counts(lived: Services, toy_spec: ModelSpec) -> No
     assert [model for model, _, _ in told_heads(lived, told)] == [toy_spec.name]
 
 
+def test_the_walk_goes_on_behind_what_is_wrong(events: list[Event]) -> None:
+    events[2] = replace(events[2], actor="eve")
+    events[5] = replace(events[5], reason="forged")
+    del events[7]
+    chain = walk(events, [("toy", 20, "f" * 64)])
+    assert (chain.events, chain.head) == (2, events[1].hash)
+    assert chain.differences == [
+        "event 3 was changed: its hash is not that of its content",
+        "event 6 was changed: its hash is not that of its content",
+        "event 9 does not follow event 7: something between them was removed or changed",
+        "event 20, which the registry was told of for toy, is not in the ledger",
+    ]
+
+
 CHANGES = {
     "UPDATE ledger_events SET reason = reason || ' ' WHERE seq = 3": "event 3 was changed",
     "UPDATE ledger_events SET actor = 'eve' WHERE seq = 5": "event 5 was changed",

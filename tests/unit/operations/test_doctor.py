@@ -141,6 +141,14 @@ def test_a_ledger_that_is_not_migrated(layout: Layout, empty_database: str) -> N
         ("REVOKE INSERT ON live_labels FROM podium", "podium may not INSERT on live_labels"),
         ("GRANT CREATE ON SCHEMA public TO podium", "podium may create tables"),
         ("DROP TABLE live_labels", "podium live_labels is missing"),
+        (
+            "ALTER TABLE ledger_events DISABLE TRIGGER continue_ledger",
+            "podium is not checked where it inserts into ledger_events: the trigger is off or gone",
+        ),
+        (
+            "DROP TRIGGER take_labels ON live_labels",
+            "podium is not checked where it inserts into live_labels: the trigger is off or gone",
+        ),
     ],
 )
 def test_a_role_that_may_more_or_less_than_insert_and_select(
@@ -157,7 +165,8 @@ def test_the_owner_of_the_ledger_is_no_role_for_the_application(layout: Layout, 
     role = seen(check_ledger, ledger_url=layout.ledger_owner_url)["ledger role"]
     assert role.state == "problem"
     assert role.seen == (
-        "ledger_owner may create tables; owns alembic_version, ledger_events, live_answers, live_labels"
+        "ledger_owner may create tables; owns alembic_version, event_kinds, ledger_events, live_answers, "
+        "live_labels"
     )
 
 

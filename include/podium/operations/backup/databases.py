@@ -138,6 +138,7 @@ def read_facts(taken: Mapping[str, Snapshot]) -> Facts:
     with _answers():
         told = {seq: (model, digest) for model, seq, digest in _told_heads(mlflow)}
         there: dict[int, str] = {}
+        unreadable: list[str] = []
 
         def noted(events: Iterable[Event]) -> Iterator[Event]:
             for event in events:
@@ -149,12 +150,16 @@ def read_facts(taken: Mapping[str, Snapshot]) -> Facts:
                         champions[event.model] = event.version
                 # Registered by an earlier version there is none.
                 elif event.event is EventKind.REGISTERED and "manifest" in event.details:
-                    manifest = Manifest.from_json(event.details["manifest"])
-                    manifests[event.model, int(event.version or 0)] = manifest
+                    try:
+                        manifest = Manifest.from_json(event.details["manifest"])
+                    except TypeError:
+                        unreadable.append(f"the ledger: the manifest of event {event.seq} cannot be read")
+                    else:
+                        manifests[event.model, int(event.version or 0)] = manifest
                 yield event
 
         chain = walk(noted(record_on(ledger)))
-        problems = [f"the ledger: {chain.difference}"] if chain.difference else []
+        problems = [*(f"the ledger: {difference}" for difference in chain.differences), *unreadable]
         problems += [
             f"the ledger: event {seq}, which MLflow was told of for {model}, is not in it"
             for seq, (model, digest) in told.items()

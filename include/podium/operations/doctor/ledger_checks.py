@@ -28,6 +28,10 @@ _TABLES = sa.text("""
     FROM pg_class c
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname = ANY (:tables)
 """)
+_CHECKED = sa.text("""
+    SELECT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+""")
 _MORE = sa.text("""
     SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
            has_schema_privilege(current_user, 'public', 'CREATE')
@@ -116,14 +120,20 @@ def _role(connection: sa.Connection, user: str) -> Finding:
     extra = ["is a superuser"] if more.superuser else []
     extra += ["may create tables"] if more.creates else []
     owned = [table.name for table in tables if table.is_owner]
+    checked = set(connection.scalars(_CHECKED))
+    there = {table.name for table in tables}
+    unchecked = [name for name in store.CHECKED_TABLES if name in there - checked]
     extra += [f"owns {', '.join(sorted(owned))}"] if owned else []
-    missing = [f"{name} is missing" for name in store.PRIVILEGES if name not in {t.name for t in tables}]
+    missing = [f"{name} is missing" for name in store.PRIVILEGES if name not in there]
     for table in tables:
         allowed = set(store.PRIVILEGES[table.name].split(", "))
         over = [privilege for privilege in table.privileges if privilege not in allowed]
         if over and not owned:  # Whoever owns a table may do all to it.
             extra.append(f"may {', '.join(over)} on {table.name}")
         missing += [f"may not {name} on {table.name}" for name in sorted(allowed - set(table.privileges))]
+    extra += [
+        f"is not checked where it inserts into {name}: the trigger is off or gone" for name in unchecked
+    ]
     if extra or missing:
         remedy = f"let PODIUM_LEDGER_URL name a role that owns nothing; {_MIGRATE} and grants anew"
         return Finding(ROLE, State.PROBLEM, f"{user} {'; '.join([*extra, *missing])}", remedy)
