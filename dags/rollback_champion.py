@@ -31,7 +31,7 @@ def move_champion_back(**context: Context) -> dict[str, Any]:
 
     services, form = connect(), context["params"]
     policy = find_spec(models_dir(), form["model"]).approval
-    asks = person(triggered_by(context), policy)
+    asks = person(triggered_by(context))
     run = run_reference(context)
     request = rollback_request(form["model"], form["to_version"], asks=asks, reason=form["reason"], run=run)
     request = with_requested_at(request, context["dag_run"].run_after)

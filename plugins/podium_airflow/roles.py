@@ -24,11 +24,10 @@ BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
     "Approver": (
         ("can_edit", "HITL Detail"),
         # Only an approver settles a champion that was moved outside Podium.
-        ("can_edit", "DAG:settle_champion"),
         ("can_create", "DAG Run:settle_champion"),
         ("menu_access", "HITL Detail"),
     ),
 }
-# Podium's own, by which a task asks for somebody's roles.
+# Podium's own, by which a task asks for somebody's account and roles, and the doctor what the roles may.
 LOOKUP_ROLE = "Podium"
-LOOKUP: tuple[Permission, ...] = (("can_read", "Users"),)
+LOOKUP: tuple[Permission, ...] = (("can_read", "Users"), ("can_read", "Roles"))

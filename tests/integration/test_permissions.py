@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from podium.names import PEOPLE
-from podium.operations.airflow_client import AirflowClient
+from podium.operations.airflow_client import Account, AirflowClient
 from podium.operations.mlflow_accounts import MlflowAdmin
 from podium.settings import PROJECT_ROOT
 from podium.stack.layout import Layout, Paths, load_layout
@@ -95,8 +95,8 @@ def test_without_a_login_nothing_is_shown(stack: Stack, people: dict[str, Airflo
 def test_podiums_own_account_reads_accounts_and_nothing_else(stack: Stack, secrets: Layout) -> None:
     podium = AirflowClient(stack.airflow_url, "podium", secrets.secrets.airflow_podium)
     assert [what for what in CALLS if ask(podium, what) != 403] == ["see accounts"]
-    assert podium.roles_of("approver") == {"Approver"}
-    assert podium.roles_of("nobody") == frozenset()
+    assert podium.account("Approver") == Account("approver", frozenset({"Approver"}), active=True)
+    assert podium.account("nobody") is None
 
 
 def test_mlflows_readers_read_and_change_nothing(stack: Stack, secrets: Layout) -> None:
