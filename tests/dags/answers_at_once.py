@@ -73,7 +73,8 @@ def main() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = uvicorn.Server(uvicorn.Config(create_app(apps="core"), port=port, log_level="error"))
-    threading.Thread(target=server.run, daemon=True).start()
+    serving = threading.Thread(target=server.run)
+    serving.start()
     while not server.started:
         time.sleep(0.1)
     url = f"http://127.0.0.1:{port}"
@@ -96,6 +97,9 @@ def main() -> None:
 
     with ThreadPoolExecutor(TOGETHER) as pool:
         told = list(pool.map(say, range(TOGETHER)))
+    # Its log goes where this program prints.
+    server.should_exit = True
+    serving.join()
     print(json.dumps(told))
 
 

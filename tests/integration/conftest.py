@@ -45,7 +45,6 @@ TOYS: dict[str, dict[str, Any]] = {
     "toy-moved": {},
     "toy-voided": {"champion_moved_outside": "revert"},
     "toy-replayed": {},
-    "toy-raced": approval(approvers=["Approver", "admin"]),
     "toy-newer": {},
     "toy-held": {
         "trainer": "trainers.toy:train_when_let",

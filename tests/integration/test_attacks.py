@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
-import requests
 
 from podium.errors import PodiumError
-from podium.ledger.events import EventKind, NewEvent
 from podium.names import Alias, Tag
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Services
@@ -43,8 +39,7 @@ def runs(start: Start, admin: AirflowClient) -> dict[str, LifecycleRun]:
 def later_runs(runs: dict[str, LifecycleRun], start: Start) -> dict[str, LifecycleRun]:
     """The others, which come as far as their cards while the first are attacked."""
     begun = {
-        model: start(model, AS_OF)
-        for model in ("toy-raced", "toy-replayed", "toy-tampered", "toy-moved", "toy-voided")
+        model: start(model, AS_OF) for model in ("toy-replayed", "toy-tampered", "toy-moved", "toy-voided")
     }
     return {**begun, "toy-newer": start("toy-newer", str(TODAY - timedelta(days=20)))}
 
@@ -155,51 +150,6 @@ def test_a_quorum_of_two_is_two_people_who_tick_everything(
     approved = event_of(stack_services, "toy-quorum", "approved")
     assert (approved.actor, approved.reason) == ("approver, admin", "looks fine to me; I looked as well")
     assert stack_services.registry.champion("toy-quorum") == 1
-
-
-def test_of_answers_at_the_same_moment_each_is_on_record_and_a_rejection_wins(
-    later_runs: dict[str, LifecycleRun],
-    approver: AirflowClient,
-    admin: AirflowClient,
-    stack_services: Services,
-) -> None:
-    run = later_runs["toy-raced"]
-    run.wait_for_card()
-    together = threading.Barrier(24)
-
-    def say(number: int) -> tuple[int, int, str]:
-        # All of them approve but the last.
-        option, who = ("Reject", admin) if number == 23 else ("Approve", approver)
-        form = {"reason": f"the answer with number {number}"}
-        together.wait()
-        path = path_of(run, "/taskInstances/approve/-1/hitlDetails")
-        answer = requests.patch(
-            who.url + path,
-            json={"chosen_options": [option], "params_input": form},
-            headers=dict(who._session.headers),
-            timeout=PATIENCE_SECONDS,
-        )
-        return number, answer.status_code, answer.text
-
-    with ThreadPoolExecutor(24) as pool:
-        told = list(pool.map(say, range(24)))
-    assert {status for _, status, _ in told} <= {200, 409}, told
-    assert not [text for _, status, text in told if status == 409 and "on record" not in text]
-    assert run.wait_for_end() == "success"
-    assert run.came_out() == "rejected"
-    rejected = event_of(stack_services, "toy-raced", "rejected")
-    assert (rejected.actor, rejected.reason) == ("admin", "the answer with number 23")
-    events = stack_services.ledger.history("toy-raced")
-    on_record = [
-        event.details.get("reason") or event.reason for event in events if event.run == run.reference
-    ]
-    assert {f"the answer with number {number}" for number in range(24)} <= set(on_record)
-    assert {event.actor for event in events if event.event == "approval_given"} == {"approver"}
-    # What comes after that changes nothing, is on record, and is told so.
-    with pytest.raises(PodiumError, match=r"409.*changes nothing.*rejected by admin"):
-        run.answer(approver, "Approve", "this comes much too late")
-    assert stack_services.ledger.history("toy-raced")[-1].details["reason"] == "this comes much too late"
-    assert stack_services.registry.champion("toy-raced") is None
 
 
 def test_who_is_not_on_the_list_is_refused_and_on_record(
@@ -357,23 +307,6 @@ def test_a_newer_candidate_ends_an_older_request_by_itself(
     newer.approve(approver)
     assert newer.wait_for_end() == "success"
     assert stack_services.registry.aliases("toy-newer") == {"champion": 2}
-
-
-def test_a_run_that_is_overtaken_before_anybody_was_asked_ends_by_itself(
-    start: Start, stack_services: Services
-) -> None:
-    run = start("toy-newer", str(TODAY - timedelta(days=5)))
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not stack_services.ledger.find(f"nominated:{run.reference}"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    newer = NewEvent(EventKind.NOMINATED, "toy-newer", 3, 2, run=f"{run.spec.lifecycle_dag_id}/newer")
-    stack_services.ledger.append(newer)
-    assert run.wait_for_end() == "success"
-    assert run.came_out() == "superseded"
-    # Nobody was asked in vain.
-    with pytest.raises(PodiumError, match="404"):
-        run.client.required_action(run.spec.lifecycle_dag_id, run.run_id, "approve")
 
 
 def test_the_record_is_whole_after_all_that_and_survives_airflows_own_cleaning(

@@ -163,7 +163,7 @@ AIRFLOW = (
     PrivateApi("airflow.utils.session:create_session", ""),
     PrivateApi("airflow.providers.fab.www.security.permissions:RESOURCE_HITL_DETAIL"),
     PrivateApi("airflow.providers.fab.www.security.permissions:RESOURCE_DAG_RUN"),
-    PrivateApi("airflow.providers.fab.www.security.permissions:resource_name", "root_dag_id, resource"),
+    PrivateApi("airflow.providers.fab.www.security.permissions:resource_name", "dag_id, resource"),
     PrivateApi("airflow.providers.fab.auth_manager.cli_commands.utils:get_application_builder", ""),
     PrivateApi("airflow.utils.db:upgradedb", ""),
     PrivateApi(f"{_FAB_SECURITY}.VIEWER_PERMISSIONS"),
