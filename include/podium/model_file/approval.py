@@ -38,8 +38,8 @@ class ApprovalSpec(Closed):
 
     approvers: Annotated[tuple[Approver, ...], AfterValidator(_each_once)] = Field(
         min_length=1,
-        description="Who may decide: Airflow users by login name, in upper or lower case as they like, and "
-        "Airflow roles as `role:Approver`.",
+        description="Who may decide: Airflow users by login name, in any case, and Airflow roles as "
+        "`role:Approver`.",
     )
     required: StrictInt = Field(
         default=1,
