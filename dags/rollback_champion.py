@@ -32,7 +32,7 @@ def move_champion_back(**context: Context) -> dict[str, Any]:
 
     services, form = connect(), context["params"]
     policy = find_spec(models_dir(), form["model"]).approval
-    asks = person(triggered_by(context), policy)
+    asks = person(triggered_by(context))
     run = run_reference(context)
     model, to_version, reason = form["model"], form["to_version"], form["reason"]
     with frozen_first(services, model):

@@ -31,7 +31,7 @@ def settle(**context: Context) -> dict[str, Any]:
 
     services, form = connect(), context["params"]
     spec = find_spec(models_dir(), form["model"])
-    asks = person(triggered_by(context), spec.approval)
+    asks = person(triggered_by(context))
     settlement, run = Settlement(form["settlement"]), run_reference(context)
     request = settle_request(spec, settlement, asks=asks, reason=form["reason"], run=run)
     return settle_move(services, spec, request, asked(context)).as_json()
@@ -51,6 +51,7 @@ def announce(settled: dict[str, Any], **context: Context) -> None:
 
 @dag(
     schedule=None,
+    # An approver may trigger it, and not let it run.
     is_paused_upon_creation=False,
     doc_md=__doc__,
     description="Accept or revert a champion that was moved outside Podium",

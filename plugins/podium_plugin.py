@@ -1,4 +1,4 @@
-"""Shows on the approval card what was answered so far.
+"""Puts each answer to an approval on record, and shows on the card what was answered so far.
 
 Airflow stores the text of a card once and never changes it. So the card holds a picture, which the API server
 draws from the ledger whenever somebody opens the card.
@@ -6,18 +6,15 @@ draws from the ledger whenever somebody opens the card.
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends, FastAPI, HTTPException, Response
 
+from podium_airflow.answers import AnswersDoor, connected
 from podium_airflow.runs import ANSWERS_PREFIX
-
-if TYPE_CHECKING:
-    from podium.services import Services
 
 # `requires_access_dag` is private to Airflow:
 # https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/api_fastapi/core_api/security.py
@@ -38,7 +35,7 @@ def answers(dag_id: str, run_id: str) -> Response:
 
     run = f"{dag_id}/{run_id}"
     try:
-        services = _services()
+        services = connected()
         request = approval.find_request(services, run)
         policy = find_spec(models_dir(), request.model).approval
         given = approval.answers(services.ledger.history(request.model), run)
@@ -56,16 +53,9 @@ HEADERS = {
 }
 
 
-@functools.cache
-def _services() -> Services:
-    """One connection pool for all pictures."""
-    from podium.services import connect
-
-    return connect()
-
-
 class PodiumPlugin(AirflowPlugin):
-    """Tells Airflow of the app."""
+    """Tells Airflow of the app and of the door."""
 
     name = "podium"
     fastapi_apps: ClassVar[list[Any]] = [{"app": app, "url_prefix": ANSWERS_PREFIX, "name": "Podium"}]
+    fastapi_root_middlewares: ClassVar[list[Any]] = [{"middleware": AnswersDoor, "name": "Podium's answers"}]

@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from podium.names import version_name
+from podium.text import one_line
 
 
 class PodiumError(Exception):
@@ -53,11 +54,6 @@ class PodiumError(Exception):
     def with_code(self) -> str:
         """Return the message with the code behind it."""
         return f"{self} [{self.code}]"
-
-
-def one_line(text: str) -> str:
-    """Return a text with all that cannot be printed, line breaks too, written as its escape."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 class SpecError(PodiumError):

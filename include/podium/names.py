@@ -1,6 +1,5 @@
 """The words that other systems store: aliases and tags in MLflow, accounts in Airflow, a run's outcome."""
 
-import unicodedata
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -106,19 +105,3 @@ CHAMPION = "champion"
 CANDIDATE = "candidate"
 # What a gate can be held against besides the trainer's baselines.
 VERSIONS = (CHAMPION, CANDIDATE)
-
-
-# Unicode calls them letters, symbols or marks, and yet nothing is seen of them:
-# https://www.unicode.org/Public/17.0.0/ucd/DerivedCoreProperties.txt, Default_Ignorable_Code_Point
-_BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-
-
-def is_unseen(character: str) -> bool:
-    """Tell control, bidi, zero-width, unassigned and blank characters; line breaks are none."""
-    invisible = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-    return (invisible or character in _BLANKS) and character not in "\r\n"
-
-
-def visible(text: str) -> str:
-    """Return a text with escapes for what is unseen in it, for terminals and databases."""
-    return "".join(f"\\u{ord(character):04x}" if is_unseen(character) else character for character in text)

@@ -18,15 +18,16 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from podium.errors import Outage
-from podium.model_file.approval import ROLE
 from podium.names import in_utc
+from podium.text import one_line
+from podium_airflow.answers import read_answer
 from podium_airflow.failures import task_outcomes
 from podium_airflow.people import person
 from podium_airflow.runs import answers_url, asked_for, run_reference, started_again, triggered_by
 
 if TYPE_CHECKING:
     from podium.ledger.events import Event
-    from podium.lifecycle.approval_policy import Answer, Request
+    from podium.lifecycle.approval_policy import Request
     from podium.model_file.spec import ModelSpec
     from podium.services import Services
 
@@ -71,11 +72,11 @@ class ApprovalSensor(HITLOperator):
             },
         }
         policy = spec.approval
-        only_users = not any(name.startswith(ROLE) for name in policy.approvers)
+        asked = None if policy.roles else [{"id": name, "name": name} for name in policy.approvers]
         super().__init__(
             subject=f"Promote a version of {spec.name} to champion?",
             options=["Approve", "Reject"],
-            assigned_users=[{"id": name, "name": name} for name in policy.approvers] if only_users else None,
+            assigned_users=asked,
             response_timeout=policy.expires_after,
             **kwargs,
         )
@@ -96,12 +97,15 @@ class ApprovalSensor(HITLOperator):
         request = approval.open_request(services, policy, model, run, who, form, started_again=again)
         if voided := approval.void_changed_form(services, request, form):
             return self._close(services, voided)
+        # A newer candidate may have overtaken it before anybody was asked.
+        if decision := self._decide(services, request):
+            return self._close(services, decision)
         earlier_tries = context["task_instance"].try_number - 1
         if earlier_tries > len(approval.answers(services.ledger.history(self.spec.name), run)):
             approval.record_asked_again(services, request, earlier_tries)
         self.subject = approval_card.subject(request)
         self.body = approval_card.body(services, self.spec, request, answers_url(run))
-        raise self._ask(context, request)
+        return self._ask(services, context, request)
 
     @task_outcomes()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -113,39 +117,34 @@ class ApprovalSensor(HITLOperator):
         return _while_out(self._judge, services, context, event)
 
     def _judge(self, services: Services, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        from podium.ledger.history import DECISIONS
         from podium.lifecycle import approval
 
         request = approval.find_request(services, run_reference(context))
-        if event.get("error_type") == "timeout":
-            return self._close(services, approval.record_expiry(services, request))
         if voided := approval.void_changed_form(services, request, asked_for(context)):
             return self._close(services, voided)
-        champion = services.registry.champion(request.model)
-        answer = self._read_answer(event)
-        judged = approval.judge(services, self.spec.approval, request, answer, champion)
-        if judged.event in DECISIONS:
-            return self._close(services, judged)
-        words = "approved" if judged.event == "approval_given" else "gave an answer that does not count"
-        self.log.warning("%s %s: %s. Asking again.", judged.actor, words, judged.reason)
-        raise self._ask(context, request)
+        if event.get("error_type") == "timeout":
+            in_time = self._decide(services, request)
+            return self._close(services, in_time or approval.record_expiry(services, request))
+        who = person((event["responded_by_user"] or {}).get("name"))
+        answer = read_answer(self.spec, event, who, event["responded_at"])
+        taken = approval.take_answer(services, self.spec.approval, request, answer)
+        if decision := self._decide(services, request):
+            return self._close(services, decision)
+        words = "approved" if taken.event == "approval_given" else "gave an answer that does not count"
+        self.log.warning("%s %s: %s. Asking again.", one_line(taken.actor), words, one_line(taken.reason))
+        return self._ask(services, context, request)
 
-    def _read_answer(self, event: Mapping[str, Any]) -> Answer:
-        from podium.lifecycle.approval_policy import Answer
+    def _decide(self, services: Services, request: Request) -> Event | None:
+        from podium.lifecycle.approval import decide
 
-        form = event["params_input"] or {}
-        return Answer(
-            option=next(iter(event["chosen_options"]), ""),
-            reason=reason if isinstance(reason := form.get("reason"), str) else "",
-            who=person((event["responded_by_user"] or {}).get("name"), self.spec.approval),
-            at=event["responded_at"],
-            ticked=frozenset(
-                statement for name, statement in self.spec.approval.ticks.items() if form.get(name) is True
-            ),
-        )
+        return decide(services, self.spec.approval, request, services.registry.champion(request.model))
 
-    def _ask(self, context: Context, request: Request) -> TaskAwaitingInput:
-        """Ask (an earlier answer is cleared); the result, raised, waits until the request expires."""
+    def _ask(self, services: Services, context: Context, request: Request) -> dict[str, Any]:
+        """Ask (an earlier answer is cleared) and park until the request expires.
+
+        Raises:
+            TaskAwaitingInput: Always, but where answers that came meanwhile have decided.
+        """
         upsert_hitl_detail(
             ti_id=context["task_instance"].id,
             options=self.options,
@@ -156,18 +155,21 @@ class ApprovalSensor(HITLOperator):
             params=self.serialized_params,
             assigned_users=self.assigned_users,
         )
+        # What was answered until then found the earlier answer in its way, and waits in the ledger only.
+        if decision := self._decide(services, request):
+            return self._close(services, decision)
         self.log.info(
             "%s Answer under required actions of this task until %s.",
             self.subject,
             in_utc(request.expires_at),
         )
         left = max(request.expires_at - datetime.now(UTC), timedelta(seconds=1))
-        return TaskAwaitingInput(method_name="execute_complete", timeout=left)
+        raise TaskAwaitingInput(method_name="execute_complete", timeout=left)
 
     def _close(self, services: Services, decision: Event) -> dict[str, Any]:
         from podium.lifecycle.approval import describe_decision
         from podium.lifecycle.registry_sync import mirror
 
         mirror(services, decision.model)
-        self.log.info("%s", describe_decision(decision))
+        self.log.info("%s", one_line(describe_decision(decision)))
         return decision.as_json()

@@ -1,4 +1,4 @@
-"""Who somebody is, as Airflow's login says."""
+"""Who somebody is, as Airflow's accounts say now: accounts are removed and roles change."""
 
 from __future__ import annotations
 
@@ -12,27 +12,24 @@ from podium.names import LOOKUP_ACCOUNT, LOOKUP_PASSWORD
 
 if TYPE_CHECKING:
     from podium.lifecycle.approval_policy import Person
-    from podium.model_file.approval import ApprovalSpec
     from podium.operations.airflow_client import AirflowClient
 
 _EXECUTION_API = "/execution"
 
 
-def person(name: str | None, policy: ApprovalSpec) -> Person | None:
-    """Return who has this login name, with roles where the policy names roles; None for nobody.
+def person(name: str | None) -> Person | None:
+    """Return who has this login name, asked of Airflow by a task; None for nobody.
 
     Raises:
-        PodiumError: The policy names roles, and nothing says how to ask Airflow for them.
-        Outage: Airflow was asked for the roles and did not answer.
+        PodiumError: Nothing says how to ask Airflow.
+        Outage: Airflow was asked and did not answer.
     """
     from podium.lifecycle.approval_policy import Person
-    from podium.model_file.approval import ROLE
 
     if name is None:
         return None
-    roles = any(approver.startswith(ROLE) for approver in policy.approvers)
-    # Asked now: a task's environment says nothing of people, and roles change.
-    return Person(name, airflow().roles_of(name) if roles else frozenset())
+    account = airflow().account(name)
+    return Person(name, account.roles, account.active) if account else Person(name, active=False)
 
 
 def airflow() -> AirflowClient:
@@ -47,8 +44,26 @@ def airflow() -> AirflowClient:
     password = os.environ.get(LOOKUP_PASSWORD)
     if not password:
         raise PodiumError(
-            f"{LOOKUP_PASSWORD} is not set: without it a task cannot ask Airflow which roles somebody has, "
-            "or when a rollback or a settlement was asked for."
+            f"{LOOKUP_PASSWORD} is not set: without it a task cannot ask Airflow who has an account and "
+            "which roles, or when a rollback or a settlement was asked for."
         )
     url = conf.get("core", "execution_api_server_url").rstrip("/").removesuffix(_EXECUTION_API)
     return AirflowClient(url, LOOKUP_ACCOUNT, password)
+
+
+def person_in_database(name: str) -> Person:
+    """Return who has this login name; for the API server, which has Airflow's database."""
+    from airflow.providers.fab.auth_manager.models import User
+    from airflow.utils.session import create_session
+    from sqlalchemy import func, select
+
+    from podium.lifecycle.approval_policy import Person
+
+    # Private are FAB's models, and Airflow's sessions:
+    # https://github.com/apache/airflow/blob/providers-fab/3.10.2/providers/fab/src/airflow/providers/fab/auth_manager/models/__init__.py
+    # https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/utils/session.py
+    with create_session() as session:
+        users = session.scalars(select(User).where(func.lower(User.username) == name.lower())).all()
+        if len(users) != 1:
+            return Person(name, active=False)
+        return Person(name, frozenset(role.name for role in users[0].roles), users[0].active is True)

@@ -24,15 +24,16 @@ BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
     "Approver": (
         ("can_edit", "HITL Detail"),
         # Only an approver settles a champion that was moved outside Podium.
-        ("can_edit", "DAG:settle_champion"),
         ("can_create", "DAG Run:settle_champion"),
         ("menu_access", "HITL Detail"),
     ),
 }
-# Podium's own, by which a task asks for somebody's roles, and for the moment when its run was queued.
+# Podium's own, by which a task asks for somebody's account and roles, and for the moment when its run
+# was queued, and the doctor what the roles may.
 LOOKUP_ROLE = "Podium"
 LOOKUP: tuple[Permission, ...] = (
     ("can_read", "Users"),
+    ("can_read", "Roles"),
     *(
         ("can_read", f"{what}:{dag_id}")
         for dag_id in ("rollback_champion", "settle_champion")

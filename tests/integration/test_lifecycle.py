@@ -44,7 +44,7 @@ from support.serving import serving, versions_that_answer
 from support.toy import SCHEDULED_HOUR
 
 Start = Callable[..., LifecycleRun]
-STORY = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
+STORY = ["registered", "gates_passed", "nominated", "approval_requested", "approval_given", "approved"]
 STORY += ["promotion_started", "promoted"]
 TODAY = datetime.now(UTC).date()
 

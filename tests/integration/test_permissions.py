@@ -11,7 +11,7 @@ import requests
 
 from podium.errors import PodiumError
 from podium.names import PEOPLE
-from podium.operations.airflow_client import AirflowClient
+from podium.operations.airflow_client import Account, AirflowClient
 from podium.operations.mlflow_accounts import MlflowAdmin
 from podium.settings import PROJECT_ROOT
 from podium.stack.layout import Layout, Paths, load_layout
@@ -105,8 +105,8 @@ def test_podiums_own_account_reads_accounts_and_when_a_champions_move_was_asked_
             podium.set_paused(dag_id, paused=True)
     with pytest.raises(PodiumError, match="403"):
         podium.queued_at(DAG, "no-such-run")
-    assert podium.roles_of("approver") == {"Approver"}
-    assert podium.roles_of("nobody") == frozenset()
+    assert podium.account("Approver") == Account("approver", frozenset({"Approver"}), active=True)
+    assert podium.account("nobody") is None
 
 
 def test_mlflows_readers_read_and_change_nothing(stack: Stack, secrets: Layout) -> None:

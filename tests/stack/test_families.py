@@ -22,7 +22,7 @@ from support.airflow import LifecycleRun, events_of
 from support.command_line import commands_of, podium
 from support.serving import Server, serving
 
-PROMOTED = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
+PROMOTED = ["registered", "gates_passed", "nominated", "approval_requested", "approval_given", "approved"]
 PROMOTED += ["promotion_started", "promoted"]
 # Two days each: the made-up sales end on 2015-07-31; bug reports and code tasks are known at any time.
 AS_OF = {

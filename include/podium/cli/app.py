@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from podium.errors import PodiumError
 from podium.names import moment_problem
 from podium.operations.program import exit_with_message
+from podium.reporting.terminal import Terminal, VisibleFormatter
 
 if TYPE_CHECKING:
     from podium.operations.airflow_client import AirflowClient
@@ -30,7 +31,7 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
-console = Console()
+console = Terminal()
 
 
 def model_names() -> list[str]:
@@ -81,9 +82,9 @@ def print_json(content: Any) -> None:
 
 def log_to_stderr(*loggers: str, form: str = "%(message)s") -> None:
     """Show what happens, line by line, on standard error."""
-    import logging
-
-    logging.basicConfig(format=form)
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter(form))
+    logging.basicConfig(handlers=[handler])
     for name in loggers:
         logging.getLogger(name).setLevel(logging.INFO)
 

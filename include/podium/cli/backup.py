@@ -24,9 +24,7 @@ def create(folder: Path) -> None:
 
     with signals_as_exit():
         index = backups.create(backups.stores_of(read_settings()), folder.resolve(), console)
-    console.print(
-        f"Backup: {folder}\n{backups.describe_backup(index)}", soft_wrap=True, highlight=False, markup=False
-    )
+    console.print(f"Backup: {folder}\n{backups.describe_backup(index)}", soft_wrap=True, highlight=False)
     if index.problems:
         raise typer.Exit(NOT_WHOLE)
 
@@ -44,5 +42,4 @@ def restore(folder: Path) -> None:
         "Start MLflow and Airflow now; then `podium verify`.",
         soft_wrap=True,
         highlight=False,
-        markup=False,
     )

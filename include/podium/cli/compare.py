@@ -100,4 +100,4 @@ def _show_live(
         return
     if found.metrics:
         console.print(live_table(found))
-    console.print(f"{describe_agreement(found)} {found.sentence()}.", markup=False, highlight=False)
+    console.print(f"{describe_agreement(found)} {found.sentence()}.", highlight=False)

@@ -42,7 +42,6 @@ def copy(
         f"{copied.target}, with the same bytes (sha256 of the manifest {copied.manifest_digest[:12]}). "
         "Nothing is decided about it there: in Airflow there, trigger its lifecycle with version "
         f"{copied.target_version} in the form, and the gates and approvers there decide.",
-        markup=False,
         highlight=False,
         soft_wrap=True,
     )

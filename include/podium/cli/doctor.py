@@ -6,10 +6,11 @@ import os
 from dataclasses import asdict
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from podium.cli.app import Json, app, console, print_json
+from podium.reporting.terminal import Terminal
+from podium.text import one_line
 
 
 @app.command()
@@ -27,14 +28,14 @@ def doctor(as_json: Json = False) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     colours = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red", State.NOT_CHECKED: "dim"}
     findings = []
-    progress = Console(stderr=True) if as_json else console
+    progress = Terminal(stderr=True) if as_json else console
     with progress.status("checking") as status:
-        for finding in examine(read_settings(), status.update):
+        for finding in examine(read_settings(), lambda doing: status.update(Text(doing))):
             findings.append(finding)
             if not as_json:
                 line = Text(f"{finding.state:<12}", style=colours[finding.state])
-                line.append(f"{finding.part}: {finding.seen}", style="default")
-                line.append(f" -> {finding.remedy}" if finding.remedy else "", style="bold")
+                line.append(one_line(f"{finding.part}: {finding.seen}"), style="default")
+                line.append(f" -> {one_line(finding.remedy)}" if finding.remedy else "", style="bold")
                 console.print(line, soft_wrap=True, highlight=False)
     counts = {state.value: sum(finding.state is state for finding in findings) for state in State}
     if as_json:

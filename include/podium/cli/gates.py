@@ -52,6 +52,6 @@ def gates(
     console.print(gates_table(report))
     console.print(scores_table(report))
     if before is not None:
-        console.print(f"When it was validated: {before.sentence()}.", markup=False)
+        console.print(f"When it was validated: {before.sentence()}.")
     now = "By these gates, on the same answers" if replay else "So"
-    console.print(f"{now}: {report.sentence()}.", markup=False)
+    console.print(f"{now}: {report.sentence()}.")

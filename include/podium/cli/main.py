@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from podium.cli import (
@@ -23,6 +24,7 @@ from podium.cli import (
     train,
 )
 from podium.cli.app import app
+from podium.reporting.terminal import VisibleFormatter
 
 __all__ = [
     "app",
@@ -48,5 +50,8 @@ __all__ = [
 @app.callback()
 def main() -> None:
     """The model lifecycle: who is champion, who decided it, and why."""
+    # Of logging's own for warnings, where a command sets up no other.
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(VisibleFormatter())
     # A person at a terminal wants to be told soon; tasks wait longer.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")

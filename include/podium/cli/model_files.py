@@ -25,7 +25,7 @@ def new_model(
 
     home = project_home()
     for path in write_model(NewModel(name, owner, source, label, time_column), home):
-        console.print(f"wrote {path.relative_to(home)}", markup=False, highlight=False)
+        console.print(f"wrote {path.relative_to(home)}", highlight=False)
     console.print("Next: docs/add-a-model.md walks through them.")
 
 
@@ -52,7 +52,7 @@ def validate_spec(
         print_json({"files": [str(path) for path in checked], "problems": problems})
     else:
         for problem in problems:
-            console.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+            console.print(problem, style="red", highlight=False, soft_wrap=True)
         console.print(f"{len(checked)} model files checked, {len(problems)} problems.")
     if problems:
         raise typer.Exit(1)

@@ -55,7 +55,7 @@ def history(
         return
     console.print(history_table(events))
     if until is not None:
-        console.print(_describe_champion(model, champion_move(events), until), markup=False)
+        console.print(_describe_champion(model, champion_move(events), until))
 
 
 @app.command()
@@ -88,16 +88,16 @@ def verify(
             {"whole": not found, "events": chain.events, "head": chain.head, "differences": found, **unknown}
         )
     elif found:
-        console.print(f"Not as it must be: {found[0]}", style="red", markup=False)
+        console.print(f"Not as it must be: {found[0]}", style="red")
         if found[1:]:
-            console.print(f"and {len(found) - 1} more; --json lists all.", markup=False)
+            console.print(f"and {len(found) - 1} more; --json lists all.")
     else:
         where = "" if file else "; live aliases are what the ledger says"
-        console.print(f"Whole: {chain.events} events, each chained to the one before{where}.", markup=False)
-        console.print(f"Head: {chain.head}", markup=False)
+        console.print(f"Whole: {chain.events} events, each chained to the one before{where}.")
+        console.print(f"Head: {chain.head}")
     if not as_json:
         for said in chain.unknown:
-            console.print(f"Not judged: {said}.", style="yellow", markup=False)
+            console.print(f"Not judged: {said}.", style="yellow")
     if found:
         raise typer.Exit(1)
 

@@ -42,4 +42,4 @@ def rollback(  # noqa: PLR0913 - one for each option of the command
         why = told[-1].reason if told else f"see the log of run {run} of {ROLLBACK_DAG} in Airflow"
         raise PodiumError(f"not rolled back: {why}")
     names = f"{version_name(told[-1].from_version)} -> {version_name(told[-1].version)}"
-    console.print(f"{model}: champion {names}, by {told[-1].actor}: {told[-1].reason}", markup=False)
+    console.print(f"{model}: champion {names}, by {told[-1].actor}: {told[-1].reason}")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from podium.cli.app import Json, Model, app, console, print_json
 from podium.errors import PodiumError
+from podium.reporting.terminal import Terminal
 
 if TYPE_CHECKING:
     from podium.scoring.run import Progress
@@ -82,7 +82,7 @@ def score(  # noqa: PLR0913 - one for each option of the command
             if as_json:
                 print_json(done.as_json())
             else:
-                console.print(f"{done.describe()}.", markup=False, soft_wrap=True)
+                console.print(f"{done.describe()}.", soft_wrap=True)
             return
         other = pin(services, model, diff, allow_rolled_back=allow_rolled_back)
         with loaded(services, spec, other) as its_scorer, _shown(quiet=as_json) as tell:
@@ -91,7 +91,7 @@ def score(  # noqa: PLR0913 - one for each option of the command
         print_json(found.as_json())
         return
     for shown in diff_tables(found):
-        console.print(shown, markup=False)
+        console.print(shown)
 
 
 def _assert_output(output: str, source: str) -> None:
@@ -109,7 +109,7 @@ def _shown(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    err = Console(stderr=True)
+    err = Terminal(stderr=True)
     with Bar(
         BarColumn(),
         TextColumn("{task.description}"),

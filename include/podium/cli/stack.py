@@ -109,9 +109,7 @@ def backup(
 
     with signals_as_exit():
         folder, index = backups.back_up(_paths(state_dir), to, console)
-    console.print(
-        f"Backup: {folder}\n{describe_backup(index)}", soft_wrap=True, highlight=False, markup=False
-    )
+    console.print(f"Backup: {folder}\n{describe_backup(index)}", soft_wrap=True, highlight=False)
     console.print("Keep it where the stack is not. Passwords and the Fernet key are not in it: layout.json.")
     if index.problems:
         raise typer.Exit(NOT_WHOLE)
@@ -127,9 +125,7 @@ def restore(
 
     with signals_as_exit():
         index = backups.restore(_paths(state_dir), from_.resolve(), console)
-    console.print(
-        f"Restored: {from_}\n{describe_backup(index)}", soft_wrap=True, highlight=False, markup=False
-    )
+    console.print(f"Restored: {from_}\n{describe_backup(index)}", soft_wrap=True, highlight=False)
     console.print("Start it with 'make up'; then 'podium verify'.")
 
 

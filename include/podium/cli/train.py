@@ -45,4 +45,4 @@ def train(
         print_json(metrics.as_json())
         return
     console.print(metrics_table(metrics.rows, metrics.by_model))
-    console.print(f"The model is in {local / 'model'}.", markup=False, soft_wrap=True)
+    console.print(f"The model is in {local / 'model'}.", soft_wrap=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from podium.model_file.metric_gate import Level
 from podium.names import CHAMPION, VERSIONS, version_name
+from podium.text import visible
 
 Metrics = Mapping[str, float]
 
@@ -272,7 +273,7 @@ def number(value: float | None) -> str:
 
 def cell(text: str) -> str:
     """Write text, such as the value of a column, into a table's cell: it stays one cell of plain text."""
-    flat = " ".join(text.split())
+    flat = " ".join(visible(text).split())
     for sign, written in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("[", "&#91;"), ("`", "'")):
         flat = flat.replace(sign, written)
     return flat

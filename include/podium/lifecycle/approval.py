@@ -22,7 +22,6 @@ from podium.lifecycle import canary
 from podium.lifecycle.approval_policy import (
     APPROVE,
     REASON_MAX_LENGTH,
-    REJECT,
     Answer,
     Request,
     form_digest,
@@ -30,11 +29,14 @@ from podium.lifecycle.approval_policy import (
     who_may_decide,
 )
 from podium.lifecycle.witness import record, record_refusal
-from podium.model_file.approval import ApprovalSpec
-from podium.names import in_utc, version_name, visible
+from podium.model_file.approval import ApprovalSpec, login_key
+from podium.names import in_utc, version_name
 from podium.services import Services
+from podium.text import visible
 
 _SHOWN_OF_A_FORM = 300
+# In the details of a rejection the answer that it is, and of an answer the decision that was there before.
+_ANSWER, _CAME_AFTER = "answer", "came_after"
 _ANSWERS = (EventKind.ASKED_AGAIN, EventKind.ANSWER_INVALID, EventKind.APPROVAL_GIVEN)
 
 
@@ -206,6 +208,11 @@ def manifest_digest(events: Iterable[Event], version: int) -> str:
     return str(registered.details["manifest_digest"])
 
 
+def approvals(events: Iterable[Event], run: str) -> list[Event]:
+    """Return the approvals of a run that count, oldest first."""
+    return [event for event in answers(events, run) if event.event is EventKind.APPROVAL_GIVEN]
+
+
 def answers(events: Iterable[Event], run: str) -> list[Event]:
     """Return what a run was answered so far without a decision: invalid and lost answers, approvals."""
     return [event for event in events if event.event in _ANSWERS and event.run == run]
@@ -214,7 +221,7 @@ def answers(events: Iterable[Event], run: str) -> list[Event]:
 def judge(
     services: Services, policy: ApprovalSpec, request: Request, answer: Answer, champion: int | None
 ) -> Event:
-    """Record what an answer amounts to: a decision, one approval of several, or an invalid answer.
+    """Record an answer, and the decision if there is one now.
 
     Args:
         services: The registry and the ledger.
@@ -227,12 +234,33 @@ def judge(
         The decision (one of ``history.DECISIONS``), or an ``approval_given`` or ``answer_invalid`` event,
         after which the question stays open.
     """
+    taken = take_answer(services, policy, request, answer)
+    return decide(services, policy, request, champion) or taken
+
+
+def take_answer(services: Services, policy: ApprovalSpec, request: Request, answer: Answer) -> Event:
+    """Record what an answer amounts to; taken again, the same answer has the same record.
+
+    A valid rejection decides at once. A valid approval is left for ``decide``, so that where people answer at
+    the same moment the rejection wins.
+
+    Args:
+        services: The registry and the ledger.
+        policy: The model file's approval section.
+        request: What was asked.
+        answer: The answer.
+
+    Returns:
+        The rejection, or an ``approval_given`` or ``answer_invalid`` event; ``is_late`` tells an answer to a
+        request that was decided before.
+    """
     answered = _answered(request, answer)
-    if found := find_decision(services, request.run) or services.ledger.find(str(answered.key)):
+    if found := services.ledger.find(str(answered.key)):
         return found
+    if decision := find_decision(services, request.run):
+        return decision if _is_by(decision, answered) else _record_late(services, answered, decision)
     events = services.ledger.history(request.model)
-    given = [event for event in answers(events, request.run) if event.event is EventKind.APPROVAL_GIVEN]
-    wrong = problems(policy, request, answer, given)
+    wrong = problems(policy, request, answer, approvals(events, request.run))
     if answer.option == APPROVE:
         wrong += canary.problems(services, events, request.version, answer.at)
     late = answer.at >= request.expires_at
@@ -240,20 +268,48 @@ def judge(
         wrong.append(f"the request expired on {in_utc(request.expires_at)}")
     if wrong:
         invalid = record(services, replace(answered, event=EventKind.ANSWER_INVALID, reason="; ".join(wrong)))
-        return record_expiry(services, request) if late else invalid
-    if answer.option == REJECT:
-        return record(services, _decision(request, EventKind.REJECTED, answered.actor, answered.reason))
-    if changed := changes_since(request, events, champion):
-        reason = "; ".join(changed)
-        record(services, replace(answered, event=EventKind.ANSWER_INVALID, reason=reason))
-        return record(services, _decision(request, EventKind.VOIDED, "podium", reason))
-    approvals: list[Event | NewEvent] = [*given, answered]
-    if len(approvals) < policy.required:
+        if late:
+            record_expiry(services, request)
+        return invalid
+    if answer.option == APPROVE:
         return record(services, answered)
-    names = ", ".join(approval.actor for approval in approvals)
-    reasons = "; ".join(approval.reason for approval in approvals)
-    valid_until = {"valid_until": (datetime.now(UTC) + policy.valid_for).isoformat()}
-    return record(services, _decision(request, EventKind.APPROVED, names, reasons, valid_until))
+    rejected = _decision(
+        request, EventKind.REJECTED, answered.actor, answered.reason, {_ANSWER: answered.key}
+    )
+    decision = record(services, rejected)
+    return decision if _is_by(decision, answered) else _record_late(services, answered, decision)
+
+
+def is_late(taken: Event) -> bool:
+    """Tell whether an answer came when its request was decided already."""
+    return _CAME_AFTER in taken.details
+
+
+def decide(services: Services, policy: ApprovalSpec, request: Request, champion: int | None) -> Event | None:
+    """Return the decision of a run; makes it where enough people have approved, and None while some miss.
+
+    Args:
+        services: The registry and the ledger.
+        policy: The model file's approval section.
+        request: What was asked.
+        champion: The live champion.
+    """
+    if decision := find_decision(services, request.run):
+        return decision
+    events = services.ledger.history(request.model)
+    # Two answers of one person at the same moment are both on record, and are one approval.
+    given = {login_key(event.actor): event for event in reversed(approvals(events, request.run))}
+    if not given:
+        return None
+    if changed := changes_since(request, events, champion):
+        return record(services, _decision(request, EventKind.VOIDED, "podium", "; ".join(changed)))
+    if len(given) < policy.required:
+        return None
+    people = [event.actor for event in reversed(given.values())]
+    reasons = "; ".join(event.reason for event in reversed(given.values()))
+    valid_until = (datetime.now(UTC) + policy.valid_for).isoformat()
+    approved = {"valid_until": valid_until, "approved_by": people}
+    return record(services, _decision(request, EventKind.APPROVED, ", ".join(people), reasons, approved))
 
 
 def changes_since(request: Request, events: Sequence[Event], champion: int | None) -> list[str]:
@@ -351,13 +407,23 @@ def _answered(request: Request, answer: Answer) -> NewEvent:
         actor=answer.name,
         reason=reason,
         run=request.run,
-        key=f"answer:{request.run}:{answer.at.isoformat()}",
+        key=f"answer:{request.run}:{answer.at.astimezone(UTC).isoformat()}:{login_key(answer.name)}",
         details={"option": answer.option, "reason": reason, "at": answer.at.isoformat()},
     )
 
 
+def _is_by(decision: Event, answered: NewEvent) -> bool:
+    return decision.details.get(_ANSWER) == answered.key
+
+
+def _record_late(services: Services, answered: NewEvent, decision: Event) -> Event:
+    reason = f"it came when the request was closed: {describe_decision(decision)}"
+    details = {**answered.details, _CAME_AFTER: decision.seq}
+    return record(services, replace(answered, event=EventKind.ANSWER_INVALID, reason=reason, details=details))
+
+
 def _decision(
-    request: Request, kind: EventKind, actor: str, reason: str, more: Mapping[str, str] | None = None
+    request: Request, kind: EventKind, actor: str, reason: str, more: Mapping[str, Any] | None = None
 ) -> NewEvent:
     return NewEvent(
         event=kind,

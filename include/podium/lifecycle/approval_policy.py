@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from podium.ledger.events import Event
-from podium.model_file.approval import ROLE, ApprovalSpec
-from podium.names import is_unseen
+from podium.model_file.approval import ROLE, ApprovalSpec, login_key
+from podium.text import is_unseen
 
 APPROVE = "Approve"
 REJECT = "Reject"
@@ -57,11 +57,13 @@ class Person:
 
     Attributes:
         name: The login name.
-        roles: The Airflow roles; needed only where the policy names roles.
+        roles: The Airflow roles.
+        active: Whether Airflow has the account and lets it log in; one that was removed decides nothing.
     """
 
     name: str
     roles: frozenset[str] = frozenset()
+    active: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,19 @@ def form_digest(form: Mapping[str, Any]) -> str:
 
 
 def may_decide(policy: ApprovalSpec, who: Person) -> bool:
-    """Tell whether the policy names this person, or one of the person's roles."""
-    return who.name in policy.approvers or any(f"{ROLE}{role}" in policy.approvers for role in who.roles)
+    """Tell whether the policy names this person, or one of the person's roles, and the account is active.
+
+    An entry that names a role never names a login, whatever somebody is called.
+    """
+    named = login_key(who.name) in map(login_key, policy.logins)
+    return who.active and (named or not who.roles.isdisjoint(policy.roles))
 
 
 def who_may_decide(policy: ApprovalSpec) -> str:
     """Name the approvers in words."""
-    named = ", ".join(name.replace(ROLE, "any ") for name in policy.approvers)
+    named = ", ".join(
+        f"any {name.removeprefix(ROLE)}" if name.startswith(ROLE) else name for name in policy.approvers
+    )
     return named if policy.required == 1 else f"{policy.required} of: {named}"
 
 
@@ -115,7 +123,7 @@ def reason_problem(reason: str, at_least: int) -> str | None:
     # Measured first: what is said of it must not depend on megabytes of it.
     if len(reason.strip()) > REASON_MAX_LENGTH:
         return f"the reason has {len(reason.strip()):,} characters, at most {REASON_MAX_LENGTH:,} are allowed"
-    if unseen := next(filter(is_unseen, reason), None):
+    if unseen := next(filter(is_unseen, reason.replace("\r\n", "\n")), None):
         name = unicodedata.name(unseen, "no name")
         return (
             f"the reason has the character U+{ord(unseen):04X} ({name}), which cannot be seen; "
@@ -141,6 +149,8 @@ def problems(
     found = []
     if answer.who is None:
         found.append("the answer has no user")
+    elif not answer.who.active:
+        found.append(f"{answer.who.name} has no active account in Airflow any more")
     elif not may_decide(policy, answer.who):
         found.append(f"{answer.who.name} is not an approver (approvers: {who_may_decide(policy)})")
     if answer.option not in (APPROVE, REJECT):
@@ -157,9 +167,10 @@ def _problems_of_approval(
 ) -> list[str]:
     found = []
     name = answer.name
-    if policy.prevent_self_approval and name == request.requester:
+    its_own = request.requester is not None and login_key(name) == login_key(request.requester)
+    if policy.prevent_self_approval and its_own:
         found.append(f"{name} triggered this run and may not approve it; somebody else must")
-    if any(event.actor == name for event in given):
+    if login_key(name) in {login_key(event.actor) for event in given}:
         found.append(f"{name} has approved already; another person must")
     return found + [
         f"not ticked: '{statement}'" for statement in policy.checklist if statement not in answer.ticked

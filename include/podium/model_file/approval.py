@@ -13,12 +13,34 @@ from podium.model_file.types import Closed, Duration, Name, WrongKey, once
 ROLE = "role:"
 
 
+def login_key(name: str) -> str:
+    """Return by what two names are of one account, as Airflow logs in: in whatever case they are written."""
+    return name.strip().lower()
+
+
+def _approver(name: str) -> str:
+    """Return an entry as it is compared: without blanks around it, and ``Role: X`` as ``role:X``."""
+    if not name.strip().lower().startswith(ROLE):
+        return name.strip()
+    return f"{ROLE}{name.strip()[len(ROLE) :].strip()}"
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a login that is there twice, in whatever case."""
+    once("each name once")(tuple(name if name.startswith(ROLE) else login_key(name) for name in names))
+    return names
+
+
+Approver = Annotated[Name, AfterValidator(_approver)]
+
+
 class ApprovalSpec(Closed):
     """Who may decide, and how."""
 
-    approvers: Annotated[tuple[Name, ...], AfterValidator(once("each name once"))] = Field(
+    approvers: Annotated[tuple[Approver, ...], AfterValidator(_each_once)] = Field(
         min_length=1,
-        description="Who may decide: Airflow users by login name, and Airflow roles as `role:Approver`.",
+        description="Who may decide: Airflow users by login name, in any case, and Airflow roles as "
+        "`role:Approver`.",
     )
     required: StrictInt = Field(
         default=1,
@@ -50,12 +72,23 @@ class ApprovalSpec(Closed):
         """
         return {f"tick_{sha256(text.encode()).hexdigest()[:12]}": text for text in self.checklist}
 
+    @property
+    def logins(self) -> tuple[str, ...]:
+        """The approvers that are accounts."""
+        return tuple(name for name in self.approvers if not name.startswith(ROLE))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles whose members are approvers."""
+        return tuple(name.removeprefix(ROLE) for name in self.approvers if name.startswith(ROLE))
+
     @model_validator(mode="after")
     def _enough_approvers(self) -> Self:
+        if "" in self.approvers:
+            raise WrongKey("names nobody; write a login name", "approvers", self.approvers.index(""))
         if ROLE in self.approvers:
             place = self.approvers.index(ROLE)
             raise WrongKey(f"names no role; write {ROLE}NAME", "approvers", place)
-        only_users = not any(name.startswith(ROLE) for name in self.approvers)
-        if only_users and len(self.approvers) < self.required:
+        if not self.roles and len(self.approvers) < self.required:
             raise WrongKey(f"only {len(self.approvers)} may approve (approval.approvers)", "required")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -17,6 +18,21 @@ ROLLBACK_DAG = "rollback_champion"
 _NOT_FOUND = 404
 _ENDED = ("success", "failed")
 _LOOK_AGAIN = wait_fixed(0.5)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody's account in Airflow.
+
+    Attributes:
+        name: The login name.
+        roles: The roles that it has.
+        active: Whether it may log in.
+    """
+
+    name: str
+    roles: frozenset[str]
+    active: bool
 
 
 class AirflowClient:
@@ -147,14 +163,43 @@ class AirflowClient:
         body = {"chosen_options": [option], "params_input": dict(form)}
         self._call("PATCH", self._action(dag_id, run_id, task_id), body)
 
-    def roles_of(self, name: str) -> frozenset[str]:
-        """Return the roles that somebody has now; none for a login that Airflow does not know.
+    def account(self, name: str) -> Account | None:
+        """Return the account of a login, in whatever case its name is written; None if there is none.
 
         Raises:
             PodiumError: This user may not ask.
         """
         answer = self._call("GET", f"/auth/fab/v1/users/{quote(name, safe='')}", missing=_NOT_FOUND)
-        return frozenset(role["name"] for role in answer["roles"]) if answer else frozenset()
+        return None if answer is None else _account(answer)
+
+    def accounts(self) -> list[Account]:
+        """Return all accounts.
+
+        Raises:
+            PodiumError: This user may not ask.
+        """
+        return [_account(user) for user in self._all("/auth/fab/v1/users", "users")]
+
+    def permissions(self) -> dict[str, frozenset[tuple[str, str]]]:
+        """Return what each role may, as pairs such as ``("can_edit", "HITL Detail")``.
+
+        Raises:
+            PodiumError: This user may not ask.
+        """
+        return {
+            role["name"]: frozenset(
+                (held["action"]["name"], held["resource"]["name"]) for held in role["actions"]
+            )
+            for role in self._all("/auth/fab/v1/roles", "roles")
+        }
+
+    def _all(self, path: str, what: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._call("GET", f"{path}?limit=100&offset={len(found)}")
+            found += page[what]
+            if not page[what] or len(found) >= page["total_entries"]:
+                return found
 
     def _action(self, dag_id: str, run_id: str, task_id: str) -> str:
         return f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
@@ -176,3 +221,8 @@ class AirflowClient:
                 f"Airflow refused {method} {path} to {self.user}: {answer.status_code} {answer.text[:500]}"
             )
         return answer.json()
+
+
+def _account(user: Mapping[str, Any]) -> Account:
+    roles = frozenset(role["name"] for role in user["roles"] or ())
+    return Account(user["username"], roles, user["active"] is True)

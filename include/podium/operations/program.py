@@ -21,7 +21,7 @@ def exit_with_message(program: str = "") -> Iterator[None]:
     try:
         yield
     except PodiumError as error:
-        from rich.console import Console
+        from podium.reporting.terminal import Terminal
 
         message = f"{program}: {error.with_code()}" if program else error.with_code()
         if isinstance(error, Outage) and not isinstance(error, DiskFull):
@@ -30,7 +30,7 @@ def exit_with_message(program: str = "") -> Iterator[None]:
 
             if (PROJECT_ROOT / ".podium").is_dir():
                 message += " Is the stack up? `make status` tells, `make up` starts it."
-        Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+        Terminal(stderr=True).print(message, style="red", highlight=False, soft_wrap=True)
         raise SystemExit(1) from error
 
 

@@ -17,6 +17,7 @@ from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
 from podium.names import Tag, in_utc, version_name
 from podium.services import Services
+from podium.text import visible
 
 _UNKNOWN = "unknown"
 # Airflow shows pictures on a card 300 pixels wide.
@@ -90,10 +91,10 @@ def describe_answers(policy: ApprovalSpec, answers: Iterable[Event]) -> list[str
 def answers_picture(lines: Iterable[str]) -> str:
     """Draw lines of text as an SVG picture; whatever people typed stays text."""
     wrap = textwrap.TextWrapper(_PICTURE_COLUMNS, subsequent_indent="  ", break_on_hyphens=False)
-    rows = [row for line in lines for row in wrap.wrap(line)]
+    rows = [row for line in lines for row in wrap.wrap(visible(line))]
     height = _PICTURE_ROW * (len(rows) + 1)
     text = "".join(
-        f'<text x="6" y="{_PICTURE_ROW * (place + 1)}" xml:space="preserve">{escape(_printable(row))}</text>'
+        f'<text x="6" y="{_PICTURE_ROW * (place + 1)}" xml:space="preserve">{escape(row)}</text>'
         for place, row in enumerate(rows)
     )
     return (
@@ -101,11 +102,6 @@ def answers_picture(lines: Iterable[str]) -> str:
         f'font-family="monospace" font-size="12">'
         f'<rect width="100%" height="100%" fill="#fff8e1"/>{text}</svg>'
     )
-
-
-def _printable(text: str) -> str:
-    """Replace what XML cannot hold."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _asked_for(request: Request) -> list[str]:
@@ -213,4 +209,4 @@ def _fact(registered: Event | None, name: str) -> str:
 
 def _plain(text: str) -> str:
     """Show what somebody typed as text: it must not draw links, pictures or tables on the card."""
-    return "`" + " ".join(text.replace("`", "'").split()) + "`"
+    return "`" + " ".join(visible(text).replace("`", "'").split()) + "`"

@@ -17,6 +17,7 @@ from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag, version_name
 from podium.registry.client import TrainingRun
 from podium.services import Services
+from podium.text import one_line
 
 HOLDOUT_METRIC = "holdout."
 _SHOWN = 10
@@ -110,11 +111,12 @@ class Comparison:
         params = sorted({name for side in self.sides for name in side.params})
         text = StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", "run", "is_now", "as_of", *params, *self.metrics()])
+        writer.writerow(["name", "run", "is_now", "as_of", *map(one_line, [*params, *self.metrics()])])
         for side in self.sides:
             values = [side.params.get(name, "") for name in params]
             numbers = [side.metrics.get(name, "") for name in self.metrics()]
-            writer.writerow([side.name, side.run, side.is_now, side.as_of, *values, *numbers])
+            row = [side.name, side.run, side.is_now, side.as_of, *values, *numbers]
+            writer.writerow([one_line(str(value)) for value in row])
         return text.getvalue()
 
 

@@ -8,7 +8,6 @@ from math import nan
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from podium.gates.live_comparison import CONFIDENCE, Interval, LiveComparison
@@ -18,6 +17,7 @@ from podium.names import Tag, version_name
 from podium.registry.client import Registry
 from podium.reporting.compare import Comparison
 from podium.reporting.status import ModelStatus
+from podium.reporting.terminal import ShownTable
 
 if TYPE_CHECKING:
     from podium.scoring.diff import Diff
@@ -30,10 +30,10 @@ _SHORT = {
 }
 
 
-def status_table(statuses: Iterable[ModelStatus]) -> Table:
+def status_table(statuses: Iterable[ModelStatus]) -> ShownTable:
     """Render models, one row each."""
     columns = ("model", "champion", "candidate", "previous", "profiles", "versions", "waiting")
-    table = Table(*columns, box=SIMPLE_HEAD)
+    table = ShownTable(*columns, box=SIMPLE_HEAD)
     for item in statuses:
         table.add_row(
             item.model,
@@ -47,9 +47,9 @@ def status_table(statuses: Iterable[ModelStatus]) -> Table:
     return table
 
 
-def versions_table(status: ModelStatus, registry: Registry) -> Table:
+def versions_table(status: ModelStatus, registry: Registry) -> ShownTable:
     """Render a model's versions, one row each, newest first, with their numbers on their own holdout."""
-    table = Table("version", "as of", "stage", *_SHORT.values(), "gates", "decided by", box=SIMPLE_HEAD)
+    table = ShownTable("version", "as of", "stage", *_SHORT.values(), "gates", "decided by", box=SIMPLE_HEAD)
     for version in status.versions:
         tags = version.tags
         metrics = registry.run_metrics(version.run_id, "holdout.")
@@ -64,44 +64,44 @@ def versions_table(status: ModelStatus, registry: Registry) -> Table:
     return table
 
 
-def gates_table(report: GateReport) -> Table:
+def gates_table(report: GateReport) -> ShownTable:
     """Render gates, one row each, and their slices below them."""
-    table = Table("gate", box=SIMPLE_HEAD, pad_edge=False)
+    table = ShownTable("gate", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("candidate", "limit"):
         table.add_column(name, justify="right")
     table.add_column("outcome")
     for result in report.results:
-        came_out = Text(f"{outcome(result)}{f': {result.note}' if result.note else ''}")
+        came_out = f"{outcome(result)}{f': {result.note}' if result.note else ''}"
         style = "red" if result.refuses else None
-        table.add_row(Text(result.gate), number(result.value), number(result.limit), came_out, style=style)
+        table.add_row(result.gate, number(result.value), number(result.limit), came_out, style=style)
         for part in result.slices:
             note = f": {part.note}" if part.note else ""
             table.add_row(
-                Text(f"  {part.name} ({part.rows:,} rows)"),
+                f"  {part.name} ({part.rows:,} rows)",
                 number(part.value),
                 number(part.limit),
-                Text(f"{OUTCOMES[part.status]}{note}"),
+                f"{OUTCOMES[part.status]}{note}",
                 style="dim",
             )
     return table
 
 
-def scores_table(report: GateReport) -> Table:
+def scores_table(report: GateReport) -> ShownTable:
     """Render every model's metrics on the holdout, one row per metric."""
     titles = [version_name(report.version), *report.reference_titles()]
     scores = [report.scores.candidate, *report.scores.references.values()]
     return metrics_table(report.scores.rows, dict(zip(titles, scores, strict=True)))
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: Comparison) -> ShownTable:
     """Render runs or versions as columns; of each metric the best is marked."""
-    table = Table("", box=SIMPLE_HEAD, pad_edge=False)
+    table = ShownTable("", box=SIMPLE_HEAD, pad_edge=False)
     for side in comparison.sides:
         table.add_column("\n".join(filter(None, (side.name, side.is_now))), justify="right")
     table.add_row("as of", *(side.as_of for side in comparison.sides))
     table.add_row("data version", *(side.data_version for side in comparison.sides), end_section=True)
     for name in comparison.differing_params():
-        table.add_row(Text(name), *(Text(side.params.get(name, "")) for side in comparison.sides))
+        table.add_row(name, *(side.params.get(name, "") for side in comparison.sides))
     table.add_section()
     for metric in comparison.metrics():
         best = comparison.best(metric)
@@ -112,14 +112,14 @@ def comparison_table(comparison: Comparison) -> Table:
             )
             for side in comparison.sides
         ]
-        table.add_row(Text(metric), *cells)
+        table.add_row(metric, *cells)
     return table
 
 
-def live_table(live: LiveComparison) -> Table:
+def live_table(live: LiveComparison) -> ShownTable:
     """Render the metrics of two versions on live requests, one row each, with where they lie."""
     same = live.champion_labelled if live.paired else None
-    table = Table(f"on {same:,} labelled rows" if same else "", box=SIMPLE_HEAD, pad_edge=False)
+    table = ShownTable(f"on {same:,} labelled rows" if same else "", box=SIMPLE_HEAD, pad_edge=False)
     for version, rows in (
         (live.trial.champion, live.champion_labelled),
         (live.trial.candidate, live.candidate_labelled),
@@ -133,7 +133,7 @@ def live_table(live: LiveComparison) -> Table:
             "\n".join(filter(None, (number(pair.champion), _between(pair.champion_interval)))),
             "\n".join(filter(None, (number(pair.candidate), _between(pair.candidate_interval)))),
             _between(pair.difference, "+"),
-            Text(pair.note or pair.verdict),
+            pair.note or pair.verdict,
         )
     return table
 
@@ -161,9 +161,9 @@ def _between(interval: Interval | None, sign: str = "") -> str:
     return "" if interval is None else f"{interval.low:{sign}.4g} to {interval.high:{sign}.4g}"
 
 
-def metrics_table(rows: int, by_model: Mapping[str, Mapping[str, float]]) -> Table:
+def metrics_table(rows: int, by_model: Mapping[str, Mapping[str, float]]) -> ShownTable:
     """Render metrics on the holdout, a column per model, one row per metric of the first."""
-    table = Table(f"on {rows:,} holdout rows", box=SIMPLE_HEAD, pad_edge=False)
+    table = ShownTable(f"on {rows:,} holdout rows", box=SIMPLE_HEAD, pad_edge=False)
     for name in by_model:
         table.add_column(name, justify="right")
     for metric in next(iter(by_model.values())):
@@ -171,9 +171,9 @@ def metrics_table(rows: int, by_model: Mapping[str, Mapping[str, float]]) -> Tab
     return table
 
 
-def history_table(events: Iterable[Event]) -> Table:
+def history_table(events: Iterable[Event]) -> ShownTable:
     """Render events, one row each; the champion's moves in bold, with where it was before."""
-    table = Table("seq", box=SIMPLE_HEAD, pad_edge=False)
+    table = ShownTable("seq", box=SIMPLE_HEAD, pad_edge=False)
     # The day above the time, and two words of an event above each other: so reasons have room in 80 columns.
     table.add_column("at (UTC)", max_width=10)
     table.add_column("event", max_width=10)
@@ -187,38 +187,36 @@ def history_table(events: Iterable[Event]) -> Table:
             f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M}",
             event.event.replace("_", " "),
             f"{version_name(event.from_version)} → {version}" if moved else version,
-            Text(event.actor),
-            Text(event.reason),
+            event.actor,
+            event.reason,
             style="bold" if moved else None,
         )
     return table
 
 
-def diff_tables(diff: Diff) -> Iterator[Table | str]:
+def diff_tables(diff: Diff) -> Iterator[ShownTable | str]:
     """Render two versions side by side: how many rows disagree, how, by how much, and which most."""
     names = [version_name(version) for version in diff.versions]
     scored = diff.rows - diff.rejected
     share = f"{diff.disagree / scored:.1%}" if scored else "none"
     yield f"{diff.model} {' and '.join(names)} disagree on {diff.disagree:,} of {scored:,} rows ({share})."
     if diff.labels:
-        table = Table(f"{names[0]} says, {names[1]} says", box=SIMPLE_HEAD, pad_edge=False)
+        table = ShownTable(f"{names[0]} says, {names[1]} says", box=SIMPLE_HEAD, pad_edge=False)
         for label in diff.labels:
-            table.add_column(Text(label), justify="right")
+            table.add_column(label, justify="right")
         for label, others in diff.labels.items():
-            table.add_row(Text(label), *(f"{count:,}" for count in others.values()))
+            table.add_row(label, *(f"{count:,}" for count in others.values()))
         yield table
     what = "total variation of the probabilities" if diff.labels else f"{names[1]} less {names[0]}"
-    table = Table(f"{what}{' (estimated)' if diff.estimated else ''}", *diff.quantiles, box=SIMPLE_HEAD)
+    table = ShownTable(f"{what}{' (estimated)' if diff.estimated else ''}", *diff.quantiles, box=SIMPLE_HEAD)
     table.add_row("", *(f"{value:.4g}" for value in diff.quantiles.values()))
     yield table
     if diff.top:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table = ShownTable(box=SIMPLE_HEAD, pad_edge=False)
         for title in ("row", *diff.keys, *names, "difference"):
-            table.add_column(Text(title))
+            table.add_column(title)
         for row in diff.top:
-            table.add_row(
-                f"{row.row:,}", *map(Text, row.keys), *map(Text, row.answers), f"{row.difference:.4g}"
-            )
+            table.add_row(f"{row.row:,}", *row.keys, *row.answers, f"{row.difference:.4g}")
         yield table
     if diff.rejected:
         why = "; ".join(f"{reason} ({count:,})" for reason, count in diff.reasons.items())

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.rule import Rule
 
 from podium.errors import PodiumError
@@ -18,13 +17,14 @@ from podium.model_file.loading import find_spec
 from podium.model_file.spec import ModelSpec
 from podium.names import version_name
 from podium.operations.airflow_client import ROLLBACK_DAG, AirflowClient
+from podium.reporting.terminal import Terminal
 from podium.settings import PROJECT_ROOT, models_dir
 from podium.stack.rehearsal import follow, run_lifecycle, unpaused
 from podium.stack.running_stack import Stack, running_stack
 
 MODEL = "soccer-match-outcome"
 
-console = Console(highlight=False)
+console = Terminal(highlight=False)
 
 
 def tell() -> None:
@@ -43,7 +43,8 @@ def tell() -> None:
         console.print("The demo failed. The logs are in .podium/logs.")
         raise
     console.print(
-        f"\n[green]Done[/green] in {time.monotonic() - begun:.0f} s. `make up` keeps the stack running."
+        f"\n[green]Done[/green] in {time.monotonic() - begun:.0f} s. `make up` keeps the stack running.",
+        markup=True,
     )
 
 
@@ -99,7 +100,7 @@ def _expect_champion(as_of: str) -> None:
             f"gate report: {version_name(newest.number)} {newest.tags.get(Tag.GATES, 'has none')}. The story "
             "starts from an empty registry: `make clean`, then `make demo`."
         )
-    console.print(f"champion of {MODEL}: [bold green]{version_name(champion)}[/bold green]")
+    console.print(f"champion of {MODEL}: [bold green]{version_name(champion)}[/bold green]", markup=True)
 
 
 def _show_the_record() -> None:
@@ -120,7 +121,8 @@ def _show_the_record() -> None:
         raise PodiumError(f"the record is not as it must be: {difference}")
     console.print(
         f"[green]Verified:[/green] {chain.events} events, each chained to the one before by its hash, and "
-        f"the live aliases are what they say. Head: {chain.head[:16]}"
+        f"the live aliases are what they say. Head: {chain.head[:16]}",
+        markup=True,
     )
 
 

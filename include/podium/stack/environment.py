@@ -56,6 +56,8 @@ def client_env(layout: Layout) -> dict[str, str]:
         "MLFLOW_TRACKING_USERNAME": PROMOTER,
         "MLFLOW_TRACKING_PASSWORD": layout.secrets.mlflow_podium,
         "PODIUM_AIRFLOW_URL": layout.airflow_url,
+        # By it a task, and the doctor, ask who has an account and may answer.
+        LOOKUP_PASSWORD: layout.secrets.airflow_podium,
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
 
@@ -103,8 +105,6 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
         "AIRFLOW_HOME": str(paths.airflow_home),
         "PYTHONPATH": os.pathsep.join([str(home / "include"), str(home / "plugins")]),
         "PODIUM_HOME": str(home),
-        # By it a task asks which roles somebody has.
-        LOOKUP_PASSWORD: layout.secrets.airflow_podium,
         **_shared("airflow"),
         **_shared("local-executor"),
         **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},

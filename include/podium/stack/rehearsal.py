@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import requests
-from rich.console import Console
 from rich.markdown import Markdown
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_before_delay, wait_fixed
 
 from podium.errors import PodiumError
 from podium.operations.airflow_client import AirflowClient
+from podium.reporting.terminal import Terminal
 
 STALLED_SECONDS = 300
 READY_SECONDS = 120
 ANSWER_AFTER_SECONDS = 2
 _ANSWER_SECONDS = 30
-console = Console(highlight=False)
+console = Terminal(highlight=False)
 _SHOWN = {
     "running": "running",
     "awaiting_input": "[yellow]waits for a person[/yellow] (no worker slot held)",
@@ -71,11 +71,11 @@ def run_lifecycle(
             continue
         if not shown:
             action = approver.required_action(dag_id, run_id, "approve")
-            console.print(Markdown(f"**{action['subject']}**\n\n{action['body']}"))
+            console.print(Markdown(f"**{action['subject']}**\n\n{action['body']}", hyperlinks=False))
             shown = True
         time.sleep(ANSWER_AFTER_SECONDS)
         approver.answer(dag_id, run_id, "approve", "Approve", {"reason": reason})
-        console.print(f"[bold]approver[/bold] answers: Approve, because “{reason}”")
+        console.print(f"approver answers: Approve, because “{reason}”")
     return run_id
 
 

@@ -127,10 +127,10 @@ def test_a_record_that_is_whole_is_said_to_be(lived: Services) -> None:
     done = run(app, ["verify"])
     assert done.exit_code == 0
     assert text(done) == (
-        "Whole: 14 events, each chained to the one before; live aliases are what the ledger says. "
+        "Whole: 16 events, each chained to the one before; live aliases are what the ledger says. "
         f"Head: {newest.hash}"
     )
-    assert verdict() == (0, {"whole": True, "events": 14, "head": newest.hash, "differences": []})
+    assert verdict() == (0, {"whole": True, "events": 16, "head": newest.hash, "differences": []})
 
 
 def test_aliases_that_were_moved_by_hand_are_told(lived: Services, toy_spec: ModelSpec) -> None:
@@ -151,9 +151,9 @@ def test_aliases_that_were_moved_by_hand_are_told(lived: Services, toy_spec: Mod
     ("statement", "found"),
     [
         ("UPDATE ledger_events SET actor = 'eve' WHERE seq = 7", "event 7 was changed"),
-        ("DELETE FROM ledger_events WHERE seq = 14", "event 14, which the registry was told of"),
+        ("DELETE FROM ledger_events WHERE seq = 16", "event 16, which the registry was told of"),
         # Then the ledger does not know the model any more, but the registry does.
-        ("TRUNCATE ledger_events", "event 14, which the registry was told of"),
+        ("TRUNCATE ledger_events", "event 16, which the registry was told of"),
     ],
 )
 def test_a_record_that_was_changed_is_told(
@@ -224,10 +224,10 @@ def test_an_export_is_the_whole_record_and_is_verified_without_any_part(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     done = run(app, ["verify", "--file", str(path)])
     assert done.exit_code == 0
-    assert text(done) == f"Whole: 14 events, each chained to the one before. Head: {events[-1].hash}"
+    assert text(done) == f"Whole: 16 events, each chained to the one before. Head: {events[-1].hash}"
     assert verdict("--file", str(path)) == (
         0,
-        {"whole": True, "events": 14, "head": events[-1].hash, "differences": []},
+        {"whole": True, "events": 16, "head": events[-1].hash, "differences": []},
     )
 
     path.write_text(path.read_text().replace('"amy"', '"eve"', 1))

@@ -44,8 +44,9 @@ def says(
     *,
     roles: tuple[str, ...] = (),
     ticked: tuple[str, ...] = (),
+    active: bool = True,
 ) -> Answer:
-    person = None if who is None else Person(who, frozenset(roles))
+    person = None if who is None else Person(who, frozenset(roles), active)
     return Answer(option, reason, person, datetime.now(UTC), frozenset(ticked))
 
 
@@ -125,6 +126,18 @@ def test_a_reason_is_text_that_can_be_read(reason: str, said: str | None) -> Non
             ["olga is not an approver (approvers: 2 of: amy, ben, any op)"],
         ),
         (TWO, says(who="amy", roles=("op",)), [SELF]),
+        # Names are compared as Airflow logs in; nobody is taken for a role by being called so.
+        (POLICY, says(who="BEN"), []),
+        (POLICY, says(who="Amy"), [SELF.replace("amy", "Amy", 1)]),
+        (TWO, says(who="role:op"), ["role:op is not an approver (approvers: 2 of: amy, ben, any op)"]),
+        (TWO, says(who="ROLE:op"), ["ROLE:op is not an approver (approvers: 2 of: amy, ben, any op)"]),
+        (POLICY, says(active=False), ["ben has no active account in Airflow any more"]),
+        (POLICY, says("Reject", active=False), ["ben has no active account in Airflow any more"]),
+        (
+            TWO,
+            says(who="olga", roles=("op",), active=False),
+            ["olga has no active account in Airflow any more"],
+        ),
         # Each statement that was not ticked is named; to reject, none is needed.
         (CHECKED, says(who="amy", ticked=BOXES), [SELF]),
         (
@@ -313,7 +326,18 @@ def test_the_first_decision_of_a_run_stays_whatever_comes_after(ledger: Ledger, 
     assert judge(ledger, request_, says(), champion=7) == first
     assert approval.record_expiry(services_with(ledger), request_) == first
     assert approval.supersede(services_with(ledger), ledger.history(request_.model), 3, "new/run") == []
-    assert kinds(ledger, request_) == ["rejected"]
+    assert kinds(ledger, request_) == ["rejected", "answer_invalid", "answer_invalid", "answer_invalid"]
+    late = ledger.history(request_.model)[-3]
+    assert approval.is_late(late)
+    assert not approval.is_late(first)
+    assert (late.actor, late.details["option"], late.details["reason"]) == (
+        "ben",
+        "Approve",
+        "looks good to me",
+    )
+    assert late.reason == (
+        f"it came when the request was closed: {request_.model} v2 was rejected by amy: too risky now"
+    )
 
 
 def test_an_invalid_answer_is_on_record_once_and_decides_nothing(ledger: Ledger, request_: Request) -> None:
@@ -328,13 +352,13 @@ def test_an_invalid_answer_is_on_record_once_and_decides_nothing(ledger: Ledger,
     assert judge(ledger, request_, answer) == event
     assert approval.find_decision(services_with(ledger), request_.run) is None
     assert judge(ledger, request_, says()).event == "approved"
-    assert kinds(ledger, request_) == ["answer_invalid", "approved"]
+    assert kinds(ledger, request_) == ["answer_invalid", "approval_given", "approved"]
 
 
 def test_what_was_answered_is_kept_as_it_can_be_read(ledger: Ledger, request_: Request) -> None:
     event = judge(ledger, request_, says(reason="\x00\x1b[2J" + "x" * 3_000_000))
     assert event.event == EventKind.ANSWER_INVALID
-    assert str(event.details["reason"]).startswith("\\u0000\\u001b[2Jxxx")
+    assert str(event.details["reason"]).startswith("\\x00\\x1b[2Jxxx")
     assert len(str(event.details["reason"])) < 2_100
 
 
@@ -355,9 +379,53 @@ def test_of_two_that_are_needed_the_second_decides(ledger: Ledger, model: str) -
     assert (decision.event, decision.actor) == ("approved", "amy, ben")
     assert decision.reason == "fine on all leagues; I agree with amy"
     assert judge(ledger, request, ben, TWO) == decision == judge(ledger, request, amy, TWO)
-    assert kinds(ledger, request) == ["approval_given", "answer_invalid", "approved"]
+    assert decision.details["approved_by"] == ["amy", "ben"]
+    assert kinds(ledger, request) == ["approval_given", "answer_invalid", "approval_given", "approved"]
     told = approval.answers(ledger.history(model), request.run)
-    assert told == [given, twice]
+    assert told[:2] == [given, twice]
+    assert told[2].actor == "ben"
+
+
+@pytest.mark.parametrize("policy", [POLICY, TWO])
+def test_a_rejection_wins_until_enough_approvals_are_acted_upon(
+    ledger: Ledger, model: str, policy: ApprovalSpec
+) -> None:
+    services = services_with(ledger)
+    request = approval.open_request(services, policy, model, nominated(ledger, model))
+    given = approval.take_answer(services, policy, request, says(who="ben"))
+    rejection = says("Reject", "amy", "worse on friendlies")
+    rejected = approval.take_answer(services, policy, request, rejection)
+    assert (given.event, rejected.event) == ("approval_given", "rejected")
+    assert approval.decide(services, policy, request, 1) == rejected
+    assert approval.take_answer(services, policy, request, rejection) == rejected
+    assert kinds(ledger, request) == ["approval_given", "rejected"]
+
+
+def test_approvals_that_are_on_record_decide_without_another_answer(
+    ledger: Ledger, request_: Request
+) -> None:
+    services = services_with(ledger)
+    assert approval.decide(services, POLICY, request_, 1) is None
+    approval.take_answer(services, POLICY, request_, says(who="ben"))
+    decision = approval.decide(services, POLICY, request_, 1)
+    assert decision is not None
+    assert (decision.event, decision.actor) == ("approved", "ben")
+    late = approval.take_answer(services, POLICY, request_, says("Reject", "amy", "worse on friendlies"))
+    assert approval.is_late(late)
+    assert approval.decide(services, POLICY, request_, 1) == decision
+
+
+def test_a_person_who_approves_twice_at_the_same_moment_is_one(ledger: Ledger, model: str) -> None:
+    services = services_with(ledger)
+    request = approval.open_request(services, TWO, model, nominated(ledger, model))
+    answered = says(who="ben")
+    approval.take_answer(services, TWO, request, answered)
+    # Each was judged before the other was on record.
+    first = ledger.history(model)[-1]
+    record(ledger, model, EventKind.APPROVAL_GIVEN, 2, run=request.run, actor="Ben", details=first.details)
+    assert approval.decide(services, TWO, request, 1) is None
+    at_once = replace(says(who="amy"), at=answered.at)
+    assert judge(ledger, request, at_once, TWO).event == "approved"
 
 
 def test_one_rejection_is_enough_also_after_an_approval_and_by_who_approved(
@@ -455,9 +523,8 @@ def test_an_approval_of_what_has_changed_is_void(
     assert (decision.event, decision.actor) == ("voided", "podium")
     assert decision.reason.startswith(why)
     assert judge(ledger, request_, answer, champion=1) == decision
-    assert kinds(ledger, request_)[-2:] == ["answer_invalid", "voided"]
-    invalid = ledger.history(request_.model)[-2]
-    assert (invalid.actor, invalid.reason) == ("ben", decision.reason)
+    assert kinds(ledger, request_)[-2:] == ["approval_given", "voided"]
+    assert ledger.history(request_.model)[-2].actor == "ben"
 
 
 @pytest.mark.parametrize("happens", [nothing, gates_run_again_alike, gates_of_another_version])
@@ -487,7 +554,7 @@ def test_what_was_answered_with_signs_that_nobody_sees_is_on_record_and_does_not
     event = judge(ledger, request_, says(option, reason="NUL \0 and a lone \ud800 surrogate"))
     assert event == ledger.history(request_.model)[-1]
     assert event.event == EventKind.ANSWER_INVALID
-    assert event.details["reason"] == "NUL \\u0000 and a lone \\ud800 surrogate"
+    assert event.details["reason"] == "NUL \\x00 and a lone \\ud800 surrogate"
 
 
 def test_a_newer_candidate_closes_the_requests_of_other_runs_only(ledger: Ledger, model: str) -> None:

@@ -47,7 +47,7 @@ def test_the_whole_mission(services: Services, toy_spec: ModelSpec) -> None:
     assert tags[2][Tag.APPROVAL_STATUS] == "approved"
     assert tags[2][Tag.DECIDED_BY] == "amy"
     assert tags[2][Tag.DECISION_REASON] == "it is good enough"
-    story = ["registered", "gates_passed", "nominated", "approval_requested", "approved"]
+    story = ["registered", "gates_passed", "nominated", "approval_requested", "approval_given", "approved"]
     story += ["promotion_started", "promoted"]
     assert kinds(services, toy_spec) == [*story, *story, "rollback_started", "rolled_back"]
 

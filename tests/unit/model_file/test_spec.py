@@ -75,7 +75,7 @@ def test_params_keep_their_type_and_a_number_with_an_exponent_is_one(
 def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
     path = toy_file(
         approval={
-            "approvers": ["amy", "role:Op"],
+            "approvers": [" amy ", "Role: Op"],
             "required": 5,
             "prevent_self_approval": False,
             "checklist": ["I looked at the calibration"],
@@ -285,6 +285,15 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ),
     ({"approval__approvers": []}, "approval.approvers: []: needs at least 1"),
     ({"approval__approvers": "amy"}, "approval.approvers: 'amy': must be a list"),
+    ({"approval__approvers": ["  "]}, "approval.approvers[0]: '  ': names nobody; write a login name"),
+    (
+        {"approval__approvers": [" Role: "]},
+        "approval.approvers[0]: ' Role: ': names no role; write role:NAME",
+    ),
+    (
+        {"approval__approvers": ["amy", "Amy "]},
+        "approval.approvers: ['amy', 'Amy ']: each name once; 'amy' is there twice",
+    ),
     ({"approval__approvers": [""]}, "approval.approvers[0]: '': must not be empty"),
     (
         {"approval__approvers": ["amy", "ben", "amy"]},

@@ -24,6 +24,7 @@ from podium.model_file.spec import ModelSpec
 from podium.names import Alias
 from podium.operations.doctor import machine_checks
 from podium.operations.doctor.airflow_checks import check_airflow
+from podium.operations.doctor.approver_checks import check_approvers
 from podium.operations.doctor.examination import examine
 from podium.operations.doctor.findings import Check, Finding, State, without_secrets
 from podium.operations.doctor.ledger_checks import check_ledger
@@ -69,7 +70,16 @@ def test_what_is_not_configured_is_not_called_fine(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["doctor", "--json"], env={"PODIUM_MODELS_DIR": str(tmp_path)})
     assert done.exit_code == 0
     found = {finding["part"]: finding for finding in json.loads(done.stdout)["findings"]}
-    for part in ("ledger", "mlflow", "store", "airflow", "clocks", "champions", "database sizes"):
+    for part in (
+        "ledger",
+        "mlflow",
+        "store",
+        "airflow",
+        "approvers",
+        "clocks",
+        "champions",
+        "database sizes",
+    ):
         assert found[part]["state"] == "not checked"
     assert found["champions"]["seen"] == "PODIUM_LEDGER_URL and MLFLOW_TRACKING_URI not set"
     assert found["model files"]["state"] == "ok"
@@ -87,6 +97,7 @@ def test_dead_parts_are_problems_each_with_its_remedy_and_no_secret_is_told(tmp_
         "AWS_ACCESS_KEY_ID": "key",
         "PODIUM_BUCKET": "mlflow",
         "PODIUM_AIRFLOW_URL": DEAD,
+        "PODIUM_LOOKUP_PASSWORD": "hush-six",
         "PODIUM_MODELS_DIR": str(tmp_path / "away"),
     }
     for words in (["doctor"], ["doctor", "--json"]):
@@ -94,7 +105,7 @@ def test_dead_parts_are_problems_each_with_its_remedy_and_no_secret_is_told(tmp_
         assert done.exit_code == 1
         assert "hush" not in done.output
     found = {finding["part"]: finding for finding in json.loads(done.stdout)["findings"]}
-    for part in ("ledger", "mlflow", "store", "airflow", "model files"):
+    for part in ("ledger", "mlflow", "store", "airflow", "model files", "approvers"):
         assert found[part]["state"] == "problem"
         assert found[part]["remedy"]
     assert found["champions"]["seen"] == "they need ledger and mlflow, see above"
@@ -322,6 +333,54 @@ def test_airflow_and_its_heartbeats(tmp_path: Path) -> None:
     }
     with answering({"/api/v2/version": "<html>"}) as url:
         assert "is that Airflow 3?" in seen(check_airflow, airflow_url=url)["airflow"].seen
+
+
+def user(name: str, *roles: str, active: bool = True) -> dict[str, Any]:
+    return {"username": name, "active": active, "roles": [{"name": role} for role in roles]}
+
+
+def role(name: str, *may: str) -> dict[str, Any]:
+    actions = [{"action": {"name": "can_edit"}, "resource": {"name": what}} for what in may]
+    return {"name": name, "actions": actions}
+
+
+@pytest.mark.parametrize(
+    ("approval", "said"),
+    [
+        ({"approvers": ["AMY", " role: Approver "]}, ["AMY, any Approver: Airflow lets them answer"]),
+        ({"approvers": ["eve"]}, ["eve has no account in Airflow", "1 must approve, and 0 can"]),
+        ({"approvers": ["amy", "bob"]}, ["the account bob is not active"]),
+        ({"approvers": ["amy", "olga"]}, ["olga has the roles Operator, which may not answer"]),
+        ({"approvers": ["amy", "role:Nope"]}, ["Airflow has no role Nope"]),
+        ({"approvers": ["amy", "role:approver"]}, ["Airflow has no role approver"]),
+        (
+            {"approvers": ["amy", "role:Operator"]},
+            ["the role Operator has no right to answer (can_edit HITL Detail)"],
+        ),
+        ({"approvers": ["amy", "role:Empty"]}, ["nobody with an active account has the role Empty"]),
+        ({"approvers": ["role:Approver"], "required": 2}, ["2 must approve, and 1 can"]),
+        ({"approvers": ["twin", "amy"]}, ["Twin and twin are two accounts: neither counts"]),
+    ],
+)
+def test_approvers_whom_airflow_does_not_know_or_lets_not_answer(
+    toy_file: Callable[..., Path], approval: dict[str, Any], said: list[str]
+) -> None:
+    path = toy_file(name="toy", approval=approval)
+    users = [user("amy", "Approver"), user("bob", "Approver", active=False), user("olga", "Operator")]
+    users += [user("Twin", "Approver"), user("twin", "Approver")] if "twin" in approval["approvers"] else []
+    roles = [role("Approver", "HITL Detail"), role("Operator", "DAGs"), role("Empty", "HITL Detail")]
+    pages = {
+        "/auth/token": {"access_token": "of podium"},
+        "/auth/fab/v1/users": {"users": users, "total_entries": len(users)},
+        "/auth/fab/v1/roles": {"roles": roles, "total_entries": len(roles)},
+    }
+    with answering(pages) as url:
+        places = {"PODIUM_AIRFLOW_URL": url, "PODIUM_LOOKUP_PASSWORD": "x", "PODIUM_MODELS_DIR": path.parent}
+        found = list(check_approvers(Settings(**places)))
+    assert [(finding.part, finding.seen) for finding in found] == [
+        ("approvers of toy", line) for line in said
+    ]
+    assert {finding.state for finding in found} == {State.OK if "lets them" in said[0] else State.PROBLEM}
 
 
 def test_clocks_that_differ(ledger_url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from podium.operations.doctor.airflow_checks import check_airflow
+from podium.operations.doctor.approver_checks import check_approvers
 from podium.operations.doctor.findings import Check, Finding, State, without_secrets
 from podium.operations.doctor.ledger_checks import LEDGER, SCHEMA, check_ledger
 from podium.operations.doctor.machine_checks import check_clocks, check_libraries, check_space
@@ -22,6 +23,7 @@ _CHECKS: tuple[Check, ...] = (
     check_libraries,
     check_space,
     check_model_files,
+    check_approvers,
 )
 _CHAMPIONS_NEED = (LEDGER, SCHEMA, MLFLOW)
 

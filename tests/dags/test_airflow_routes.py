@@ -1,0 +1,98 @@
+"""Every route of the installed Airflow is asked as every account, and compared with a table.
+
+A new Airflow with other routes: read what they do, give people more or less in ``podium_airflow.roles`` or
+``podium_airflow.auth_manager`` if they should have it, and write the table that the failing test names.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podium.settings import PROJECT_ROOT
+
+TABLE = PROJECT_ROOT / "tests" / "data" / "airflow_routes.csv"
+ACCOUNTS = ("nobody", "viewer", "approver", "operator", "podium")
+PASSWORDS = ("VIEWER", "OPERATOR", "APPROVER", "ADMIN", "LOOKUP")
+Route = tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[Route, dict[str, str]]:
+    with TABLE.open(encoding="utf-8", newline="") as lines:
+        return {(row["method"], row["route"]): row for row in csv.DictReader(lines)}
+
+
+def let_in(table: dict[Route, dict[str, str]], account: str) -> set[Route]:
+    return {route for route, said in table.items() if said[account] == "let in"}
+
+
+def test_every_route_of_the_installed_airflow_answers_each_account_as_the_table_says(
+    run_script: Callable[..., Any], table: dict[Route, dict[str, str]], tmp_path: Path
+) -> None:
+    answers = run_script(
+        "airflow_routes.py",
+        AIRFLOW__CORE__AUTH_MANAGER="podium_airflow.auth_manager.PodiumFabAuthManager",
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/airflow.db",
+        AIRFLOW__API__SECRET_KEY="of-a-test",
+        **{f"PODIUM_{name}_PASSWORD": f"{name}-not-a-secret" for name in PASSWORDS},
+    )
+    with (tmp_path / "now.csv").open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(("method", "route", *ACCOUNTS))
+        writer.writerows(sorted(answers, key=lambda row: (row[1], row[0])))
+    now = {(method, route): tuple(said) for method, route, *said in answers}
+    known = {route: tuple(map(row.__getitem__, ACCOUNTS)) for route, row in table.items()}
+    differs = {
+        route: (known.get(route), now.get(route))
+        for route in {*known, *now}
+        if known.get(route) != now.get(route)
+    }
+    assert not differs, (
+        f"Airflow differs from {TABLE.relative_to(PROJECT_ROOT)}: {differs} (table, Airflow). Read what "
+        f"these routes do, then copy {tmp_path / 'now.csv'} there."
+    )
+
+
+def test_an_approver_answers_and_triggers_settle_champion_and_changes_nothing_else(
+    table: dict[Route, dict[str, str]],
+) -> None:
+    more = let_in(table, "approver") - let_in(table, "viewer")
+    task = "dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails"
+    assert more == {
+        ("PATCH", f"/api/v2/dags/{{dag_id}}/{task}"),
+        ("PATCH", f"/api/v2/dags/settle_champion/{task}"),
+        ("POST", "/api/v2/dags/settle_champion/dagRuns"),
+    }
+
+
+def test_a_viewer_changes_nothing_but_its_own_favourites_and_login(
+    table: dict[Route, dict[str, str]],
+) -> None:
+    writes = {route for method, route in let_in(table, "viewer") if method != "GET"}
+    reads = {route for route in writes if route.endswith("/list")}
+    favourites = {route for route in writes if route.endswith("/favorite") or route.endswith("/unfavorite")}
+    logins = {"/auth/token", "/auth/token/cli", "/ui/auth/token"}
+    assert writes == reads | favourites | logins
+
+
+def test_podiums_own_account_reads_accounts_and_roles(table: dict[Route, dict[str, str]]) -> None:
+    about_itself = {"/ui/auth/me", "/ui/auth/menus", "/ui/config", "/ui/auth/token"}
+    more = {route for _, route in let_in(table, "podium") - let_in(table, "nobody")} - about_itself
+    fab = "/auth/fab/v1"
+    assert more == {
+        *(f"{fab}/users", f"{fab}/users/{{username}}", f"{fab}/roles", f"{fab}/roles/{{name}}"),
+        f"{fab}/permissions",
+    }
+
+
+def test_nobody_is_let_in_but_to_log_in_and_to_what_holds_no_data(
+    table: dict[Route, dict[str, str]],
+) -> None:
+    pages = ("/docs", "/redoc", "/openapi.json", "/health", "/auth", "/api/v2/auth", "/api/v2/monitor")
+    pages += ("/api/v2/version", "/{rest_of_path", "/api/v1/{", "/api/{")
+    assert not {route for _, route in let_in(table, "nobody") if not route.startswith(pages)}
