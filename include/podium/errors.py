@@ -12,6 +12,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── OtherLedger            the ledger lacks an event that MLflow was told of: cut off, or another ledger
 ├── EditedByHand           somebody renamed, deleted or made again in MLflow what the ledger has
 ├── NotApproved            the ledger holds no decision of this run
+├── ApprovalNotGiven       the ledger holds an approval to which no answer on record belongs
 ├── RequesterUnknown       a backfill may have started the run again: who asked for it, and for what?
 ├── DecisionVoid           the decision does not hold any more: too old, or its subject changed
 ├── BytesChanged           the files in the store are not those that were registered
@@ -155,6 +156,12 @@ class NotApproved(PodiumError):
     """The ledger holds no decision of this run."""
 
     code = "PODIUM-NOT-APPROVED"
+
+
+class ApprovalNotGiven(PodiumError):
+    """The ledger holds an approval to which no answer on record belongs: nobody gave it to Podium."""
+
+    code = "PODIUM-APPROVAL-NOT-GIVEN"
 
 
 class RequesterUnknown(PodiumError):

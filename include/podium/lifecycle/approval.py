@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from textwrap import shorten
 from typing import Any
 
-from podium.errors import NotApproved, NotFound, Refused, RequesterUnknown
+from podium.errors import ApprovalNotGiven, NotApproved, NotFound, Refused, RequesterUnknown
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import DECISIONS
@@ -160,8 +160,42 @@ def open_requests(events: Iterable[Event]) -> list[Request]:
 
 
 def find_decision(services: Services, run: str) -> Event | None:
-    """Return the run's decision, one of ``history.DECISIONS``, or None."""
-    return services.ledger.find(_decision_key(run))
+    """Return the run's decision, one of ``history.DECISIONS``, or None.
+
+    Raises:
+        ApprovalNotGiven: It is an approval, and the answers that it is made of are not on record.
+    """
+    decision = services.ledger.find(_decision_key(run))
+    if decision is not None:
+        _refuse_not_given(services, decision)
+    return decision
+
+
+def _refuse_not_given(services: Services, decision: Event) -> None:
+    """Stop at an approval that somebody else than Podium wrote into the ledger.
+
+    An older Podium kept no answer beside its decision; its requests have no digest of a form.
+    """
+    if decision.event is not EventKind.APPROVED:
+        return
+    run = str(decision.run)
+    events = services.ledger.history(decision.model)
+    asked = history.with_key(events, _request_key(run))
+    if asked is not None and asked.seq < decision.seq and "form_digest" not in asked.details:
+        return
+    people = decision.details.get("approved_by") or [decision.actor]
+    given = {
+        login_key(event.actor)
+        for event in approvals(events, run)
+        if asked is not None and asked.seq < event.seq < decision.seq
+    }
+    missing = [name for name in people if login_key(str(name)) not in given]
+    if missing:
+        raise ApprovalNotGiven(
+            f"{describe_decision(decision)}. But no such answer of {', '.join(map(str, missing))} is on "
+            f"record: nobody gave it to Podium, and nothing follows from it. Event {decision.seq} was "
+            "written by somebody with the ledger's password: find out who, change it, and trigger a new run"
+        )
 
 
 def find_approval(services: Services, model: str, run: str) -> Event:
@@ -169,6 +203,7 @@ def find_approval(services: Services, model: str, run: str) -> Event:
 
     Raises:
         NotApproved: There is no decision of this run on record; this try of it is recorded.
+        ApprovalNotGiven: There is an approval, and the answers that it is made of are not on record.
         Refused: The decision was no approval.
     """
     decision = find_decision(services, run)
@@ -253,12 +288,18 @@ def take_answer(services: Services, policy: ApprovalSpec, request: Request, answ
     Returns:
         The rejection, or an ``approval_given`` or ``answer_invalid`` event; ``is_late`` tells an answer to a
         request that was decided before.
+
+    Raises:
+        ApprovalNotGiven: The run is approved already, and nobody on record did it; this answer is on record.
     """
     answered = _answered(request, answer)
     if found := services.ledger.find(str(answered.key)):
         return found
-    if decision := find_decision(services, request.run):
-        return decision if _is_by(decision, answered) else _record_late(services, answered, decision)
+    if decision := services.ledger.find(_decision_key(request.run)):
+        # First on record, then looked at: whatever is wrong with the decision, the answer is not lost.
+        taken = decision if _is_by(decision, answered) else _record_late(services, answered, decision)
+        _refuse_not_given(services, decision)
+        return taken
     events = services.ledger.history(request.model)
     wrong = problems(policy, request, answer, approvals(events, request.run))
     if answer.option == APPROVE:

@@ -175,10 +175,10 @@ def test_an_event_of_a_newer_podium_is_named_and_the_rest_is_judged(
     execute(owner, "INSERT INTO event_kinds VALUES ('retired')")
     newest = record(lived, NewEvent(EventKind("retired"), toy_spec.name, 1))
     named = (
-        f"event 15 of {toy_spec.name} is of a kind that this Podium does not know, 'retired': "
+        f"event {newest.seq} of {toy_spec.name} is of a kind that this Podium does not know, 'retired': "
         "a newer one recorded it"
     )
-    whole = {"whole": True, "events": 15, "head": newest.hash, "differences": [], "unknown": [named]}
+    whole = {"whole": True, "events": newest.seq, "head": newest.hash, "differences": [], "unknown": [named]}
     done = run(app, ["verify"])
     assert (done.exit_code, text(done).endswith(f"Not judged: {named}.")) == (0, True)
     assert verdict() == (0, whole)
@@ -200,12 +200,12 @@ def test_an_event_of_a_newer_podium_is_named_and_the_rest_is_judged(
 
 def test_a_model_whose_record_nobody_can_fold_hides_no_other(lived: Services, toy_spec: ModelSpec) -> None:
     forged = NewEvent(EventKind.REGISTERED, "a-model", 1, details={"profile": "none", "manifest": 3})
-    lived.ledger.append(forged)
+    appended = lived.ledger.append(forged)
     lived.registry.set_alias(toy_spec.name, Alias.CHAMPION, 1)
     code, told = verdict()
     assert (code, len(told["differences"])) == (1, 2)
     assert told["differences"][0].startswith(
-        "a-model: 'profile' of event 15 of the ledger, registered, is not"
+        f"a-model: 'profile' of event {appended.seq} of the ledger, registered, is not"
     )
     assert told["differences"][1].startswith(f"{toy_spec.name}: alias champion is v1")
 

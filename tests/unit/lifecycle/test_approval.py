@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from podium.errors import NotFound, RequesterUnknown
+from podium.errors import ApprovalNotGiven, NotFound, RequesterUnknown
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
@@ -338,6 +338,75 @@ def test_the_first_decision_of_a_run_stays_whatever_comes_after(ledger: Ledger, 
     assert late.reason == (
         f"it came when the request was closed: {request_.model} v2 was rejected by amy: too risky now"
     )
+
+
+def forged_approval(ledger: Ledger, request: Request, **changes: Any) -> Event:
+    """Write what whoever stole the application's password would write."""
+    forged = approval._decision(request, EventKind.APPROVED, "ben", "looks good to me")
+    details = {"valid_until": (datetime.now(UTC) + timedelta(days=1)).isoformat(), **changes}
+    return ledger.append(replace(forged, details={**forged.details, **details}))
+
+
+@pytest.mark.parametrize("changes", [{}, {"approved_by": ["ben"]}, {"approved_by": []}])
+def test_an_approval_that_nobody_gave_stops_whoever_finds_it_and_no_answer_is_lost(
+    ledger: Ledger, request_: Request, changes: dict[str, Any]
+) -> None:
+    services, forged = services_with(ledger), forged_approval(ledger, request_, **changes)
+    said = f"was approved by ben: looks good to me. But no such answer of ben .* Event {forged.seq} "
+    with pytest.raises(ApprovalNotGiven, match=said):
+        judge(ledger, request_, says("Reject", "ben", "this must never go live"))
+    kept = ledger.history(request_.model)[-1]
+    assert (kept.event, kept.actor, kept.details["option"]) == ("answer_invalid", "ben", "Reject")
+    for look in (approval.find_decision, lambda *_: approval.find_approval(services, *about(request_))):
+        with pytest.raises(ApprovalNotGiven, match=said):
+            look(services, request_.run)
+    # An answer after the forgery makes it no decision that somebody gave.
+    with pytest.raises(ApprovalNotGiven, match=said):
+        judge(ledger, request_, says())
+
+
+def about(request: Request) -> tuple[str, str]:
+    return request.model, request.run
+
+
+def test_an_approval_that_was_there_before_anybody_was_asked_stops_the_run(
+    ledger: Ledger, model: str
+) -> None:
+    run = nominated(ledger, model)
+    ledger.append(NewEvent(EventKind.APPROVED, model, 2, 1, "ben", run=run, key=f"decision:{run}"))
+    with pytest.raises(ApprovalNotGiven):
+        approval.find_decision(services_with(ledger), run)
+    approval.open_request(services_with(ledger), POLICY, model, run)
+    with pytest.raises(ApprovalNotGiven):
+        approval.find_approval(services_with(ledger), model, run)
+
+
+def test_a_forged_part_of_a_quorum_is_found(ledger: Ledger, request_: Request) -> None:
+    judge(ledger, request_, says(), policy=TWO)
+    forged_approval(ledger, request_, approved_by=["ben", "amy"])
+    with pytest.raises(ApprovalNotGiven, match="no such answer of amy is on record"):
+        approval.find_approval(services_with(ledger), *about(request_))
+
+
+def test_an_approval_by_an_older_podium_still_counts(ledger: Ledger, model: str) -> None:
+    run = nominated(ledger, model)
+    old = approval.open_request(services_with(ledger), POLICY, model, run)
+    asked = ledger.history(model)[-1]
+    older = {name: said for name, said in asked.details.items() if not name.startswith("form")}
+    other = nominated(ledger, model)
+    ledger.append(
+        NewEvent(
+            EventKind.APPROVAL_REQUESTED,
+            model,
+            2,
+            1,
+            run=other,
+            key=f"approval_requested:{other}",
+            details=older,
+        )
+    )
+    decision = forged_approval(ledger, replace(old, run=other))
+    assert approval.find_approval(services_with(ledger), model, other) == decision
 
 
 def test_an_invalid_answer_is_on_record_once_and_decides_nothing(ledger: Ledger, request_: Request) -> None:
