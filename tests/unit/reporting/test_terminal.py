@@ -17,7 +17,9 @@ from podium.model_file.spec import ModelSpec
 from podium.operations.doctor.findings import Finding, State
 from podium.reporting.compare import ComparedVersion, Comparison
 from podium.services import Services
+from podium.stack.layout import Layout
 from podium.text import is_unseen
+from support.database import execute
 
 LINK = "\x1b]8;;http://e.example\x07here\x1b]8;;\x07"
 ODD = f"\x1b[2J\x1b[1mRED {LINK}\rpainted \u202eover\u200b \x9b2J \U000e0041 [link=http://e.example]x[/link]"
@@ -41,8 +43,11 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def odd(own_services: Services) -> Services:
-    """A record with odd names, people and reasons, as a ledger from before this rule may hold."""
+def odd(own_services: Services, layout: Layout, empty_database: str) -> Services:
+    """A record with odd names, people and reasons, as a ledger from before its rows were checked may hold."""
+    execute(
+        layout.database_url("ledger_owner", empty_database), "ALTER TABLE ledger_events DISABLE TRIGGER USER"
+    )
     result = GateResult(ODD, GateStatus.PASSED, 1.0, note=ODD)
     part = SliceResult(ODD, 7, GateStatus.PASSED, 1.0, note=ODD)
     scores = Scores(7, {"log_loss": 1.0}, {ODD: {"log_loss": 1.0}})
@@ -61,7 +66,7 @@ def test_history_and_status_show_escapes(odd: Services) -> None:
     told = shown("history", MODEL)
     assert f"eve {SEEN}" in told
     assert r"\rpainted \u202eover\u200b \x9b2J \U000e0041 [link=http://e.example]x[/link]" in told
-    assert rf"promoted by amy: {SEEN}" in shown("history", f"odd{ODD}", "--at", "2999-01-01")
+    assert rf"promoted by amy: {SEEN}" in shown("history", f"odd{ODD}", "--at", "2199-01-01")
     assert f"odd{SEEN}" in shown("status")
     done = CliRunner().invoke(app, ["history", MODEL, "--json"])
     assert json.loads(done.stdout)[-1]["reason"] == ODD
