@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import itertools
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -32,6 +34,9 @@ settings.register_profile("thorough", ANY_MACHINE, max_examples=100)
 settings.register_profile("quick", ANY_MACHINE, max_examples=20)
 settings.load_profile("quick")
 
+_COLLECT_AFTER = 100
+_ENDED = itertools.count(1)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a training, so that ``make test-fast`` leaves it out."""
@@ -39,6 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = getattr(item, "fixturenames", ())
         if "trained_only" in names or item.path.parent.name == "models":
             item.add_marker("trains")
+
+
+def pytest_runtest_teardown() -> None:
+    """Free now and then what tests left: each pool of connections keeps one of the hundred of Postgres."""
+    if next(_ENDED) % _COLLECT_AFTER == 0:
+        gc.collect()
 
 
 @pytest.fixture
