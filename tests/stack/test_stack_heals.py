@@ -18,6 +18,7 @@ import pytest
 
 from podium.errors import PartFailedError, StackBusyError, StackError
 from podium.ledger.events import Event
+from podium.operations.mlflow_server import SERVER_FOLDER
 from podium.services import Services, connect
 from podium.stack import control as control_module
 from podium.stack import orphans
@@ -108,7 +109,7 @@ def test_files_are_private(up: Paths) -> None:
     for entry in up.state_dir.iterdir():
         assert entry.stat().st_mode & 0o77 == 0, entry
     private = [
-        up.run / "mlflow-auth.ini",
+        up.run / SERVER_FOLDER / "mlflow-auth.ini",
         up.airflow_home / "airflow.cfg",
         *up.run.glob("*.*"),
         *up.logs.glob("*.log"),
