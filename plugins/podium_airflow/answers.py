@@ -12,6 +12,7 @@ import functools
 import json
 import logging
 import re
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -42,6 +43,7 @@ _ROUTE = re.compile(
     r".*/api/v2/dags/(?P<dag>[^/]+)/dagRuns/(?P<run>[^/]+)/taskInstances/[^/]+/-?[0-9]+/hitlDetails/?"
 )
 _LONGEST_BODY = 2**20
+_LOAD_AFTER_SECONDS = 15.0
 # Only for who comes first: what somebody answers is read from what Airflow took.
 _REJECTS = b'"Reject"'
 _OK, _CONFLICT, _TOO_LARGE, _UNAVAILABLE = 200, 409, 413, 503
@@ -129,6 +131,18 @@ def connected() -> Services:
     return connect()
 
 
+def _load_soon() -> None:
+    """Import what answers need, when the API server has started: the first person would wait for it."""
+    timer = threading.Timer(_LOAD_AFTER_SECONDS, _load)
+    timer.daemon = True
+    timer.start()
+
+
+def _load() -> None:
+    import podium.lifecycle.approval
+    import podium.registry.client  # noqa: F401 - MLflow is most of it
+
+
 class AnswersDoor:
     """The middleware of Airflow's API server around the route by which people answer."""
 
@@ -140,6 +154,8 @@ class AnswersDoor:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Pass a request on; what an answer amounts to is on record before its response is sent."""
+        if scope["type"] == "lifespan":
+            _load_soon()
         route = _ROUTE.fullmatch(scope["path"]) if scope["type"] == "http" else None
         if route is None or scope["method"] != "PATCH":
             await self._app(scope, receive, send)
