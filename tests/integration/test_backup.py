@@ -178,7 +178,7 @@ def test_a_killed_backup_is_none_and_holds_nothing(
         read_index(partial)
     monkeypatch.setattr(ledger_module, "LOCK_TIMEOUT_SECONDS", 5)
     with copied_parts.ledger.lock(SPEC.name) as lock:
-        copied_parts.ledger.append(NewEvent(EventKind.APPROVED, f"nobody-{function}", 1))
+        copied_parts.ledger.append(NewEvent(EventKind.APPROVED, f"nobody{function.replace('_', '-')}", 1))
         lock.assert_held()
     held = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND datname = ANY(%s)"
     deadline = time.monotonic() + 60

@@ -442,7 +442,7 @@ def test_a_backfill_sees_each_date_as_it_was(
         runs = [run["dag_run_id"] for run in listed if run["run_type"] == "backfill"]
         time.sleep(0.5)
     for run_id in runs:
-        LifecycleRun(admin, spec, run_id).wait_until("approve", "awaiting_input", "skipped")
+        LifecycleRun(admin, spec, run_id).wait_until("approve", "awaiting_input", "skipped", "success")
     # Airflow may start the newest tick of the schedule as well, now that the Dag has a past.
     backfilled = [
         event.reason
