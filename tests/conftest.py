@@ -88,11 +88,12 @@ def ledger_url() -> Iterator[str]:
     from podium.stack import control
     from podium.stack.layout import Paths
     from podium.stack.running_stack import running_stack
-    from support.database import POSTGRES_STATE
+    from support.database import claimed_postgres_state
 
-    control.clean(Paths(POSTGRES_STATE))
-    with running_stack(POSTGRES_STATE, parts={"postgres"}) as stack:
-        yield stack.ledger_url
+    with claimed_postgres_state() as state:
+        control.clean(Paths(state))
+        with running_stack(state, parts={"postgres"}) as stack:
+            yield stack.ledger_url
 
 
 @pytest.fixture(scope="session")
@@ -150,9 +151,9 @@ def ledger(ledger_url: str) -> Ledger:
 def layout(ledger_url: str) -> Layout:
     """Ports and passwords of the Postgres that the tests share."""
     from podium.stack.layout import Paths, load_layout
-    from support.database import POSTGRES_STATE
+    from support.database import postgres_state
 
-    found = load_layout(Paths(POSTGRES_STATE))
+    found = load_layout(Paths(postgres_state()))
     assert found is not None
     assert found.ledger_url == ledger_url
     return found

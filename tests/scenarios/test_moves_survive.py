@@ -28,7 +28,7 @@ from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
 from podium.stack.layout import Paths, load_layout
 from podium.training.run import train_model
-from support.database import POSTGRES_STATE
+from support.database import postgres_state
 from support.mlflow_client import raw
 from support.moves import Move, Steps, killed_at, race
 from support.patience import PATIENCE_SECONDS
@@ -132,7 +132,7 @@ def test_a_move_killed_at_any_step_ends_as_intended_when_it_is_run_again(
 @pytest.fixture(scope="module")
 def mlflow_on_postgres(ledger_url: str) -> str:
     """MLflow's own database of the tests' Postgres."""
-    layout = load_layout(Paths(POSTGRES_STATE))
+    layout = load_layout(Paths(postgres_state()))
     assert layout is not None
     return layout.database_url("mlflow", "mlflow")
 

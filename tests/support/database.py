@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import closing
+import fcntl
+import itertools
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -12,8 +15,28 @@ from podium.settings import PROJECT_ROOT
 from podium.stack import postgres
 from podium.stack.layout import Layout
 
-# Where the Postgres of a run of tests lives: each worker of pytest-xdist has its own.
-POSTGRES_STATE = PROJECT_ROOT / ".podium" / f"test-postgres{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+_claimed: list[Path] = []
+
+
+@contextmanager
+def claimed_postgres_state() -> Iterator[Path]:
+    """Claim a folder for the Postgres of this run of tests: another run at the same time has another."""
+    for number in itertools.count():
+        state = PROJECT_ROOT / ".podium" / f"test-postgres{number}"
+        state.parent.mkdir(exist_ok=True)
+        with state.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            _claimed.append(state)
+            yield state
+            return
+
+
+def postgres_state() -> Path:
+    """Return the folder that this run of tests has claimed."""
+    return _claimed[-1]
 
 
 def execute(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:

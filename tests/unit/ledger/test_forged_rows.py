@@ -26,7 +26,7 @@ from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent
 from podium.ledger.live_answers import LiveAnswer, LiveStore
 from podium.ledger.store import Ledger, migrate
 from podium.stack.layout import Layout, Paths, load_layout
-from support.database import POSTGRES_STATE, as_superuser, execute
+from support.database import as_superuser, execute, postgres_state
 
 Row = dict[str, Any]
 
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 @pytest.fixture(scope="module")
 def app_url(ledger_url: str) -> Iterator[str]:
     """A ledger for the application's role with two events; every test here leaves it whole."""
-    layout = load_layout(Paths(POSTGRES_STATE))
+    layout = load_layout(Paths(postgres_state()))
     assert layout is not None
     as_superuser(layout, "CREATE DATABASE forged OWNER ledger_owner")
     migrate(layout.database_url("ledger_owner", "forged"), app_role="podium")
