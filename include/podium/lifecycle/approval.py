@@ -179,16 +179,12 @@ def _refuse_not_given(services: Services, decision: Event) -> None:
     if decision.event is not EventKind.APPROVED:
         return
     run = str(decision.run)
-    events = services.ledger.history(decision.model)
-    asked = history.with_key(events, _request_key(run))
+    asked = services.ledger.find(_request_key(run))
     if asked is not None and asked.seq < decision.seq and "form_digest" not in asked.details:
         return
     people = decision.details.get("approved_by") or [decision.actor]
-    given = {
-        login_key(event.actor)
-        for event in approvals(events, run)
-        if asked is not None and asked.seq < event.seq < decision.seq
-    }
+    since = [] if asked is None else services.ledger.history(decision.model, after=asked.seq)
+    given = {login_key(event.actor) for event in approvals(since, run) if event.seq < decision.seq}
     missing = [name for name in people if login_key(str(name)) not in given]
     if missing:
         raise ApprovalNotGiven(
