@@ -86,6 +86,8 @@ class TasksOfThisProcess:
 class PreloadingLocalExecutor(LocalExecutor):
     """LocalExecutor whose tasks find the large libraries loaded; plain where tasks are not forked (macOS)."""
 
+    activity_queue: Any
+
     # `is_mp_using_fork` and how workers are started are private:
     # https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/executors/local_executor.py
     def start(self) -> None:
@@ -95,8 +97,10 @@ class PreloadingLocalExecutor(LocalExecutor):
         super().start()
 
     def _spawn_workers_with_gc_freeze(self, spawn_number: int) -> None:
-        """Give the workers a queue that ends with the scheduler; nothing is in it yet."""
-        self.activity_queue = TasksOfThisProcess()
+        """Give the workers a queue that ends with the scheduler; later workers, for dead ones, the same."""
+        if not isinstance(self.activity_queue, TasksOfThisProcess):
+            # Of the start: nothing is in it yet.
+            self.activity_queue = TasksOfThisProcess()
         super()._spawn_workers_with_gc_freeze(spawn_number)
 
 

@@ -1,6 +1,7 @@
 """Load the libraries and fork as the stack's scheduler does; print what was seen as one line of JSON."""
 
 import json
+import multiprocessing
 import os
 import sys
 import threading
@@ -27,6 +28,16 @@ def start(*, fork: bool) -> None:
         made = executor()
         made.is_mp_using_fork = fork
         made.start()
+
+
+def tasks_wait_for_later_workers() -> bool:
+    """Start workers again while a task waits, as when one has died; tells whether they would find it."""
+    made = executor()
+    made.activity_queue, made.workers = multiprocessing.SimpleQueue(), {}
+    made._spawn_workers_with_gc_freeze(0)
+    made.activity_queue.put("a task")
+    made._spawn_workers_with_gc_freeze(0)
+    return not made.activity_queue.empty()
 
 
 def in_child(ask: Callable[[], object]) -> object:
@@ -66,6 +77,7 @@ seen |= {
     "when_started": loaded(),
     "ours": sorted(name for name in sys.modules if name.partition(".")[0] in ("podium", "trainers")),
     "python_threads": [thread.name for thread in threading.enumerate()],
+    "tasks_wait": tasks_wait_for_later_workers(),
     "tasks": in_child(lambda: [in_child(task), in_child(task)]),
 }
 print(json.dumps(seen))

@@ -41,6 +41,10 @@ def test_each_task_has_random_numbers_of_its_own(seen: dict[str, Any]) -> None:
     assert first["forked"] == first["random"]
 
 
+def test_workers_that_are_started_after_one_died_find_the_tasks_that_wait(seen: dict[str, Any]) -> None:
+    assert seen["tasks_wait"] is True
+
+
 def test_loading_is_silent(seen: dict[str, Any]) -> None:
     assert seen["warnings_of_airflow"] == []
 
