@@ -117,6 +117,7 @@ class ApprovalSensor(HITLOperator):
         return _while_out(self._judge, services, context, event)
 
     def _judge(self, services: Services, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        from podium.ledger.history import DECISIONS
         from podium.lifecycle import approval
 
         request = approval.find_request(services, run_reference(context))
@@ -127,11 +128,12 @@ class ApprovalSensor(HITLOperator):
             return self._close(services, in_time or approval.record_expiry(services, request))
         who = person((event["responded_by_user"] or {}).get("name"))
         answer = read_answer(self.spec, event, who, event["responded_at"])
-        taken = approval.take_answer(services, self.spec.approval, request, answer)
-        if decision := self._decide(services, request):
-            return self._close(services, decision)
-        words = "approved" if taken.event == "approval_given" else "gave an answer that does not count"
-        self.log.warning("%s %s: %s. Asking again.", one_line(taken.actor), words, one_line(taken.reason))
+        champion = services.registry.champion(request.model)
+        judged = approval.judge(services, self.spec.approval, request, answer, champion)
+        if judged.event in DECISIONS:
+            return self._close(services, judged)
+        words = "approved" if judged.event == "approval_given" else "gave an answer that does not count"
+        self.log.warning("%s %s: %s. Asking again.", one_line(judged.actor), words, one_line(judged.reason))
         return self._ask(services, context, request)
 
     def _decide(self, services: Services, request: Request) -> Event | None:

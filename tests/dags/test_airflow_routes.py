@@ -6,33 +6,22 @@ A new Airflow with other routes: read what they do, give people more or less in 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from podium.settings import PROJECT_ROOT
+from support.route_tables import RouteTable
 
-TABLE = PROJECT_ROOT / "tests" / "data" / "airflow_routes.csv"
-ACCOUNTS = ("nobody", "viewer", "approver", "operator", "podium")
+TABLE = RouteTable(
+    PROJECT_ROOT / "tests" / "data" / "airflow_routes.csv",
+    ("nobody", "viewer", "approver", "operator", "podium"),
+)
 PASSWORDS = ("VIEWER", "OPERATOR", "APPROVER", "ADMIN", "LOOKUP")
-Route = tuple[str, str]
-
-
-@pytest.fixture(scope="module")
-def table() -> dict[Route, dict[str, str]]:
-    with TABLE.open(encoding="utf-8", newline="") as lines:
-        return {(row["method"], row["route"]): row for row in csv.DictReader(lines)}
-
-
-def let_in(table: dict[Route, dict[str, str]], account: str) -> set[Route]:
-    return {route for route, said in table.items() if said[account] == "let in"}
 
 
 def test_every_route_of_the_installed_airflow_answers_each_account_as_the_table_says(
-    run_script: Callable[..., Any], table: dict[Route, dict[str, str]], tmp_path: Path
+    run_script: Callable[..., Any], tmp_path: Path
 ) -> None:
     answers = run_script(
         "airflow_routes.py",
@@ -41,27 +30,12 @@ def test_every_route_of_the_installed_airflow_answers_each_account_as_the_table_
         AIRFLOW__API__SECRET_KEY="of-a-test",
         **{f"PODIUM_{name}_PASSWORD": f"{name}-not-a-secret" for name in PASSWORDS},
     )
-    with (tmp_path / "now.csv").open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(("method", "route", *ACCOUNTS))
-        writer.writerows(sorted(answers, key=lambda row: (row[1], row[0])))
     now = {(method, route): tuple(said) for method, route, *said in answers}
-    known = {route: tuple(map(row.__getitem__, ACCOUNTS)) for route, row in table.items()}
-    differs = {
-        route: (known.get(route), now.get(route))
-        for route in {*known, *now}
-        if known.get(route) != now.get(route)
-    }
-    assert not differs, (
-        f"Airflow differs from {TABLE.relative_to(PROJECT_ROOT)}: {differs} (table, Airflow). Read what "
-        f"these routes do, then copy {tmp_path / 'now.csv'} there."
-    )
+    TABLE.assert_holds(now, "Airflow", tmp_path)
 
 
-def test_an_approver_answers_and_triggers_settle_champion_and_changes_nothing_else(
-    table: dict[Route, dict[str, str]],
-) -> None:
-    more = let_in(table, "approver") - let_in(table, "viewer")
+def test_an_approver_answers_and_triggers_settle_champion_and_changes_nothing_else() -> None:
+    more = TABLE.let_in("approver") - TABLE.let_in("viewer")
     task = "dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails"
     assert more == {
         ("PATCH", f"/api/v2/dags/{{dag_id}}/{task}"),
@@ -70,21 +44,17 @@ def test_an_approver_answers_and_triggers_settle_champion_and_changes_nothing_el
     }
 
 
-def test_a_viewer_changes_nothing_but_its_own_favourites_and_login(
-    table: dict[Route, dict[str, str]],
-) -> None:
-    writes = {route for method, route in let_in(table, "viewer") if method != "GET"}
+def test_a_viewer_changes_nothing_but_its_own_favourites_and_login() -> None:
+    writes = {route for method, route in TABLE.let_in("viewer") if method != "GET"}
     reads = {route for route in writes if route.endswith("/list")}
     favourites = {route for route in writes if route.endswith("/favorite") or route.endswith("/unfavorite")}
     logins = {"/auth/token", "/auth/token/cli", "/ui/auth/token"}
     assert writes == reads | favourites | logins
 
 
-def test_podiums_own_account_reads_accounts_roles_and_runs_of_the_two_dags_that_it_asks_about(
-    table: dict[Route, dict[str, str]],
-) -> None:
+def test_podiums_own_account_reads_accounts_roles_and_runs_of_the_two_dags_that_it_asks_about() -> None:
     about_itself = {"/ui/auth/me", "/ui/auth/menus", "/ui/config", "/ui/auth/token"}
-    routes = let_in(table, "podium") - let_in(table, "nobody")
+    routes = TABLE.let_in("podium") - TABLE.let_in("nobody")
     # Of the two the table has one.
     about_runs = {(method, route) for method, route in routes if "/dags/settle_champion" in route}
     assert {route.rpartition("/")[2] for method, route in about_runs if method != "GET"} == {
@@ -98,9 +68,7 @@ def test_podiums_own_account_reads_accounts_roles_and_runs_of_the_two_dags_that_
     }
 
 
-def test_nobody_is_let_in_but_to_log_in_and_to_what_holds_no_data(
-    table: dict[Route, dict[str, str]],
-) -> None:
+def test_nobody_is_let_in_but_to_log_in_and_to_what_holds_no_data() -> None:
     pages = ("/docs", "/redoc", "/openapi.json", "/health", "/auth", "/api/v2/auth", "/api/v2/monitor")
     pages += ("/api/v2/version", "/{rest_of_path", "/api/v1/{", "/api/{")
-    assert not {route for _, route in let_in(table, "nobody") if not route.startswith(pages)}
+    assert not {route for _, route in TABLE.let_in("nobody") if not route.startswith(pages)}

@@ -23,10 +23,10 @@ from sqlalchemy import create_engine
 
 from podium.operations.mlflow_accounts import MlflowAdmin
 from podium.operations.mlflow_server import PROMOTER, READER, SERVER_FOLDER, upgrade_if_older
-from podium.settings import PROJECT_ROOT
-from support.mlflow_routes import ACCOUNTS, TABLE, Route, as_table, installed_routes, read_table
+from support.mlflow_routes import TABLE, installed_routes
 from support.mlflow_server import GuardedMlflow, guarded_mlflow
 from support.patience import PATIENCE_SECONDS
+from support.route_tables import Route
 
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant/config"
 OPEN = "/api/2.0/mlflow/runs/get"
@@ -111,7 +111,7 @@ def test_every_route_of_the_installed_mlflow_answers_each_account_as_the_table_s
     there = things(server)
     before = content(server)
     answers: dict[Route, tuple[str, ...]] = dict.fromkeys(routes, ())
-    for account in ACCOUNTS:
+    for account in TABLE.accounts:
         login = login_of(account, server)
         # Who may do nothing asks for what there is; who may do all asks for nothing in particular.
         body = asked(there) if account in ("nobody", READER) else {}
@@ -119,18 +119,7 @@ def test_every_route_of_the_installed_mlflow_answers_each_account_as_the_table_s
             answers[route] += (answer(server, route, login, there, body),)
         if account == READER:
             assert content(server) == before, "a reader changed something"
-    (tmp_path / "now.csv").write_text(as_table(answers))
-    known = read_table()
-    differs = {
-        route: (known.get(route), answers.get(route))
-        for route in {*known, *answers}
-        if known.get(route) != answers.get(route)
-    }
-    assert not differs, (
-        f"MLflow {mlflow.__version__} differs from {TABLE.relative_to(PROJECT_ROOT)}: "
-        f"{differs} (table, MLflow). "
-        f"Read what these routes do, then copy {tmp_path / 'now.csv'} there."
-    )
+    TABLE.assert_holds(answers, f"MLflow {mlflow.__version__}", tmp_path)
 
 
 @pytest.mark.parametrize(

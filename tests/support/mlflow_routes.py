@@ -6,8 +6,6 @@ them, and write the table that the failing test prints.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -19,32 +17,11 @@ from pathlib import Path
 from podium.settings import PROJECT_ROOT
 from support.mlflow_server import guarded_environment
 from support.patience import PATIENCE_SECONDS
+from support.route_tables import Route, RouteTable
 
-TABLE = PROJECT_ROOT / "tests" / "data" / "mlflow_routes.csv"
-ACCOUNTS = ("nobody", "reader", "podium", "admin")
-
-# Method and route, as FastAPI writes it: ``("GET", "/api/2.0/mlflow/logged-models/{model_id}")``.
-Route = tuple[str, str]
-
-
-def read_table() -> dict[Route, tuple[str, ...]]:
-    """Return what each account is answered, by route."""
-    with TABLE.open(encoding="utf-8", newline="") as lines:
-        return {
-            (row["method"], row["route"]): tuple(map(row.__getitem__, ACCOUNTS))
-            for row in csv.DictReader(lines)
-        }
-
-
-def as_table(answers: dict[Route, tuple[str, ...]]) -> str:
-    """Return the text of a table."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("method", "route", *ACCOUNTS))
-    writer.writerows(
-        (*route, *said) for route, said in sorted(answers.items(), key=lambda item: item[0][::-1])
-    )
-    return text.getvalue()
+TABLE = RouteTable(
+    PROJECT_ROOT / "tests" / "data" / "mlflow_routes.csv", ("nobody", "reader", "podium", "admin")
+)
 
 
 def installed_routes(folder: Path) -> set[Route]:

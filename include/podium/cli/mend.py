@@ -17,4 +17,4 @@ def mend(model: Model) -> None:
     from podium.services import connect
 
     for line in mend_model(connect(), model):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)

@@ -154,8 +154,10 @@ def canonical_text(content: Mapping[str, Any]) -> str:
 
     Args:
         content: The event as ``Event.as_json`` gives it.
-
-    The canonical form is JSON with sorted keys, no spaces, ASCII only.
     """
-    hashed = {name: value for name, value in content.items() if name != "hash"}
-    return json.dumps(hashed, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return canonical_json({name: value for name, value in content.items() if name != "hash"})
+
+
+def canonical_json(content: Mapping[str, Any]) -> str:
+    """Return the one text that stands for a content: JSON with sorted keys, no spaces, ASCII only."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from podium.ledger.events import Event
+from podium.ledger.events import Event, canonical_json
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
 from podium.text import is_unseen
 
@@ -92,8 +91,7 @@ class Answer:
 
 def form_digest(form: Mapping[str, Any]) -> str:
     """Return the sha256 of what a run's form asked for."""
-    canonical = json.dumps(form, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical_json(form).encode()).hexdigest()
 
 
 def may_decide(policy: ApprovalSpec, who: Person) -> bool:

@@ -249,15 +249,7 @@ class Registry:
             self._ensure_model(model)
             if found := self.version_of_inputs(model, tags[Tag.INPUTS_DIGEST]):
                 return found
-            created = self._client.create_model_version(
-                model,
-                source=f"models:/{model_id}",
-                run_id=run_id,
-                tags=dict(tags),
-                model_id=model_id,
-                await_creation_for=None,
-            )
-        return _version(created)
+            return _version(self._make_version(model, run_id, model_id, tags))
 
     def version_of_inputs(self, model: str, inputs_digest: str) -> Version | None:
         """Return the version that was made of these inputs, or None; of several the first."""
@@ -429,15 +421,17 @@ class Registry:
             raise NotFound(f"{model}: run {run_id} is gone, or made no model")
         with mlflow_errors(f"making a version of {model} of run {run_id}"):
             self._ensure_model(model)
-            created = self._client.create_model_version(
-                model,
-                source=f"models:/{made}",
-                run_id=run_id,
-                tags=dict(tags),
-                model_id=made,
-                await_creation_for=None,
-            )
-        return int(created.version)
+            return int(self._make_version(model, run_id, made, tags).version)
+
+    def _make_version(self, model: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> ModelVersion:
+        return self._client.create_model_version(
+            model,
+            source=f"models:/{model_id}",
+            run_id=run_id,
+            tags=dict(tags),
+            model_id=model_id,
+            await_creation_for=None,
+        )
 
     def made_model(self, run_id: str) -> str | None:
         """Return the logged model that a run made; None if there is no such run, or it made none."""

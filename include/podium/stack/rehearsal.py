@@ -134,7 +134,7 @@ def ask_for_example(
     if not answer.ok:
         raise PodiumError(f"the model server at {url} answers {answer.status_code}: {answer.text}")
     said = f"{model} is served by version {answer.headers['X-Model-Version']}: {answer.json()}"
-    console.print(said, markup=False, soft_wrap=True)
+    console.print(said, soft_wrap=True)
 
 
 def _wait_until_ready(url: str, server: subprocess.Popen[bytes] | None) -> None:

@@ -83,9 +83,8 @@ def _listening(paths: Paths) -> tuple[set[Address], set[str]]:
 
 
 def _assert_ours_alone(file: str) -> None:
-    status = (
-        Path(file).lstat() if file.startswith("/") else None
-    )  # others have no file, and are for everybody
+    # A socket without a file is for everybody.
+    status = Path(file).lstat() if file.startswith("/") else None
     if status is None or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise StackError(f"s3 listens on the socket {file!r}, which others may use too: it is open.")
 

@@ -54,6 +54,14 @@ from support.store import changed_bytes, stored_files
 ToyFile = Callable[..., Path]
 
 
+@pytest.fixture
+def two(spec: ModelSpec, toy_file: ToyFile) -> ModelSpec:
+    """The same model, accepted by two of three people."""
+    return load_spec(
+        toy_file(name=spec.name, approval__approvers=["amy", "ben", "cat"], approval__required=2)
+    )
+
+
 def point_nowhere(mlflow_uri: str, spec: ModelSpec) -> None:
     """Set the alias past MLflow's own check, as a restored or edited database would have it."""
     with closing(sqlite3.connect(mlflow_uri.removeprefix("sqlite:///"))) as connection, connection:
@@ -218,10 +226,7 @@ def test_a_move_outside_is_settled_only_by_who_saw_it(
     assert ask(services, spec, settlement).event.startswith("outside_move_")
 
 
-def test_a_run_that_accepted_one_move_accepts_no_other(
-    services: Services, spec: ModelSpec, toy_file: ToyFile
-) -> None:
-    two = load_spec(toy_file(name=spec.name, approval__approvers=["amy", "ben", "cat"], approval__required=2))
+def test_a_run_that_accepted_one_move_accepts_no_other(services: Services, two: ModelSpec) -> None:
     move_by_hand(services, two, 1)
     look(services, two)
     run, asked = new_run(), asked_now()
@@ -253,9 +258,8 @@ def test_a_settlement_asked_for_ahead_of_time_or_cleared_before_its_first_try_is
 
 
 def test_acceptances_of_other_bytes_do_not_count_nor_do_those_that_name_none(
-    services: Services, spec: ModelSpec, toy_file: ToyFile
+    services: Services, two: ModelSpec
 ) -> None:
-    two = load_spec(toy_file(name=spec.name, approval__approvers=["amy", "ben", "cat"], approval__required=2))
     number = make_by_hand(services, two, FIRST)
     move_by_hand(services, two, number)
     found = look(services, two)
@@ -278,10 +282,7 @@ def test_acceptances_of_other_bytes_do_not_count_nor_do_those_that_name_none(
     assert (done.event, done.actor) == ("outside_move_accepted", "ben, cat")
 
 
-def test_accepting_takes_as_many_people_as_approving(
-    services: Services, spec: ModelSpec, toy_file: ToyFile
-) -> None:
-    two = load_spec(toy_file(name=spec.name, approval__approvers=["amy", "ben", "cat"], approval__required=2))
+def test_accepting_takes_as_many_people_as_approving(services: Services, two: ModelSpec) -> None:
     move_by_hand(services, two, 1)
     look(services, two)
     first = ask(services, two, Settlement.ACCEPT)

@@ -11,7 +11,7 @@ import pytest
 
 from podium.operations.mlflow_door import Door, is_open, open_routes
 from podium.operations.mlflow_server import READER
-from support.mlflow_routes import ACCOUNTS, read_table
+from support.mlflow_routes import TABLE
 
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant/config"
 OPEN = "/api/2.0/mlflow/runs/get"
@@ -24,7 +24,7 @@ def filled(route: str) -> str:
 
 
 def test_each_method_of_each_route_is_open_only_if_it_is_listed() -> None:
-    table, listed = read_table(), open_routes()
+    table, listed = TABLE.read(), open_routes()
     wanted = {(method, route) for route, methods in listed.items() for method in methods}
     wanted |= {("HEAD", route) for route, methods in listed.items() if "GET" in methods}
     found = {(method, route) for _, route in table for method in METHODS if is_open(method, filled(route))}
@@ -34,7 +34,7 @@ def test_each_method_of_each_route_is_open_only_if_it_is_listed() -> None:
 
 def test_the_door_opens_for_no_route_that_mlflow_has_not() -> None:
     listed = {(method, route) for route, methods in open_routes().items() for method in methods}
-    assert listed <= set(read_table()), "operations/mlflow_door.py lists what MLflow has no more"
+    assert listed <= set(TABLE.read()), "operations/mlflow_door.py lists what MLflow has no more"
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_what_is_neither_http_nor_the_start_is_closed(kind: str) -> None:
 
 def test_a_reader_is_let_in_by_no_route_that_writes() -> None:
     reads = re.compile(r".*/(search|search-datasets|get-latest-versions)|/graphql|.*/logged-models/search")
-    let_in = {route for route, said in read_table().items() if said[ACCOUNTS.index(READER)] == "let in"}
+    let_in = TABLE.let_in(READER)
     assert {route for route in let_in if route[0] != "GET" and not reads.fullmatch(route[1])} == set()
 
 
 def test_nobody_is_let_in_but_by_what_holds_no_data() -> None:
-    let_in = {route for route, said in read_table().items() if said[ACCOUNTS.index("nobody")] == "let in"}
+    let_in = TABLE.let_in("nobody")
     info = ("/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info")
     assert {route for _, route in let_in} == {"/health", "/static-files/{path:path}", *info}

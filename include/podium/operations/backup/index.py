@@ -27,6 +27,7 @@ from rich.progress import (
 )
 
 from podium.errors import PodiumError
+from podium.ledger.events import canonical_json
 
 INDEX = "backup.json"
 _PARTIAL = ".partial"
@@ -93,8 +94,7 @@ class Index(BaseModel):
 
     def digest(self) -> str:
         """Return the sha256 of all of this: one name for exactly this backup."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()
 
     def size(self) -> int:
         """Return how many bytes a restore writes."""
