@@ -91,7 +91,8 @@ def follow(client: AirflowClient, dag_id: str, run_id: str) -> Iterator[dict[str
         states = client.task_states(dag_id, run_id)
         for task_id, state in states.items():
             if state in _SHOWN and seen.get(task_id) != state:
-                console.print(f"  {time.monotonic() - begun:5.1f} s  {task_id:<20} {_SHOWN[state]}")
+                line = f"  {time.monotonic() - begun:5.1f} s  {task_id:<20} {_SHOWN[state]}"
+                console.print(line, markup=True)
         changed = states != seen
         if changed:
             seen = states

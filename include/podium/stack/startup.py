@@ -190,7 +190,8 @@ def _begin_airflow(plan: Plan, startup: StartUp) -> None:
 def _airflow_as_prepared(layout: Layout) -> str:
     """Name the versions whose migrations, and the roles and accounts, that Airflow's database needs."""
     roles = (repo_root() / "plugins" / "podium_airflow" / "roles.py").read_bytes()
-    accounts = repr(sorted(accounts_env(layout))).encode()
+    # Their passwords too: a rotated one must be given to its account.
+    accounts = repr(sorted(accounts_env(layout).items())).encode()
     parts = [version("apache-airflow"), version("apache-airflow-providers-fab")]
     return " ".join([*parts, hashlib.sha256(roles + accounts).hexdigest()[:12]])
 

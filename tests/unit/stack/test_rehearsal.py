@@ -57,6 +57,12 @@ def test_training_may_take_long_and_each_change_is_told_once() -> None:
     assert follow(hours) == [{"train": "running"}, {"train": "success"}]
 
 
+def test_progress_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    follow(iter([{"train": "running"}, {"train": "up_for_retry"}]))
+    lines = [line.split(" s  ")[1].split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["train", "running"], ["train", "will be tried again"], ["train", "done"]]
+
+
 @pytest.mark.parametrize("state", ["queued", None])
 def test_a_run_that_stands_still_is_given_up(state: str | None) -> None:
     looks = chain(repeat({"train": "running"}, LOOKS_OF_A_STALL), repeat({"train": state}))

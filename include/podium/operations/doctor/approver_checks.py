@@ -31,7 +31,10 @@ def check_approvers(settings: Settings) -> Iterator[Finding]:
         airflow = AirflowClient(settings.airflow_url, LOOKUP_ACCOUNT, password)
         accounts, permissions = airflow.accounts(), airflow.permissions()
     except PodiumError as error:
-        remedy = f"start Airflow; each start of the stack makes its account {LOOKUP_ACCOUNT} anew"
+        remedy = (
+            f"start Airflow; its account {LOOKUP_ACCOUNT} gets a known password by `podium stack rotate "
+            "airflow_podium`, in containers by `make compose-up`"
+        )
         yield Finding(APPROVERS, State.PROBLEM, str(error), remedy)
         return
     for name, spec in load_specs(settings.models_dir)[0].items():
