@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from podium.errors import DataError
+from podium.metrics.labels import spelling
 from podium.model_file.metric_names import TaskKind
 
 Indices = npt.NDArray[np.intp]
@@ -54,12 +55,15 @@ class Answers:
 
 
 def label_indices(label: pd.Series, labels: Sequence[str]) -> Indices:
-    """Return the index of each row's label in ``labels``, shape (n,).
+    """Return the index of each row's label in ``labels``, shape (n,); a number is matched by its value.
 
     Raises:
         DataError: A row has a label that the model file does not list.
     """
-    indices = pd.Index(labels).get_indexer(pd.Index(label))
+    spelled = spelling(labels)
+    values = label.astype(object)
+    names = values.map({value: spelled(value) for value in values.unique()})
+    indices = pd.Index(labels).get_indexer(pd.Index(names))
     if (indices < 0).any():
         row = int(np.argmax(indices < 0))
         raise DataError(f"label {label.iloc[row]!r} in row {label.index[row]}; allowed: {', '.join(labels)}")

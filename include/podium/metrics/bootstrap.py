@@ -7,84 +7,110 @@ The same resamples of the rows are drawn for both models, so what is hard about 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binom
 
 from podium.errors import TrainerError
 from podium.metrics.answers import Answers, Numbers
 from podium.metrics.measures import MEANS, one_against_rest, own_values
 from podium.model_file.metric_gate import NotWorse
 
+# A verdict that is within the noise of its resamples draws up to so many.
+MOST_RESAMPLES = 50_000
+# How likely the noise alone may be to give a verdict that counts as settled.
+_BY_NOISE = 1e-6
 
-def metric_differences(
-    metric: str, columns: Sequence[str], rule: NotWorse, candidate: Answers, reference: Answers
+
+def metric_differences(  # noqa: PLR0913 - what is compared, and how often it is drawn
+    metric: str,
+    columns: Sequence[str],
+    rule: NotWorse,
+    candidate: Answers,
+    reference: Answers,
+    enough: Callable[[Numbers], bool] = lambda _: True,
 ) -> Numbers:
-    """Return the candidate's metric less the reference's, once per resample; shape (resamples,).
+    """Return the candidate's metric less the reference's, once per resample; shape (resamples or more,).
 
     Args:
         metric: A mean over rows, ``roc_auc``, or an own function that returns one number per row.
         columns: Columns that an own function gets.
-        rule: How many resamples, and the seed of their drawing.
+        rule: How many resamples at first, and the seed of their drawing.
         candidate: Its answers.
         reference: The other model's answers, on the same rows.
+        enough: Whether these differences are enough; if not, as many again are drawn, up to
+            ``MOST_RESAMPLES`` in all.
 
     Raises:
         TrainerError: The own function returns one number in all.
     """
+    difference, rows = _difference(metric, columns, candidate, reference)
+    most = max(rule.resamples, MOST_RESAMPLES)
+    draws = map(difference, _resamples(rows, rule.model_copy(update={"resamples": most})))
+    drawn = np.fromiter(islice(draws, rule.resamples), float)
+    while len(drawn) < most and not enough(drawn):
+        more = min(len(drawn), most - len(drawn))
+        drawn = np.append(drawn, np.fromiter(islice(draws, more), float))
+    return drawn
+
+
+def is_settled(regressions: Numbers, rule: NotWorse) -> bool:
+    """Whether no other seed would give another verdict.
+
+    So it is where resamples whose chance to be within the margin is exactly the confidence would hardly ever
+    be within it so often, or so rarely.
+
+    Args:
+        regressions: By how much the candidate is worse, shape (resamples,); NaN is not within the margin.
+        rule: Its confidence and margin.
+    """
+    drawn, within = len(regressions), int((regressions <= rule.margin).sum())
+    so_few = binom.cdf(within, drawn, rule.confidence)
+    so_many = binom.sf(within - 1, drawn, rule.confidence)
+    return bool(min(so_few, so_many) < _BY_NOISE)
+
+
+_Difference = Callable[[Numbers], float]
+
+
+def _difference(
+    metric: str, columns: Sequence[str], candidate: Answers, reference: Answers
+) -> tuple[_Difference, int]:
+    """Return what makes the difference of how often each row was drawn, and the number of rows."""
     if metric == "roc_auc":
-        return _auc_differences(rule, candidate, reference)
+        return _auc_difference(candidate, reference), len(candidate)
     if ":" not in metric:
         mean = MEANS[metric]
-        return _mean_differences(rule, mean.values(candidate), mean.values(reference), mean.finish)
+        return _mean_difference(mean.values(candidate), mean.values(reference), mean.finish)
     values = [own_values(metric, answers, columns) for answers in (candidate, reference)]
     if len(values[0]) != len(candidate):
         raise TrainerError(f"{metric} returns one number; not_worse needs one per row")
-    return _mean_differences(rule, values[0], values[1])
+    return _mean_difference(values[0], values[1])
 
 
-def metric_resamples(metric: str, rule: NotWorse, answers: Answers) -> Numbers:
-    """Return the metric of one model, once per resample of its rows; shape (resamples,).
-
-    Args:
-        metric: A mean over rows, or ``roc_auc``.
-        rule: How many resamples, and the seed of their drawing.
-        answers: The model's answers.
-    """
-    if metric == "roc_auc":
-        labels = [_Sorted(*label) for label in one_against_rest(answers)]
-        draws = _resamples(len(answers), rule)
-        return np.asarray([np.mean([label.area(counts) for label in labels]) for counts in draws])
-    mean = MEANS[metric]
-    values = mean.values(answers)
-    sums = np.asarray([_dot(counts, values) for counts in _resamples(len(values), rule)])
-    return np.asarray(mean.finish(sums / len(values)))
-
-
-def _mean_differences(
-    rule: NotWorse,
-    candidate: Numbers,
-    reference: Numbers,
-    finish: Callable[[Numbers], Numbers] = lambda mean: mean,
-) -> Numbers:
+def _mean_difference(
+    candidate: Numbers, reference: Numbers, finish: Callable[[Any], Any] = lambda mean: mean
+) -> tuple[_Difference, int]:
     rows = len(candidate)
-    sums = np.asarray(
-        [(_dot(counts, candidate), _dot(counts, reference)) for counts in _resamples(rows, rule)]
-    )  # (resamples, 2), or (resamples, 2, k) of a function of several means
-    means = finish(sums / rows)
-    return np.asarray(means[:, 0] - means[:, 1])
+
+    def difference(counts: Numbers) -> float:
+        one, other = (finish(_dot(counts, values) / rows) for values in (candidate, reference))
+        return float(one - other)
+
+    return difference, rows
 
 
-def _auc_differences(rule: NotWorse, candidate: Answers, reference: Answers) -> Numbers:
+def _auc_difference(candidate: Answers, reference: Answers) -> _Difference:
     sides = [[_Sorted(*label) for label in one_against_rest(answers)] for answers in (candidate, reference)]
-    areas = np.asarray(
-        [
-            [np.mean([label.area(counts) for label in labels]) for labels in sides]
-            for counts in _resamples(len(candidate), rule)
-        ]
-    )
-    return np.asarray(areas[:, 0] - areas[:, 1])
+
+    def difference(counts: Numbers) -> float:
+        one, other = (np.mean([label.area(counts) for label in labels]) for labels in sides)
+        return float(one - other)
+
+    return difference
 
 
 class _Sorted:

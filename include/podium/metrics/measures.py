@@ -30,10 +30,16 @@ class Mean(NamedTuple):
     Attributes:
         values: (n,) what is averaged, or (n, k) of a function of several means.
         finish: Makes the metric of the mean; works on arrays of means too, the last axis of which is k.
+        slope: Of one mean: the derivative of ``finish``.
+        undo: Of one mean: makes the mean of the metric.
+        most: What no value exceeds, whatever is true, and none is below zero; zero: no limit is known.
     """
 
     values: Callable[[Answers], Numbers]
     finish: Callable[[Any], Any] = lambda mean: mean
+    slope: Callable[[float], float] = lambda _: 1.0
+    most: Callable[[Answers], float] = lambda _: 0.0
+    undo: Callable[[float], float] = lambda metric: metric
 
 
 def _log_loss(answers: Answers) -> Numbers:
@@ -41,6 +47,11 @@ def _log_loss(answers: Answers) -> Numbers:
     return np.asarray(
         -np.log(np.clip(answers.predictions[np.arange(len(answers)), answers.truth], 1e-15, 1.0))
     )
+
+
+def _largest_log_loss(answers: Answers) -> float:
+    """What the least probable label of all rows would have cost."""
+    return float(-np.log(np.clip(answers.predictions.min(), 1e-15, 1.0)))
 
 
 def _hits(answers: Answers) -> Numbers:
@@ -141,18 +152,22 @@ def _ratio(means: Any) -> Any:
     return means[..., 0] / means[..., 1]
 
 
+def _slope_of_root(mean: float) -> float:
+    return float(0.5 / np.sqrt(mean))
+
+
 MEANS: Mapping[str, Mean] = {
-    "log_loss": Mean(_log_loss),
-    "accuracy": Mean(_hits),
-    "brier_score": Mean(_brier_score),
-    "ranked_probability_score": Mean(_ranked_probability_score),
+    "log_loss": Mean(_log_loss, most=_largest_log_loss),
+    "accuracy": Mean(_hits, most=lambda _: 1.0),
+    "brier_score": Mean(_brier_score, most=lambda _: 2.0),
+    "ranked_probability_score": Mean(_ranked_probability_score, most=lambda _: 1.0),
     "mean_absolute_error": Mean(_absolute_error),
     "mean_squared_error": Mean(_squared_error),
-    "root_mean_squared_error": Mean(_squared_error, np.sqrt),
+    "root_mean_squared_error": Mean(_squared_error, np.sqrt, _slope_of_root, undo=np.square),
     "mean_absolute_percentage_error": Mean(lambda answers: np.abs(_percentage_error(answers))),
-    "rmspe": Mean(lambda answers: _percentage_error(answers) ** 2, np.sqrt),
-    "ndcg": Mean(_ndcg),
-    "mean_reciprocal_rank": Mean(_reciprocal_rank),
+    "rmspe": Mean(lambda answers: _percentage_error(answers) ** 2, np.sqrt, _slope_of_root, undo=np.square),
+    "ndcg": Mean(_ndcg, most=lambda _: 1.0),
+    "mean_reciprocal_rank": Mean(_reciprocal_rank, most=lambda _: 1.0),
     "perplexity": Mean(_likelihood_per_token, lambda means: np.exp(_ratio(means))),
     "bits_per_byte": Mean(_bits_and_bytes, _ratio),
     "pass_rate": Mean(lambda answers: _of_generation("passed", answers)),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from podium.errors import DataError, PodiumError
 from podium.metrics.answers import Numbers, Probabilities
+from podium.metrics.labels import spelling
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -42,12 +43,14 @@ def in_label_order(
 ) -> Probabilities:
     """Put the columns of a ``predict_proba`` answer, which follow ``classes``, into the order of ``labels``.
 
-    A label that the model does not know has the probability zero. What it gives to labels that the model file
-    no longer lists is left out.
+    A number is matched by its value. A label that the model does not know has the probability zero. What it
+    gives to labels that the model file no longer lists is left out.
 
     Raises:
         PodiumError: It knows none of the labels, or the shape is not (rows, classes).
     """
+    spelled = spelling(labels)
+    classes = [spelled(name) for name in classes]
     if not set(classes) & set(labels):
         raise PodiumError(f"the model knows the labels {sorted(classes)}, the model file {sorted(labels)}")
     if answer.shape != (rows, len(classes)):
@@ -55,7 +58,7 @@ def in_label_order(
     ordered = np.zeros((rows, len(labels)))
     for place, label in enumerate(labels):
         if label in classes:
-            ordered[:, place] = answer[:, list(classes).index(label)]
+            ordered[:, place] = answer[:, classes.index(label)]
     return ordered
 
 

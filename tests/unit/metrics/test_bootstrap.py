@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from podium.errors import TrainerError
 from podium.metrics import bootstrap
 from podium.metrics.answers import Answers, Numbers
-from podium.metrics.bootstrap import metric_differences
+from podium.metrics.bootstrap import is_settled, metric_differences
 from podium.metrics.measures import measure
 from podium.model_file.metric_gate import NotWorse
 from podium.model_file.metric_names import OWN_METRICS, TaskKind
@@ -153,3 +153,38 @@ def test_an_own_metric_needs_a_number_per_row() -> None:
     assert found.mean() == pytest.approx(one.predictions.mean() - other.predictions.mean(), abs=0.02)
     with pytest.raises(TrainerError, match="mean_prediction returns one number; not_worse needs one per row"):
         differences("support.own_metrics:mean_prediction", one, other)
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "without", "settled"),
+    [
+        (2000, 0, 0, True),
+        (1000, 1000, 0, True),
+        (1940, 60, 0, False),
+        (1860, 140, 0, False),
+        # A resample that has no number is not within the margin.
+        (1900, 0, 100, False),
+        (1000, 0, 1000, True),
+        # That a hundred are within a margin shows little of how many in a hundred are.
+        (100, 0, 0, False),
+    ],
+)
+def test_a_verdict_is_settled_where_noise_would_hardly_ever_give_it(
+    within: int, beyond: int, without: int, settled: bool
+) -> None:
+    regressions = np.repeat([0.01, 0.3, np.nan], [within, beyond, without])
+    assert is_settled(regressions, NotWorse(margin=0.01)) is settled
+
+
+def test_what_is_not_enough_is_drawn_on_from_the_same_seed() -> None:
+    one, other = drawn(TaskKind.REGRESSION, 1), drawn(TaskKind.REGRESSION, 2)
+    asked = []
+
+    def enough(found: Numbers) -> bool:
+        asked.append(len(found))
+        return len(found) >= 1200
+
+    more = metric_differences("mean_absolute_error", (), RULE, one, other, enough)
+    assert asked == [300, 600, 1200]
+    assert (more[:300] == differences("mean_absolute_error", one, other)).all()
+    assert (more == differences("mean_absolute_error", one, other, NotWorse(resamples=1200))).all()

@@ -1,0 +1,43 @@
+"""``podium monitor``: judge windows of a model's rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from typing import Annotated
+
+import typer
+
+from podium.cli.app import Json, Model, app, console, log_to_stderr, parse_moment, print_json
+
+
+@app.command()
+def monitor(
+    model: Model,
+    since: Annotated[str, typer.Option(help="Judge windows from this date or moment on (UTC).")],
+    as_of: Annotated[
+        str | None, typer.Option(help="See only rows before this date or moment (UTC); without it: now.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="List the windows that need nobody, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say of the rows in data.source whether inputs moved, and whether they are whole, window by window.
+
+    The rows before --since are what is usual. It needs no service, and changes nothing.
+    """
+    from podium.model_file.loading import find_spec
+    from podium.monitoring.journal import Said
+    from podium.monitoring.known_rows import judge_known_rows
+    from podium.reporting.monitored import monitored_json, monitored_sentence, monitored_table, worst
+    from podium.settings import models_dir, project_home
+
+    log_to_stderr("podium", "trainers")
+    spec = find_spec(models_dir(), model)
+    moment = datetime.now(UTC) if as_of is None else parse_moment(as_of, "--as-of", time.min)
+    judged = judge_known_rows(spec, parse_moment(since, "--since", time.min), moment, project_home())
+    if as_json:
+        print_json({"model": spec.name, "windows": monitored_json(judged)})
+        return
+    shown = [one for one in judged if every or worst(one).said not in (Said.NOTHING_SEEN, Said.NOT_JUDGED)]
+    console.print(monitored_sentence(spec.name, judged), soft_wrap=True, highlight=False)
+    if shown:
+        console.print(monitored_table(shown, console.width))

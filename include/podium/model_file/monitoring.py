@@ -1,0 +1,43 @@
+"""The section ``monitoring`` of a model file: which windows of a model's rows are judged, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictFloat, StrictInt
+
+from podium.model_file.types import Closed, Cron, Name
+
+
+class AlarmsSpec(Closed):
+    """How rarely an alarm may be false."""
+
+    at_most_one_in: StrictInt = Field(
+        default=1000,
+        ge=10,
+        le=1_000_000,
+        description="Windows in which all alarms together may be false once, on average.",
+    )
+
+
+class MonitoringSpec(Closed):
+    """Which windows are judged, and how."""
+
+    windows: Cron = Field(
+        description="When a window ends and the next begins, as a cron expression in UTC.",
+    )
+    alarms: AlarmsSpec = Field(default=AlarmsSpec(), description="The promise on false alarms.")
+    match: Literal["weekday", "month"] | None = Field(
+        default=None, description="Compare a window only with those that begin on an equal weekday or month."
+    )
+    min_rows: StrictInt = Field(
+        default=30, ge=1, le=1_000_000, description="A window of fewer rows is not judged."
+    )
+    weights: dict[Name, Annotated[StrictFloat, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Which inputs matter, by name; no input has less than a tenth of an equal share.",
+    )
+    retrain_on: Literal["inputs"] | None = Field(
+        default=None,
+        description="`inputs`: moved inputs are said to be a reason to train.",
+    )

@@ -1,0 +1,234 @@
+"""The windows of one version, judged one after the other.
+
+The same record gives the same verdicts and the same wealth, to the last digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import numpy as np
+
+from podium.metrics.answers import Numbers
+from podium.metrics.detectors import coins, mean_wealth
+from podium.monitoring import harm as harms
+from podium.monitoring import inputs as moves
+from podium.monitoring.harm import Harm, HarmJudged, Losses
+from podium.monitoring.inputs import Distances, Inputs, InputsJudged
+from podium.monitoring.windows import Match, Window, season
+
+
+class Said(StrEnum):
+    """What a verdict says. There is none that says that nothing changed: that can not be known."""
+
+    NOTHING_SEEN = "nothing seen"
+    MOVED = "moved"
+    RETRAIN = "retrain"
+    BROKEN = "broken data"
+    NOT_JUDGED = "not judged"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one question about one window.
+
+    Attributes:
+        said: The answer.
+        reason: Why, in a sentence that may follow a colon; "" where nothing was seen.
+    """
+
+    said: Said
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is kept of one window; holds no row.
+
+    Attributes:
+        window: When.
+        rows: How many rows it had.
+        distances: By stream, how far it is from the reference; a stream that has none is left out.
+        shifts: The same with a sign.
+        losses: What its rows cost; None: nobody asked.
+        problems: What is broken in its data.
+    """
+
+    window: Window
+    rows: int
+    distances: Mapping[str, float] = field(default_factory=dict)
+    shifts: Mapping[str, float] = field(default_factory=dict)
+    losses: Losses | None = None
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How windows are judged.
+
+    Attributes:
+        at_most_one_in: Windows in which there may be one false alarm on average, of both questions together.
+        shares: By stream, the share of the alarms of the question about inputs; they add up to 1.
+        match: Which windows are compared.
+        metric: The metric of the question whether it hurts.
+        at_promotion: Its mean loss at promotion.
+        tolerance: By how much the metric may be worse; None: the question is not asked.
+        retrain_on_inputs: Whether moved inputs are a reason to train.
+        min_rows: A window of fewer rows is not judged by its inputs.
+    """
+
+    at_most_one_in: int
+    shares: Mapping[str, float]
+    match: Match | None = None
+    metric: str = "log_loss"
+    at_promotion: float = 0.0
+    tolerance: float | None = None
+    retrain_on_inputs: bool = False
+    min_rows: int = 30
+
+    @property
+    def run_length(self) -> float:
+        """Of each of the two questions: each may raise half of the false alarms."""
+        return 2.0 * self.at_most_one_in
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The names of the streams, in the order of all arrays."""
+        return tuple(self.shares)
+
+    @property
+    def weights(self) -> Numbers:
+        """The shares of the streams, shape (d,)."""
+        return np.fromiter(self.shares.values(), float)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One window and its verdicts.
+
+    Attributes:
+        observation: The window.
+        streams: The names of what is judged, in the order of the arrays in ``inputs``.
+        hurts: Does it hurt?
+        moved: Did inputs or answers move?
+        whole: Is the data whole?
+        inputs: The numbers behind ``moved``; None where the data is broken or the rows are too few.
+        harm: The numbers behind ``hurts``; None where the data is broken, or the question is not asked.
+    """
+
+    observation: Observation
+    streams: Sequence[str]
+    hurts: Verdict
+    moved: Verdict
+    whole: Verdict
+    inputs: InputsJudged | None = None
+    harm: HarmJudged | None = None
+
+    @property
+    def retrain(self) -> str:
+        """The reason to train again; "" if there is none."""
+        return next((said.reason for said in (self.hurts, self.moved) if said.said is Said.RETRAIN), "")
+
+
+def judge_all(
+    subject: str, rules: Rules, past: Iterable[Observation], windows: Iterable[Observation]
+) -> Iterator[Judged]:
+    """Yield the verdicts on the windows of one version, by time.
+
+    Args:
+        subject: Names model and version, for the numbers that break ties.
+        rules: How they are judged.
+        past: The windows of the training data; they raise no alarm.
+        windows: The windows since, in any order. Of two of the same window the later one counts.
+    """
+    inputs, harm, since = _after_past(rules, past), harms.first_harm(), ""
+    for seen in by_time(windows):
+        judged = _judge(subject, rules, inputs, harm, seen)
+        since = _suspected_since(judged, since)
+        if judged.hurts.said is Said.RETRAIN:
+            judged = replace(judged, hurts=Verdict(Said.RETRAIN, f"{judged.hurts.reason} since {since}"))
+            since = ""
+        if judged.inputs is not None:
+            known = _distances(rules, seen)
+            inputs = moves.after(inputs, known, judged.inputs, rules.weights, rules.run_length)
+        if judged.harm is not None and seen.losses is not None:
+            harm = harms.after(harm, seen.losses, judged.harm)
+        yield judged
+
+
+def by_time(windows: Iterable[Observation]) -> list[Observation]:
+    """Return windows by time, each once: as it was seen last."""
+    latest = {seen.window: seen for seen in windows}
+    return [latest[window] for window in sorted(latest)]
+
+
+def _after_past(rules: Rules, past: Iterable[Observation]) -> Inputs:
+    inputs = moves.first_inputs(len(rules.shares))
+    for seen in by_time(past):
+        if seen.rows >= rules.min_rows:
+            inputs = moves.with_past(inputs, _distances(rules, seen))
+    return inputs
+
+
+def _judge(subject: str, rules: Rules, inputs: Inputs, harm: Harm, seen: Observation) -> Judged:
+    if seen.problems:
+        unjudged = Verdict(Said.NOT_JUDGED, "the data is broken")
+        return Judged(seen, rules.streams, unjudged, unjudged, Verdict(Said.BROKEN, "; ".join(seen.problems)))
+    whole = Verdict(Said.NOTHING_SEEN)
+    hurts, harm_judged = _judge_harm(rules, harm, seen)
+    if seen.rows < rules.min_rows:
+        few = f"{seen.rows} rows, {rules.min_rows} are needed" if seen.rows else "no rows"
+        return Judged(seen, rules.streams, hurts, Verdict(Said.NOT_JUDGED, few), whole, harm=harm_judged)
+    coin = coins(subject, seen.window.start.isoformat(), size=len(rules.shares))
+    numbers = moves.judge_inputs(inputs, _distances(rules, seen), coin, rules.weights, rules.run_length)
+    return Judged(seen, rules.streams, hurts, _moved(rules, numbers), whole, numbers, harm_judged)
+
+
+def _judge_harm(rules: Rules, harm: Harm, seen: Observation) -> tuple[Verdict, HarmJudged | None]:
+    if rules.tolerance is None or seen.losses is None:
+        return Verdict(Said.NOT_JUDGED, "no labels are read for it"), None
+    tolerated = harms.tolerated_loss(rules.metric, rules.at_promotion, rules.tolerance)
+    judged = harms.judge_harm(harm, seen.losses, tolerated, rules.run_length)
+    if judged.not_judged:
+        return Verdict(Said.NOT_JUDGED, judged.not_judged), judged
+    return (
+        Verdict(Said.RETRAIN, _hurts(rules, judged)) if judged.alarmed else Verdict(Said.NOTHING_SEEN)
+    ), judged
+
+
+def _suspected_since(judged: Judged, since: str) -> str:
+    """Return the day from which on the detector has held more than it began with; "" if it does not."""
+    if judged.harm is None or judged.harm.not_judged:
+        return since
+    suspects = mean_wealth(judged.harm.log_wealth) > 0
+    return (since or f"{judged.observation.window.start:%Y-%m-%d}") if suspects else ""
+
+
+def _hurts(rules: Rules, judged: HarmJudged) -> str:
+    now, then = (harms.shown_risk(rules.metric, loss) for loss in (judged.risk, rules.at_promotion))
+    bound = f"under {then:.3g} -" if now < then else f"over {then:.3g} +"
+    return f"{rules.metric.replace('_', ' ')} {now:.3g} {bound} {rules.tolerance:g}"
+
+
+def _moved(rules: Rules, judged: InputsJudged) -> Verdict:
+    if judged.not_judged:
+        return Verdict(Said.NOT_JUDGED, judged.not_judged)
+    if not judged.alarmed.any():
+        return Verdict(Said.NOTHING_SEEN)
+    order = np.argsort(-judged.log_wealth, kind="stable")
+    reason = f"{', '.join(rules.streams[place] for place in order if judged.alarmed[place])} moved"
+    if not judged.dependence_known:
+        return Verdict(Said.MOVED, f"{reason}; dependence of the windows not yet known")
+    return Verdict(Said.RETRAIN if rules.retrain_on_inputs else Said.MOVED, reason)
+
+
+def _distances(rules: Rules, seen: Observation) -> Distances:
+    return Distances(
+        _in_order(rules, seen.distances), _in_order(rules, seen.shifts), season(seen.window, rules.match)
+    )
+
+
+def _in_order(rules: Rules, by_stream: Mapping[str, float]) -> Numbers:
+    return np.asarray([by_stream.get(name, np.nan) for name in rules.streams])

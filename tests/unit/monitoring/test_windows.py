@@ -1,0 +1,58 @@
+"""Windows of time, and which training rows are the reference."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import pytest
+
+from podium.errors import DataError
+from podium.monitoring.windows import Window, backtest, season, windows_between
+
+DAILY = "0 0 * * *"
+
+
+def day(number: int) -> datetime:
+    return datetime(2026, 1, number, tzinfo=UTC)
+
+
+def test_the_windows_of_a_schedule_hold_both_moments() -> None:
+    found = windows_between(DAILY, day(1) + timedelta(hours=5), day(3))
+    assert found == tuple(Window(day(number), day(number + 1)) for number in (1, 2, 3))
+    assert windows_between(DAILY, day(1), day(1)) == (Window(day(1), day(2)),)
+
+
+def test_the_hour_that_comes_twice_is_two_windows() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    first, second = (datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=fold) for fold in (0, 1))
+    found = windows_between("0 * * * *", first, second)
+    assert [window.start.hour for window in found] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [(day(2), day(2)), (day(2), day(1)), (datetime(2026, 1, 1), day(2))]
+)
+def test_a_window_without_an_hour_or_a_time_zone_is_refused(start: datetime, end: datetime) -> None:
+    with pytest.raises((DataError, TypeError), match="window|naive"):
+        Window(start, end)
+
+
+def test_windows_without_end_are_refused() -> None:
+    with pytest.raises(DataError, match="more than 10,000 windows"):
+        windows_between("* * * * *", day(1), day(20))
+
+
+def test_the_older_half_is_the_reference_and_in_no_window() -> None:
+    times = pd.Series([day(4), day(1), day(2), day(3) + timedelta(hours=23)])
+    found = backtest(times, DAILY)
+    assert found.pool.tolist() == [False, True, True, False]
+    assert found.windows == (Window(day(3), day(4)), Window(day(4), day(5)))
+    assert found.place.tolist() == [1, -1, -1, 0]
+
+
+def test_windows_of_a_season_are_alike_in_utc() -> None:
+    monday = Window(datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 6, tzinfo=UTC))
+    assert (season(monday, None), season(monday, "weekday"), season(monday, "month")) == (0, 0, 1)
+    assert str(monday) == "2026-01-05 to 2026-01-06"
