@@ -6,22 +6,20 @@ the same run. Nothing passes or fails here.
 
 from __future__ import annotations
 
-import sys
 import tracemalloc
 from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from results import QUICK, Figure, keep
 
 from podium.metrics.answers import Answers
 from podium.metrics.bootstrap import metric_differences
 from podium.model_file.metric_gate import NotWorse
 from podium.model_file.metric_names import OWN_METRICS, TaskKind
 
-ROWS = 100_000
-RULE = NotWorse(resamples=2_000)
+ROWS, RESAMPLES = (10_000, 500) if QUICK else (100_000, 2_000)
+RULE = NotWorse(resamples=RESAMPLES)
 METRICS = ("log_loss", "rmspe", "roc_auc")
 
 
@@ -62,19 +60,20 @@ def megabytes(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Print a table of all metrics."""
-    table = Table(title=f"{RULE.resamples:,} resamples of {ROWS:,} rows, two models")
-    for title in ("what", "seconds", "times the draw", "peak megabytes"):
-        table.add_column(title, justify="left" if title == "what" else "right")
+    """Measure all metrics, and keep the figures."""
     plain = seconds(draw)
-    table.add_row("draw alone", f"{plain:.2f}", "1.0", "")
+    figures = [Figure(f"draw of {RULE.resamples:,} resamples of {ROWS:,} rows, alone", plain, "s")]
     for metric in METRICS:
         sides = [answers(OWN_METRICS[metric].task, model) for model in (1, 2)]
         taken = seconds(lambda: metric_differences(metric, (), RULE, *sides))  # noqa: B023 - called at once
         few = RULE.model_copy(update={"resamples": 100})
         peak = megabytes(lambda: metric_differences(metric, (), few, *sides))  # noqa: B023 - called at once
-        table.add_row(metric, f"{taken:.2f}", f"{taken / plain:.1f}", f"{peak:.1f}")
-    Console(file=sys.stdout).print(table)
+        figures += [
+            Figure(f"{metric}: bootstrap of two models", taken, "s"),
+            Figure(f"{metric}: bootstrap / draw", taken / plain, "x"),
+            Figure(f"{metric}: most memory", peak, "MB"),
+        ]
+    keep("gates", figures)
 
 
 if __name__ == "__main__":

@@ -27,5 +27,5 @@ def read_baseline_files(spec: ModelSpec, home: Path) -> dict[str, BaselineFile]:
 
 def _read(spec: ModelSpec, path: Path) -> BaselineFile:
     metrics, labels = read_baseline_file(path)
-    names = normalised_labels(pd.Series(labels, dtype=str), spec.data.label_map)
+    names = normalised_labels(pd.Series(labels, dtype=str), spec.data.label_map, spec.labels)
     return BaselineFile(metrics=metrics, labels=tuple(dict.fromkeys(names)))

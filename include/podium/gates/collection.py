@@ -23,17 +23,19 @@ from podium.gates.cost import BATCH_ROWS as TIMED_ROWS
 from podium.gates.cost import Timed, measure_speed
 from podium.gates.evidence import Cost, Evidence, Side, no_answers
 from podium.gates.schema import SchemaFindings
+from podium.gates.seen_rows import seen_rows
 from podium.ledger import history
 from podium.ledger.events import Event
 from podium.metrics.answers import Numbers, true_values
 from podium.metrics.generated_code import score_generation
+from podium.metrics.labels import spelling
 from podium.metrics.predictions import classes_of, predict
 from podium.model_file.gates import CostGate, CostName, SchemaGate
 from podium.model_file.metric_gate import MetricGate
 from podium.model_file.metric_names import TRAINER_METRIC, TaskKind
 from podium.model_file.spec import ModelSpec
-from podium.names import CANDIDATE, CHAMPION, Tag, version_name
-from podium.registry.client import Version
+from podium.names import CANDIDATE, CHAMPION, version_name
+from podium.registry.client import Registry, Version
 from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.services import Services
@@ -65,15 +67,15 @@ class Case:
     folder: Path
 
 
-def versions_to_compare(case: Case) -> dict[str, int]:
+def versions_to_compare(registry: Registry, spec: ModelSpec, judged: int) -> dict[str, int]:
     """Return the live champion, and the present candidate where a gate asks for it, by these names."""
-    aliases = case.services.registry.aliases(case.spec.name)
-    asked = {gate.against for gate in case.spec.gates if isinstance(gate, MetricGate)}
+    aliases = registry.aliases(spec.name)
+    asked = {gate.against for gate in spec.gates if isinstance(gate, MetricGate)}
     names = [CHAMPION, *([CANDIDATE] if CANDIDATE in asked else [])]
     return {
         name: aliases[name]
         for name in names
-        if name in aliases and not (name == CANDIDATE and aliases[name] == case.version.number)
+        if name in aliases and not (name == CANDIDATE and aliases[name] == judged)
     }
 
 
@@ -91,6 +93,19 @@ def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
         BytesChanged: The files of a version are not those that were registered.
         Outage: A part did not answer, or a version to compare with cannot be scored: neither pass nor fail.
     """
+    sides = answer_holdout(case, versions)
+    for name, number in versions.items():
+        if broken := sides[name].broken:
+            what = f"{name} {case.spec.name} {version_name(number)}"
+            raise Outage(
+                f"{what} {broken}: there is nothing to compare with. It is tried again; if it stays so, roll "
+                "back to a version that can be scored, or mend what it needs"
+            )
+    return sides
+
+
+def answer_holdout(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
+    """Do the same, and say of each side that cannot be scored that it is broken."""
     numbers = {JUDGED: case.version.number, **versions}
     models = {name: _load(case, number) for name, number in numbers.items()}
     scored = 0
@@ -103,13 +118,6 @@ def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
         log.info("Scored %s holdout rows with each of %s.", f"{scored:,}", _describe_versions(numbers))
     if _speed_matters(case.spec):
         _time(models, first)
-    for name, number in versions.items():
-        if broken := models[name].broken:
-            what = f"{name} {case.spec.name} {version_name(number)}"
-            raise Outage(
-                f"{what} {broken}: there is nothing to compare with. It is tried again; if it stays so, roll "
-                "back to a version that can be scored, or mend what it needs"
-            )
     return {name: model.side() for name, model in models.items()}
 
 
@@ -129,6 +137,8 @@ def assemble(case: Case, sides: Mapping[str, Side], versions: Mapping[str, int])
         rows.add(batch)
     baselines = holdout.read_baselines(case.folder, spec.answer_columns)
     references = {name: side for name, side in sides.items() if name != JUDGED}
+    known = _other_champion(case, versions)
+    note = "" if known is None else seen_rows(case.services.registry, spec, CHAMPION, known, case.folder)
     return Evidence(
         task=spec.task,
         labels=spec.labels,
@@ -142,8 +152,14 @@ def assemble(case: Case, sides: Mapping[str, Side], versions: Mapping[str, int])
         baseline_files=read_baseline_files(spec, case.services.settings.home),
         overlaps=rows.overlaps(),
         schema_problems=rows.schema_problems(),
-        notes=_notes(case, versions, rows.first_time),
+        notes=(note,) if note else (),
     )
+
+
+def _other_champion(case: Case, versions: Mapping[str, int]) -> Event | None:
+    """Return the registration of the champion, unless it is the version that is judged."""
+    champion = versions.get(CHAMPION, case.version.number)
+    return None if champion == case.version.number else history.registration(case.events, champion)
 
 
 class _Unusable(PodiumError):
@@ -187,10 +203,10 @@ class _Scored:
 
     def side(self) -> Side:
         """Return all that was seen of it."""
-        empty = no_answers(0, self._spec.answer_columns)
+        empty, spelled = no_answers(0, self._spec.answer_columns), spelling(self._spec.labels)
         return Side(
             predictions=np.concatenate(self._answers) if self._answers else empty,
-            classes=() if self.model is None else classes_of(self.model),
+            classes=() if self.model is None else tuple(map(spelled, classes_of(self.model))),
             signature={} if self.model is None else _signature(self.model),
             cost=self.cost,
             broken=self.broken,
@@ -269,7 +285,6 @@ class _Rows:
         self._schemas = {
             gate.key: SchemaFindings(gate) for gate in spec.gates if isinstance(gate, SchemaGate)
         }
-        self.first_time: pd.Timestamp | None = None
 
     def add(self, batch: pd.DataFrame) -> None:
         data = self._spec.data
@@ -281,9 +296,6 @@ class _Rows:
             self._shared[columns] += holdout.shared(found, trained_on)
         for findings in self._schemas.values():
             findings.add(batch)
-        if data.time_column is not None:
-            earliest = batch[data.time_column].min()
-            self.first_time = earliest if self.first_time is None else min(self.first_time, earliest)
 
     def truth(self) -> npt.NDArray[Any]:
         return true_values(self._spec.task, pd.concat(self._labels, ignore_index=True), self._spec.labels)
@@ -306,19 +318,6 @@ def _columns_asked(spec: ModelSpec) -> list[str]:
             asked |= dict.fromkeys(gate.columns)
             asked |= {} if gate.slices is None else {gate.slices.column: None}
     return list(asked)
-
-
-def _notes(case: Case, versions: Mapping[str, int], first_time: pd.Timestamp | None) -> tuple[str, ...]:
-    """Say if the champion learned from rows that it is judged on: that flatters it, never the candidate."""
-    if CHAMPION not in versions or first_time is None:
-        return ()
-    registered = history.registration(case.events, versions[CHAMPION])
-    trained_on = "" if registered is None else str(registered.details.get(Tag.TRAINED_ON, ""))
-    last_day = trained_on.partition(" to ")[2][:10]
-    if not last_day or last_day < f"{first_time:%Y-%m-%d}":
-        return ()
-    name = version_name(versions[CHAMPION])
-    return (f"champion {name} was trained on rows up to {last_day}, some of which are in this holdout",)
 
 
 def _describe_versions(numbers: Mapping[str, int]) -> str:

@@ -1,4 +1,9 @@
-"""The version that serves and the one beside it, on live requests (``podium compare MODEL --live``)."""
+"""The version that serves and the one beside it, on live requests (``podium compare MODEL --live``).
+
+Whoever looks often sees a difference by chance some day. So the bounds here hold at every moment together:
+they are of all labelled rows of the trial, which only become more, and do not depend on the rows' order
+(``podium.metrics.sequential``).
+"""
 
 from __future__ import annotations
 
@@ -12,26 +17,26 @@ import numpy as np
 import pandas as pd
 
 from podium.errors import NotFound, PodiumError
+from podium.gates.report import between
 from podium.ledger.live_answers import LiveAnswer, LiveStore, VersionOnTrial, read_predictions
 from podium.metrics.answers import Answers, Numbers, true_values
-from podium.metrics.bootstrap import metric_resamples
 from podium.metrics.measures import measured
 from podium.metrics.predictions import in_label_order
+from podium.metrics.row_scores import RowScores, highest_difference, row_scores
+from podium.metrics.sequential import lower_bound, upper_bound
 from podium.model_file.gates import LiveBound
-from podium.model_file.metric_gate import NotWorse
 from podium.model_file.metric_names import KNOWN_METRICS, REPORTED, TaskKind
 from podium.names import in_utc, version_name
 
 CONFIDENCE = 0.95
-# With fewer labelled rows the bootstrap is too sure of itself.
+# With fewer labelled rows the largest loss seen says little of those to come.
 FEWEST_ROWS = 30
-# The newest ones: so many are drawn again 2,000 times within seconds.
+# So many are read within seconds. Of labelled ones the first: the newest would be other rows at each look.
 MOST_ROWS = 100_000
-_RULE = NotWorse(confidence=CONFIDENCE)
 
 
 class Interval(NamedTuple):
-    """Where a number lies with ``CONFIDENCE``."""
+    """Where a number lies with ``CONFIDENCE``, at every moment together."""
 
     low: float
     high: float
@@ -68,6 +73,13 @@ class MetricPair:
             return ""
         return "better" if (self.difference.low > 0) is self.greater_is_better else "worse"
 
+    def in_words(self) -> str:
+        """Say where the difference lies as better or worse, whichever way the metric goes."""
+        if self.difference is None:
+            return ""
+        low, high = self.difference
+        return between(-high, -low) if self.greater_is_better else between(low, high)
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -100,7 +112,7 @@ class LiveComparison:
         candidate_rows: Rows that the other one answered; of pairs the same ones.
         champion_labelled: Those of them whose label is known.
         candidate_labelled: The same of the other one.
-        capped: There are more rows; these are the newest.
+        capped: There are more rows; these are the newest, and the labelled ones the first.
         agreement: Of pairs.
         metrics: On the labelled rows; the first one tells which is better. None without labels.
     """
@@ -131,12 +143,13 @@ class LiveComparison:
         if first.note:
             numbers = first.note
         elif first.difference is not None:
-            low, high = (f"{end:+.4g}" for end in first.difference)
-            numbers += f", difference between {low} and {high} with {CONFIDENCE:.0%} confidence"
+            numbers += f", {first.in_words()} with {CONFIDENCE:.0%} confidence"
         on = f"on {rows} labelled rows: {numbers}"
         fewest = min(self.champion_labelled, self.candidate_labelled)
         if fewest < FEWEST_ROWS:
             return f"Too few to tell {new} from {old} (at least {FEWEST_ROWS} labelled rows), {on}"
+        if not KNOWN_METRICS[first.metric].resampled:
+            return f"No verdict on {new} and {old}: no interval of this metric holds at every look, {on}"
         if not first.verdict:
             return f"{new} and {old} cannot be told apart {on}"
         return f"{new} is {first.verdict} than {old} {on}"
@@ -182,7 +195,7 @@ def compare_live(
     trial = store.newest_trial(subject.name)
     if trial is None:
         raise NotFound(f"no live answers of {subject.name} are stored: serve it with --shadow or --canary")
-    stored, capped = _newest(store.read(subject.name, trial, since))
+    stored, capped = _up_to_most(store.read(subject.name, trial, since))
     if not stored:
         raise NotFound(f"no live answers of {subject.name} by {trial} are stored{_since(since)}")
     paired = any(answer.paired for answer, _ in stored)
@@ -229,15 +242,20 @@ def live_problem(
         if note:
             return f"{new} cannot be judged on its labelled live rows: {note}"
     rule = bound.not_worse
-    differences = np.subtract(*_draws(bound.metric, rule, candidate, champion, paired=paired))
-    worse_by = -differences if KNOWN_METRICS[bound.metric].greater_is_better else differences
-    most = float(np.quantile(worse_by, rule.confidence))
+    most = _worse_by(bound, champion, candidate, paired=paired)
     if most <= rule.margin:
         return ""
     return (
         f"{bound.metric} of {new} may be worse than that of {version_name(trial.champion)} by {_short(most)} "
         f"on {rows:,} labelled live rows, {rule.confidence:.3g} sure; at most {rule.margin:g} is allowed"
     )
+
+
+def _worse_by(bound: LiveBound, champion: Answers, candidate: Answers, *, paired: bool) -> float:
+    """Return by how much the candidate may be worse: the end of the interval that ``compare`` shows."""
+    new, old = (row_scores(bound.metric, answers) for answers in (candidate, champion))
+    greater, less = (old, new) if KNOWN_METRICS[bound.metric].greater_is_better else (new, old)
+    return highest_difference(greater, less, (1 - bound.not_worse.confidence) / 2, paired=paired)
 
 
 def _since(since: datetime | None) -> str:
@@ -255,8 +273,8 @@ def _check_metric(subject: Subject, metric: str) -> None:
         raise PodiumError(f"no metric '{metric}' of a {subject.task}; there are: {', '.join(allowed)}")
 
 
-def _newest(stored: Iterator[_Stored]) -> tuple[list[_Stored], bool]:
-    """Return the newest requests, and whether there are more."""
+def _up_to_most(stored: Iterator[_Stored]) -> tuple[list[_Stored], bool]:
+    """Return the first of the requests, and whether there are more."""
     found: list[_Stored] = []
     rows = 0
     for one in stored:
@@ -286,7 +304,7 @@ def _labelled(
     Raises:
         DataError: The model file does not list a label.
     """
-    stored, _ = _newest(store.read(subject.name, trial, since, labelled=True))
+    stored, _ = _up_to_most(store.read(subject.name, trial, since, labelled=True))
     champion, candidate = (
         _answers(subject, part, side)
         for part, side in zip(_parts(stored, paired=paired), _SIDES, strict=True)
@@ -357,27 +375,28 @@ def _metric(metric: str, champion: Answers, candidate: Answers, *, paired: bool)
     pair = MetricPair(metric, known.greater_is_better, old, new, None, note=old_note or new_note)
     if pair.note or not known.resampled or min(len(champion), len(candidate)) < FEWEST_ROWS:
         return pair
-    of_candidate, of_champion = _draws(metric, _RULE, candidate, champion, paired=paired)
-    pair = replace(pair, difference=_interval(of_candidate - of_champion))
+    of_candidate, of_champion = row_scores(metric, candidate), row_scores(metric, champion)
+    pair = replace(pair, difference=_difference(of_candidate, of_champion, paired=paired))
     if paired:
         return pair
     return replace(pair, champion_interval=_interval(of_champion), candidate_interval=_interval(of_candidate))
 
 
-def _draws(
-    metric: str, rule: NotWorse, candidate: Answers, champion: Answers, *, paired: bool
-) -> tuple[Numbers, Numbers]:
-    """Return the metric of both, once per resample: of pairs the same rows of both, else each by itself."""
-    other = rule if paired else rule.model_copy(update={"seed": rule.seed + 1})
-    return metric_resamples(metric, other, candidate), metric_resamples(metric, rule, champion)
+_EACH_SIDE = (1 - CONFIDENCE) / 2
 
 
-def _interval(drawn: Numbers) -> Interval | None:
-    """Return the middle of the draws; None where some of them have no value."""
-    if not np.isfinite(drawn).all():
-        return None
-    low, high = np.quantile(drawn, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
-    return Interval(float(low), float(high))
+def _difference(candidate: RowScores, champion: RowScores, *, paired: bool) -> Interval:
+    return Interval(
+        -highest_difference(champion, candidate, _EACH_SIDE, paired=paired),
+        highest_difference(candidate, champion, _EACH_SIDE, paired=paired),
+    )
+
+
+def _interval(scores: RowScores) -> Interval:
+    return Interval(
+        lower_bound(scores.values, scores.lowest, _EACH_SIDE),
+        upper_bound(scores.values, scores.highest, _EACH_SIDE),
+    )
 
 
 def _short(value: float) -> str:

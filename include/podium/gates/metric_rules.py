@@ -10,9 +10,9 @@ import numpy as np
 
 from podium.errors import NoSlices
 from podium.gates.evidence import Evidence, Side
-from podium.gates.report import GateResult, GateStatus, SliceResult
+from podium.gates.report import WORSE, GateResult, GateStatus, SliceResult, between, count_rows
 from podium.metrics.answers import Numbers
-from podium.metrics.bootstrap import metric_differences
+from podium.metrics.bootstrap import is_settled, metric_differences
 from podium.metrics.measures import measured
 from podium.metrics.slices import Mask, Slice, cut
 from podium.model_file.metric_gate import MetricGate, NotWorse, Slices
@@ -20,6 +20,7 @@ from podium.model_file.metric_names import TRAINER_METRIC
 from podium.names import VERSIONS
 
 ALL_ROWS = "all rows"
+_MOST_NAMED = 3
 
 
 def judge_metric(gate: MetricGate, evidence: Evidence) -> GateResult:
@@ -52,13 +53,18 @@ def without_version(no_champion: str) -> GateStatus:
 
 
 def regressions(gate: MetricGate, rule: NotWorse, evidence: Evidence, rows: Mask) -> Numbers:
-    """Return by how much the candidate is worse than the reference in each resample; shape (resamples,)."""
+    """Return by how much the candidate is worse than the reference in each resample; shape (resamples,).
+
+    As many are drawn as settle the verdict, if so many may be.
+    """
     candidate, reference = (
         evidence.answers(side).where(rows)
         for side in (evidence.candidate, evidence.references[str(gate.against)])
     )
-    differences = metric_differences(gate.metric, gate.columns, rule, candidate, reference)
-    return -differences if gate.greater else differences
+    sign = -1 if gate.greater else 1
+    return sign * metric_differences(
+        gate.metric, gate.columns, rule, candidate, reference, lambda drawn: is_settled(sign * drawn, rule)
+    )
 
 
 def bound(gate: MetricGate, reference: float | None) -> float:
@@ -119,17 +125,28 @@ def _judge_confidence(
     gate: MetricGate, rule: NotWorse, evidence: Evidence, part: Slice, reference: float
 ) -> SliceResult:
     resampled = regressions(gate, rule, evidence, part.rows)
-    low, high = (float(np.quantile(resampled, share)) for share in (1 - rule.confidence, rule.confidence))
+    low, high = (_quantile(resampled, share) for share in (1 - rule.confidence, rule.confidence))
+    settled = is_settled(resampled, rule)
+    drawn = f"{len(resampled):,} resamples"
     return SliceResult(
         name=part.name,
         rows=int(part.rows.sum()),
-        status=_status(high <= rule.margin),
+        status=_status(settled and high <= rule.margin),
         value=high,
         reference=reference,
         limit=rule.margin,
-        note=f"worse by {low:+.4f} to {high:+.4f}",
+        note=f"{between(low, high)}, "
+        + (drawn if settled else f"too near to the limit to tell: within the noise of {drawn}"),
+        unit=WORSE,
         interval=(low, high),
     )
+
+
+def _quantile(resampled: Numbers, share: float) -> float:
+    """Return a quantile; a resample that has no number counts as the worst."""
+    with np.errstate(invalid="ignore"):
+        found = float(np.quantile(np.where(np.isnan(resampled), np.inf, resampled), share))
+    return found if math.isfinite(found) else math.nan
 
 
 def _judge_slice(gate: MetricGate, slices: Slices, evidence: Evidence, part: Slice) -> SliceResult:
@@ -137,7 +154,7 @@ def _judge_slice(gate: MetricGate, slices: Slices, evidence: Evidence, part: Sli
     if rows >= slices.min_support:
         return _judge(gate, evidence, part)
     status = GateStatus.WAIVED if slices.below_support == "waive" else GateStatus.FAILED
-    note = "no rows" if not rows else f"fewer than {slices.min_support:,} rows"
+    note = f"{count_rows(rows)}, {slices.min_support:,} needed"
     # A listed value that is not there at all is not small: it is missing.
     if not rows:
         status = GateStatus.FAILED
@@ -179,6 +196,7 @@ def _whole(words: str, judged: SliceResult) -> GateResult:
         reference=judged.reference,
         limit=judged.limit,
         note=judged.note,
+        unit=judged.unit,
         interval=judged.interval,
     )
 
@@ -188,12 +206,19 @@ def _worst(gate: MetricGate, words: str, parts: Sequence[SliceResult]) -> GateRe
     judged = [part for part in parts if part.value is not None]
     failed = [part for part in parts if part.status is GateStatus.FAILED]
     if not judged:
-        note = "no slice has enough rows"
+        note = _too_small(parts) or "there are no slices"
         return GateResult(words, GateStatus.FAILED, math.nan, note=note, slices=tuple(parts))
     sign = -1.0 if gate.greater and gate.not_worse is None else 1.0
     worst = max(judged, key=lambda part: _excess(part, sign))
-    return replace(
-        _whole(words, worst), status=_status(not failed), note=f"worst: {worst.name}", slices=tuple(parts)
+    note = "; ".join(filter(None, (f"worst: {worst.name}", _too_small(failed))))
+    return replace(_whole(words, worst), status=_status(not failed), note=note, slices=tuple(parts))
+
+
+def _too_small(parts: Sequence[SliceResult]) -> str:
+    """Name slices that have too few rows to be judged, with the rows that they have."""
+    few = [f"{part.name} has {part.note}" for part in parts if part.value is None]
+    return "; ".join(few[:_MOST_NAMED]) + (
+        f"; and {len(few) - _MOST_NAMED} more" if few[_MOST_NAMED:] else ""
     )
 
 
@@ -207,13 +232,12 @@ def _difference(words: str, limit: float, parts: Sequence[SliceResult]) -> GateR
     judged = tuple(part if part.value is None else _measured_slice(part) for part in parts)
     values = [part.value for part in parts if part.value is not None]
     if len(values) < 2:
-        note = "fewer than two slices have enough rows"
+        note = "; ".join(filter(None, ("fewer than two slices have enough rows", _too_small(parts))))
         return GateResult(words, GateStatus.FAILED, math.nan, limit=limit, note=note, slices=judged)
     difference = float(np.ptp(values))
-    failed = any(part.status is GateStatus.FAILED for part in judged)
-    return GateResult(
-        words, _status(not failed and difference <= limit), difference, None, limit, slices=judged
-    )
+    failed = [part for part in judged if part.status is GateStatus.FAILED]
+    status = _status(not failed and difference <= limit)
+    return GateResult(words, status, difference, None, limit, note=_too_small(failed), slices=judged)
 
 
 def _measured_slice(part: SliceResult) -> SliceResult:

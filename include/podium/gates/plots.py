@@ -92,6 +92,7 @@ def bootstrap(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figur
     if rule is None or result.interval is None:
         raise ValueError("only of a gate with not_worse")
     worse = regressions(gate, rule, evidence, np.ones(len(evidence), dtype=bool))
+    worse = worse[np.isfinite(worse)]
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(
         title=result.gate, xlabel=f"{gate.metric}: worse than {gate.against} by", ylabel="resamples"

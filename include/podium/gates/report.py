@@ -7,18 +7,24 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from podium.metrics.by_label import LabelScore
 from podium.model_file.metric_gate import Level
-from podium.names import CHAMPION, VERSIONS, version_name
-from podium.text import visible
+from podium.names import CANDIDATE, CHAMPION, VERSIONS, version_name
+from podium.text import one_line, visible
 
 Metrics = Mapping[str, float]
 
 # The kind of gate whose numbers are of this machine at that moment.
 COST = "cost"
+# The unit of a regression: how much worse than the reference.
+WORSE = "worse"
+_MOST_LABELS = 50
+# Four digits behind the point show nothing of less.
+_SMALL = 0.00005
 # The rule that no model file names and none can leave out.
 CONTRACT = "contract"
 
@@ -49,6 +55,7 @@ class SliceResult:
         reference: The champion's or the baseline's number, for a relative rule.
         limit: The bound that the value was held against.
         note: What else is to be said.
+        unit: What value and limit count, such as ``worse``; "" where the rule's words say it.
         interval: Of the regression against the reference (positive is worse), for ``not_worse``.
     """
 
@@ -59,6 +66,7 @@ class SliceResult:
     reference: float | None = None
     limit: float | None = None
     note: str = ""
+    unit: str = ""
     interval: tuple[float, float] | None = None
 
 
@@ -75,6 +83,7 @@ class GateResult:
         kind: The key that the gate has in the model file.
         level: Whether it refuses a version or only tells.
         note: What else is to be said, such as why a number could not be computed.
+        unit: What value and limit count, such as ``rows``; "" where the rule's words say it.
         interval: Of the regression against the reference (positive is worse), for ``not_worse``.
         slices: Each slice, if the gate has slices.
     """
@@ -87,6 +96,7 @@ class GateResult:
     kind: str = "metric"
     level: Level = Level.REQUIRED
     note: str = ""
+    unit: str = ""
     interval: tuple[float, float] | None = None
     slices: tuple[SliceResult, ...] = ()
 
@@ -105,11 +115,14 @@ class Scores:
         candidate: The candidate's metrics.
         references: Metrics of the champion (under ``champion``, if there is one), of the candidate that is to
             be replaced (under ``candidate``, if a gate asks for it) and of each baseline.
+        by_label: Of a classification: the scores of each label, of the version that was judged (under
+            ``candidate``) and of the champion.
     """
 
     rows: int
     candidate: Metrics
     references: Mapping[str, Metrics]
+    by_label: Mapping[str, Mapping[str, LabelScore]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,6 +135,7 @@ class GateReport:
         champion: The champion that it was compared with, or None.
         scores: The metrics.
         results: One per gate, in the model file's order, after that of the contract.
+        notes: Sentences that must be known before the numbers are read.
     """
 
     model: str
@@ -129,11 +143,18 @@ class GateReport:
     champion: int | None
     scores: Scores
     results: tuple[GateResult, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         """True if there are gates and none refuses."""
         return bool(self.results) and not any(result.refuses for result in self.results)
+
+    def by_urgency(self) -> list[GateResult]:
+        """Return the gates that refuse, then those that failed as advice, then the others."""
+        return sorted(
+            self.results, key=lambda result: (not result.refuses, result.status is not GateStatus.FAILED)
+        )
 
     def verdict(self) -> str:
         """Say what came out and why, without the version's name."""
@@ -174,7 +195,13 @@ class GateReport:
                 rows=scores["rows"],
                 candidate=_metrics(scores["candidate"]),
                 references={name: _metrics(metrics) for name, metrics in scores["references"].items()},
+                # A report from before a field existed does not have it.
+                by_label={
+                    name: {label: LabelScore(**_numbers(score)) for label, score in scored.items()}
+                    for name, scored in scores.get("by_label", {}).items()
+                },
             ),
+            notes=tuple(content.get("notes", ())),
             results=tuple(_result(result) for result in content["results"]),
         )
 
@@ -192,20 +219,65 @@ class GateReport:
         content = _without_nan(asdict(replace(self, results=steady)))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def lines(self) -> list[str]:
+        """Say the same as plain lines, for a log: the sentence first, then the gates, then the metrics."""
+        gates = [
+            (quantity(result.value, result.unit), quantity(result.limit, result.unit), result)
+            for result in self.by_urgency()
+        ]
+        names = [version_name(self.version), *self.reference_titles()]
+        scored = [self.scores.candidate, *self.scores.references.values()]
+        return [
+            one_line(self.sentence()),
+            *(one_line(note) for note in self.notes),
+            *(
+                f"{outcome(result)}: {one_line(result.gate)}"
+                + (f" (is {value}" + (f", limit {limit})" if limit else ")") if value else "")
+                + one_line(_after(result.note))
+                for value, limit, result in gates
+            ),
+            *(
+                f"{one_line(metric)} on {count_rows(self.scores.rows)}: "
+                + ", ".join(
+                    f"{name} {number(scores.get(metric, math.nan))}"
+                    for name, scores in zip(names, scored, strict=True)
+                )
+                for metric in self.scores.candidate
+            ),
+        ]
+
     def markdown(self) -> str:
-        """Render the gates, their slices and then the metrics as Markdown tables."""
-        return "\n".join([*self.gates_table(), *self.slices_tables(), "", *self.metrics_table()])
+        """Render the gates, their slices, the metrics and the labels as Markdown tables, below the notes."""
+        return "\n".join([*self.warnings(), self.tables()])
+
+    def tables(self) -> str:
+        """Render the same without the notes."""
+        return "\n".join(
+            [*self.gates_table(), *self.slices_tables(), "", *self.metrics_table(), *self.labels_table()]
+        )
+
+    def warnings(self) -> list[str]:
+        """Render the notes, an empty line after each."""
+        return [line for note in self.notes for line in (f"**⚠️ {cell(note)}.**", "")]
 
     def gates_table(self) -> list[str]:
         """Render the gates as the lines of a Markdown table."""
         return [
-            "| gate | candidate | limit | outcome |",
+            "| gate | measured | limit | outcome |",
             "|---|---:|---:|---|",
             *(
-                f"| {cell(result.gate)} | {number(result.value)} | {number(result.limit)} "
+                f"| {cell(result.gate)} | {quantity(result.value, result.unit)} "
+                f"| {quantity(result.limit, result.unit)} "
                 f"| {outcome(result)}{cell(_after(result.note))} |"
-                for result in self.results
+                for result in self.by_urgency()
             ),
+        ]
+
+    def gates_list(self) -> list[str]:
+        """Render the gates as a list, those that refuse first, for pages that show few rows of a table."""
+        return [
+            f"- {outcome(result)}: {cell(result.gate)}{_measured(result)}{cell(_after(result.note))}"
+            for result in sorted(self.results, key=lambda result: not result.refuses)
         ]
 
     def metrics_table(self) -> list[str]:
@@ -224,15 +296,44 @@ class GateReport:
             lines.append(f"| {cell(metric)} | " + " | ".join(map(number, numbers)) + " |")
         return lines
 
+    def labels_table(self) -> list[str]:
+        """Render recall and precision of each label, an empty line before the table; none without labels."""
+        sides = self.scores.by_label
+        if not sides.get(CANDIDATE):
+            return []
+        titled = self.labels_by_title()
+        heads = [f"{what} {title}" for title in titled for what in ("recall", "precision")]
+        shown = list(sides[CANDIDATE])[:_MOST_LABELS]
+        rows = [
+            f"| {cell(label)} | {sides[CANDIDATE][label].rows:,} | {' | '.join(label_cells(label, titled))} |"
+            for label in shown
+        ]
+        more = len(sides[CANDIDATE]) - len(shown)
+        return [
+            "",
+            f"| label | rows | {' | '.join(heads)} |",
+            "|---|---:|" + "---:|" * len(heads),
+            *rows,
+            *([f"| and {more:,} more labels, in report.json |" + " |" * (len(heads) + 1)] if more else []),
+        ]
+
+    def labels_by_title(self) -> dict[str, Mapping[str, LabelScore]]:
+        """Return the scores of each label, by the names of the versions."""
+        numbers = {CANDIDATE: self.version, CHAMPION: self.champion}
+        return {
+            f"{name} {version_name(numbers[name])}": scored for name, scored in self.scores.by_label.items()
+        }
+
     def slices_tables(self) -> list[str]:
         """Render the slices of each gate that has some, an empty line before each table."""
         lines = []
-        for result in self.results:
+        for result in self.by_urgency():
             if result.slices:
-                lines += ["", f"| {cell(result.gate)} | rows | candidate | limit | outcome |"]
+                lines += ["", f"| {cell(result.gate)} | rows | measured | limit | outcome |"]
                 lines.append("|---|---:|---:|---:|---|")
             lines += [
-                f"| {cell(part.name)} | {part.rows:,} | {number(part.value)} | {number(part.limit)} "
+                f"| {cell(part.name)} | {part.rows:,} | {quantity(part.value, part.unit)} "
+                f"| {quantity(part.limit, part.unit)} "
                 f"| {OUTCOMES[part.status]}{cell(_after(part.note))} |"
                 for part in result.slices
             ]
@@ -271,6 +372,45 @@ def number(value: float | None) -> str:
     return f"{value:.4f}"
 
 
+def label_cells(label: str, by_model: Mapping[str, Mapping[str, LabelScore]]) -> list[str]:
+    """Return recall and precision of a label by each model; "none" where no row allows it."""
+    scored = [labels[label] for labels in by_model.values()]
+    numbers = [value for score in scored for value in (score.recall, score.precision)]
+    return ["none" if math.isnan(value) else number(value) for value in numbers]
+
+
+def count_rows(rows: int) -> str:
+    """Return ``no rows``, ``1 row``, ``33 rows``."""
+    return {0: "no rows", 1: "1 row"}.get(rows, f"{rows:,} rows")
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """Write a number with what it counts; of a regression as better or worse, without a sign."""
+    if value is None or not unit:
+        return number(value)
+    if unit != WORSE:
+        return f"{number(value)} {unit}"
+    return f"{_size(value)} {_side(value)}"
+
+
+def between(low: float, high: float) -> str:
+    """Say where a regression lies (positive is worse): ``between 0.0011 better and 0.0007 worse``."""
+    if _side(low) == _side(high):
+        small, large = sorted((low, high), key=abs)
+        return f"between {_size(small)} and {_size(large)} {_side(low)}"
+    return f"between {quantity(low, WORSE)} and {quantity(high, WORSE)}"
+
+
+def _size(regression: float) -> str:
+    """Write a number without its sign; a small one is not nothing."""
+    size = abs(regression)
+    return f"{size:.1g}" if 0 < size < _SMALL else number(size)
+
+
+def _side(regression: float) -> str:
+    return "better" if regression < 0 else WORSE
+
+
 def cell(text: str) -> str:
     """Write text, such as the value of a column, into a table's cell: it stays one cell of plain text."""
     flat = " ".join(visible(text).split())
@@ -283,10 +423,18 @@ def _after(note: str) -> str:
     return f": {note}" if note else ""
 
 
+def _measured(result: GateResult) -> str:
+    """Say what was measured and what the limit was, as far as there are such."""
+    pairs = (("measured", result.value), ("limit", result.limit))
+    said = [f"{name} {quantity(value, result.unit)}" for name, value in pairs if value is not None]
+    return f" ({', '.join(said)})" if said else ""
+
+
 def _describe_result(result: GateResult) -> str:
     said = []
     if result.value is not None and result.limit is not None:
-        said.append(f"is {number(result.value)}, limit {number(result.limit)}")
+        value, limit = (quantity(value, result.unit) for value in (result.value, result.limit))
+        said.append(f"is {value}, limit {limit}")
     if failed := [part.name for part in result.slices if part.status is GateStatus.FAILED]:
         said.append(
             f"in {', '.join(failed[:3])}" + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
@@ -298,6 +446,10 @@ def _describe_result(result: GateResult) -> str:
 
 def _metrics(content: Mapping[str, float | str]) -> dict[str, float]:
     return {name: float(value) for name, value in content.items()}
+
+
+def _numbers(content: Mapping[str, float | str]) -> dict[str, Any]:
+    return {name: _parsed_number(value) for name, value in content.items()}
 
 
 def _result(content: Mapping[str, Any]) -> GateResult:

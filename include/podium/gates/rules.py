@@ -11,7 +11,8 @@ import numpy as np
 
 from podium.gates.evidence import Evidence, Side
 from podium.gates.metric_rules import judge_metric, without_version
-from podium.gates.report import CONTRACT, GateResult, GateStatus, Scores
+from podium.gates.report import CONTRACT, WORSE, GateResult, GateStatus, Scores, count_rows
+from podium.metrics.by_label import by_label
 from podium.metrics.measures import measured, reported_metrics
 from podium.model_file.gates import (
     CanaryGate,
@@ -28,8 +29,11 @@ from podium.model_file.gates import (
 )
 from podium.model_file.metric_gate import MetricGate
 from podium.model_file.metric_names import GENERATED, TRAINER_METRIC, TaskKind
-from podium.names import CHAMPION
+from podium.names import CANDIDATE, CHAMPION
 from podium.registry.signature import incompatibilities
+
+_SHARE = "of the rows"
+_NO_CHAMPION = "there is no champion"
 
 
 def evaluate(gates: Sequence[Gate], evidence: Evidence) -> tuple[GateResult, ...]:
@@ -65,10 +69,14 @@ def scores_of(gates: Sequence[Gate], evidence: Evidence) -> Scores:
         }
         return {**reported, **further}
 
+    judged = {CANDIDATE: evidence.candidate} | {
+        name: side for name, side in evidence.references.items() if name == CHAMPION
+    }
     return Scores(
         rows=len(evidence),
         candidate=metrics(evidence.candidate),
         references={name: metrics(side) for name, side in evidence.references.items()},
+        by_label={name: by_label(evidence.answers(side)) for name, side in judged.items()},
     )
 
 
@@ -97,32 +105,47 @@ def _rows(gate: RowsGate, evidence: Evidence) -> GateResult:
         status=_status(len(evidence) >= gate.min_holdout_rows),
         value=len(evidence),
         limit=gate.min_holdout_rows,
+        unit="rows",
     )
 
 
 def _label_coverage(gate: LabelCoverageGate, evidence: Evidence) -> GateResult:
     words = f"every label of {_of_whom(gate)} in {', '.join(gate.of)}"
+    if gate.min_rows > 1 and "holdout" in gate.of:
+        words += f", at least {gate.min_rows:,} holdout rows of each"
     if gate.label_coverage == CHAMPION and CHAMPION not in evidence.references:
         return GateResult(words, without_version(gate.no_champion), None, note="there is no champion")
-    counted = np.bincount(evidence.truth, minlength=len(evidence.labels))
-    predictions = evidence.candidate.predictions
-    answered = predictions[np.isfinite(predictions).all(axis=1)]
-    there = {
-        "model": set(evidence.candidate.classes),
-        "holdout": {
-            label for label, rows in zip(evidence.labels, counted, strict=True) if rows >= gate.min_rows
-        },
-        "predictions": {evidence.labels[place] for place in set(answered.argmax(axis=1))},
-    }
     wanted = _wanted_labels(gate, evidence)
-    problems = [
-        f"{place}: no {', '.join(missing)}"
-        for place in gate.of
-        if (missing := [label for label in wanted if label not in there[place]])
-    ]
+    said = {
+        "model": _unknown(evidence, wanted),
+        "holdout": _too_few(evidence, wanted, gate.min_rows),
+        "predictions": _never_predicted(evidence, wanted),
+    }
+    problems = [said[place] for place in gate.of if said[place]]
     if not wanted:
         problems = ["there is no label to look for"]
     return GateResult(words, _status(not problems), None, note="; ".join(problems))
+
+
+def _unknown(evidence: Evidence, wanted: Sequence[str]) -> str:
+    missing = [label for label in wanted if label not in evidence.candidate.classes]
+    return f"the model does not know {', '.join(missing)}" if missing else ""
+
+
+def _too_few(evidence: Evidence, wanted: Sequence[str], needed: int) -> str:
+    counted = np.bincount(evidence.truth, minlength=len(evidence.labels))
+    rows = {label: int(count) for label, count in zip(evidence.labels, counted, strict=True)}
+    few = [label for label in wanted if rows.get(label, 0) < needed]
+    said = [f"{count_rows(rows.get(label, 0))} of {label}" for label in few]
+    return f"holdout: {', '.join(said)}, {needed:,} needed{' of each' if said[1:] else ''}" if said else ""
+
+
+def _never_predicted(evidence: Evidence, wanted: Sequence[str]) -> str:
+    predictions = evidence.candidate.predictions
+    answered = predictions[np.isfinite(predictions).all(axis=1)]
+    there = {evidence.labels[place] for place in set(answered.argmax(axis=1))}
+    missing = [label for label in wanted if label not in there]
+    return f"no row is predicted as {' or '.join(missing)}" if missing else ""
 
 
 def _of_whom(gate: LabelCoverageGate) -> str:
@@ -147,42 +170,44 @@ def _schema(gate: SchemaGate, evidence: Evidence) -> GateResult:
 
 def _overlap(gate: OverlapGate, evidence: Evidence) -> GateResult:
     most = f"at most {gate.max_train_overlap:.3g} of the" if gate.max_train_overlap else "no"
-    words = f"{most} holdout rows were trained on"
-    if gate.columns:
-        words += f" (by {', '.join(gate.columns)})"
+    words = f"{most} holdout rows equal a training row in {', '.join(gate.columns) or 'all inputs'}"
     share = evidence.overlaps.get(gate.columns)
     if share is None:
         note = "the training run did not keep these columns; train again"
-        return GateResult(words, GateStatus.FAILED, math.nan, limit=gate.max_train_overlap, note=note)
+        return GateResult(
+            words, GateStatus.FAILED, math.nan, limit=gate.max_train_overlap, note=note, unit=_SHARE
+        )
     status = _status(share <= gate.max_train_overlap)
-    note = "; ".join(evidence.notes)
-    return GateResult(words, status, share, limit=gate.max_train_overlap, note=note)
+    return GateResult(words, status, share, limit=gate.max_train_overlap, unit=_SHARE)
 
 
 def _signature(gate: SignatureGate, evidence: Evidence) -> GateResult:
     words = "clients of the champion can use it"
     champion = evidence.references.get(CHAMPION)
     if champion is None:
-        return GateResult(words, without_version(gate.no_champion), None)
-    if not champion.signature or not evidence.candidate.signature:
-        return GateResult(words, GateStatus.FAILED, None, note="one of the two has no signature")
+        return GateResult(words, without_version(gate.no_champion), None, note=_NO_CHAMPION)
+    sides = {"the champion": champion, "the candidate": evidence.candidate}
+    if without := [name for name, side in sides.items() if not side.signature]:
+        note = f"no signature: {' and '.join(without)}"
+        return GateResult(words, GateStatus.FAILED, None, note=note)
     problems = incompatibilities(champion.signature, evidence.candidate.signature)
     return GateResult(words, _status(not problems), None, note="; ".join(problems))
 
 
 def _cost(gate: CostGate, evidence: Evidence) -> GateResult:
     words, value = _describe_cost(gate), _cost_of(evidence.candidate, gate.cost)
+    unit = _SHORT_UNITS[gate.cost]
     if gate.max_mb is not None:
-        return GateResult(words, _status(value <= gate.max_mb), value, limit=gate.max_mb)
+        return GateResult(words, _status(value <= gate.max_mb), value, limit=gate.max_mb, unit=unit)
     champion = evidence.references.get(CHAMPION)
     if champion is None:
-        return GateResult(words, without_version(gate.no_champion), value)
+        return GateResult(words, without_version(gate.no_champion), value, note=_NO_CHAMPION, unit=unit)
     reference = _cost_of(champion, gate.cost)
     if gate.min_ratio is not None:
         limit = reference * gate.min_ratio
-        return GateResult(words, _status(value >= limit), value, reference, limit)
+        return GateResult(words, _status(value >= limit), value, reference, limit, unit=unit)
     limit = reference * (gate.max_ratio or math.nan)
-    return GateResult(words, _status(value <= limit), value, reference, limit)
+    return GateResult(words, _status(value <= limit), value, reference, limit, unit=unit)
 
 
 _UNITS = {
@@ -190,6 +215,14 @@ _UNITS = {
     CostName.THROUGHPUT: "rows a second",
     CostName.LOAD_TIME: "seconds to load",
     CostName.MODEL_SIZE: "megabytes",
+}
+
+
+_SHORT_UNITS = {
+    CostName.LATENCY_P95: "s",
+    CostName.THROUGHPUT: "rows/s",
+    CostName.LOAD_TIME: "s",
+    CostName.MODEL_SIZE: "MB",
 }
 
 
@@ -209,7 +242,7 @@ def _disagreement(gate: DisagreementGate, evidence: Evidence) -> GateResult:
     words = f"answers otherwise than the champion on at most {gate.max_disagreement:.3g} of the rows"
     champion = evidence.references.get(CHAMPION)
     if champion is None:
-        return GateResult(words, without_version(gate.no_champion), None)
+        return GateResult(words, without_version(gate.no_champion), None, note=_NO_CHAMPION)
     ours, theirs = evidence.candidate.predictions, champion.predictions
     if evidence.task is TaskKind.CLASSIFICATION:
         differs = ours.argmax(axis=1) != theirs.argmax(axis=1)
@@ -221,23 +254,28 @@ def _disagreement(gate: DisagreementGate, evidence: Evidence) -> GateResult:
         differs = np.abs(ours - theirs) > gate.tolerance * np.abs(theirs)
     finite = np.isfinite(ours).all() and np.isfinite(theirs).all() and len(evidence) > 0
     share = float(np.mean(differs)) if finite else math.nan
-    return GateResult(words, _status(share <= gate.max_disagreement), share, limit=gate.max_disagreement)
+    status = _status(share <= gate.max_disagreement)
+    return GateResult(words, status, share, limit=gate.max_disagreement, unit=_SHARE)
 
 
 def _canary(gate: CanaryGate, evidence: Evidence) -> GateResult:  # noqa: ARG001 - it is held later
     canary = gate.canary
     if canary.days is not None:
-        words, limit = f"candidate for {canary.days:g} days before anybody approves", canary.days
+        words, limit, unit = (
+            f"candidate for {canary.days:g} days before anybody approves",
+            canary.days,
+            "days",
+        )
     elif canary.live is not None:
-        live, limit = canary.live, canary.live.not_worse.margin
+        live, limit, unit = canary.live, canary.live.not_worse.margin, WORSE
         words = (
             f"{live.metric} not worse than champion by more than {limit:g} on {live.labelled_rows:,} "
             f"labelled live rows before anybody approves, {live.not_worse.confidence:.3g} sure"
         )
     else:
         words = f"scored {canary.shadow_rows:,} rows beside the champion before anybody approves"
-        limit = float(canary.shadow_rows or 0)
-    return GateResult(words, GateStatus.LATER, None, limit=limit)
+        limit, unit = float(canary.shadow_rows or 0), "rows"
+    return GateResult(words, GateStatus.LATER, None, limit=limit, unit=unit)
 
 
 # mypy cannot see that each judge gets its own gate.

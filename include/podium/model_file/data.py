@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from podium.model_file.types import Closed, Columns, ImportPath, Name, WrongKey, once
+from podium.settings import project_home
+
+_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+# What a file of another kind looks like, and a folder such as `2026.v1`; one such as `2026.11` does not.
+_WITH_SUFFIX = re.compile(r"[^/]\.[A-Za-z]\w*$")
+
+
+def _check_source(source: str) -> str:
+    return _readable(source, project_home())
+
+
+def _check_table(table: str, others: ValidationInfo) -> str:
+    return _readable(table, (project_home() / others.data.get("source", "")).parent)
+
+
+def _readable(source: str, home: Path) -> str:
+    """Refuse what no training reads: an address, a query, a file of another kind."""
+    if scheme := _SCHEME.match(source):
+        raise ValueError(
+            f"a training does not read {scheme[0]} but files below the project's top folder "
+            f"({', '.join(_SUFFIXES)}); copy the rows there"
+        )
+    if _WITH_SUFFIX.search(source) and not source.endswith(_SUFFIXES) and not (home / source).is_dir():
+        raise ValueError(f"must be a file that ends in {', '.join(_SUFFIXES)}, or a folder that exists")
+    return source
+
+
+Source = Annotated[Name, AfterValidator(_check_source)]
+Table = Annotated[Name, AfterValidator(_check_table)]
 
 
 class DataSpec(Closed):
     """Where the rows come from and what their columns mean."""
 
-    source: str = Field(
-        min_length=1,
-        description="A `.csv`, `.csv.gz` or `.parquet` file, relative to the project's top folder.",
+    source: Source = Field(
+        description="A `.csv`, `.csv.gz` or `.parquet` file, or a folder of such, relative to the project's "
+        "top folder.",
     )
     examples: ImportPath | None = Field(
         default=None,
         description="Import path of a function from the known rows to labelled examples; without it the "
         "rows are the examples.",
     )
-    tables: dict[Name, Name] = Field(
+    tables: dict[Name, Table] = Field(
         default_factory=dict,
         description="Further files that `examples` gets whole, as keyword arguments of these names; in "
         "the folder of `source`.",

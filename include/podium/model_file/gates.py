@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from podium.model_file.metric_gate import MetricGate, NotWorse, _AgainstAVersion, _Gate
+from podium.model_file.metric_gate import Certainty, MetricGate, _AgainstAVersion, _Gate
 from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, TaskKind
 from podium.model_file.types import (
     Columns,
@@ -218,18 +218,23 @@ class LiveBound(Filled):
     """No worse than the champion on live rows with later labels (`podium compare MODEL --live`)."""
 
     metric: Annotated[Name, WithJsonSchema({"enum": _LIVE_METRICS})] = Field(
-        description="The metric to compare: one of Podium's own that can be resampled."
+        description="The metric to compare: one of Podium's own whose intervals hold at every look."
     )
     labelled_rows: StrictInt = Field(
         ge=30, le=10_000, description="Live rows with a label that each version must have."
     )
-    not_worse: NotWorse = Field(
-        default=NotWorse(), description="How certain it must be, and how much worse the candidate may be."
+    not_worse: Certainty = Field(
+        default=Certainty(), description="How certain it must be, and how much worse the candidate may be."
     )
 
     @field_validator("metric")
     @classmethod
     def _resampled(cls, metric: str) -> str:
+        if metric in KNOWN_METRICS and metric not in _LIVE_METRICS:
+            raise ValueError(
+                "no interval of it holds at every look, and a canary is looked at again and again; allowed: "
+                f"{', '.join(_LIVE_METRICS)}"
+            )
         if metric not in _LIVE_METRICS:
             raise ValueError(f"{nearest(metric, _LIVE_METRICS)}allowed: {', '.join(_LIVE_METRICS)}")
         return metric

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from podium.errors import NotFound, SpecError
 from podium.model_file.document import Document, read_document
 from podium.model_file.problems import problems, with_rest
 from podium.model_file.spec import ModelSpec
+from podium.settings import project_home
 
 _SUFFIX = ".yaml"
 # Whoever writes one of these means a model file.
@@ -63,9 +65,43 @@ def load_specs(folder: Path) -> tuple[dict[str, ModelSpec], list[SpecError]]:
 
 
 def load_specs_of(files: Iterable[Path]) -> tuple[dict[str, ModelSpec], list[SpecError]]:
-    """Read model files; see ``read_model_files``."""
-    read, errors = read_model_files(files)
-    return {name: file.spec for name, file in read.items()}, errors
+    """Read model files; see ``read_model_files``. A good file is read again only if it has changed."""
+    files, home = list(files), project_home()
+    stamps = {path: _stamp(path, home) for path in files}
+    specs = {path: _READ[path].spec for path in files if path in _READ and _READ[path].stamp == stamps[path]}
+    read, errors = _read(path for path in files if path not in specs)
+    claimed = Counter([*(spec.name for spec in specs.values()), *map(_claim, read.values())])
+    taken = [path for path, spec in specs.items() if claimed[spec.name] > 1]
+    also_read, also_wrong = _read(taken)
+    good, wrong = _judge(read | also_read, errors | also_wrong)
+    for file in good.values():
+        specs[file.path] = file.spec
+        if (stamp := stamps[file.path]) is not None:
+            _READ[file.path] = _AsRead(stamp, file.spec)
+    kept = {path: spec for path, spec in specs.items() if claimed[spec.name] == 1}
+    return {kept[path].name: kept[path] for path in files if path in kept}, wrong
+
+
+class _AsRead(NamedTuple):
+    stamp: tuple[object, ...]
+    spec: ModelSpec
+
+
+# Good model files of this process; the API server asks for one model's at each answer.
+_READ: dict[Path, _AsRead] = {}
+# A file that was written just now can be written again within the clock's tick.
+_SETTLED_SECONDS = 2.0
+
+
+def _stamp(path: Path, home: Path) -> tuple[object, ...] | None:
+    """Return what changes with a file, and with the place that its paths are relative to; None if unsure."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    if abs(time.time() - found.st_mtime) < _SETTLED_SECONDS:
+        return None
+    return home, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def read_model_files(files: Iterable[Path]) -> tuple[dict[str, ModelFile], list[SpecError]]:
@@ -76,11 +112,15 @@ def read_model_files(files: Iterable[Path]) -> tuple[dict[str, ModelFile], list[
         files of one model are both wrong, even if one of them has other mistakes: which of them counts is
         nothing to guess.
     """
-    read, errors = _read(files)
+    return _judge(*_read(files))
+
+
+def _judge(
+    read: Mapping[Path, Document], errors: dict[Path, SpecError]
+) -> tuple[dict[str, ModelFile], list[SpecError]]:
     claims: defaultdict[object, list[Path]] = defaultdict(list)
     for path, document in read.items():
-        name = document.content.get("name")
-        claims[name if isinstance(name, str) else path].append(path)
+        claims[_claim(document)].append(path)
     good: dict[str, ModelFile] = {}
     for path, document in read.items():
         try:
@@ -93,6 +133,12 @@ def read_model_files(files: Iterable[Path]) -> tuple[dict[str, ModelFile], list[
         else:
             good[spec.name] = ModelFile(path, document, spec)
     return good, [errors[path] for path in sorted(errors)]
+
+
+def _claim(document: Document) -> object:
+    """Return the name that a file gives its model; what is no name, no other file has."""
+    name = document.content.get("name")
+    return name if isinstance(name, str) else id(document)
 
 
 def _read(files: Iterable[Path]) -> tuple[dict[Path, Document], dict[Path, SpecError]]:

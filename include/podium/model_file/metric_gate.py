@@ -29,6 +29,7 @@ from podium.model_file.types import (
     nearest,
     once,
 )
+from podium.names import LONGEST_IN_MLFLOW, name_from_mlflow, name_in_mlflow
 
 MOST_BINS = 50
 
@@ -38,6 +39,12 @@ class Level(StrEnum):
 
     REQUIRED = "required"
     ADVISORY = "advisory"
+
+
+def _check_length(name: str) -> str:
+    if name_from_mlflow(name_in_mlflow(name)) != name:
+        raise ValueError(f"too long: MLflow keeps names of at most {LONGEST_IN_MLFLOW} characters")
+    return name
 
 
 def _check_metric(name: str) -> str:
@@ -51,7 +58,7 @@ def _check_metric(name: str) -> str:
     if re.fullmatch(IMPORT_PATH, name):
         return check_import_path(name)
     if name.startswith(TRAINER_METRIC) and len(name) > len(TRAINER_METRIC):
-        return name
+        return _check_length(name)
     raise ValueError(
         f"no such metric; {nearest(name, KNOWN_METRICS)}allowed: {', '.join(OWN_METRICS)}, the scorers of "
         f"scikit-learn, an own function as module:function, a number of the trainer as {TRAINER_METRIC}NAME"
@@ -89,8 +96,8 @@ class _AgainstAVersion(_Gate):
     )
 
 
-class NotWorse(Filled):
-    """The candidate is no worse, with this confidence, by paired bootstrap on the holdout's rows."""
+class Certainty(Filled):
+    """The candidate is no worse, with this confidence."""
 
     confidence: StrictFloat = Field(
         default=0.95,
@@ -104,8 +111,17 @@ class NotWorse(Filled):
         description="How much worse the metric may be. With 0 two equally good models pass only once in "
         "20 runs at 0.95.",
     )
+
+
+class NotWorse(Certainty):
+    """The candidate is no worse, with this confidence, by paired bootstrap on the holdout's rows."""
+
     resamples: StrictInt = Field(
-        default=2000, ge=100, le=100_000, description="How often the rows are drawn with replacement."
+        default=2000,
+        ge=100,
+        le=100_000,
+        description="How often the rows are drawn with replacement at first; up to 50,000 times while the "
+        "verdict is within the noise.",
     )
     seed: StrictInt = Field(
         default=0, ge=0, description="Seed of the drawing: equal seeds give equal intervals."

@@ -9,7 +9,7 @@ from pydantic import Field, StrictFloat, StrictInt
 
 from podium.errors import PodiumError
 from podium.model_file.gates import TaggedGate
-from podium.model_file.types import Closed, Name, Scalar
+from podium.model_file.types import Closed, Name, Param
 
 # A side of the split that a profile makes smaller keeps at least so many rows: 0.1% of a few thousand
 # matches would be fewer than any trainer can learn from.
@@ -44,7 +44,7 @@ class ProfileSpec(Closed):
     trials: StrictInt | None = Field(
         default=None, ge=1, le=10_000, description="Trials of the search, instead of `search.trials`."
     )
-    params: dict[Name, Scalar] = Field(
+    params: dict[Name, Param] = Field(
         default_factory=dict,
         description="Values that replace those under `params`; a param named here is not searched.",
     )

@@ -91,8 +91,11 @@ def _type(key: _Schema, definitions: _Schema) -> str:
         names = [f"`{name}`" for name in kind["enum"]]
         return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) <= _MOST_NAMES else "name"
     if "anyOf" in kind:
-        kinds = dict.fromkeys(_type(one, definitions).removeprefix("whole ") for one in kind["anyOf"])
-        return ", ".join(reversed(kinds))
+        single = [one for one in kind["anyOf"] if one.get("type") != "array"]
+        kinds = dict.fromkeys(_type(one, definitions).removeprefix("whole ") for one in single)
+        return ", ".join(reversed(kinds)) + (
+            ", or a list of these" if len(single) < len(kind["anyOf"]) else ""
+        )
     if kind.get("type") == "array":
         inner = _type(kind["items"], definitions)
         return f"list of {_PLURAL.get(inner, inner)}"
@@ -101,7 +104,12 @@ def _type(key: _Schema, definitions: _Schema) -> str:
     if kind.get("type") == "string":
         examples = ", ".join(f"`{example}`" for example in kind.get("examples", ()))
         return f"text such as {examples}" if examples else "text"
-    words = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
+    words = {
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "`true` or `false`",
+        "null": "`null`",
+    }
     return words.get(kind.get("type", ""), "mapping") + _bounds(kind)
 
 

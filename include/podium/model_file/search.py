@@ -29,7 +29,7 @@ class Dimension(Closed):
         default=False,
         description="Try values on the logarithmic scale, for params that span several orders of magnitude.",
     )
-    choices: tuple[Scalar, ...] = Field(
+    choices: tuple[Scalar | None, ...] = Field(
         default=(), description="The allowed values; only for `categorical`, and required there."
     )
 

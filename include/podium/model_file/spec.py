@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,8 @@ from podium.model_file.data import DataSpec
 from podium.model_file.gates import CanaryGate, Gate, TaggedGate, misfit, no_label
 from podium.model_file.metric_gate import Level
 from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, TaskKind, answer_columns
+from podium.model_file.monitoring import MonitoringSpec
+from podium.model_file.notify import Topic
 from podium.model_file.profiles import Profile, ProfileSpec
 from podium.model_file.scoring import ScoringSpec
 from podium.model_file.search import SearchSpec
@@ -31,12 +33,13 @@ from podium.model_file.types import (
     ImportPath,
     Name,
     Package,
+    Param,
     ProjectFile,
-    Scalar,
     WrongKey,
     nearest,
     once,
 )
+from podium.names import OWN_PREFIX
 
 
 class RetentionSpec(Closed):
@@ -85,7 +88,7 @@ class ModelSpec(Closed):
         description="Further files that make up the model, relative to the project's top folder; changing "
         "one leads to a new version.",
     )
-    params: dict[str, Scalar] = Field(
+    params: dict[Name, Param] = Field(
         default_factory=dict, description="Values handed to the trainer; a run's form may replace them."
     )
     search: SearchSpec | None = Field(
@@ -117,12 +120,20 @@ class ModelSpec(Closed):
         description="Champion moved outside Podium: `ask` freezes it until an approver settles it, "
         "`revert` moves it back at once.",
     )
+    notify: dict[Topic, tuple[Name, ...]] = Field(
+        default_factory=dict,
+        description="Which channels are told of what: a topic, or `all` for the rest, and names of channels. "
+        "All topics: [notifications.md](notifications.md).",
+    )
     retention: RetentionSpec = Field(default=RetentionSpec(), description="How many old versions to keep.")
     compute: ComputeSpec = Field(
         default=ComputeSpec(), description="Resources of the heavy tasks: train, validate and score."
     )
     scoring: ScoringSpec | None = Field(
         default=None, description="Batch scoring; without this section there is no Dag for it."
+    )
+    monitoring: MonitoringSpec | None = Field(
+        default=None, description="Windows of rows that `podium monitor` judges."
     )
 
     @field_validator("labels")
@@ -134,6 +145,13 @@ class ModelSpec(Closed):
         if task is not TaskKind.CLASSIFICATION and task is not None and labels:
             raise ValueError(f"only a classification has labels; the task is {task}")
         return labels
+
+    @field_validator("params")
+    @classmethod
+    def _params_are_the_trainers(cls, params: dict[str, Any]) -> dict[str, Any]:
+        if taken := next((name for name in params if name.startswith(OWN_PREFIX)), None):
+            raise ValueError(f"rename '{taken}': names that begin with {OWN_PREFIX} are Podium's own")
+        return params
 
     @model_validator(mode="after")
     def _data_fits_the_task(self) -> Self:
@@ -218,6 +236,18 @@ class ModelSpec(Closed):
         return self
 
     @model_validator(mode="after")
+    def _monitoring_fits_the_data(self) -> Self:
+        if self.monitoring is None:
+            return self
+        if self.data.time_column is None:
+            raise WrongKey("needs data.time_column; without times there are no windows", "monitoring")
+        for name in self.monitoring.weights:
+            if name not in self.data.inputs:
+                near = nearest(name, self.data.inputs)
+                raise WrongKey(f"no such input; {near}they are in data.inputs", "monitoring", "weights", name)
+        return self
+
+    @model_validator(mode="after")
     def _profiles_fit_the_model(self) -> Self:
         for name, profile in self.profiles.items():
             if profile.trials is not None and self.search is None:
@@ -262,9 +292,14 @@ class ModelSpec(Closed):
     @property
     def lifecycle_dag_id(self) -> str:
         """The id of the Dag that runs this model's lifecycle."""
-        return f"lifecycle_{self.name.replace('-', '_')}"
+        return lifecycle_dag_id(self.name)
 
     @property
     def scoring_dag_id(self) -> str:
         """The id of the Dag that scores rows in batches, if the model file has the section ``scoring``."""
         return f"score_{self.name.replace('-', '_')}"
+
+
+def lifecycle_dag_id(model: str) -> str:
+    """Return the id of the Dag that runs a model's lifecycle, also of one that has no model file any more."""
+    return f"lifecycle_{model.replace('-', '_')}"

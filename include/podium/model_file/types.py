@@ -145,6 +145,24 @@ def _check_scalar(value: Any) -> Any:
 Scalar = Annotated[StrictBool | StrictInt | StrictFloat | str, BeforeValidator(_check_scalar)]
 
 
+def check_param(value: Any) -> Any:
+    """Refuse what no param can be.
+
+    Raises:
+        ValueError: Says what a param can be.
+    """
+    for item in value if isinstance(value, list | tuple) else (value,):
+        if not (item is None or isinstance(item, str | bool) or is_number(item)):
+            raise ValueError(
+                "must be text (a date in quotes), a finite number, true, false, null, or a list of these"
+            )
+    return value
+
+
+_Plain = StrictBool | StrictInt | StrictFloat | str | None
+Param = Annotated[_Plain | list[_Plain], BeforeValidator(check_param)]
+
+
 def _parse_duration(value: object) -> object:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is not None and len(match[1]) < 9:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
@@ -14,7 +15,7 @@ from typing import Any
 from podium.errors import PodiumError, TrainerError
 from podium.settings import PROJECT_ROOT
 
-_INSTALLED = {"site-packages", "dist-packages"}
+INSTALLED = {"site-packages", "dist-packages"}
 _HOME_OF_TRAINERS = "trainers live in include/trainers/"
 
 
@@ -76,6 +77,20 @@ def function_problem(path: str) -> str:
     return "" if has_it else f"the module {module_name} has no function '{name}'"
 
 
+def is_project_code(module: str) -> bool:
+    """Tell whether a module is no part of Python and of no installed package, so that an edit changes it.
+
+    Args:
+        module: Its name; one that is not there, or was made while running, is not installed.
+    """
+    top = module.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return False
+    found = _find_module(top)
+    folders = [] if found is None else [found.origin or "", *(found.submodule_search_locations or ())]
+    return not any(INSTALLED & set(Path(folder).parts) for folder in folders)
+
+
 def _find_module(name: str) -> ModuleSpec | None:
     """Find a module without an import of the packages around it, which ``importlib.util`` alone would do."""
     top, *inner = name.split(".")
@@ -95,7 +110,7 @@ def _not_the_users(module: ModuleSpec | None) -> str:
     """Say why a module is not the user's own; "" if it is, or is not there."""
     if module is None or module.origin is None:
         return ""
-    if module.origin in ("built-in", "frozen") or _INSTALLED & set(Path(module.origin).parts):
+    if module.origin in ("built-in", "frozen") or INSTALLED & set(Path(module.origin).parts):
         return f"is of an installed package, outside the project; {_HOME_OF_TRAINERS}"
     return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,20 +10,24 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from mlflow.pyfunc import PyFuncModel
 
-from podium.errors import DataError
-from podium.sources.columns import InputColumn, Kind, columns_of
+from podium.errors import DataError, PodiumError
+from podium.sources.columns import NESTED, InputColumn, Kind, columns_of
+from podium.sources.json_values import Unfit, values_of
+from podium.sources.values import (
+    NOTHING_NESTED,
+    count_padded,
+    fit,
+    is_bytes,
+    mask,
+    other_zone,
+    readable,
+    what_it_is_not,
+)
 
 Reasons = dict[int, str]
 """Why rows cannot be scored, by their places from 0; all others can."""
-
-# What pandas takes for missing in a csv, as the models' training data is read.
-_MISSING = (
-    "#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null"
-)
-MISSING_IN_CSV = ("", *_MISSING.split("|"))
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,12 @@ class InputColumns:
         """Read a model's signature.
 
         Raises:
-            PodiumError: It names no columns of kinds that are known, see ``columns_of``.
+            PodiumError: It names no columns, or one of bytes, which nothing tells from the text of a csv.
         """
-        return cls(columns_of(model.metadata.get_input_schema()))
+        columns = columns_of(model.metadata.get_input_schema())
+        if raw := [column.name for column in columns if column.kind is Kind.BINARY]:
+            raise PodiumError(f"the model takes {', '.join(raw)} as bytes, which batch scoring does not read")
+        return cls(columns)
 
     @property
     def names(self) -> list[str]:
@@ -62,9 +69,7 @@ class InputColumns:
     def convert(self, rows: pa.Table) -> tuple[pd.DataFrame, Reasons]:
         """Bring rows to the model's types.
 
-        Text (a csv's bytes, a database's decimals) is parsed; what pandas takes for missing in a csv is
-        missing, but other text stays what it is where the model takes text. Numbers are only converted where
-        no value changes.
+        ``podium.sources.values`` says what a value of each kind is.
 
         Args:
             rows: Has the required columns.
@@ -74,16 +79,63 @@ class InputColumns:
         """
         reasons: Reasons = {}
         arrays: dict[str, pa.ChunkedArray] = {}
+        nested: dict[str, list[Any]] = {}
         for column in self.columns:
             if column.name not in rows.column_names:
                 continue
-            array, bad = _converted(rows.column(column.name), _arrow_type(column.kind))
-            _blame(reasons, bad, f"{column.name} {_wrong(column.kind)}")
-            if not column.kind.nullable and array.null_count:
-                _blame(reasons, _mask(pc.is_null(array)), f"{column.name} is missing")
-            arrays[column.name] = array
+            array = rows.column(column.name)
+            if column.kind in NESTED:
+                nested[column.name] = _nested(column, array, reasons)
+            else:
+                arrays[column.name] = _plain(column, array, reasons)
+        good = scorable(reasons, len(rows))
         table = pa.table(arrays)
-        return _frame(table.filter(pa.array(scorable(reasons, len(rows)))) if reasons else table), reasons
+        frame = _frame(table.filter(pa.array(good)) if reasons and arrays else table)
+        for name, values in nested.items():
+            frame[name] = _objects(values, good)
+        return (frame[[name for name in self.names if name in frame]] if nested else frame), reasons
+
+    def noted(self, rows: pa.Table) -> dict[str, int]:
+        """Say what of the rows is scored, but may not be meant so, with how many rows it is so of."""
+        said: dict[str, int] = {}
+        for column in self.columns:
+            if column.name not in rows.column_names:
+                continue
+            array = rows.column(column.name)
+            said[f"{column.name} has blanks around it"] = count_padded(array)
+            if column.kind is Kind.DATETIME and (zone := other_zone(array)):
+                said[f"{column.name} is brought from {zone} to UTC"] = len(array) - array.null_count
+        return {what: count for what, count in said.items() if count}
+
+
+def _plain(column: InputColumn, array: pa.ChunkedArray, reasons: Reasons) -> pa.ChunkedArray:
+    """Bring a column to its type, and note why rows cannot be scored."""
+    fitted = fit(array, column)
+    for fault in fitted.faults:
+        _blame(reasons, fault.rows, f"{column.name} {fault.why or what_it_is_not(column.kind)}")
+    # A column of no type at all holds nothing, and the model requires it.
+    nothing = pa.types.is_null(array.type) and column.required
+    if (nothing or not column.nullable) and fitted.array.null_count:
+        _blame(reasons, mask(fitted.array.is_null()), f"{column.name} is missing")
+    return fitted.array
+
+
+def _nested(column: InputColumn, array: pa.ChunkedArray, reasons: Reasons) -> list[Any]:
+    """Judge the lists and objects of a column one by one."""
+    values: list[Any] = array.to_pylist(maps_as_pydicts="strict")
+    if is_bytes(array.type):
+        _blame(reasons, np.array([bool(text) for text in values]), f"{column.name} {NOTHING_NESTED}")
+        values = [None] * len(values)
+    for place, value in enumerate(values):
+        try:
+            values[place] = values_of(column, [value])[0]
+        except Unfit as error:
+            reasons.setdefault(place, f"{column.name} is {error.why}")
+    return values
+
+
+def _objects(values: list[Any], good: npt.NDArray[np.bool_]) -> pd.Series:
+    return pd.Series([value for value, fits in zip(values, good, strict=True) if fits], dtype=object)
 
 
 def scorable(reasons: Reasons, rows: int) -> npt.NDArray[np.bool_]:
@@ -103,15 +155,6 @@ def take(reasons: Reasons, places: npt.NDArray[np.int64]) -> Reasons:
     return {int(places[place]): reason for place, reason in reasons.items()}
 
 
-def _arrow_type(kind: Kind) -> pa.DataType:
-    """Return Arrow's type of a column of a kind."""
-    return pa.string() if kind is Kind.STRING else pa.from_numpy_dtype(kind.dtype)
-
-
-def _wrong(kind: Kind) -> str:
-    return "is neither true nor false" if kind is Kind.BOOLEAN else f"is no {kind.words}"
-
-
 def _frame(table: pa.Table) -> pd.DataFrame:
     # A copy: a model may write in its input, which Arrow's memory does not allow.
     frame: pd.DataFrame = table.to_pandas(split_blocks=True).copy()
@@ -122,112 +165,6 @@ def _blame(reasons: Reasons, bad: npt.NDArray[np.bool_] | None, reason: str) -> 
     """Note a reason for rows that have none yet."""
     for place in () if bad is None else np.flatnonzero(bad).tolist():
         reasons.setdefault(place, reason)
-
-
-def _converted(
-    array: pa.ChunkedArray, target: pa.DataType
-) -> tuple[pa.ChunkedArray, npt.NDArray[np.bool_] | None]:
-    """Return a column as a type, null where it cannot be, and which rows those are."""
-    if pa.types.is_dictionary(array.type):
-        array = array.cast(array.type.value_type)
-    text = _is_text(array.type)
-    if _is_bytes(array.type) and target == pa.string():
-        return _parsed(array, target, _cast)
-    if array.type == target:
-        return array, None
-    if not text and target in (pa.string(), pa.bool_()) and not pa.types.is_null(array.type):
-        # A number is no text to a model that learned from text; as MLflow has it.
-        return _none_fits(array, target)
-    cast = _from_text if text else _cast
-    try:
-        return cast(array, target), None
-    except pa.ArrowInvalid:
-        return _parsed(array, target, cast) if text else _each(array, target, cast)
-    except pa.ArrowNotImplementedError:
-        return _none_fits(array, target)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_bytes(kind))
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    """True for what is read from a csv, where nothing tells an empty text from a missing one."""
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _parsed(
-    array: pa.ChunkedArray, target: pa.DataType, cast: Callable[..., pa.ChunkedArray]
-) -> tuple[pa.ChunkedArray, npt.NDArray[np.bool_] | None]:
-    """The same of text in which some values are missing, padded or wrong."""
-    missing = pc.is_in(array, value_set=pa.array(MISSING_IN_CSV).cast(array.type))
-    array = pc.if_else(missing, pa.scalar(None, array.type), array)
-    try:
-        return cast(array, target), None
-    except pa.ArrowInvalid:
-        return _each(array, target, cast)
-
-
-def _each(
-    array: pa.ChunkedArray, target: pa.DataType, cast: Callable[..., pa.ChunkedArray]
-) -> tuple[pa.ChunkedArray, npt.NDArray[np.bool_]]:
-    """Convert value by value, each different one once."""
-    coded = array.combine_chunks().dictionary_encode()
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    values, wrong = [], []
-    for piece in _halves(coded.dictionary, target, cast):
-        values.append(piece[0])
-        wrong.append(piece[1])
-    fitted = pa.concat_arrays(values).take(coded.indices)
-    codes = coded.indices.fill_null(0).to_numpy(zero_copy_only=False)
-    bad = np.concatenate(wrong)[codes] & _mask(pc.is_valid(coded.indices))
-    return pa.chunked_array([fitted]), bad
-
-
-def _halves(
-    values: pa.Array, target: pa.DataType, cast: Callable[..., pa.Array]
-) -> list[tuple[pa.Array, npt.NDArray[np.bool_]]]:
-    """Convert what can be, halving what cannot until single values are left."""
-    try:
-        return [(cast(values, target), np.zeros(len(values), dtype=bool))]
-    except pa.ArrowInvalid:
-        if len(values) == 1:
-            one = _last_try(values, target)
-            return [(pa.nulls(1, target) if one is None else one, np.array([one is None]))]
-    middle = len(values) // 2
-    return [*_halves(values[:middle], target, cast), *_halves(values[middle:], target, cast)]
-
-
-def _last_try(value: pa.Array, target: pa.DataType) -> pa.Array | None:
-    """Read one padded value, and a whole number that is written as 3.0."""
-    try:
-        if _is_text(value.type):
-            value = pc.utf8_trim_whitespace(value.cast(pa.string()))
-            if pa.types.is_integer(target):
-                value = value.cast(pa.float64())
-        return value.cast(target)
-    except pa.ArrowInvalid:
-        return None
-
-
-def _from_text(values: Any, target: pa.DataType) -> Any:
-    return values.cast(pa.string()).cast(target)
-
-
-def _cast(values: Any, target: pa.DataType) -> Any:
-    if pa.types.is_floating(values.type) and target == pa.float32():
-        return values.cast(target, safe=False)
-    return values.cast(target)
-
-
-def _none_fits(array: pa.ChunkedArray, target: pa.DataType) -> tuple[pa.ChunkedArray, npt.NDArray[np.bool_]]:
-    return pa.chunked_array([pa.nulls(len(array), target)]), _mask(pc.is_valid(array))
-
-
-def _mask(array: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-    found: npt.NDArray[np.bool_] = np.asarray(whole, dtype=bool)
-    return found
 
 
 def _list(names: Sequence[str]) -> str:
@@ -244,8 +181,8 @@ def text_columns(rows: pa.Table) -> tuple[pd.DataFrame, Reasons]:
     columns: dict[str, pa.ChunkedArray] = {}
     for name in rows.column_names:
         column = rows.column(name)
-        if pa.types.is_binary(column.type):
-            column, bad = _parsed(column, pa.string(), _cast)
-            _blame(reasons, bad, f"{name} {_wrong(Kind.STRING)}")
+        if is_bytes(column.type):
+            column, bad = readable(column)
+            _blame(reasons, bad, f"{name} {what_it_is_not(Kind.STRING)}")
         columns[name] = column
     return _frame(pa.table(columns)), reasons

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from podium.errors import NotFound, Outage, PodiumError
 from podium.ledger import history
-from podium.ledger.events import Event
+from podium.ledger.events import Event, EventKind
 from podium.lifecycle.profile_rules import refuse_alias, refuse_to_serve
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object
 from podium.names import Alias, in_utc, version_name
+from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.scoring.scorer import Preparation, Scorer
 from podium.services import Services
@@ -57,15 +58,17 @@ def pin(services: Services, model: str, asked: str, *, allow_rolled_back: bool =
         PodiumError: The alias was moved outside Podium, or the version was rolled away from.
         Outage: A part did not answer, or a promotion is half-way.
     """
-    events = services.ledger.history(model)
+    number = _number(asked)
+    events = services.ledger.present(model, number)
     if not events:
         known = ", ".join(services.ledger.models()) or "none"
         raise NotFound(f"no version of {model} was ever registered; there are: {known}")
-    number = _number(asked)
     if number is None:
         number = _aliased(services, model, asked)
+        events = services.ledger.present(model, number)
     elif history.registration(events, number) is None:
-        there = [event.version for event in events if event.event == "registered"]
+        registered = services.ledger.history(model, kinds=[EventKind.REGISTERED])
+        there = [event.version for event in registered]
         raise NotFound(f"{model} has no {version_name(number)}; there are: {_names(there)}")
     refuse_alias(asked)
     refuse_to_serve(events, number)
@@ -80,7 +83,7 @@ def refuse_rolled_away(events: Iterable[Event], model: str, number: int) -> None
     Raises:
         PodiumError: It was; says when, by whom and why.
     """
-    away = history.rolled_away(events).get(number)
+    away = history.rolled_away(events, number)
     if away is not None:
         raise PodiumError(
             f"{model} {version_name(number)} was rolled away from on {in_utc(away.at)} by {away.actor}: "
@@ -96,7 +99,7 @@ def _number(asked: str) -> int | None:
 def _aliased(services: Services, model: str, asked: str) -> int:
     if asked not in tuple(Alias):
         raise NotFound(f"'{asked}' is no alias and no version; allowed: {', '.join(Alias)}, or a number")
-    live, events = services.registry.aliases(model), services.ledger.history(model)
+    live, events = services.registry.aliases(model), services.ledger.present(model)
     recorded, found = history.aliases(events).get(Alias(asked)), live.get(asked)
     champion = live.get(Alias.CHAMPION)
     if history.stopped_move(events, champion) is not None:
@@ -122,13 +125,20 @@ def loaded(services: Services, spec: ModelSpec, pinned: Pinned) -> Iterator[Scor
 
     Raises:
         BytesChanged: They are not, or the ledger's manifest is not the one that was pinned.
+        PodiumError: It does not predict its example as when it was trained: nothing is written.
         Outage: A part did not answer.
     """
-    events = services.ledger.history(pinned.model)
+    events = services.ledger.present(pinned.model, pinned.version)
     if manifest_of(events, pinned.model, pinned.version).digest() != pinned.digest:
         raise PodiumError(f"{pinned.model} {pinned.name} is not what was pinned for this run; start it anew")
     path = None if spec.scoring is None else spec.scoring.inputs
     with verified(services, events, pinned.model, pinned.version) as (folder, _):
         prepare = None if path is None else Preparation(path, import_object(path))
+        model = load_model(folder)
+        if problem := example_problem(model):
+            raise PodiumError(
+                f"{pinned.model} {pinned.name} {problem}; nothing was scored. Name another version "
+                "with --version (or in the form), or train anew with the libraries of now"
+            )
         # Some models read their files late.
-        yield Scorer(load_model(folder), spec.labels, prepare)
+        yield Scorer(model, spec.labels, prepare)

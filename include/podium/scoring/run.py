@@ -75,6 +75,7 @@ class PartitionScores:
         rows: Rows of the source.
         rejected: Rows that could not be scored.
         reasons: The most frequent reasons, with how many rows have each.
+        noted: What was scored, but may not be meant so, with how many rows of each.
         scored_at: ISO 8601, UTC; the same on each row.
         seconds: How long it took.
     """
@@ -88,6 +89,7 @@ class PartitionScores:
     rows: int
     rejected: int
     reasons: dict[str, int] = field(default_factory=dict)
+    noted: dict[str, int] = field(default_factory=dict)
     scored_at: str = ""
     seconds: float = 0.0
 
@@ -98,10 +100,11 @@ class PartitionScores:
     def describe(self) -> str:
         """Say it in one sentence."""
         rejected = f"; {self.rejected:,} rejected to {self.rejects}: {_listed(self.reasons)}"
+        noted = f"; noted: {_listed(self.noted)}"
         return (
             f"{self.model} {version_name(self.version)}, {self.partition}: {self.rows - self.rejected:,} of "
             f"{self.rows:,} rows scored to {self.output} in {self.seconds:.1f} s"
-            f"{rejected if self.rejected else ''}"
+            f"{rejected if self.rejected else ''}{noted if self.noted else ''}"
         )
 
 
@@ -190,7 +193,7 @@ def score_planned(
     home, scoring = services.settings.home, scoring_of(spec)
     pinned, partition = Pinned(**planned["pinned"]), Partition(**planned["partition"])
     if cleared and not planned.get("allow_rolled_back"):
-        refuse_rolled_away(services.ledger.history(spec.name), spec.name, pinned.version)
+        refuse_rolled_away(services.ledger.present(spec.name, pinned.version), spec.name, pinned.version)
     output = output_of(scoring.output, partition.name, home, scoring.database)
     job = Job(source_of(spec, home), partition, output, scoring.keys)
     with loaded(services, spec, pinned) as scorer:
@@ -277,6 +280,7 @@ class Counts:
         self.began = monotonic()
         self.rows = 0
         self.rejected = 0
+        self.noted: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
 
     def add(self, chunk: Chunk, reasons: Reasons, writer: Writer) -> None:
@@ -332,6 +336,7 @@ class _Run:
         kept = carried(scored.chunk, self._job.keys, good)
         writer.add(pa.table({**kept, **answer_columns(scored.answers, labels), **own}))
         self.counts.add(scored.chunk, scored.reasons, writer)
+        self.counts.noted.update(scored.noted)
         self._tell(self.counts.progress(scored.chunk))
 
     def result(self) -> PartitionScores:
@@ -345,6 +350,7 @@ class _Run:
             rows=self.counts.rows,
             rejected=self.counts.rejected,
             reasons=self.counts.reasons(),
+            noted=dict(self.counts.noted),
             scored_at=self._scored_at.isoformat(),
             seconds=round(monotonic() - self.counts.began, 3),
         )

@@ -41,11 +41,13 @@ class Readied:
         chunk: The rows as they came.
         inputs: The inputs of the rows that have no reason against them, in their order.
         reasons: Why each other row cannot be scored.
+        noted: What is scored, but may not be meant so, with how many rows.
     """
 
     chunk: Chunk
     inputs: pd.DataFrame
     reasons: Reasons
+    noted: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,13 @@ class Scored:
         chunk: The rows as they came.
         reasons: Why rows could not be scored.
         answers: Of the rows that could, in their order: shape (rows, labels), or (rows,) without labels.
+        noted: What is scored, but may not be meant so, with how many rows.
     """
 
     chunk: Chunk
     reasons: Reasons
     answers: Numbers
+    noted: dict[str, int] = field(default_factory=dict)
 
     @property
     def good(self) -> npt.NDArray[np.bool_]:
@@ -103,7 +107,7 @@ class Scorer:
         if self.preparation is None:
             self.columns.assert_there(chunk.rows.column_names, where)
             inputs, reasons = self.columns.convert(chunk.rows)
-            return Readied(chunk, inputs, reasons)
+            return Readied(chunk, inputs, reasons, self.columns.noted(chunk.rows))
         frame, reasons = text_columns(chunk.rows)
         places = np.flatnonzero(scorable(reasons, len(frame)))
         made, said = _prepared(self.preparation, frame.iloc[places])
@@ -125,7 +129,7 @@ class Scorer:
         """
         answers, said = self._answers(readied.inputs)
         places = np.flatnonzero(scorable(readied.reasons, len(readied.chunk.numbers)))
-        return Scored(readied.chunk, readied.reasons | take(said, places), answers)
+        return Scored(readied.chunk, readied.reasons | take(said, places), answers, readied.noted)
 
     def _answers(self, inputs: pd.DataFrame) -> tuple[Numbers, Reasons]:
         said: Reasons = {}

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from podium.errors import CannotBeWritten, NotLoaded, PodiumError, RequestRefused, TooBusy
 from podium.ledger.live_answers import LiveStore
-from podium.services import Services, connect
+from podium.services import Services, connect_server
 from podium.serving import instruments
 from podium.serving.answers import invocation_json, predict_json
 from podium.serving.feedback import SWITCH_ON, parse_feedback, store_feedback
@@ -53,7 +53,7 @@ def create_app(settings: ServingSettings | None = None, services: Services | Non
         services: The registry and the ledger; without them those of the environment.
     """
     settings = settings or ServingSettings()
-    reached = services or connect()
+    reached = services or connect_server()
     bodies = Bodies()
     models = {name: ServedModel(reached, settings, name, bodies) for name in settings.models}
     app = FastAPI(lifespan=_lifespan(models), openapi_url=None)

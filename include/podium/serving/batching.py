@@ -106,8 +106,13 @@ def _fit(first: _Waiting, other: _Waiting) -> bool:
 
 
 def layout(rows: Rows) -> Any:
-    """Tell tables of different columns apart: clients may leave out those that are not required."""
-    return tuple(rows.values.columns) if isinstance(rows.values, pd.DataFrame) else type(rows.values)
+    """Tell tables of different columns or types apart.
+
+    Clients may leave out columns that are not required, and flags with gaps are no longer true or false.
+    """
+    if isinstance(rows.values, pd.DataFrame):
+        return (*rows.values.columns, *rows.with_gaps)
+    return type(rows.values)
 
 
 def answers_of(version: LoadedVersion, requests: Sequence[Rows]) -> list[Any]:

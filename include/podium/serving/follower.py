@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from podium.errors import Outage, PodiumError
+from podium.ledger import history
 from podium.ledger.events import Event
 from podium.names import Alias, version_name
 from podium.services import Services
@@ -88,10 +89,11 @@ class Follower:
             elif self.current is not None and number == self.current.number:
                 self._say("")
             else:
-                events = self._services.ledger.history(self.target.model)
+                events = self._services.ledger.present(self.target.model, number)
                 check_may_serve(events, number, self.target)
                 if not self._refused_lately(number):
-                    self._serve(number, events)
+                    former = history.champions(events)
+                    self._serve(number, self._services.ledger.present(self.target.model, number, *former))
         except Outage as error:
             self._say(str(error))
         except PodiumError as error:

@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from mlflow.pyfunc import PyFuncModel
-from mlflow.types import Schema
 
 from podium.errors import PodiumError
 from podium.ledger import history
-from podium.ledger.events import CHAMPION_MOVES, Event
+from podium.ledger.events import Event
 from podium.lifecycle.profile_rules import refuse_alias, refuse_to_serve
 from podium.metrics.predictions import classes_of
 from podium.names import Alias, version_name
@@ -29,9 +28,10 @@ from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
 from podium.registry.signature import columns_taken
 from podium.services import Services
-from podium.serving.columns import READABLE
+from podium.serving.mlflow_requests import from_type_hints
 from podium.serving.requests import Rows, Shape, Values
-from podium.sources.columns import InputColumn, Kind, columns_of
+from podium.serving.tensors import tensors_of
+from podium.sources.columns import InputColumn, Kind, columns_by_place, columns_of
 from podium.versions import verified
 
 log = logging.getLogger(__name__)
@@ -170,27 +170,21 @@ def check_may_serve(events: Sequence[Event], number: int, target: ServedTarget) 
 
 
 def _shape(pyfunc: PyFuncModel, events: Sequence[Event], max_rows: int) -> Shape:
-    schema = pyfunc.metadata.get_input_schema()
-    columns = _columns(schema)
-    if columns is None:
-        return Shape(None, metadata=pyfunc.metadata, max_rows=max_rows)
-    return Shape(columns, former=_former_columns(events), max_rows=max_rows)
-
-
-def _columns(schema: Schema | None) -> tuple[InputColumn, ...] | None:
-    """Return named columns of kinds that are read here; None for any other signature."""
-    try:
-        columns = columns_of(schema)
-    except PodiumError:
-        return None
-    return columns if all(column.kind in READABLE for column in columns) else None
+    metadata = pyfunc.metadata
+    schema = metadata.get_input_schema()
+    if schema is None or from_type_hints(metadata):
+        return Shape(None, metadata=metadata, max_rows=max_rows)
+    if schema.is_tensor_spec():
+        return Shape(None, tensors=tensors_of(schema), metadata=metadata, max_rows=max_rows)
+    if not schema.has_input_names():
+        return Shape(columns_by_place(schema), by_place=True, max_rows=max_rows)
+    return Shape(columns_of(schema), former=_former_columns(events), max_rows=max_rows)
 
 
 def _former_columns(events: Sequence[Event]) -> frozenset[str]:
     """Return all columns that champions took: their clients may still send them."""
-    champions = {event.version for event in events if event.event in CHAMPION_MOVES}
-    registrations = [history.registration(events, version) for version in champions if version]
-    signatures = [event.details.get("signature") or {} for event in registrations if event]
+    champions = history.champions(events)
+    signatures = [event.details.get("signature") or {} for event in events if event.version in champions]
     return frozenset(
         name
         for signature in signatures
@@ -221,7 +215,7 @@ def _tried(pyfunc: PyFuncModel, shape: Shape) -> tuple[Answer | None, bool]:
         Its answer to an array, if it has one that is the same as to a table; whether requests can be joined.
     """
     example = pyfunc.input_example
-    if not shape.columns or not isinstance(example, pd.DataFrame):
+    if not shape.columns or shape.by_place or not isinstance(example, pd.DataFrame):
         return None, False
     rows = _many_rows(example, max(_TRIED_SIZES))
     try:

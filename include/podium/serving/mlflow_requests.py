@@ -1,4 +1,4 @@
-"""Requests to a version whose signature is none of named, plain columns: MLflow reads them, within limits."""
+"""Requests to a version that has no signature, or one of type hints: MLflow reads them, within limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from mlflow.pyfunc.scoring_server import _parse_json_data
 from mlflow.types import Schema
 
 from podium.errors import RequestRefused
-from podium.serving.columns import check_rows, json_type, short
+from podium.serving.columns import check_rows
+from podium.sources.json_values import json_type, short
 
 # `_parse_json_data` is private to MLflow: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/pyfunc/scoring_server/__init__.py
 # and so is `_is_signature_from_type_hint`: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/models/model.py
@@ -41,19 +42,18 @@ def read_by_mlflow(form: str, content: Any, metadata: Model | None, max_rows: in
     if not isinstance(content, (list, dict)):
         raise RequestRefused(f"send a list or an object, not {json_type(content)}")
     count = _count(content)
-    _check_limits(content, count, max_rows)
-    name = _format_of_records(metadata, schema) if form == RECORDS else form
+    check_limits(content, count, max_rows)
+    of_hints = metadata is not None and from_type_hints(metadata)
+    name = form if form != RECORDS else "inputs" if of_hints else "instances"
     try:
         return count, _parse_json_data({name: content}, metadata, schema).data
     except Exception as error:
         raise _not_read(error) from error
 
 
-def _format_of_records(metadata: Model | None, schema: Schema | None) -> str:
-    """Return the one of MLflow's formats that a plain list is."""
-    if metadata is not None and metadata._is_signature_from_type_hint():
-        return "inputs"
-    return "instances" if schema is None or schema.is_tensor_spec() else "dataframe_records"
+def from_type_hints(metadata: Model) -> bool:
+    """Whether a signature was made of type hints, by which the model itself checks what it gets."""
+    return bool(metadata._is_signature_from_type_hint())
 
 
 def _read_csv(text: str, schema: Schema | None, max_rows: int) -> tuple[int, Any]:
@@ -82,7 +82,12 @@ def _count(sent: list[Any] | dict[str, Any]) -> int:
     return len(lists[0]) if lists else min(len(sent), 1)
 
 
-def _check_limits(sent: list[Any] | dict[str, Any], count: int, max_rows: int) -> None:
+def check_limits(sent: list[Any] | dict[str, Any], count: int, max_rows: int) -> None:
+    """Make sure that rows without named columns are not too many, too wide or too long.
+
+    Raises:
+        RequestRefused: They are; states the limit.
+    """
     check_rows(count, max_rows)
     rows = sent if isinstance(sent, list) else sent.get("data")
     widths = [len(row) for row in rows if isinstance(row, (list, dict))] if isinstance(rows, list) else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,14 @@ import numpy as np
 from podium.serving.feedback import MAX_ID
 from podium.serving.requests import CSV, JSON, Shape
 from podium.serving.served_model import ServedModel
-from podium.sources.columns import InputColumn
+from podium.sources.columns import NESTED, InputColumn, Kind, items_of, kind_of
 
 # By the letter that numpy has for a type.
-_JSON_TYPES = {"f": "number", "i": "integer", "b": "boolean", "O": "string"}
+_JSON_TYPES = {"f": "number", "i": "integer", "b": "boolean", "O": "string", "M": "string"}
+_MORE: Mapping[Kind, Mapping[str, Any]] = {
+    Kind.DATETIME: {"description": "A moment in ISO 8601; with a zone it is brought to UTC."},
+    Kind.BINARY: {"contentEncoding": "base64"},
+}
 _ERRORS = {
     "400": "The request does not fit; the message names the row and column.",
     "401": "The token is missing or wrong.",
@@ -60,7 +64,9 @@ def _paths(model: ServedModel, prefix: str) -> dict[str, Any]:
     )
     return {
         f"{prefix}/predict": _post(
-            f"{model.name}: a list of records.", {JSON: _records(shape, strict=True)}, _ANSWER
+            f"{model.name}: a list of records, or a CSV.",
+            {JSON: _records(shape, strict=True), CSV: {"type": "string"}},
+            _ANSWER,
         ),
         f"{prefix}/invocations": invocation,
         f"{prefix}/predict-mlflow": invocation,
@@ -87,7 +93,7 @@ def _records(shape: Shape, *, strict: bool) -> dict[str, Any]:
 
 
 def _record(shape: Shape, strict: bool) -> dict[str, Any]:
-    if shape.columns is None:
+    if shape.columns is None or shape.by_place:
         return {}
     return {
         "type": "object",
@@ -98,21 +104,62 @@ def _record(shape: Shape, strict: bool) -> dict[str, Any]:
 
 
 def _column(column: InputColumn) -> dict[str, Any]:
-    dtype = column.kind.dtype
-    json_type = _JSON_TYPES[dtype.kind]
-    described: dict[str, Any] = {"type": [json_type, "null"] if column.kind.nullable else json_type}
-    if dtype.kind == "i":
-        described |= {"minimum": int(np.iinfo(dtype).min), "maximum": int(np.iinfo(dtype).max)}
-    return described
+    if column.kind in NESTED:
+        return _nested(column.inside, nullable=column.nullable)
+    return _plain(column.kind, nullable=column.nullable)
+
+
+def _plain(kind: Kind, *, nullable: bool) -> dict[str, Any]:
+    json_type = _JSON_TYPES[kind.dtype.kind]
+    described: dict[str, Any] = {"type": [json_type, "null"] if nullable else json_type}
+    if kind.dtype.kind == "i":
+        described |= {"minimum": int(np.iinfo(kind.dtype).min), "maximum": int(np.iinfo(kind.dtype).max)}
+    return {**described, **_MORE.get(kind, {})}
+
+
+def _nested(inside: Mapping[str, Any], *, nullable: bool) -> dict[str, Any]:
+    """Describe what a signature says of a list, an object or what is in one."""
+    kind = kind_of(inside)
+    if kind is Kind.ANY:
+        return {}
+    if kind not in NESTED:
+        return _plain(kind, nullable=nullable)
+    described = _INSIDE[kind](inside, nullable)
+    return {"anyOf": [described, {"type": "null"}]} if nullable else described
+
+
+def _array(inside: Mapping[str, Any], nullable: bool) -> dict[str, Any]:
+    items = items_of(inside)
+    # A list of numbers or texts may have gaps, as a column of them.
+    gaps = nullable if kind_of(items) in NESTED else kind_of(items).nullable
+    return {"type": "array", "items": _nested(items, nullable=gaps)}
+
+
+def _object(inside: Mapping[str, Any], _: bool) -> dict[str, Any]:
+    properties = inside["properties"]
+    required = [name for name, one in properties.items() if one.get("required", True)]
+    parts = {name: _nested(one, nullable=name not in required) for name, one in properties.items()}
+    return {"type": "object", "properties": parts, "required": required, "additionalProperties": False}
+
+
+def _map(inside: Mapping[str, Any], nullable: bool) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": _nested(inside["values"], nullable=nullable)}
+
+
+_INSIDE: Mapping[Kind, Callable[[Mapping[str, Any], bool], dict[str, Any]]] = {
+    Kind.ARRAY: _array,
+    Kind.OBJECT: _object,
+    Kind.MAP: _map,
+}
 
 
 def _invocation(shape: Shape) -> dict[str, Any]:
-    records = _records(shape, strict=False)
+    records, named = _records(shape, strict=False), bool(shape.columns) and not shape.by_place
     formats = {
         "dataframe_records": records,
         "dataframe_split": _SPLIT,
-        "inputs": {"anyOf": [records, _lists(shape)]} if shape.columns else {},
-        "instances": {"anyOf": [records, _lists(shape)]} if shape.columns else {},
+        "inputs": {"anyOf": [records, _lists(shape)]} if named else {},
+        "instances": {"anyOf": [records, _lists(shape)]} if named else {},
     }
     params = {"params": {"type": ["object", "null"], "description": "Parameters of the prediction."}}
     return {

@@ -15,7 +15,7 @@ import numpy as np
 
 from podium.errors import CannotBeWritten, Outage, PodiumError
 from podium.ledger import history
-from podium.ledger.live_answers import LiveAnswer, LiveStore, VersionOnTrial
+from podium.ledger.live_answers import LiveAnswer, LiveCount, LiveStore, VersionOnTrial
 from podium.lifecycle import canary
 from podium.services import Services
 from podium.serving import instruments
@@ -147,22 +147,29 @@ class Recorder:
                 self._uncounted.setdefault(answer.trial, _Uncounted()).rows += answer.rows
 
     def _count(self) -> None:
-        """Record the pairs that were stored for the canary gate, as long as it asks for more.
+        """Count the pairs that were stored for the canary gate, as long as it asks for more.
 
         Pairs from before the version was the candidate, or beside another champion, do not count.
         """
         if not self._uncounted:
             return
         try:
-            events = self._services.ledger.history(self._model)
+            candidates = [trial.candidate for trial in self._uncounted]
+            events = self._services.ledger.present(self._model, *candidates)
             for trial, uncounted in list(self._uncounted.items()):
                 since = history.candidate_since(events, trial.candidate)
-                is_now = since is not None and since.at <= uncounted.since
-                if not is_now or trial.champion != history.champion(events):
+                if since is None or since.at > uncounted.since or trial.champion != history.champion(events):
                     del self._uncounted[trial]
-                elif canary.wants_rows(events, trial.candidate):
-                    canary.record_shadow_rows(
-                        self._services, self._model, trial.candidate, uncounted.rows, uncounted.key
+                elif canary.wants_rows(self._services, events, trial, since):
+                    self._store.add_count(
+                        LiveCount(
+                            model=self._model,
+                            key=uncounted.key,
+                            nominated=since.seq,
+                            champion=trial.champion,
+                            candidate=trial.candidate,
+                            rows=uncounted.rows,
+                        )
                     )
                     del self._uncounted[trial]
         except PodiumError as error:

@@ -11,7 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
@@ -24,17 +24,11 @@ from mlflow.models import Model
 from mlflow.pyfunc.scoring_server import SUPPORTED_FORMATS
 
 from podium.errors import RequestRefused
-from podium.serving.columns import (
-    check_rows,
-    json_type,
-    named,
-    short,
-    takes,
-    text_values,
-    typed_values,
-)
-from podium.serving.mlflow_requests import CSV_TEXT, RECORDS, read_by_mlflow
-from podium.sources.columns import InputColumn
+from podium.serving.columns import Judge, check_rows, named, takes, texts_of, typed_values
+from podium.serving.mlflow_requests import CSV_TEXT, RECORDS, check_limits, read_by_mlflow
+from podium.serving.tensors import Tensor, tensor_of
+from podium.sources.columns import InputColumn, Kind
+from podium.sources.json_values import json_type, short, values_of
 
 # SUPPORTED_FORMATS is private to MLflow: https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/pyfunc/scoring_server/__init__.py
 JSON, CSV = "application/json", "text/csv"
@@ -50,7 +44,7 @@ class Dialect(StrEnum):
     """How clients write their rows.
 
     Attributes:
-        PREDICT: A list of records, read strictly: a column that no champion ever took is a typing error.
+        PREDICT: A list of records or a CSV, read strictly: a column that no champion took is a typing error.
         INVOCATIONS: MLflow's protocol; columns that the version does not take are left out, as there.
     """
 
@@ -58,7 +52,7 @@ class Dialect(StrEnum):
     INVOCATIONS = "invocations"
 
 
-_CONTENT_TYPES = {Dialect.PREDICT: (JSON,), Dialect.INVOCATIONS: (JSON, CSV)}
+_CONTENT_TYPES = (JSON, CSV)
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,9 @@ class Shape:
     """What a version takes.
 
     Attributes:
-        columns: Its columns in order; None where its signature is none of named, plain columns.
+        columns: Its columns in order; None where its signature has none.
+        by_place: The columns have no names: those that are sent are taken by their order.
+        tensors: The tensors of a signature that has these.
         as_array: It takes an array of numbers (n, columns), and answers exactly as with a table.
         metadata: MLflow's description of a version without ``columns``.
         former: Columns that former champions took: clients may go on sending them.
@@ -89,6 +85,8 @@ class Shape:
     """
 
     columns: tuple[InputColumn, ...] | None
+    by_place: bool = False
+    tensors: tuple[Tensor, ...] | None = None
     as_array: bool = False
     metadata: Model | None = None
     former: frozenset[str] = frozenset()
@@ -105,6 +103,7 @@ class Rows:
         params: Parameters of the prediction, in MLflow's protocol.
         ignored: Columns that were sent and that the version does not take.
         names: The columns of an array.
+        with_gaps: Flags of which some are missing.
     """
 
     count: int
@@ -112,16 +111,21 @@ class Rows:
     params: Mapping[str, Any] | None = None
     ignored: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    with_gaps: tuple[str, ...] = ()
 
     def missing_values(self) -> list[str]:
         """Name the columns with a missing or an infinite value, which many models cannot take."""
         if isinstance(self.values, pd.DataFrame):
-            table = self.values.replace([np.inf, -np.inf], np.nan)
-            return [str(name) for name in table.columns[table.isna().any()]]
+            return [str(name) for name, column in self.values.items() if _has_gaps(column)]
         if self.names:
             odd = np.flatnonzero(~np.isfinite(self.values).all(axis=0))
             return [self.names[place] for place in odd]
         return []
+
+
+def _has_gaps(column: pd.Series) -> bool:
+    infinite = column.dtype.kind == "f" and np.isinf(column.to_numpy()).any()
+    return bool(infinite or column.isna().any())
 
 
 @dataclass(frozen=True)
@@ -132,11 +136,13 @@ class _Table:
         count: Rows.
         names: All columns, in their order.
         column: Gives the values of one of them.
+        judge: Brings them to the type of the column.
     """
 
     count: int
     names: Collection[str]
     column: Callable[[InputColumn], Sequence[Any]]
+    judge: Judge = values_of
 
 
 class _Sent(NamedTuple):
@@ -160,17 +166,20 @@ def read(body: Body, shape: Shape) -> Rows:
         RequestRefused: It is no request of its dialect, or does not fit the version; names the column.
     """
     sent = _sent(body, shape)
+    if shape.tensors is not None:
+        return _tensors(sent, shape, shape.tensors)
     if shape.columns is None:
         count, values = read_by_mlflow(sent.form, sent.content, shape.metadata, shape.max_rows)
         return Rows(count, values, sent.params)
-    rows = _fitted(_TABLES[sent.form](sent.content, shape), shape, sent.params)
+    table = _by_place(sent, shape) if shape.by_place else _TABLES[sent.form](sent.content, shape)
+    rows = _fitted(table, shape, sent.params)
     if rows.ignored and body.dialect is Dialect.PREDICT:
         _refuse_unknown(rows.ignored, shape)
     return rows
 
 
 def _sent(body: Body, shape: Shape) -> _Sent:
-    kind = check_content_type(body.content_type, _CONTENT_TYPES[body.dialect])
+    kind = check_content_type(body.content_type, _CONTENT_TYPES)
     if kind == CSV:
         return _Sent(CSV_TEXT, _utf8(body.content))
     return _SENT_AS_JSON[body.dialect](_json(body.content), shape)
@@ -313,7 +322,10 @@ def _as_list(values: Any) -> list[Any]:
 
 
 def _from_list(values: list[Any], shape: Shape) -> _Table:
-    """Read records; or, as MLflow does, the values of the only column of a version that takes just one."""
+    """Read records; or lists of values by place; or, as MLflow does, the values of the only column."""
+    if shape.by_place and values and isinstance(values[0], list):
+        check_rows(len(values), shape.max_rows)
+        return _from_lines([column.name for column in shape.columns or ()], values)
     if shape.columns and len(shape.columns) == 1 and not any(isinstance(value, dict) for value in values):
         check_rows(len(values), shape.max_rows)
         return _Table(len(values), (shape.columns[0].name,), lambda _: values)
@@ -336,8 +348,7 @@ def _from_csv(text: str, shape: Shape) -> _Table:
     if names is None:
         raise RequestRefused("the CSV is empty; its first line names the columns")
     check_rows(len(rows), shape.max_rows)
-    table = _from_lines(names, rows)
-    return _Table(table.count, names, lambda column: text_values(column, table.column(column)))
+    return replace(_from_lines(names, rows), judge=texts_of)
 
 
 _TABLES: Mapping[str, Callable[[Any, Shape], _Table]] = {
@@ -350,6 +361,60 @@ _TABLES: Mapping[str, Callable[[Any, Shape], _Table]] = {
 }
 
 
+def _by_place(sent: _Sent, shape: Shape) -> _Table:
+    """Read columns that have no names in the signature; whatever names they are sent with do not count.
+
+    Raises:
+        RequestRefused: There are fewer than the version takes.
+    """
+    if sent.form == CSV_TEXT or sent.form == "dataframe_split":
+        table = _TABLES[sent.form](sent.content, shape)
+    else:
+        table = _from_columns(sent.content, shape)
+    names, wanted = list(table.names), shape.columns or ()
+    if len(names) < len(wanted):
+        raise RequestRefused(f"{len(names)} columns; {takes(wanted)}")
+    sent_as = {column.name: name for column, name in zip(wanted, names, strict=False)}
+    return replace(
+        table,
+        names=[*sent_as, *names[len(wanted) :]],
+        column=lambda column: table.column(replace(column, name=sent_as[column.name])),
+    )
+
+
+def _tensors(sent: _Sent, shape: Shape, tensors: Sequence[Tensor]) -> Rows:
+    """Read tensors: a list for the only one, or a table of them.
+
+    Raises:
+        RequestRefused: One is missing or does not fit; names the row.
+    """
+    content = sent.content
+    if isinstance(content, list) and not (content and isinstance(content[0], dict)) and len(tensors) == 1:
+        check_limits(content, len(content), shape.max_rows)
+        return Rows(len(content), _named(tensors, [tensor_of(tensors[0], content, values_of)]), sent.params)
+    table = _TABLES[sent.form](content, shape)
+    if missing := [tensor.name for tensor in tensors if tensor.name not in (None, *table.names)]:
+        raise RequestRefused(named("missing column", missing))
+    cells = [_cells(table, tensor) for tensor in tensors]
+    if sent.form != CSV_TEXT:
+        check_limits(content, table.count, shape.max_rows)
+    found = [tensor_of(tensor, some, table.judge) for tensor, some in zip(tensors, cells, strict=True)]
+    return Rows(table.count, _named(tensors, found), sent.params)
+
+
+def _cells(table: _Table, tensor: Tensor) -> list[Any]:
+    if tensor.name is not None:
+        return list(table.column(tensor.column))
+    columns = [table.column(replace(tensor.column, name=name)) for name in table.names]
+    return [list(row) if tensor.row else row[0] for row in zip(*columns, strict=True)]
+
+
+def _named(tensors: Sequence[Tensor], found: Sequence[npt.NDArray[Any]]) -> Any:
+    if tensors[0].name is None:
+        return found[0]
+    return {tensor.name: array for tensor, array in zip(tensors, found, strict=True)}
+
+
 def _fitted(table: _Table, shape: Shape, params: Mapping[str, Any] | None) -> Rows:
     """Give the columns the order and types of the version.
 
@@ -360,7 +425,9 @@ def _fitted(table: _Table, shape: Shape, params: Mapping[str, Any] | None) -> Ro
     if missing := [column.name for column in wanted if column.required and column.name not in sent]:
         raise RequestRefused(f"{named('missing column', missing)}; {takes(wanted)}")
     typed = {
-        column.name: typed_values(column, table.column(column)) for column in wanted if column.name in sent
+        column.name: typed_values(column, table.column(column), table.judge)
+        for column in wanted
+        if column.name in sent
     }
     names = {column.name for column in wanted}
     ignored = tuple(name for name in table.names if name not in names)
@@ -368,10 +435,18 @@ def _fitted(table: _Table, shape: Shape, params: Mapping[str, Any] | None) -> Ro
         # Column by column, as a table lies in memory: sums then come out the same to the last bit.
         values = np.array(list(typed.values()), dtype=np.float64).T
         return Rows(table.count, values, params, ignored, tuple(typed))
-    return Rows(table.count, pd.DataFrame(typed, index=range(table.count)), params, ignored)
+    frame = pd.DataFrame(typed, index=range(table.count))
+    if shape.by_place:
+        frame.columns = pd.RangeIndex(len(typed))
+    return Rows(table.count, frame, params, ignored, with_gaps=_with_gaps(wanted, typed))
+
+
+def _with_gaps(wanted: Sequence[InputColumn], typed: Mapping[str, Any]) -> tuple[str, ...]:
+    optional = (column for column in wanted if column.kind is Kind.BOOLEAN and not column.required)
+    return tuple(one.name for one in optional if one.name in typed and typed[one.name].dtype == object)
 
 
 def _example(shape: Shape) -> str:
-    if not shape.columns:
+    if not shape.columns or shape.by_place:
         return "[...]"
     return f'[{{"{short(shape.columns[0].name)}": ...}}]'

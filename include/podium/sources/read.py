@@ -1,12 +1,13 @@
-"""Rows to score: csv, parquet, SQL and ``s3://``, one partition after another, in chunks of bounded size."""
+"""Rows: csv, parquet, SQL and ``s3://``, one partition after another, in chunks of bounded size."""
 
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -19,10 +20,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
-from pyarrow import csv, fs
+from pyarrow import fs
 
 from podium.errors import DataError
 from podium.model_file.scoring import CHUNK_ROWS, PARTITION, PLACEHOLDER, SQL
+from podium.sources.csv_file import OddRow, open_csv
+from podium.sources.folder_keys import folder_keys, with_keys
 from podium.sources.storage import (
     FilePlace,
     database_engine,
@@ -33,10 +36,10 @@ from podium.sources.storage import (
 )
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_ALLOWED = f"{', '.join(SUFFIXES[:-1])} and {SUFFIXES[-1]}"
 ALL = "all"
 _WILD = re.compile(r"[*?\[]")
-_BLOCK_BYTES = 4 << 20
-_LONGEST_LINE_SHOWN = 200
+_UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,21 @@ class Chunk:
     """Some rows as they are in the source.
 
     Attributes:
-        rows: The rows; those of a csv as bytes.
+        rows: The rows; those of a csv, and what ``key=value`` folders say, as bytes.
         numbers: The number of each row in its partition, from 1.
-        unreadable: Lines of a csv that are no rows: number and reason.
+        odd: Rows of a csv that have more or fewer fields than there are columns, and so cannot be read.
         done: The share of the partition that is read, 0 to 1; None where nobody knows.
     """
 
     rows: pa.Table
     numbers: npt.NDArray[np.int64]
-    unreadable: Sequence[tuple[int, str]] = ()
+    odd: Sequence[OddRow] = ()
     done: float | None = None
+
+    @property
+    def unreadable(self) -> list[tuple[int, str]]:
+        """Number and reason of each odd row."""
+        return [(row.number, row.reason) for row in self.odd]
 
 
 @dataclass(frozen=True)
@@ -93,10 +101,15 @@ class Reader:
     Attributes:
         columns: The names of its columns.
         chunks: Its rows, at least one chunk, which may be empty.
+        text: The columns whose bytes are text of which nobody knows the type: all of a csv, and what folders
+            ``key=value`` say.
+        dropped: Columns at the end of a csv that have neither a name nor a value, and are left out.
     """
 
     columns: Sequence[str]
     chunks: Iterator[Chunk]
+    text: Sequence[str] = ()
+    dropped: int = 0
 
 
 def list_partitions(source: Source, only: str = "*") -> list[Partition]:
@@ -143,6 +156,9 @@ def open_partition(source: Source, partition: Partition, wanted: Sequence[str] |
         partition: One of ``list_partitions``.
         wanted: The columns that are used, or None for all. A parquet file is read for these only.
 
+    A file below a folder ``key=value`` has the column ``key`` too. The named index of a parquet file is a
+    column, an unnamed one is not there.
+
     Raises:
         DataError: The file is not what its name says, or the query is wrong.
         Outage: The store or the database did not answer.
@@ -154,12 +170,28 @@ def open_partition(source: Source, partition: Partition, wanted: Sequence[str] |
     place = find_files(partition.at, source.home)
     with ExitStack() as stack:
         with file_errors(place):
-            stream = stack.enter_context(place.store.open_input_file(place.path))
-            if _kind(place.path) == ".parquet":
-                reader = _open_parquet(stream, place, source.chunk_rows, wanted)
-            else:
-                reader = _open_csv(stream, place, source.chunk_rows)
-        yield reader
+            reader = _open_file(stack, place, source.chunk_rows, wanted)
+        yield _with_folder_keys(reader, place, source.home, wanted)
+
+
+def _open_file(stack: ExitStack, place: FilePlace, chunk_rows: int, wanted: Sequence[str] | None) -> Reader:
+    def opened() -> Any:
+        return stack.enter_context(place.store.open_input_file(place.path))
+
+    if _kind(place.path) == ".parquet":
+        return _open_parquet(opened(), place, chunk_rows, wanted)
+    return _open_csv(opened, place, chunk_rows)
+
+
+def _with_folder_keys(reader: Reader, place: FilePlace, home: Path, wanted: Sequence[str] | None) -> Reader:
+    """Add the columns that the file's folders give it."""
+    keys = folder_keys(place.path, home)
+    used = {name: keys[name] for name in keys if wanted is None or name in wanted}
+    if not keys:
+        return reader
+    chunks = (replace(chunk, rows=with_keys(chunk.rows, used, place.shown)) for chunk in reader.chunks)
+    added = [name for name in keys if name not in reader.columns]
+    return replace(reader, columns=[*reader.columns, *added], chunks=chunks, text=[*reader.text, *added])
 
 
 def _file_partitions(source: Source) -> list[Partition]:
@@ -171,7 +203,7 @@ def _file_partitions(source: Source) -> list[Partition]:
         if info.type == fs.FileType.File:
             return [_partition(place, info.path, str(PurePosixPath(info.path).parent))]
         if info.type == fs.FileType.NotFound:
-            raise DataError(f"there is no {_shown(place, base)}")
+            raise DataError(f"there is no file or folder {_shown(place, base)}")
         listed = place.store.get_file_info(fs.FileSelector(base, recursive=True))
     files = [
         one.path
@@ -205,7 +237,7 @@ def _is_data(path: PurePosixPath) -> bool:
 
 def _partition(place: FilePlace, path: str, base: str) -> Partition:
     if not path.endswith(SUFFIXES):
-        raise DataError(f"{_shown(place, path)}: allowed are {', '.join(SUFFIXES)}")
+        raise DataError(f"{_shown(place, path)}: allowed are {_ALLOWED}")
     name = str(PurePosixPath(path).relative_to(base))
     return Partition(name.removesuffix(".gz").removesuffix(_kind(path)), _shown(place, path))
 
@@ -221,59 +253,60 @@ def _kind(path: str) -> str:
 def _open_parquet(stream: Any, place: FilePlace, chunk_rows: int, wanted: Sequence[str] | None) -> Reader:
     # Without the buffer only what is decoded now is in memory, not whole row groups.
     file = pq.ParquetFile(stream, pre_buffer=False)
-    there = file.schema_arrow.names
-    columns = None if wanted is None else [name for name in there if name in set(wanted)]
-    empty = pa.Table.from_batches([], file.schema_arrow if columns is None else _part(file, columns))
+    _once_each(file.schema_arrow.names, place.shown)
+    there, counted = _pandas_index(file.schema_arrow)
+    # At least one: without columns nobody knows how many rows there are.
+    columns = [name for name in there if wanted is None or name in set(wanted)] or there[:1]
+    counted = {name: steps for name, steps in counted.items() if wanted is None or name in wanted}
+    empty = pa.Table.from_batches([], pa.schema([file.schema_arrow.field(name) for name in columns]))
 
     def chunks() -> Iterator[Chunk]:
         with file_errors(place):
             batches = file.iter_batches(batch_size=chunk_rows, columns=columns, use_threads=False)
-            tables = (pa.Table.from_batches([batch]) for batch in batches)
+            tables = (pa.Table.from_batches([batch]).replace_schema_metadata() for batch in batches)
             for chunk in _numbered(_of_size(tables, chunk_rows, empty)):
                 last = int(chunk.numbers[-1]) if len(chunk.numbers) else 0
-                yield replace(chunk, done=last / max(file.metadata.num_rows, 1))
+                rows = chunk.rows
+                for name, (start, step) in counted.items():
+                    rows = rows.append_column(name, pa.array(start + (chunk.numbers - 1) * step))
+                yield replace(chunk, rows=rows, done=last / max(file.metadata.num_rows, 1))
 
-    return Reader(there, chunks())
-
-
-def _part(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Schema:
-    return pa.schema([file.schema_arrow.field(name) for name in columns])
-
-
-@dataclass
-class _Unreadable:
-    """Lines of a csv that are no rows, as Arrow comes across them: it reads ahead of what it gives."""
-
-    found: list[tuple[int, str]] = field(default_factory=list)
-
-    def __call__(self, line: Any) -> str:
-        shown = f"{line.text[:_LONGEST_LINE_SHOWN]}{'...' if len(line.text) > _LONGEST_LINE_SHOWN else ''}"
-        what = f"the line has {line.actual_columns} columns, not {line.expected_columns}: {shown}"
-        # The header is line 1.
-        self.found.append((line.number - 1, what))
-        return "skip"
+    return Reader([*there, *counted], chunks())
 
 
-def _open_csv(stream: Any, place: FilePlace, chunk_rows: int) -> Reader:
-    size, unreadable = stream.size(), _Unreadable()
-    reader = csv.open_csv(
-        pa.CompressedInputStream(stream, "gzip") if place.path.endswith(".gz") else stream,
-        # In one thread, or lines would have no numbers.
-        read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-        parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=unreadable),
-        # As bytes: whatever a row says, it stops no other row.
-        convert_options=csv.ConvertOptions(default_column_type=pa.binary(), strings_can_be_null=False),
-    )
-    _once_each(reader.schema.names, place.shown)
-    empty = reader.schema.empty_table()
+def _pandas_index(schema: pa.Schema) -> tuple[list[str], dict[str, tuple[int, int]]]:
+    """Return the columns of a parquet file without an unnamed index, and a named one that only counts.
+
+    pandas stores an index as a column that its own reader takes away again, and of one that counts only start
+    and step: https://pandas.pydata.org/docs/development/developer.html
+    """
+    said = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+    unnamed = {name for name in said if isinstance(name, str) and _UNNAMED_INDEX.fullmatch(name)}
+    ranges = [one for one in said if isinstance(one, dict) and one.get("name") is not None]
+    counted = {str(one["name"]): (int(one["start"]), int(one["step"])) for one in ranges}
+    return [name for name in schema.names if name not in unnamed], counted
+
+
+def _open_csv(opened: Callable[[], Any], place: FilePlace, chunk_rows: int) -> Reader:
+    streams: list[Any] = []
+
+    def from_the_beginning() -> Any:
+        streams[:] = [opened()]
+        if place.path.endswith(".gz"):
+            # Kept with the other: when it goes, it closes it.
+            streams.append(pa.CompressedInputStream(streams[0], "gzip"))
+        return streams[-1]
+
+    file = open_csv(from_the_beginning, place.shown)
 
     def chunks() -> Iterator[Chunk]:
         with file_errors(place):
-            tables = (pa.Table.from_batches([batch]) for batch in reader)
-            for chunk in _numbered(_of_size(tables, chunk_rows, empty), unreadable.found):
-                yield replace(chunk, done=stream.tell() / max(size, 1))
+            size = streams[0].size()
+            tables = (pa.Table.from_batches([batch]) for batch in file.batches)
+            for chunk in _numbered(_of_size(tables, chunk_rows, file.empty), file.odd.found):
+                yield replace(chunk, done=streams[0].tell() / max(size, 1))
 
-    return Reader(reader.schema.names, chunks())
+    return Reader(file.columns, chunks(), file.columns, file.dropped)
 
 
 def _once_each(columns: Sequence[str], shown: str) -> None:
@@ -296,15 +329,15 @@ def _of_size(tables: Iterable[pa.Table], rows: int, empty: pa.Table) -> Iterator
         yield pa.concat_tables(waiting)
 
 
-def _numbered(tables: Iterable[pa.Table], unreadable: list[tuple[int, str]] | None = None) -> Iterator[Chunk]:
-    """Number the rows, past the lines that are no rows, and hand each of these over once."""
-    last, skipped = 0, unreadable if unreadable is not None else []
+def _numbered(tables: Iterable[pa.Table], odd: list[OddRow] | None = None) -> Iterator[Chunk]:
+    """Number the rows, past the odd ones, and hand each of these over once."""
+    last, skipped = 0, odd if odd is not None else []
     for table in tables:
         numbers = np.arange(last + 1, last + 1 + len(table), dtype=np.int64)
-        taken: list[tuple[int, str]] = []
-        while skipped and (not len(table) or skipped[0][0] <= numbers[-1]):
+        taken: list[OddRow] = []
+        while skipped and (not len(table) or skipped[0].number <= numbers[-1]):
             taken.append(skipped.pop(0))
-            numbers[numbers >= taken[-1][0]] += 1
+            numbers[numbers >= taken[-1].number] += 1
         last = int(numbers[-1]) if len(table) else last
         yield Chunk(table, numbers, taken)
     if skipped:

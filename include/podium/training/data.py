@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from podium.errors import DataError, TrainerError
+from podium.metrics.labels import spelling
 from podium.model_file.data import DataSpec
 from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object, trainer_errors
 from podium.names import moment_problem
+from podium.sources.whole import WholeTable, inferred, read_whole
 from podium.training.examples import DataReport, DataWindow, TrainingExamples
+from podium.training.freshness import stale_problem
+from podium.training.input_types import for_the_trainer
 from podium.training.split import held_out, subset
+
+log = logging.getLogger(__name__)
+
+# Among what was counted: columns of a csv at its end that have neither a name nor a value.
+_DROPPED = "empty columns at the end"
 
 
 def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
@@ -40,35 +48,37 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     moment = as_of.astimezone(UTC).replace(tzinfo=None)
     if spec.data.time_resolution == "day":
         moment = datetime.combine(moment, time.min)
-    raw = _read(home / spec.data.source)
+    source = _read(spec.data.source, home)
     tables = _tables(spec.data, home)
-    rows, undated = _dated(raw, spec.data)
+    rows, undated = _dated(source.rows, spec.data)
     known = rows if spec.data.time_column is None else rows[rows[spec.data.time_column] < moment]
     unique = known.drop_duplicates() if spec.data.duplicates == "drop" else known
-    typed = _with_types(unique, spec.data, home)
+    typed = _with_types(unique, spec.data, source.text)
     examples, unlabelled, unknown, counted = _examples(spec, typed, tables)
     in_holdout = held_out(spec.holdout, examples, moment)
     window = DataWindow(
-        version=_content_digest(typed, tables),
+        version=_content_digest(typed, tables, None if spec.data.examples is None else examples),
         train=subset(examples, ~in_holdout),
         holdout=subset(examples, in_holdout),
         as_of=moment,
         report=DataReport(
-            read=len(raw),
+            read=len(source.rows) + source.short,
+            short=source.short,
             later=len(rows) - len(known),
             undated=undated,
             duplicated=len(known) - len(unique),
             unlabelled=unlabelled,
             unknown_labels=unknown,
             examples=len(examples),
-            counted=counted,
+            counted={**({_DROPPED: source.dropped} if source.dropped else {}), **counted},
         ),
     )
     for name, part in (("training", window.train), ("holdout", window.holdout)):
         if not len(part):
+            stale = stale_problem(spec, window)
             raise DataError(
                 f"{spec.name}: no {name} rows as of {moment.date()} (holdout: {spec.holdout.describe()}; "
-                f"{spec.data.source}: {window.report.describe()})"
+                f"{spec.data.source}: {window.report.describe()}){f': {stale}' if stale else ''}"
             )
     return window
 
@@ -76,29 +86,16 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
 def _tables(data: DataSpec, home: Path) -> dict[str, pd.DataFrame]:
     """Read the files that stand beside the source, whole."""
     folder = (home / data.source).parent
-    tables = {name: _read(folder / file, f"data.tables.{name}") for name, file in data.tables.items()}
-    return {
-        name: _inferred(table) if _kind(folder / data.tables[name]) == ".csv" else table
-        for name, table in tables.items()
-    }
+    tables = {name: _read(file, folder, f"data.tables.{name}") for name, file in data.tables.items()}
+    return {name: inferred(table.rows, table.text) for name, table in tables.items()}
 
 
-def _read(path: Path, key: str = "data.source") -> pd.DataFrame:
+def _read(source: str, home: Path, key: str = "data.source") -> WholeTable:
     """Read all rows; those of a csv as text, so that later rows cannot change the types of known ones."""
-    if not path.is_file():
-        raise DataError(f"{key}: there is no file {path}")
-    if _kind(path) not in (".csv", ".parquet"):
-        raise DataError(f"{key}: {path.name}: allowed are .csv, .csv.gz and .parquet")
     try:
-        # Spreadsheet programs begin a csv with a byte order mark.
-        csv = _kind(path) == ".csv"
-        return pd.read_csv(path, dtype=str, encoding="utf-8-sig") if csv else pd.read_parquet(path)
-    except (ValueError, EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"{key}: {path} cannot be read: {error}") from error
-
-
-def _kind(path: Path) -> str:
-    return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+        return read_whole(source, home)
+    except DataError as error:
+        raise DataError(f"{key}: {error}") from error
 
 
 def _dated(raw: pd.DataFrame, data: DataSpec) -> tuple[pd.DataFrame, int]:
@@ -112,10 +109,12 @@ def _dated(raw: pd.DataFrame, data: DataSpec) -> tuple[pd.DataFrame, int]:
     if undated.any() and data.undated == "fail":
         row = int(undated.to_numpy().argmax())
         value = raw[data.time_column].iloc[row]
-        said = "is empty" if pd.isna(value) else f"{value!r} is no moment in {' or '.join(data.time_formats)}"
+        formats = " or ".join(data.time_formats)
+        said = "is empty" if pd.isna(value) else f"{_shown(value)} is no moment in {formats}"
+        drop = "" if undated.all() else ", data.undated: drop leaves such rows out"
         raise DataError(
             f"{data.source}: column {data.time_column}: row {row} {said}; {int(undated.sum()):,} such rows. "
-            "data.time_formats lists the formats, data.undated: drop leaves such rows out"
+            f"data.time_formats lists the formats{drop}"
         )
     return raw.assign(**{data.time_column: moments})[~undated], int(undated.sum())
 
@@ -123,6 +122,9 @@ def _dated(raw: pd.DataFrame, data: DataSpec) -> tuple[pd.DataFrame, int]:
 def _parse_time(column: pd.Series, formats: Iterable[str]) -> pd.Series:
     """Read each value by the first format that fits; UTC without a zone, NaT where none does."""
     moments = pd.Series(pd.NaT, index=column.index, dtype="datetime64[ns, UTC]")
+    if pd.api.types.is_numeric_dtype(column):
+        # A number is read as it is written, such as 20250301: it is no count of anything since 1970.
+        column = column.astype(str)
     for pattern in formats:
         unread = moments.isna()
         if not unread.any():
@@ -133,18 +135,10 @@ def _parse_time(column: pd.Series, formats: Iterable[str]) -> pd.Series:
     return without_zone
 
 
-def _with_types(known: pd.DataFrame, data: DataSpec, home: Path) -> pd.DataFrame:
-    """Infer the types of a csv from the known rows alone."""
-    known = known.reset_index(drop=True)
-    if _kind(home / data.source) != ".csv":
-        return known
-    typed = _inferred(known)
-    return typed if data.time_column is None else typed.assign(**{data.time_column: known[data.time_column]})
-
-
-def _inferred(text: pd.DataFrame) -> pd.DataFrame:
-    # In pieces, which is how pandas saves memory, a column could come out half numbers and half text.
-    return pd.read_csv(StringIO(text.to_csv(index=False)), low_memory=False)
+def _with_types(known: pd.DataFrame, data: DataSpec, text: Sequence[str]) -> pd.DataFrame:
+    """Infer the types of columns of text from the known rows alone."""
+    untyped = [name for name in text if name != data.time_column]
+    return inferred(known.reset_index(drop=True), untyped)
 
 
 def _examples(
@@ -157,6 +151,8 @@ def _examples(
             examples = import_object(data.examples)(known, **tables)
         if not isinstance(examples, pd.DataFrame):
             raise TrainerError(f"{data.examples} must return a DataFrame, not {type(examples).__name__}")
+        if twice := examples.columns[examples.columns.duplicated()].tolist():
+            raise TrainerError(f"{data.examples} returned the column '{twice[0]}' twice")
     counted = {str(name): int(count) for name, count in examples.attrs.get("counted", {}).items()}
     where = data.examples or data.source
     named = [name for name in (data.time_column, data.label, data.group) if name is not None]
@@ -171,9 +167,12 @@ def _examples(
         raise DataError(f"{where}: column {data.group}: row {row} belongs to no list")
     label, unknown = _label(spec, examples[data.label], where)
     examples, label = examples[~unknown].reset_index(drop=True), label[~unknown].reset_index(drop=True)
+    inputs, said = for_the_trainer(examples[list(data.inputs)], where)
+    for sentence in said:
+        log.info("%s: %s.", spec.name, sentence)
     timeless = pd.Series(pd.NaT, index=examples.index, dtype="datetime64[ns]")
     made = TrainingExamples(
-        inputs=examples[list(data.inputs)],
+        inputs=inputs,
         label=label,
         time=timeless if data.time_column is None else examples[data.time_column],
         others=examples.drop(columns=list({*named, *data.inputs} - {data.group})),
@@ -187,7 +186,7 @@ def _label(spec: ModelSpec, label: pd.Series, where: str) -> tuple[pd.Series, pd
         return label.astype(str), pd.Series(False, index=label.index)
     if spec.task is not TaskKind.CLASSIFICATION:
         return _numbers(label, where), pd.Series(False, index=label.index)
-    text = normalised_labels(label, spec.data.label_map)
+    text = normalised_labels(label, spec.data.label_map, spec.labels)
     unknown = ~text.isin(spec.labels)
     problem = f"{where}: column {label.name} (allowed: {', '.join(spec.labels)})"
     _refuse_unless_dropped(unknown, label, problem, spec.data.unknown_labels)
@@ -198,36 +197,61 @@ def _refuse_unless_dropped(wrong: pd.Series, values: pd.Series, where: str, rule
     if wrong.any() and rule == "fail":
         row = int(wrong.to_numpy().argmax())
         value = values.iloc[row]
-        said = "has no label" if pd.isna(value) else f"has the label {value!r}"
+        said = "has no label" if pd.isna(value) else f"has the label {_shown(value)}"
         key = "unlabelled" if pd.isna(value) else "unknown_labels"
-        raise DataError(
-            f"{where}: row {row} {said}; {int(wrong.sum()):,} such rows. data.{key}: drop leaves them out"
-        )
+        way_out = f"data.{key}: drop leaves them out"
+        if wrong.all():
+            way_out = "These are all rows: name the right column under data.label"
+            way_out += "" if pd.isna(value) else ", or what it holds under labels or data.label_map"
+        raise DataError(f"{where}: row {row} {said}; {int(wrong.sum()):,} such rows. {way_out}")
 
 
-def normalised_labels(label: pd.Series, label_map: Mapping[str, str]) -> pd.Series:
-    """Return labels as text, under the names that the model file means; case does not matter in its map."""
-    text = label.astype(str)
-    if not label_map:
-        return text
-    meant = {name.strip().casefold(): label for name, label in label_map.items()}
-    return text.str.strip().str.casefold().map(meant).fillna(text)
+def normalised_labels(
+    label: pd.Series, label_map: Mapping[str, str], labels: Sequence[str] = ()
+) -> pd.Series:
+    """Return labels as text, as the model file spells those that it means; see ``spelling``."""
+    spelled = spelling(labels, label_map)
+    values = label.astype(object)
+    return values.map({value: spelled(value) for value in values.unique()}).astype("str")
 
 
 def _numbers(label: pd.Series, where: str) -> pd.Series:
     numbers = pd.to_numeric(label, errors="coerce").astype(float)
     if not np.isfinite(numbers.to_numpy()).all():
         row = int(np.argmin(np.isfinite(numbers.to_numpy())))
-        raise DataError(f"{where}: column {label.name}: row {row} is no finite number: {label.iloc[row]!r}")
+        value = _shown(label.iloc[row])
+        raise DataError(f"{where}: column {label.name}: row {row} is no finite number: {value}")
     return numbers
 
 
-def _content_digest(rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> str:
+def _content_digest(
+    rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame], examples: TrainingExamples | None
+) -> str:
+    """Return the digest of what was read, and of what a function made of it: it may read elsewhere."""
+    made = {} if examples is None else examples.by_part()
     digest = hashlib.sha256()
-    for name, table in [("", rows), *sorted(tables.items())]:
+    for name, table in [("", rows), *sorted(tables.items()), *made.items()]:
         digest.update(f"{name}{[*table.dtypes.items()]!r}".encode())
-        digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+        digest.update(pd.util.hash_pandas_object(_hashable(table), index=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def _hashable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose lists, mappings and arrays are text."""
+    flat = table.copy(deep=False)
+    for name in table.columns[[kind == np.object_ for kind in table.dtypes]]:
+        flat[name] = table[name].map(_content)
+    return flat
+
+
+def _content(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist())
+    return repr(value) if isinstance(value, list | dict) else value
+
+
+def _shown(value: object) -> str:
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def _missing_column(where: str, column: str, rows: pd.DataFrame) -> DataError:

@@ -31,6 +31,11 @@ class TrainingExamples:
         """Return the number of rows."""
         return len(self.inputs)
 
+    def by_part(self) -> dict[str, pd.DataFrame]:
+        """Return all that they hold as tables."""
+        known = pd.DataFrame({"label": self.label, "time": self.time})
+        return {"inputs": self.inputs, "known": known, "others": self.others}
+
     def column(self, name: str) -> pd.Series:
         """Return an input or another column.
 
@@ -50,6 +55,7 @@ class DataReport:
 
     Attributes:
         read: Rows in the source.
+        short: Rows of a csv with fewer fields than there are columns.
         later: At or after ``as_of``.
         undated: Without a time that any of ``data.time_formats`` can read (``data.undated: drop``).
         duplicated: The same as an earlier row (``data.duplicates: drop``).
@@ -67,6 +73,7 @@ class DataReport:
     unlabelled: int
     unknown_labels: int
     examples: int
+    short: int = 0
     counted: Mapping[str, int] = field(default_factory=dict)
 
     def describe(self) -> str:
@@ -88,8 +95,8 @@ class DataWindow:
     """What one run trains on and is judged by.
 
     Attributes:
-        version: sha256 of the rows that were known at ``as_of``, and of ``data.tables``: same rows, same
-            version.
+        version: sha256 of the rows that were known at ``as_of``, of ``data.tables``, and of what
+            ``data.examples`` made of them: same examples, same version.
         train: Examples before the holdout.
         holdout: The newest days before ``as_of``, or a share of the rows; a trainer never sees them.
         as_of: The moment before which the run sees the world, UTC without a zone.

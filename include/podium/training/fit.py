@@ -104,7 +104,13 @@ def _predictions(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> N
                 f"{spec.trainer}: a generation needs models FromCode, not {type(model.model).__name__}"
             )
         return score_generation(model.loaded, rows(spec, holdout), spec.data)
-    answer = np.asarray(model.answer(holdout.inputs), dtype=np.float64)
+    with trainer_errors(spec.trainer):
+        answer = np.asarray(model.answer(holdout.inputs), dtype=np.float64)
     if spec.labels:
         return in_label_order(answer, model.classes, spec.labels, len(holdout))
+    if answer.size != len(holdout):
+        raise TrainerError(
+            f"{spec.trainer}: a model answered with shape {answer.shape}, not {(len(holdout),)}: "
+            "one number a row"
+        )
     return answer.reshape(len(holdout))

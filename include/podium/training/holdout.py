@@ -16,6 +16,7 @@ from podium.metrics.predictions import prediction_columns, predictions_by_name
 from podium.model_file.gates import OverlapGate
 from podium.model_file.spec import ModelSpec
 from podium.training.examples import DataWindow, TrainingExamples
+from podium.training.input_types import as_clients_send
 
 FOLDER = "holdout"
 # Rows in memory at once while the gates score them.
@@ -23,6 +24,8 @@ BATCH_ROWS = 50_000
 _EXAMPLES = "examples.parquet"
 _BASELINES = "baseline_predictions.parquet"
 _TRAINING_ROWS = "training_rows.parquet"
+# Where a training run has the fingerprints of its training rows, among its artifacts.
+TRAINING_ROWS = f"{FOLDER}/{_TRAINING_ROWS}"
 
 Fingerprints = npt.NDArray[np.uint64]
 
@@ -60,11 +63,11 @@ def overlap_columns(spec: ModelSpec) -> list[tuple[str, ...]]:
 
 
 def rows(spec: ModelSpec, examples: TrainingExamples) -> pd.DataFrame:
-    """Return examples as one table, with the label and the time under their names."""
+    """Return examples as one table: inputs as clients send them, label and time under their names."""
     named = {spec.data.label: examples.label}
     if spec.data.time_column is not None:
         named[spec.data.time_column] = examples.time
-    return pd.concat([examples.inputs, examples.others], axis=1).assign(**named)
+    return pd.concat([as_clients_send(examples.inputs), examples.others], axis=1).assign(**named)
 
 
 def batches(folder: Path) -> Iterator[pd.DataFrame]:

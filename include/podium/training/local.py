@@ -16,6 +16,7 @@ from podium.disk import full_disk_named
 from podium.errors import PodiumError
 from podium.metrics import plots
 from podium.metrics.answers import Answers
+from podium.metrics.by_label import LabelScore, by_label
 from podium.metrics.measures import measured, reported_metrics
 from podium.model_file.metric_gate import MetricGate
 from podium.model_file.metric_names import KNOWN_METRICS
@@ -44,6 +45,7 @@ class LocalMetrics:
         rows: Rows of the holdout.
         labels: The labels that the model knows; none unless it classifies.
         by_model: Metrics on the holdout of the model, as ``candidate``, then of each baseline.
+        by_label: Of a classification: what became of each label, by the model.
         trainer: Numbers that the trainer returned.
         params: What the model was fitted with.
     """
@@ -51,6 +53,7 @@ class LocalMetrics:
     rows: int
     labels: tuple[str, ...]
     by_model: Mapping[str, Mapping[str, float]]
+    by_label: Mapping[str, LabelScore]
     trainer: Mapping[str, float]
     params: Mapping[str, Any]
 
@@ -61,6 +64,7 @@ class LocalMetrics:
             **_finite(self.by_model[CANDIDATE]),
             "labels": list(self.labels),
             "holdout_rows": self.rows,
+            "by_label": {label: _finite(asdict(score)) for label, score in self.by_label.items()},
             "baselines": baselines,
             "trainer": _finite(self.trainer),
             "params": dict(self.params),
@@ -119,6 +123,7 @@ def _describe(
         rows=len(window.holdout),
         labels=models[CANDIDATE].classes,
         by_model={name: _metrics(spec, answers) for name, answers in scored.items()},
+        by_label=by_label(scored[CANDIDATE]),
         trainer=fitted.trained.metrics,
         params=fitted.params,
     )

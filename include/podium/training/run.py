@@ -32,21 +32,32 @@ import yaml
 from podium.errors import PodiumError, TrainerError
 from podium.metrics.measures import reported_metrics
 from podium.model_file.metric_names import TRAINER_METRIC
+from podium.model_file.problems import shown_value
 from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
+from podium.model_file.types import check_param
 from podium.model_file.user_code import code_file, import_object
 from podium.names import CANDIDATE, Tag
 from podium.registry.client import Registry, TrainingRun
 from podium.registry.errors import mlflow_errors
+from podium.registry.pages import run_page
 from podium.settings import Settings
 from podium.training.data import load_window
 from podium.training.examples import DataWindow, TrainingExamples
 from podium.training.fit import answers_of, fit
+from podium.training.freshness import refuse_a_stale_holdout, say_how_fresh
 from podium.training.holdout import FOLDER as HOLDOUT
 from podium.training.holdout import overlap_columns, store_holdout
 from podium.training.saving import FromCode, Usable, log_model
 from podium.training.split import thinned
-from podium.training.tracking import active_run, as_nested_run, log_search
+from podium.training.tracking import (
+    active_run,
+    as_nested_run,
+    log_metrics,
+    log_params,
+    log_search,
+    without_links,
+)
 from podium.training.trainer import Params, TrainedModel, pinned, usable_models
 
 __all__ = ["FromCode", "Params", "TrainedModel", "TrainedRun", "TrainingExamples", "train_model"]
@@ -102,13 +113,14 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
         profile: Train on less, as the model file says under this name.
 
     Raises:
-        DataError: The data cannot be used.
+        DataError: The data cannot be used, or ends so long before ``as_of`` that the gates would refuse.
         TrainerError: The trainer broke its protocol.
         Outage: MLflow or the store did not answer.
     """
     less = spec.profiles[profile].rows if profile is not None else None
     spec = _as_asked(spec.in_profile(profile), overrides)
     window = read_window(spec, as_of, settings.home, less)
+    refuse_a_stale_holdout(spec, window)
     digest = _inputs_digest(spec, window, settings.home, f"{profile} {less}" if profile else "")
     registry = Registry(settings.mlflow_tracking_uri)
     experiment_id = registry.ensure_experiment(spec.name)
@@ -127,13 +139,13 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
     }
     name = f"as of {window.as_of.date()}" + (f", {profile}" if profile else "")
     metric = spec.search.metric if spec.search else ""
-    with active_run(experiment_id, name, tags) as run_id:
+    with without_links(), active_run(experiment_id, name, tags) as run_id:
         fitted = fit(spec, window, settings.home, partial(as_nested_run, experiment_id, run, metric))
         with (
             usable_models(spec, fitted.trained, settings.home) as models,
             mlflow_errors(f"logging the training of {spec.name}"),
         ):
-            mlflow.log_params(fitted.params | ({Tag.PROFILE: profile} if profile else {}))
+            log_params(fitted.params | ({Tag.PROFILE: profile} if profile else {}))
             mlflow.log_dict(asdict(window.report), "data_report.json")
             if fitted.search is not None:
                 log_search(fitted.search)
@@ -141,6 +153,7 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
             log_model(models[CANDIDATE], window.train.inputs, pinned(spec), spec.skops_trusted_types)
             # Last: by this tag a run is found and used again, so a half-written one must not have it.
             mlflow.set_tag(Tag.INPUTS_DIGEST, digest)
+    log.info("In MLflow: %s", run_page(settings.mlflow_pages, experiment_id, run_id))
     return read_trained_run(registry, run_id)
 
 
@@ -154,6 +167,7 @@ def read_window(spec: ModelSpec, as_of: datetime, home: Path, less: float | None
         less: Of a profile the share of the examples that is kept of each side.
     """
     window = load_window(spec, as_of, home)
+    say_how_fresh(spec, window)
     if less is not None:
         window = thinned(spec, window, less)
     log.info(
@@ -179,6 +193,11 @@ def _as_asked(spec: ModelSpec, overrides: Mapping[str, Any]) -> ModelSpec:
     if unknown := sorted(set(overrides) - set(spec.params)):
         allowed = ", ".join(sorted(spec.params)) or "none"
         raise PodiumError(f"{spec.name}: params: unknown {', '.join(unknown)}; allowed: {allowed}")
+    for name, value in overrides.items():
+        try:
+            check_param(value)
+        except ValueError as error:
+            raise PodiumError(f"{spec.name}: params.{name}: {shown_value(value)}: {error}") from error
     search = spec.search and spec.search.without(overrides)
     return spec.model_copy(update={"params": {**spec.params, **overrides}, "search": search})
 
@@ -219,9 +238,9 @@ def _log_holdout(
     for name, answers in scored.items():
         prefix = "holdout" if name == CANDIDATE else f"holdout.{name}"
         metrics = reported_metrics(answers)
-        mlflow.log_metrics({f"{prefix}.{metric}": value for metric, value in metrics.items()})
+        log_metrics({f"{prefix}.{metric}": value for metric, value in metrics.items()})
         log.info("%s on the holdout: %s", name, _describe_metrics(metrics))
-    mlflow.log_metrics({f"{TRAINER_METRIC}{name}": value for name, value in trained.metrics.items()})
+    log_metrics({f"{TRAINER_METRIC}{name}": value for name, value in trained.metrics.items()})
     for name, figure in plots.training_pictures(window.holdout.time, scored).items():
         mlflow.log_figure(figure, f"{name}.png")
     with TemporaryDirectory() as folder:

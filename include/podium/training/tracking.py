@@ -13,7 +13,7 @@ import mlflow
 from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 
 from podium.errors import Outage, TrainerError
-from podium.names import Tag
+from podium.names import Tag, name_in_mlflow
 from podium.registry.errors import mlflow_errors
 from podium.training.search import Attempt
 from podium.training.search_files import write_search
@@ -60,9 +60,9 @@ def as_nested_run(experiment_id: str, airflow_run: str, metric: str, attempt: At
 
     def recorded(number: int, params: Mapping[str, Any]) -> float:
         name = f"trial {number}"
-        with without_links(), active_run(experiment_id, name, {Tag.AIRFLOW_RUN: airflow_run}):
+        with active_run(experiment_id, name, {Tag.AIRFLOW_RUN: airflow_run}):
             with mlflow_errors(f"logging {name}"):
-                mlflow.log_params(dict(params))
+                log_params(params)
             try:
                 value = attempt(number, params)
             except TrainerError as error:
@@ -76,13 +76,23 @@ def as_nested_run(experiment_id: str, airflow_run: str, metric: str, attempt: At
     return recorded
 
 
+def log_params(params: Mapping[str, Any]) -> None:
+    """Log params to the active run; each name is written so that MLflow takes it."""
+    mlflow.log_params({name_in_mlflow(name): value for name, value in params.items()})
+
+
+def log_metrics(metrics: Mapping[str, float]) -> None:
+    """Log metrics to the active run; each name is written so that MLflow takes it."""
+    mlflow.log_metrics({name_in_mlflow(name): value for name, value in metrics.items()})
+
+
 def log_search(search: Search) -> None:
     """Log to the active run how a search went, its trials and its pictures."""
     first, best = search.trials[0].value, search.best.value
     numbers = {f"first_{search.spec.metric}": first, f"best_{search.spec.metric}": best}
     counts = {"trials": len(search.trials), "failed_trials": search.failed}
     known = {name: value for name, value in numbers.items() if value is not None}
-    mlflow.log_metrics({f"{SEARCH}{name}": float(value) for name, value in (counts | known).items()})
+    log_metrics({f"{SEARCH}{name}": float(value) for name, value in (counts | known).items()})
     with TemporaryDirectory(prefix="podium-") as folder:
         write_search(Path(folder) / FOLDER, search)
         mlflow.log_artifacts(folder)
@@ -90,7 +100,7 @@ def log_search(search: Search) -> None:
 
 @contextmanager
 def without_links() -> Iterator[None]:
-    """Keep the task log readable: MLflow prints two lines of links for each run that ends."""
+    """Keep the task log readable: MLflow prints two links a run, which lead to no workspace."""
     variable = MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
     before = variable.get()
     variable.set(True)

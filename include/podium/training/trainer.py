@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from podium.errors import TrainerError
+from podium.metrics.labels import spelling
 from podium.model_file.problems import problems
 from podium.model_file.spec import ModelSpec
 from podium.model_file.types import Closed
@@ -65,12 +67,33 @@ def call_trainer(
         TrainerError: It raised, or returned something that a trainer must not.
     """
     with trainer_errors(spec.trainer):
-        trained = trainer(examples, dict(params))
+        trained = trainer(examples, deepcopy(dict(params)))
     if not isinstance(trained, TrainedModel):
         raise TrainerError(f"{spec.trainer} must return a TrainedModel, not {type(trained).__name__}")
+    _check_names(spec, trained)
     if taken := {*VERSIONS, "model"} & set(trained.baselines):
         raise TrainerError(f"{spec.trainer}: a baseline must not be called {' or '.join(sorted(taken))}")
-    return trained
+    metrics = {name: _number(spec, name, value) for name, value in trained.metrics.items()}
+    return replace(trained, metrics=metrics)
+
+
+def _check_names(spec: ModelSpec, trained: TrainedModel) -> None:
+    for kind, named in (("baselines", trained.baselines), ("metrics", trained.metrics)):
+        if not isinstance(named, Mapping):
+            raise TrainerError(
+                f"{spec.trainer}: {kind} must be a mapping by name, not {type(named).__name__}"
+            )
+        for name in named:
+            if not isinstance(name, str) or not name:
+                raise TrainerError(f"{spec.trainer}: {kind}: {name!r} is no name: it must be text, not empty")
+
+
+def _number(spec: ModelSpec, name: str, value: Any) -> float:
+    """Take the numbers of every library: of NumPy, of a tensor with one value."""
+    try:
+        return float("no number" if isinstance(value, str | bytes) else value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TrainerError(f"{spec.trainer}: metrics: {name}: {value!r} is no number") from error
 
 
 def _check_labels(spec: ModelSpec, name: str, classes: Collection[str]) -> None:
@@ -80,6 +103,25 @@ def _check_labels(spec: ModelSpec, name: str, classes: Collection[str]) -> None:
             f"{spec.trainer}: {name} knows the labels {sorted(classes)}, "
             f"the model file lists {list(spec.labels)}"
         )
+
+
+def _estimator_problem(model: Any, *, classifies: bool) -> str:
+    """Say why something is no fitted estimator that can be asked; "" if it may be one."""
+    if isinstance(model, type):
+        return f"is the class {model.__name__}; return a fitted estimator: {model.__name__}(...).fit(...)"
+    if not callable(getattr(model, "predict", None)):
+        return (
+            f"is no fitted estimator but {type(model).__name__}, which has no predict; return a scikit-learn "
+            "estimator, or a model FromCode"
+        )
+    if classifies and not callable(getattr(model, "predict_proba", None)):
+        return (
+            f"({type(model).__name__}) has no predict_proba, and a classification needs probabilities; "
+            "CalibratedClassifierCV gives them to a classifier without"
+        )
+    if classifies and not hasattr(model, "classes_"):
+        return f"({type(model).__name__}) has no classes_: it is not fitted, or no classifier"
+    return ""
 
 
 def _check_script(spec: ModelSpec, model: FromCode, home: Path) -> None:
@@ -96,12 +138,16 @@ def usable_models(spec: ModelSpec, trained: TrainedModel, home: Path) -> Iterato
     models: dict[str, Usable] = {}
     with ExitStack() as held:
         for name, model in {CANDIDATE: trained.model, **trained.baselines}.items():
+            shown = "the model" if name == CANDIDATE else f"the baseline '{name}'"
             if isinstance(model, FromCode):
                 _check_script(spec, model, home)
+            elif problem := _estimator_problem(model, classifies=bool(spec.labels)):
+                raise TrainerError(f"{spec.trainer}: {shown} {problem}")
             with trainer_errors(spec.trainer):
                 loaded = usable(model, classifies=bool(spec.labels), requirements=pinned(spec))
-                models[name] = held.enter_context(loaded)
-            _check_labels(spec, "the model" if name == CANDIDATE else name, models[name].classes)
+                ready = held.enter_context(loaded)
+            models[name] = replace(ready, classes=tuple(map(spelling(spec.labels), ready.classes)))
+            _check_labels(spec, shown, models[name].classes)
         yield models
 
 

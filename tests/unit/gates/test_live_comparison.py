@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.errors import NotFound, PodiumError
 from podium.gates import live_comparison
-from podium.gates.live_comparison import MetricPair, Subject, compare_live
+from podium.gates.live_comparison import Interval, MetricPair, Subject, compare_live, live_problem
 from podium.ledger.live_answers import LiveAnswer, LiveStore, VersionOnTrial
-from podium.metrics.answers import Answers
-from podium.metrics.bootstrap import metric_differences, metric_resamples
-from podium.model_file.metric_gate import NotWorse
-from podium.model_file.metric_names import TaskKind
+from podium.metrics.sequential import upper_bound
+from podium.model_file.gates import LiveBound
+from podium.model_file.metric_gate import Certainty
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
 from support.toy import NUMBER_TOY
@@ -97,11 +95,13 @@ def test_pairs_tell_how_alike_the_answers_are_and_which_version_is_better(
     first = found.metrics[0]
     assert (first.metric, first.verdict) == ("log_loss", "better")
     assert (first.champion, first.candidate) == pytest.approx((-np.log(0.6), -np.log(0.7)))
-    # Each row is better by the same: there is nothing to doubt.
-    assert first.difference == pytest.approx((np.log(0.6 / 0.7), np.log(0.6 / 0.7)))
+    # Each row is better by the same; but so few rows say nothing of what one in a hundred would do.
+    assert first.difference is not None
+    low, high = first.difference
+    assert low < np.log(0.6 / 0.7) < high < -0.12
     assert found.sentence() == (
-        "v4 is better than v3 on 200 labelled rows: log loss 0.3567 against 0.5108, difference between "
-        "-0.1542 and -0.1542 with 95% confidence"
+        "v4 is better than v3 on 200 labelled rows: log loss 0.3567 against 0.5108, between "
+        f"{-high:.4f} and {-low:.4f} better with 95% confidence"
     )
 
 
@@ -109,16 +109,85 @@ def test_the_interval_of_pairs_is_that_of_the_paired_differences(
     services: Services, toy_spec: ModelSpec
 ) -> None:
     draws = np.random.default_rng(2)
-    right = draws.uniform(0.2, 0.9, 400)
-    better = right + draws.normal(0.02, 0.05, 400)
+    right = draws.uniform(0.2, 0.8, 400)
+    better = np.clip(right + draws.normal(0.02, 0.05, 400), 0.1, 0.9)
     old, new = (np.column_stack([side, 1 - side]) for side in (right, better))
     keep(services, toy_spec.name, answers(old, ("no", "yes")), answers(new, ("no", "yes")), ["no"] * 400)
     (first, *_) = compare_live(LiveStore(services.ledger), subject(toy_spec), "log_loss").metrics
     differences = np.log(right) - np.log(better)
+    # What the least probable label would have cost.
+    most = -np.log(min(*right, *better, *(1 - right), *(1 - better)))
     assert first.difference is not None
+    assert first.difference.low == pytest.approx(-upper_bound(-differences, most, 0.025))
+    assert first.difference.high == pytest.approx(upper_bound(differences, most, 0.025))
+    # Wider than an interval for one look alone, and narrower than that of two samples that are not paired.
     half = 1.96 * differences.std() / 20
-    expected = (differences.mean() - half, differences.mean() + half)
-    assert first.difference == pytest.approx(expected, abs=half / 5)
+    apart = 1.96 * np.hypot(np.log(right).std(), np.log(better).std()) / 20
+    assert half < first.difference.high - differences.mean() < apart
+
+
+def test_asking_again_and_labels_in_another_order_change_nothing(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    old, labels = coins(120, 0.6)
+    new, _ = coins(120, 0.7, seed=4)
+    store = LiveStore(services.ledger)
+    said = []
+    for model, order in ((toy_spec.name, range(120)), (f"{toy_spec.name}-2", reversed(range(120)))):
+        ids = [
+            keep(
+                services,
+                model,
+                answers(old[[row]], ("no", "yes")),
+                answers(new[[row]], ("no", "yes")),
+                # Many were answered at the same moment.
+                at=NOW + timedelta(seconds=row // 50),
+            )
+            for row in range(120)
+        ]
+        for row in order:
+            store.add_labels(model, ids[row], [labels[row]])
+        one = Subject(model, toy_spec.task, toy_spec.labels)
+        said += [compare_live(store, one, "log_loss").metrics for _ in range(2)]
+        bound = LiveBound(metric="log_loss", labelled_rows=100, not_worse=Certainty(margin=0.01))
+        problem = live_problem(store, one, TRIAL, bound, NOW)
+        assert problem == live_problem(store, one, TRIAL, bound, NOW) != ""
+        # The gate holds the end of the interval that is shown against its margin.
+        high = said[-1][0].difference
+        assert high is not None
+        assert f"by {high.high:.4g} on 120 labelled live rows" in problem
+    for other in said[1:]:
+        assert [pair.difference for pair in other] == [
+            pytest.approx(pair.difference, abs=1e-9) for pair in said[0]
+        ]
+
+
+def test_rows_that_come_later_never_push_out_labelled_ones(
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_comparison, "MOST_ROWS", 40)
+    old, labels = coins(40, 0.6)
+    both = [answers(side, ("no", "yes")) for side in (old, old)]
+    keep(services, toy_spec.name, *both, labels, at=NOW)
+    first = compare_live(LiveStore(services.ledger), subject(toy_spec), "log_loss")
+    wrong = answers(old[:, ::-1], ("no", "yes"))
+    keep(services, toy_spec.name, both[0], wrong, labels, at=NOW + timedelta(hours=1))
+    again = compare_live(LiveStore(services.ledger), subject(toy_spec), "log_loss")
+    assert again.metrics == first.metrics
+    assert again.capped
+
+
+def test_a_metric_without_an_interval_for_every_look_gives_no_verdict(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    old, labels = coins(100, 0.6)
+    new, _ = coins(100, 0.9)
+    keep(services, toy_spec.name, answers(old, ("no", "yes")), answers(new, ("no", "yes")), labels)
+    found = compare_live(LiveStore(services.ledger), subject(toy_spec), "expected_calibration_error")
+    assert found.metrics[0].difference is None
+    assert found.sentence().startswith(
+        "No verdict on v4 and v3: no interval of this metric holds at every look, on 100 labelled rows"
+    )
 
 
 def test_a_canary_has_two_sides_and_the_champions_answers_count_since_it_began(
@@ -178,35 +247,6 @@ def test_of_numbers_the_differences_are_told_and_what_is_no_number_is_counted(
     found = compare_live(LiveStore(services.ledger), subject(number_spec), "mean_absolute_error")
     assert "a prediction is not a finite number" in found.sentence()
     assert json.loads(json.dumps(found.as_json(), allow_nan=False))["metrics"][0]["candidate"] is None
-
-
-@settings(max_examples=30)
-@given(
-    st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=40),
-    st.sampled_from(["mean_absolute_error", "root_mean_squared_error"]),
-)
-def test_draws_of_one_model_lie_between_its_best_and_its_worst_row(
-    rows: list[tuple[float, float]], metric: str
-) -> None:
-    truth, said = np.asarray(rows).T
-    side = Answers(TaskKind.REGRESSION, (), truth, said)
-    draws = metric_resamples(metric, NotWorse(resamples=100), side)
-    errors = np.abs(said - truth)
-    assert draws.shape == (100,)
-    assert draws.min() >= errors.min() - 1e-9
-    assert draws.max() <= errors.max() + 1e-9
-
-
-def test_draws_of_the_area_under_the_curve_are_those_of_the_differences() -> None:
-    draws = np.random.default_rng(1)
-    truth = draws.integers(0, 2, 50)
-    sides = [
-        Answers(TaskKind.CLASSIFICATION, ("a", "b"), truth, np.column_stack([1 - p, p]))
-        for p in draws.random((2, 50))
-    ]
-    rule = NotWorse(resamples=100)
-    one, other = (metric_resamples("roc_auc", rule, side) for side in sides)
-    assert np.array_equal(one - other, metric_differences("roc_auc", (), rule, *sides))
 
 
 @pytest.mark.parametrize(
@@ -287,3 +327,12 @@ def test_what_cannot_be_compared_is_explained(services: Services, toy_spec: Mode
     keep(services, toy_spec.name, answers([[1.0]], ("maybe",)), answers([[1.0]], ("maybe",)))
     with pytest.raises(PodiumError, match=r"the model knows the labels \['maybe'\]"):
         compare_live(store, subject(toy_spec), "log_loss")
+
+
+def test_the_difference_of_a_metric_that_should_be_great_has_the_same_words() -> None:
+    pair = MetricPair("accuracy", True, 0.8, 0.82, Interval(0.01, 0.03))
+    assert (pair.verdict, pair.in_words()) == ("better", "between 0.0100 and 0.0300 better")
+    assert replace(pair, difference=Interval(-0.03, 0.01)).in_words() == (
+        "between 0.0100 better and 0.0300 worse"
+    )
+    assert replace(pair, greater_is_better=False).in_words() == "between 0.0100 and 0.0300 worse"

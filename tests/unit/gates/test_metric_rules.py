@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from podium.errors import TrainerError
 from podium.gates.evidence import BaselineFile
 from podium.gates.report import GateResult, GateStatus
+from podium.metrics import bootstrap
 from support.evidence import classified, estimated, judge
 
 # On one row it is any number that a test wants.
@@ -273,11 +274,64 @@ def test_how_sure_it_is_decides_not_the_mean_alone() -> None:
     assert sure.interval is not None
     low, high = sure.interval
     assert low < 0 < high == sure.value
-    assert (sure.limit, sure.note) == (0.0, f"worse by {low:+.4f} to {high:+.4f}")
+    said = f"between {-low:.4f} better and {high:.4f} worse, 2,000 resamples"
+    assert (sure.limit, sure.note) == (0.0, said)
     assert (
         judge({**rule, "not_worse": {"confidence": 0.99, "margin": 0.1}}, evidence).status
         is GateStatus.PASSED
     )
+
+
+def near_the_limit(margin: float, **more: Any) -> GateResult:
+    """Judge models that are 95% sure to be worse by at most 0.079."""
+    draws = np.random.default_rng(7)
+    champion = draws.normal(size=40)
+    evidence = estimated(np.zeros(40), champion + 0.3 * draws.normal(size=40), {"champion": champion})
+    rule = {"metric": "mean_absolute_error", "against": "champion"}
+    return judge({**rule, "not_worse": {"margin": margin, **more}}, evidence)
+
+
+@pytest.mark.parametrize(("margin", "status"), [(0.087, GateStatus.PASSED), (0.071, GateStatus.FAILED)])
+def test_no_seed_decides_however_few_resamples_are_asked_for(margin: float, status: GateStatus) -> None:
+    found = [near_the_limit(margin, seed=seed, resamples=100) for seed in range(8)]
+    assert {result.status for result in found} == {status}
+    # Of 100 alone some ends of the interval lie on the other side.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "MOST_RESAMPLES", 100)
+        ends = [near_the_limit(margin, seed=seed, resamples=100).value or 0.0 for seed in range(40)]
+    assert min(ends) < margin < max(ends)
+
+
+def test_what_is_near_to_the_limit_draws_more_and_says_how_many() -> None:
+    assert near_the_limit(0.158).note == "between 0.0545 better and 0.0812 worse, 2,000 resamples"
+    near = near_the_limit(0.087)
+    drawn = int(near.note.split()[-2].replace(",", ""))
+    assert 2000 < drawn < 50_000
+    assert near.status is GateStatus.PASSED
+
+
+def test_what_the_resamples_cannot_tell_fails_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "MOST_RESAMPLES", 3000)
+    for margin in (0.0795, 0.081):
+        unsure = near_the_limit(margin)
+        assert unsure.status is GateStatus.FAILED
+        assert unsure.note.endswith("too near to the limit to tell: within the noise of 3,000 resamples")
+
+
+def test_resamples_without_a_number_count_as_the_worst_and_no_seed_decides() -> None:
+    # One resample in about 400 has no row of the rarer label.
+    draws = np.random.default_rng(1)
+    truth = np.r_[np.ones(6, int), np.zeros(94, int)]
+    ours, champions = draws.uniform(size=(2, 100))
+    rule = {"metric": "roc_auc", "against": "champion"}
+    found = [
+        judge(
+            {**rule, "not_worse": {"margin": 0.9, "seed": seed, "resamples": 500}},
+            classified(truth, ours, champions),
+        )
+        for seed in range(8)
+    ]
+    assert {result.status for result in found} == {GateStatus.PASSED}
 
 
 def test_equal_models_are_not_worse() -> None:

@@ -69,7 +69,8 @@ def test_a_slice_that_is_too_small_fails_or_is_waived_on_record(rule: dict[str, 
     failed = judge_slices(evidence, rule)
     assert failed.status is FAILED
     assert statuses(failed)["country = tiny"] is FAILED
-    assert failed.slices[2].note == "fewer than 2 rows"
+    assert failed.slices[2].note == "1 row, 2 needed"
+    assert "country = tiny has 1 row, 2 needed" in failed.note
     waived = judge_slices(evidence, rule, below_support="waive")
     assert waived.status is PASSED
     assert statuses(waived) == {"country = a": PASSED, "country = b": PASSED, "country = tiny": WAIVED}
@@ -89,7 +90,7 @@ def test_a_listed_value_that_is_not_there_is_missing_not_small(rule: dict[str, A
     evidence = by_country({"a": [0.1] * 3, "b": [0.1] * 3})
     result = judge_slices(evidence, rule, values=["a", "b", "c"], below_support="waive")
     assert result.status is FAILED
-    assert (result.slices[2].status, result.slices[2].note) == (FAILED, "no rows")
+    assert (result.slices[2].status, result.slices[2].note) == (FAILED, "no rows, 2 needed")
 
 
 def test_a_column_that_is_not_there_fails() -> None:
@@ -138,3 +139,11 @@ def test_a_slice_without_a_number_is_no_small_difference_wherever_it_stands(orde
 def test_no_champion_is_told_before_the_slices_are_cut() -> None:
     rule = {"against": "champion", "max_regression_abs": 0.1}
     assert judge_slices(by_country({"a": [0.1] * 3}), rule).status is GateStatus.NO_CHAMPION
+
+
+def test_very_many_slices_are_refused_in_a_sentence() -> None:
+    evidence = by_country({f"kiosk {number:04}": [0.1] for number in range(1_100)})
+    result = judge_slices(evidence, {"threshold": 0.5})
+    assert result.status is FAILED
+    assert "1,100" in result.note
+    assert len(result.note) < 300

@@ -2,18 +2,29 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.gates.report import COST, GateReport, GateResult, GateStatus, Scores, SliceResult, cell
+from podium.gates.report import (
+    COST,
+    GateReport,
+    GateResult,
+    GateStatus,
+    Scores,
+    SliceResult,
+    between,
+    cell,
+)
 from podium.gates.rules import evaluate, scores_of
 from podium.model_file.metric_gate import Level
-from support.evidence import estimated, gate
+from support.evidence import classified, estimated, gate
 
 LOSS = "mean_absolute_error"
 
@@ -89,6 +100,86 @@ def test_the_report_keeps_every_number() -> None:
         in shown
     )
     assert "| on 1 holdout rows | candidate v3 | champion v2 |" in shown
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.0011, 0.0007, "between 0.0011 better and 0.0007 worse"),
+        (0.0007, 0.0011, "between 0.0007 and 0.0011 worse"),
+        (-0.0011, -0.0007, "between 0.0007 and 0.0011 better"),
+        (-0.00001, 0.0007, "between 1e-05 better and 0.0007 worse"),
+        (0.0, 0.0, "between 0.0000 and 0.0000 worse"),
+        (-2.5, 0.0, "between 2.5000 better and 0.0000 worse"),
+    ],
+)
+def test_a_regression_has_words_and_no_sign(low: float, high: float, said: str) -> None:
+    assert between(low, high) == said
+
+
+def test_the_better_model_is_called_better_where_less_is_better() -> None:
+    truth = list(np.linspace(0, 1, 40))
+    ours, champion = ([x + error for x in truth] for error in (0.1, 0.3))
+    rule = gate(metric=LOSS, against="champion", not_worse={})
+    result = evaluate([rule], estimated(truth, ours, {"champion": champion}))[1]
+    shown = GateReport("toy", 3, 2, Scores(40, {}, {}), (result,)).markdown()
+    assert (
+        "| 0.2000 better | 0.0000 worse | ✅ passed: between 0.2000 and 0.2000 better, 2,000 resamples |"
+        in shown
+    )
+
+
+def test_accuracy_is_better_where_it_is_greater() -> None:
+    truth = [0, 1] * 20
+    right, wrong = [0.1, 0.9] * 20, [0.1, 0.4] * 20
+    rule = gate(metric="accuracy", against="champion", not_worse={"resamples": 100})
+    gained, lost = (
+        evaluate([rule], classified(truth, *sides))[1] for sides in ((right, wrong), (wrong, right))
+    )
+    assert re.fullmatch(r"between 0\.\d+ and 0\.\d+ better, \d+ resamples", gained.note)
+    assert re.fullmatch(r"between 0\.\d+ and 0\.\d+ worse, \d+ resamples", lost.note)
+
+
+def test_numbers_say_what_they_count() -> None:
+    shown = results(
+        {"value": 33, "limit": 50, "unit": "rows", "status": GateStatus.FAILED},
+        {"value": 0.25, "limit": 0.1, "unit": "of the rows"},
+    )
+    assert "| g | 33 rows | 50 rows | ❌ failed |" in shown.markdown()
+    assert "| g | 0.2500 of the rows | 0.1000 of the rows |" in shown.markdown()
+    assert "g (is 33 rows, limit 50 rows)" in shown.verdict()
+
+
+def test_a_classification_shows_recall_and_precision_of_each_label() -> None:
+    truth, said = [0, 0, 0, 1], [0.1, 0.2, 0.9, 0.4]
+    evidence = classified(truth, said, [0.1, 0.1, 0.1, 0.1])
+    made = GateReport("toy", 3, 2, scores_of([], evidence), ())
+    shown = made.markdown()
+    heads = "recall candidate v3 | precision candidate v3 | recall champion v2 | precision champion v2"
+    assert f"| label | rows | {heads} |" in shown
+    assert "| no | 3 | 0.6667 | 0.6667 | 1.0000 | 0.7500 |" in shown
+    # The champion never says yes, so that there is nothing of which a share is right.
+    assert "| yes | 1 | 0.0000 | 0.0000 | 0.0000 | none |" in shown
+    assert "recall" not in report(0.7).markdown()
+    again = GateReport.from_json(json.loads(json.dumps(made.as_json(), allow_nan=False)))
+    assert again.markdown() == shown
+    assert made.as_json()["scores"]["by_label"]["champion"]["yes"]["recall"] == 0.0
+
+
+def test_a_row_without_a_finite_answer_is_answered_with_no_label() -> None:
+    evidence = classified([0, 0, 1], [math.nan, 0.1, 0.9])
+    scored = scores_of([], evidence).by_label["candidate"]
+    assert (scored["no"].recall, scored["no"].precision, scored["yes"].precision) == (0.5, 1.0, 1.0)
+
+
+def test_a_report_of_an_older_podium_is_read() -> None:
+    content = json.loads(json.dumps(report(0.7).as_json()))
+    del content["notes"], content["scores"]["by_label"]
+    for result in content["results"]:
+        del result["unit"]
+    older = GateReport.from_json(content)
+    assert older.verdict() == report(0.7).verdict()
+    assert older.notes == ()
 
 
 def test_what_json_has_no_number_for_is_written_as_text() -> None:

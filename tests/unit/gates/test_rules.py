@@ -84,14 +84,21 @@ def test_a_label_that_is_nowhere_is_named(labels: Any) -> None:
     assert judge(rule, everywhere).status is PASSED
     nowhere = classified([0, 0], [0.1, 0.2], [0.1, 0.2], baseline_files=files)
     result = judge(rule, with_candidate(nowhere, classes=("no",)))
-    assert (result.status, result.note) == (FAILED, "model: no yes; holdout: no yes; predictions: no yes")
-    assert judge({**rule, "of": ["predictions"]}, nowhere).note == "predictions: no yes"
+    assert (result.status, result.note) == (
+        FAILED,
+        "the model does not know yes; holdout: no rows of yes, 1 needed; no row is predicted as yes",
+    )
+    assert judge({**rule, "of": ["predictions"]}, nowhere).note == "no row is predicted as yes"
 
 
 def test_a_label_needs_so_many_rows_of_the_holdout() -> None:
     rule = {"label_coverage": ["no", "yes"], "min_rows": 2}
     assert judge(rule, classified([0, 0, 1, 1], GOOD)).status is PASSED
-    assert judge(rule, classified([0, 0, 0, 1], GOOD)).note == "holdout: no yes"
+    few = judge(rule, classified([0, 0, 0, 1], GOOD))
+    assert few.note == "holdout: 1 row of yes, 2 needed"
+    assert few.gate == "every label of no, yes in model, holdout, at least 2 holdout rows of each"
+    both = judge({**rule, "min_rows": 50}, classified([0] * 33 + [1] * 12, [0.1] * 45))
+    assert both.note == "holdout: 33 rows of no, 12 rows of yes, 50 needed of each"
 
 
 def test_a_prediction_that_is_no_number_names_no_label() -> None:
@@ -111,7 +118,9 @@ def test_no_labels_to_look_for_are_not_all_there() -> None:
 def test_a_label_of_the_champion_that_the_file_no_longer_lists_is_missed() -> None:
     champion = side(probabilities(GOOD), ("no", "yes", "maybe"))
     evidence = classified(TRUTH, GOOD, references={"champion": champion})
-    assert judge({"label_coverage": "champion"}, evidence).note == "model: no maybe; holdout: no maybe"
+    assert judge({"label_coverage": "champion"}, evidence).note == (
+        "the model does not know maybe; holdout: no rows of maybe, 1 needed"
+    )
 
 
 def test_what_the_rows_break_of_a_schema_fails_with_all_of_it() -> None:
@@ -130,7 +139,7 @@ def test_rows_that_were_trained_on_are_a_share_at_most() -> None:
         assert judge({"max_train_overlap": 0.01}, evidence).status is status
     by_x = judge({"max_train_overlap": 0.01, "columns": ["x"]}, evidence)
     assert (by_x.status, by_x.value, by_x.limit) == (FAILED, 0.5, 0.01)
-    assert by_x.gate == "at most 0.01 of the holdout rows were trained on (by x)"
+    assert by_x.gate == "at most 0.01 of the holdout rows equal a training row in x"
     for unknown in ({}, {(): None}):
         result = judge({"max_train_overlap": 1.0}, classified(TRUTH, GOOD, overlaps=unknown))
         assert (result.status, str(result.value)) == (FAILED, "nan")
@@ -144,7 +153,7 @@ def test_clients_of_the_champion_must_be_able_to_use_it() -> None:
     assert judge(rule, with_candidate(evidence, signature=signature("x"))).status is PASSED
     more = judge(rule, with_candidate(evidence, signature=signature("x", "z")))
     assert (more.status, more.note) == (FAILED, "it needs z, which clients do not send")
-    assert judge(rule, evidence).note == "one of the two has no signature"
+    assert judge(rule, evidence).note == "no signature: the candidate"
 
 
 def costs(ours: Cost | None, champions: Cost | None) -> Evidence:

@@ -164,11 +164,11 @@ def test_what_two_keys_say_together_names_the_line_of_the_one_to_blame(
 
 def test_no_more_than_100_problems_of_a_file_are_told(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        load(tmp_path / "data.yaml", GOOD + "".join(f"row{number}: x\n" for number in range(15_000)))
+        load(tmp_path / "data.yaml", GOOD + "".join(f"row{number}: x\n" for number in range(2_000)))
     *told, last = caught.value.problems
     assert len(told) == 100
     assert told[-1].startswith("line 117: row99: unknown key")
-    assert last == "and 14900 more problems"
+    assert last == "and 1900 more problems"
 
 
 def test_a_name_that_is_taken_names_its_line(tmp_path: Path) -> None:

@@ -109,6 +109,10 @@ WRONG: list[tuple[str, str]] = [
         "{metric: logloss, threshold: 1}",
         f".metric: 'logloss': no such metric; did you mean 'log_loss'? allowed: {METRICS}",
     ),
+    (
+        f"{{metric: trainer.{'n' * 250}, threshold: 1}}",
+        f".metric: 'trainer.{'n' * 71}...: too long: MLflow keeps names of at most 250 characters",
+    ),
     ("{metric: trainer., threshold: 1}", f".metric: 'trainer.': no such metric; allowed: {METRICS}"),
     ('{metric: "my.module:", threshold: 1}', f".metric: 'my.module:': no such metric; allowed: {METRICS}"),
     (
@@ -385,6 +389,17 @@ WRONG: list[tuple[str, str]] = [
         "canary: {live: {metric: rmspe, labelled_rows: 50}}",
         ".canary.live.metric: 'rmspe': is for regression, the task is classification; allowed of Podium's "
         "own: log_loss, brier_score, ranked_probability_score, accuracy, roc_auc, expected_calibration_error",
+    ),
+    (
+        "canary: {live: {metric: f1_macro, labelled_rows: 50}}",
+        ".canary.live.metric: 'f1_macro': no interval of it holds at every look, and a canary is looked at "
+        "again and again; allowed: log_loss, brier_score, ranked_probability_score, accuracy, roc_auc, "
+        "mean_absolute_error, mean_squared_error, root_mean_squared_error, mean_absolute_percentage_error, "
+        "rmspe, ndcg, mean_reciprocal_rank",
+    ),
+    (
+        "canary: {live: {metric: log_loss, labelled_rows: 50, not_worse: {resamples: 500}}}",
+        ".canary.live.not_worse.resamples: unknown key; allowed: confidence, margin",
     ),
     (
         "canary: {live: {metric: log_loss, labelled_rows: 29}}",

@@ -13,6 +13,8 @@ import yaml
 from hypothesis import given
 
 from podium.errors import SpecError
+from podium.model_file import loading
+from podium.model_file.document import Document
 from podium.model_file.loading import load_spec, load_specs
 from support.odd_files import ANY_FILE
 from support.toy import TOY
@@ -124,3 +126,63 @@ def test_whatever_one_file_holds_the_others_are_loaded(folder: Path, content: by
         assert error.path.name == "odd.yaml"
         assert len(str(error).splitlines()) == len(error.problems)
         assert all(problem.isprintable() for problem in error.problems)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files whose YAML is read from now on."""
+    names: list[str] = []
+    real = loading.read_document
+
+    def read_document(path: Path) -> Document:
+        names.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(loading, "read_document", read_document)
+    return names
+
+
+def written(folder: Path, *names: str) -> None:
+    """Write model files as of a minute ago: a file of this moment is read again in any case."""
+    for name in names:
+        path = folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({**TOY, "name": name}))
+        os.utime(path, (time.time() - 60, time.time() - 60))
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path, reads: list[str]) -> None:
+    written(tmp_path, "one", "two", "three")
+    (tmp_path / "wrong.yaml").write_text("name: wrong")
+    first = load_specs(tmp_path)
+    assert sorted(reads) == ["one.yaml", "three.yaml", "two.yaml", "wrong.yaml"]
+    reads.clear()
+    again = load_specs(tmp_path)
+    assert reads == ["wrong.yaml"]
+    assert again[0] == first[0]
+    assert list(again[0]) == ["one", "three", "two"]
+    # Another content of the same length and of the same moment.
+    changed, moment = tmp_path / "two.yaml", (tmp_path / "two.yaml").stat().st_mtime_ns
+    changed.write_text(changed.read_text().replace("A toy.", "No toy"))
+    os.utime(changed, ns=(moment, moment))
+    reads.clear()
+    assert load_specs(tmp_path)[0]["two"].description == "No toy"
+    assert sorted(reads) == ["two.yaml", "wrong.yaml"]
+
+
+def test_a_file_that_was_written_just_now_is_read_again(tmp_path: Path, reads: list[str]) -> None:
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump({**TOY, "name": "one"}))
+    load_specs(tmp_path)
+    load_specs(tmp_path)
+    assert reads == ["one.yaml", "one.yaml"]
+
+
+def test_a_name_that_another_file_takes_later_is_wrong_in_both(tmp_path: Path) -> None:
+    written(tmp_path, "one", "two")
+    assert list(load_specs(tmp_path)[0]) == ["one", "two"]
+    written(tmp_path, "three")
+    (tmp_path / "three.yaml").write_text((tmp_path / "one.yaml").read_text())
+    specs, errors = load_specs(tmp_path)
+    assert list(specs) == ["two"]
+    assert [error.path.name for error in errors] == ["one.yaml", "three.yaml"]
+    (tmp_path / "three.yaml").unlink()
+    assert list(load_specs(tmp_path)[0]) == ["one", "two"]

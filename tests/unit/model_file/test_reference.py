@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema import ValidationError as WrongValue
@@ -79,6 +79,7 @@ OF_THE_TRAINER = {
     "baseline": "b.json",
     "min_improvement": 0,
 }
+PARAMS = {"strength": 1.0, "depth": None, "layers": [64, 32], "names": ["a", None]}
 SPACE = {"strength": {"low": 0.1, "high": 3}, "kind": {"type": "categorical", "choices": ["a", 1, True]}}
 GOOD: list[dict[str, Any]] = [
     TOY,
@@ -94,6 +95,7 @@ GOOD: list[dict[str, Any]] = [
     ),
     toy(profiles={"smoke": {}, "ci-smoke": {"rows": 0.1, "gates": [{"min_holdout_rows": 5}]}}),
     toy(gates=[OWN, OF_THE_TRAINER]),
+    toy(params=PARAMS),
     toy(gates=[{"label_coverage": "qa/labels.json", "of": ["predictions"], "level": "required"}]),
 ]
 
@@ -119,7 +121,8 @@ def test_each_gate_that_its_document_shows_is_valid(gate: str) -> None:
         {"holdout": {"days": "7"}},
         {"holdout": {"share": 1}},
         {"data": {**TOY["data"], "undated": "skip"}},
-        {"params": {"seed": [1]}},
+        {"params": {"seed": {"a": 1}}},
+        {"params": {"seed": [[1]]}},
         {"approval": {"approvers": []}},
         {"approval": {"approvers": ["amy"], "expires_after": "2 weeks"}},
         {"profiles": {"ci": {}}},
@@ -167,6 +170,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("place", VALUES)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_what_the_code_accepts_is_valid(place: str, data: st.DataObject) -> None:
     content = toy(compute={})

@@ -59,6 +59,19 @@ def test_other_names_of_labels(toy_file: ToyFile) -> None:
     assert load_spec(toy_file(data__label_map=names)).data.label_map == names
 
 
+@pytest.mark.parametrize("source", ["rows.csv.gz", "sales.v2.parquet", "include/data/parts", "v1.2/day=3"])
+def test_a_file_or_folder_below_the_project_is_a_source(toy_file: ToyFile, source: str) -> None:
+    assert load_spec(toy_file(data__source=source)).data.source == source
+
+
+def test_a_param_may_be_null_or_a_list(toy_file: ToyFile) -> None:
+    given = {"depth": None, "layers": [64, 32], "names": ["a", None, True, 0.5], "none": []}
+    spec = load_spec(toy_file(params=given, profiles={"smoke": {"params": {"depth": [1], "layers": None}}}))
+    assert spec.params == given
+    assert [type(value) for value in spec.params["names"]] == [str, type(None), bool, float]
+    assert spec.in_profile(Profile.SMOKE).params == {**given, "depth": [1], "layers": None}
+
+
 @pytest.mark.parametrize(
     ("text", "number"), [("1e-3", 0.001), ("-2E+3", -2000.0), ("1.5e2", 150.0), ("7", 7)]
 )
@@ -93,8 +106,8 @@ def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
 
 TOP_KEYS = (
     "approval, champion_moved_outside, code, compute, data, description, gates, holdout, labels, limits, "
-    "name, owner, params, profiles, requirements, retention, schedule, scoring, search, skops_trusted_types, "
-    "task, trainer"
+    "monitoring, name, notify, owner, params, profiles, requirements, retention, schedule, scoring, search, "
+    "skops_trusted_types, task, trainer"
 )
 DATA_KEYS = (
     "duplicates, entry_point, examples, group, inputs, label, label_map, source, tables, tests, time_column, "
@@ -115,7 +128,12 @@ BY_CHANCE = "must say when, such as '0 6 * * 1'; H and R mean a time by chance"
 PACKAGE = "must be the name of an installed package such as scikit-learn: no version, option, path or URL"
 PYTHONS = "is Python's own; must be a function of yours, such as trainers.my_model:train"
 IN_PROJECT = "must be a file of the project, relative to its top folder, without '..' and hidden folders"
-SCALAR = "must be text (a date in quotes), a finite number, true or false"
+NOT_READ = (
+    "a training does not read {} but files below the project's top folder (.csv, .csv.gz, .parquet); "
+    "copy the rows there"
+)
+SUFFIX = "must be a file that ends in .csv, .csv.gz, .parquet, or a folder that exists"
+PARAM = "must be text (a date in quotes), a finite number, true, false, null, or a list of these"
 QUOTES = "must be text: write it in quotes"
 YES_NO = f"{QUOTES} (without them yes, no, on and off mean true and false)"
 
@@ -171,6 +189,24 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
         f"data.time_colum: unknown key; did you mean 'time_column'? allowed: {DATA_KEYS}",
     ),
     ({"data__source": ""}, "data.source: '': must not be empty"),
+    *(
+        ({"data__source": f"{scheme}{rest}"}, f"data.source: '{scheme}{rest}': {NOT_READ.format(scheme)}")
+        for scheme, rest in (
+            ("s3:", "//bucket/rows.parquet"),
+            ("sql:", "SELECT * FROM sales"),
+            ("https:", "//x.example/rows.csv"),
+            ("S3:", "//bucket/day=1"),
+            ("file:", "///rows.csv"),
+        )
+    ),
+    *(
+        ({"data__source": name}, f"data.source: '{name}': {SUFFIX}")
+        for name in ("rows.xlsx", "rows.CSV", "rows.parquet.gz", "v1.2/rows.json")
+    ),
+    (
+        {"data__examples": "a:b", "data__tables": {"places": "s3://bucket/places.csv"}},
+        f"data.tables.places: 's3://bucket/places.csv': {NOT_READ.format('s3:')}",
+    ),
     ({"data__examples": "x"}, f"data.examples: 'x': {IMPORT}"),
     ({"data__time_column": 5}, f"data.time_column: 5: {QUOTES}"),
     (
@@ -228,10 +264,16 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"holdout__day": 5}, "holdout.day: unknown key; did you mean 'days'? allowed: by, days, share"),
     ({"params": ["seed"]}, "params: ['seed']: must be a mapping"),
     ({"params": {5: 1}}, f"params: key 5: {QUOTES}"),
-    ({"params__seed": None}, f"params.seed: null: {SCALAR}"),
-    ({"params__seed": [1]}, f"params.seed: [1]: {SCALAR}"),
-    ({"params__seed": float("nan")}, f"params.seed: nan: {SCALAR}"),
-    ({"params__since": date(2024, 1, 1)}, f"params.since: 2024-01-01: {SCALAR}"),
+    ({"params": {"": 1}}, "params: key '': must not be empty"),
+    (
+        {"params": {"podium.profile": "smoke"}},
+        "params: rename 'podium.profile': names that begin with podium. are Podium's own",
+    ),
+    ({"params__seed": {"a": 1}}, f"params.seed: {PARAM}"),
+    ({"params__seed": [1, [2]]}, f"params.seed: [1, [2]]: {PARAM}"),
+    ({"params__seed": [float("inf")]}, f"params.seed: [inf]: {PARAM}"),
+    ({"params__seed": float("nan")}, f"params.seed: nan: {PARAM}"),
+    ({"params__since": date(2024, 1, 1)}, f"params.since: 2024-01-01: {PARAM}"),
     ({"requirements": []}, "requirements: []: needs at least 1"),
     ({"requirements": ["numpy", None]}, "requirements[1]: null: must be text"),
     ({"requirements": ["-r x"]}, f"requirements[0]: '-r x': {PACKAGE}"),

@@ -169,6 +169,30 @@ def test_recent_and_last_years_days() -> None:
     assert last["log_mean_year_ago"] == pytest.approx(logs[399 - 378 : 399 - 349].mean(), abs=1e-6)
 
 
+def test_what_a_store_does_beside_all_others_is_its_own() -> None:
+    sales = some_days(days=420, stores=4)
+    day = (sales["Date"] - FIRST_DAY).dt.days
+    of_all = np.random.default_rng(3).uniform(0.5, 2.0, 420)[day]
+    sales["Sales"] = np.round(1e6 * np.exp(0.001 * day * (sales["Store"] == 1)) * of_all)
+    examples = sales_examples(sales, some_stores(4))
+    # The first store grows, the others stand still, and what is a day's of all is nobody's own.
+    growing, still = on(examples, 400, store=1), on(examples, 400, store=2)
+    assert growing["own_28"] > growing["own_182"] > 0.05 > still["own_28"]
+    assert growing["own_28"] + 3 * still["own_28"] == pytest.approx(0, abs=1e-5)
+    assert growing["own_forecast"] > 0.1 > 0 > still["own_forecast"]
+
+
+def test_days_to_and_from_holidays_are_the_calendars() -> None:
+    examples = sales_examples(some_days(days=120), some_stores())
+    columns = ["days_from_easter", "days_since_holiday", "days_to_holiday", "days_left_in_month"]
+    seen = {f"{row['Date']:%m-%d}": row[columns].tolist() for _, row in examples.iterrows()}
+    assert seen["01-05"] == [-60, 4, 14, 26]
+    assert seen["04-02"] == [-3, 14, 1, 28]
+    assert seen["04-05"] == [0, 2, 1, 25]
+    assert seen["04-30"] == [25, 14, 1, 0]
+    assert seen["05-01"] == [26, 0, 0, 30]
+
+
 def test_a_new_store_is_described_by_all_others() -> None:
     sales = some_days()
     sales = sales[(sales["Store"] != 3) | (sales["Date"] >= FIRST_DAY + pd.Timedelta(days=100))]
@@ -250,6 +274,8 @@ def test_every_wart_is_survived_and_counted(tmp_path: Path, caplog: pytest.LogCa
         f"{kept:,} of stores that store.csv does not have kept",
     ):
         assert words in said
+    assert window.report.counted["without a store left out"] == 1
+    assert window.report.counted["of closed days left out"] == int(sales["Open"].eq("0").sum())
     examples = pd.concat([window.train.label, window.holdout.label])
     assert len(examples) == int(is_open.sum()) - 3
     assert (examples == 4321).sum() == 1
@@ -284,6 +310,18 @@ def test_tables_that_cannot_be_used_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         sales_examples(sales, stores)
+
+
+def test_stores_are_made_with_trends_and_seasons_of_their_own(tmp_path: Path) -> None:
+    write_rossmann(tmp_path, stores=40, days=942, seed=8)
+    sales = pd.read_csv(tmp_path / SALES_FILE, parse_dates=["Date"], dtype={"StateHoliday": str})
+    sold = sales[sales["Sales"] > 0]
+    months = sold["Date"].dt.to_period("M")
+    logs = np.log(sold["Sales"]).groupby([sold["Store"], months]).mean().unstack()
+    growth = logs["2015-06"] - logs["2014-06"]
+    assert 0.08 < growth.std() < 0.2
+    summer = (logs["2013-07"] - logs["2013-02"] - growth / 2).dropna()
+    assert 0.08 < summer.std() < 0.3
 
 
 def test_the_same_seed_makes_the_same_stores_in_the_real_schema(tmp_path: Path) -> None:

@@ -158,7 +158,10 @@ def test_the_order_of_the_rows_does_not_matter(league: list[Row], data: st.DataO
 def test_real_rows_in_any_order_and_twice_make_the_same_examples() -> None:
     matches = real_matches()
     shuffled = pd.concat([matches.sample(frac=1.0, random_state=5), matches.tail(50)])
-    pd.testing.assert_frame_equal(real_examples(), match_examples(shuffled), check_exact=True)
+    examples = match_examples(shuffled)
+    pd.testing.assert_frame_equal(real_examples(), examples, check_exact=True)
+    assert examples.attrs["counted"]["there twice"] == 50
+    assert sum(examples.attrs["counted"].values()) == len(shuffled) - len(examples)
 
 
 @given(league=leagues())

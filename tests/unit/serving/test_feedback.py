@@ -24,6 +24,7 @@ from podium.names import Alias
 from podium.services import Services
 from podium.serving import recorder
 from podium.serving.feedback import parse_feedback
+from support.database import execute
 from support.services import services_with
 from support.serving import Server, make_champion, register_model, serving
 from support.trial import (
@@ -84,7 +85,11 @@ def test_labels_are_kept_once_and_wrong_ones_are_explained(services: Services, m
     found = compare_live(
         LiveStore(services.ledger), Subject(model, TaskKind.CLASSIFICATION, ("win", "loss")), "log_loss"
     )
-    assert (found.champion_labelled, found.metrics[0].verdict) == (40, "worse")
+    log_loss = found.metrics[0]
+    assert found.champion_labelled == 40
+    assert log_loss.candidate > log_loss.champion + 0.2
+    # One row in forty may cost a model as sure as the champion more than that.
+    assert log_loss.verdict == ""
 
 
 def test_one_label_of_a_number_must_be_a_number(services: Services, model: str) -> None:
@@ -146,7 +151,10 @@ def test_a_candidate_cannot_be_approved_until_the_server_mirrored_enough_rows(
         # Nobody asks for more: the record is not filled with what nobody counts.
         predict(server, RECORDS[:7])
         stored(services, model, 3)
+        before = len(list(services.ledger.record()))
     assert counted(services, model) == 50
+    # The server recorded no event.
+    assert len(list(services.ledger.record())) == before
     assert approve(services.ledger, model, run).event is EventKind.APPROVED
 
 
@@ -182,5 +190,7 @@ def test_rows_of_a_version_that_is_not_the_candidate_or_beside_another_champion_
 
 
 def counted(services: Services, model: str) -> int:
-    events = services.ledger.history(model)
-    return sum(int(event.details["rows"]) for event in events if event.event is EventKind.SHADOW_SCORED)
+    """The rows of all counts of a model, whatever they are worth."""
+    url = services.ledger.engine.url.render_as_string(hide_password=False)
+    ((rows,),) = execute(url, "SELECT coalesce(sum(rows), 0) FROM live_counts WHERE model = %s", model)
+    return int(rows)

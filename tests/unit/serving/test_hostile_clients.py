@@ -38,12 +38,15 @@ JSON_TYPE = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def reached(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def reached(
+    ledger_url: str, ledger_server_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Services]:
     """Services with a champion of the model ``hostile``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("hostile"))
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
         patch.setenv("PODIUM_LEDGER_URL", ledger_url)
+        patch.setenv("PODIUM_LEDGER_SERVER_URL", ledger_server_url)
         services = Services(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
         model = LinearRegression().fit(TABLE, TABLE["a"])
         make_champion(services, "hostile", register_model(services, "hostile", model, TABLE))

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.models.utils import _enforce_schema
 from mlflow.types import ColSpec, Schema
-from mlflow.utils.proto_json_utils import dump_input_data
+from mlflow.utils.proto_json_utils import NumpyEncoder, dump_input_data
 
 from podium.errors import RequestRefused
+from podium.serving.batching import layout
 from podium.serving.requests import CSV, JSON, Body, Dialect, Rows, Shape, read
 from podium.sources.columns import InputColumn, Kind
 
@@ -34,8 +36,18 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "integer": st.integers(-INT32, INT32 - 1),
     "boolean": st.booleans(),
     "string": TEXTS | st.none(),
+    "datetime": st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1)) | st.none(),
 }
-DTYPES = {"double": "f8", "float": "f4", "long": "i8", "integer": "i4", "boolean": "?", "string": None}
+# Texts as a training has them: a column of nothing but None would be one of objects.
+DTYPES = {
+    "double": "f8",
+    "float": "f4",
+    "long": "i8",
+    "integer": "i4",
+    "boolean": "?",
+    "string": "str",
+    "datetime": "M8[ns]",
+}
 
 
 @st.composite
@@ -84,7 +96,7 @@ def parse_invocation(body: bytes, content_type: str, shape: Shape) -> Rows:
 
 
 def invoked(content: Any, shape: Shape) -> Rows:
-    body = content if isinstance(content, str) else json.dumps(content)
+    body = content if isinstance(content, str) else json.dumps(content, cls=NumpyEncoder)
     return parse_invocation(body.encode(), JSON, shape)
 
 
@@ -96,7 +108,9 @@ FORMATS: dict[str, Callable[[pd.DataFrame, Shape], Rows]] = {
     "records": lambda table, shape: invoked({"dataframe_records": table.to_dict("records")}, shape),
     "instances": lambda table, shape: invoked({"instances": table.to_dict("records")}, shape),
     "inputs": lambda table, shape: invoked({"inputs": table.to_dict("list")}, shape),
-    "plain": lambda table, shape: parse_records(json.dumps(table.to_dict("records")).encode(), JSON, shape),
+    "plain": lambda table, shape: parse_records(
+        json.dumps(table.to_dict("records"), cls=NumpyEncoder).encode(), JSON, shape
+    ),
 }
 
 
@@ -112,12 +126,11 @@ def test_every_json_format_is_what_predict_takes_to_the_last_bit(case: tuple[pd.
 @given(tables())
 def test_a_csv_is_what_predict_takes_to_the_last_bit(case: tuple[pd.DataFrame, Shape]) -> None:
     table, shape = case
-    texts = [column.name for column in shape.columns or () if column.kind == "string"]
+    named = [column.name for column in shape.columns or () if column.kind == "string"]
     # A CSV cannot tell an empty text from none, and pandas writes a carriage return that ends a line.
-    for name in texts:
-        table[name] = [
-            str(text).replace("\r", "") or None if pd.notna(text) else None for text in table[name]
-        ]
+    for name in named:
+        texts = [str(text).replace("\r", "") or None if pd.notna(text) else None for text in table[name]]
+        table[name] = pd.Series(texts, dtype="str")
     if not any("\r" in name or name.startswith("\ufeff") for name in table):
         same(parse_invocation(table.to_csv(index=False).encode(), CSV, shape), table, shape)
 
@@ -145,15 +158,31 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "unknown": ([{**ROW, "y": 1}], "unknown column y; the model takes x"),
     "text for a number": ([{**ROW, "x": "1.5"}], "column x, row 0: a text, not a double"),
     "boolean for a number": ([ROW, {**ROW, "x": True}], "column x, row 1: true or false, not a double"),
-    "number for a boolean": ([{**ROW, "yes": 1}], "column yes, row 0: a number, not a boolean"),
+    "number for a boolean": ([{**ROW, "yes": 2}], "column yes, row 0: 2, not a boolean"),
+    "text for a boolean": ([{**ROW, "yes": "no"}], "column yes, row 0: a text, not a boolean"),
+    "null for a boolean": ([{**ROW, "yes": None}], "column yes, row 0: null, and a boolean has none"),
     "number for a text": ([{**ROW, "name": 7}], "column name, row 0: a number, not a string"),
     "list for a number": ([{**ROW, "x": [1]}], "column x, row 0: a list, not a double"),
     "null for a whole number": ([{**ROW, "n": None}], "column n, row 0: null, and a long has none"),
     "part of a whole number": ([{**ROW, "n": 1.5}], "column n, row 0: 1.5, not a whole number"),
     "nan for a whole number": ([{**ROW, "n": math.nan}], "column n, row 0: nan, not a whole number"),
-    "too large for a long": ([{**ROW, "n": 2**63}], "column n: a number too large for a long"),
-    "too large for an integer": ([{**ROW, "small": 2**31}], "column small: a number too large for a integer"),
-    "a hundred digits": ([{**ROW, "n": int("9" * 100)}], "column n: a number too large for a long"),
+    "too large for a long": (
+        [{**ROW, "n": 2**63}],
+        "column n, row 0: 9223372036854775808 is too large for a long",
+    ),
+    "too large for an integer": (
+        [{**ROW, "small": 2**31}],
+        "column small, row 0: 2147483648 is too large for an integer",
+    ),
+    "beyond what a double tells apart": (
+        [ROW, {**ROW, "x": 2**53 + 1}],
+        "column x, row 1: 9007199254740993 is",
+    ),
+    "beyond what 3.0 tells apart": (
+        [{**ROW, "n": 2.0**53 + 2}],
+        "column n, row 0: 9007199254740994.0 is too",
+    ),
+    "a hundred digits": ([{**ROW, "n": int("9" * 100)}], "column n, row 0: 1e+100 is too large for a long"),
     "no rows": ([], "no rows"),
     "too many rows": ([ROW] * 101, "more than 100 rows"),
     "no list": (ROW, "send a list of records"),
@@ -173,7 +202,7 @@ def test_what_does_not_fit_is_refused_with_its_column(why: str) -> None:
 
 def test_a_number_that_a_float_would_make_infinite_is_refused() -> None:
     shape = Shape((InputColumn("x", Kind.FLOAT),))
-    with pytest.raises(RequestRefused, match="column x: a number too large for a float"):
+    with pytest.raises(RequestRefused, match="column x, row 0: 1e\\+39 is too large for a float"):
         parse_records(b'[{"x": 1e39}]', JSON, shape)
     rows = parse_records(b'[{"x": 3e38}]', JSON, shape)
     assert rows.values["x"].to_numpy().tobytes() == np.float32(3e38).tobytes()
@@ -322,7 +351,7 @@ CSV_SHAPE = Shape(
         ("x,n,yes\n٣,1,true\n".encode(), "column x, row 0: '٣', not a double"),
         (b"x,n,yes\n1,,true\n", "column n, row 0: '', not a long"),
         (b"x,n,yes\n1,1,ja\n", "column yes, row 0: 'ja', not a boolean"),
-        (b"x,n,yes\n1,99999999999999999999,true\n", "column n: a number too large for a long"),
+        (b"x,n,yes\n1,99999999999999999999,true\n", "column n, row 0: '99999999999999999999', not a long"),
         (b'x,n,yes\n"1"2,1,true\n', "not CSV"),
         (b'x,n,yes\n"1,1,true\n', "not CSV"),
         (b"x,n,yes\n\xff,1,true\n", "not UTF-8"),
@@ -351,3 +380,73 @@ def test_what_mlflow_reads_has_limits_too(rows: Any, message: str) -> None:
     wide = ",".join(map(str, range(10_001)))
     with pytest.raises(RequestRefused, match="more than 10,000 columns"):
         parse_invocation(wide.encode(), CSV, Shape(None))
+
+
+FLAG = Shape((InputColumn("x", Kind.DOUBLE), InputColumn("flag", Kind.BOOLEAN, required=False)))
+
+
+def test_flags_with_gaps_are_not_joined_with_those_without() -> None:
+    def asked(*flags: Any) -> Rows:
+        return parse_records(json.dumps([{"x": 1, "flag": flag} for flag in flags]).encode(), JSON, FLAG)
+
+    gap, whole = asked(True, None), asked(True, False)
+    assert gap.values["flag"].tolist() == [True, None]
+    assert whole.values["flag"].dtype == bool
+    assert layout(gap) != layout(whole)
+    assert layout(gap) == layout(asked(None))
+
+
+NESTED_SHAPE = Shape(
+    (
+        InputColumn("n", Kind.LONG),
+        InputColumn("vector", Kind.ARRAY, inside={"type": "array", "items": {"type": "double"}}),
+        InputColumn(
+            "person",
+            Kind.OBJECT,
+            inside={
+                "type": "object",
+                "properties": {
+                    "age": {"type": "long", "required": True},
+                    "tags": {"type": "array", "items": {"type": "string"}, "required": False},
+                },
+            },
+        ),
+        InputColumn("photo", Kind.BINARY),
+    )
+)
+NESTED_ROW = {"n": 1, "vector": [1, 2.5], "person": {"age": 3, "tags": ["a"]}, "photo": "AQI="}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": 2.7}, "column n, row 1: 2.7, not a whole number"),
+        ({"n": True}, "column n, row 1: true or false, not a long"),
+        ({"more": 1}, "unknown column more"),
+        ({"vector": [1, "2"]}, r"column vector, row 1: \[1\]: a text, not a double"),
+        ({"vector": 1}, "column vector, row 1: a number, not a list"),
+        ({"vector": None}, "column vector, row 1: null, not a list"),
+        ({"person": {}}, "column person, row 1: no age"),
+        ({"person": {"age": 3, "agee": 3}}, "column person, row 1: agee is unknown; there are age, tags"),
+        ({"person": {"age": "3"}}, "column person, row 1: .age: a text, not a long"),
+        ({"person": {"age": 3, "tags": [1]}}, r"column person, row 1: .tags\[0\]: a number, not a string"),
+        ({"photo": "no base64"}, "column photo, row 1: 'no base64', not a binary in base64"),
+        ({"photo": 1}, "column photo, row 1: a number, not a binary"),
+    ],
+)
+def test_a_list_or_an_object_loosens_no_other_column(change: dict[str, Any], message: str) -> None:
+    rows = [NESTED_ROW, {**NESTED_ROW, **change}]
+    with pytest.raises(RequestRefused, match=message):
+        parse_records(json.dumps(rows).encode(), JSON, NESTED_SHAPE)
+
+
+def test_lists_objects_and_bytes_are_read() -> None:
+    found = parse_records(json.dumps([NESTED_ROW]).encode(), JSON, NESTED_SHAPE)
+    assert found.values.iloc[0].tolist() == [1, [1.0, 2.5], {"age": 3, "tags": ["a"]}, b"\x01\x02"]
+    assert found.missing_values() == []
+
+
+def test_what_is_nested_deeply_is_no_error_of_the_server() -> None:
+    shape = Shape((InputColumn("x", Kind.ANY, inside={"type": "any"}),))
+    deep = "[" * 900 + "]" * 900
+    assert parse_records(f'[{{"x": {deep}}}]'.encode(), JSON, shape).count == 1

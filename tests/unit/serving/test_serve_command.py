@@ -15,16 +15,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import uvicorn
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from podium.cli.main import app
@@ -57,13 +60,16 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(
+    ledger_url: str, ledger_server_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     """The document's first command, on a free port."""
     folder, temporary = tmp_path_factory.mktemp("serve"), tmp_path_factory.mktemp("temporary")
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": mlflow_uri,
-        "PODIUM_LEDGER_URL": ledger_url,
+        # All that a model server has of the ledger.
+        "PODIUM_LEDGER_SERVER_URL": ledger_server_url,
         "PYTHONPATH": str(PROJECT_ROOT / "include"),
         "TMPDIR": str(temporary),
     }
@@ -71,6 +77,7 @@ def running(ledger_url: str, mlflow_uri: str, tmp_path_factory: pytest.TempPathF
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
         patch.setenv("PODIUM_LEDGER_URL", ledger_url)
+        patch.setenv("PODIUM_LEDGER_SERVER_URL", ledger_server_url)
         services = Services(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
         model = make_pipeline(
             make_column_transformer((OneHotEncoder(), ["place"]), remainder="passthrough"), LinearRegression()
@@ -213,6 +220,31 @@ def test_what_cannot_be_served_is_said_at_once(services: Services) -> None:
         told = CliRunner().invoke(app, ["serve", *arguments])
         assert told.exit_code == 1
         assert message in told.output
+
+
+def test_a_server_that_could_append_to_the_ledger_is_warned_of(
+    services: Services, ledger_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told(**places: str) -> str:
+        caplog.clear()
+        for name in ("PODIUM_LEDGER_URL", "PODIUM_LEDGER_SERVER_URL"):
+            monkeypatch.delenv(name, raising=False)
+        # The command hands its options to the server's processes in the environment.
+        with patch.dict(os.environ, places):
+            done = CliRunner().invoke(app, ["serve", "toy"])
+        assert done.exit_code == 0, done.stderr
+        return caplog.text
+
+    monkeypatch.setattr(uvicorn, "run", lambda *_, **__: None)
+    for_servers = services.settings.ledger_server_url
+    assert for_servers is not None
+    both = {"PODIUM_LEDGER_URL": ledger_url, "PODIUM_LEDGER_SERVER_URL": for_servers.get_secret_value()}
+    assert told(**both) == ""
+    warning = "role podium may append events, approvals too: set PODIUM_LEDGER_SERVER_URL"
+    assert warning in told(PODIUM_LEDGER_URL=ledger_url)
+    assert warning in told(PODIUM_LEDGER_SERVER_URL=ledger_url)
+    away = make_url(ledger_url).set(port=1).render_as_string(hide_password=False)
+    assert "in the ledger is not known: the ledger database did not" in told(PODIUM_LEDGER_URL=away)
 
 
 def test_a_killed_process_is_replaced_and_what_it_left_is_removed(running: Running) -> None:

@@ -157,3 +157,9 @@ def test_what_models_answered_comes_back_from_disk(
         assert repr(
             (found[name].classes, found[name].signature, found[name].cost, found[name].broken)
         ) == repr((side.classes, side.signature, side.cost, side.broken))
+
+
+def test_rows_are_kept_as_clients_send_them() -> None:
+    kept = holdout.rows(spec(), window(ROWS.assign(x=pd.Categorical(["a", "b", None, "a"]))).holdout)
+    assert str(kept["x"].dtype) == "str"
+    assert kept["x"].tolist()[:2] == ["a", "b"]

@@ -169,6 +169,11 @@ def test_an_empty_folder_is_filled_and_a_full_one_left_as_it_is(project: Path, t
         ({}, "2024-01-02", "no training rows as of 2024-01-02"),
         ({"trainer": "support.toy_trainer:crash"}, "2025-06-01", "crash: KeyError: 'no such param'"),
         ({"data__source": "none.csv"}, "2025-06-01", "data.source: there is no file"),
+        (
+            {"trainer": "support.toy_trainer:hold_a_function"},
+            "2025-06-01",
+            "refers to support.toy_trainer.double",
+        ),
         ({"requirements": ["no-such-package"]}, "2025-06-01", "no-such-package is not installed here"),
     ],
 )

@@ -1,0 +1,284 @@
+"""Whole tables, as training reads them, and the same files as batch scoring reads them: one verdict."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from podium.errors import DataError
+from podium.sources.read import Reader, Source, open_partition, the_only_partition
+from podium.sources.whole import WholeTable, inferred, read_whole
+
+
+def whole(folder: Path, text: str | bytes, name: str = "rows.csv") -> WholeTable:
+    data = text.encode() if isinstance(text, str) else text
+    (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return read_whole(name, folder)
+
+
+def scored(folder: Path, name: str = "rows.csv", rows: int = 2) -> tuple[dict[str, list[bytes]], list[int]]:
+    """The rows that batch scoring would take, in chunks, and the numbers of those that it would reject."""
+    source = Source(name, folder, chunk_rows=rows)
+    with open_partition(source, the_only_partition(source), None) as reader:
+        chunks = list(reader.chunks)
+    rejected = [number for chunk in chunks for number, _ in chunk.unreadable]
+    return pa.concat_tables([chunk.rows for chunk in chunks]).to_pydict(), rejected
+
+
+TRAILING = "room,out,hours\n21.5,6.0,7.5,\n20.9,5.0,12.0,\n21.1,4.0,3.0,\n"
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz"])
+def test_an_empty_column_behind_the_header_is_left_out_and_counted(tmp_path: Path, name: str) -> None:
+    table = whole(tmp_path, TRAILING, name)
+    assert (table.short, table.dropped) == (0, 1)
+    rows = inferred(table.rows, table.text)
+    assert rows.to_dict("list") == {"room": [21.5, 20.9, 21.1], "out": [6, 5, 4], "hours": [7.5, 12, 3]}
+    assert scored(tmp_path, name) == (
+        {
+            "room": [b"21.5", b"20.9", b"21.1"],
+            "out": [b"6.0", b"5.0", b"4.0"],
+            "hours": [b"7.5", b"12.0", b"3.0"],
+        },
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "dropped"),
+    [
+        ("a,b\n1,2,,\n3,4,,\n", 2),
+        ("a,b,\n1,2,\n3,4,\n", 1),
+        ("a,b,\n1,2\n3,4\n", 1),
+        ("a,b,,\n1,2,,\n3,4,,\n", 2),
+        ("\ufeffa,b\r\n1,2,\r\n\r\n3,4,\r\n", 1),
+        ("a,b\r1,2\r3,4\r", 0),
+        ("\n\na,b\n1,2\n\n3,4", 0),
+    ],
+)
+def test_columns_stay_where_they_are_however_lines_end(tmp_path: Path, text: str, dropped: int) -> None:
+    table = whole(tmp_path, text)
+    assert inferred(table.rows, table.text).to_dict("list") == {"a": [1, 3], "b": [2, 4]}
+    assert (table.dropped, scored(tmp_path)) == (dropped, ({"a": [b"1", b"3"], "b": [b"2", b"4"]}, []))
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "rejected"),
+    [
+        (
+            "a,b\n1,2\n3,4,5\n6,7\n8,9,9\n",
+            r"rows.csv: row 2 has 3 fields, and there are 2 columns; 2 such",
+            [2, 4],
+        ),
+        # R's row names: each row has one field more, and none is empty.
+        ("a,b\nx,1,2\ny,3,4\n", r"row 1 has 3 fields, and there are 2 columns; 2 such rows", [1, 2]),
+        # A separator in a text that nobody quoted, beside rows without one.
+        ("a,b\nhello, world,\nhi,5\n", r"row 1 has 3 fields, .* 1 such rows.* The row: hello, world,", [1]),
+        ("a,b\n1,2,\n3,4,\n5,6,7\n", r"row 1 has 3 fields, and there are 2 columns; 3 such rows", [1, 2, 3]),
+    ],
+)
+def test_a_row_with_more_fields_is_refused_by_row_and_never_shifted(
+    tmp_path: Path, text: str, message: str, rejected: list[int]
+) -> None:
+    with pytest.raises(DataError, match=message):
+        whole(tmp_path, text)
+    assert scored(tmp_path)[1] == rejected
+
+
+def test_a_row_with_fewer_fields_is_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = whole(tmp_path, "a,b,c\n1,2,3\n4,5\n\n7,8,9\n10\n")
+    assert (table.short, table.rows["a"].tolist()) == (2, ["1", "7"])
+    assert "rows.csv: row 2 has 2 fields, and there are 3 columns; 2 such rows are left out." in caplog.text
+    assert scored(tmp_path) == ({"a": [b"1", b"7"], "b": [b"2", b"8"], "c": [b"3", b"9"]}, [2, 4])
+
+
+def test_words_that_are_taken_as_missing_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        table = whole(tmp_path, "country,x\nNA,1\nDE,\nNA,null\n,NAN\n")
+    assert table.rows["country"].isna().tolist() == [True, False, True, True]
+    assert "rows.csv: words that are taken as missing: 2 of country (NA); 1 of x (null)." in caplog.text
+
+
+@pytest.mark.parametrize("text", ['a,b\n1,2\n"3,4\n5,6\n7,8\n', 'a,b\n1,2\n3,"4\n5,6\n7,8\n'])
+def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match=r"rows.csv: a quote is opened in .*row.* and not closed"):
+        whole(tmp_path, text)
+    with pytest.raises(DataError, match=r"a quote is opened"):
+        scored(tmp_path)
+
+
+@pytest.mark.parametrize("before", ["", "3,4\n" * 2_000_000])
+def test_a_quote_that_is_not_closed_in_a_long_file_is_told_too(tmp_path: Path, before: str) -> None:
+    text = f'a,b\n1,2\n{before}"3,4\n' + "5,6\n" * 2_000_000
+    with pytest.raises(
+        DataError, match="rows.csv: (a row is longer than 4 MB: )?a quote is opened .*not closed"
+    ):
+        whole(tmp_path, text)
+
+
+def test_a_quoted_text_may_go_on_over_lines_and_hold_quotes(tmp_path: Path) -> None:
+    table = whole(tmp_path, 'a,b\n1,"two\nlines, ""x"""\n2,5" pipe\n"3","end\n"\n')
+    assert table.rows["b"].tolist() == ['two\nlines, "x"', '5" pipe', "end\n"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,a\n1,2,3\n", "rows.csv: column 'a' is there twice"),
+        ("", "rows.csv cannot be read"),
+        ("a,\u00e9\n1,2\n".encode("utf-16"), "rows.csv: the names of its columns are not in UTF-8"),
+        (
+            "a,b\n1,caf\u00e9\n".encode("latin-1"),
+            r"rows.csv cannot be read: column b: b'caf\\xe9' is no text in utf-8",
+        ),
+    ],
+)
+def test_a_csv_that_cannot_be_read_is_named(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        whole(tmp_path, text)
+
+
+def test_a_header_alone_is_a_table_without_rows(tmp_path: Path) -> None:
+    table = whole(tmp_path, "a,b\n")
+    assert (list(inferred(table.rows, table.text)), len(table.rows)) == (["a", "b"], 0)
+
+
+def test_a_first_column_is_no_index_and_a_nameless_one_has_its_place_for_a_name(tmp_path: Path) -> None:
+    pd.DataFrame({"x": ["p", "q"]}).to_csv(tmp_path / "rows.csv")
+    table = read_whole("rows.csv", tmp_path)
+    assert table.rows.to_dict("list") == {"Unnamed: 0": ["0", "1"], "x": ["p", "q"]}
+    assert list(scored(tmp_path)[0]) == ["Unnamed: 0", "x"]
+
+
+def test_types_are_those_of_the_values_and_numbers_are_read_to_the_last_bit(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).normal(size=1000)
+    pd.DataFrame({"x": numbers, "self": "NA", "n": range(1000)}).to_csv(tmp_path / "rows.csv", index=False)
+    table = read_whole("rows.csv", tmp_path)
+    rows = inferred(table.rows, table.text)
+    assert (rows["x"] == numbers).all()
+    assert rows["self"].isna().all()
+    assert rows["n"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        (pd.Index(["p", "q", "r"], name="id"), ["p", "q", "r"]),
+        (pd.RangeIndex(10, 16, 2, name="id"), [10, 12, 14]),
+    ],
+)
+def test_a_named_index_of_a_parquet_file_is_a_column(
+    tmp_path: Path, index: pd.Index, expected: list[object]
+) -> None:
+    pd.DataFrame({"x": [1, 2, 3]}, index=index).to_parquet(tmp_path / "rows.parquet")
+    assert read_whole("rows.parquet", tmp_path).rows.to_dict("list") == {"x": [1, 2, 3], "id": expected}
+    assert scored(tmp_path, "rows.parquet")[0] == {"x": [1, 2, 3], "id": expected}
+
+
+def test_an_unnamed_index_of_a_parquet_file_is_no_column(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1, 2]}, index=["p", "q"]).to_parquet(tmp_path / "rows.parquet")
+    assert list(read_whole("rows.parquet", tmp_path).rows) == ["x"]
+    assert list(scored(tmp_path, "rows.parquet")[0]) == ["x"]
+
+
+def write(path: Path, rows: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(path, index=False) if path.suffix == ".parquet" else rows.to_csv(path, index=False)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_folder_of_parts_is_one_table_and_its_folders_are_columns(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / f"in/year=2024/city=K%C3%B6ln/a.{suffix}", pd.DataFrame({"x": [1, 2], "t": ["p", "q"]}))
+    write(tmp_path / f"in/year=2025/city=07/a.{suffix}", pd.DataFrame({"t": ["r"], "x": [3]}))
+    missing = "__HIVE_DEFAULT_PARTITION__"
+    write(tmp_path / f"in/year=2025/city={missing}/b.{suffix}", pd.DataFrame({"x": [4], "t": ["s"]}))
+    table = read_whole("in", tmp_path)
+    rows = inferred(table.rows, table.text)
+    assert rows["x"].tolist() == [1, 2, 3, 4]
+    assert rows["t"].tolist() == ["p", "q", "r", "s"]
+    assert rows["year"].tolist() == [2024, 2024, 2025, 2025]
+    assert rows["city"].isna().tolist() == [False, False, False, True]
+    assert rows["city"].tolist()[:3] == ["K\u00f6ln", "K\u00f6ln", "07"]
+    found, _ = scored(tmp_path, f"in/year=2025/city=07/a.{suffix}")
+    assert (found["year"], found["city"]) == ([b"2025"], [b"07"])
+
+
+def reader_of(folder: Path, name: str, wanted: list[str]) -> Reader:
+    source = Source(name, folder)
+    with open_partition(source, the_only_partition(source), wanted) as reader:
+        return Reader(reader.columns, iter(list(reader.chunks)))
+
+
+def test_of_a_folder_only_what_is_wanted_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "in/day=3/a.parquet", pd.DataFrame({"x": [1], "y": [2]}))
+    reader = reader_of(tmp_path, "in/day=3/a.parquet", ["x"])
+    assert (list(reader.columns), [chunk.rows.column_names for chunk in reader.chunks]) == (
+        ["x", "y", "day"],
+        [["x"]],
+    )
+    reader = reader_of(tmp_path, "in", ["day"])
+    assert [chunk.rows.to_pydict() for chunk in reader.chunks] == [{"x": [1], "day": [b"3"]}]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_key_that_is_a_column_too_must_say_the_same(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / f"in/day=3/a.{suffix}", pd.DataFrame({"day": [3, 3], "x": [1, 2]}))
+    assert inferred(read_whole("in", tmp_path).rows, ["day"] if suffix == "csv" else [])["day"].tolist() == [
+        3,
+        3,
+    ]
+    write(tmp_path / f"in/day=4/a.{suffix}", pd.DataFrame({"day": [4, 3], "x": [1, 2]}))
+    with pytest.raises(DataError, match=r"day=4/a\.\w+: its folder says that day is '4', and its own column"):
+        read_whole("in", tmp_path)
+    (tmp_path / f"in/day=4/a.{suffix}").unlink()
+    write(tmp_path / f"in/day=5/day=6/a.{suffix}", pd.DataFrame({"x": [1]}))
+    with pytest.raises(DataError, match="two of its folders say day=; one of them must go"):
+        read_whole("in", tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_parts_have_the_same_columns(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / f"in/a.{suffix}", pd.DataFrame({"x": [1], "y": [1]}))
+    write(tmp_path / f"in/b.{suffix}", pd.DataFrame({"x": [2]}))
+    with pytest.raises(DataError, match=r"b\.\w+ has no column 'y', which .*a\.\w+ has"):
+        read_whole("in", tmp_path)
+    write(tmp_path / f"in/b.{suffix}", pd.DataFrame({"x": [2], "y": [1], "z": [1]}))
+    with pytest.raises(DataError, match=r"a\.\w+ has no column 'z', which .*b\.\w+ has"):
+        read_whole("in", tmp_path)
+
+
+def test_parts_may_be_of_types_that_hold_each_other_and_of_no_others(tmp_path: Path) -> None:
+    def part(name: str, column: pa.Array) -> None:
+        (tmp_path / "in").mkdir(exist_ok=True)
+        pq.write_table(pa.table({"x": column}), tmp_path / "in" / f"{name}.parquet")
+
+    part("a", pa.array([1, 2]))
+    part("b", pa.array([0.5, None]))
+    part("c", pa.nulls(1))
+    assert read_whole("in", tmp_path).rows["x"].dropna().tolist() == [1.0, 2.0, 0.5]
+    part("a", pa.array(["p", "q"]).dictionary_encode())
+    part("b", pa.array(["r"]).dictionary_encode())
+    assert read_whole("in", tmp_path).rows["x"].tolist()[:3] == ["p", "q", "r"]
+    part("b", pa.array(["r"]))
+    assert read_whole("in", tmp_path).rows["x"].tolist()[:3] == ["p", "q", "r"]
+    part("b", pa.array([date(2025, 1, 1)]))
+    with pytest.raises(DataError, match=r"column x is string in .*a.parquet and date32.day. in .*b.parquet"):
+        read_whole("in", tmp_path)
+
+
+def test_csv_and_parquet_are_not_mixed(tmp_path: Path) -> None:
+    write(tmp_path / "in/a.csv", pd.DataFrame({"x": [1]}))
+    write(tmp_path / "in/b.parquet", pd.DataFrame({"x": [1]}))
+    with pytest.raises(
+        DataError, match=r"a.csv and .*b.parquet are parts of one source, and must be files of"
+    ):
+        read_whole("in", tmp_path)
