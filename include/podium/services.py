@@ -6,10 +6,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from podium.ledger.store import Ledger
-from podium.settings import Settings, load_settings
+from podium.settings import Settings, load_server_settings, load_settings
 
 if TYPE_CHECKING:
     from podium.registry.client import Registry
+    from podium.registry.labels import Labels
 
 
 class Services:
@@ -38,6 +39,18 @@ class Services:
 
         return Registry(self.settings.mlflow_tracking_uri)
 
+    def all_labels(self) -> dict[str, Labels]:
+        """Return the aliases and tags of all registered models, if possible without importing MLflow.
+
+        Raises:
+            Outage: MLflow did not answer.
+        """
+        from podium.registry.labels import all_labels, login_of
+
+        uri = self.settings.mlflow_tracking_uri
+        login = None if "registry" in self.__dict__ else login_of(uri)
+        return self.registry.all_labels() if login is None else all_labels(uri, login)
+
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger."""
@@ -51,3 +64,12 @@ def connect() -> Services:
         PodiumError: An address is not set.
     """
     return Services(load_settings())
+
+
+def connect_server() -> Services:
+    """Return the services that the environment names for a model server, which appends no event.
+
+    Raises:
+        PodiumError: An address is not set.
+    """
+    return Services(load_server_settings())

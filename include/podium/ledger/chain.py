@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podium.errors import PodiumError
-from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, event_hash
+from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, EventKind
+from podium.ledger.stored import StoredEvent
+
+_KNOWN = frozenset(map(str, EventKind))
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,9 @@ class Chain:
         return [*([self.difference] if self.difference else []), *self.further]
 
 
-def walk(events: Iterable[Event], heads: Iterable[tuple[str, int, str]] = ()) -> Chain:
+def walk(
+    events: Iterable[Event] | Iterable[StoredEvent], heads: Iterable[tuple[str, int, str]] = ()
+) -> Chain:
     """Walk the chain from its beginning.
 
     Args:
@@ -51,7 +56,7 @@ def walk(events: Iterable[Event], heads: Iterable[tuple[str, int, str]] = ()) ->
         if problem is None and digest != event.hash:
             problem = f"event {event.seq} is not the one that the registry was told of for {model}"
         wrong += [problem] if problem else []
-        if not event.event.is_known:
+        if event.event not in _KNOWN:
             unknown.append(
                 f"event {event.seq} of {event.model} is of a kind that this Podium does not know, "
                 f"'{event.event}': a newer one recorded it"
@@ -97,12 +102,12 @@ def read_export(path: Path) -> Iterator[Event]:
         raise PodiumError(f"{path} cannot be read: {error}") from error
 
 
-def _wrong(event: Event, previous: str, last: Event | None) -> str | None:
-    if event.hash != event_hash(event.as_json()):
-        return f"event {event.seq} was changed: its hash is not that of its content"
+def _wrong(event: Event | StoredEvent, previous: str, last: Event | StoredEvent | None) -> str | None:
+    if problem := event.problem():
+        return problem
     if event.previous_hash != previous:
         before = "the beginning" if last is None else f"event {last.seq}"
         return f"event {event.seq} does not follow {before}: something between them was removed or changed"
-    if last is not None and event.at < last.at:
+    if last is not None and event.at < last.at:  # type: ignore[operator]  # both are of one kind
         return f"event {event.seq} is dated before event {last.seq}"
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from podium.errors import PodiumError
 
 FIRST_PREVIOUS_HASH = "0" * 64
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 class EventKind(StrEnum):
@@ -121,7 +122,17 @@ class Event:
 
     def as_json(self) -> dict[str, Any]:
         """Return the event with plain JSON values; ``at`` in ISO 8601, UTC."""
-        return {**asdict(self), "at": self.at.astimezone(UTC).isoformat(), "event": str(self.event)}
+        return {**vars(self), "at": self.at.astimezone(UTC).isoformat(), "event": str(self.event)}
+
+    def problem(self) -> str | None:
+        """Say what of this event is not as it was recorded; None: nothing."""
+        if self.hash == event_hash(self.as_json()):
+            return None
+        return f"event {self.seq} was changed: its hash is not that of its content"
+
+    def without_details(self) -> dict[str, Any]:
+        """Return what ``as_json`` does but for the details, which may hold what not every program takes."""
+        return {name: value for name, value in self.as_json().items() if name != "details"}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Event:
@@ -160,4 +171,4 @@ def canonical_text(content: Mapping[str, Any]) -> str:
 
 def canonical_json(content: Mapping[str, Any]) -> str:
     """Return the one text that stands for a content: JSON with sorted keys, no spaces, ASCII only."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _encode(content)

@@ -28,6 +28,21 @@ _REFUSED = (EventKind.PROMOTION_REFUSED, EventKind.ROLLBACK_REFUSED)
 _SETTLED = (EventKind.OUTSIDE_MOVE_REVERTED, EventKind.OUTSIDE_MOVE_ACCEPTED)
 
 
+class Present(list[Event]):
+    """Events of a model of which the folds here say the same of the present as of its whole history.
+
+    Attributes:
+        versions: Those of which all events are there; a fold that is about another one raises LookupError.
+        moves_since: The number of the first event from which on all moves of the champion are there.
+    """
+
+    def __init__(self, events: Iterable[Event], versions: Iterable[int], newest_moves: int) -> None:
+        super().__init__(events)
+        self.versions = frozenset(versions)
+        moves = [event.seq for event in self if event.event in CHAMPION_MOVES]
+        self.moves_since = moves[-newest_moves] if len(moves) >= newest_moves else 0
+
+
 def champion_move(events: Iterable[Event]) -> Event | None:
     """Return the event that made the current champion champion, or None."""
     moves = [event for event in events if event.event in CHAMPION_MOVES]
@@ -40,14 +55,23 @@ def champion(events: Iterable[Event]) -> int | None:
     return None if move is None else move.version
 
 
+def champions(events: Iterable[Event]) -> set[int]:
+    """Return the versions that are or were champion; of ``Present`` the newest ones."""
+    return {event.version for event in events if event.event in CHAMPION_MOVES and event.version is not None}
+
+
 def former_champions(events: Iterable[Event]) -> list[int]:
     """Return the versions that were champion, newest first, without the present one, each once.
 
-    A version that was rolled away from is no way back, unless it was promoted again later.
+    A version that was rolled away from is no way back, unless it was promoted again later. Of ``Present``
+    these are the newest ones.
     """
     stack: list[int] = []
     current: int | None = None
+    since = events.moves_since if isinstance(events, Present) else 0
     for event in events:
+        if event.seq < since:
+            continue
         if event.event not in CHAMPION_MOVES:
             continue
         current = event.version
@@ -60,16 +84,21 @@ def former_champions(events: Iterable[Event]) -> list[int]:
     return [version for version in reversed(stack) if version != current]
 
 
-def rolled_away(events: Iterable[Event]) -> dict[int, Event]:
-    """Return the versions that were rolled away from and not made champion since, each with that rollback."""
-    away: dict[int, Event] = {}
+def was_champion(events: Sequence[Event], version: int) -> bool:
+    """Whether a version is a former champion, however long ago: one that can be gone back to."""
+    away = rolled_away(events, version)
+    return away is None and version in champions(events) and version != champion(events)
+
+
+def rolled_away(events: Iterable[Event], version: int) -> Event | None:
+    """Return the rollback by which a version was rolled away from, or None; it was not champion since."""
+    _refuse_unknown(events, version)
+    away: Event | None = None
     for event in events:
-        if event.event not in CHAMPION_MOVES:
-            continue
-        if event.event is EventKind.ROLLED_BACK and event.from_version is not None:
-            away[event.from_version] = event
-        if event.version is not None:
-            away.pop(event.version, None)
+        if event.event is EventKind.ROLLED_BACK and event.from_version == version:
+            away = event
+        if event.event in CHAMPION_MOVES and event.version == version:
+            away = None
     return away
 
 
@@ -91,7 +120,11 @@ def candidate_since(events: Iterable[Event], version: int) -> Event | None:
 
 
 def shadow_rows(events: Iterable[Event], version: int, since: Event) -> int:
-    """Return how many rows a version has scored beside the champion after an event."""
+    """Return how many rows a version has scored beside the champion after an event, by events.
+
+    An earlier Podium recorded them so; now they are in a table: ``LiveStore.counted_rows``.
+    """
+    _refuse_unknown(events, version)
     return sum(
         _detail(event, "rows", int)
         for event in events
@@ -101,6 +134,7 @@ def shadow_rows(events: Iterable[Event], version: int, since: Event) -> int:
 
 def gate_report(events: Iterable[Event], version: int) -> Event | None:
     """Return the newest gate report of a version, or None."""
+    _refuse_unknown(events, version)
     reports = [event for event in events if event.event in GATES and event.version == version]
     return reports[-1] if reports else None
 
@@ -123,13 +157,11 @@ def _candidates(events: Iterable[Event]) -> Iterator[tuple[Event, int | None]]:
 
 def newest_of_profiles(events: Iterable[Event]) -> dict[Profile, int]:
     """Return the version of each profile that was registered or judged last."""
-    profiles: dict[int | None, Profile] = {}
     newest: dict[Profile, int] = {}
     for event in events:
-        if event.event is EventKind.REGISTERED and (profile := _profile_in(event)):
-            profiles[event.version] = profile
-        if (event.event is EventKind.REGISTERED or event.event in GATES) and event.version in profiles:
-            newest[profiles[event.version]] = int(event.version or 0)
+        judged = event.event is EventKind.REGISTERED or event.event in GATES
+        if judged and (profile := _profile_in(event)):
+            newest[profile] = int(event.version or 0)
     return newest
 
 
@@ -151,6 +183,7 @@ def lifecycle_stage(events: Sequence[Event], version: int) -> str:
         return "Production"
     if candidate(events) == version:
         return "Staging"
+    _refuse_unknown(events, version)
     moves = [event for event in events if event.event in CHAMPION_MOVES]
     return "Archived" if any(version in (move.version, move.from_version) for move in moves) else "None"
 
@@ -190,6 +223,7 @@ def outside_move(events: Iterable[Event]) -> Event | None:
 
 def registration(events: Iterable[Event], version: int) -> Event | None:
     """Return the event that holds a version's manifest and signature, or None."""
+    _refuse_unknown(events, version)
     for event in events:
         known = event.event in (EventKind.REGISTERED, EventKind.OUTSIDE_MOVE_ACCEPTED)
         if known and event.version == version and "manifest" in event.details:
@@ -206,6 +240,11 @@ def profile_of(events: Iterable[Event], version: int) -> Profile | None:
     """Return the profile that a version was trained in, by its registration; None for a full one."""
     registered = registration(events, version)
     return None if registered is None else _profile_in(registered)
+
+
+def _refuse_unknown(events: Iterable[Event], version: int) -> None:
+    if isinstance(events, Present) and version not in events.versions:
+        raise LookupError(f"nobody asked the ledger for the events of version {version}")
 
 
 def _profile_in(registered: Event) -> Profile | None:

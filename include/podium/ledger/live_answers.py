@@ -1,7 +1,7 @@
 """What versions answered to live requests beside each other, and the labels that came later.
 
-Two tables in the ledger's database, where the application may only insert and select. They hold answers and
-labels, never inputs. A request that is there already stays as it is, and so do its labels.
+Three tables in the ledger's database, where model servers may only insert and select. They hold answers,
+labels and counts, never inputs. A request that is there already stays as it is, and so do its labels.
 """
 
 from __future__ import annotations
@@ -38,6 +38,16 @@ _LABELS = sa.Table(
     sa.Column("model", sa.Text, primary_key=True),
     sa.Column("request_id", sa.Text, primary_key=True),
     sa.Column("labels", sa.Text, nullable=False),
+)
+_COUNTS = sa.Table(
+    "live_counts",
+    _METADATA,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("nominated", sa.BigInteger, nullable=False),
+    sa.Column("champion", sa.Integer, nullable=False),
+    sa.Column("candidate", sa.Integer, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
 )
 _SAME_REQUEST = (_LABELS.c.model == _ANSWERS.c.model) & (_LABELS.c.request_id == _ANSWERS.c.request_id)
 
@@ -95,6 +105,27 @@ class LiveAnswer:
 
 
 @dataclass(frozen=True)
+class LiveCount:
+    """Rows that a candidate scored beside the champion.
+
+    Attributes:
+        model: The registered model.
+        key: Names this count: stored again it counts once.
+        nominated: The number of the event by which the version became the candidate.
+        champion: The version that serves.
+        candidate: The version on trial beside it.
+        rows: How many, at least one.
+    """
+
+    model: str
+    key: str
+    nominated: int
+    champion: int
+    candidate: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Predictions:
     """What one version answered to a request, stored as ``{"predictions": [...], "classes": [...]}``.
 
@@ -108,7 +139,7 @@ class Predictions:
 
 
 class LiveStore:
-    """The stored answers and labels of all models.
+    """The stored answers, labels and counts of all models.
 
     Args:
         ledger: In whose database they are.
@@ -162,6 +193,37 @@ class LiveStore:
             found: list[Any] = orjson.loads(connection.scalar(query) or b"[]")
         return found
 
+    def add_count(self, count: LiveCount) -> None:
+        """Store how many rows a candidate scored; the same count again changes nothing.
+
+        Raises:
+            Outage: The database did not answer.
+            PodiumError: It has no such table, or does not take the count.
+        """
+        statement = insert(_COUNTS).values(**asdict(count)).on_conflict_do_nothing()
+        with outages(), self._engine.begin() as connection:
+            connection.execute(statement)
+
+    def counted_rows(self, model: str, trial: VersionOnTrial, nominated: int) -> int:
+        """Return how many rows a candidate scored beside the champion.
+
+        Args:
+            model: The registered model.
+            trial: The two versions.
+            nominated: The number of the event by which the version became the candidate.
+
+        Raises:
+            Outage: The database did not answer.
+        """
+        query = sa.select(sa.func.coalesce(sa.func.sum(_COUNTS.c.rows), 0)).where(
+            _COUNTS.c.model == model,
+            _COUNTS.c.champion == trial.champion,
+            _COUNTS.c.candidate == trial.candidate,
+            _COUNTS.c.nominated == nominated,
+        )
+        with outages(), self._engine.connect() as connection:
+            return int(connection.scalar(query) or 0)
+
     def newest_trial(self, model: str) -> VersionOnTrial | None:
         """Return the two versions that answered last beside each other, or None."""
         query = (
@@ -177,13 +239,13 @@ class LiveStore:
     def read(
         self, model: str, trial: VersionOnTrial, since: datetime | None = None, *, labelled: bool = False
     ) -> Iterator[tuple[LiveAnswer, list[Any] | None]]:
-        """Yield the requests of a trial with their labels (None: none yet), newest first, in bounded memory.
+        """Yield the requests of a trial with their labels (None: none yet) in bounded memory, by their time.
 
         Args:
             model: The registered model.
             trial: The two versions.
             since: Only what was answered from then on.
-            labelled: Only those with labels.
+            labelled: Only those with labels, oldest first; else newest first.
 
         Raises:
             Outage: The database did not answer.
@@ -196,7 +258,7 @@ class LiveStore:
                 _ANSWERS.c.champion == trial.champion,
                 _ANSWERS.c.candidate == trial.candidate,
             )
-            .order_by(_ANSWERS.c.at.desc(), _ANSWERS.c.request_id)
+            .order_by(_ANSWERS.c.at if labelled else _ANSWERS.c.at.desc(), _ANSWERS.c.request_id)
         )
         if since is not None:
             query = query.where(_ANSWERS.c.at >= since)

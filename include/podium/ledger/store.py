@@ -12,15 +12,17 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psycopg2
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from podium.errors import Outage, PodiumError
@@ -33,6 +35,10 @@ from podium.ledger.events import (
     canonical_text,
     event_hash,
 )
+from podium.ledger.history import Present, former_champions
+from podium.ledger.present import NEWEST_MOVES, last_until, newest_events, present_events
+from podium.ledger.receivers import RECEIVERS, Receiver
+from podium.ledger.stored import StoredEvent, stored_events
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +53,8 @@ _STANDSTILL_SECONDS = 30
 _APPEND_LOCK = 4_215_337_002
 _GRANT_LOCK = 4_215_337_003
 _STEPS_LOCK = 4_215_337_004
+_ALL_MOVES = 2**31
+_FIRST_IMPOSSIBLE = 2**63
 _LOCK_NOT_AVAILABLE, _NOT_UNIQUE = "55P03", "23505"
 _CONNECT = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -55,12 +63,14 @@ _CONNECT = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
-# The last one: a connection that was lost before is asked again.
+# The last ones: a connection that was lost before is asked again, or the driver is asked itself.
 _NO_ANSWER = (
     sa.exc.OperationalError,
     sa.exc.InterfaceError,
     sa.exc.TimeoutError,
     sa.exc.PendingRollbackError,
+    psycopg2.OperationalError,
+    psycopg2.InterfaceError,
 )
 
 _METADATA = sa.MetaData()
@@ -86,16 +96,29 @@ _EVENTS = sa.Table(
 )
 _EVENT = [column for column in _EVENTS.c if column.name != "canonical"]
 _KINDS = sa.table("event_kinds", sa.column("kind"))
-# All that the application may do.
+_ANNOUNCED = sa.table("announced", sa.column("receiver"), sa.column("model"), sa.column("seq"))
+_LIVE_TABLES = ("live_answers", "live_labels", "live_counts")
+# A trigger refuses rows of these that would stop those who read.
+CHECKED_TABLES = ("ledger_events", "announced", *_LIVE_TABLES)
+# All that the application may do, and all that a model server may, which outside callers reach.
 PRIVILEGES = {
-    "ledger_events": "SELECT, INSERT",
+    **dict.fromkeys((*CHECKED_TABLES, "notices"), "SELECT, INSERT"),
     "event_kinds": "SELECT",
-    "live_answers": "SELECT, INSERT",
-    "live_labels": "SELECT, INSERT",
     "alembic_version": "SELECT",
 }
-# A trigger refuses rows of these that would stop those who read.
-CHECKED_TABLES = ("ledger_events", "live_answers", "live_labels")
+SERVER_PRIVILEGES = {
+    **dict.fromkeys(_LIVE_TABLES, "SELECT, INSERT"),
+    "ledger_events": "SELECT",
+    "alembic_version": "SELECT",
+}
+
+# From one name to the next by the index: DISTINCT would read every event.
+_MODELS = sa.text("""WITH RECURSIVE named (model) AS (
+    (SELECT model FROM ledger_events ORDER BY model LIMIT 1)
+    UNION ALL
+    SELECT (SELECT model FROM ledger_events e WHERE e.model > named.model ORDER BY model LIMIT 1)
+    FROM named WHERE model IS NOT NULL
+) SELECT model FROM named WHERE model IS NOT NULL""")
 
 
 class Lock:
@@ -193,13 +216,15 @@ class Ledger:
         with outages(), self.engine.connect() as connection:
             return _find(connection, key)
 
-    def model_of(self, seq: int, digest: str) -> str | None:
-        """Return the model of the event with this number and this hash, or None if there is no such event."""
-        query = sa.select(_EVENTS.c.model).where(_EVENTS.c.seq == seq, _EVENTS.c.hash == digest)
-        with outages(), self.engine.connect() as connection:
-            return connection.scalar(query)
-
-    def history(self, model: str, *, until: datetime | None = None, after: int = 0) -> list[Event]:
+    def history(
+        self,
+        model: str,
+        *,
+        until: datetime | None = None,
+        after: int = 0,
+        kinds: Sequence[EventKind] = (),
+        newest: int | None = None,
+    ) -> list[Event]:
         """Return the events of a model in order, without those of a kind that this Podium does not know.
 
         A newer Podium may have recorded them; each is named in a warning.
@@ -208,34 +233,210 @@ class Ledger:
             model: The registered model.
             until: Only those up to and including this moment.
             after: Only those behind the event of this number.
+            kinds: Only of these kinds; empty: of all.
+            newest: Only so many of them, the newest; None: all.
 
         Raises:
             Outage: The ledger cannot be reached.
         """
-        query = sa.select(*_EVENT).where(_EVENTS.c.model == model, _EVENTS.c.seq > after)
-        query = query.order_by(_EVENTS.c.seq)
-        if until is not None:
-            query = query.where(_EVENTS.c.at <= until)
+        # As in ``podium.ledger.present``, so that the newest events of all models are not read.
+        place = sa.tuple_(_EVENTS.c.model, _EVENTS.c.seq)
         with outages(), self.engine.connect() as connection:
-            return list(filter(_is_known, map(_event, connection.execute(query))))
+            last = last_until(connection, until)
+            query = sa.select(*_EVENT).where(place > (model, after), place <= (model, last))
+            query = query.order_by(_EVENTS.c.model.desc(), _EVENTS.c.seq.desc()).limit(newest)
+            if kinds:
+                query = query.where(_EVENTS.c.event.in_(kinds))
+            found = list(map(_event, connection.execute(query)))
+        return list(filter(_is_known, reversed(found)))
+
+    def present(
+        self, model: str, *versions: int | None, run: str | None = None, at: datetime | None = None
+    ) -> Present:
+        """Return the events of a model that say where it stands, in order; their number stays small.
+
+        What the folds of ``podium.ledger.history`` say of the present, they say of these as of all.
+
+        Args:
+            model: The registered model.
+            versions: Of these all events are there, whatever is to be known of them; None is left out.
+            run: Of this Airflow run all events are there.
+            at: Where it stood at this moment; None: now.
+
+        Raises:
+            Outage: The ledger cannot be reached.
+        """
+        return self.presents([model], *versions, run=run, at=at)[model]
+
+    def presents(
+        self,
+        models: Sequence[str],
+        *versions: int | None,
+        run: str | None = None,
+        at: datetime | None = None,
+        moves: int | None = None,
+    ) -> dict[str, Present]:
+        """Return what ``present`` does of each of these models, by as many queries as for one.
+
+        Args:
+            models: The registered models.
+            versions: As there, of each of them.
+            run: As there.
+            at: As there.
+            moves: How many of the newest moves of the champion to read; of many models a few are enough to
+                know the present and the previous one.
+        """
+        numbers = sorted({version for version in versions if version is not None})
+        found = self._presents(models, numbers, run, at, moves or NEWEST_MOVES)
+        # Behind many rollbacks the way back may lie further off.
+        far = [name for name, events in found.items() if events.moves_since and not former_champions(events)]
+        return found | (self._presents(far, numbers, run, at, _ALL_MOVES) if far else {})
+
+    def _presents(
+        self, models: Sequence[str], numbers: Sequence[int], run: str | None, at: datetime | None, moves: int
+    ) -> dict[str, Present]:
+        by_model: dict[str, list[Event]] = {model: [] for model in models}
+        with outages(), self.engine.connect() as connection:
+            rows = present_events(connection, _EVENT, models, numbers, run, at, moves)
+            for event in filter(_is_known, map(_event, rows)):
+                by_model[event.model].append(event)
+        return {model: Present(events, numbers, moves) for model, events in by_model.items()}
+
+    def of_run(self, model: str, run: str) -> list[Event]:
+        """Return what an Airflow run recorded of a model, in order."""
+        query = sa.select(*_EVENT).where(_EVENTS.c.model == model, _EVENTS.c.run == run)
+        with outages(), self.engine.connect() as connection:
+            return list(filter(_is_known, map(_event, connection.execute(query.order_by(_EVENTS.c.seq)))))
+
+    def of_runs(self, runs: Sequence[str]) -> list[Event]:
+        """Return what some Airflow runs recorded of any model, in order, by one query."""
+        query = sa.select(*_EVENT).where(_EVENTS.c.run == sa.any_(sa.cast(list(runs), sa.ARRAY(sa.Text))))
+        with outages(), self.engine.connect() as connection:
+            return list(filter(_is_known, map(_event, connection.execute(query.order_by(_EVENTS.c.seq)))))
+
+    def event(self, seq: int) -> Event | None:
+        """Return the event with this number, or None."""
+        query = sa.select(*_EVENT).where(_EVENTS.c.seq == seq)
+        with outages(), self.engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _event(row)
+
+    def newest(
+        self, models: Sequence[str], kinds: Sequence[EventKind], *, each: int = 1
+    ) -> dict[str, list[Event]]:
+        """Return the newest events of each kind of each of these models, in order, by one query.
+
+        Args:
+            models: The registered models.
+            kinds: Of each of them so many events.
+            each: How many.
+
+        Raises:
+            Outage: The ledger cannot be reached.
+        """
+        by_model: dict[str, list[Event]] = {model: [] for model in models}
+        with outages(), self.engine.connect() as connection:
+            for event in map(_event, newest_events(connection, _EVENT, models, kinds, each)):
+                by_model[event.model].append(event)
+        return by_model
+
+    def training_runs(self, versions: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """Return the training run on record of these versions, by model and number; some have none."""
+        query = sa.select(*_EVENT).where(
+            sa.tuple_(_EVENTS.c.model, _EVENTS.c.version).in_(_rows_of(versions, sa.Text, sa.Integer)),
+            _EVENTS.c.event == EventKind.REGISTERED,
+        )
+        with outages(), self.engine.connect() as connection:
+            events = list(map(_event, connection.execute(query.order_by(_EVENTS.c.seq))))
+        return {
+            (event.model, int(event.version or 0)): str(event.details["mlflow_run"])
+            for event in events
+            if "mlflow_run" in event.details
+        }
+
+    def models_of(self, heads: Collection[tuple[int, str]]) -> dict[tuple[int, str], str]:
+        """Return the model of each of these events, by number and hash, that there is."""
+        place = sa.tuple_(_EVENTS.c.seq, _EVENTS.c.hash)
+        query = sa.select(_EVENTS.c.seq, _EVENTS.c.hash, _EVENTS.c.model)
+        possible = [head for head in heads if head[0] < _FIRST_IMPOSSIBLE]
+        with outages(), self.engine.connect() as connection:
+            rows = connection.execute(query.where(place.in_(_rows_of(possible, sa.BigInteger, sa.Text))))
+            return {(seq, digest): model for seq, digest, model in rows}
+
+    def after_cursor(self, receiver: Receiver, model: str | None = None) -> tuple[list[Event], datetime]:
+        """Return the events behind a receiver's cursors that it must be told of, in order, and the time now.
+
+        Args:
+            receiver: Each of its cursors is of one model.
+            model: Only of this model's.
+
+        Raises:
+            Outage: The ledger cannot be reached.
+            PodiumError: The ledger does not know the receiver.
+        """
+        of_receiver = _ANNOUNCED.c.receiver == receiver.name
+        begin = sa.select(sa.func.max(_ANNOUNCED.c.seq)).where(of_receiver, _ANNOUNCED.c.model.is_(None))
+        cursors = (
+            sa.select(_ANNOUNCED.c.model, sa.func.max(_ANNOUNCED.c.seq).label("seq"))
+            .where(of_receiver)
+            .group_by(_ANNOUNCED.c.model)
+            .subquery()
+        )
+        with outages(), self.engine.connect() as connection:
+            began = connection.scalar(begin)
+            if began is None:
+                raise PodiumError(
+                    f"the ledger does not know the receiver '{receiver.name}': migrate it with this Podium"
+                )
+            query = (
+                sa.select(*_EVENT)
+                .outerjoin(cursors, cursors.c.model == _EVENTS.c.model)
+                .where(_EVENTS.c.event.in_(receiver.kinds))
+                .where(_EVENTS.c.seq > sa.func.greatest(began, cursors.c.seq))
+                .order_by(_EVENTS.c.seq)
+            )
+            if model is not None:
+                query = query.where(_EVENTS.c.model == model)
+            events = list(map(_event, connection.execute(query)))
+            now: datetime = connection.scalar(sa.select(sa.func.clock_timestamp()))  # type: ignore[assignment]
+        return events, now
+
+    def move_cursor(self, receiver: str, model: str, seq: int) -> None:
+        """Record that a receiver was told of a model's events up to this one; one further back moves nothing.
+
+        Raises:
+            Outage: The ledger cannot be reached.
+            PodiumError: There is no such event.
+        """
+        row = {"receiver": receiver, "model": model, "seq": seq}
+        with outages(), self.engine.begin() as connection:
+            connection.execute(insert(_ANNOUNCED).on_conflict_do_nothing(), row)
 
     def record(self) -> Iterator[Event]:
         """Yield all events of all models in order, in bounded memory; those of unknown kinds too."""
         with outages(), self.engine.connect() as connection:
             yield from record_on(connection)
 
-    def changed_texts(self) -> list[int]:
-        """Return the numbers of the events whose stored text is not what their hash was made of."""
-        of_text = sa.func.encode(sa.func.sha256(sa.func.convert_to(_EVENTS.c.canonical, "UTF8")), "hex")
-        query = sa.select(_EVENTS.c.seq).where(of_text.is_distinct_from(_EVENTS.c.hash))
+    def stored(self) -> Iterator[StoredEvent]:
+        """Yield the rows of all events in order, in bounded memory, for a check of the whole chain."""
         with outages(), self.engine.connect() as connection:
-            return list(connection.scalars(query.order_by(_EVENTS.c.seq)))
+            yield from stored_events(connection)
+
+    def size(self) -> int:
+        """Return the number of the newest event, which is how many there are; 0: none."""
+        with outages(), self.engine.connect() as connection:
+            return connection.scalar(sa.select(sa.func.max(_EVENTS.c.seq))) or 0
+
+    def may_append(self) -> bool:
+        """Whether the role that logs in here may append events, as a model server's must not."""
+        query = sa.select(sa.func.has_table_privilege("ledger_events", "INSERT"))
+        with outages(), self.engine.connect() as connection:
+            return bool(connection.scalar(query))
 
     def models(self) -> list[str]:
         """Return the names of all models that the ledger knows."""
-        query = sa.select(_EVENTS.c.model).distinct().order_by(_EVENTS.c.model)
         with outages(), self.engine.connect() as connection:
-            return list(connection.scalars(query))
+            return list(connection.scalars(_MODELS))
 
     @contextmanager
     def lock(self, model: str) -> Iterator[Lock]:
@@ -311,44 +512,61 @@ def record_on(connection: sa.Connection) -> Iterator[Event]:
     yield from map(_event, connection.execute(query))
 
 
-def migrate(url: str, *, app_role: str) -> None:
+def migrate(url: str, *, app_role: str, server_role: str, tell: Callable[[str], None] = log.info) -> None:
     """Bring the ledger database to the newest schema, where the application may only insert and select.
 
-    Safe to repeat.
+    Safe to repeat, also where it was stopped half-way.
 
     Args:
         url: Logs in as the owner of the database and its tables.
         app_role: The application's role.
+        server_role: That of model servers, which append no event.
+        tell: Told how far the migration of an older ledger is.
 
     Raises:
         Outage: The ledger cannot be reached.
-        PodiumError: The application's role is the owner, or the database is not as it must be.
+        PodiumError: Two of the three roles are one, or the database is not as it must be.
     """
     from alembic import command
     from alembic.config import Config
 
-    if sa.make_url(url).username == app_role:
-        raise PodiumError(f"{app_role} cannot be both the ledger's owner and the application's role")
+    owner = sa.make_url(url).username
+    if len({owner, app_role, server_role}) < 3:
+        raise PodiumError(
+            "the ledger's owner, the application and model servers each need a role of their own; given are "
+            f"{owner}, {app_role} and {server_role}"
+        )
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["url"] = url
+    config.attributes.update(url=url, tell=tell)
     with outages():
         command.upgrade(config, "head")
-        _grant(url, app_role)
+        _grant(url, {app_role: PRIVILEGES, server_role: SERVER_PRIVILEGES})
 
 
-def _grant(url: str, app_role: str) -> None:
-    """Grant what the application may do, and let it record the kinds of events that this Podium knows."""
+def _grant(url: str, by_role: Mapping[str, Mapping[str, str]]) -> None:
+    """Grant each role its privileges and no other, and add the kinds of events that this Podium knows."""
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool, hide_parameters=True)
-    role = engine.dialect.identifier_preparer.quote_identifier(app_role)
+    quoted = engine.dialect.identifier_preparer.quote_identifier
     with engine.begin() as connection:
         # Of two that grant on one table at once, Postgres lets one fail.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GRANT_LOCK)))
-        for table, privileges in PRIVILEGES.items():
-            connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM PUBLIC, {role}")
-            connection.exec_driver_sql(f"GRANT {privileges} ON {table} TO {role}")
+        for (role, granted), table in product(by_role.items(), PRIVILEGES):
+            connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM PUBLIC, {quoted(role)}")
+            if table in granted:
+                connection.exec_driver_sql(f"GRANT {granted[table]} ON {table} TO {quoted(role)}")
         kinds = [{"kind": str(kind)} for kind in EventKind]
         connection.execute(insert(_KINDS).on_conflict_do_nothing(), kinds)
+        for receiver in RECEIVERS:
+            _begin_at_the_newest(connection, receiver)
+
+
+def _begin_at_the_newest(connection: sa.Connection, receiver: Receiver) -> None:
+    """Let a new receiver be told of what comes, and of nothing that was."""
+    known = sa.exists().where(_ANNOUNCED.c.receiver == receiver.name, _ANNOUNCED.c.model.is_(None))
+    newest = sa.select(sa.literal(receiver.name), sa.func.coalesce(sa.func.max(_EVENTS.c.seq), 0))
+    new = newest.having(~known)
+    connection.execute(sa.insert(_ANNOUNCED).from_select(["receiver", "seq"], new))
 
 
 @contextmanager
@@ -376,6 +594,17 @@ def _no_moment_for_a_standstill(_: RetryCallState) -> NoReturn:
         f"for {STANDSTILL_WAIT_SECONDS} s there was no moment in which no model is being "
         "registered, promoted or rolled back; run it again"
     )
+
+
+def _rows_of(pairs: Collection[tuple[Any, Any]], *kinds: type[sa.types.TypeEngine[Any]]) -> sa.Select[Any]:
+    """Return pairs as rows: one statement, however many there are."""
+    columns = zip(*pairs, strict=True) if pairs else ((), ())
+    arrays = [
+        sa.cast(sa.literal(list(values), ARRAY(kind)), ARRAY(kind))
+        for values, kind in zip(columns, kinds, strict=True)
+    ]
+    rows = sa.func.unnest(*arrays).table_valued("one", "other").render_derived()
+    return sa.select(rows.c.one, rows.c.other)
 
 
 def _find(connection: sa.Connection, key: str | None) -> Event | None:

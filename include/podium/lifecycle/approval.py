@@ -28,6 +28,7 @@ from podium.lifecycle.approval_policy import (
     problems,
     who_may_decide,
 )
+from podium.lifecycle.data_age import describe_as_of
 from podium.lifecycle.witness import record, record_refusal
 from podium.model_file.approval import ApprovalSpec, login_key
 from podium.names import in_utc, version_name
@@ -85,10 +86,10 @@ def _open_request(  # noqa: PLR0913 - as above
     requester: str | None,
     form: Mapping[str, Any],
 ) -> Request:
-    events = services.ledger.history(model)
     nominated = services.ledger.find(f"nominated:{run}")
     if nominated is None or nominated.model != model or nominated.version is None:
         raise NotFound(f"the ledger holds no nomination of run {run}: clear its task 'nominate'")
+    events = services.ledger.present(model, nominated.version)
     event = record(
         services,
         NewEvent(
@@ -112,7 +113,7 @@ def _open_request(  # noqa: PLR0913 - as above
     request = _request(event)
     newer = [later for later in events if later.event is EventKind.NOMINATED and later.seq > nominated.seq]
     if newer:
-        reason = f"{version_name(newer[-1].version)} of run {newer[-1].run} is a newer candidate"
+        reason = _overtaken_by(services, newer[-1])
         record(services, _decision(request, EventKind.SUPERSEDED, "podium", reason))
     return request
 
@@ -148,6 +149,23 @@ def find_request(services: Services, run: str) -> Request:
     return _request(event)
 
 
+def waiting(services: Services, events: Iterable[Event], but_for: str) -> Event | None:
+    """Return the newest nomination if people are, or will be, asked about it; None if nobody is.
+
+    Args:
+        services: The registry and the ledger.
+        events: The model's history.
+        but_for: A run whose own nomination does not count.
+    """
+    nominated = [event for event in events if event.event is EventKind.NOMINATED]
+    if not nominated or nominated[-1].run == but_for:
+        return None
+    run = str(nominated[-1].run)
+    request = services.ledger.find(_request_key(run))
+    expired = request is not None and _request(request).expires_at <= datetime.now(UTC)
+    return None if expired or is_closed(services, run) else nominated[-1]
+
+
 def open_requests(events: Iterable[Event]) -> list[Request]:
     """Return the requests of a history that have no decision yet, oldest first."""
     pending: dict[str | None, Event] = {}
@@ -171,6 +189,11 @@ def find_decision(services: Services, run: str) -> Event | None:
     return decision
 
 
+def is_closed(services: Services, run: str) -> bool:
+    """Tell whether a run has its decision: whoever is asked still, is asked for nothing."""
+    return services.ledger.find(_decision_key(run)) is not None
+
+
 def _refuse_not_given(services: Services, decision: Event) -> None:
     """Stop at an approval that somebody else than Podium wrote into the ledger.
 
@@ -183,8 +206,12 @@ def _refuse_not_given(services: Services, decision: Event) -> None:
     if asked is not None and asked.seq < decision.seq and "form_digest" not in asked.details:
         return
     people = decision.details.get("approved_by") or [decision.actor]
-    since = [] if asked is None else services.ledger.history(decision.model, after=asked.seq)
-    given = {login_key(event.actor) for event in approvals(since, run) if event.seq < decision.seq}
+    since = [] if asked is None else services.ledger.of_run(decision.model, run)
+    given = {
+        login_key(event.actor)
+        for event in approvals(since, run)
+        if asked is not None and asked.seq < event.seq < decision.seq
+    }
     missing = [name for name in people if login_key(str(name)) not in given]
     if missing:
         raise ApprovalNotGiven(
@@ -296,7 +323,7 @@ def take_answer(services: Services, policy: ApprovalSpec, request: Request, answ
         taken = decision if _is_by(decision, answered) else _record_late(services, answered, decision)
         _refuse_not_given(services, decision)
         return taken
-    events = services.ledger.history(request.model)
+    events = services.ledger.present(request.model, request.version, run=request.run)
     wrong = problems(policy, request, answer, approvals(events, request.run))
     if answer.option == APPROVE:
         wrong += canary.problems(services, events, request.version, answer.at)
@@ -333,7 +360,7 @@ def decide(services: Services, policy: ApprovalSpec, request: Request, champion:
     """
     if decision := find_decision(services, request.run):
         return decision
-    events = services.ledger.history(request.model)
+    events = services.ledger.present(request.model, request.version, run=request.run)
     # Two answers of one person at the same moment are both on record, and are one approval.
     given = {login_key(event.actor): event for event in reversed(approvals(events, request.run))}
     if not given:
@@ -367,7 +394,7 @@ def changes_since(request: Request, events: Sequence[Event], champion: int | Non
         changed.append(f"the gates were run again since, with another report: {report.reason}")
     if manifest_digest(events, request.version) != request.manifest:
         changed.append("its manifest is another one")
-    away = history.rolled_away(events).get(request.version)
+    away = history.rolled_away(events, request.version)
     if away is not None and away.seq > request.seq:
         changed.append(f"it was rolled back on {in_utc(away.at)} by {away.actor}: {away.reason}")
     return changed
@@ -397,30 +424,31 @@ def record_asked_again(services: Services, request: Request, try_number: int) ->
     )
 
 
-def supersede(services: Services, events: Sequence[Event], version: int, run: str) -> list[str]:
+def supersede(services: Services, nominated: Event) -> list[Event]:
     """Close the pending requests of a model's other runs, because of a newer candidate.
+
+    One that nobody has answered in time, and that nobody has closed yet, is closed as expired.
 
     Args:
         services: The registry and the ledger.
-        events: The model's history, with the newer candidate's nomination.
-        version: The newer candidate.
-        run: The run that nominated it.
+        nominated: The newer candidate's nomination.
 
     Returns:
-        The runs that a newer candidate superseded and that never heard of it from their own tasks.
+        How they were closed, also by an earlier try: their own tasks never heard of it.
     """
-    nominated = {event.run: event.seq for event in events if event.event is EventKind.NOMINATED}
-    reason = f"{version_name(version)} of run {run} is a newer candidate"
-    closed = [
-        record(services, _decision(request, EventKind.SUPERSEDED, "podium", reason, {"by": run}))
-        for request in open_requests(events)
-        if nominated.get(request.run, 0) < nominated.get(run, 0)
-    ]
-    return [
-        str(event.run)
-        for event in [*events, *closed]
-        if event.event is EventKind.SUPERSEDED and event.details.get("by") == run
-    ]
+    model, run = nominated.model, nominated.run
+    events = services.ledger.present(model)
+    since = {event.run: event.seq for event in events if event.event is EventKind.NOMINATED}
+    reason = _overtaken_by(services, nominated)
+    for request in open_requests(events):
+        if since.get(request.run, 0) >= nominated.seq:
+            continue
+        if request.expires_at <= datetime.now(UTC):
+            record_expiry(services, request)
+        else:
+            record(services, _decision(request, EventKind.SUPERSEDED, "podium", reason, {"by": run}))
+    closed = services.ledger.history(model, after=nominated.seq, kinds=[EventKind.SUPERSEDED])
+    return [event for event in closed if event.details.get("by") == run]
 
 
 def describe_decision(decision: Event) -> str:
@@ -429,6 +457,13 @@ def describe_decision(decision: Event) -> str:
         f"{decision.model} {version_name(decision.version)} was {decision.event} "
         f"by {decision.actor}: {decision.reason}"
     )
+
+
+def _overtaken_by(services: Services, newer: Event) -> str:
+    """Say which candidate took a request's place, and as of when its data is."""
+    events = services.ledger.present(newer.model, newer.version)
+    since = describe_as_of(events, newer.version)
+    return f"{version_name(newer.version)} of run {newer.run} is a newer candidate{since}"
 
 
 def _answered(request: Request, answer: Answer) -> NewEvent:
@@ -483,6 +518,7 @@ def _decision(
 def _request(event: Event) -> Request:
     if event.version is None or event.run is None:
         raise NotFound(f"approval request {event.seq} names no version")
+    waits = timedelta(seconds=event.details["expires_after_seconds"])
     return Request(
         seq=event.seq,
         model=event.model,
@@ -492,7 +528,8 @@ def _request(event: Event) -> Request:
         requester=event.details["requester"],
         manifest=event.details["manifest"],
         gates=event.details["gates"],
-        expires_at=event.at + timedelta(seconds=event.details["expires_after_seconds"]),
+        expires_at=event.at + waits,
+        waits=waits,
         form=event.details.get("form"),
         form_digest=event.details.get("form_digest"),
     )

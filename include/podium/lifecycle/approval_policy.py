@@ -6,7 +6,7 @@ import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from podium.ledger.events import Event, canonical_json
@@ -33,6 +33,7 @@ class Request:
         manifest: Digest of the candidate's files.
         gates: Digest of the gate report that the approver is shown.
         expires_at: When the request is void.
+        waits: How long it waits in all.
         form: What the run's form asked for, without what was left empty; None where an older Podium asked.
         form_digest: ``form_digest`` of it.
     """
@@ -46,6 +47,7 @@ class Request:
     manifest: str
     gates: str
     expires_at: datetime
+    waits: timedelta
     form: Mapping[str, Any] | None = None
     form_digest: str | None = None
 

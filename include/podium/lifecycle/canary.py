@@ -5,14 +5,15 @@ Its terms are recorded with the gate report, and counted from the ledger when so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from podium.ledger import history
-from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.events import Event
+from podium.ledger.live_answers import LiveStore, VersionOnTrial
 from podium.model_file.gates import Canary, CanaryGate, Gate, LiveBound
-from podium.model_file.metric_gate import Level
+from podium.model_file.metric_gate import Certainty, Level
 from podium.model_file.metric_names import KNOWN_METRICS
 from podium.names import in_utc, version_name
 from podium.services import Services
@@ -36,7 +37,7 @@ def problems(services: Services, events: Sequence[Event], version: int, at: date
     Where there is no champion yet, there is nothing to be beside, and only the days count.
 
     Args:
-        services: The ledger, which holds the live answers.
+        services: The ledger, which holds the live answers and the counts.
         events: The model's history.
         version: The version.
         at: The moment that counts.
@@ -49,70 +50,73 @@ def problems(services: Services, events: Sequence[Event], version: int, at: date
         return [f"{version_name(version)} is not the candidate, so its canary period does not run"]
     if since is None:
         return []
-    said = [
-        _live_problem(services, term.live, events, version, since)
-        if term.live
-        else _missing(term, events, version, since, at)
-        for term in terms
-    ]
+    said = []
+    for term in terms:
+        if term.live is not None:
+            said.append(_live_problem(services, term.live, events, version, since))
+        elif term.days is not None:
+            said.append(_days_problem(term.days, version, since, at))
+        else:
+            said.append(_rows_problem(services, term.shadow_rows or 0, events, version, since))
     return [problem for problem in said if problem]
 
 
 def _terms(events: Sequence[Event], version: int) -> list[Canary]:
     report = history.gate_report(events, version)
-    return [] if report is None else [Canary(**term) for term in report.details.get(TERMS, ())]
+    return [] if report is None else [_term(term) for term in report.details.get(TERMS, ())]
 
 
-def wants_rows(events: Sequence[Event], version: int) -> bool:
-    """Whether the canary period of a version waits for more rows that it scores beside the champion."""
-    since = history.candidate_since(events, version)
-    if since is None:
-        return False
-    scored = history.shadow_rows(events, version, since)
-    return any((term.shadow_rows or 0) > scored for term in _terms(events, version))
+def _term(recorded: Mapping[str, Any]) -> Canary:
+    """Read a term; an earlier Podium bootstrapped live rows, and recorded how."""
+    live = recorded.get("live")
+    if live is None:
+        return Canary(**recorded)
+    rule = {key: value for key, value in live.get("not_worse", {}).items() if key in Certainty.model_fields}
+    return Canary(live=LiveBound(**{**live, "not_worse": rule}))
 
 
-def record_shadow_rows(services: Services, model: str, version: int, rows: int, key: str) -> Event:
-    """Record that a version has scored rows beside the champion, for the canary period.
+def wants_rows(services: Services, events: Sequence[Event], trial: VersionOnTrial, since: Event) -> bool:
+    """Whether the canary period of a candidate waits for more rows that it scores beside the champion.
 
     Args:
-        services: The registry and the ledger.
-        model: The registered model.
-        version: The candidate.
-        rows: How many, at least one.
-        key: Names this count: recorded again it counts once.
+        services: The ledger, which holds the counts.
+        events: The model's history.
+        trial: The champion and the candidate.
+        since: The event by which the version became the candidate.
 
     Raises:
-        ValueError: Less than one row.
+        Outage: The ledger did not answer.
     """
-    if rows < 1:
-        raise ValueError(f"{rows} rows: at least one")
-    return services.ledger.append(
-        NewEvent(
-            event=EventKind.SHADOW_SCORED,
-            model=model,
-            version=version,
-            reason=f"{rows:,} rows scored beside the champion",
-            key=f"shadow_scored:{model}:{key}",
-            details={"rows": rows},
-        )
+    most = max((term.shadow_rows or 0 for term in _terms(events, trial.candidate)), default=0)
+    return most > 0 and most > _scored(services, events, trial, since)
+
+
+def _scored(services: Services, events: Sequence[Event], trial: VersionOnTrial, since: Event) -> int:
+    counted = LiveStore(services.ledger).counted_rows(since.model, trial, since.seq)
+    return counted + history.shadow_rows(events, trial.candidate, since)
+
+
+def _days_problem(days: float, version: int, since: Event, at: datetime) -> str:
+    over = since.at + timedelta(days=days)
+    if at >= over:
+        return ""
+    return (
+        f"{version_name(version)} is the candidate since {in_utc(since.at)}; its canary period of "
+        f"{days:g} days ends on {in_utc(over)}, approve it then"
     )
 
 
-def _missing(term: Canary, events: Sequence[Event], version: int, since: Event, at: datetime) -> str:
-    if term.days is not None:
-        over = since.at + timedelta(days=term.days)
-        if at >= over:
-            return ""
-        return (
-            f"{version_name(version)} is the candidate since {in_utc(since.at)}; its canary period of "
-            f"{term.days:g} days ends on {in_utc(over)}, approve it then"
-        )
-    rows = history.shadow_rows(events, version, since)
-    if rows >= (term.shadow_rows or 0) or history.champion(events) is None:
+def _rows_problem(
+    services: Services, wanted: int, events: Sequence[Event], version: int, since: Event
+) -> str:
+    champion = history.champion(events)
+    if champion is None:
+        return ""
+    rows = _scored(services, events, VersionOnTrial(champion, version), since)
+    if rows >= wanted:
         return ""
     return (
-        f"{version_name(version)} has scored {rows:,} of {term.shadow_rows:,} rows beside the champion since "
+        f"{version_name(version)} has scored {rows:,} of {wanted:,} rows beside the champion since "
         f"{in_utc(since.at)}; approve it when they are there"
     )
 
@@ -122,7 +126,6 @@ def _live_problem(
 ) -> str:
     # Only here: it loads the libraries of the metrics.
     from podium.gates.live_comparison import Subject, live_problem
-    from podium.ledger.live_answers import LiveStore, VersionOnTrial
 
     champion, report = history.champion(events), history.gate_report(events, version)
     if champion is None or report is None:

@@ -8,10 +8,9 @@ that was killed half-way is finished by running it again, since its intent is on
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from podium.errors import (
     ChampionChanged,
@@ -40,7 +39,7 @@ class Move:
         lock: The model's lock, which is held.
         intent: What is to be done, with the way back.
         result: The event that says that it is done.
-        events: The model's history, read once, under the lock.
+        events: Where the model stands, read under the lock.
         live: The live champion.
         begun: An earlier try wrote the intent, and nothing else moved the champion since.
     """
@@ -108,27 +107,8 @@ def done_before(services: Services, events: Sequence[Event], result: EventKind, 
             f"{done.model}: this run made {version_name(done.version)} the champion on "
             f"{in_utc(done.at)}; the champion was moved since, so nothing is moved again"
         )
-    mirror(services, done.model, events)
+    mirror(services, done.model)
     return done
-
-
-def refuse_overtaken(services: Services, moved: Mapping[str, Any]) -> None:
-    """Let nobody be told of a move that is not the newest any more, as when an old run is cleared.
-
-    Args:
-        services: The registry and the ledger.
-        moved: The event of a move or a settlement, as JSON.
-
-    Raises:
-        NothingToDo: The champion was moved since.
-        Outage: The ledger did not answer.
-    """
-    newest = history.champion_move(services.ledger.history(moved["model"]))
-    if newest is not None and newest.seq > moved["seq"]:
-        raise NothingToDo(
-            f"{newest.model}: nothing is announced, since the champion was moved again: "
-            f"{describe_move(newest)}"
-        )
 
 
 def describe_move(move: Event) -> str:
@@ -196,7 +176,7 @@ def swap(move: Move) -> Event:
         replace(move.intent, event=move.result, key=f"{move.result}:{move.intent.run}"),
         after=history.champion_move(move.events),
     )
-    mirror(services, model, move.events)
+    mirror(services, model)
     log.info("%s: champion %s -> %s", model, version_name(done.from_version), version_name(done.version))
     return done
 

@@ -8,14 +8,14 @@ a version is the ledger's if its training run is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from podium.errors import EditedByHand, NotFound, NothingToDo
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
-from podium.lifecycle.registry_sync import mirror
+from podium.lifecycle.registry_sync import mirror_all
 from podium.lifecycle.witness import witnessed
 from podium.names import Alias, Tag, version_name
 from podium.registry.manifest import Manifest, check_same, downloaded
@@ -24,24 +24,113 @@ from podium.training.run import read_trained_run
 
 log = logging.getLogger(__name__)
 
+# People go back to the newest ones.
+_FORMER = 10
+_MOVES = 3 * _FORMER
 
-def edits(services: Services, model: str, events: Sequence[Event]) -> list[str]:
+
+class _Seen(NamedTuple):
+    """What is on record of some versions of a model, and what MLflow has.
+
+    Attributes:
+        is_there: There is a registered model of this name.
+        recorded: The training run of each version by the ledger.
+        there: That of each version that MLflow has.
+    """
+
+    is_there: bool
+    recorded: dict[int, str]
+    there: dict[int, str]
+
+    def others(self) -> list[str]:
+        """Say which numbers are of other runs than those on record."""
+        return [
+            f"{version_name(number)} is of run {run or 'none'}, by the ledger of run {self.recorded[number]}"
+            for number, run in sorted(self.there.items())
+            if self.recorded.get(number, run) != run
+        ]
+
+
+def edits(services: Services, model: str) -> list[str]:
     """Say what was edited by hand of a registered model, its versions and its experiment; empty if nothing.
+
+    Looked at are the newest version, the champion, the candidate and the newest former champions.
 
     Raises:
         Outage: MLflow did not answer.
     """
-    if not _runs(events):
-        return []
-    said = _gone_or_made_again(services, model, events)
-    if not said:
-        there = {version.number for version in services.registry.versions(model)}
-        said = [
+    return edits_of(services, [model])[model]
+
+
+def edits_of(services: Services, models: Sequence[str]) -> dict[str, list[str]]:
+    """Say what ``edits`` does of each of these models, by as many requests as for one, pages aside."""
+    presents = services.ledger.presents(models, moves=_MOVES)
+    newest = {model: found for model in models if (found := _newest_registered(presents[model]))}
+    needed = {model: _needed(presents[model]) for model in newest}
+    seen = _look(services, {model: {int(newest[model].version or 0), *needed[model]} for model in newest})
+    deleted = services.registry.deleted_runs(
+        run for model in newest for run in _runs_of(seen[model], needed[model]).values()
+    )
+    said: dict[str, list[str]] = {model: [] for model in models}
+    for model, one in seen.items():
+        said[model] = _gone_or_made_again(services, model, one) or [
             f"{model} {version_name(number)}, {what}, was deleted in MLflow"
-            for number, what in _needed(events).items()
-            if number not in there
+            for number, what in needed[model].items()
+            if number not in one.there
         ]
-    return said + _deleted_runs(services, model, events)
+        runs = _runs_of(one, needed[model])
+        said[model] += _deleted_runs(model, sorted(number for number in runs if runs[number] in deleted))
+    return said
+
+
+def _runs_of(seen: _Seen, numbers: Iterable[int]) -> dict[int, str]:
+    return {number: seen.recorded[number] for number in numbers if number in seen.recorded}
+
+
+def _look(services: Services, numbers: Mapping[str, set[int]]) -> dict[str, _Seen]:
+    """Look at versions of models, and at the newest one of each that MLflow has."""
+    labels = services.registry.labels_of(numbers)
+    newest = {(model, bears.newest[0]): bears.newest[1] for model, bears in labels.items() if bears.newest}
+    asked = {(model, number) for model in numbers for number in numbers[model]} | set(newest)
+    recorded = services.ledger.training_runs(asked)
+    there = services.registry.versions_of_runs(numbers, recorded.values()) | newest
+    for model, number in sorted(asked - set(there)):
+        # Deleted, or of another run: few are.
+        if model in labels and (version := services.registry.find_version(model, number)):
+            there[model, number] = version.run_id
+    return {
+        model: _Seen(
+            model in labels,
+            {number: run for (name, number), run in recorded.items() if name == model},
+            {number: there[name, number] for name, number in asked & set(there) if name == model},
+        )
+        for model in numbers
+    }
+
+
+def gone_or_made_again(services: Services, model: str) -> list[str]:
+    """Say that a registered model was renamed, deleted or made again; empty where it is the ledger's.
+
+    The newest version that the ledger has, and the newest that MLflow has, must be of the runs on record.
+
+    Raises:
+        Outage: MLflow did not answer.
+    """
+    newest = _newest_registered(services.ledger.present(model))
+    if newest is None:
+        return []
+    return _gone_or_made_again(services, model, _look(services, {model: {int(newest.version or 0)}})[model])
+
+
+def _gone_or_made_again(services: Services, model: str, seen: _Seen) -> list[str]:
+    if not seen.is_there:
+        renamed = _renamed_to(services, model)
+        how = "was deleted" if renamed is None else f"was renamed to {renamed}"
+        count = len(services.ledger.history(model, kinds=[EventKind.REGISTERED]))
+        return [f"{model}: the registered model {how} in MLflow; the ledger has {count} versions of it"]
+    if others := seen.others():
+        return [f"{model}: the registered model was made again in MLflow: {', '.join(others)}"]
+    return []
 
 
 def mending(model: str) -> str:
@@ -49,13 +138,13 @@ def mending(model: str) -> str:
     return f"`podium mend {model}` puts back what the ledger says"
 
 
-def refuse_taken_numbers(services: Services, model: str, events: Sequence[Event]) -> None:
+def refuse_taken_numbers(services: Services, model: str) -> None:
     """Refuse to register a version where its number would be, or is, that of another one on record.
 
     Raises:
         EditedByHand: The registered model was renamed, deleted or made again.
     """
-    if said := _gone_or_made_again(services, model, events):
+    if said := gone_or_made_again(services, model):
         raise EditedByHand(
             f"{'; '.join(said)}. A version that is registered now would get a number that the ledger has "
             f"already. Nothing was registered: {mending(model)}"
@@ -93,17 +182,17 @@ def mend(services: Services, model: str) -> list[str]:
     """
     with services.ledger.lock(model):
         events = services.ledger.history(model)
-        if not edits(services, model, events):
+        if not edits(services, model):
             raise NothingToDo(f"{model}: nothing of it was edited by hand in MLflow")
         done = _restored(services, model, events)
-        renamed = _renamed_to(services, model, events)
+        renamed = _renamed_to(services, model)
         if renamed is not None:
             services.registry.rename(renamed, model)
             done.append(f"the registered model {renamed} is called {model} again")
-        if edits(services, model, events):
+        if edits(services, model):
             witnessed(services, model)
             done += _made_anew(services, model, events)
-        mirror(services, model, events)
+        mirror_all(services, model)
     return done
 
 
@@ -116,9 +205,14 @@ def _runs(events: Sequence[Event]) -> dict[int, str]:
     }
 
 
+def _newest_registered(events: Sequence[Event]) -> Event | None:
+    found = [event for event in events if event.event is EventKind.REGISTERED]
+    return found[-1] if found and "mlflow_run" in found[-1].details else None
+
+
 def _needed(events: Sequence[Event]) -> dict[int, str]:
     """Return the versions that may have to serve, and what each is."""
-    needed = dict.fromkeys(history.former_champions(events), "a former champion")
+    needed = dict.fromkeys(history.former_champions(events)[:_FORMER], "a former champion")
     champion, candidate = history.champion(events), history.candidate(events)
     for number, what in ((candidate, "the candidate"), (champion, "the champion")):
         if number is not None:
@@ -126,30 +220,11 @@ def _needed(events: Sequence[Event]) -> dict[int, str]:
     return needed
 
 
-def _gone_or_made_again(services: Services, model: str, events: Sequence[Event]) -> list[str]:
-    runs = _runs(events)
-    if not runs:
-        return []
-    if not services.registry.exists(model):
-        renamed = _renamed_to(services, model, events)
-        how = "was deleted" if renamed is None else f"was renamed to {renamed}"
-        return [f"{model}: the registered model {how} in MLflow; the ledger has {len(runs)} versions of it"]
-    others = [
-        f"{version_name(version.number)} is of run {version.run_id or 'none'}, by the ledger of run "
-        f"{runs[version.number]}"
-        for version in services.registry.versions(model)
-        if runs.get(version.number, version.run_id) != version.run_id
-    ]
-    if not others:
-        return []
-    return [f"{model}: the registered model was made again in MLflow: {', '.join(sorted(others))}"]
-
-
-def _renamed_to(services: Services, model: str, events: Sequence[Event]) -> str | None:
+def _renamed_to(services: Services, model: str) -> str | None:
     """Return the registered model that has this one's versions, where none has its name."""
     if services.registry.exists(model):
         return None
-    runs = _runs(events)
+    runs = _runs(services.ledger.history(model, kinds=[EventKind.REGISTERED]))
     for other in services.registry.models():
         versions = services.registry.versions(other)
         if versions and all(runs.get(version.number) == version.run_id for version in versions):
@@ -157,18 +232,12 @@ def _renamed_to(services: Services, model: str, events: Sequence[Event]) -> str 
     return None
 
 
-def _deleted_runs(services: Services, model: str, events: Sequence[Event]) -> list[str]:
-    runs = _runs(events)
-    deleted = [
-        version_name(number)
-        for number in sorted(_needed(events))
-        if number in runs and services.registry.is_deleted(runs[number])
-    ]
-    if not deleted:
+def _deleted_runs(model: str, numbers: Sequence[int]) -> list[str]:
+    if not numbers:
         return []
     return [
-        f"{model}: the experiment or training run of {', '.join(deleted)} was deleted in MLflow; the next "
-        "`mlflow gc` removes the files"
+        f"{model}: the experiment or training run of {', '.join(map(version_name, numbers))} was deleted in "
+        "MLflow; the next `mlflow gc` removes the files"
     ]
 
 
@@ -231,6 +300,6 @@ def _made_anew(services: Services, model: str, events: Sequence[Event]) -> list[
 def _kept(services: Services, model: str, events: Sequence[Event]) -> set[int]:
     """Return the versions to make again: all of a model that is gone, else those that are there or needed."""
     runs = _runs(events)
-    if _gone_or_made_again(services, model, events):
+    if gone_or_made_again(services, model):
         return set(runs)
     return {version.number for version in services.registry.versions(model)} | set(_needed(events))

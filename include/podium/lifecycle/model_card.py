@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlencode
 
 from podium.gates.report import GateReport, cell
 from podium.gates.stored_report import kept_in
 from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
-from podium.names import Tag, version_name
+from podium.names import Tag, short_commit, version_name
 from podium.registry.client import Version
 from podium.services import Services
 from podium.training import search_result
@@ -25,6 +26,7 @@ from podium.training.tracking import SEARCH
 ARTIFACT = "model_card.md"
 # MLflow's database takes no longer one.
 _LONGEST_DESCRIPTION = 5000
+_ROWS_IN_SIGHT = 5
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,14 @@ class Training:
         lineage: The tags of the version.
         params: What the model was fitted with.
         search: The search before it, as ``search.json`` has it; None without one.
-        pictures: Paths of the pictures among the run's artifacts.
+        pictures: Names and addresses of the pictures among the run's artifacts.
         profile: What it was trained in, if not in full.
     """
 
     lineage: Mapping[str, Any]
     params: Mapping[str, str]
     search: Mapping[str, Any] | None
-    pictures: Sequence[str]
+    pictures: Mapping[str, str]
     profile: Profile | None
 
 
@@ -70,18 +72,35 @@ def card_sections(spec: ModelSpec, training: Training, report: GateReport) -> li
         report: The version's newest gate report.
     """
     limits = spec.limits or ("None are written down in the model file (`limits`).",)
-    slices = report.slices_tables() or ["", "No gate of the model file asks for slices."]
-    pictures = [f"![{Path(path).stem.replace('_', ' ')}]({path})" for path in training.pictures]
+    slices = in_sight(report.slices_tables()) or ["", "No slice was scored."]
+    tables = in_sight([*report.metrics_table(), *report.labels_table()])
+    against = "no champion yet" if report.champion is None else f"champion {version_name(report.champion)}"
+    judged = f"Judged as candidate {version_name(report.version)} against {against}."
+    did = [f"**{cell(report.sentence())}.** {judged}", "", *report.warnings(), *tables]
+    pictures = [f"![{name}]({address})" for name, address in training.pictures.items()]
     return [
         "\n".join([f"# {spec.name} {version_name(report.version)}", *_warning(spec, training.profile)]),
         _section("Purpose", [spec.description, "", _predicts(spec)]),
         _section("Limits", [f"- {limit}" for limit in limits]),
         _section("Made of", [f"- {name}: {fact}" for name, fact in _facts(spec, training).items()]),
-        _section("How it did", [f"**{cell(report.sentence())}.**", "", *report.metrics_table()]),
+        _section("How it did", did),
         _section("By slice", slices[1:]),
-        _section("Gates", report.gates_table()),
+        _section("Gates", report.gates_list()),
         _section("Pictures", pictures),
     ]
+
+
+def in_sight(lines: Sequence[str]) -> list[str]:
+    """Break tables, with an empty line between each two, into tables of five rows with the same head.
+
+    MLflow shows the first five rows of a table, and nothing tells that there are more.
+    """
+    broken: list[str] = []
+    for table in "\n".join(lines).strip("\n").split("\n\n"):
+        head, rows = table.split("\n")[:2], table.split("\n")[2:]
+        for begin in range(0, len(rows), _ROWS_IN_SIGHT):
+            broken += ["", *head, *rows[begin : begin + _ROWS_IN_SIGHT]]
+    return broken
 
 
 def description(sections: Sequence[str]) -> str:
@@ -106,9 +125,21 @@ def _training(services: Services, version: Version, report: GateReport, profile:
             found = json.loads(
                 services.registry.download_artifacts(version.run_id, result, Path(folder)).read_text()
             )
-    pictures = [path for path in files if path.endswith(".png")]
+    pictures = {
+        Path(path).stem.replace("_", " "): _address(services, version.run_id, path)
+        for path in files
+        if path.endswith(".png")
+    }
     params = {name: value for name, value in run.params.items() if name != Tag.PROFILE}
     return Training(version.tags, params, found, pictures, profile)
+
+
+def _address(services: Services, run_id: str, path: str) -> str:
+    """Return where MLflow shows an artifact; its pages make text of a picture without an address."""
+    base = services.settings.mlflow_pages
+    if not base.startswith(("http://", "https://")):
+        return path
+    return f"{base.rstrip('/')}/get-artifact?{urlencode({'path': path, 'run_uuid': run_id})}"
 
 
 def _section(title: str, lines: Sequence[str]) -> str:
@@ -138,7 +169,7 @@ def _facts(spec: ModelSpec, training: Training) -> dict[str, str]:
         f"{lineage.get(Tag.AS_OF, 'unknown')[:10]}",
         "Trained on": lineage.get(Tag.TRAINED_ON, "unknown"),
         "Judged on": lineage.get(Tag.JUDGED_ON, "unknown"),
-        "Trainer": f"`{spec.trainer}`, commit `{lineage.get(Tag.GIT_COMMIT, 'unknown')[:12]}`",
+        "Trainer": f"`{spec.trainer}`, commit `{short_commit(lineage.get(Tag.GIT_COMMIT, 'unknown'))}`",
         "Params": ", ".join(params) or "none",
         "Search": "none" if found is None else cell(found["in_words"]),
         "Files": f"sha256 of the manifest `{lineage.get(Tag.MANIFEST_DIGEST, '')[:12]}`",

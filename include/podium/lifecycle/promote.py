@@ -59,7 +59,7 @@ def promote(services: Services, model: str, run: str) -> Event:
         details={"decision": decision.seq},
     )
     with services.ledger.lock(model) as lock:
-        events = services.ledger.history(model)
+        events = services.ledger.present(model, decision.version, decision.from_version, run=run)
         if done := done_before(services, events, EventKind.PROMOTED, run):
             return done
         move = begin(services, lock, events, intent, EventKind.PROMOTED)

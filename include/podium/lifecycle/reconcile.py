@@ -6,49 +6,84 @@ Until a move outside is settled, promotions and rollbacks of the model are refus
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from podium.errors import NotFound, OtherLedger, Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.history import Present
+from podium.ledger.present import FEW_MOVES
 from podium.lifecycle import promote, rollback
-from podium.lifecycle.registry_sync import mirror
+from podium.lifecycle.edited import gone_or_made_again
+from podium.lifecycle.registry_sync import is_mirrored, mirror
 from podium.lifecycle.settle import revert, revert_started
 from podium.lifecycle.witness import record, witnessed
 from podium.model_file.spec import ModelSpec
 from podium.names import version_name
+from podium.registry.labels import Labels
 from podium.services import Services
 
 log = logging.getLogger(__name__)
 
 
 def reconcile_all(services: Services, specs: Iterable[ModelSpec]) -> tuple[list[Event], list[PodiumError]]:
-    """Reconcile every model, each for itself: what stops one stops no other.
+    """Compare each model's live champion with the ledger, then mirror the ledger to MLflow, each for itself.
+
+    What stops one model stops no other, and no mirroring comes before the last comparison.
 
     Returns:
-        What was recorded, and what went wrong; outages last, since only they are worth a retry.
+        What was found (``moved_outside``, or ``outside_move_reverted`` where it was reverted at once), and
+        what went wrong.
     """
     found: list[Event] = []
     errors: list[PodiumError] = []
+    compared: list[str] = []
+    for spec in _out_of_step(services, list(specs)):
+        with _each_for_itself(spec.name, errors):
+            event = _compare(services, spec)
+            compared.append(spec.name)
+            found += [event] if event is not None else []
+    for model in compared:
+        with _each_for_itself(model, errors), services.ledger.lock(model):
+            mirror(services, model)
+    return found, errors
+
+
+def _out_of_step(services: Services, specs: Sequence[ModelSpec]) -> Iterator[ModelSpec]:
+    """Yield the models of which MLflow does not say what the ledger says, by as many queries as for one."""
+    # Labels first: what is recorded meanwhile is looked at once more, never left out.
+    labels = services.registry.all_labels()
+    presents = services.ledger.presents([spec.name for spec in specs], moves=FEW_MOVES)
     for spec in specs:
-        try:
-            event = reconcile(services, spec)
-        except PodiumError as error:
-            log.error("%s", error)
-            errors.append(error)
-            continue
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # Details that no step of Podium writes so: somebody else appended to this model's record.
-            log.exception("%s", spec.name)
-            errors.append(PodiumError(f"{spec.name}: its record cannot be folded: {error!r}"))
-            continue
-        if event is not None:
-            found.append(event)
-    return found, sorted(errors, key=lambda error: isinstance(error, Outage))
+        events, live = presents[spec.name], labels.get(spec.name, Labels({}, {}))
+        if not _is_settled(events, live):
+            yield spec
 
 
-def reconcile(services: Services, spec: ModelSpec) -> Event | None:
+def _is_settled(events: Present, live: Labels) -> bool:
+    try:
+        return history.outside_move(events) is None and is_mirrored(events, live)
+    except PodiumError:
+        return False  # What cannot be folded is told model by model.
+
+
+@contextmanager
+def _each_for_itself(model: str, errors: list[PodiumError]) -> Iterator[None]:
+    """Collect what goes wrong with one model."""
+    try:
+        yield
+    except PodiumError as error:
+        log.error("%s", error)
+        errors.append(error)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # Details that no step of Podium writes so: somebody else appended to this model's record.
+        log.exception("%s", model)
+        errors.append(PodiumError(f"{model}: its record cannot be folded: {error!r}"))
+
+
+def _compare(services: Services, spec: ModelSpec) -> Event | None:
     """Compare a model's live champion with the ledger; record a move outside, and revert it by policy.
 
     A promotion or rollback that was stopped between moving the alias and recording it is finished first.
@@ -66,28 +101,26 @@ def reconcile(services: Services, spec: ModelSpec) -> Event | None:
     witnessed(services, model)
     _finish_stopped_move(services, model)
     with services.ledger.lock(model) as lock:
-        events, live = services.ledger.history(model), services.registry.champion(model)
+        events, live = services.ledger.present(model), services.registry.champion(model)
         recorded, open_move = history.champion(events), history.outside_move(events)
         if history.stopped_move(events, live) is not None:
             raise Outage(f"{model}: a move was stopped while this looked; look again")
         new: Event | None = None
-        seen = events
         if live != recorded and (open_move is None or open_move.version != live):
-            new = record(services, _moved_outside(services, model, recorded, live))
-            seen = [*events, new]
+            new = record(services, _moved_outside(services, events, model, live))
             log.warning("%s", new.reason)
         if live != recorded and spec.champion_moved_outside == "revert":
             reason = "the model file says champion_moved_outside: revert"
+            seen = services.ledger.present(model, recorded)
             reverted = NewEvent(EventKind.OUTSIDE_MOVE_REVERTED, model, reason=reason)
             new = revert(services, lock, seen, reverted)
         elif live == recorded and open_move is not None:
             new = record(services, _moved_back(events, open_move))
-        mirror(services, model, events)
     return new
 
 
 def _finish_stopped_move(services: Services, model: str) -> None:
-    stopped = history.stopped_move(services.ledger.history(model), services.registry.champion(model))
+    stopped = history.stopped_move(services.ledger.present(model), services.registry.champion(model))
     if stopped is None:
         return
     log.info("%s: finishing what run %s began.", model, stopped.run)
@@ -132,20 +165,24 @@ def _asked_before(stopped: Event) -> NewEvent:
     )
 
 
-def _moved_outside(services: Services, model: str, recorded: int | None, live: int | None) -> NewEvent:
-    if live is None:
-        what = f"its champion alias, at {version_name(recorded)}, was deleted"
-    else:
-        what = f"its champion was moved from {version_name(recorded)} to {version_name(live)}"
+def _moved_outside(services: Services, events: Sequence[Event], model: str, live: int | None) -> NewEvent:
+    recorded = history.champion(events)
+    edited = gone_or_made_again(services, model)
+    if live is not None:
+        what = f"{model}: its champion was moved from {version_name(recorded)} to {version_name(live)}"
         try:
             services.registry.version(model, live)
         except NotFound:
             what += ", which does not exist"
+        edited = [what, *edited]
+    elif not edited:
+        edited = [f"{model}: its champion alias, at {version_name(recorded)}, was deleted"]
+    frozen = "promotions and rollbacks are frozen until that is settled"
     return NewEvent(
         event=EventKind.MOVED_OUTSIDE,
         model=model,
         version=live,
         from_version=recorded,
         actor="unknown",
-        reason=f"{model}: {what}, outside Podium; promotions and rollbacks are frozen until that is settled",
+        reason=f"{'; '.join(edited)}, outside Podium; {frozen}",
     )

@@ -50,7 +50,7 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
     }
     with services.ledger.lock(spec.name):
         witnessed(services, spec.name)
-        refuse_taken_numbers(services, spec.name, services.ledger.history(spec.name))
+        refuse_taken_numbers(services, spec.name)
         version = services.registry.register(spec.name, trained.run_id, trained.model_id, tags)
         key = f"registered:{spec.name}:{version.number}"
         if (found := services.ledger.find(key)) is None:

@@ -5,17 +5,25 @@ The champion alias is not touched here: only ``champion`` and ``reconcile`` move
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING
 
 from podium.ledger import history
+from podium.ledger.chain import write_head
 from podium.ledger.events import Event, EventKind
+from podium.ledger.history import Present
 from podium.lifecycle.witness import tell, witnessed
 from podium.names import Alias, Tag
-from podium.registry.client import Version
 from podium.services import Services
+
+if TYPE_CHECKING:
+    from podium.registry.labels import Labels
 
 # MLflow takes up to 5,000 characters; people read fewer.
 _LONGEST_TAG = 1000
+_LONGEST_NUMBER = 20
+# More than one step records.
+_NEWEST_EVENTS = 50
 _MIRRORED = {
     Tag.LIFECYCLE_STAGE,
     Tag.VALIDATION_STATUS,
@@ -29,32 +37,49 @@ _MIRRORED = {
 }
 
 
-def mirror(services: Services, model: str, known: Sequence[Event] = ()) -> None:
-    """Write what differs; safe to repeat.
+def mirror(services: Services, model: str) -> None:
+    """Write what differs of the aliases, and of the tags of versions; safe to repeat under the model's lock.
 
-    Args:
-        services: The registry and the ledger.
-        model: The registered model.
-        known: The beginning of its history, which need not be read again.
+    The versions are those that bear an alias or are to bear one, and those to which something happened since
+    the last time; ``mirror_all`` looks at all.
 
     Raises:
         OtherLedger: The ledger lacks what MLflow was told; nothing was written.
         Outage: A part did not answer; run it again.
     """
-    registry = services.registry
-    events = [*known, *services.ledger.history(model, after=known[-1].seq if known else 0)]
-    # After the history: what others tell meanwhile is no older than what is told here.
+    events = services.ledger.present(model)
+    # After the events: what others tell meanwhile is no older than what is told here.
     live = witnessed(services, model)
     if not events:
         return
-    versions = registry.versions(model)
+    named = {
+        number
+        for event in _new(services, model, live)
+        for number in (event.version, event.from_version)
+        if number
+    }
+    pointed = {*live.aliases.values(), *history.aliases(events).values()}
+    _mirror(services, model, live, sorted(named | pointed))
+
+
+def mirror_all(services: Services, model: str) -> None:
+    """Do the same with all versions that there are, also with those whose tags were edited by hand."""
+    live = witnessed(services, model)
+    _mirror(services, model, live, [version.number for version in services.registry.versions(model)])
+
+
+def _mirror(services: Services, model: str, live: Labels, numbers: Sequence[int]) -> None:
+    registry, events = services.registry, services.ledger.present(model, *numbers)
+    if not events:
+        return
+    versions = {number: version for number in numbers if (version := registry.find_version(model, number))}
     wanted = wanted_aliases(events, versions)
     for alias in (alias for alias in Alias if alias is not Alias.CHAMPION):
         if alias in wanted and live.aliases.get(alias) != wanted[alias]:
             registry.set_alias(model, alias, wanted[alias])
         elif alias in live.aliases and alias not in wanted:
             registry.delete_alias(model, alias)
-    for version in versions:
+    for version in versions.values():
         tags = version_tags(events, version.number)
         changed: dict[str, str] = {
             tag: value for tag, value in tags.items() if version.tags.get(tag) != value
@@ -62,19 +87,47 @@ def mirror(services: Services, model: str, known: Sequence[Event] = ()) -> None:
         registry.set_tags(model, version.number, changed)
         registry.delete_tags(model, version.number, _MIRRORED & set(version.tags) - set(tags))
     tell(services, events[-1], live)
+    if _mirrored(live) != events[-1].seq:
+        registry.set_model_tag(model, Tag.MIRRORED, str(events[-1].seq))
 
 
-def wanted_aliases(events: Sequence[Event], versions: Iterable[Version]) -> dict[Alias, int]:
+def is_mirrored(events: Present, live: Labels) -> bool:
+    """Whether MLflow says of a model what its present in the ledger says; nothing else is asked."""
+    if not events:
+        return not live.aliases and Tag.LEDGER_HEAD not in live.tags
+    return (
+        live.aliases == {str(alias): number for alias, number in history.aliases(events).items()}
+        and live.tags.get(Tag.LEDGER_HEAD) == write_head(events[-1])
+        and _mirrored(live) == events[-1].seq
+    )
+
+
+def wanted_aliases(events: Sequence[Event], there: Container[int]) -> dict[Alias, int]:
     """Return where each alias must point; the champion's always, the others' only to versions that are there.
 
     A version that was deleted in MLflow can bear no alias.
     """
-    there = {version.number for version in versions}
     return {
         alias: number
         for alias, number in history.aliases(events).items()
         if alias is Alias.CHAMPION or number in there
     }
+
+
+def _new(services: Services, model: str, live: Labels) -> list[Event]:
+    """Return the events that came since the tags of versions were written.
+
+    An earlier Podium named no event up to which it had, and wrote them all after each step.
+    """
+    if seq := _mirrored(live):
+        return services.ledger.history(model, after=seq)
+    return services.ledger.history(model, newest=_NEWEST_EVENTS)
+
+
+def _mirrored(live: Labels) -> int:
+    """Return the number of the event up to which the tags of versions were written, 0 where none is named."""
+    seq = live.tags.get(Tag.MIRRORED, "")
+    return int(seq) if seq.isascii() and seq.isdigit() and len(seq) < _LONGEST_NUMBER else 0
 
 
 def version_tags(events: Sequence[Event], version: int) -> dict[Tag, str]:
@@ -98,6 +151,6 @@ def version_tags(events: Sequence[Event], version: int) -> dict[Tag, str]:
             tags[Tag.APPROVAL_STATUS] = str(event.event)
             tags[Tag.DECIDED_BY] = event.actor
             tags[Tag.DECISION_REASON] = event.reason
-    if away := history.rolled_away(events).get(version):
+    if away := history.rolled_away(events, version):
         tags[Tag.ROLLED_BACK] = f"by {away.actor}: {away.reason}"
     return {tag: value[:_LONGEST_TAG] for tag, value in tags.items()}

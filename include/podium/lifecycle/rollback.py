@@ -18,6 +18,7 @@ from podium.errors import (
 )
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.history import Present
 from podium.lifecycle.approval_policy import Person, may_decide, reason_problem, who_may_decide
 from podium.lifecycle.asked import Asked, asking_problem, refused_before
 from podium.lifecycle.champion import (
@@ -62,7 +63,7 @@ def rollback(services: Services, request: NewEvent, asked: Asked | None) -> Even
         Outage: A part did not answer; run it again.
     """
     with services.ledger.lock(request.model) as lock:
-        events = services.ledger.history(request.model)
+        events = _looked_at(services, request)
         if done := done_before(services, events, EventKind.ROLLED_BACK, str(request.run)):
             return done
         move = begin(services, lock, events, request, EventKind.ROLLED_BACK)
@@ -74,12 +75,12 @@ def rollback(services: Services, request: NewEvent, asked: Asked | None) -> Even
         with refusals_on_record(services, request):
             refuse_frozen(request.model, events, move.live)
             with _other_way_named(services, events, request):
-                chosen = _choose_target(events, request, asked)
+                chosen = _choose_target(services, events, request, asked)
         move = replace(move, intent=chosen)
         with refusals_on_record(services, chosen):
             compare(move)
             with _other_way_named(services, events, chosen):
-                prove(services, events, request.model, move.target)
+                prove(services, request.model, move.recorded, move.target)
         return swap(move)
 
 
@@ -136,6 +137,13 @@ def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewE
     return replace(request, details={**request.details, "forced": True})
 
 
+def _looked_at(services: Services, request: NewEvent) -> Present:
+    """Read where the model stands, with all of the versions that this may move between."""
+    events = services.ledger.present(request.model)
+    targets = [request.version] if request.version is not None else history.former_champions(events)[:1]
+    return services.ledger.present(request.model, *targets, history.champion(events), run=request.run)
+
+
 @contextmanager
 def frozen_first(services: Services, model: str) -> Iterator[None]:
     """Where a request is refused, say first that the model is frozen: with that nothing else helps.
@@ -147,7 +155,7 @@ def frozen_first(services: Services, model: str) -> Iterator[None]:
         yield
     except CannotRollBack:
         with services.ledger.lock(model):
-            refuse_frozen(model, services.ledger.history(model), services.registry.champion(model))
+            refuse_frozen(model, services.ledger.present(model), services.registry.champion(model))
         raise
 
 
@@ -170,31 +178,33 @@ def _other_way_named(services: Services, events: Sequence[Event], request: NewEv
 
 
 def _can_serve(services: Services, events: Sequence[Event], request: NewEvent, number: int) -> bool:
-    if promotion_problem(events, number):
+    if promotion_problem(services.ledger.present(request.model, number), number):
         return False
     try:
-        prove(services, events, request.model, number)
+        prove(services, request.model, history.champion(events), number)
     except CannotRollBack as error:
         log.warning("%s", error)
         return False
     return True
 
 
-def _choose_target(events: Sequence[Event], request: NewEvent, asked: Asked | None) -> NewEvent:
+def _choose_target(
+    services: Services, events: Sequence[Event], request: NewEvent, asked: Asked | None
+) -> NewEvent:
     """Name the target and the champion that it replaces; a rollback that began keeps those of its intent."""
     model = request.model
     if begun := begun_before(events, request):
         return replace(request, version=begun.version, from_version=begun.from_version)
     if asked is None:
         raise NothingToDo(f"{model}: nothing of run {request.run} is left to finish")
-    _refuse_stale_request(events, request, asked)
+    _refuse_stale_request(services, events, request, asked)
     former, current = history.former_champions(events), history.champion(events)
     target = request.version if request.version is not None else next(iter(former), None)
     if target is None:
         raise CannotRollBack(
             f"{model}: no earlier champion to go back to; the champion is {version_name(current)}"
         )
-    if away := history.rolled_away(events).get(target):
+    if away := history.rolled_away(events, target):
         raise CannotRollBack(
             f"{model}: {version_name(target)} was itself rolled back on {in_utc(away.at)} by "
             f"{away.actor}: {away.reason}. It can become champion again by a new approval: run the lifecycle "
@@ -202,7 +212,8 @@ def _choose_target(events: Sequence[Event], request: NewEvent, asked: Asked | No
         )
     if problem := promotion_problem(events, target):
         raise CannotRollBack(problem)
-    if target not in former and target != current and not request.details.get("forced"):
+    was = target in former or history.was_champion(events, target)
+    if not was and target != current and not request.details.get("forced"):
         there_are = ", ".join(map(version_name, former)) or "none"
         raise CannotRollBack(
             f"{model}: {version_name(target)} is no earlier champion; there are: {there_are}. An approver "
@@ -211,11 +222,13 @@ def _choose_target(events: Sequence[Event], request: NewEvent, asked: Asked | No
     return replace(request, version=target, from_version=current)
 
 
-def _refuse_stale_request(events: Sequence[Event], request: NewEvent, asked: Asked) -> None:
+def _refuse_stale_request(
+    services: Services, events: Sequence[Event], request: NewEvent, asked: Asked
+) -> None:
     """Refuse a rollback whose asker saw another champion: two that are asked for at once go back once."""
     if problem := asking_problem(events, request.model, request.run, asked):
         raise CannotRollBack(problem)
-    before, newest = [event for event in events if event.at <= asked.at], history.champion_move(events)
+    before, newest = services.ledger.present(request.model, at=asked.at), history.champion_move(events)
     seen, outside = history.champion(before), history.outside_move(before)
     if newest is not None and newest.at > asked.at:
         raise ChampionChanged(request.model, seen, newest.version, describe_move(newest))
@@ -227,17 +240,23 @@ def _refuse_stale_request(events: Sequence[Event], request: NewEvent, asked: Ask
         )
 
 
-def prove(services: Services, events: Sequence[Event], model: str, number: int) -> None:
+def prove(services: Services, model: str, champion: int | None, number: int) -> None:
     """Prove that a version can take the champion's place.
 
     It is READY, its files are those of its manifest, it takes what the champion's clients send, it loads, and
     it predicts its stored input example to the stored output.
 
+    Args:
+        services: The registry and the ledger.
+        model: The registered model.
+        champion: Whose clients it would have.
+        number: The version.
+
     Raises:
         CannotRollBack: One of these is not so; says which and how.
         Outage: The registry or the store did not answer.
     """
-    name = f"{model} {version_name(number)}"
+    name, events = f"{model} {version_name(number)}", services.ledger.present(model, number, champion)
     try:
         if not services.registry.version(model, number).ready:
             raise CannotRollBack(f"{name} is not READY in MLflow")

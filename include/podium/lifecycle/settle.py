@@ -63,15 +63,16 @@ def settle(services: Services, spec: ModelSpec, request: NewEvent, asked: Asked)
     model = spec.name
     with services.ledger.lock(model) as lock:
         witnessed(services, model)
-        events = services.ledger.history(model)
+        events = services.ledger.present(model, run=request.run)
         settled = history.with_key(events, str(request.key))
         if settled is None:
             if refused := refused_before(events, request.run):
                 raise Refused(refused)
             with refusals_on_record(services, request):
                 open_move = _move_that_was_seen(services, events, request, asked)
+                events = services.ledger.present(model, open_move.version, history.champion(events))
                 settled = _settle(services, lock, events, spec.approval, open_move, request)
-        mirror(services, model, events)
+        mirror(services, model)
     return settled
 
 
@@ -104,7 +105,7 @@ def _move_that_was_seen(
             f"{model}: no move outside Podium waits to be settled; the champion is {version_name(live)}. "
             "What happened since the last look, reconcile records within minutes; trigger a new run then"
         )
-    seen = history.outside_move(event for event in events if event.at <= asked.at)
+    seen = history.outside_move(services.ledger.present(model, at=asked.at))
     if seen is None or seen.seq != open_move.seq:
         raise Refused(
             f"{model}: that the champion was moved to {version_name(open_move.version)} was found on "
@@ -193,12 +194,11 @@ def _accept(
         details=about,
     )
     acceptance = record(services, given)
-    # By name: the same person's, given in an earlier run, is in the history already.
-    people = dict.fromkeys(
-        event.actor
-        for event in [*events, acceptance]
-        if event.event is EventKind.ACCEPTANCE_GIVEN and event.details == about
+    # By name: the same person's, given in an earlier run, is on record already.
+    acceptances = services.ledger.history(
+        open_move.model, after=open_move.seq, kinds=[EventKind.ACCEPTANCE_GIVEN]
     )
+    people = dict.fromkeys(event.actor for event in acceptances if event.details == about)
     if len(people) < policy.required:
         return acceptance
     settled = replace(

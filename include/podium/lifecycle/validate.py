@@ -11,7 +11,7 @@ from podium.gates.evidence import Evidence
 from podium.gates.report import GateReport
 from podium.gates.rules import evaluate, scores_of
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.history import profile_of
+from podium.ledger.history import PROFILE, profile_of
 from podium.lifecycle import canary
 from podium.lifecycle.approval import gate_report
 from podium.lifecycle.model_card import write_model_card
@@ -36,36 +36,39 @@ def validate_version(services: Services, spec: ModelSpec, number: int, run: str)
         PodiumError: A baseline file or an own metric function cannot be used.
     """
     witnessed(services, spec.name)
-    version, events = services.registry.version(spec.name, number), services.ledger.history(spec.name)
-    spec = _as_trained(spec, events, number)
+    version = services.registry.version(spec.name, number)
+    spec = _as_trained(spec, services.ledger.present(spec.name, number), number)
+    versions = versions_to_compare(services.registry, spec, number)
+    events = services.ledger.present(spec.name, number, *versions.values())
     with stored_report.downloaded_holdout(services.registry, version) as folder:
         case = Case(services, events, spec, version, folder)
-        versions = versions_to_compare(case)
         sides = score_sides(case, versions)
         evidence = assemble(case, sides, versions)
     report = _report(spec, number, evidence)
     stored_report.keep(services.registry, version, spec, report, evidence)
-    write_model_card(services, spec, version, report, profile_of(events, number))
-    record(
-        services,
-        NewEvent(
-            event=EventKind.GATES_PASSED if report.passed else EventKind.GATES_REFUSED,
-            model=spec.name,
-            version=number,
-            from_version=report.champion,
-            reason=report.verdict(),
-            run=run,
-            key=f"gates:{run}:{report.digest()}",
-            details={
-                **report.as_json(),
-                "digest": report.digest(),
-                canary.TERMS: canary.required_terms(spec.gates),
-                canary.LABELS: list(spec.labels),
-            },
-        ),
+    profile = profile_of(events, number)
+    write_model_card(services, spec, version, report, profile)
+    judged = NewEvent(
+        event=EventKind.GATES_PASSED if report.passed else EventKind.GATES_REFUSED,
+        model=spec.name,
+        version=number,
+        from_version=report.champion,
+        reason=report.verdict(),
+        run=run,
+        key=f"gates:{run}:{report.digest()}",
+        details={
+            **report.as_json(),
+            "digest": report.digest(),
+            canary.TERMS: canary.required_terms(spec.gates),
+            canary.LABELS: list(spec.labels),
+            **({PROFILE: str(profile)} if profile else {}),
+        },
     )
-    mirror(services, spec.name)
-    log.info("%s\n%s", report.sentence(), report.markdown())
+    with services.ledger.lock(spec.name):
+        record(services, judged)
+        mirror(services, spec.name)
+    for line in report.lines():
+        log.info("%s", line)
     return report
 
 
@@ -82,8 +85,8 @@ def replay_gates(services: Services, spec: ModelSpec, number: int) -> GateReport
         DataError: The kept answers are of other labels than the model file's.
         Outage: A part did not answer.
     """
-    events = services.ledger.history(spec.name)
-    champion = gate_report(events, number).from_version
+    champion = gate_report(services.ledger.present(spec.name, number), number).from_version
+    events = services.ledger.present(spec.name, number, champion)
     spec = _as_trained(spec, events, number)
     version = services.registry.version(spec.name, number)
     sides = stored_report.kept_sides(services.registry, version, spec, champion)
@@ -110,4 +113,5 @@ def _report(spec: ModelSpec, number: int, evidence: Evidence) -> GateReport:
         champion=evidence.champion,
         scores=scores_of(spec.gates, evidence),
         results=evaluate(spec.gates, evidence),
+        notes=evidence.notes,
     )

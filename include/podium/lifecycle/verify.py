@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from podium.errors import Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.chain import read_head
-from podium.lifecycle.edited import edits, mending
+from podium.ledger.history import Present
+from podium.lifecycle.edited import edits_of, mending
 from podium.lifecycle.registry_sync import wanted_aliases
 from podium.names import Alias, Tag, version_name
 from podium.services import Services
@@ -15,9 +16,8 @@ from podium.services import Services
 
 def told_heads(services: Services, models: Iterable[str]) -> Iterator[tuple[str, int, str]]:
     """Yield the newest event of each model that the registry was told of; see ``lifecycle.registry_sync``."""
-    for model in models:
-        head = read_head(services.registry.labels(model).tags.get(Tag.LEDGER_HEAD))
-        if head is not None:
+    for model, bears in services.registry.labels_of(list(models)).items():
+        if head := read_head(bears.tags.get(Tag.LEDGER_HEAD)):
             yield model, *head
 
 
@@ -31,18 +31,13 @@ def all_differences(services: Services, named: Iterable[str]) -> list[str]:
     Raises:
         Outage: The registry or the ledger did not answer.
     """
-    said = []
-    for model in models_to_compare(services, named):
-        try:
-            said += [
-                f"{edit}: {mending(model)}" for edit in edits(services, model, services.ledger.history(model))
-            ]
-            said += alias_differences(services, model)
-        except Outage:
-            raise
-        except PodiumError as error:
-            said.append(str(error))
-    return said
+    models = models_to_compare(services, named)
+    edited, aliases = edits_of(services, models), aliases_of(services, models)
+    return [
+        said
+        for model in models
+        for said in (*(f"{edit}: {mending(model)}" for edit in edited[model]), *aliases[model])
+    ]
 
 
 def models_to_compare(services: Services, named: Iterable[str]) -> list[str]:
@@ -54,16 +49,39 @@ def models_to_compare(services: Services, named: Iterable[str]) -> list[str]:
         services: The registry and the ledger.
         named: Such as the models that have a model file.
     """
-    crowned = {model for model in services.registry.models() if services.registry.champion(model) is not None}
+    labels = services.registry.all_labels()
+    crowned = {model for model, bears in labels.items() if Alias.CHAMPION in bears.aliases}
     return sorted({*services.ledger.models(), *named, *crowned})
 
 
 def alias_differences(services: Services, model: str) -> list[str]:
     """Say where the live aliases of a model are not what the ledger says."""
-    events = services.ledger.history(model)
-    live = services.registry.aliases(model)
-    wanted = wanted_aliases(events, services.registry.versions(model) if live or events else [])
-    stopped = history.stopped_move(events, live.get(Alias.CHAMPION))
+    return aliases_of(services, [model])[model]
+
+
+def aliases_of(services: Services, models: Sequence[str]) -> dict[str, list[str]]:
+    """Say what ``alias_differences`` does of each of these models, by as many requests as for one."""
+    presents, labels = services.ledger.presents(models), services.registry.labels_of(models)
+    return {
+        model: _alias_differences(
+            services, model, presents[model], labels[model].aliases if model in labels else {}
+        )
+        for model in models
+    }
+
+
+def _alias_differences(services: Services, model: str, events: Present, live: Mapping[str, int]) -> list[str]:
+    try:
+        pointed = history.aliases(events)
+        if dict(live) == pointed:
+            return []
+        there = {number for number in set(pointed.values()) if services.registry.find_version(model, number)}
+        wanted = wanted_aliases(events, there)
+        stopped = history.stopped_move(events, live.get(Alias.CHAMPION))
+    except Outage:
+        raise
+    except PodiumError as error:
+        return [str(error)]
     said = []
     for alias in Alias:
         if wanted.get(alias) == live.get(alias):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from podium.names import Tag
 from podium.services import Services
 
 if TYPE_CHECKING:
-    from podium.registry.client import Labels
+    from podium.registry.labels import Labels
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +39,24 @@ def witnessed(services: Services, model: str) -> Labels:
         Outage: MLflow or the ledger did not answer.
     """
     labels = services.registry.labels(model)
-    if problem := told_problem(services, model, labels):
-        raise OtherLedger(f"{model}: {problem}")
+    _refuse_other_ledger(services, model, labels)
     return labels
 
 
-def told_problem(services: Services, model: str, labels: Labels) -> str | None:
-    """Say what the ledger lacks of what MLflow was told of a model, and what to do; None: nothing."""
-    head = read_head(labels.tags.get(Tag.LEDGER_HEAD))
-    if head is None or services.ledger.model_of(*head) is not None:
-        return None
-    seq, digest = head
+def _refuse_other_ledger(services: Services, model: str, labels: Labels) -> None:
+    if problem := told_problems(services, {model: labels}).get(model):
+        raise OtherLedger(f"{model}: {problem}")
+
+
+def told_problems(services: Services, labels: Mapping[str, Labels]) -> dict[str, str]:
+    """Say what the ledger lacks of what MLflow was told of models, and what to do; most often of none."""
+    told = {model: read_head(bears.tags.get(Tag.LEDGER_HEAD)) for model, bears in labels.items()}
+    heads = {model: head for model, head in told.items() if head is not None}
+    there = services.ledger.models_of(set(heads.values()))
+    return {model: _lacking(model, *head) for model, head in heads.items() if head not in there}
+
+
+def _lacking(model: str, seq: int, digest: str) -> str:
     return (
         f"the ledger is not the one that MLflow was told of: it does not hold event {seq} with the hash "
         f"{digest[:12]}. Nothing was moved or decided, and nothing of {model} will be until the ledger holds "
@@ -72,8 +80,7 @@ def record(services: Services, new: NewEvent) -> Event:
         event = services.ledger.append(new)
         log.warning("%s: MLflow was not told of event %s yet: %s", event.model, event.seq, error)
         return event
-    if problem := told_problem(services, new.model, labels):
-        raise OtherLedger(f"{new.model}: {problem}")
+    _refuse_other_ledger(services, new.model, labels)
     event = services.ledger.append(new)
     try:
         tell(services, event, labels)
@@ -99,6 +106,10 @@ def tell(services: Services, event: Event, labels: Labels) -> None:
         labels: Of that model; what they tell is in the ledger.
     """
     head = read_head(labels.tags.get(Tag.LEDGER_HEAD))
-    if head is not None and head[0] >= event.seq and services.ledger.model_of(*head) == event.model:
+    if (
+        head is not None
+        and head[0] >= event.seq
+        and services.ledger.models_of({head}).get(head) == event.model
+    ):
         return
     services.registry.set_model_tag(event.model, Tag.LEDGER_HEAD, write_head(event))

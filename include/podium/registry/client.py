@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import mlflow
-from mlflow.entities import LoggedModelOutput, Metric, Param
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities import LoggedModelOutput, Metric, Param, ViewType
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking._model_registry.client import ModelRegistryClient
 
 from podium.errors import NotFound, PodiumError
-from podium.names import Alias, Tag, version_name
+from podium.names import Alias, Tag, name_from_mlflow, name_in_mlflow, version_name
 from podium.registry.errors import mlflow_errors
+from podium.registry.labels import MODELS_A_PAGE, Labels
 from podium.registry.model_files import download_files
+
+_Value = TypeVar("_Value")
+# They stand in an address.
+_RUNS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class TrainingRun:
         run_id: Its name in MLflow.
         name: What it is called there.
         params: What the model was fitted with.
-        metrics: On the holdout, by their names in MLflow.
+        metrics: On the holdout, and the trainer's, by the names that they were given.
         tags: Lineage among them.
         model_id: The logged model that it made; "" while it has none.
     """
@@ -63,18 +68,6 @@ class TrainingRun:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     model_id: str = ""
-
-
-class Labels(NamedTuple):
-    """What a registered model bears, beside its versions.
-
-    Attributes:
-        aliases: The version of each alias.
-        tags: Its own tags, not those of its versions.
-    """
-
-    aliases: dict[str, int]
-    tags: Mapping[str, str]
 
 
 class Registry:
@@ -105,7 +98,7 @@ class Registry:
             except MlflowException as error:
                 if error.error_code != "PERMISSION_DENIED":
                     raise
-                if self._client.search_registered_models(f"name='{model}'", max_results=1):
+                if self._find(model) is not None:
                     raise
                 raise NotFound(f"{doing}: MLflow shows this login no registered model {model}") from error
 
@@ -204,9 +197,10 @@ class Registry:
     def log_numbers(self, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """Log params and metrics to a run, all with the present moment."""
         now = int(time.time() * 1000)
-        logged = [Metric(name, value, now, 0) for name, value in metrics.items()]
+        logged = [Metric(name_in_mlflow(name), value, now, 0) for name, value in metrics.items()]
+        given = [Param(name_in_mlflow(name), value) for name, value in params.items()]
         with mlflow_errors(f"logging params and metrics to run {run_id}"):
-            self._client.log_batch(run_id, logged, [Param(name, value) for name, value in params.items()])
+            self._client.log_batch(run_id, logged, given)
 
     def log_json(self, run_id: str, content: Any, path: str, *, doing: str) -> None:
         """Write JSON to an artifact of a run; ``doing`` says for what, should it fail."""
@@ -255,17 +249,13 @@ class Registry:
         """Return the version that was made of these inputs, or None; of several the first."""
         with mlflow_errors(f"looking for a version of {model} of the inputs {inputs_digest[:12]}"):
             same_inputs = f"tags.`{Tag.INPUTS_DIGEST}` = '{inputs_digest}'"
-            found = self._client.search_model_versions(f"name='{model}' and {same_inputs}")
+            found = self._client.search_model_versions(f"{_named(model)} and {same_inputs}")
         return min(map(_version, found), key=lambda version: version.number, default=None)
 
     def labels(self, model: str) -> Labels:
         """Return the aliases and tags of the registered model; none for one that is not registered yet."""
-        try:
-            with self._about(model, f"reading aliases and tags of {model}"):
-                found = self._client.get_registered_model(model)
-        except NotFound:
-            return Labels({}, {})
-        return Labels({name: int(number) for name, number in found.aliases.items()}, found.tags)
+        found = self._find(model)
+        return Labels({}, {}) if found is None else _labels(found)
 
     def aliases(self, model: str) -> dict[str, int]:
         """Return the version of each alias; empty for a model that is not registered yet."""
@@ -292,14 +282,46 @@ class Registry:
 
     def models(self) -> list[str]:
         """Return the names of all registered models, also of those that Podium knows nothing of."""
+        return list(self.all_labels())
+
+    def all_labels(self) -> dict[str, Labels]:
+        """Return the aliases and tags of all registered models, also of those that are none of ours."""
         with mlflow_errors("listing the registered models"):
-            found: list[str] = []
-            token: str | None = None
-            while True:
-                page = self._client.search_registered_models(page_token=token)
-                found.extend(model.name for model in page)
-                if not (token := page.token):
-                    return found
+            return {model.name: _labels(model) for model in _all(self._client.search_registered_models)}
+
+    def labels_of(self, models: Collection[str]) -> dict[str, Labels]:
+        """Return the labels of those of these models that are registered."""
+        if len(models) == 1:
+            found = {model: self._find(model) for model in models}
+            return {model: _labels(one) for model, one in found.items() if one is not None}
+        everything = self.all_labels()
+        return {model: everything[model] for model in models if model in everything}
+
+    def versions_of_runs(self, models: Collection[str], run_ids: Iterable[str]) -> dict[tuple[str, int], str]:
+        """Return the run of each version of these models, by model and number, that one of the runs made."""
+        found: dict[tuple[str, int], str] = {}
+        # One run may have made versions of many models; a filter names one model, or none.
+        named = f"{_named(*models)} and " if len(models) == 1 else ""
+        with mlflow_errors("looking for the versions of runs"):
+            for runs in _some(run_ids):
+                made = f"{named}{_in('run_id', runs)}"
+                versions = self._client.search_model_versions(made, max_results=MODELS_A_PAGE)
+                found |= {(version.name, int(version.version)): version.run_id for version in versions}
+        return found
+
+    def deleted_runs(self, run_ids: Iterable[str]) -> set[str]:
+        """Return the runs that were deleted, or whose experiment was, and wait for ``mlflow gc``."""
+        with mlflow_errors("looking for deleted runs"):
+            experiments = [
+                one.experiment_id for one in _all(self._client.search_experiments, view_type=ViewType.ALL)
+            ]
+            return {
+                run.info.run_id
+                for runs in _some(run_ids)
+                for run in self._client.search_runs(
+                    experiments, _in("attributes.run_id", runs), run_view_type=ViewType.DELETED_ONLY
+                )
+            }
 
     def version(self, model: str, number: int) -> Version:
         """Return one version.
@@ -310,13 +332,20 @@ class Registry:
         with self._about(model, f"reading {model} {version_name(number)}"):
             return _version(self._client.get_model_version(model, str(number)))
 
+    def find_version(self, model: str, number: int) -> Version | None:
+        """Return one version, or None where there is none."""
+        try:
+            return self.version(model, number)
+        except NotFound:
+            return None
+
     def versions(self, model: str) -> list[Version]:
         """Return all versions, newest first."""
         with mlflow_errors(f"listing the versions of {model}"):
             found: list[ModelVersion] = []
             token: str | None = None
             while True:
-                page = self._client.search_model_versions(f"name='{model}'", page_token=token)
+                page = self._client.search_model_versions(_named(model), page_token=token)
                 found.extend(page)
                 if not (token := page.token):
                     break
@@ -349,7 +378,9 @@ class Registry:
         except NotFound:
             return {}
         return {
-            name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)
+            name.removeprefix(prefix): value
+            for name, value in _own_names(metrics).items()
+            if name.startswith(prefix)
         }
 
     def experiment_id(self, run_id: str) -> str:
@@ -387,12 +418,14 @@ class Registry:
 
     def exists(self, model: str) -> bool:
         """Whether there is a registered model of this name."""
-        try:
-            with self._about(model, f"reading {model}"):
-                self._client.get_registered_model(model)
-        except NotFound:
-            return False
-        return True
+        return self._find(model) is not None
+
+    def _find(self, model: str) -> RegisteredModel | None:
+        """Return a registered model, or None; asked for by name alone, MLflow loads all of its versions."""
+        # https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/store/model_registry/dbmodels/models.py
+        with mlflow_errors(f"reading aliases and tags of {model}"):
+            found = self._client.search_registered_models(_named(model), max_results=1)
+        return found[0] if found else None
 
     def rename(self, model: str, name: str) -> None:
         """Give a registered model, with its versions, aliases and tags, another name."""
@@ -463,19 +496,49 @@ class Registry:
         return True
 
     def _ensure_model(self, model: str) -> None:
+        if self.exists(model):
+            return
         try:
             self._client.create_registered_model(model)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            try:
-                self._client.get_registered_model(model)
-            except MlflowException as hidden:
-                if hidden.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
+            # MLflow lists no prompts among its models.
+            if not self.exists(model):
                 raise PodiumError(
                     f"{model}: MLflow has a prompt of this name. Nothing is registered; rename one of them."
                 ) from error
+
+
+def _named(model: str) -> str:
+    """Return the filter by a registered model's name; one that people gave may hold a quote."""
+    quote = '"' if "'" in model else "'"
+    return f"name={quote}{model}{quote}"
+
+
+def _all(search: Callable[..., Any], **options: Any) -> Iterator[Any]:
+    token: str | None = None
+    while True:
+        page = search(max_results=MODELS_A_PAGE, page_token=token, **options)
+        yield from page
+        if not (token := page.token):
+            return
+
+
+def _some(run_ids: Iterable[str]) -> Iterator[list[str]]:
+    """Yield so many of the runs at once as one filter of MLflow takes."""
+    runs = sorted(set(run_ids))
+    yield from (runs[begin : begin + _RUNS_AT_ONCE] for begin in range(0, len(runs), _RUNS_AT_ONCE))
+
+
+def _in(column: str, values: Iterable[str]) -> str:
+    return f"{column} IN ({', '.join(map(repr, values))})"
+
+
+def _labels(found: RegisteredModel) -> Labels:
+    newest = [(int(version.version), version.run_id or "") for version in found.latest_versions]
+    aliases = {name: int(number) for name, number in found.aliases.items()}
+    return Labels(aliases, found.tags, max(newest, default=None))
 
 
 def _training_run(run: mlflow.entities.Run) -> TrainingRun:
@@ -483,11 +546,15 @@ def _training_run(run: mlflow.entities.Run) -> TrainingRun:
     return TrainingRun(
         run_id=run.info.run_id,
         name=run.info.run_name or "",
-        params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
+        params=_own_names(run.data.params),
+        metrics=_own_names(run.data.metrics),
         tags=dict(run.data.tags),
         model_id=made[0].model_id if made else "",
     )
+
+
+def _own_names(stored: Mapping[str, _Value]) -> dict[str, _Value]:
+    return {name_from_mlflow(name): value for name, value in stored.items()}
 
 
 def _version(found: Any) -> Version:

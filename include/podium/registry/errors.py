@@ -1,19 +1,19 @@
-"""MLflow's errors as Podium's: every call of MLflow goes through here."""
+"""MLflow's errors as Podium's: every call of MLflow's client goes through here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import requests
 from mlflow.exceptions import MlflowException
 
 from podium.errors import NotFound, Outage, PodiumError
+from podium.registry.labels import STORE_FAILED, http_errors
 
-# MLflow's words where the store refuses or has no bucket, under the status of a login or of a name:
-# https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/store/artifact/s3_artifact_repo.py
-# Of a folder that is not there S3 lists nothing, without an error.
-_STORE_FAILED = "Failed to list artifacts in "
+# A wrong request is INVALID_PARAMETER_VALUE to MLflow. BAD_REQUEST is one that its database did not take, as
+# when two wrote the same tag at once:
+# https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/store/db/utils.py
+TRY_AGAIN = ("REQUEST_LIMIT_EXCEEDED", "BAD_REQUEST")
 
 
 @contextmanager
@@ -23,25 +23,13 @@ def mlflow_errors(doing: str) -> Iterator[None]:
     A store behind MLflow that refuses its keys or has lost its bucket is an Outage, whatever MLflow calls it.
     """
     try:
-        yield
-    except requests.HTTPError as error:
-        if _STORE_FAILED in error.response.text:
-            raise Outage(f"{doing}: the store behind MLflow failed: {error.response.text}") from error
-        if error.response.status_code == requests.codes.not_found:
-            raise NotFound(f"{doing}: {error}") from error
-        if (
-            error.response.status_code < 500
-            and error.response.status_code != requests.codes.too_many_requests
-        ):
-            raise PodiumError(f"{doing}: MLflow refused: {error}") from error
-        raise Outage(f"{doing}: MLflow failed: {error}") from error
-    except requests.RequestException as error:
-        raise Outage(f"{doing}: MLflow did not answer: {error}") from error
+        with http_errors(doing):
+            yield
     except MlflowException as error:
-        if _STORE_FAILED in error.message:
+        if STORE_FAILED in error.message:
             raise Outage(f"{doing}: the store behind MLflow failed: {error.message}") from error
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise NotFound(f"{doing}: {error.message}") from error
-        if error.get_http_status_code() >= 500 or error.error_code == "REQUEST_LIMIT_EXCEEDED":
+        if error.get_http_status_code() >= 500 or error.error_code in TRY_AGAIN:
             raise Outage(f"{doing}: MLflow failed or did not answer: {error.message}") from error
         raise PodiumError(f"{doing}: MLflow refused: {error.message}") from error

@@ -1,13 +1,28 @@
-"""The stored example of a model: does it predict it as when it was trained?"""
+"""The stored example of a model: does it predict it as when it was trained?
+
+Run as a program, with the folder of a model, it tells in JSON what ``problem_in`` says. It needs MLflow
+alone, so that it can be run where nothing of the project can be imported.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlflow.pyfunc import PyFuncModel
+import pandas as pd
+
+# Imported late: skops is to come before it.
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
 
 EXAMPLE_OUTPUT = "input_example_output"
+# Imports PyTorch where it is installed; private to scikit-learn:
+# https://github.com/scikit-learn/scikit-learn/tree/1.9.1/sklearn/externals/array_api_compat
+_WITH_PYTORCH = "sklearn.externals.array_api_compat.torch"
 _RELATIVE_TOLERANCE = 1e-6
 _ABSOLUTE_TOLERANCE = 1e-9
 
@@ -23,10 +38,14 @@ def example_problem(model: PyFuncModel) -> str:
     expected = (model.metadata.metadata or {}).get(EXAMPLE_OUTPUT)
     if model.input_example is None or expected is None:
         return "has no input example with its output to prove itself with"
-    found = example_output(model.predict(model.input_example))
+    return _problem(model, model.input_example, expected, "its input example")
+
+
+def _problem(model: PyFuncModel, rows: Any, expected: Any, what: str) -> str:
+    found = example_output(model.predict(rows))
     if _equal(np.asarray(expected), np.asarray(found)):
         return ""
-    return f"predicts {found} for its input example, not {expected} as when trained"
+    return f"predicts {found} for {what}, not {expected} as when trained"
 
 
 def _equal(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> bool:
@@ -35,3 +54,62 @@ def _equal(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> bool:
     if np.issubdtype(expected.dtype, np.number) and np.issubdtype(found.dtype, np.number):
         return np.allclose(expected, found, rtol=_RELATIVE_TOLERANCE, atol=_ABSOLUTE_TOLERANCE)
     return bool((expected == found).all())
+
+
+def load_skops() -> None:
+    """Import skops, which saves and loads scikit-learn models, without PyTorch: in half the time.
+
+    skops imports all of scikit-learn, to know its estimators, and one part of that imports PyTorch. Then it
+    looks for each NumPy ufunc in every loaded module: the sooner it is imported, the fewer there are.
+    """
+    if _WITH_PYTORCH in sys.modules:
+        return
+    # Python takes this for a module that cannot be imported, and scikit-learn passes over it.
+    sys.modules[_WITH_PYTORCH] = None  # type: ignore[assignment]
+    try:
+        importlib.import_module("skops.io")
+    finally:
+        del sys.modules[_WITH_PYTORCH]
+
+
+def load_skops_for(folder: Path) -> None:
+    """Do so if a model is one that skops saved."""
+    if any(folder.glob("*.skops")):
+        load_skops()
+
+
+def problem_in(folder: str, gaps: str = "") -> str:
+    """Say the same of the model in a folder, which may not even load.
+
+    Args:
+        folder: The model's.
+        gaps: A folder with ``rows.parquet`` and ``answers.json``, which the model gave when it was trained:
+            rows with gaps that MLflow's example cannot hold.
+    """
+    import mlflow
+
+    try:
+        model = mlflow.pyfunc.load_model(folder)
+        problem = example_problem(model)
+        if problem or not gaps:
+            return problem
+        answers = json.loads((Path(gaps) / "answers.json").read_text())
+        return _problem(model, pd.read_parquet(Path(gaps) / "rows.parquet"), answers, "rows with gaps")
+    except Exception as error:  # noqa: BLE001 - whatever it raises is what is told
+        return f"does not load and predict its input example: {type(error).__name__}: {error}"
+
+
+def check_no_requirements() -> None:
+    """Spare MLflow the look at all installed packages, for a warning that nobody would read here.
+
+    Private to it: https://github.com/mlflow/mlflow/tree/v3.17.2/mlflow/utils
+    """
+    from mlflow.utils import requirements_utils
+
+    requirements_utils._MODULES_TO_PACKAGES = {}
+
+
+if __name__ == "__main__":
+    load_skops_for(Path(sys.argv[1]))
+    check_no_requirements()
+    print(json.dumps(problem_in(*sys.argv[1:])))  # noqa: T201 - its answer to whoever started it

@@ -8,6 +8,16 @@ from typing import Any
 
 Signature = Mapping[str, Any]
 
+# One value a row is a tensor or a column without a name, by how MLflow was told; clients get equal JSON.
+_AS_COLUMN = {
+    "float64": "double",
+    "float32": "float",
+    "int64": "long",
+    "int32": "integer",
+    "bool": "boolean",
+    "str": "string",
+}
+
 
 def incompatibilities(served: Signature, offered: Signature) -> list[str]:
     """Say why clients that send what one version takes could not use another one; empty if they can.
@@ -42,7 +52,16 @@ def columns_taken(signature: Signature) -> dict[str, dict[str, Any]]:
 def _outputs(signature: Signature) -> list[str]:
     """Name the answer's parts in their order: clients find them by name, or by place where there is none."""
     listed = json.loads(signature.get("outputs") or "[]")
+    if len(listed) == 1 and (kind := _of_one_column(listed[0])):
+        return [kind]
     return [f"{column['name']}: {_type(column)}" if "name" in column else _type(column) for column in listed]
+
+
+def _of_one_column(answer: Mapping[str, Any]) -> str | None:
+    """Return the type of a column that is the same to clients as this tensor; None if there is none."""
+    tensor = answer.get("tensor-spec", {})
+    plain = "name" not in answer and tensor.get("shape") == [-1]
+    return _AS_COLUMN.get(tensor["dtype"]) if plain else None
 
 
 def _type(column: Mapping[str, Any]) -> str:

@@ -93,14 +93,17 @@ def test_who_is_champion_who_was_and_who_was_rolled_away(
     events = moves(*steps)
     assert history.champion(events) == champion
     assert history.former_champions(events) == former
-    assert set(history.rolled_away(events)) == away
+    everyone = {version for _, *both in steps for version in both if version}
+    assert {version for version in everyone if history.rolled_away(events, version)} == away
+    assert {version for version in everyone if history.was_champion(events, version)} == set(former)
 
 
 def test_the_move_that_made_the_champion_is_the_newest_one() -> None:
     assert history.champion_move([]) is None
     events = moves((PROMOTED, 1, None), (ROLLED_BACK, 2, 1), (OUTSIDE, 3, 2), (REFUSED, 4, 2))
     assert history.champion_move(events) == events[1]
-    assert history.rolled_away(events) == {1: events[1]}
+    assert history.rolled_away(events, 1) == events[1]
+    assert history.rolled_away(events, 2) is None
 
 
 @pytest.mark.parametrize(
@@ -265,7 +268,8 @@ def lives(draw: st.DrawFn) -> Sequence[Event]:
 @given(lives())
 def test_the_folds_agree_with_each_other(events: Sequence[Event]) -> None:
     champion, former = history.champion(events), history.former_champions(events)
-    away, aliases = history.rolled_away(events), history.aliases(events)
+    aliases = history.aliases(events)
+    away = {version for version in range(1, 5) if history.rolled_away(events, version)}
     were = {item.version for item in events if item.event in CHAMPION_MOVES}
     assert champion not in former
     assert len(set(former)) == len(former)

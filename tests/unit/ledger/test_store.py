@@ -7,12 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
@@ -24,6 +21,7 @@ from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent
 from podium.ledger.store import Ledger, migrate
 from podium.stack.layout import Layout
 from support.database import as_superuser, execute
+from support.old_ledger import migrate_to
 from support.patience import PATIENCE_SECONDS
 
 PROMOTED = EventKind.PROMOTED
@@ -284,7 +282,7 @@ def test_at_a_standstill_no_step_begins_and_nothing_is_recorded(
 def test_who_waits_for_a_standstill_makes_nobody_wait_and_gives_up(
     ledger: Ledger, ledger_url: str, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "STANDSTILL_WAIT_SECONDS", 3)
+    monkeypatch.setattr(ledger_module, "STANDSTILL_WAIT_SECONDS", 0.5)
 
     def wait_for_it() -> None:
         with Ledger(ledger_url).standstill():
@@ -319,7 +317,7 @@ def test_a_database_without_the_table_is_explained(ledger_url: str) -> None:
 
 def test_migrating_again_changes_nothing(ledger: Ledger, layout: Layout, model: str) -> None:
     written = ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
-    migrate(layout.ledger_owner_url, app_role="podium")
+    migrate(layout.ledger_owner_url, app_role="podium", server_role="podium_server")
     assert ledger.history(model) == [written]
 
 
@@ -327,10 +325,7 @@ def test_the_events_of_an_earlier_version_are_chained_as_they_are(
     layout: Layout, empty_database: str
 ) -> None:
     owner = layout.database_url("ledger_owner", empty_database)
-    config = Config()
-    config.set_main_option("script_location", str(Path(ledger_module.__file__).parent / "migrations"))
-    config.attributes["url"] = owner
-    command.upgrade(config, "0001")
+    migrate_to(owner, "0001")
     insert = (
         "INSERT INTO ledger_events (event, model, version, actor, reason, key, details) "
         "VALUES (%s, 'toy', %s, 'amy', %s, %s, %s)"
@@ -344,7 +339,7 @@ def test_the_events_of_an_earlier_version_are_chained_as_they_are(
     before = execute(owner, "SELECT seq, at, event, version, actor, reason, key FROM ledger_events")
 
     for _ in range(2):
-        migrate(owner, app_role="podium")
+        migrate(owner, app_role="podium", server_role="podium_server")
 
     ledger = Ledger(layout.database_url("podium", empty_database))
     after = ledger.append(NewEvent(EventKind.REGISTERED, "toy", 3))
@@ -374,3 +369,22 @@ def test_the_url_with_its_password_is_in_no_message(ledger_url: str) -> None:
     with pytest.raises(Outage) as caught:
         Ledger(wrong).find("x")
     assert secret not in str(caught.value)
+
+
+def test_the_newest_of_each_kind_are_read_of_many_models_at_once(ledger: Ledger, model: str) -> None:
+    other = f"{model}-too"
+    kinds = (EventKind.REGISTERED, EventKind.PROMOTED)
+    for number in (1, 2, 3):
+        for name in (model, other):
+            for kind in (*kinds, EventKind.NOMINATED):
+                ledger.append(NewEvent(kind, name, number, run=f"{name}/{number}"))
+    found = ledger.newest([model, other, f"{model}-none"], kinds, each=2)
+    assert {name: [(event.event, event.version) for event in events] for name, events in found.items()} == {
+        name: [(kind, number) for number in (2, 3) for kind in kinds] for name in (model, other)
+    } | {f"{model}-none": []}
+    newest = ledger.newest([model], kinds)[model]
+    assert [event.version for event in newest] == [3, 3]
+    assert ledger.event(newest[0].seq) == newest[0]
+    assert ledger.event(2**40) is None
+    of_runs = ledger.of_runs([f"{model}/1", f"{other}/3", "nobody/s"])
+    assert [(event.model, event.version) for event in of_runs] == [(model, 1)] * 3 + [(other, 3)] * 3

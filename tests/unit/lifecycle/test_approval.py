@@ -32,6 +32,7 @@ ASKED = Request(
     requester="amy",
     manifest="m",
     gates="g",
+    waits=timedelta(days=3),
     expires_at=NOW + timedelta(days=1),
 )
 SELF = "amy triggered this run and may not approve it; somebody else must"
@@ -325,11 +326,13 @@ def test_the_first_decision_of_a_run_stays_whatever_comes_after(ledger: Ledger, 
     assert judge(ledger, request_, says(who="eve")) == first
     assert judge(ledger, request_, says(), champion=7) == first
     assert approval.record_expiry(services_with(ledger), request_) == first
-    assert approval.supersede(services_with(ledger), ledger.history(request_.model), 3, "new/run") == []
     assert kinds(ledger, request_) == ["rejected", "answer_invalid", "answer_invalid", "answer_invalid"]
     late = ledger.history(request_.model)[-3]
     assert approval.is_late(late)
     assert not approval.is_late(first)
+    newer = ledger.find(f"nominated:{nominated(ledger, request_.model, 3)}")
+    assert newer is not None
+    assert approval.supersede(services_with(ledger), newer) == []
     assert (late.actor, late.details["option"], late.details["reason"]) == (
         "ben",
         "Approve",
@@ -636,7 +639,9 @@ def test_a_newer_candidate_closes_the_requests_of_other_runs_only(ledger: Ledger
     )
     approved = judge(ledger, answered, says())
     for _ in range(2):
-        assert approval.supersede(services_with(ledger), ledger.history(model), 3, new.run) == [old.run]
+        newer = ledger.find(f"nominated:{new.run}")
+        assert newer is not None
+        assert [event.run for event in approval.supersede(services_with(ledger), newer)] == [old.run]
     decision = approval.find_decision(services_with(ledger), old.run)
     assert decision is not None
     assert (decision.event, decision.actor, decision.version) == ("superseded", "podium", 1)

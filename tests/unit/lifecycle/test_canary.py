@@ -11,7 +11,7 @@ import pytest
 
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.live_answers import LiveAnswer, LiveStore
+from podium.ledger.live_answers import LiveAnswer, LiveCount, LiveStore, VersionOnTrial
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval, canary
 from podium.lifecycle.approval_policy import Answer, Person
@@ -53,6 +53,18 @@ def answered(ledger: Ledger, model: str, run: str, option: str = "Approve", afte
     return approval.judge(services_with(ledger), POLICY, request, answer, None)
 
 
+def count(ledger: Ledger, model: str, rows: int, key: str, *, champion: int = 1, candidate: int = 2) -> None:
+    """Count rows as a model server does, while the version is the candidate."""
+    since = history.candidate_since(ledger.history(model), candidate)
+    assert since is not None
+    LiveStore(ledger).add_count(LiveCount(model, key, since.seq, champion, candidate, rows))
+
+
+def record_as_before(ledger: Ledger, model: str, rows: int) -> None:
+    """Record rows as a model server did that still could append events."""
+    ledger.append(NewEvent(EventKind.SHADOW_SCORED, model, 2, details={"rows": rows}))
+
+
 def test_only_required_terms_are_held() -> None:
     gates = [
         RowsGate(min_holdout_rows=1),
@@ -80,18 +92,36 @@ def test_a_rejection_waits_for_nothing(ledger: Ledger, model: str) -> None:
 
 def test_rows_scored_beside_the_champion_are_counted_once_each(ledger: Ledger, model: str) -> None:
     ledger.append(NewEvent(EventKind.PROMOTED, model, 1))
-    canary.record_shadow_rows(services_with(ledger), model, 2, 500, "before it was the candidate")
+    nominate(ledger, model, 2, {"shadow_rows": 1000})
+    count(ledger, model, 500, "before another version was the candidate")
+    nominate(ledger, model, 3, {"shadow_rows": 1000})
+    count(ledger, model, 5000, "another version", candidate=3)
     run = nominate(ledger, model, 2, {"shadow_rows": 1000})
-    canary.record_shadow_rows(services_with(ledger), model, 2, 999, "noon")
-    canary.record_shadow_rows(services_with(ledger), model, 2, 999, "noon")
-    canary.record_shadow_rows(services_with(ledger), model, 1, 5000, "another version")
+    count(ledger, model, 999, "noon")
+    count(ledger, model, 999, "noon")
+    count(ledger, model, 5000, "beside another champion", champion=9)
     early = answered(ledger, model, run)
     assert early.event is EventKind.ANSWER_INVALID
     assert "v2 has scored 999 of 1,000 rows beside the champion" in early.reason
-    canary.record_shadow_rows(services_with(ledger), model, 2, 1, "one more")
+    count(ledger, model, 1, "one more")
     assert answered(ledger, model, run).event is EventKind.APPROVED
-    with pytest.raises(ValueError, match="0 rows: at least one"):
-        canary.record_shadow_rows(services_with(ledger), model, 2, 0, "none")
+
+
+def test_rows_that_an_earlier_podium_recorded_as_events_count_too(ledger: Ledger, model: str) -> None:
+    ledger.append(NewEvent(EventKind.PROMOTED, model, 1))
+    record_as_before(ledger, model, 500)
+    run = nominate(ledger, model, 2, {"shadow_rows": 1000})
+    record_as_before(ledger, model, 600)
+    count(ledger, model, 399, "today")
+    early = answered(ledger, model, run)
+    assert "v2 has scored 999 of 1,000 rows beside the champion" in early.reason
+    events = ledger.history(model)
+    since = history.candidate_since(events, 2)
+    assert since is not None
+    assert canary.wants_rows(services_with(ledger), events, VersionOnTrial(1, 2), since)
+    record_as_before(ledger, model, 1)
+    assert answered(ledger, model, run).event is EventKind.APPROVED
+    assert not canary.wants_rows(services_with(ledger), ledger.history(model), VersionOnTrial(1, 2), since)
 
 
 def test_both_terms_must_be_met(ledger: Ledger, model: str) -> None:
@@ -136,9 +166,19 @@ def test_a_candidate_must_be_no_worse_on_labelled_live_rows(ledger: Ledger, mode
     keep(ledger, model, 0.5, 1, at=datetime.now(UTC) + SOON)
     worse = answered(ledger, model, run)
     assert worse.event is EventKind.ANSWER_INVALID
-    # log(0.6 / 0.5) on every row.
-    assert "log_loss of v2 may be worse than that of v1 by 0.1823 on 100 labelled live rows" in worse.reason
+    # log(0.6 / 0.5) on every row, and what a hundred rows leave open.
+    assert "log_loss of v2 may be worse than that of v1 by 0.2166 on 100 labelled live rows" in worse.reason
     keep(ledger, model, 0.9, 300, at=datetime.now(UTC) + SOON)
+    assert answered(ledger, model, run).event is EventKind.APPROVED
+
+
+def test_terms_that_an_earlier_podium_recorded_are_read(ledger: Ledger, model: str) -> None:
+    rule = {"confidence": 0.95, "margin": 0.05, "resamples": 2000, "seed": 0}
+    ledger.append(NewEvent(EventKind.PROMOTED, model, 1))
+    run = nominate(ledger, model, 2, {"live": {**LIVE, "not_worse": rule}})
+    keep(ledger, model, 0.9, 99, at=datetime.now(UTC) + SOON)
+    assert "v2 has 99 of 100 labelled live rows" in answered(ledger, model, run).reason
+    keep(ledger, model, 0.9, 1, at=datetime.now(UTC) + SOON)
     assert answered(ledger, model, run).event is EventKind.APPROVED
 
 

@@ -12,14 +12,13 @@ from typer.testing import CliRunner
 from podium.cli.main import app
 from podium.errors import EditedByHand, NothingToDo
 from podium.lifecycle.edited import edits, mend
-from podium.lifecycle.reconcile import reconcile
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias
 from podium.operations.doctor.findings import State
 from podium.operations.doctor.model_checks import check_champions
 from podium.services import Services
 from support.mlflow_client import raw
-from support.moved_outside import make_by_hand
+from support.moved_outside import look, make_by_hand
 from support.steps import FIRST, SECOND, TRAINED, kinds, new_run, promote_as_of, register, roll_back
 
 Edit = Callable[[Services, ModelSpec], None]
@@ -81,7 +80,7 @@ def test_an_edit_is_seen_and_mended_by_the_command_that_is_named(
     services, name = own_services, toy_spec.name
     for as_of in (FIRST, SECOND):
         promote_as_of(services, toy_spec, as_of)
-    assert edits(services, name, services.ledger.history(name)) == []
+    assert edits(services, name) == []
     before = {version.number: version.run_id for version in services.registry.versions(name)}
     edit(services, toy_spec)
 
@@ -100,7 +99,7 @@ def test_an_edit_is_seen_and_mended_by_the_command_that_is_named(
     assert {finding.state for finding in check_champions(lambda _: None)} == {State.OK}
     assert before == {version.number: version.run_id for version in services.registry.versions(name)}
     assert services.registry.aliases(name) == {"champion": 2, "previous_champion": 1}
-    assert reconcile(services, toy_spec) is None
+    assert look(services, toy_spec) is None
     assert roll_back(services, toy_spec).version == 1
     with pytest.raises(NothingToDo):
         mend(services, name)
@@ -154,7 +153,7 @@ def test_what_stood_in_the_way_is_kept_and_a_stopped_mending_is_run_again(
         mend(services, name)
     monkeypatch.setattr(type(services.registry), "rename", real)
     mend(services, name)
-    assert edits(services, name, services.ledger.history(name)) == []
+    assert edits(services, name) == []
     assert services.registry.champion(name) == 2
     assert [version.run_id for version in services.registry.versions(renamed[0])] == [TRAINED[SECOND].run_id]
     assert f"{name}-mended" not in services.registry.models()

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.lifecycle import validate
-from podium.lifecycle.model_card import ARTIFACT, description
+from podium.lifecycle.model_card import ARTIFACT, description, in_sight
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
@@ -49,8 +50,10 @@ def test_a_judged_version_has_a_card_as_its_description_and_in_its_run(
         "- Search: none",
         f"**{report.sentence()}.**",
         "| log_loss | ",
+        "| label | rows | recall candidate v1 | precision candidate v1 |",
         "| x &lt; 0 | ",
-        "| log_loss at most 0.69 |",
+        "Judged as candidate v1 against no champion yet.",
+        "- ✅ passed: log_loss at most 0.69 (measured 0.",
     ):
         assert part in described, part
     for picture in ("calibration.png", "gates/v1-against-none/slices_1.png"):
@@ -68,10 +71,34 @@ def test_a_description_is_the_first_whole_sections_that_fit(sections: list[str])
         assert "\n\n".join(sections[:-1]).startswith("\n\nMore, and pictures, in ".join(shown))
 
 
+def test_pictures_have_addresses_where_mlflow_is_a_server(
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run()
+    number = register(services, toy_spec, FIRST, run)
+    public = services.settings.model_copy(update={"mlflow_public_url": "https://mlflow.example.org/"})
+    monkeypatch.setattr(services, "settings", public)
+    validate.validate_version(services, toy_spec, number, run)
+    run_id = TRAINED[FIRST].run_id
+    card = mlflow.artifacts.load_text(f"runs:/{run_id}/{ARTIFACT}")
+    there = f"https://mlflow.example.org/get-artifact?path=calibration.png&run_uuid={run_id}"
+    assert f"![calibration]({there})" in card
+
+
+def test_no_table_has_more_rows_than_mlflow_shows() -> None:
+    table = ["| a |", "|---|", *(f"| {n} |" for n in range(12))]
+    shown = in_sight([*table, "", *table[:4]])
+    tables = "\n".join(shown).strip().split("\n\n")
+    assert [len(one.split("\n")) - 2 for one in tables] == [5, 5, 2, 2]
+    assert {one.split("\n")[0] for one in tables} == {"| a |"}
+    assert [row for row in shown if row.strip("| ").isdigit()] == [*table[2:], *table[2:4]]
+    assert in_sight([]) == []
+
+
 def test_a_card_without_limits_says_that_nobody_wrote_any(services: Services, toy_spec: ModelSpec) -> None:
     run = new_run()
     number = register(services, toy_spec, FIRST, run)
     validate.validate_version(services, toy_spec, number, run)
     described = raw(services.registry).get_model_version(toy_spec.name, str(number)).description
     assert "- None are written down in the model file (`limits`)." in described
-    assert "No gate of the model file asks for slices." in described
+    assert "No slice was scored." in described

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from podium.errors import NotFound, NothingToDo, Refused
 from podium.lifecycle import approval
 from podium.lifecycle import nominate as nominate_module
+from podium.lifecycle.outcome import outcome_of
 from podium.model_file.spec import ModelSpec
-from podium.names import Tag
+from podium.names import RunOutcome, Tag
 from podium.services import Services
 from support.steps import (
     FIRST,
@@ -40,7 +43,7 @@ def test_a_newer_candidate_closes_older_pending_requests(services: Services, toy
     decision = approval.find_decision(services, old)
     assert decision is not None
     assert decision.event == "superseded"
-    assert decision.reason == f"v2 of run {new} is a newer candidate"
+    assert decision.reason == f"v2 of run {new} is a newer candidate, as of 2025-07-01"
     assert services.registry.aliases(toy_spec.name) == {"candidate": 2}
     assert services.registry.version(toy_spec.name, 1).tags[Tag.APPROVAL_STATUS] == "superseded"
     # Run again after it was killed, it still knows whom to tell.
@@ -91,3 +94,40 @@ def test_a_tag_is_one_request(
     assert asked == ["set_model_version_tag"] * 2
     tags = services.registry.version(toy_spec.name, version).tags
     assert (tags["one"], tags["two"]) == ("1", "2")
+
+
+def test_a_version_on_older_data_takes_no_place_of_one_that_waits(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    newer, older = new_run(), new_run()
+    nominate_unjudged(services, toy_spec, SECOND, newer)
+    # Also in the moment before people are asked.
+    with pytest.raises(
+        Refused, match="v2, as of 2025-06-01, was trained on older data than v1, as of 2025-07"
+    ):
+        nominate_unjudged(services, toy_spec, FIRST, older)
+    request = approval.open_request(services, toy_spec.approval, toy_spec.name, newer)
+    with pytest.raises(Refused, match="have v1 rejected, then start a run with version 2"):
+        nominate_unjudged(services, toy_spec, FIRST, new_run())
+    assert approval.open_requests(services.ledger.present(toy_spec.name)) == [request]
+    assert services.registry.aliases(toy_spec.name) == {"candidate": 1}
+    came_out = outcome_of(services, toy_spec.name, older, {})
+    assert came_out.kind is RunOutcome.OLDER_DATA
+    assert "which waits for a decision and keeps its place" in came_out.sentence
+    # Nobody waits any more: then it is asked about, on whatever data it was trained.
+    decide(services, toy_spec, newer, "Reject")
+    nominate_unjudged(services, toy_spec, FIRST, new_run())
+    assert services.registry.aliases(toy_spec.name) == {"candidate": 2}
+
+
+def test_a_request_that_nobody_answered_in_time_keeps_no_place(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    newer, older = new_run(), new_run()
+    nominate_unjudged(services, toy_spec, SECOND, newer)
+    brief = toy_spec.approval.model_copy(update={"expires_after": timedelta(0)})
+    approval.open_request(services, brief, toy_spec.name, newer)
+    assert nominate_unjudged(services, toy_spec, FIRST, older)["superseded"] == []
+    decision = approval.find_decision(services, newer)
+    assert decision is not None
+    assert decision.event == "expired"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from podium.errors import CannotRollBack, NotFound, PodiumError, ProfileOnly, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
-from podium.lifecycle import approval, reconcile, settle, validate
+from podium.lifecycle import approval, settle, validate
 from podium.lifecycle import nominate as nominate_module
 from podium.lifecycle import register as register_module
 from podium.lifecycle import rollback as champion_module
@@ -39,6 +39,7 @@ from podium.training.examples import DataReport, DataWindow, TrainingExamples
 from podium.training.run import train_model
 from podium.training.split import thinned, validation_rows
 from support.mlflow_client import raw
+from support.moved_outside import look
 from support.steps import (
     FIRST,
     SECOND,
@@ -219,7 +220,7 @@ def test_a_ci_smoke_run_ends_after_its_gates_on_record_and_its_version_bears_the
     run, name = new_run(), spec.name
     with pytest.raises(Refused, match=f"{name} v1 is a ci-smoke version: toy data, wiring only, never"):
         judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
-    assert outcome_of(services, name, run) is RunOutcome.ONLY_A_PROFILE
+    assert outcome_of(services, name, run, {}).kind is RunOutcome.ONLY_A_PROFILE
     events = services.ledger.history(name)
     assert [event.event for event in events] == ["registered", "gates_passed", "nomination_refused"]
     assert events[0].details["profile"] == "ci-smoke"
@@ -267,7 +268,7 @@ def test_aliases_of_profiles_follow_their_newest_runs_and_no_other_alias_does(
     services.registry.set_alias(name, Alias.SMOKE, small)
     services.registry.delete_alias(name, Alias.CI_SMOKE)
     assert len(alias_differences(services, name)) == 2
-    reconcile.reconcile(services, spec)
+    look(services, spec)
     assert services.registry.aliases(name) == {**aliases, "ci-smoke": small}
 
 
@@ -309,7 +310,7 @@ def test_where_the_registry_is_thrown_away_a_profile_goes_all_the_way(
     number = judge_and_nominate(services, spec, Profile.CI_SMOKE, run)
     assert services.registry.aliases(spec.name) == {"ci-smoke": number, "candidate": number}
     request = approval.open_request(services, spec.approval, spec.name, run)
-    shown = approval_card.body(services, spec, request, "answers.svg")
+    shown = approval_card.body(services, spec, request, approval_card.Pages("answers.svg", "decision"))
     assert (
         "**A ci-smoke version: toy data, wiring only** (0.1% of the examples, at least 200 a side, 2 tri"
         in shown
@@ -350,7 +351,7 @@ def test_neither_an_approver_nor_mlflow_makes_a_profile_version_champion(
             asked_now(),
         )
     services.registry.set_alias(spec.name, Alias.CHAMPION, number)
-    reconcile.reconcile(services, spec)
+    look(services, spec)
     accept = settle.settle_request(
         spec, settle.Settlement.ACCEPT, asks=Person("amy"), reason="because I say so", run=new_run()
     )

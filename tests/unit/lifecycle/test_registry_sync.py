@@ -12,6 +12,7 @@ from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.settle import Settlement
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
+from podium.registry.client import Registry, Version
 from podium.services import Services
 from support.mlflow_client import raw
 from support.moved_outside import ask, assert_settled, look, make_by_hand, move_by_hand
@@ -20,7 +21,9 @@ from support.steps import (
     answer,
     new_run,
     nominate_unjudged,
+    pass_gates,
     promote_as_of,
+    register,
     roll_back,
 )
 
@@ -47,6 +50,36 @@ def test_the_mirror_puts_right_what_was_changed_by_hand(services: Services, spec
     assert {version.number: dict(version.tags) for version in registry.versions(spec.name)} == before
     newest = services.ledger.history(spec.name)[-1]
     assert registry.labels(spec.name).tags[Tag.LEDGER_HEAD] == f"{newest.seq}:{newest.hash}"
+
+
+@pytest.mark.parametrize("from_before", [False, True])
+def test_what_happened_since_the_last_time_reaches_a_version_that_bears_no_alias(
+    services: Services, toy_spec: ModelSpec, from_before: bool
+) -> None:
+    version = register(services, toy_spec, FIRST, new_run())
+    if from_before:  # An earlier Podium told of the newest event, and named none up to which it had mirrored.
+        raw(services.registry).delete_registered_model_tag(toy_spec.name, Tag.MIRRORED)
+    pass_gates(services, toy_spec, version, new_run())
+    mirror(services, toy_spec.name)
+    assert services.registry.version(toy_spec.name, version).tags[Tag.VALIDATION_STATUS] == "passed"
+    newest = services.ledger.history(toy_spec.name)[-1]
+    assert services.registry.labels(toy_spec.name).tags[Tag.MIRRORED] == str(newest.seq)
+
+
+def test_a_step_looks_at_no_version_to_which_nothing_happened(
+    services: Services, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = Registry.version
+
+    def seen(registry: Registry, model: str, number: int) -> Version:
+        asked.append(number)
+        return real(registry, model, number)
+
+    monkeypatch.setattr(Registry, "version", seen)
+    monkeypatch.delattr(Registry, "versions")
+    mirror(services, spec.name)
+    assert sorted(asked) == sorted(set(services.registry.aliases(spec.name).values()))
 
 
 def test_the_mirror_never_touches_the_champion(services: Services, spec: ModelSpec) -> None:

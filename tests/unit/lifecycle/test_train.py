@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -10,16 +11,20 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyRegressor
 
 from podium.errors import DataError, PodiumError, Refused, RequesterUnknown, TrainerError
 from podium.lifecycle import register as register_module
 from podium.lifecycle import train as train_module
+from podium.lifecycle.validate import validate_version
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.registry.model_files import load_model
+from podium.reporting.compare import compare_versions
 from podium.services import Services
 from podium.training import holdout
 from podium.versions import verified
+from support import toy_trainer
 from support.mlflow_client import raw
 from support.steps import (
     FIRST,
@@ -31,6 +36,7 @@ from support.steps import (
     nominate_unjudged,
     train,
 )
+from support.toy import RANKING_TOY, write_number_rows
 
 
 def test_the_run_keeps_what_people_and_gates_need(
@@ -97,7 +103,7 @@ FORM: dict[str, Any] = {"mlflow_run": None, "version": None, "profile": None, "p
 def test_a_run_that_a_backfill_started_again_trains_nothing(services: Services, toy_spec: ModelSpec) -> None:
     with pytest.raises(RequesterUnknown, match="run lifecycle_toy/again was started again by a backfill"):
         train_module.train(services, toy_spec, FIRST, FORM, "lifecycle_toy/again", started_again=True)
-    # One that was turned down ends as ever: a newer candidate's run clears it for that.
+    # One that was turned down ends as ever.
     run = new_run()
     nominate_unjudged(services, toy_spec, FIRST, run)
     decide(services, toy_spec, run, "Reject")
@@ -129,6 +135,25 @@ def test_an_unknown_param_is_refused_by_name(services: Services, toy_spec: Model
         train(services, toy_spec, stength=1)
 
 
+def test_a_param_of_the_form_that_no_param_can_be_is_refused(services: Services, toy_spec: ModelSpec) -> None:
+    with pytest.raises(PodiumError, match=r"params.strength: \[\[1\]\]: must be text .* or a list of these"):
+        train(services, toy_spec, strength=[[1]])
+
+
+def test_params_may_be_null_and_lists_and_the_trainer_cannot_change_them(
+    services: Services, ranks: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"layers": [64, None], "depth": None}
+    monkeypatch.setattr(toy_trainer, "RETURNED", {})
+    update = {"trainer": "support.toy_trainer:return_parts", "params": given}
+    trained = train(services, ranks.model_copy(update=update), depth=[0.5])
+    assert raw(services.registry).get_run(trained.run_id).data.params == {
+        "layers": "[64, None]",
+        "depth": "[0.5]",
+    }
+    assert given["layers"] == [64, None]
+
+
 def test_a_trainer_that_breaks_the_protocol_is_named(
     services: Services, toy_spec: ModelSpec, toy_file: Callable[..., Path]
 ) -> None:
@@ -146,3 +171,57 @@ def test_a_trainer_that_breaks_the_protocol_is_named(
     labels = load_spec(toy_file(name=toy_spec.name, trainer="support.toy_trainer:rename_labels"))
     with pytest.raises(TrainerError, match=r"model knows the labels \['NO', 'YES'\], the model file lists"):
         train(services, labels)
+
+
+@pytest.fixture
+def ranks(toy_spec: ModelSpec, tmp_path: Path) -> ModelSpec:
+    """A ranking with rankers' names, in its trainer, its params and its gates."""
+    write_number_rows(tmp_path)
+    gates = [
+        {"metric": "trainer.hit@1", "greater_is_better": True, "threshold": 0.3},
+        {"metric": "ndcg", "against": "the shop's own order", "min_improvement": 0.1},
+    ]
+    trainer = "support.toy_trainer:report_as_rankers_do"
+    params = {"k@": 3, "..": "up", "kept": "n" * 6668, "p" * 300: 1}
+    content = RANKING_TOY | {"name": toy_spec.name, "trainer": trainer, "gates": gates, "params": params}
+    return ModelSpec.model_validate(content)
+
+
+def test_names_that_mlflow_refuses_are_kept_and_judged(services: Services, ranks: ModelSpec) -> None:
+    run = new_run()
+    trained = train(services, ranks)
+    stored = raw(services.registry).get_run(trained.run_id).data
+    assert (stored.metrics["trainer.hit_x0040_1"], stored.params["k_x0040_"]) == (0.4, "3")
+    version = register_module.register_version(services, ranks, trained.run_id, run)
+    report = validate_version(services, ranks, version, run)
+    assert report.passed, report.sentence()
+    assert [result.value for result in report.results if result.gate.startswith("trainer.")] == [0.4]
+    assert {"the shop's own order", "n" * 300} <= set(report.scores.references)
+    (side,) = compare_versions(services, ranks, "trainer.hit@1").sides
+    assert side.metrics["trainer.ndcg@3"] == 0.5
+    assert (side.params["k@"], side.params[".."], len(side.params)) == ("3", "up", 4)
+    # MLflow keeps no more of a value and of a name.
+    assert (len(side.params["kept"]), max(map(len, side.params))) == (6000, 250)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ({"metrics": {"loss": None}}, "metrics: loss: None is no number"),
+        ({"metrics": {"loss": "0.4"}}, "metrics: loss: '0.4' is no number"),
+        ({"metrics": {1: 0.4}}, "metrics: 1 is no name: it must be text, not empty"),
+        ({"baselines": {"": DummyRegressor()}}, "baselines: '' is no name"),
+        ({"baselines": [DummyRegressor()]}, "baselines must be a mapping by name, not list"),
+    ],
+)
+def test_what_cannot_be_logged_is_refused_in_a_sentence(
+    services: Services,
+    ranks: ModelSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    returned: dict[str, Any],
+    said: str,
+) -> None:
+    monkeypatch.setattr(toy_trainer, "RETURNED", returned)
+    spec = ranks.model_copy(update={"trainer": "support.toy_trainer:return_parts"})
+    with pytest.raises(TrainerError, match=re.escape(f"support.toy_trainer:return_parts: {said}")):
+        train(services, spec)

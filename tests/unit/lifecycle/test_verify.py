@@ -279,6 +279,22 @@ def test_a_champion_that_was_set_by_hand_is_found_where_the_ledger_knows_nothing
     assert alias_differences(own_services, name) == [f"{name}: alias champion is v1, the ledger says none"]
 
 
+@pytest.mark.parametrize("odd", ["somebody's", 'the "best"', "50% \\ off"])
+def test_a_champion_of_a_model_with_any_name_is_found(
+    own_services: Services, toy_spec: ModelSpec, odd: str
+) -> None:
+    name = f"{odd} {toy_spec.name}"
+    run = own_services.registry.version(
+        toy_spec.name, register(own_services, toy_spec, FIRST, new_run())
+    ).run_id
+    own_services.registry.add_version(name, run, {})
+    own_services.registry.set_alias(name, Alias.CHAMPION, 1)
+    assert name in models_to_compare(own_services, [])
+    assert alias_differences(own_services, name) == [f"{name}: alias champion is v1, the ledger says none"]
+    assert (own_services.registry.exists(name), own_services.registry.champion(name)) == (True, 1)
+    assert [version.number for version in own_services.registry.versions(name)] == [1]
+
+
 def test_an_event_of_an_unknown_kind_stops_no_reader_of_a_history(
     lived: Services, toy_spec: ModelSpec, owner_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -37,6 +37,14 @@ def answers(*columns: ColSpec) -> dict[str, Any]:
     return declared(X, outputs=Schema(list(columns)))
 
 
+# What plain MLflow infers of a model with an input example, and what Podium infers of its answers.
+ONE_VALUE = [
+    (DataType.double, "float64"),
+    (DataType.float, "float32"),
+    (DataType.long, "int64"),
+    (DataType.boolean, "bool"),
+    (DataType.string, "str"),
+]
 X, YES, NO = (ColSpec(DataType.double, name) for name in ("x", "yes", "no"))
 
 
@@ -54,6 +62,14 @@ X, YES, NO = (ColSpec(DataType.double, name) for name in ("x", "yes", "no"))
         (column(Array(DataType.double)), column(Array(DataType.double))),
         (answers(YES, NO), answers(YES, NO)),
         (inferred(FRAME, np.zeros((5, 2))), inferred(FRAME, np.zeros((9, 2)))),
+        *(
+            pair
+            for kind, dtype in ONE_VALUE
+            for pair in (
+                (answers(ColSpec(kind)), inferred(FRAME[["x"]], np.zeros(1, dtype))),
+                (inferred(FRAME[["x"]], np.zeros(1, dtype)), answers(ColSpec(kind))),
+            )
+        ),
         ({}, {}),
     ],
 )
@@ -106,6 +122,22 @@ def test_clients_can_use_the_other_version(served: dict[str, Any], offered: dict
         ),
         (answers(YES, NO), answers(YES), ["it answers with ['yes: double'], clients expect"]),
         (answers(YES), declared(X), ["it answers with [], clients expect"]),
+        (
+            answers(ColSpec(DataType.double)),
+            inferred(FRAME[["x"]], np.zeros(1, "int64")),
+            ["it answers with ['long'], clients expect ['double']"],
+        ),
+        (
+            answers(ColSpec(DataType.double)),
+            inferred(FRAME[["x"]], np.zeros((1, 2))),
+            ["it answers with ['float64[-1, 2]'], clients expect ['double']"],
+        ),
+        # A table with one column is no list of numbers.
+        (
+            answers(YES),
+            inferred(FRAME[["x"]], np.zeros(1)),
+            ["it answers with ['double'], clients expect ['yes: double']"],
+        ),
     ],
 )
 def test_what_clients_would_trip_over_is_said(

@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator
 from podium.operations.doctor.airflow_checks import check_airflow
 from podium.operations.doctor.approver_checks import check_approvers
 from podium.operations.doctor.findings import Check, Finding, State, without_secrets
-from podium.operations.doctor.ledger_checks import LEDGER, SCHEMA, check_ledger
+from podium.operations.doctor.ledger_checks import LEDGER, SCHEMA, check_ledger, check_server_role
 from podium.operations.doctor.machine_checks import check_clocks, check_libraries, check_space
 from podium.operations.doctor.mlflow_checks import MLFLOW, check_mlflow
 from podium.operations.doctor.model_checks import CHAMPIONS, check_champions, check_model_files
+from podium.operations.doctor.notify_checks import check_notifications
 from podium.operations.doctor.store_checks import check_store
 from podium.settings import Settings
 
 _CHECKS: tuple[Check, ...] = (
     check_ledger,
+    check_server_role,
     check_mlflow,
     check_store,
     check_airflow,
@@ -24,6 +26,7 @@ _CHECKS: tuple[Check, ...] = (
     check_space,
     check_model_files,
     check_approvers,
+    check_notifications,
 )
 _CHAMPIONS_NEED = (LEDGER, SCHEMA, MLFLOW)
 

@@ -40,7 +40,7 @@ class Finding:
     remedy: str = ""
 
 
-_ADDRESSES = {"ledger_url", "ledger_owner_url", "postgres_url"}
+_ADDRESSES = {"ledger_url", "ledger_server_url", "ledger_owner_url", "postgres_url"}
 
 
 def secrets_of(settings: Settings) -> set[str]:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
 from podium.errors import Outage, PodiumError
 from podium.ledger import store
+from podium.operations import postgres_roles
 from podium.operations.doctor.findings import TIMEOUT_SECONDS, Finding, State
 from podium.settings import Settings
 
 LEDGER, SCHEMA, ROLE, PASSWORD = "ledger", "ledger schema", "ledger role", "ledger password"
+SERVER_ROLE = "model server's role"
 _MIGRATE = "`make up`, or `podium initialise stores` as the ledger's owner, migrates it"
 _ALL_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 _TABLES = sa.text("""
     SELECT c.relname AS name, pg_get_userbyid(c.relowner) AS owner,
-           pg_has_role(current_user, c.relowner, 'MEMBER') AS is_owner,
+           pg_has_role(CAST(:role AS name), c.relowner, 'MEMBER') AS is_owner,
            ARRAY(SELECT p FROM unnest(CAST(:privileges AS text[])) AS p
-                 WHERE has_table_privilege(current_user, c.oid, p)
+                 WHERE has_table_privilege(CAST(:role AS name), c.oid, p)
                     OR p IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
-                   AND has_any_column_privilege(current_user, c.oid, p)) AS privileges
+                   AND has_any_column_privilege(CAST(:role AS name), c.oid, p)) AS privileges
     FROM pg_class c
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname = ANY (:tables)
 """)
@@ -33,10 +36,24 @@ _CHECKED = sa.text("""
     WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
 """)
 _MORE = sa.text("""
-    SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
-           has_schema_privilege(current_user, 'public', 'CREATE')
-           OR has_database_privilege(current_user, current_database(), 'CREATE') AS creates
+    SELECT r.rolsuper AS superuser,
+           has_schema_privilege(r.oid, 'public', 'CREATE')
+           OR has_database_privilege(r.oid, current_database(), 'CREATE') AS creates,
+           has_database_privilege(r.oid, current_database(), 'CONNECT') AS connects,
+           has_database_privilege(r.oid, current_database(), 'TEMPORARY') AS temporary,
+           ARRAY(SELECT datname::text FROM pg_database
+                 WHERE datname = ANY (:others) AND has_database_privilege(r.oid, oid, 'CONNECT')
+                 ORDER BY datname) AS databases,
+           ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = r.oid) AS memberships,
+           EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+                   AND proname IN ('lo_creat', 'lo_create', 'lo_from_bytea')
+                   AND has_function_privilege(r.oid, oid, 'EXECUTE')) AS large_objects,
+           EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+                   AND proname ~ '^pg_(try_)?advisory_(xact_)?lock'
+                   AND has_function_privilege(r.oid, oid, 'EXECUTE')) AS locks
+    FROM pg_roles r WHERE r.rolname = :role
 """)
+_EXISTS = sa.text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)")
 
 
 def check_ledger(settings: Settings) -> Iterator[Finding]:
@@ -52,7 +69,7 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
             schema = _schema(connection)
             yield schema
             if schema.state is State.OK:
-                yield _role(connection, str(url.username))
+                yield _role(connection, _user(connection))
         yield _password(url)
     except sa.exc.ArgumentError as error:
         yield Finding(LEDGER, State.PROBLEM, f"PODIUM_LEDGER_URL cannot be used: {error}", _ADDRESS)
@@ -60,6 +77,14 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
         yield Finding(LEDGER, State.PROBLEM, f"{_place(url)}: {error}", _ADDRESS)
 
 
+_MAKE_ROLE = (
+    "let PODIUM_LEDGER_SERVER_URL name the role podium_server; `make up`, or `podium initialise stores` as "
+    "the superuser, makes it and grants anew"
+)
+_SERVER_ADDRESS = (
+    "start Postgres, or set PODIUM_LEDGER_SERVER_URL "
+    "(postgresql+psycopg2://podium_server:...@host:port/ledger)"
+)
 _ADDRESS = "start Postgres, or set PODIUM_LEDGER_URL (postgresql+psycopg2://podium:...@host:port/ledger)"
 
 
@@ -85,6 +110,10 @@ def connected(url: sa.URL) -> Iterator[sa.Connection]:
     )
     with store.outages(), engine.connect() as connection:
         yield connection
+
+
+def _user(connection: sa.Connection) -> str:
+    return str(connection.scalar(sa.text("SELECT current_user")))
 
 
 def _place(url: sa.URL) -> str:
@@ -114,31 +143,98 @@ def _schema(connection: sa.Connection) -> Finding:
 
 
 def _role(connection: sa.Connection, user: str) -> Finding:
-    wanted = {"privileges": list(_ALL_PRIVILEGES), "tables": list(store.PRIVILEGES)}
+    rights = _rights(connection, user, store.PRIVILEGES)
+    extra = [*rights.extra]
+    there = {table.name for table in rights.tables}
+    checked = set(connection.scalars(_CHECKED))
+    extra += [
+        f"is not checked where it inserts into {name}: the trigger is off or gone"
+        for name in store.CHECKED_TABLES
+        if name in there - checked
+    ]
+    missing = [*rights.missing, *([] if rights.more.locks else ["may not take the ledger's locks"])]
+    if extra or missing:
+        remedy = f"let PODIUM_LEDGER_URL name a role that owns nothing; {_MIGRATE} and grants anew"
+        return Finding(ROLE, State.PROBLEM, f"{user} {'; '.join([*extra, *missing])}", remedy)
+    owners = ", ".join(sorted({table.owner for table in rights.tables}))
+    return Finding(ROLE, State.OK, f"{user} may insert and select, no more; {owners} owns the tables")
+
+
+def check_server_role(settings: Settings) -> Iterator[Finding]:
+    """Yield what model servers may do in the ledger, asked with their address or with the application's.
+
+    The first shows that the role can log in. The second tells of the role that a server should have.
+    """
+    for_server = settings.for_server()
+    address = for_server.ledger_url.get_secret_value()
+    if not address:
+        yield Finding(
+            SERVER_ROLE, State.NOT_CHECKED, "neither PODIUM_LEDGER_SERVER_URL nor PODIUM_LEDGER_URL is set"
+        )
+        return
+    try:
+        url = sa.make_url(address)
+        with connected(url) as connection:
+            if _schema(connection).state is State.OK:
+                has_address = for_server is not settings
+                role = _user(connection) if has_address else postgres_roles.LEDGER_SERVER_ROLE
+                yield _server_role(connection, role)
+            else:
+                yield Finding(SERVER_ROLE, State.NOT_CHECKED, f"it needs {LEDGER} at the newest schema")
+    except sa.exc.ArgumentError as error:
+        yield Finding(
+            SERVER_ROLE, State.PROBLEM, f"PODIUM_LEDGER_SERVER_URL cannot be used: {error}", _SERVER_ADDRESS
+        )
+    except PodiumError as error:
+        yield Finding(SERVER_ROLE, State.PROBLEM, f"{_place(url)}: {error}", _SERVER_ADDRESS)
+
+
+def _server_role(connection: sa.Connection, role: str) -> Finding:
+    if not connection.scalar(_EXISTS, {"role": role}):
+        return Finding(SERVER_ROLE, State.PROBLEM, f"there is no role {role}", _MAKE_ROLE)
+    rights = _rights(connection, role, store.SERVER_PRIVILEGES)
+    more = rights.more
+    extra = [*rights.extra]
+    extra += [f"is a member of {', '.join(more.memberships)}"] if more.memberships else []
+    extra += [f"may connect to {', '.join(more.databases)}"] if more.databases else []
+    extra += ["may make temporary tables"] if more.temporary else []
+    extra += ["may make large objects"] if more.large_objects else []
+    extra += ["may take the ledger's locks"] if more.locks else []
+    missing = [*rights.missing, *([] if more.connects else ["may not connect to the ledger"])]
+    if extra or missing:
+        return Finding(SERVER_ROLE, State.PROBLEM, f"{role} {'; '.join([*extra, *missing])}", _MAKE_ROLE)
+    return Finding(
+        SERVER_ROLE, State.OK, f"{role} may read events and insert answers, labels and counts, no more"
+    )
+
+
+class _Rights(NamedTuple):
+    """What a role may do beyond what it needs, what it may not; tables and other rights as found."""
+
+    extra: list[str]
+    missing: list[str]
+    tables: Sequence[Any]
+    more: Any
+
+
+def _rights(connection: sa.Connection, role: str, privileges: Mapping[str, str]) -> _Rights:
+    wanted = {"role": role, "privileges": list(_ALL_PRIVILEGES), "tables": list(store.PRIVILEGES)}
     tables = connection.execute(_TABLES, wanted).all()
-    more = connection.execute(_MORE).one()
+    others = [name for _, name in postgres_roles.DATABASES if name != postgres_roles.LEDGER_DATABASE]
+    more = connection.execute(_MORE, {"role": role, "others": others}).one()
     extra = ["is a superuser"] if more.superuser else []
     extra += ["may create tables"] if more.creates else []
     owned = [table.name for table in tables if table.is_owner]
-    checked = set(connection.scalars(_CHECKED))
-    there = {table.name for table in tables}
-    unchecked = [name for name in store.CHECKED_TABLES if name in there - checked]
     extra += [f"owns {', '.join(sorted(owned))}"] if owned else []
-    missing = [f"{name} is missing" for name in store.PRIVILEGES if name not in there]
+    there = {table.name for table in tables}
+    missing = [f"{name} is missing" for name in privileges if name not in there]
     for table in tables:
-        allowed = set(store.PRIVILEGES[table.name].split(", "))
+        allowed = set(privileges[table.name].split(", ")) if table.name in privileges else set()
         over = [privilege for privilege in table.privileges if privilege not in allowed]
         if over and not owned:  # Whoever owns a table may do all to it.
             extra.append(f"may {', '.join(over)} on {table.name}")
         missing += [f"may not {name} on {table.name}" for name in sorted(allowed - set(table.privileges))]
-    extra += [
-        f"is not checked where it inserts into {name}: the trigger is off or gone" for name in unchecked
-    ]
-    if extra or missing:
-        remedy = f"let PODIUM_LEDGER_URL name a role that owns nothing; {_MIGRATE} and grants anew"
-        return Finding(ROLE, State.PROBLEM, f"{user} {'; '.join([*extra, *missing])}", remedy)
-    owners = ", ".join(sorted({table.owner for table in tables}))
-    return Finding(ROLE, State.OK, f"{user} may insert and select, no more; {owners} owns the tables")
+    return _Rights(extra, missing, tables, more)
 
 
 def _password(url: sa.URL) -> Finding:

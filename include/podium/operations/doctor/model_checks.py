@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from podium.errors import BytesChanged, NotFound, PodiumError
-from podium.lifecycle.edited import edits, mending
-from podium.lifecycle.verify import alias_differences, models_to_compare
-from podium.lifecycle.witness import told_problem
-from podium.names import version_name
+from podium.lifecycle.edited import edits_of, mending
+from podium.lifecycle.verify import aliases_of, models_to_compare
+from podium.lifecycle.witness import told_problems
+from podium.names import Alias, version_name
 from podium.operations.check_model_files import check_files
 from podium.operations.doctor.findings import Finding, State
 from podium.services import Services, connect
@@ -36,11 +36,15 @@ def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
     try:
         services = connect()
         models = models_to_compare(services, [])
+        labels = services.registry.labels_of(models)
+        told, edited = told_problems(services, labels), edits_of(services, models)
+        aliases = aliases_of(services, models)
         for model in models:
-            yield from _told(services, model)
-            yield from _edits(services, model)
-            yield from _aliases(services, model)
-            yield from _champion(services, model, working)
+            yield from _told(model, told.get(model))
+            yield from _edits(model, edited[model])
+            yield from _aliases(model, aliases[model])
+            number = labels[model].aliases.get(Alias.CHAMPION) if model in labels else None
+            yield from _champion(services, model, number, working)
     except PodiumError as error:
         yield Finding(CHAMPIONS, State.PROBLEM, str(error), "see the findings above, then run this again")
     else:
@@ -48,32 +52,33 @@ def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
             yield Finding(CHAMPIONS, State.OK, "the ledger knows no model yet")
 
 
-def _told(services: Services, model: str) -> Iterator[Finding]:
-    if problem := told_problem(services, model, services.registry.labels(model)):
+def _told(model: str, problem: str | None) -> Iterator[Finding]:
+    if problem:
         remedy = "`podium verify` tells where the ledger differs; docs/operations.md tells how to go on"
         yield Finding(f"ledger of {model}", State.PROBLEM, problem, remedy)
 
 
-def _edits(services: Services, model: str) -> Iterator[Finding]:
-    for edit in edits(services, model, services.ledger.history(model)):
+def _edits(model: str, edits: Iterable[str]) -> Iterator[Finding]:
+    for edit in edits:
         yield Finding(f"registered model {model}", State.PROBLEM, edit, mending(model))
 
 
-def _aliases(services: Services, model: str) -> Iterator[Finding]:
-    for difference in alias_differences(services, model):
+def _aliases(model: str, differences: Iterable[str]) -> Iterator[Finding]:
+    for difference in differences:
         remedy = "an approver runs settle_champion; other aliases are set again by the next lifecycle run"
         yield Finding(f"aliases of {model}", State.PROBLEM, difference, remedy)
 
 
-def _champion(services: Services, model: str, working: Callable[[str], None]) -> Iterator[Finding]:
-    number = services.registry.champion(model)
+def _champion(
+    services: Services, model: str, number: int | None, working: Callable[[str], None]
+) -> Iterator[Finding]:
     name = f"champion of {model}"
     if number is None:
         yield Finding(name, State.OK, "none")
         return
     working(f"reading the files of {model} {version_name(number)}")
     try:
-        manifest = check_bytes(services, services.ledger.history(model), model, number)
+        manifest = check_bytes(services, services.ledger.present(model, number), model, number)
     except (BytesChanged, NotFound) as error:
         remedy = "roll back (`podium rollback`), or restore the files from the bucket's older versions"
         yield Finding(name, State.PROBLEM, str(error), remedy)

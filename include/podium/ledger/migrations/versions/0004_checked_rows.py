@@ -3,7 +3,7 @@
 import json
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 
 revision = "0004"
 down_revision = "0003"
@@ -183,11 +183,17 @@ def upgrade() -> None:
 def _write_texts(connection: sa.Connection) -> None:
     """Write the text of each event from what its columns hold now, whether its hash is that of it or not."""
     write = sa.text("UPDATE ledger_events e SET canonical = public.ledger_text(e, :details) WHERE seq = :seq")
-    newest = 0
+    newest = done = 0
+    tell, many = context.config.attributes["tell"], connection.scalar(_HOW_MANY)
     read = sa.text("SELECT seq, details::text FROM ledger_events WHERE seq > :newest ORDER BY seq LIMIT 1000")
     while rows := connection.execute(read, {"newest": newest}).all():
         newest = rows[-1].seq
         connection.execute(write, [{"seq": seq, "details": _sorted(details)} for seq, details in rows])
+        done += len(rows)
+        tell(f"the text of {done:,} of {many:,} events is written")
+
+
+_HOW_MANY = sa.text("SELECT count(*) FROM ledger_events")
 
 
 def _sorted(details: str) -> str:

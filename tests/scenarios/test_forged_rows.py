@@ -8,25 +8,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
-from alembic import command
-from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg2.errors import CheckViolation
 
 from podium.errors import PodiumError
-from podium.ledger import store as ledger_module
 from podium.ledger.chain import walk
 from podium.ledger.events import FIRST_PREVIOUS_HASH, Event, EventKind, NewEvent, canonical_text, event_hash
-from podium.ledger.live_answers import LiveAnswer, LiveStore
+from podium.ledger.live_answers import LiveAnswer, LiveStore, VersionOnTrial
 from podium.ledger.store import Ledger, migrate
 from podium.stack.layout import Layout, Paths, load_layout
 from support.database import as_superuser, execute, postgres_state
+from support.old_ledger import migrate_to
 
 Row = dict[str, Any]
 
@@ -37,13 +34,21 @@ def app_url(ledger_url: str) -> Iterator[str]:
     layout = load_layout(Paths(postgres_state()))
     assert layout is not None
     as_superuser(layout, "CREATE DATABASE forged OWNER ledger_owner")
-    migrate(layout.database_url("ledger_owner", "forged"), app_role="podium")
+    migrate(layout.database_url("ledger_owner", "forged"), app_role="podium", server_role="podium_server")
     url = layout.database_url("podium", "forged")
     ledger = Ledger(url)
     ledger.append(NewEvent(EventKind.REGISTERED, "toy", 1, details={"rows": 3}))
     ledger.append(NewEvent(EventKind.PROMOTED, "toy", 1, actor="amy", reason="päärs 🍐"))
     yield url
     as_superuser(layout, "DROP DATABASE forged WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def server_url(app_url: str) -> str:
+    """The same ledger for the role of model servers."""
+    layout = load_layout(Paths(postgres_state()))
+    assert layout is not None
+    return layout.database_url("podium_server", "forged")
 
 
 @pytest.fixture(scope="module")
@@ -225,18 +230,11 @@ def test_what_is_refused_of_the_application_itself_is_told(own_ledger: Ledger, a
     assert_goes_on(own_ledger)
 
 
-def at_revision(owner: str, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(ledger_module.__file__).parent / "migrations"))
-    config.attributes["url"] = owner
-    command.upgrade(config, revision)
-
-
 def test_the_events_of_an_earlier_version_get_their_text_and_what_is_wrong_with_them_is_still_found(
     layout: Layout, empty_database: str
 ) -> None:
     owner = layout.database_url("ledger_owner", empty_database)
-    at_revision(owner, "0003")
+    migrate_to(owner, "0003")
     previous, rows = FIRST_PREVIOUS_HASH, []
     odd = {"z": [1e-7, 1e16, 10**30, "NUL \0", "ä € 🍐 \ud800"], "a": None, "\x7f": '"\\\n'}
     for seq, details in enumerate([odd, {}, odd], start=1):
@@ -261,7 +259,7 @@ def test_the_events_of_an_earlier_version_get_their_text_and_what_is_wrong_with_
     execute(owner, "UPDATE ledger_events SET reason = 'another' WHERE seq = 2")
 
     for _ in range(2):
-        migrate(owner, app_role="podium")
+        migrate(owner, app_role="podium", server_role="podium_server")
 
     texts = dict(execute(owner, "SELECT seq, canonical FROM ledger_events"))
     assert [texts[row["seq"]] for row in rows[::2]] == [canonical_text(row) for row in rows[::2]]
@@ -336,6 +334,56 @@ def test_labels_that_nobody_could_read_are_refused(
     with pytest.raises(CheckViolation, match="one per row"):
         insert(app_url, "live_labels", {"model": "toy", "request_id": request_id, "labels": labels})
     assert store.add_labels("toy", request_id, [1, 3]) == [1, 3]
+
+
+@pytest.fixture
+def count(own_ledger: Ledger) -> Row:
+    nominated = own_ledger.append(NewEvent(EventKind.NOMINATED, "toy", 2))
+    return {
+        "model": "toy",
+        "key": uuid.uuid4().hex,
+        "nominated": nominated.seq,
+        "champion": 1,
+        "candidate": 2,
+        "rows": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": 0},
+        {"rows": -5},
+        {"rows": None},
+        {"rows": 2**31},
+        {"champion": 0},
+        {"champion": None},
+        {"candidate": 3},
+        {"candidate": None},
+        {"model": "other"},
+        {"nominated": 1},
+        {"nominated": 10**6},
+        {"nominated": None},
+    ],
+    ids=str,
+)
+def test_counts_of_no_candidate_are_refused(
+    own_ledger: Ledger, server_url: str, count: Row, changes: Row
+) -> None:
+    with pytest.raises((psycopg2.IntegrityError, psycopg2.DataError)):
+        insert(server_url, "live_counts", {**count, **changes})
+    assert LiveStore(own_ledger).counted_rows("toy", VersionOnTrial(1, 2), count["nominated"]) == 0
+
+
+def test_a_model_server_adds_counts_and_chooses_no_time(
+    own_ledger: Ledger, server_url: str, count: Row
+) -> None:
+    insert(server_url, "live_counts", {**count, "at": "infinity"})
+    with pytest.raises(psycopg2.IntegrityError):
+        insert(server_url, "live_counts", {**count, "rows": 1})
+    ((at,),) = execute(server_url, "SELECT at FROM live_counts WHERE key = %s", count["key"])
+    assert abs(at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert LiveStore(own_ledger).counted_rows("toy", VersionOnTrial(1, 2), count["nominated"]) == 7
 
 
 def test_no_large_object_is_made_by_the_application(ledger_url: str) -> None:

@@ -1,0 +1,98 @@
+"""MLflow's registry as our server has it: the same answers, and as many objects however old a model is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from mlflow.entities.model_registry import ModelVersion, RegisteredModelTag
+from mlflow.exceptions import MlflowException
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+from mlflow.utils.workspace_context import WorkspaceContext
+
+from podium.operations.mlflow_registry_store import FlatRegistryStore
+from podium.operations.mlflow_server import own_folder
+from support.mlflow_server import guarded_environment
+
+Stores = tuple[FlatRegistryStore, WorkspaceAwareSqlAlchemyStore]
+
+STAGES = {1: "Production", 3: "Archived", 4: "Archived", 6: "Deleted_Internal"}
+
+
+@contextmanager
+def loaded_versions() -> Iterator[list[SqlModelVersion]]:
+    """Every version that SQLAlchemy makes an object of."""
+    loaded: list[SqlModelVersion] = []
+
+    def note(version: SqlModelVersion, _: object) -> None:
+        loaded.append(version)
+
+    sa.event.listen(SqlModelVersion, "load", note)
+    try:
+        yield loaded
+    finally:
+        sa.event.remove(SqlModelVersion, "load", note)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    """Ours and MLflow's, on one database with a model of six versions and one of three hundred."""
+    database = f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db"
+    with WorkspaceContext("default"):
+        ours, theirs = FlatRegistryStore(database), WorkspaceAwareSqlAlchemyStore(database)
+        for name, size in (("young", 6), ("old", 300)):
+            theirs.create_registered_model(name, [RegisteredModelTag("of", name)], "what it is")
+            with theirs.ManagedSessionMaker(read_only=False) as session:
+                session.add_all(
+                    SqlModelVersion(name=name, version=number, current_stage=STAGES.get(number, "None"))
+                    for number in range(1, size + 1)
+                )
+            theirs.set_registered_model_alias(name, "champion", 5)
+        theirs.create_registered_model("empty")
+        yield ours, theirs
+
+
+@pytest.mark.parametrize("name", ["young", "old", "empty"])
+def test_it_answers_as_mlflows_own(stores: Stores, name: str) -> None:
+    ours, theirs = (dict(store.get_registered_model(name)) for store in stores)
+    assert by_number(ours.pop("latest_versions")) == by_number(theirs.pop("latest_versions"))
+    assert ours == theirs
+    for stages in (None, ["Production"], ["None", "Staging"]):
+        of_ours, of_theirs = (store.get_latest_versions(name, stages) for store in stores)
+        assert by_number(of_ours) == by_number(of_theirs)
+
+
+def by_number(versions: Iterable[ModelVersion]) -> dict[int, dict[str, object]]:
+    return {version.version: dict(version) for version in versions}
+
+
+def test_a_model_that_is_not_there_is_not_found(stores: Stores) -> None:
+    for store in stores:
+        with pytest.raises(MlflowException, match="not found"):
+            store.get_registered_model("nobody")
+
+
+def test_an_old_model_costs_what_a_young_one_does(stores: Stores) -> None:
+    loaded = {}
+    for name in ("young", "old"):
+        with loaded_versions() as versions:
+            stores[0].get_registered_model(name)
+            stores[0].get_latest_versions(name)
+        loaded[name] = len(versions)
+    assert loaded["old"] == loaded["young"] == 2 * 3  # the newest of None, Production and Archived
+
+
+def test_the_server_takes_it(tmp_path: Path) -> None:
+    environment = guarded_environment(tmp_path, tmp_path / "mlflow.db")
+    asked = "from mlflow.server import handlers; print(type(handlers._get_model_registry_store()))"
+    told = subprocess.run(
+        [sys.executable, "-c", asked],
+        cwd=own_folder(tmp_path), env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "FlatRegistryStore" in told.stdout
