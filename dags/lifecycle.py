@@ -1,12 +1,16 @@
 """Take a model from training data to champion.
 
-One Dag per model file: train, register, validate, nominate, wait for people, promote, announce.
+One Dag per model file: train, register, validate, nominate, wait for people, promote, announce,
+note_announced. The last green task before **outcome** is where the run ended; the run's note says why.
 
 - **validate** runs the gates beside the champion, re-scored on the same rows. A refused version stops here.
-- **approve** waits under *required actions* for the approvers; it holds no worker and no trigger. A newer
-  candidate closes the requests of older runs (**close_superseded**).
-- **outcome** shows how the run came out: one of the tasks after it runs, the others are skipped.
+- **nominate** makes the version the candidate and closes the requests of older runs. A version on older data
+  than one that waits for a decision stops here.
+- **approve** waits under *required actions* for the approvers; it holds no worker and no trigger.
 - **promote** acts on the decision in the ledger, not on the colour of a task.
+- **announce** updates the asset `champion of <model>`, and **note_announced** records that it did. If neither
+  happens, **reconcile** announces the promotion.
+- **outcome** says in one sentence how the run came out, whatever happened, and what to do next.
 
 Trigger it by hand to choose `as_of`, to override params, for a trial run (`profile`; it ends after its
 gates), or to take a run that was trained before or an existing version instead of training. What you ask for
@@ -14,22 +18,22 @@ stands on the approval card. A run that a backfill starts again is refused: trig
 """
 
 from datetime import timedelta
-from typing import Any
 
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import Context, dag, task
+from airflow.sdk import Context, dag
 
 from podium.model_file.loading import load_specs
 from podium.model_file.spec import ModelSpec
-from podium.names import RunOutcome
 from podium.settings import models_dir
+from podium_airflow.announcing import Announced, announce_promotion, note_announced
 from podium_airflow.approval_sensor import ApprovalSensor
 from podium_airflow.assets import champion_asset
+from podium_airflow.closing import end_approvals
 from podium_airflow.compute import heavy
-from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task, task_outcomes
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, plain_task, podium_task
 from podium_airflow.forms import lifecycle_form
+from podium_airflow.notes import tell_outcome
 from podium_airflow.parsing import is_wanted, scheduled
-from podium_airflow.runs import as_of, clear_runs, run_id_of, run_reference, started_again
+from podium_airflow.runs import as_of, run_reference, started_again
 
 
 def build_lifecycle(spec: ModelSpec) -> None:
@@ -50,64 +54,54 @@ def build_lifecycle(spec: ModelSpec) -> None:
 
         return register_version(connect(), spec, mlflow_run, run_reference(context))
 
-    @podium_task(multiple_outputs=False, **heavy(spec.compute))
-    def validate(version: int, **context: Context) -> dict[str, Any]:
+    @podium_task(**heavy(spec.compute))
+    def validate(version: int, **context: Context) -> None:
         from podium.lifecycle.validate import validate_version
         from podium.services import connect
 
-        return validate_version(connect(), spec, version, run_reference(context)).as_json()
+        validate_version(connect(), spec, version, run_reference(context))
 
     @podium_task()
-    def nominate(**context: Context) -> list[str]:
+    def nominate(**context: Context) -> None:
         from podium.lifecycle.nominate import nominate_version
         from podium.services import connect
 
         nomination = nominate_version(connect(), spec.name, run_reference(context))
-        return [run_id_of(run) for run in nomination["superseded"]]
+        end_approvals(nomination["superseded"])
 
-    @task.branch(trigger_rule="none_failed")
-    @task_outcomes()
-    def outcome(**context: Context) -> str:
-        from podium.lifecycle.outcome import outcome_of
-        from podium.services import connect
-
-        return outcome_of(connect(), spec.name, run_reference(context))
-
-    @podium_task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
-    def promote(**context: Context) -> dict[str, Any]:
+    @podium_task(execution_timeout=timedelta(minutes=30))
+    def promote(**context: Context) -> None:
         from podium.lifecycle.promote import promote
         from podium.services import connect
 
-        return promote(connect(), spec.name, run_reference(context)).as_json()
+        promote(connect(), spec.name, run_reference(context))
 
     @podium_task(outlets=[champion_asset(spec.name)])
-    def announce(promoted: dict[str, Any], **context: Context) -> None:
-        from podium.lifecycle.champion import refuse_overtaken
-        from podium.services import connect
+    def announce(**context: Context) -> Announced:
+        return announce_promotion(context, spec.name)
 
-        refuse_overtaken(connect(), promoted)
-        context["outlet_events"][champion_asset(spec.name)].extra = promoted
+    @plain_task()
+    def outcome(**context: Context) -> None:
+        tell_outcome(context, spec.name)
 
     @dag(
         dag_id=spec.lifecycle_dag_id,
+        dag_display_name=f"{spec.name} lifecycle",
         description=spec.description,
         schedule=scheduled(spec.schedule),
         catchup=False,
         doc_md=__doc__,
         tags=["podium", spec.name],
-        params=lifecycle_form(spec),
         default_args={"owner": spec.owner, **WAIT_OUT_AN_OUTAGE},
     )
     def lifecycle() -> None:
-        validated = validate(register(train()))
-        superseded = nominate()
-        came_out, promoted = outcome(), promote()
-        validated >> superseded >> ApprovalSensor(task_id="approve", spec=spec) >> came_out
-        came_out >> promoted >> announce(promoted)
-        came_out >> [EmptyOperator(task_id=other) for other in RunOutcome if other is not RunOutcome.PROMOTE]
-        clear_runs("close_superseded", spec.lifecycle_dag_id, superseded)
+        validated, announced = validate(register(train())), announce()
+        validated >> nominate() >> ApprovalSensor(task_id="approve", spec=spec) >> promote() >> announced
+        # A teardown runs whatever came before it, and changes nothing about how the run came out.
+        note_announced(announced) >> outcome().as_teardown()
 
-    lifecycle()
+    # Not set: Airflow would check the schema of each param again, for every model.
+    lifecycle().params.update(lifecycle_form(spec))
 
 
 for model_spec in load_specs(models_dir())[0].values():

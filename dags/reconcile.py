@@ -5,32 +5,40 @@ was moved, deleted or left dangling by hand is recorded and announced, and promo
 model are frozen until it is settled: reverted at once where the model file says
 `champion_moved_outside: revert`, else accepted or reverted by an approver with `settle_champion`.
 
-Also finishes a promotion or rollback that was stopped half-way, and renews the other aliases and tags.
+Also finishes a promotion or rollback that was stopped half-way, renews the other aliases and tags, and
+announces what its own run did not: whatever is on record and was not announced within twenty minutes.
 """
 
 from typing import Any
 
 from airflow.sdk import Context, CronTriggerTimetable, dag
+from airflow.sdk.exceptions import AirflowFailException
 
 from podium.model_file.loading import load_specs
 from podium.settings import models_dir, reconcile_schedule
-from podium_airflow.assets import MOVES_OUTSIDE, moved_outside_asset
+from podium_airflow.announcing import announce_on_success, move_cursors
+from podium_airflow.assets import CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 
 
-@podium_task(outlets=[MOVES_OUTSIDE])
-def compare_with_ledger(**context: Context) -> list[dict[str, Any]]:
-    """Look at every model; what is new is recorded and announced."""
+@podium_task(outlets=[CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE])
+def compare_with_ledger(**context: Context) -> dict[str, Any]:
+    """Look at every model, record what is new, and announce what nobody announced yet."""
     from podium.lifecycle.reconcile import reconcile_all
     from podium.services import connect
 
-    services = connect()
-    found, errors = reconcile_all(services, load_specs(models_dir())[0].values())
-    for event in found:
-        context["outlet_events"][MOVES_OUTSIDE].add(moved_outside_asset(event.model), extra=event.as_json())
-    for error in errors:
-        raise error
-    return [event.as_json() for event in found]
+    _, errors = reconcile_all(connect(), load_specs(models_dir())[0].values())
+    # The next task fails with them: a task that fails announces nothing.
+    return {"announced": announce_on_success(context), "errors": [error.with_code() for error in errors]}
+
+
+@podium_task()
+def note_announced(looked: dict[str, Any] | None, **_: Any) -> None:
+    """Record what was announced, and fail if something went wrong with a model."""
+    looked = looked or {"announced": [], "errors": []}
+    move_cursors(looked["announced"])
+    if looked["errors"]:
+        raise AirflowFailException("\n".join(looked["errors"]))
 
 
 @dag(
@@ -47,7 +55,7 @@ def compare_with_ledger(**context: Context) -> list[dict[str, Any]]:
 )
 def reconcile_champions() -> None:
     """One look at all models."""
-    compare_with_ledger()
+    note_announced(compare_with_ledger())
 
 
 reconcile_champions()

@@ -17,14 +17,15 @@ from airflow.sdk import Context, dag
 
 from podium.model_file.loading import find_spec, load_specs
 from podium.settings import models_dir
-from podium_airflow.assets import CHAMPION_MOVES, champion_asset
+from podium_airflow.announcing import Announced, announce_on_success, note_announced
+from podium_airflow.assets import CHAMPIONS
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 from podium_airflow.forms import rollback_form
 from podium_airflow.people import person
 from podium_airflow.runs import asked, run_reference, triggered_by
 
 
-@podium_task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
+@podium_task(execution_timeout=timedelta(minutes=30))
 def move_champion_back(**context: Context) -> dict[str, Any]:
     """Prove the target and move the alias."""
     from podium.lifecycle.rollback import force_version, frozen_first, rollback, rollback_request
@@ -42,14 +43,10 @@ def move_champion_back(**context: Context) -> dict[str, Any]:
     return rollback(services, request, asked(context)).as_json()
 
 
-@podium_task(outlets=[CHAMPION_MOVES])
-def announce(moved: dict[str, Any], **context: Context) -> None:
+@podium_task(outlets=[CHAMPIONS])
+def announce(moved: dict[str, Any], **context: Context) -> Announced:
     """Tell whoever follows the champion."""
-    from podium.lifecycle.champion import refuse_overtaken
-    from podium.services import connect
-
-    refuse_overtaken(connect(), moved)
-    context["outlet_events"][CHAMPION_MOVES].add(champion_asset(moved["model"]), extra=moved)
+    return announce_on_success(context, model=moved["model"], run=run_reference(context))
 
 
 @dag(
@@ -58,12 +55,11 @@ def announce(moved: dict[str, Any], **context: Context) -> None:
     doc_md=__doc__,
     description="Move a model's champion alias back to a former champion, after proof that it works",
     tags=["podium"],
-    params=rollback_form(load_specs(models_dir())[0]),
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
 )
 def rollback_champion() -> None:
-    """Wire the two steps."""
-    announce(move_champion_back())
+    """Wire the steps."""
+    note_announced(announce(move_champion_back()))
 
 
-rollback_champion()
+rollback_champion().params = rollback_form(load_specs(models_dir())[0])

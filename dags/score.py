@@ -32,7 +32,7 @@ from podium_airflow.parsing import is_wanted, scheduled
 def build_scoring(spec: ModelSpec) -> None:
     """Make the Dag of one model file."""
 
-    @podium_task(multiple_outputs=False)
+    @podium_task()
     def resolve(**context: Context) -> list[dict[str, Any]]:
         from podium.scoring.run import plan
         from podium.services import connect
@@ -42,7 +42,6 @@ def build_scoring(spec: ModelSpec) -> None:
         return plan(connect(), spec, version, form["partitions"], allow_rolled_back=rolled_back)
 
     @podium_task(
-        multiple_outputs=False,
         outlets=[partitions_scored(spec.name)],
         map_index_template="{{ partition }}",
         **heavy(spec.compute),
@@ -76,13 +75,12 @@ def build_scoring(spec: ModelSpec) -> None:
         max_active_runs=1,
         doc_md=__doc__,
         tags=["podium", spec.name],
-        params=scoring_form(),
         default_args={"owner": spec.owner, **WAIT_OUT_AN_OUTAGE},
     )
     def scoring() -> None:
         announce(score.expand(planned=resolve()))
 
-    scoring()
+    scoring().params = scoring_form()
 
 
 for model_spec in load_specs(models_dir())[0].values():

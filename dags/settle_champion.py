@@ -15,14 +15,15 @@ from airflow.sdk import Context, dag
 
 from podium.model_file.loading import find_spec, load_specs
 from podium.settings import models_dir
-from podium_airflow.assets import CHAMPION_MOVES, MOVES_OUTSIDE, champion_asset, moved_outside_asset
+from podium_airflow.announcing import Announced, announce_on_success, note_announced
+from podium_airflow.assets import CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 from podium_airflow.forms import settle_form
 from podium_airflow.people import person
 from podium_airflow.runs import asked, run_reference, triggered_by
 
 
-@podium_task(multiple_outputs=False, execution_timeout=timedelta(minutes=30))
+@podium_task(execution_timeout=timedelta(minutes=30))
 def settle(**context: Context) -> dict[str, Any]:
     """Accept or revert, as who triggered this may."""
     from podium.lifecycle.settle import Settlement, settle_request
@@ -37,16 +38,10 @@ def settle(**context: Context) -> dict[str, Any]:
     return settle_move(services, spec, request, asked(context)).as_json()
 
 
-@podium_task(outlets=[CHAMPION_MOVES, MOVES_OUTSIDE])
-def announce(settled: dict[str, Any], **context: Context) -> None:
+@podium_task(outlets=[CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE])
+def announce(settled: dict[str, Any], **context: Context) -> Announced:
     """Tell whoever follows the champion; nothing while people are missing."""
-    from podium.lifecycle.champion import refuse_overtaken
-    from podium.services import connect
-
-    refuse_overtaken(connect(), settled)
-    if settled["event"] != "acceptance_given":
-        context["outlet_events"][CHAMPION_MOVES].add(champion_asset(settled["model"]), extra=settled)
-        context["outlet_events"][MOVES_OUTSIDE].add(moved_outside_asset(settled["model"]), extra=settled)
+    return announce_on_success(context, model=settled["model"], run=run_reference(context))
 
 
 @dag(
@@ -56,12 +51,11 @@ def announce(settled: dict[str, Any], **context: Context) -> None:
     doc_md=__doc__,
     description="Accept or revert a champion that was moved outside Podium",
     tags=["podium"],
-    params=settle_form(load_specs(models_dir())[0]),
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
 )
 def settle_champion() -> None:
-    """Wire the two steps."""
-    announce(settle())
+    """Wire the steps."""
+    note_announced(announce(settle()))
 
 
-settle_champion()
+settle_champion().params = settle_form(load_specs(models_dir())[0])

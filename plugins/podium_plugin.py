@@ -1,61 +1,97 @@
-"""Puts each answer to an approval on record, and shows on the card what was answered so far.
+"""Tells Airflow of Podium's pages, and of the door through which answers come.
 
-Airflow stores the text of a card once and never changes it. So the card holds a picture, which the API server
-draws from the ledger whenever somebody opens the card.
+Every process of Airflow imports this: each task, too. So all that it names is imported when the API server
+first needs it.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
-from fastapi import Depends, FastAPI, HTTPException, Response
+from airflow.sdk import conf
 
-from podium_airflow.answers import AnswersDoor, connected
-from podium_airflow.runs import ANSWERS_PREFIX
-
-# `requires_access_dag` is private to Airflow:
-# https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/api_fastapi/core_api/security.py
-app = FastAPI(title="Podium", openapi_url=None)
+_PREFIX = "/podium"
+# Where a browser finds Airflow, as seen from its host.
+_BASE = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
 
 
-@app.get(
-    "/answers/{dag_id}/{run_id}.svg",
-    dependencies=[Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.HITL_DETAIL))],
-)
-def answers(dag_id: str, run_id: str) -> Response:
-    """Draw what a run was answered so far, for whoever may see its required actions."""
-    from podium.errors import NotFound, PodiumError
-    from podium.lifecycle import approval
-    from podium.model_file.loading import find_spec
-    from podium.reporting import approval_card
-    from podium.settings import models_dir
+class LazyPages:
+    """The application with Podium's pages, which is imported for the first request."""
 
-    run = f"{dag_id}/{run_id}"
-    try:
-        services = connected()
-        request = approval.find_request(services, run)
-        policy = find_spec(models_dir(), request.model).approval
-        given = approval.answers(services.ledger.history(request.model), run)
-        lines = approval_card.describe_answers(policy, given)
-    except NotFound as error:
-        raise HTTPException(404, str(error)) from error
-    except PodiumError as error:
-        raise HTTPException(503, str(error)) from error
-    return Response(approval_card.answers_picture(lines), media_type="image/svg+xml", headers=HEADERS)
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request; the pages reach Airflow's own application by its scope."""
+        from anyio import to_thread
+
+        pages = await to_thread.run_sync(_pages)
+        await pages({**scope, "podium.airflow": scope.get("app")}, receive, send)
+
+    @property
+    def routes(self) -> list[Any]:
+        """The routes of the pages, for whoever lists those of Airflow."""
+        return list(_pages().routes)
 
 
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
-}
+@functools.cache
+def _pages() -> Any:
+    from podium_airflow.pages.app import app
+
+    return app
+
+
+def answers_door(app: Any) -> Any:
+    """Put the door of answers around Airflow's application."""
+    from podium_airflow.answers import AnswersDoor
+
+    return AnswersDoor(app)
+
+
+class RunNotes:
+    """Airflow's listener: when a run has ended, the scheduler writes its note."""
+
+    @hookimpl  # type: ignore[untyped-decorator]
+    def on_dag_run_success(self, dag_run: Any) -> None:
+        """Write the note of a run that came to its end."""
+        _write_note(dag_run)
+
+    @hookimpl  # type: ignore[untyped-decorator]
+    def on_dag_run_failed(self, dag_run: Any) -> None:
+        """Write the note of a run that failed."""
+        _write_note(dag_run)
+
+
+def _write_note(dag_run: Any) -> None:
+    from podium_airflow.notes import write_note
+
+    write_note(dag_run)
 
 
 class PodiumPlugin(AirflowPlugin):
-    """Tells Airflow of the app and of the door."""
+    """The pages, their places in Airflow's menu, and the door."""
 
     name = "podium"
-    fastapi_apps: ClassVar[list[Any]] = [{"app": app, "url_prefix": ANSWERS_PREFIX, "name": "Podium"}]
-    fastapi_root_middlewares: ClassVar[list[Any]] = [{"middleware": AnswersDoor, "name": "Podium's answers"}]
+    fastapi_apps: ClassVar[list[Any]] = [{"app": LazyPages(), "url_prefix": _PREFIX, "name": "Podium"}]
+    fastapi_root_middlewares: ClassVar[list[Any]] = [{"middleware": answers_door, "name": "Podium's answers"}]
+    external_views: ClassVar[list[Any]] = [
+        {
+            "name": "Models",
+            "href": f"{_BASE}{_PREFIX}/models",
+            "destination": "nav",
+            "nav_top_level": True,
+            "url_route": "models",
+            "icon": f"{_BASE}{_PREFIX}/static/icon.svg",
+            "icon_dark_mode": f"{_BASE}{_PREFIX}/static/icon-dark.svg",
+        },
+        {
+            "name": "Model",
+            "href": f"{_BASE}{_PREFIX}/dags/{{DAG_ID}}",
+            "destination": "dag",
+            "url_route": "model",
+            "icon": f"{_BASE}{_PREFIX}/static/icon.svg",
+            "icon_dark_mode": f"{_BASE}{_PREFIX}/static/icon-dark.svg",
+        },
+    ]
+    listeners: ClassVar[list[Any]] = [RunNotes()]

@@ -25,6 +25,7 @@ import anyio.to_thread
 
 from podium.errors import NotFound, PodiumError
 from podium.text import one_line
+from podium_airflow.closing import resume_answered
 from podium_airflow.people import person_in_database
 
 if TYPE_CHECKING:
@@ -117,7 +118,12 @@ def take(run: str, who: str, said: Mapping[str, Any], at: datetime, *, turned_aw
     if approval.is_late(taken):
         return Taken(f"Your answer is on record, and changes nothing: {one_line(taken.reason)}.")
     if not turned_away:
-        return Taken()
+        if taken.event != "answer_invalid":
+            return Taken()
+        return Taken(
+            f"Your answer does not count: {one_line(taken.reason)}. Nothing was decided; answer again in a "
+            "few seconds."
+        )
     counts = {"rejected": "decides: the version is rejected", "approval_given": "counts as an approval"}
     what = counts.get(taken.event, f"does not count: {one_line(taken.reason)}")
     return Taken(f"Another answer came just before. Yours is on record as well, and {what}.", wakes=True)
@@ -186,6 +192,9 @@ class AnswersDoor:
             at = datetime.now(UTC) if turned_away else datetime.fromisoformat(said["responded_at"])
             record = functools.partial(take, run, names[0], said, at, turned_away=turned_away)
             taken = await anyio.to_thread.run_sync(record, limiter=self._threads)
+            if not turned_away:
+                resume = functools.partial(resume_answered, *run.split("/", 1))
+                await anyio.to_thread.run_sync(resume, limiter=self._threads)
             if taken.wakes:
                 # The question may have been put anew before this was on record: then this answers it.
                 await self._pass(scope, body, receive)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import Context, Param
+from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
@@ -22,8 +22,16 @@ from podium.names import in_utc
 from podium.text import one_line
 from podium_airflow.answers import read_answer
 from podium_airflow.failures import task_outcomes
+from podium_airflow.forms import approval_form
 from podium_airflow.people import person
-from podium_airflow.runs import answers_url, asked_for, run_reference, started_again, triggered_by
+from podium_airflow.runs import (
+    airflow_path,
+    answers_url,
+    asked_for,
+    run_reference,
+    started_again,
+    triggered_by,
+)
 
 if TYPE_CHECKING:
     from podium.ledger.events import Event
@@ -63,14 +71,6 @@ class ApprovalSensor(HITLOperator):
         kwargs.setdefault("retries", RETRIES_AFTER_LOST_ANSWERS)
         kwargs.setdefault("retry_delay", timedelta(seconds=3))
         kwargs["retry_exponential_backoff"] = False
-        # Airflow hands over the Dag's params here, which are not this form's.
-        kwargs["params"] = {
-            "reason": Param("", type="string", title="Reason", description="Why; goes on record."),
-            **{
-                name: Param(False, type="boolean", title=statement)
-                for name, statement in spec.approval.ticks.items()
-            },
-        }
         policy = spec.approval
         asked = None if policy.roles else [{"id": name, "name": name} for name in policy.approvers]
         super().__init__(
@@ -83,10 +83,11 @@ class ApprovalSensor(HITLOperator):
         self.spec = spec
 
     @task_outcomes()
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> None:
         """Open the request, put up the card and park; return at once if the run has its decision."""
         from podium.lifecycle import approval
         from podium.reporting import approval_card
+        from podium.reporting.links import decision_page
         from podium.services import connect
 
         services, run = connect(), run_reference(context)
@@ -101,14 +102,15 @@ class ApprovalSensor(HITLOperator):
         if decision := self._decide(services, request):
             return self._close(services, decision)
         earlier_tries = context["task_instance"].try_number - 1
-        if earlier_tries > len(approval.answers(services.ledger.history(self.spec.name), run)):
+        if earlier_tries > len(approval.answers(services.ledger.of_run(self.spec.name, run), run)):
             approval.record_asked_again(services, request, earlier_tries)
         self.subject = approval_card.subject(request)
-        self.body = approval_card.body(services, self.spec, request, answers_url(run))
+        pages = approval_card.Pages(answers_url(run), decision_page(airflow_path(), request.seq))
+        self.body = approval_card.body(services, self.spec, request, pages)
         return self._ask(services, context, request)
 
     @task_outcomes()
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         """Judge an answer: end with the decision, or ask again."""
         from podium.services import connect
 
@@ -116,7 +118,7 @@ class ApprovalSensor(HITLOperator):
         # Without a retry in place, a person's answer would be lost with the task's try.
         return _while_out(self._judge, services, context, event)
 
-    def _judge(self, services: Services, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+    def _judge(self, services: Services, context: Context, event: Mapping[str, Any]) -> None:
         from podium.ledger.history import DECISIONS
         from podium.lifecycle import approval
 
@@ -141,12 +143,14 @@ class ApprovalSensor(HITLOperator):
 
         return decide(services, self.spec.approval, request, services.registry.champion(request.model))
 
-    def _ask(self, services: Services, context: Context, request: Request) -> dict[str, Any]:
+    def _ask(self, services: Services, context: Context, request: Request) -> None:
         """Ask (an earlier answer is cleared) and park until the request expires.
 
         Raises:
             TaskAwaitingInput: Always, but where answers that came meanwhile have decided.
         """
+        from podium.reporting import approval_card
+
         upsert_hitl_detail(
             ti_id=context["task_instance"].id,
             options=self.options,
@@ -154,7 +158,8 @@ class ApprovalSensor(HITLOperator):
             body=self.body,
             defaults=None,
             multiple=False,
-            params=self.serialized_params,
+            # No param of the task: Airflow would check its schema at each parse.
+            params={name: field.serialize() for name, field in approval_form(self.spec.approval).items()},
             assigned_users=self.assigned_users,
         )
         # What was answered until then found the earlier answer in its way, and waits in the ledger only.
@@ -162,16 +167,16 @@ class ApprovalSensor(HITLOperator):
             return self._close(services, decision)
         self.log.info(
             "%s Answer under required actions of this task until %s.",
-            self.subject,
+            approval_card.subject(request),
             in_utc(request.expires_at),
         )
         left = max(request.expires_at - datetime.now(UTC), timedelta(seconds=1))
         raise TaskAwaitingInput(method_name="execute_complete", timeout=left)
 
-    def _close(self, services: Services, decision: Event) -> dict[str, Any]:
+    def _close(self, services: Services, decision: Event) -> None:
         from podium.lifecycle.approval import describe_decision
         from podium.lifecycle.registry_sync import mirror
 
-        mirror(services, decision.model)
+        with services.ledger.lock(decision.model):
+            mirror(services, decision.model)
         self.log.info("%s", one_line(describe_decision(decision)))
-        return decision.as_json()

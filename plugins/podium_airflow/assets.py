@@ -6,12 +6,12 @@ from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias
 
-CHAMPION_MOVES = AssetAlias("champion_moves")
-MOVES_OUTSIDE = AssetAlias("champion_moves_outside")
+CHAMPIONS = AssetAlias("champion_moves")
+CHAMPIONS_MOVED_OUTSIDE = AssetAlias("champion_moves_outside")
 
 
 def champion_asset(model: str) -> Asset:
-    """The champion of a model; updated by each promotion, each rollback, and each settlement by people."""
+    """The champion of a model; updated by each promotion, each rollback, and each settlement."""
     return Asset(name=f"champion of {model}", uri=f"podium://{model}/champion")
 
 

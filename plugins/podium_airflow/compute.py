@@ -7,6 +7,7 @@ a second: a Dag file imports it only where that executor is used, for a model th
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
@@ -28,6 +29,7 @@ def heavy(compute: ComputeSpec) -> dict[str, Any]:
     return {"queue": compute.queue, "executor_config": {"pod_override": pod} if pod else None}
 
 
+@functools.cache
 def _runs_on_kubernetes() -> bool:
     """True where an executor of the list, which may name a team and an alias besides, is Kubernetes'."""
     return _KUBERNETES in conf.get("core", "executor")

@@ -109,6 +109,11 @@ def load_libraries() -> None:
     _load_skops()
     for name in LIBRARIES:
         importlib.import_module(name)
+    from mlflow.utils.requirements_utils import _init_modules_to_packages_map
+
+    # What packages there are, which MLflow asks at the first model of a process. Private to it:
+    # https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/utils/requirements_utils.py
+    _init_modules_to_packages_map()
     # The first asset of a process loads what all providers know of assets, boto3 too; each task makes some.
     Asset(name="podium", uri="podium://podium")
     _reseed_numpy_in_tasks()

@@ -1,4 +1,9 @@
-"""The forms by which people trigger Dags, one for each kind of Dag."""
+"""The forms by which people trigger Dags, one for each kind of Dag.
+
+A Dag gets its form once its tasks are made. Of a form that is there before, Airflow gives each task a copy
+and checks each copy's schema, which takes ten times as long as all else about the Dag; what a task reads from
+``params`` is the same.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from podium.model_file.approval import ApprovalSpec
 from podium.model_file.spec import ModelSpec
 
 
@@ -42,6 +48,25 @@ def lifecycle_form(spec: ModelSpec) -> dict[str, Param]:
             title="Profile",
             description="Try the lifecycle on less: a version that is never promoted. Empty: in full.",
         ),
+    }
+
+
+def approval_form(policy: ApprovalSpec) -> dict[str, Param]:
+    """Return what an answer to an approval is asked for.
+
+    Airflow marks the whole card as wrong while a field that must not be null is empty, and checks no length
+    in this form: the door of answers does.
+    """
+    return {
+        "reason": Param(
+            None,
+            type=["null", "string"],
+            format="multiline",
+            title="Reason",
+            description=f"Why, also to reject; at least {policy.reason_min_length} letters and digits. "
+            "It goes on record.",
+        ),
+        **{name: Param(False, type="boolean", title=statement) for name, statement in policy.ticks.items()},
     }
 
 

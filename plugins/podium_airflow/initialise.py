@@ -13,7 +13,7 @@ from typing import Any
 
 from podium.errors import PodiumError
 from podium.names import LOOKUP_ACCOUNT, PEOPLE, password_variables
-from podium_airflow.roles import BEYOND_VIEWER, LOOKUP, LOOKUP_ROLE, Permission
+from podium_airflow.roles import BEYOND_VIEWER, LOOKUP, LOOKUP_ROLE, SEES_PAGES, Permission
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ def main() -> None:
     upgradedb()
     with get_application_builder() as appbuilder:
         manager = appbuilder.sm
+        # Added only: whatever else people changed of FAB's own role stays.
+        manager.bulk_sync_roles([{"role": "Viewer", "perms": list(SEES_PAGES)}])
         for name, permissions in all_roles(manager.VIEWER_PERMISSIONS).items():
             _make_role(manager, name, permissions)
         for login, role in {**dict(PEOPLE), LOOKUP_ACCOUNT: LOOKUP_ROLE}.items():
@@ -51,7 +53,7 @@ def read_passwords(environ: Mapping[str, str]) -> dict[str, str]:
 
 def all_roles(viewer: Iterable[Permission]) -> dict[str, set[Permission]]:
     """Return every permission of each role of ours, given those of a Viewer."""
-    seen = set(viewer)
+    seen = {*viewer, *SEES_PAGES}
     roles = {name: seen | set(beyond) for name, beyond in BEYOND_VIEWER.items()}
     return {**roles, LOOKUP_ROLE: set(LOOKUP)}
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 
 Permission = tuple[str, str]
 
+# What FAB's Viewer may not, and each of ours may: Airflow builds its menu, with the page "Models", from the
+# list of plugins. It holds names and addresses of plugins, no data.
+SEES_PAGES: tuple[Permission, ...] = (("can_read", "Plugins"),)
 # What a role may beyond what a Viewer may.
 BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
     "Operator": (
@@ -28,15 +31,12 @@ BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
         ("menu_access", "HITL Detail"),
     ),
 }
-# Podium's own, by which a task asks for somebody's account and roles, and for the moment when its run
-# was queued, and the doctor what the roles may.
+# Podium's own, by which a task asks for somebody's account and roles, when its run was queued, and which
+# runs failed or did not start; and the doctor what the roles may.
 LOOKUP_ROLE = "Podium"
 LOOKUP: tuple[Permission, ...] = (
     ("can_read", "Users"),
     ("can_read", "Roles"),
-    *(
-        ("can_read", f"{what}:{dag_id}")
-        for dag_id in ("rollback_champion", "settle_champion")
-        for what in ("DAG", "DAG Run")
-    ),
+    ("can_read", "DAGs"),
+    ("can_read", "DAG Runs"),
 )

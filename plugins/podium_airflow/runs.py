@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlparse
 
-from airflow.sdk import Context, XComArg, conf, timezone
+from airflow.sdk import Context, conf, timezone
 
 from podium.errors import PodiumError
 from podium.model_file.types import nearest
@@ -28,16 +28,24 @@ def run_reference(context: Context) -> str:
     return f"{dag_run.dag_id}/{dag_run.run_id}"
 
 
-def run_id_of(reference: str) -> str:
-    """Return Airflow's id of the run that ``run_reference`` named."""
-    return reference.partition("/")[2]
+def airflow_path() -> str:
+    """Return where Airflow is on its web server, "" if at its root; for links on Airflow's own pages."""
+    return urlparse(_base_url()).path.rstrip("/")
+
+
+def airflow_url() -> str:
+    """Return Airflow's address for people's browsers."""
+    return _base_url().rstrip("/")
+
+
+def _base_url() -> str:
+    return str(conf.get("api", "base_url", fallback=""))
 
 
 def answers_url(reference: str) -> str:
     """Return where the API server shows what a run was answered so far; ``podium_plugin`` serves it."""
-    prefix = urlparse(conf.get("api", "base_url", fallback="")).path.rstrip("/")
     dag_id, _, run_id = reference.partition("/")
-    return f"{prefix}{ANSWERS_PREFIX}/answers/{quote(dag_id)}/{quote(run_id, safe='')}.svg"
+    return f"{airflow_path()}{ANSWERS_PREFIX}/answers/{quote(dag_id)}/{quote(run_id, safe='')}.svg"
 
 
 def as_of(context: Context) -> datetime:
@@ -125,12 +133,3 @@ def _made_at(try_id: UUID) -> datetime:
     https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/models/taskinstance.py
     """
     return datetime.fromtimestamp((try_id.int >> 80) / 1000, UTC) + timedelta(milliseconds=1)
-
-
-def clear_runs(task_id: str, dag_id: str, run_ids: XComArg) -> None:
-    """Add the task that clears runs of a Dag: that is how a parked approval hears that it was superseded."""
-    from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-
-    TriggerDagRunOperator.partial(task_id=task_id, trigger_dag_id=dag_id, reset_dag_run=True).expand(
-        trigger_run_id=run_ids
-    )

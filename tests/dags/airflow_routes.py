@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from airflow.api_fastapi.app import create_app
+from airflow.api_fastapi.execution_api.routes import execution_api_router
 from airflow.configuration import conf
 from airflow.models.backfill import Backfill
 from airflow.models.connection_test import ConnectionTestRequest
@@ -18,6 +19,7 @@ from airflow.sdk import timezone
 from airflow.utils.session import create_session
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from flask import Flask
 from itsdangerous import URLSafeSerializer
 from starlette.routing import BaseRoute, Mount, Route
 
@@ -48,6 +50,7 @@ FILE = URLSafeSerializer(conf.get_mandatory_value("api", "secret_key")).dumps(
 # What there is, these do not find for who may not see it.
 HIDING = ("/api/v2/backfills/{backfill_id}", "/api/v2/connections/enqueue-test")
 ASKED_FOR: dict[str, str] = {}
+LOGIN_PAGE = "/auth/login/"
 
 
 def bulk(**entity: Any) -> dict[str, Any]:
@@ -87,6 +90,60 @@ def routes_of(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[s
             raise TypeError(f"a route of a kind that is new here: {route!r}")
 
 
+def flask_of(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, Flask]]:
+    """Yield the applications of Flask, in which FAB shows accounts and roles, and where they are."""
+    for route in routes:
+        if isinstance(route, Mount):
+            app = getattr(route.app, "app", None)
+            if isinstance(app, Flask):
+                yield prefix + route.path, app
+            yield from flask_of(route.routes, prefix + route.path)
+
+
+def pages_of(app: Flask, prefix: str) -> Iterator[tuple[str, str]]:
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        yield from ((method, prefix + path) for method in (rule.methods or set()) - {"HEAD", "OPTIONS"})
+
+
+def asked_for_pages(client: TestClient, apps: Iterable[tuple[str, Flask]]) -> list[list[str]]:
+    """Ask for the pages of Flask, by its own session: a token does not count there."""
+    pages: set[tuple[str, str]] = set()
+    for prefix, app in apps:
+        # Forms are taken without the hidden field of the page that they are on.
+        app.config["WTF_CSRF_ENABLED"] = False
+        pages |= set(pages_of(app, prefix))
+    # What ends a login comes last. Logging in itself is limited to five times in 40 seconds.
+    asked = sorted(pages - {("POST", LOGIN_PAGE)}, key=lambda it: ("logout" in it[1], it))
+    said: dict[tuple[str, str], list[str]] = {page: [] for page in asked}
+    for account, login in accounts():
+        client.cookies.clear()
+        if login["password"]:
+            entered = client.post(LOGIN_PAGE, data=login)
+            if entered.status_code != 302 or "session" not in client.cookies:
+                raise AssertionError(f"{account} could not log in: {entered.status_code} {entered.text}")
+        for method, route in asked:
+            path = re.sub(r"\{(\w+)\}", "1", route)
+            found = client.request(
+                method, path, data={"action": "1", "rowid": "1"} if method == "POST" else None
+            )
+            said[method, route].append(shown(found.status_code))
+    client.cookies.clear()
+    return [[*page, *its] for page, its in said.items()]
+
+
+def shown(status: int) -> str:
+    """Say what Flask answered: it sends away whom it refuses."""
+    if status == 200:
+        return "let in"
+    return "sent away" if status == 302 else "refused"
+
+
+def accounts() -> Iterator[tuple[str, dict[str, str]]]:
+    for account, name in ACCOUNTS.items():
+        yield account, {"username": account, "password": os.environ.get(f"PODIUM_{name}_PASSWORD", "")}
+
+
 def answered(client: TestClient, method: str, route: str, headers: dict[str, str], dag: str) -> str:
     body = None if method in ("GET", "DELETE") else BODIES.get(f"{method} {route}", {})
     if body and "dag_id" in body:
@@ -119,22 +176,22 @@ def make_what_is_asked_for() -> None:
 def main() -> None:
     initialise.main()
     make_what_is_asked_for()
-    app = create_app(apps="core")
+    app = create_app()
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
         logins: dict[str, dict[str, str]] = {}
-        for account, name in ACCOUNTS.items():
-            login = {"username": account, "password": os.environ.get(f"PODIUM_{name}_PASSWORD", "")}
+        for account, login in accounts():
             token = client.post("/auth/token", json=login).json().get("access_token")
             logins[account] = {"Authorization": f"Bearer {token}"} if token else {}
             client.cookies.clear()
         table = []
-        found = set(routes_of(app.routes))
+        found = set(routes_of(app.routes)) | set(routes_of(execution_api_router.routes, "/execution"))
         # What reads comes first, and what ends a login last.
         for method, route in sorted(found, key=lambda it: ("logout" in it[1], it[0] != "GET", it)):
             for dag in (ANY, SETTLE) if "{dag_id}" in route else (ANY,):
                 said = [answered(client, method, route, headers, dag) for headers in logins.values()]
                 shown = route.replace("{dag_id}", SETTLE) if dag == SETTLE else route
                 table.append([method, shown, *said])
+        table += asked_for_pages(client, flask_of(app.routes))
     print(json.dumps(table))
 
 

@@ -88,7 +88,16 @@ with TestClient(create_app(apps="core")) as server:
     (made,) = admin._call("GET", f"/api/v2/dags/{LIFECYCLE}/dagRuns")["dag_runs"]
     context = context_of(LIFECYCLE, made["dag_run_id"])
     seen["backfill"] = [runs.triggered_by(context), runs.asked_for(context), runs.started_again(context)]
-    operator._call("PATCH", f"/api/v2/dags/{LIFECYCLE}/dagRuns/{made['dag_run_id']}", {"state": "failed"})
+    # A lifecycle that is marked as failed goes on until its last task has told how it came out.
+    operator._call("PATCH", f"/api/v2/dags/{ROLLBACK}/dagRuns/{now}", {"state": "failed"})
+    hour = timedelta(hours=1)
+    since = {"an hour ago": datetime.now(UTC) - hour, "later": datetime.now(UTC) + hour}
+    seen["failed"] = {
+        when: [[run.dag_id, run.run_id == now, run.note] for run in podium.failed_runs(moment)]
+        for when, moment in since.items()
+    }
+    due, paused = podium.next_run(LIFECYCLE)
+    seen["next run"] = [due is not None and due.weekday(), paused, *podium.next_run(ROLLBACK)]
     for one in admin._call("GET", f"/api/v2/backfills?dag_id={LIFECYCLE}")["backfills"]:
         admin._call("PUT", f"/api/v2/backfills/{one['id']}/cancel")
     operator._call("POST", "/api/v2/backfills", {**backfill, "dag_run_conf": {"version": 9}})

@@ -51,12 +51,12 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[s
 
 
 @pytest.fixture(scope="session")
-def parse_dags(run_script: Callable[..., dict[str, Any]]) -> Callable[[Path], dict[str, Any]]:
+def parse_dags(run_script: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Parse all Dag files with the model files of a folder; returns what ``parse_dags.py`` found."""
-    return lambda models: run_script("parse_dags.py", PODIUM_MODELS_DIR=str(models))
+    return lambda models, **more: run_script("parse_dags.py", PODIUM_MODELS_DIR=str(models), **more)
 
 
 @pytest.fixture(scope="session")
-def shipped(parse_dags: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+def shipped(parse_dags: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """What Airflow finds in the project as it is."""
     return parse_dags(PROJECT_ROOT / "include" / "models")

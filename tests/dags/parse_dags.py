@@ -18,6 +18,7 @@ def connect(self: socket.socket, address: object) -> None:
 
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Asset
+from airflow.sdk.definitions.param import process_params
 
 # With the first asset Airflow asks every provider for the kinds that it knows; Amazon's loads boto3.
 Asset(name="first", uri="podium://first")
@@ -35,6 +36,8 @@ dags = {
             f"{task.task_id} >> {after}" for task in dag.tasks for after in task.downstream_task_ids
         ),
         "tasks": sorted(dag.task_ids),
+        "teardowns": sorted(task.task_id for task in dag.tasks if task.is_teardown),
+        "display_name": dag.dag_display_name,
         "owners": sorted({task.owner for task in dag.tasks}),
         "retries": {task.task_id: task.retries for task in dag.tasks},
         "tags": sorted(dag.tags),
@@ -42,6 +45,10 @@ dags = {
         "catchup": dag.catchup,
         "paused_at_creation": dag.is_paused_upon_creation,
         "params": sorted(dag.params),
+        "params_of_tasks": [
+            process_params(dag, task, {"profile": "ci-smoke"}, suppress_exception=True) for task in dag.tasks
+        ],
+        "copies_of_the_form": [task.task_id for task in dag.tasks if set(task.params) & set(dag.params)],
         "doc": dag.doc_md,
         "fileloc": Path(dag.fileloc).name,
         "outlets": sorted(outlet.name for task in dag.tasks for outlet in task.outlets),

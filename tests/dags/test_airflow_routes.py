@@ -28,6 +28,7 @@ def test_every_route_of_the_installed_airflow_answers_each_account_as_the_table_
         AIRFLOW__CORE__AUTH_MANAGER="podium_airflow.auth_manager.PodiumFabAuthManager",
         AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/airflow.db",
         AIRFLOW__API__SECRET_KEY="of-a-test",
+        AIRFLOW__API_AUTH__JWT_SECRET="of-a-test-and-long-enough-for-sha-512-" + "x" * 32,
         **{f"PODIUM_{name}_PASSWORD": f"{name}-not-a-secret" for name in PASSWORDS},
     )
     now = {(method, route): tuple(said) for method, route, *said in answers}
@@ -49,26 +50,54 @@ def test_a_viewer_changes_nothing_but_its_own_favourites_and_login() -> None:
     reads = {route for route in writes if route.endswith("/list")}
     favourites = {route for route in writes if route.endswith("/favorite") or route.endswith("/unfavorite")}
     logins = {"/auth/token", "/auth/token/cli", "/ui/auth/token"}
-    assert writes == reads | favourites | logins
+    about_itself = {"/auth/resetmypassword/form", "/auth/userinfoeditview/form"}
+    assert writes == reads | favourites | logins | about_itself
 
 
-def test_podiums_own_account_reads_accounts_roles_and_runs_of_the_two_dags_that_it_asks_about() -> None:
+def test_what_tasks_ask_for_answers_to_no_account() -> None:
+    """Tasks ask with passes of their own, for secrets, values of other tasks and states of runs."""
+    said = {route: its for route, its in TABLE.read().items() if route[1].startswith("/execution/")}
+    open_to_all = {route for (_, route), its in said.items() if its == ("let in",) * 5}
+    assert open_to_all == {
+        *("/execution/changelog", "/execution/docs", "/execution/docs/oauth2-redirect", "/execution/redoc"),
+        *("/execution/health", "/execution/health/ping", "/execution/openapi.json"),
+    }
+    others = {its for (_, route), its in said.items() if route not in open_to_all}
+    assert others == {("401", "403", "403", "403", "403")}
+
+
+def test_podiums_own_account_reads_accounts_roles_dags_and_their_runs_and_starts_none() -> None:
     about_itself = {"/ui/auth/me", "/ui/auth/menus", "/ui/config", "/ui/auth/token"}
     routes = TABLE.let_in("podium") - TABLE.let_in("nobody")
-    # Of the two the table has one.
-    about_runs = {(method, route) for method, route in routes if "/dags/settle_champion" in route}
+    words = ("/dags", "/backfills", "/dagTags", "/dagStats", "/dashboard/dag_stats")
+    about_runs = {(method, route) for method, route in routes if any(word in route for word in words)}
     assert {route.rpartition("/")[2] for method, route in about_runs if method != "GET"} == {
         *("list", "favorite", "unfavorite"),
     }
     more = {route for _, route in routes - about_runs} - about_itself
     fab = "/auth/fab/v1"
-    assert more == {
+    # They show what somebody may read, here the model of no Dag.
+    pages = {route for route in more if route.startswith("/podium/") and "/closed/" not in route}
+    assert pages == {route for method, route in TABLE.let_in("viewer") if route in pages and method == "GET"}
+    assert more - pages == {
         *(f"{fab}/users", f"{fab}/users/{{username}}", f"{fab}/roles", f"{fab}/roles/{{name}}"),
         f"{fab}/permissions",
+        *("/auth/users/list/", "/auth/users/show/{pk}", "/auth/roles/list/", "/auth/roles/show/{pk}"),
+        # It ends the wait of an approval whose request is closed on record, and no other.
+        *("/podium/closed/{dag_id}/{run_id}", "/podium/closed/settle_champion/{run_id}"),
     }
 
 
 def test_nobody_is_let_in_but_to_log_in_and_to_what_holds_no_data() -> None:
     pages = ("/docs", "/redoc", "/openapi.json", "/health", "/auth", "/api/v2/auth", "/api/v2/monitor")
-    pages += ("/api/v2/version", "/{rest_of_path", "/api/v1/{", "/api/{")
+    pages += (
+        "/api/v2/version",
+        "/{rest_of_path",
+        "/api/v1/{",
+        "/api/{",
+        "/execution/docs",
+        "/execution/redoc",
+    )
+    pages += ("/execution/changelog", "/execution/health", "/execution/openapi.json")
+    pages += ("/podium/static/",)
     assert not {route for _, route in TABLE.let_in("nobody") if not route.startswith(pages)}

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
+from podium.lifecycle.approval_policy import Request
 from podium.model_file.spec import ModelSpec
 from podium.stack.layout import Layout
 from support.database import as_superuser
@@ -24,7 +25,7 @@ APPROVERS = ["Approver", "admin"]
 PASSWORDS = ("VIEWER", "OPERATOR", "APPROVER", "ADMIN", "LOOKUP")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def airflow_database(layout: Layout) -> Iterator[str]:
     name = f"airflow_{uuid.uuid4().hex[:8]}"
     as_superuser(layout, f"CREATE DATABASE {name} OWNER ledger_owner")
@@ -67,15 +68,50 @@ class Asked:
         self.services.ledger.append(NewEvent(kind, self.model, 1, **more))
 
 
-@pytest.mark.parametrize("required", [1, 2])
-def test_each_is_on_record_and_the_rejection_wins(
-    run_script: Callable[..., Any], ledger_url: str, airflow_database: str, tmp_path: Path, required: int
-) -> None:
-    asked = Asked(tmp_path, ledger_url, required)
-    request = approval.open_request(asked.services, asked.policy, asked.model, asked.run)
-    place = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow_database}
-    told = run_script("answers_at_once.py", **asked.environment, **place)
+Told = tuple[Asked, Request, list[Any]]
 
+
+@pytest.fixture(scope="module")
+def seen(
+    run_script: Callable[..., Any],
+    ledger_url: str,
+    airflow_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[dict[int, Told], dict[str, Any]]:
+    """Who was asked, by how many are required, what those who answered were told, and all that was seen."""
+    folder = tmp_path_factory.mktemp("asked")
+    asked = [Asked(folder, ledger_url, required) for required in (1, 2)]
+    requests = [approval.open_request(one.services, one.policy, one.model, one.run) for one in asked]
+    place = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow_database}
+    runs = " ".join(one.run for one in asked)
+    found = run_script("answers_at_once.py", **{**asked[0].environment, **place, "ASKED": runs})
+    told = zip(asked, requests, found["told"], strict=True)
+    return {one.policy.required: (one, *more) for one, *more in told}, found
+
+
+@pytest.fixture(scope="module")
+def answered(seen: tuple[dict[int, Told], dict[str, Any]]) -> dict[int, Told]:
+    return seen[0]
+
+
+def test_the_wait_of_a_closed_request_ends_and_its_run_has_a_note(
+    seen: tuple[dict[int, Told], dict[str, Any]],
+) -> None:
+    # Its timeout is now, for which the scheduler looks; nothing else of the run is touched.
+    assert seen[1]["ended"] == [["awaiting_input", True, "v1: rejected by admin"]] * 2
+    assert seen[1]["unknown"] is None
+
+
+def test_an_answer_at_the_moment_of_parking_is_not_forgotten(
+    seen: tuple[dict[int, Told], dict[str, Any]],
+) -> None:
+    """Airflow says yes and leaves the task parked; the scheduler resumes it by its timeout."""
+    assert seen[1]["parked"] == [200, "awaiting_input", True]
+
+
+@pytest.mark.parametrize("required", [1, 2])
+def test_each_is_on_record_and_the_rejection_wins(answered: dict[int, Told], required: int) -> None:
+    asked, request, told = answered[required]
     decision = approval.decide(asked.services, asked.policy, request, None)
     assert decision is not None
     assert (decision.event, decision.actor) == ("rejected", "admin")
@@ -98,5 +134,8 @@ def test_a_run_that_is_overtaken_before_anybody_was_asked_puts_up_no_card(
     client.create_model_version(asked.model, source=str(tmp_path))
     asked.record(EventKind.NOMINATED, run="lifecycle/newer")
     closed = run_script("overtaken.py", **asked.environment)
-    assert (closed["event"], closed["run"]) == ("superseded", asked.run)
-    assert closed["reason"] == "v1 of run lifecycle/newer is a newer candidate"
+    assert closed == {"parked": False}
+    decision = approval.find_decision(asked.services, asked.run)
+    assert decision is not None
+    assert (decision.event, decision.run) == ("superseded", asked.run)
+    assert decision.reason == "v1 of run lifecycle/newer is a newer candidate"

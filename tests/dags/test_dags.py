@@ -7,12 +7,11 @@ from typing import Any
 
 import yaml
 
-from podium.names import RunOutcome
 from podium.settings import PROJECT_ROOT
 from support.model_files import line_of
 from support.toy import TOY
 
-ParseDags = Callable[[Path], dict[str, Any]]
+ParseDags = Callable[..., dict[str, Any]]
 SHIPPED_MODEL = PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml"
 
 
@@ -23,6 +22,7 @@ def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
         "lifecycle_code_generation",
         "lifecycle_rossmann_ensemble",
         "lifecycle_soccer_match_outcome",
+        "notify",
         "reconcile",
         "rollback_champion",
         "score_bug_severity_clf",
@@ -36,6 +36,21 @@ def test_parsing_is_light(shipped: dict[str, Any]) -> None:
     assert shipped["warnings"] == []
 
 
+def test_each_task_reads_the_form_and_none_has_a_copy(shipped: dict[str, Any]) -> None:
+    for name, dag in shipped["dags"].items():
+        asked = [{key: params[key] for key in dag["params"]} for params in dag["params_of_tasks"]]
+        assert [params for params in asked if params != asked[0]] == [], name
+        assert dag["copies_of_the_form"] == [], name
+    lifecycle = shipped["dags"]["lifecycle_soccer_match_outcome"]["params_of_tasks"][0]
+    assert lifecycle == {
+        "as_of": None,
+        "mlflow_run": None,
+        "version": None,
+        "params": {},
+        "profile": "ci-smoke",
+    }
+
+
 def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
     dag = shipped["dags"]["lifecycle_soccer_match_outcome"]
     assert dag["edges"] == sorted(
@@ -44,13 +59,16 @@ def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
             "register >> validate",
             "validate >> nominate",
             "nominate >> approve",
-            "nominate >> close_superseded",
-            "approve >> outcome",
-            "outcome >> promote",
-            *(f"outcome >> {other}" for other in RunOutcome if other is not RunOutcome.PROMOTE),
+            "approve >> promote",
             "promote >> announce",
+            "announce >> note_announced",
+            "note_announced >> outcome",
         ]
     )
+    assert len(dag["tasks"]) <= 10
+    # It runs at each end of a run, and no end is another one because of it.
+    assert dag["teardowns"] == ["outcome"]
+    assert dag["display_name"] == "soccer-match-outcome lifecycle"
     assert dag["outlets"] == ["champion of soccer-match-outcome"]
     assert dag["schedule"] == "0 6 * * 1"
     assert dag["catchup"] is False
@@ -60,7 +78,7 @@ def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
 
 def test_the_rollback_is_manual_and_asks_for_model_version_and_reason(shipped: dict[str, Any]) -> None:
     dag = shipped["dags"]["rollback_champion"]
-    assert dag["edges"] == ["move_champion_back >> announce"]
+    assert dag["edges"] == ["announce >> note_announced", "move_champion_back >> announce"]
     assert dag["params"] == ["force_version", "model", "reason", "to_version"]
     assert dag["schedule"] is None
 
@@ -86,18 +104,27 @@ def test_every_dag_has_an_owner_tags_docs_and_retries(shipped: dict[str, Any]) -
 def test_champions_are_compared_with_the_ledger_every_five_minutes(shipped: dict[str, Any]) -> None:
     dag = shipped["dags"]["reconcile"]
     assert dag["schedule"] == "*/5 * * * *"
-    assert dag["tasks"] == ["compare_with_ledger"]
+    assert dag["edges"] == ["compare_with_ledger >> note_announced"]
+    assert dag["outlets"] == ["champion_moves", "champion_moves_outside"]
     assert all(retries < 5 for retries in dag["retries"].values())
 
 
 def test_what_an_emergency_needs_is_never_born_paused(shipped: dict[str, Any]) -> None:
     born_running = {name for name, dag in shipped["dags"].items() if dag["paused_at_creation"] is False}
-    assert born_running == {"reconcile", "rollback_champion", "settle_champion"}
+    assert born_running == {"notify", "reconcile", "rollback_champion", "settle_champion"}
+
+
+def test_nobody_is_told_on_a_schedule_unless_a_channel_is_configured(
+    shipped: dict[str, Any], parse_dags: ParseDags, tmp_path: Path
+) -> None:
+    assert shipped["dags"]["notify"]["schedule"] is None
+    configured = parse_dags(tmp_path, PODIUM_NOTIFY_CHANNELS='{"team": "json://127.0.0.1/"}')
+    assert configured["dags"]["notify"]["schedule"] == "* * * * *"
 
 
 def test_settling_asks_for_model_settlement_and_reason(shipped: dict[str, Any]) -> None:
     dag = shipped["dags"]["settle_champion"]
-    assert dag["edges"] == ["settle >> announce"]
+    assert dag["edges"] == ["announce >> note_announced", "settle >> announce"]
     assert dag["params"] == ["model", "reason", "settlement"]
     assert dag["schedule"] is None
 
@@ -124,7 +151,7 @@ def test_a_wrong_model_file_is_an_import_error_and_stops_no_other_model(
 def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Path) -> None:
     found = parse_dags(tmp_path)
     assert found["import_errors"] == {}
-    assert sorted(found["dags"]) == ["reconcile", "rollback_champion", "settle_champion"]
+    assert sorted(found["dags"]) == ["notify", "reconcile", "rollback_champion", "settle_champion"]
 
 
 def test_a_task_builds_no_dag_of_another_model(run_script: Callable[..., dict[str, Any]]) -> None:

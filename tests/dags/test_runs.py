@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,11 +28,11 @@ def test_a_key_that_the_form_does_not_have_is_named_with_the_one_that_was_meant(
 
 def test_no_task_works_for_a_run_with_a_wrong_form(seen: dict[str, Any]) -> None:
     refusing = seen["refusing"]
-    lifecycle = {"train", "register", "validate", "nominate", "promote", "announce"}
+    lifecycle = {"train", "register", "validate", "nominate", "promote", "announce", "note_announced"}
     assert set(refusing["lifecycle_soccer_match_outcome"]) == lifecycle
-    assert refusing["rollback_champion"] == ["announce", "move_champion_back"]
-    assert refusing["settle_champion"] == ["announce", "settle"]
-    assert refusing["reconcile"] == ["compare_with_ledger"]
+    assert refusing["rollback_champion"] == ["announce", "move_champion_back", "note_announced"]
+    assert refusing["settle_champion"] == ["announce", "note_announced", "settle"]
+    assert refusing["reconcile"] == ["compare_with_ledger", "note_announced"]
     assert {"resolve", "score"} <= set(refusing["score_bug_severity_clf"])
 
 
@@ -85,6 +86,19 @@ def test_podiums_own_account_is_told_when_a_rollback_was_asked_for_until_it_is_c
     assert (told["now"], told["ahead"]) == ("in time", "ahead of time")
     assert told["ahead, marked as queued"] == "ahead of time"
     assert (told["now, cleared"], told["ahead, cleared"]) == ("nobody knows", "nobody knows")
+
+
+def test_podiums_own_account_is_told_which_runs_failed_and_when_the_next_is_due(told: dict[str, Any]) -> None:
+    assert told["failed"] == {"an hour ago": [["rollback_champion", True, ""]], "later": []}
+    assert told["next run"] == [0, True, None, False]
+
+
+def test_channels_that_are_connections_of_airflow_are_found(
+    run_script: Callable[..., dict[str, Any]],
+) -> None:
+    connection = {"conn_type": "apprise", "extra": {"config": {"path": "json://127.0.0.1/x"}}}
+    found = run_script("ask_channels.py", AIRFLOW_CONN_PODIUM_NOTIFY_ML_TEAM=json.dumps(connection))
+    assert found == {"ml-team": "json://127.0.0.1/x"}
 
 
 def test_a_backfill_that_starts_a_run_again_leaves_the_name_of_who_asked_first(told: dict[str, Any]) -> None:

@@ -20,10 +20,29 @@ if TYPE_CHECKING:
     from podium.operations.airflow_client import AirflowClient
 
 
+# In this order they are shown.
+GROUPS = {
+    "Every day": ("status", "pending", "approve", "reject", "run", "history", "compare", "gates", "monitor"),
+    "When something is wrong": ("doctor", "verify", "explain", "rollback", "mend"),
+    "A new model": ("new-model", "validate-spec", "train"),
+    "Serve and score": ("serve", "score", "copy"),
+    "Operate": ("stack", "backup", "export", "notify", "initialise", "mlflow-server", "heartbeat"),
+}
+
+
 class Commands(TyperGroup):
     """The commands of ``podium``; where one raises a known error, its message is shown, and no traceback."""
 
     # Of Click's classes Typer has its own, private ones: https://github.com/fastapi/typer/blob/0.29.2/typer/core.py
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Click's signature
+        """Name the commands in the order of their groups, each with its group."""
+        order = [name for names in GROUPS.values() for name in names]
+        for title, names in GROUPS.items():
+            for name in names:
+                if name in self.commands:
+                    self.commands[name].rich_help_panel = title  # type: ignore[attr-defined]
+        return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         with exit_with_message("podium"):

@@ -14,6 +14,7 @@ from podium.errors import PodiumError
 
 if TYPE_CHECKING:
     from podium.model_file.spec import ModelSpec
+    from podium.reporting.compare import Comparison
     from podium.services import Services
 
 
@@ -47,7 +48,6 @@ def compare(  # noqa: PLR0913 - one for each option of the command
     """Put the newest runs or versions side by side: params that differ, metrics, the best marked."""
     from podium.model_file.loading import find_spec
     from podium.reporting.compare import compare_runs, compare_versions, draw
-    from podium.reporting.tables import comparison_table
     from podium.services import connect
 
     services = connect()
@@ -67,21 +67,25 @@ def compare(  # noqa: PLR0913 - one for each option of the command
     elif as_csv:
         sys.stdout.write(comparison.as_csv())
     else:
-        console.print(comparison_table(comparison))
-        if not comparison.same_rows:
-            console.print(
-                "Each was judged on rows of its own, so the numbers compare roughly. The gates judge a "
-                "candidate and the champion on the same rows."
-            )
+        _show(comparison)
     if nominate_best:
         best = comparison.best(comparison.metric)
         if best is None:
-            raise PodiumError(f"none of them has a {comparison.metric}")
+            raise PodiumError(comparison.no_best())
         airflow = logged_in_to_airflow(services.settings.airflow_url, user, password)
         run = airflow.trigger(spec.lifecycle_dag_id, {"mlflow_run": best.run})
         console.print(
             f"Started {spec.lifecycle_dag_id} {run} with {best.name}: its gates and approval decide."
         )
+
+
+def _show(comparison: Comparison) -> None:
+    from podium.reporting.tables import comparison_tables
+
+    for table in comparison_tables(comparison, console.width):
+        console.print(table)
+    for sentence in comparison.rows():
+        console.print(sentence, highlight=False)
 
 
 def _show_live(

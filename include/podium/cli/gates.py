@@ -29,14 +29,14 @@ def gates(
     from podium.lifecycle.approval import gate_report
     from podium.model_file.loading import find_spec, load_spec
     from podium.reporting.status import known_model
-    from podium.reporting.tables import gates_table, scores_table
+    from podium.reporting.tables import gates_table, labels_table, scores_table
     from podium.services import connect
 
     if file is not None and not replay:
         raise PodiumError("--file needs --replay: what was recorded does not change")
     services = connect()
     recorded = GateReport.from_json(
-        gate_report(services.ledger.history(known_model(services, model)), version).details
+        gate_report(services.ledger.present(known_model(services, model), version), version).details
     )
     report, before = recorded, None
     if replay:
@@ -49,8 +49,12 @@ def gates(
     if as_json:
         print_json(report.as_json())
         return
+    for note in report.notes:
+        console.print(f"{note}.", style="yellow")
     console.print(gates_table(report))
     console.print(scores_table(report))
+    if (labels := labels_table(report.labels_by_title())) is not None:
+        console.print(labels)
     if before is not None:
         console.print(f"When it was validated: {before.sentence()}.")
     now = "By these gates, on the same answers" if replay else "So"

@@ -11,25 +11,42 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from podium.cli.app import Json, Model, app, console, parse_moment, print_json
-from podium.errors import PodiumError
+from podium.errors import Outage, PodiumError
 from podium.names import in_utc, version_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podium.ledger.chain import Chain
     from podium.ledger.events import Event
+    from podium.ledger.stored import StoredEvent
+
+_PAGE = 50
+_A_SECOND_OF_EVENTS, _STEP = 100_000, 10_000
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show each model's champion, candidate, previous champion and versions."""
-    from podium.reporting.status import model_statuses
+    """Show each model's champion, candidate and what waits; with MLflow down, what the ledger knows."""
+    from podium.reporting.status import model_statuses, recorded_statuses
     from podium.reporting.tables import status_table
     from podium.services import connect
 
-    statuses = model_statuses(connect())
+    services, outage = connect(), None
+    try:
+        statuses = model_statuses(services)
+    except Outage as error:
+        # Of the two parts the ledger must answer: then it was MLflow that did not.
+        statuses, outage = recorded_statuses(services), error
     if as_json:
         print_json([item.as_json() for item in statuses])
-        return
-    console.print(status_table(statuses))
+    else:
+        console.print(status_table(statuses, console.width))
+        for item in statuses:
+            if item.is_frozen:
+                console.print(f"{item.model} is {item.needs()[0]}.", style="red")
+    if outage is not None:
+        raise Outage(f"MLflow does not answer; this is what the ledger has on record. {outage}") from outage
 
 
 @app.command()
@@ -39,9 +56,12 @@ def history(
         str | None,
         typer.Option(help="Only what was known then: a date (to its end, UTC) or a moment in ISO 8601."),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help=f"All events, not the newest {_PAGE}; --json always gives all.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show all that happened to a model, in order; with --at also who was champion then."""
+    """Show what happened to a model, in order; with --at also who was champion then."""
     from podium.ledger.history import champion_move
     from podium.reporting.status import known_model
     from podium.reporting.tables import history_table
@@ -49,13 +69,18 @@ def history(
 
     services = connect()
     until = None if at is None else parse_moment(at)
-    events = services.ledger.history(known_model(services, model), until=until)
+    newest = None if everything or as_json else _PAGE + 1
+    events = services.ledger.history(known_model(services, model), until=until, newest=newest)
     if as_json:
         print_json([event.as_json() for event in events])
         return
-    console.print(history_table(events))
+    page = events if everything else events[-_PAGE:]
+    if len(page) < len(events):
+        console.print(f"The newest {_PAGE} events of {model}; --all shows those before them too.")
+    console.print(history_table(page))
     if until is not None:
-        console.print(_describe_champion(model, champion_move(events), until))
+        then = champion_move(services.ledger.present(model, at=until))
+        console.print(_describe_champion(model, then, until))
 
 
 @app.command()
@@ -67,22 +92,14 @@ def verify(
 ) -> None:
     """Check that the ledger's chain is whole and that the live aliases are what it says."""
     from podium.ledger.chain import read_export, walk
-    from podium.lifecycle.verify import all_differences, told_heads
-    from podium.model_file.loading import load_specs
-    from podium.services import connect
 
     if file is not None:
-        chain, differences = walk(read_export(file)), []
+        chain, differences, outage = walk(read_export(file)), list[str](), None
     else:
-        services = connect()
-        # The registry's models: a ledger that lost its end may not know one of them any more.
-        chain = walk(services.ledger.record(), told_heads(services, services.registry.models()))
-        differences = [
-            *(f"the text of event {seq} is not that of its hash" for seq in services.ledger.changed_texts()),
-            *all_differences(services, load_specs(services.settings.models_dir)[0]),
-        ]
+        chain, differences, outage = _verified()
     found = [*chain.differences, *differences]
     unknown = {"unknown": chain.unknown} if chain.unknown else {}
+    unknown |= {"not_checked": (str(outage),)} if outage else {}
     if as_json:
         print_json(
             {"whole": not found, "events": chain.events, "head": chain.head, "differences": found, **unknown}
@@ -92,14 +109,61 @@ def verify(
         if found[1:]:
             console.print(f"and {len(found) - 1} more; --json lists all.")
     else:
-        where = "" if file else "; live aliases are what the ledger says"
+        where = "" if file or outage else "; live aliases are what the ledger says"
         console.print(f"Whole: {chain.events} events, each chained to the one before{where}.")
         console.print(f"Head: {chain.head}")
     if not as_json:
         for said in chain.unknown:
             console.print(f"Not judged: {said}.", style="yellow")
-    if found:
+    if outage is not None and not as_json:
+        console.print(
+            f"Not checked: live aliases, and whether MLflow was told of later events. {outage}",
+            style="yellow",
+        )
+    if found or outage is not None:
         raise typer.Exit(1)
+
+
+def _verified() -> tuple[Chain, list[str], Outage | None]:
+    """Check the ledger, and compare it with MLflow; returns what MLflow was not asked for, too.
+
+    Raises:
+        Outage: The ledger did not answer.
+    """
+    from podium.ledger.chain import walk
+    from podium.lifecycle.verify import all_differences, told_heads
+    from podium.model_file.loading import load_specs
+    from podium.services import connect
+
+    services = connect()
+    heads: list[tuple[str, int, str]] = []
+    differences: list[str] = []
+    outage: Outage | None = None
+    try:
+        # The registry's models: a ledger that lost its end may not know one of them any more.
+        heads = list(told_heads(services, services.registry.models()))
+        differences = all_differences(services, load_specs(services.settings.models_dir)[0])
+    except Outage as error:
+        outage = error
+    chain = walk(_with_progress(services.ledger.stored(), services.ledger.size()), heads)
+    return chain, differences, outage
+
+
+def _with_progress(events: Iterator[StoredEvent], size: int) -> Iterator[StoredEvent]:
+    """Show on the error output how far the walk has come, if a person looks and it takes long."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    progress = Progress(
+        TextColumn("walking the chain"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True, disable=size < _A_SECOND_OF_EVENTS,
+    )  # fmt: skip
+    with progress:
+        walking = progress.add_task("", total=size)
+        for number, event in enumerate(events, start=1):
+            yield event
+            if number % _STEP == 0:
+                progress.update(walking, completed=number)
 
 
 @app.command()

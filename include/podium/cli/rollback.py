@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ def rollback(  # noqa: PLR0913 - one for each option of the command
         str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", prompt=True, hide_input=True, show_default=False)
     ] = "",
 ) -> None:
-    """Roll a champion back, logged in to Airflow; waits until it is done, or says that its Dag is paused."""
+    """Roll a champion back, logged in to Airflow; prints each step until it is done, or why it is not."""
     from podium.operations.airflow_client import ROLLBACK_DAG
     from podium.services import connect
 
@@ -35,9 +36,14 @@ def rollback(  # noqa: PLR0913 - one for each option of the command
     form = {"model": model, "to_version": to_version, "reason": reason, "force_version": force_version}
     airflow.assert_not_paused(ROLLBACK_DAG)
     run = airflow.trigger(ROLLBACK_DAG, form)
+    begun = monotonic()
+
+    def tell(task_id: str, state: str) -> None:
+        console.print(f"{monotonic() - begun:5.1f} s  {task_id}: {state}")
+
     with console.status(f"rolling back {model}, run {run}"):
-        airflow.wait_for_end(ROLLBACK_DAG, run)
-    told = [event for event in services.ledger.history(model) if event.run == f"{ROLLBACK_DAG}/{run}"]
+        airflow.wait_for_end(ROLLBACK_DAG, run, tell)
+    told = services.ledger.of_run(model, f"{ROLLBACK_DAG}/{run}")
     if not told or told[-1].event != "rolled_back":
         why = told[-1].reason if told else f"see the log of run {run} of {ROLLBACK_DAG} in Airflow"
         raise PodiumError(f"not rolled back: {why}")

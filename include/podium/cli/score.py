@@ -112,7 +112,7 @@ def _shown(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     err = Terminal(stderr=True)
     with Bar(
         BarColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         console=err,
         transient=True,
         disable=quiet or not err.is_terminal,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import ExitStack
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from podium.cli.app import app, log_to_stderr
+from podium.errors import PodiumError
+
+if TYPE_CHECKING:
+    from podium.ledger.store import Ledger
+
+log = logging.getLogger(__name__)
 
 
 @app.command()
@@ -43,7 +50,7 @@ def serve(  # noqa: PLR0913 - one for each option of the command
     import uvicorn
 
     from podium.lifecycle.profile_rules import refuse_alias
-    from podium.services import connect
+    from podium.services import connect_server
     from podium.serving.http import UVICORN
     from podium.serving.process import own_folder
     from podium.serving.settings import environment, load_serving_settings
@@ -61,7 +68,8 @@ def serve(  # noqa: PLR0913 - one for each option of the command
         max_rows=max_rows,
     )
     refuse_alias(alias)
-    connect()  # An address that is not set is said now, not by each process.
+    # An address that is not set is said now, not by each process.
+    _warn_if_it_may_append(connect_server().ledger)
     os.environ |= environment(settings)
     # A question that is not answered is asked again at the next poll.
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
@@ -81,3 +89,18 @@ def serve(  # noqa: PLR0913 - one for each option of the command
             timeout_worker_healthcheck=120,
             **UVICORN,
         )
+
+
+def _warn_if_it_may_append(ledger: Ledger) -> None:
+    """Warn where this server, if it was taken over, could record an approval that nobody gave."""
+    try:
+        if ledger.may_append():
+            log.warning(
+                "The ledger's role %s may append events, approvals too: set PODIUM_LEDGER_SERVER_URL, "
+                "whose role podium_server may add answers, labels and counts alone.",
+                ledger.engine.url.username,
+            )
+    except PodiumError as error:
+        log.warning("What this server may do in the ledger is not known: %s", error)
+    finally:
+        ledger.engine.dispose()

@@ -32,7 +32,7 @@ def train(
     """
     from podium.model_file.loading import find_spec
     from podium.model_file.profiles import named_profile
-    from podium.reporting.tables import metrics_table
+    from podium.reporting.tables import labels_table, metrics_table
     from podium.settings import models_dir, project_home
     from podium.training.local import train_locally
 
@@ -45,4 +45,6 @@ def train(
         print_json(metrics.as_json())
         return
     console.print(metrics_table(metrics.rows, metrics.by_model))
+    if (labels := labels_table({"the model": metrics.by_label})) is not None:
+        console.print(labels)
     console.print(f"The model is in {local / 'model'}.", soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
@@ -28,11 +28,30 @@ class Account:
         name: The login name.
         roles: The roles that it has.
         active: Whether it may log in.
+        email: Its address; "" if Airflow knows none.
     """
 
     name: str
     roles: frozenset[str]
     active: bool
+    email: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a Dag.
+
+    Attributes:
+        dag_id: Of which Dag.
+        run_id: Its id.
+        form: What its form asked for.
+        note: What stands beside it in Airflow; "" for nothing.
+    """
+
+    dag_id: str
+    run_id: str
+    form: Mapping[str, Any]
+    note: str
 
 
 class AirflowClient:
@@ -118,6 +137,20 @@ class AirflowClient:
         """Return the state of a run, such as ``running`` or ``success``."""
         return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
+    def failed_runs(self, since: datetime) -> list[Run]:
+        """Return the runs of all Dags that failed after a moment."""
+        moment = quote(since.isoformat(), safe="")
+        found = self._all(f"/api/v2/dags/~/dagRuns?state=failed&end_date_gte={moment}", "dag_runs")
+        return [
+            Run(run["dag_id"], run["dag_run_id"], run["conf"] or {}, run.get("note") or "") for run in found
+        ]
+
+    def next_run(self, dag_id: str) -> tuple[datetime | None, bool]:
+        """Return when a Dag's next scheduled run may start, and whether the Dag is paused."""
+        dag = self._call("GET", f"/api/v2/dags/{dag_id}", missing=_NOT_FOUND) or {"is_paused": False}
+        due = dag.get("next_dagrun_run_after")
+        return (datetime.fromisoformat(due) if due else None), bool(dag["is_paused"])
+
     def queued_at(self, dag_id: str, run_id: str) -> datetime | None:
         """Return when a run was queued last, which each clear of it renews; None if Airflow does not know.
 
@@ -128,15 +161,32 @@ class AirflowClient:
         run = self._call("GET", path, missing=_NOT_FOUND)
         return datetime.fromisoformat(run["queued_at"]) if run and run["queued_at"] else None
 
-    def wait_for_end(self, dag_id: str, run_id: str) -> str:
+    def wait_for_end(
+        self, dag_id: str, run_id: str, on_step: Callable[[str, str], None] | None = None
+    ) -> str:
         """Wait until a run has ended, however long it takes, and return its state.
+
+        Args:
+            dag_id: Of which Dag.
+            run_id: The run.
+            on_step: Called with task and state each time that a task's state was seen to change.
 
         Raises:
             PodiumError: The Dag is paused, so that the run may never end.
         """
+        seen: dict[str, str | None] = {}
+
+        def tell(step: Callable[[str, str], None]) -> None:
+            for task_id, state in self.task_states(dag_id, run_id).items():
+                if state is not None and seen.get(task_id) != state:
+                    seen[task_id] = state
+                    step(task_id, state)
 
         def look() -> str | None:
+            # The state first: the tasks of a run that has ended have their last states.
             state = self.run_state(dag_id, run_id)
+            if on_step is not None:
+                tell(on_step)
             if state in _ENDED:
                 return state
             self.assert_not_paused(dag_id)
@@ -162,6 +212,16 @@ class AirflowClient:
         """
         body = {"chosen_options": [option], "params_input": dict(form)}
         self._call("PATCH", self._action(dag_id, run_id, task_id), body)
+
+    def end_closed_approval(self, dag_id: str, run_id: str) -> str | None:
+        """End the wait of an approval whose request is closed; Podium's plugin does it.
+
+        Returns:
+            The state of the approval before that; None if there is nothing to end.
+        """
+        path = f"/podium/closed/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
+        state: str | None = self._call("POST", path)["state"]
+        return state
 
     def account(self, name: str) -> Account | None:
         """Return the account of a login, in whatever case its name is written; None if there is none.
@@ -196,7 +256,7 @@ class AirflowClient:
     def _all(self, path: str, what: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         while True:
-            page = self._call("GET", f"{path}?limit=100&offset={len(found)}")
+            page = self._call("GET", f"{path}{'&' if '?' in path else '?'}limit=100&offset={len(found)}")
             found += page[what]
             if not page[what] or len(found) >= page["total_entries"]:
                 return found
@@ -225,4 +285,4 @@ class AirflowClient:
 
 def _account(user: Mapping[str, Any]) -> Account:
     roles = frozenset(role["name"] for role in user["roles"] or ())
-    return Account(user["username"], roles, user["active"] is True)
+    return Account(user["username"], roles, user["active"] is True, user.get("email") or "")

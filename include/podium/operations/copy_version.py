@@ -193,7 +193,7 @@ def copy_version(services: Services, model: str, number: int, target: CopyTarget
 
 def _source(services: Services, model: str, number: int) -> _Source:
     name = f"{model} {version_name(number)}"
-    events = services.ledger.history(model)
+    events = services.ledger.present(model, number)
     registered = history.registration(events, number)
     if registered is None or "mlflow_run" not in registered.details:
         raise NotFound(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
@@ -59,20 +60,41 @@ def make_registry() -> None:
 
 
 def make_bucket(name: str) -> None:
-    """Make the bucket at ``AWS_ENDPOINT_URL`` if there is none, and let it keep what is overwritten."""
+    """Make the bucket at ``AWS_ENDPOINT_URL`` if there is none, and let it keep what is overwritten.
+
+    Raises:
+        PodiumError: The store refused these keys.
+    """
     store = boto3.client("s3")
     try:
-        store.create_bucket(Bucket=name)
-        log.info("Bucket %s made.", name)
+        # Asked first: of a bucket that other keys made, a store need not say that it is ours.
+        if _is_there(store, name):
+            log.info("Bucket %s is there.", name)
+        else:
+            store.create_bucket(Bucket=name)
+            log.info("Bucket %s made.", name)
+        store.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     except ClientError as error:
-        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
-            raise
-        log.info("Bucket %s is there.", name)
-    store.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        raise PodiumError(
+            f"the object store refused these keys its bucket {name}: {error}. Let AWS_ACCESS_KEY_ID and its "
+            "secret be keys that may make it and read it"
+        ) from error
+
+
+def _is_there(store: Any, bucket: str) -> bool:
+    try:
+        store.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return False
+        raise
+    return True
 
 
 def migrate_ledger() -> None:
     """Migrate the ledger as the owner in ``PODIUM_LEDGER_OWNER_URL``, for the user of ``PODIUM_LEDGER_URL``.
+
+    Model servers are granted what they need as ``podium_server``.
 
     Raises:
         PodiumError: One of the two is not set, or names no user.
@@ -84,4 +106,4 @@ def migrate_ledger() -> None:
     app_role = make_url(settings.ledger_url.get_secret_value()).username
     if not app_role:
         raise PodiumError("PODIUM_LEDGER_URL names no user: the ledger would be open to nobody.")
-    migrate(owner_url, app_role=app_role)
+    migrate(owner_url, app_role=app_role, server_role=postgres_roles.LEDGER_SERVER_ROLE)

@@ -124,6 +124,7 @@ POST             /ajax-api/2.0/mlflow/experiments/search-datasets
 GET              /ajax-api/2.0/mlflow/metrics/get-history-bulk
 GET              /ajax-api/2.0/mlflow/metrics/get-history-bulk-interval
 GET              /ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files
+POST             /ajax-api/3.0/mlflow/traces/metrics
 GET              /ajax-api/3.0/mlflow/ui-telemetry
 """
 _OF_PROBES = """

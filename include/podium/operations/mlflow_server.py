@@ -29,6 +29,13 @@ _PASSWORD_CACHE_SECONDS = 60
 # In the working directory of whoever starts the server. No module can have this name.
 SERVER_FOLDER = "mlflow-server"
 _APP = "podium"
+_REGISTRY = "podium.operations.mlflow_registry_store:FlatRegistryStore"
+_ENTRY_POINTS = f"""[mlflow.app]
+{_APP} = podium.operations.mlflow_door:create_app
+[mlflow.model_registry_store]
+postgresql = {_REGISTRY}
+sqlite = {_REGISTRY}
+"""
 
 
 def auth_config(database_url: str) -> str:
@@ -107,10 +114,10 @@ def become_server(host: str, port: int, bucket: str) -> None:
 
 
 def own_folder(parent: Path) -> Path:
-    """Make the server's home and working directory, and in it what announces its door.
+    """Make the server's home and working directory, and in it what announces its door and its registry.
 
-    MLflow takes an application from an entry point alone, and finds that by the name of a folder on Python's
-    path, to which its working directory belongs. In the images Podium is not installed as a package.
+    MLflow takes both from entry points alone, and finds these by the name of a folder on Python's path, to
+    which its working directory belongs. In the images Podium is not installed as a package.
 
     Args:
         parent: The folder that it is made in.
@@ -120,8 +127,7 @@ def own_folder(parent: Path) -> Path:
     folder.chmod(0o700)
     announced = folder / f"podium_door-{distribution('mlflow').version}.dist-info"
     announced.mkdir(exist_ok=True)
-    door = f"[mlflow.app]\n{_APP} = podium.operations.mlflow_door:create_app\n"
-    (announced / "entry_points.txt").write_text(door, encoding="utf-8")
+    (announced / "entry_points.txt").write_text(_ENTRY_POINTS, encoding="utf-8")
     return folder
 
 

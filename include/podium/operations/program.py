@@ -30,7 +30,10 @@ def exit_with_message(program: str = "") -> Iterator[None]:
 
             if (PROJECT_ROOT / ".podium").is_dir():
                 message += " Is the stack up? `make status` tells, `make up` starts it."
-        Terminal(stderr=True).print(message, style="red", highlight=False, soft_wrap=True)
+        terminal = Terminal(stderr=True)
+        terminal.print(message, style="red", highlight=False, soft_wrap=True)
+        if program:
+            terminal.print(f"`podium explain {error.code}` says what to do.", highlight=False, soft_wrap=True)
         raise SystemExit(1) from error
 
 

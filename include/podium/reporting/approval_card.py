@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from xml.sax.saxutils import escape
+from typing import NamedTuple
+from xml.sax.saxutils import escape, quoteattr
 
-from podium.gates.report import GateReport, cell
+from podium.gates.report import GateReport, cell, count_rows, number
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
 from podium.lifecycle import approval, canary
 from podium.lifecycle.approval_policy import Request, who_may_decide
+from podium.lifecycle.data_age import describe_as_of, older_than_champion
 from podium.model_file.approval import ApprovalSpec
+from podium.model_file.metric_gate import MetricGate
 from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
-from podium.names import Tag, in_utc, version_name
+from podium.names import CHAMPION, Tag, in_utc, short_commit, version_name
+from podium.registry.pages import run_page, version_page
 from podium.services import Services
 from podium.text import visible
 
 _UNKNOWN = "unknown"
+_SHOWN_METRICS = 3
 # Airflow shows pictures on a card 300 pixels wide.
 _PICTURE_COLUMNS = 40
 _PICTURE_WIDTH = 300
@@ -32,44 +37,128 @@ def subject(request: Request) -> str:
     return f"Promote {request.model} {version_name(request.version)} to champion, {champion}?"
 
 
-def body(services: Services, spec: ModelSpec, request: Request, answers_url: str) -> str:
-    """Return the card: what was answered so far, candidate beside champion, every gate, lineage and links.
+class Pages(NamedTuple):
+    """Where a card's links lead.
+
+    Attributes:
+        answers: Where ``answers_picture`` is served. Airflow never changes the text of a card that is up, not
+            even for a new try of the task; so the state of the request is a picture that is always new.
+        decision: Podium's page of the decision.
+    """
+
+    answers: str
+    decision: str
+
+
+def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) -> str:
+    """Return the card: what would change, verdict, numbers and rules; then every gate, lineage and links.
 
     All of it comes from the ledger and the registry, nothing from what tasks hand to each other.
-
-    Args:
-        services: The registry and the ledger.
-        spec: The model file.
-        request: What is asked.
-        answers_url: Where ``answers_picture`` is served. Airflow never changes the text of a card that is up,
-            not even for a new try of the task; so what was answered so far is a picture that is always new.
 
     Raises:
         Outage: A part did not answer.
     """
-    events = services.ledger.history(request.model)
+    events = services.ledger.present(request.model, request.version, request.champion, run=request.run)
     report = GateReport.from_json(approval.gate_report(events, request.version).details)
+    given = len(approval.approvals(events, request.run))
+    state = f"Approved by {given} of {spec.approval.required} when this card was put up"
     return "\n".join(
         [
-            f"[![Answers so far]({answers_url})]({answers_url})",
+            _change(events, request),
             "",
-            spec.description,
-            "",
-            *_asked_for(request),
             *_profile(spec, events, request.version),
-            f"**{cell(report.sentence())}.**",
-            "",
-            report.markdown(),
-            "",
-            *_lineage(services, events, request),
+            *report.warnings(),
+            f"**{cell(report.sentence())}.** {_numbers(spec, report)}",
             "",
             *_rules(spec, request),
             *(
                 f"Too early to approve: {problem}."
                 for problem in canary.problems(services, events, request.version, datetime.now(UTC))
             ),
+            "",
+            f"[![{state}; open until {in_utc(request.expires_at)}]({pages.answers})]({pages.answers})",
+            "",
+            f"[The state now]({pages.answers}), [all about this decision]({pages.decision})",
+            "",
+            spec.description,
+            "",
+            *_asked_for(request),
+            report.tables(),
+            "",
+            *_lineage(services, events, request),
         ]
     )
+
+
+def _change(events: Sequence[Event], request: Request) -> str:
+    """Say in one sentence what an approval changes."""
+    candidate = f"{version_name(request.version)}{describe_as_of(events, request.version)},"
+    if request.champion is None:
+        return f"{candidate} would be the first champion."
+    champion = f"{version_name(request.champion)}{describe_as_of(events, request.champion)}"
+    move = history.champion_move(events)
+    since = f" ({move.event.replace('_', ' ')} on {in_utc(move.at)})" if move else ""
+    older = older_than_champion(events, request.version, request.champion)
+    warning = f" **⚠️ {version_name(request.version)} was trained {older}.**" if older else ""
+    return f"{candidate} would replace champion {champion}{since}.{warning}"
+
+
+def _numbers(spec: ModelSpec, report: GateReport) -> str:
+    """Return the metrics that gates ask for first, of candidate and champion."""
+    scores, champion = report.scores, report.scores.references.get(CHAMPION, {})
+    gated = [gate.metric for gate in spec.gates if isinstance(gate, MetricGate)]
+    names = [name for name in dict.fromkeys([*gated, *scores.candidate]) if name in scores.candidate]
+    shown = [
+        f"{cell(name)} {number(scores.candidate[name])}"
+        + (f" (champion {number(champion[name])})" if name in champion else "")
+        for name in names[:_SHOWN_METRICS]
+    ]
+    return f"On {count_rows(scores.rows)}: {', '.join(shown)}." if shown else ""
+
+
+def describe_state(policy: ApprovalSpec, request: Request, events: Iterable[Event]) -> list[str]:
+    """Say how a request stands, a line each: how it was closed or until when it is open, and its answers.
+
+    Args:
+        policy: The model file's approval section.
+        request: What was asked.
+        events: The present of the model, with the request's version, champion and run.
+    """
+    events = list(events)
+    of_run = [event for event in events if event.run == request.run]
+    answered = describe_answers(policy, approval.answers(of_run, request.run))
+    if closing := _closing(request, {event.event: event for event in of_run}):
+        return [closing, *answered]
+    moved = history.outside_move(events)
+    frozen = (
+        [
+            f"Frozen since {in_utc(moved.at)}: the champion was moved outside Podium, from "
+            f"{version_name(moved.from_version)} to {version_name(moved.version)}. Nothing is promoted until "
+            "an approver settles that with settle_champion."
+        ]
+        if moved
+        else []
+    )
+    return [*frozen, f"Open until {in_utc(request.expires_at)}.", *answered]
+
+
+def _closing(request: Request, newest: Mapping[EventKind, Event]) -> str:
+    """Say how a request was closed; "" while it is open."""
+    if done := newest.get(EventKind.PROMOTED):
+        return f"Promoted on {in_utc(done.at)}: {version_name(done.version)} became champion."
+    decision = next((newest[kind] for kind in history.DECISIONS if kind in newest), None)
+    if decision is None:
+        expired = request.expires_at <= datetime.now(UTC)
+        return f"Expired on {in_utc(request.expires_at)}. Answers no longer count." if expired else ""
+    when = in_utc(decision.at)
+    stopped = newest.get(EventKind.PROMOTION_REFUSED)
+    if decision.event is EventKind.APPROVED:
+        after = f"Not promoted: {stopped.reason}" if stopped else "The promotion follows"
+        return f"Approved on {when} by {decision.actor}. {after}."
+    if decision.event is EventKind.REJECTED:
+        return f"Rejected on {when} by {decision.actor}: {decision.reason}. Answers no longer count."
+    word = "Void" if decision.event is EventKind.VOIDED else decision.event.capitalize()
+    return f"{word} since {when}: {decision.reason}. Answers no longer count."
 
 
 def describe_answers(policy: ApprovalSpec, answers: Iterable[Event]) -> list[str]:
@@ -91,14 +180,17 @@ def describe_answers(policy: ApprovalSpec, answers: Iterable[Event]) -> list[str
 def answers_picture(lines: Iterable[str]) -> str:
     """Draw lines of text as an SVG picture; whatever people typed stays text."""
     wrap = textwrap.TextWrapper(_PICTURE_COLUMNS, subsequent_indent="  ", break_on_hyphens=False)
-    rows = [row for line in lines for row in wrap.wrap(visible(line))]
+    lines = [visible(line) for line in lines]
+    rows = [row for line in lines for row in wrap.wrap(line)]
     height = _PICTURE_ROW * (len(rows) + 1)
     text = "".join(
         f'<text x="6" y="{_PICTURE_ROW * (place + 1)}" xml:space="preserve">{escape(row)}</text>'
         for place, row in enumerate(rows)
     )
+    said = quoteattr(" ".join(lines))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_PICTURE_WIDTH}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label={said} '
+        f'width="{_PICTURE_WIDTH}" height="{height}" '
         f'font-family="monospace" font-size="12">'
         f'<rect width="100%" height="100%" fill="#fff8e1"/>{text}</svg>'
     )
@@ -160,7 +252,7 @@ def _lineage(services: Services, events: Sequence[Event], request: Request) -> l
         **_profiles_row([history.profile_of(events, number) for number in numbers]),
         **_copied_row(sides),
         "data version": [_plain(_fact(side, Tag.DATA_VERSION)[:12]) for side in sides],
-        "git commit": [_plain(_fact(side, Tag.GIT_COMMIT)[:12]) for side in sides],
+        "git commit": [_plain(short_commit(_fact(side, Tag.GIT_COMMIT))) for side in sides],
         "files (sha256 of the manifest)": [_plain(_fact(side, "manifest_digest")[:12]) for side in sides],
         "in MLflow": [
             _links(services, request.model, number, side) for number, side in zip(numbers, sides, strict=True)
@@ -192,14 +284,13 @@ def _origin(registered: Event | None) -> str:
 
 
 def _links(services: Services, model: str, number: int, registered: Event | None) -> str:
-    # Pages of MLflow's UI, which promises no address: https://github.com/mlflow/mlflow/tree/v3.17.2/mlflow/server/js
-    base = (services.settings.mlflow_public_url or services.settings.mlflow_tracking_uri).rstrip("/")
-    version = f"[version]({base}/#/models/{model}/versions/{number})"
+    mlflow = services.settings.mlflow_pages
+    version = f"[version]({version_page(mlflow, model, number)})"
     mlflow_run = _fact(registered, "mlflow_run")
     if mlflow_run == _UNKNOWN:
         return version
     experiment = services.registry.experiment_id(mlflow_run)
-    return f"[run]({base}/#/experiments/{experiment}/runs/{mlflow_run}), {version}"
+    return f"[run]({run_page(mlflow, experiment, mlflow_run)}), {version}"
 
 
 def _fact(registered: Event | None, name: str) -> str:

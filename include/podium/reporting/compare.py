@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from podium.errors import NotFound, PodiumError
 from podium.model_file.metric_gate import MetricGate
-from podium.model_file.metric_names import KNOWN_METRICS, REPORTED, TRAINER_METRIC
+from podium.model_file.metric_names import KNOWN_METRICS, REPORTED, TRAINER_METRIC, TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag, version_name
-from podium.registry.client import TrainingRun
+from podium.registry.client import TrainingRun, Version
+from podium.reporting.rescored import score_again
 from podium.services import Services
 from podium.text import one_line
 
@@ -33,9 +34,11 @@ class ComparedVersion:
         is_now: A version's aliases, or the version that a run became.
         as_of: The day up to which it saw the world.
         data_version: Which rows it knew.
-        judged_on: The holdout of its metrics.
+        judged_on: Its own holdout.
         params: What it was trained with.
-        metrics: On its own holdout, and the trainer's numbers.
+        metrics: On the rows that ``scored_on`` names, and the trainer's numbers.
+        scored_on: The rows of its metrics, where they are not those of its own holdout.
+        unfair: Why its numbers say nothing beside the others'; "" if they do.
     """
 
     name: str
@@ -46,6 +49,14 @@ class ComparedVersion:
     judged_on: str
     params: Mapping[str, str]
     metrics: Mapping[str, float]
+    scored_on: str = ""
+    unfair: str = ""
+
+    def rows_of(self, metric: str) -> tuple[str, str]:
+        """Name the rows that a metric is of; the trainer's numbers are of its own training."""
+        if self.scored_on and not metric.startswith(TRAINER_METRIC):
+            return "", self.scored_on
+        return self.data_version, self.judged_on
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,8 @@ class Comparison:
 
     @property
     def same_rows(self) -> bool:
-        """True if all were judged on the same rows, so that their numbers compare."""
-        return len({(side.data_version, side.judged_on) for side in self.sides}) == 1
+        """True if the metrics are all of the same rows, so that they compare."""
+        return len({side.rows_of(self.metric) for side in self.sides}) == 1
 
     def differing_params(self) -> list[str]:
         """Return the params that are not the same everywhere."""
@@ -82,14 +93,46 @@ class Comparison:
     def best(self, metric: str) -> ComparedVersion | None:
         """Return the side that is best by a metric, or None where nobody knows its direction.
 
-        Runs of a profile are no better than others: they were judged on less, and are never promoted.
+        Numbers of different rows have no order: the rows of the newest side count, where at least two are
+        judged on them. Runs of a profile are no better than others: they were judged on less, and are never
+        promoted.
         """
         greater = self.greater_is_better if metric == self.metric else _direction(metric)
-        full = [side for side in self.sides if Tag.PROFILE not in side.params]
-        sides = [side for side in full if math.isfinite(side.metrics.get(metric, math.nan))]
+        sides = self.ordered(metric)
         if greater is None or not sides:
             return None
         return (max if greater else min)(sides, key=lambda side: side.metrics[metric])
+
+    def ordered(self, metric: str) -> list[ComparedVersion]:
+        """Return the sides whose numbers can be put in order: those of the same rows as the newest one."""
+        full = [side for side in self.sides if Tag.PROFILE not in side.params]
+        sides = [side for side in full if math.isfinite(side.metrics.get(metric, math.nan))]
+        newest = max(full, key=_newness).rows_of(metric) if full else ()
+        same = [side for side in sides if side.rows_of(metric) == newest and not side.unfair]
+        all_compare = not any(side.rows_of(metric) != newest or side.unfair for side in full)
+        return same if all_compare or len(same) > 1 else []
+
+    def rows(self) -> list[str]:
+        """Say, a sentence each, on which rows the numbers are, and which of them have no order."""
+        again = next((side.scored_on for side in self.sides if side.scored_on), "")
+        said = [f"Each was scored again on the same rows, those of {again}."] if again else []
+        if not self.same_rows:
+            ordered = ", ".join(side.name for side in self.ordered(self.metric))
+            which = (
+                f"the best is one of those on the newest rows, {ordered}" if ordered else "none is the best"
+            )
+            said.append(f"They were judged on different rows, and such numbers have no order: {which}.")
+        return said + [f"Not compared: {side.unfair}." for side in self.sides if side.unfair]
+
+    def no_best(self) -> str:
+        """Say why there is no best side, and what to do."""
+        if self.same_rows:
+            return f"{self.model}: none of them has a {self.metric} that can be compared"
+        return (
+            f"{self.model}: they were judged on different rows, and such numbers have no order, so none is "
+            "nominated. Train the runs with the same as_of, or compare versions, which are scored again on "
+            "the same rows; a run of your choice goes into the form's mlflow_run"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison with plain JSON values."""
@@ -99,6 +142,7 @@ class Comparison:
             "metric": self.metric,
             "best": None if best is None else best.name,
             "same_rows": self.same_rows,
+            "rows": self.rows(),
             "differing_params": self.differing_params(),
             "sides": [
                 {**vars(side), "params": dict(side.params), "metrics": dict(side.metrics)}
@@ -111,20 +155,23 @@ class Comparison:
         params = sorted({name for side in self.sides for name in side.params})
         text = StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", "run", "is_now", "as_of", *map(one_line, [*params, *self.metrics()])])
+        named = map(one_line, [*params, *self.metrics()])
+        writer.writerow(["name", "run", "is_now", "as_of", "scored_on", *named])
         for side in self.sides:
             values = [side.params.get(name, "") for name in params]
             numbers = [side.metrics.get(name, "") for name in self.metrics()]
-            row = [side.name, side.run, side.is_now, side.as_of, *values, *numbers]
+            rows = side.scored_on or side.judged_on
+            row = [side.name, side.run, side.is_now, side.as_of, rows, *values, *numbers]
             writer.writerow([one_line(str(value)) for value in row])
         return text.getvalue()
 
 
 def compare_versions(services: Services, spec: ModelSpec, metric: str | None) -> Comparison:
-    """Compare the registered versions of a model.
+    """Compare the registered versions of a model; those of different rows are scored again on the newest.
 
     Raises:
         NotFound: There is none.
+        BytesChanged: The files of a version that is scored again are not those that were registered.
         PodiumError: None of them has the metric, or nobody knows its direction.
         Outage: MLflow did not answer.
     """
@@ -137,7 +184,39 @@ def compare_versions(services: Services, spec: ModelSpec, metric: str | None) ->
         bears = [alias for alias in Alias if aliases.get(alias) == version.number]
         run = services.registry.training_run(spec.name, version.run_id)
         sides.append(_side(run, version_name(version.number), ", ".join(bears)))
-    return _comparison(spec, sides, metric)
+    compared = _comparison(spec, sides, metric)
+    # Ten models that write code, each tried on every row, would take hours.
+    slow = spec.task is TaskKind.GENERATION
+    if slow or compared.same_rows or compared.metric.startswith(TRAINER_METRIC):
+        return compared
+    return replace(compared, sides=_scored_again(services, spec, versions, sides))
+
+
+def _scored_again(
+    services: Services, spec: ModelSpec, versions: Sequence[Version], sides: Sequence[ComparedVersion]
+) -> tuple[ComparedVersion, ...]:
+    newest = max(range(len(sides)), key=lambda place: _newness(sides[place]))
+    others = [version for place, version in enumerate(versions) if place != newest]
+    found = score_again(services, spec, versions[newest], others)
+    rows = f"{sides[newest].name}: {sides[newest].judged_on}"
+    return tuple(
+        replace(
+            side,
+            metrics={**_of_the_trainer(side.metrics), **found.metrics[version.number]},
+            scored_on=rows,
+            unfair=found.unfair.get(version.number, ""),
+        )
+        for version, side in zip(versions, sides, strict=True)
+    )
+
+
+def _newness(side: ComparedVersion) -> tuple[bool, str, str]:
+    """Order sides by how new their rows are; those of a profile are no measure."""
+    return Tag.PROFILE not in side.params, side.as_of, side.judged_on[:10]
+
+
+def _of_the_trainer(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name.startswith(TRAINER_METRIC)}
 
 
 def compare_runs(services: Services, spec: ModelSpec, metric: str | None) -> Comparison:
@@ -169,7 +248,10 @@ def draw(comparison: Comparison, path: Path) -> None:
     sides = [side for side in comparison.sides if comparison.metric in side.metrics]
     best = comparison.best(comparison.metric)
     figure = Figure(figsize=(8, 1.2 + 0.45 * len(sides)), layout="constrained")
-    axes = figure.add_subplot(title=comparison.model, xlabel=comparison.metric)
+    axes = figure.add_subplot(
+        title=comparison.model,
+        xlabel=f"{comparison.metric}{'' if comparison.same_rows else ', each on rows of its own'}",
+    )
     names = [f"{side.name} {side.is_now}".strip() for side in sides]
     colours = ["C2" if side is best else "C0" for side in sides]
     bars = axes.barh(names, [side.metrics[comparison.metric] for side in sides], color=colours)

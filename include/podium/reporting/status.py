@@ -9,12 +9,15 @@ from typing import Any
 
 from podium.errors import NotFound
 from podium.ledger import history
+from podium.ledger.events import Event, EventKind
+from podium.ledger.history import Present
+from podium.ledger.present import FEW_MOVES
 from podium.lifecycle.approval import open_requests
 from podium.lifecycle.approval_policy import Request
 from podium.model_file.loading import load_specs
 from podium.model_file.profiles import Profile
-from podium.names import Alias, Tag, in_utc, version_name
-from podium.registry.client import Version
+from podium.names import Alias, in_utc, version_name
+from podium.registry.labels import Labels
 from podium.services import Services
 
 
@@ -26,6 +29,10 @@ class Waiting:
     run: str
     expires_at: datetime
 
+    def short(self) -> str:
+        """Say so in a table, in UTC, of which the year is not in doubt."""
+        return f"{version_name(self.version)} until {self.expires_at.astimezone(UTC):%m-%d %H:%M}"
+
     def describe(self) -> str:
         """Say what waits and how long."""
         return f"{version_name(self.version)} waits for approval until {in_utc(self.expires_at)}"
@@ -33,7 +40,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model's aliases, versions (newest first) and open approval requests.
+    """One model's aliases, newest version and open approval requests.
 
     Attributes:
         profiles: The newest version of each profile, by the alias that it bears.
@@ -46,8 +53,13 @@ class ModelStatus:
     candidate: int | None
     previous_champion: int | None
     profiles: Mapping[str, int]
-    versions: tuple[Version, ...]
+    newest_version: int | None
     waiting: tuple[Waiting, ...]
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the live champion is another one than the recorded one."""
+        return self.champion != self.recorded_champion
 
     def needs(self) -> list[str]:
         """Say what waits for people, a line each."""
@@ -55,7 +67,7 @@ class ModelStatus:
             f"frozen: champion moved outside Podium, the ledger says {version_name(self.recorded_champion)}; "
             "settle_champion settles it"
         )
-        lines = [] if self.champion == self.recorded_champion else [frozen]
+        lines = [frozen] if self.is_frozen else []
         return [*lines, *(item.describe() for item in self.waiting)]
 
     def as_json(self) -> dict[str, Any]:
@@ -67,7 +79,7 @@ class ModelStatus:
             "candidate": self.candidate,
             "previous_champion": self.previous_champion,
             "profiles": dict(self.profiles),
-            "versions": [_version_as_json(version) for version in self.versions],
+            "newest_version": self.newest_version,
             "waiting": [{**asdict(item), "expires_at": item.expires_at.isoformat()} for item in self.waiting],
         }
 
@@ -78,7 +90,27 @@ def model_statuses(services: Services) -> list[ModelStatus]:
     Raises:
         Outage: The registry or the ledger did not answer.
     """
-    return [_status(services, model) for model in _known_models(services)]
+    labels, nothing = services.all_labels(), Labels({}, {})
+    return [
+        _status(model, labels.get(model, nothing).aliases, events)
+        for model, events in _presents(services).items()
+    ]
+
+
+def recorded_statuses(services: Services) -> list[ModelStatus]:
+    """Return what the ledger alone says of every model, with its aliases where they must be.
+
+    Raises:
+        Outage: The ledger did not answer.
+    """
+    return [
+        _status(model, {str(alias): version for alias, version in history.aliases(events).items()}, events)
+        for model, events in _presents(services).items()
+    ]
+
+
+def _presents(services: Services) -> dict[str, Present]:
+    return services.ledger.presents(_known_models(services), moves=FEW_MOVES)
 
 
 def known_model(services: Services, model: str) -> str:
@@ -97,20 +129,22 @@ def _known_models(services: Services) -> list[str]:
     return sorted({*load_specs(services.settings.models_dir)[0], *services.ledger.models()})
 
 
-def _status(services: Services, model: str) -> ModelStatus:
-    aliases = services.registry.aliases(model)
-    versions = tuple(services.registry.versions(model))
-    events = services.ledger.history(model)
+def _status(model: str, live: Mapping[str, int], events: Present) -> ModelStatus:
     return ModelStatus(
         model=model,
-        champion=aliases.get(Alias.CHAMPION),
+        champion=live.get(Alias.CHAMPION),
         recorded_champion=history.champion(events),
-        candidate=aliases.get(Alias.CANDIDATE),
-        previous_champion=aliases.get(Alias.PREVIOUS_CHAMPION),
-        profiles={profile.value: aliases[profile] for profile in Profile if profile in aliases},
-        versions=versions,
+        candidate=live.get(Alias.CANDIDATE),
+        previous_champion=live.get(Alias.PREVIOUS_CHAMPION),
+        profiles={profile.value: live[profile] for profile in Profile if profile in live},
+        newest_version=_newest_version(events),
         waiting=tuple(_waiting(open_requests(events))),
     )
+
+
+def _newest_version(events: Iterable[Event]) -> int | None:
+    registered = [event.version for event in events if event.event is EventKind.REGISTERED]
+    return registered[-1] if registered else None
 
 
 def _waiting(requests: Iterable[Request]) -> Iterable[Waiting]:
@@ -120,16 +154,3 @@ def _waiting(requests: Iterable[Request]) -> Iterable[Waiting]:
         for request in requests
         if request.expires_at > now
     )
-
-
-def _version_as_json(version: Version) -> dict[str, Any]:
-    return {
-        "version": version.number,
-        "lifecycle_stage": version.tags.get(Tag.LIFECYCLE_STAGE),
-        "validation_status": version.tags.get(Tag.VALIDATION_STATUS),
-        "approval_status": version.tags.get(Tag.APPROVAL_STATUS),
-        "as_of": version.tags.get(Tag.AS_OF),
-        "profile": version.tags.get(Tag.PROFILE),
-        "run_id": version.run_id,
-        "created_at": version.created_at.isoformat(),
-    }

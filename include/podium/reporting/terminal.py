@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,10 @@ class Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Escape before lines are broken, so that no end of one is cut off."""
         return super().render_str(visible(text), **options)
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """Show a status; rich reads the text of one as markup, whatever its console says."""
+        return super().status(_shown(status), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield what is written; the codes of rich's own, such as colours, are no text yet."""

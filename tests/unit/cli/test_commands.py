@@ -84,6 +84,17 @@ def test_names_of_models_are_completed_without_mlflow() -> None:
     assert not imported_by("gates", **completing) & {"mlflow", "pandas", "sqlalchemy", "sklearn"}
 
 
+@pytest.mark.parametrize("words", [("history", "soccer-match-outcome"), ("status",)])
+def test_what_people_ask_for_all_day_waits_for_no_heavy_import(words: tuple[str, ...]) -> None:
+    away = {
+        "PODIUM_LEDGER_URL": "postgresql+psycopg2://podium:secret@127.0.0.1:1/ledger",
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
+        "MLFLOW_TRACKING_USERNAME": "podium",
+        "MLFLOW_TRACKING_PASSWORD": "secret",
+    }
+    assert not imported_by(*words, **away) & {"mlflow", "pandas", "numpy", "scipy", "sklearn", "alembic"}
+
+
 def test_a_health_check_imports_nothing_heavy() -> None:
     assert not imported_by("heartbeat", "nothing") & HEAVY
 

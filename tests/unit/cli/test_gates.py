@@ -79,7 +79,7 @@ def test_a_replay_takes_another_file_of_the_same_model_only(
     path = path.rename(other / "toy.yaml")
     toy_file(name=judged.name)
     done = run(app, ["gates", judged.name, "1", "--replay", "--file", str(path)])
-    assert "refused by 1 of 1 gates: at least 500 holdout rows (is 100, limit 500)" in text(done)
+    assert "refused by 1 of 1 gates: at least 500 holdout rows (is 100 rows, limit 500 rows)" in text(done)
     wrong = run(app, ["gates", judged.name, "1", "--replay", "--file", str(toy_file(name="another"))])
     assert wrong.exit_code == 1
     assert "is the model file of another, not of" in " ".join(wrong.stderr.split())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from podium.ledger.events import Event, EventKind, NewEvent
 from podium.lifecycle.witness import record
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias
+from podium.reporting.terminal import Terminal
 from podium.services import Services
 from podium.stack.layout import Layout
 from support.database import execute
@@ -105,7 +106,7 @@ def test_status_of_a_model_that_only_the_ledger_knows(services: Services, model:
         "candidate": None,
         "previous_champion": None,
         "profiles": {},
-        "versions": [],
+        "newest_version": 1,
         "waiting": [],
     }
 
@@ -262,3 +263,71 @@ def test_an_export_without_a_ledger_leaves_an_older_one_as_it_was(
     assert run(app, ["export", "--output", str(path)]).exit_code == 1
     assert path.read_text() == "an older export\n"
     assert list(tmp_path.glob("*.jsonl*")) == [path]
+
+
+@pytest.fixture
+def mlflow_is_away(own_services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "reader")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+def test_status_without_mlflow_shows_what_the_ledger_knows(
+    own_services: Services, model: str, mlflow_is_away: None
+) -> None:
+    own_services.ledger.append(NewEvent(EventKind.PROMOTED, model, 3))
+    done = run(app, ["status"])
+    assert done.exit_code == 1
+    assert f"{model} v3" in text(done)
+    assert "MLflow does not answer; this is what the ledger has on record" in " ".join(done.stderr.split())
+    (item,) = json.loads(run(app, ["status", "--json"]).stdout)
+    assert item["champion"] == item["recorded_champion"] == 3
+
+
+def test_verify_without_mlflow_checks_the_chain_and_says_what_it_did_not(
+    own_services: Services,
+    model: str,
+    mlflow_is_away: None,
+    layout: Layout,
+    empty_database: str,
+) -> None:
+    own_services.ledger.append(NewEvent(EventKind.PROMOTED, model, 3))
+    done = run(app, ["verify"])
+    assert done.exit_code == 1
+    assert "Whole: 1 events, each chained to the one before. Head:" in text(done)
+    assert "Not checked: live aliases" in text(done)
+    code, told = verdict()
+    assert (code, told["whole"], len(told["not_checked"])) == (1, True, 1)
+    execute(layout.database_url("ledger_owner", empty_database), "UPDATE ledger_events SET actor = 'eve'")
+    assert "Not as it must be: event 1 was changed" in text(run(app, ["verify"]))
+
+
+def test_names_versions_and_deadlines_are_whole_at_80_columns(
+    own_services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "house-prices-of-berlin-and-brandenburg"
+    details = {"requester": None, "manifest": "m", "gates": "d", "expires_after_seconds": 36_000.0}
+    own_services.ledger.append(NewEvent(EventKind.REGISTERED, name, 123))
+    asked = own_services.ledger.append(
+        NewEvent(EventKind.APPROVAL_REQUESTED, name, 123, run="r", details=details)
+    )
+    monkeypatch.setattr("podium.cli.records.console", Terminal(width=80))
+    shown = run(app, ["status"]).stdout
+    until = asked.at.astimezone(UTC) + timedelta(hours=10)
+    row = next(line for line in shown.splitlines() if name in line)
+    assert f"v123 until {until:%m-%d %H:%M}" in row
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_long_reason_is_shortened_and_json_has_all_of_it(
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podium.cli.records.console", Terminal(width=80))
+    services.ledger.append(NewEvent(EventKind.REGISTERED, model, 1, reason="from a run"))
+    services.ledger.append(NewEvent(EventKind.REJECTED, model, 1, actor="amy", reason="worse " * 800))
+    shown = run(app, ["history", model]).stdout
+    assert "v1 registered: from a run" in shown
+    assert len(shown.strip().splitlines()) < 10
+    told = json.loads(run(app, ["history", model, "--json"]).stdout)
+    assert told[-1]["reason"] == "worse " * 800

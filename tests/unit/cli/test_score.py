@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from typer.testing import CliRunner
 from podium.cli.main import app
 from podium.errors import BytesChanged, NotFound, Outage, PodiumError
 from podium.ledger.events import EventKind, NewEvent
+from podium.lifecycle import register
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias
 from podium.scoring.pinned_version import pin
 from podium.scoring.run import plan, score_planned, total
 from podium.services import Services
-from support.steps import FIRST, SECOND, new_run, nominate_unjudged, promote_as_of, roll_back
+from support.steps import FIRST, SECOND, new_run, nominate_unjudged, promote_as_of, roll_back, train
 from support.store import changed_bytes, stored_files
 
 SCORING = {"source": "in", "output": "out", "keys": ["id"]}
@@ -127,6 +129,36 @@ def test_what_cannot_be_pinned_is_refused(two: Services, spec: ModelSpec) -> Non
     two.ledger.append(started)
     with pytest.raises(Outage, match="is being moved right now"):
         pin(two, spec.name, "champion")
+
+
+def test_a_version_that_does_not_predict_its_example_writes_nothing(
+    own_services: Services,
+    spec: ModelSpec,
+    toy_file: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A version from before such models were refused: it holds a function of the project by its name."""
+    trusted = ["support.toy_trainer.double"]
+    path = toy_file(
+        name=spec.name,
+        trainer="support.toy_trainer:hold_a_function",
+        skops_trusted_types=trusted,
+        scoring=SCORING,
+    )
+    holding = load_spec(path)
+    monkeypatch.setattr("podium.training.saving.prove", lambda *_: None)
+    trained = train(own_services, holding)
+    version = register.register_version(own_services, holding, trained.run_id, new_run())
+    monday, _ = planned(own_services, holding, str(version))
+    assert score_planned(own_services, holding, monday, cleared=False).rows == 4
+    before = (tmp_path / "out" / "monday.parquet").read_bytes()
+    monkeypatch.setattr("support.toy_trainer.double", lambda inputs: inputs * 0)
+    with pytest.raises(
+        PodiumError, match=r"v1 predicts .* for its input example, not .*; nothing was scored"
+    ):
+        score_planned(own_services, holding, monday, cleared=False)
+    assert (tmp_path / "out" / "monday.parquet").read_bytes() == before
 
 
 def test_bytes_that_were_changed_after_the_version_was_pinned_score_nothing(

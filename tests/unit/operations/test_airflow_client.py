@@ -61,6 +61,23 @@ def test_a_run_is_waited_for_until_it_has_ended(airflow: Airflow, client: Airflo
     assert client.wait_for_end("lifecycle_toy", "r1") == state
 
 
+def test_each_step_of_a_run_is_told_once_and_in_order(airflow: Airflow, client: AirflowClient) -> None:
+    def tasks(**states: str | None) -> dict[str, Any]:
+        found = [{"task_id": name, "state": state} for name, state in states.items()]
+        return {"task_instances": found}
+
+    airflow[RUN] = [{"state": "running"}, {"state": "running"}, {"state": "running"}, {"state": "success"}]
+    airflow[f"{RUN}/taskInstances"] = [
+        tasks(move=None, announce=None),
+        tasks(move="running", announce=None),
+        tasks(move="running", announce=None),
+        tasks(move="success", announce="success"),
+    ]
+    steps: list[tuple[str, str]] = []
+    assert client.wait_for_end("lifecycle_toy", "r1", lambda *step: steps.append(step)) == "success"
+    assert steps == [("move", "running"), ("move", "success"), ("announce", "success")]
+
+
 def test_a_run_of_a_paused_dag_is_not_waited_for(airflow: Airflow, client: AirflowClient) -> None:
     airflow[RUN] = [{"state": "running"}, {"state": "queued"}]
     airflow[DAG] = [{"is_paused": False}, {"is_paused": True}]

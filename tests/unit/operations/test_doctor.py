@@ -22,19 +22,20 @@ from podium.cli.main import app
 from podium.ledger.store import migrate
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias
+from podium.operations import postgres_roles
 from podium.operations.doctor import machine_checks
 from podium.operations.doctor.airflow_checks import check_airflow
 from podium.operations.doctor.approver_checks import check_approvers
 from podium.operations.doctor.examination import examine
 from podium.operations.doctor.findings import Check, Finding, State, without_secrets
-from podium.operations.doctor.ledger_checks import check_ledger
+from podium.operations.doctor.ledger_checks import check_ledger, check_server_role
 from podium.operations.doctor.machine_checks import check_clocks, check_libraries, check_space
 from podium.operations.doctor.mlflow_checks import check_mlflow
 from podium.operations.doctor.model_checks import check_champions, check_model_files
 from podium.operations.doctor.store_checks import check_store
 from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
-from podium.stack import control
+from podium.stack import control, postgres
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.running_stack import running_stack
 from support.answering import answering
@@ -72,6 +73,7 @@ def test_what_is_not_configured_is_not_called_fine(tmp_path: Path) -> None:
     found = {finding["part"]: finding for finding in json.loads(done.stdout)["findings"]}
     for part in (
         "ledger",
+        ROLE_OF_SERVERS,
         "mlflow",
         "store",
         "airflow",
@@ -88,6 +90,7 @@ def test_what_is_not_configured_is_not_called_fine(tmp_path: Path) -> None:
 def test_dead_parts_are_problems_each_with_its_remedy_and_no_secret_is_told(tmp_path: Path) -> None:
     secrets = {
         "PODIUM_LEDGER_URL": "postgresql+psycopg2://podium:hush%2Done@127.0.0.1:1/ledger",
+        "PODIUM_LEDGER_SERVER_URL": "postgresql+psycopg2://podium_server:hush-seven@127.0.0.1:1/ledger",
         "MLFLOW_TRACKING_URI": "http://amy:hush-two@127.0.0.1:1",
         "MLFLOW_TRACKING_USERNAME": "amy",
         "MLFLOW_TRACKING_PASSWORD": "hush-three",
@@ -105,7 +108,7 @@ def test_dead_parts_are_problems_each_with_its_remedy_and_no_secret_is_told(tmp_
         assert done.exit_code == 1
         assert "hush" not in done.output
     found = {finding["part"]: finding for finding in json.loads(done.stdout)["findings"]}
-    for part in ("ledger", "mlflow", "store", "airflow", "model files", "approvers"):
+    for part in ("ledger", ROLE_OF_SERVERS, "mlflow", "store", "airflow", "model files", "approvers"):
         assert found[part]["state"] == "problem"
         assert found[part]["remedy"]
     assert found["champions"]["seen"] == "they need ledger and mlflow, see above"
@@ -113,10 +116,12 @@ def test_dead_parts_are_problems_each_with_its_remedy_and_no_secret_is_told(tmp_
 
 def test_a_secret_that_an_error_tells_is_crossed_out() -> None:
     places = Settings(
-        PODIUM_LEDGER_URL="postgresql://podium:hush%2Fone@db/ledger", AWS_SECRET_ACCESS_KEY="hush"
+        PODIUM_LEDGER_URL="postgresql://podium:hush%2Fone@db/ledger",
+        PODIUM_LEDGER_SERVER_URL="postgresql://podium_server:quiet@db/ledger",
+        AWS_SECRET_ACCESS_KEY="hush",
     )
-    told = Finding("ledger", State.PROBLEM, "no login with hush%2Fone, hush/one or hush")
-    assert without_secrets(told, places).seen == "no login with ***, *** or ***"
+    told = Finding("ledger", State.PROBLEM, "no login with hush%2Fone, hush/one, quiet or hush")
+    assert without_secrets(told, places).seen == "no login with ***, ***, *** or ***"
 
 
 def test_a_ledger_as_it_must_be(ledger_url: str) -> None:
@@ -137,7 +142,7 @@ def test_a_ledger_that_is_not_migrated(layout: Layout, empty_database: str) -> N
     schema = seen(check_ledger, ledger_url=url)["ledger schema"]
     assert (schema.state, schema.seen) == ("problem", "the database is empty: never migrated")
     assert "podium initialise stores" in schema.remedy
-    migrate(owner, app_role="podium")
+    migrate(owner, app_role="podium", server_role="podium_server")
     execute(owner, "UPDATE alembic_version SET version_num = '0002'")
     assert "at 0002, this Podium needs 0" in seen(check_ledger, ledger_url=url)["ledger schema"].seen
     execute(owner, "UPDATE alembic_version SET version_num = 'x'")
@@ -166,7 +171,9 @@ def test_a_role_that_may_more_or_less_than_insert_and_select(
     layout: Layout, empty_database: str, statement: str, told: str
 ) -> None:
     url = layout.database_url("podium", empty_database)
-    migrate(layout.database_url("ledger_owner", empty_database), app_role="podium")
+    migrate(
+        layout.database_url("ledger_owner", empty_database), app_role="podium", server_role="podium_server"
+    )
     as_superuser(layout, statement, empty_database)
     role = seen(check_ledger, ledger_url=url)["ledger role"]
     assert (role.state, role.seen) == ("problem", told)
@@ -176,9 +183,124 @@ def test_the_owner_of_the_ledger_is_no_role_for_the_application(layout: Layout, 
     role = seen(check_ledger, ledger_url=layout.ledger_owner_url)["ledger role"]
     assert role.state == "problem"
     assert role.seen == (
-        "ledger_owner may create tables; owns alembic_version, event_kinds, ledger_events, live_answers, "
-        "live_labels"
+        "ledger_owner may create tables; owns alembic_version, announced, event_kinds, ledger_events, "
+        "live_answers, live_counts, live_labels, notices"
     )
+
+
+ROLE_OF_SERVERS = "model server's role"
+
+
+def test_a_role_of_model_servers_as_it_must_be(layout: Layout) -> None:
+    told = "podium_server may read events and insert answers, labels and counts, no more"
+    for places in (
+        {"ledger_url": layout.ledger_url},
+        {"ledger_server_url": layout.ledger_server_url},
+        {"ledger_url": layout.ledger_url, "ledger_server_url": layout.ledger_server_url},
+    ):
+        found = seen(check_server_role, **places)[ROLE_OF_SERVERS]
+        assert (found.state, found.seen) == ("ok", told)
+
+
+def test_a_model_server_with_another_role_is_a_problem(layout: Layout) -> None:
+    application = {"ledger_url": layout.ledger_url, "ledger_server_url": layout.ledger_url}
+    found = seen(check_server_role, **application)[ROLE_OF_SERVERS]
+    assert (found.state, found.seen) == (
+        "problem",
+        "podium may SELECT, INSERT on announced; may SELECT on event_kinds; may INSERT on ledger_events; "
+        "may SELECT, INSERT on notices; "
+        "may take the ledger's locks",
+    )
+    assert "PODIUM_LEDGER_SERVER_URL" in found.remedy
+    owner = seen(check_server_role, ledger_server_url=layout.ledger_owner_url)[ROLE_OF_SERVERS]
+    assert "ledger_owner may create tables; owns alembic_version" in owner.seen
+
+
+def test_a_model_servers_address_that_cannot_be_used(layout: Layout) -> None:
+    wrong = make_url(layout.ledger_server_url).set(password="guessed").render_as_string(hide_password=False)
+    for address, told in (
+        (wrong, "password authentication failed"),
+        ("nonsense", "PODIUM_LEDGER_SERVER_URL cannot be used"),
+        ("sqlite:///x.db", "not sqlite"),
+    ):
+        found = seen(check_server_role, ledger_url=layout.ledger_url, ledger_server_url=address)
+        assert found[ROLE_OF_SERVERS].state == "problem"
+        assert told in found[ROLE_OF_SERVERS].seen
+    assert seen(check_server_role)[ROLE_OF_SERVERS].state == "not checked"
+
+
+@pytest.fixture
+def scratch_ledger(layout: Layout, empty_database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A ledger as a start makes it, in a database of its own."""
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_roles, "LEDGER_DATABASE", empty_database)
+        patch.setattr(postgres_roles, "DATABASES", (("ledger_owner", empty_database),))
+        postgres.create_databases(layout)
+    owner = layout.database_url("ledger_owner", empty_database)
+    migrate(owner, app_role="podium", server_role="podium_server")
+    return empty_database
+
+
+@pytest.mark.parametrize(
+    ("statement", "back", "told"),
+    [
+        ("SELECT 1", "", ""),
+        ("GRANT INSERT ON ledger_events TO podium_server", "", "may INSERT on ledger_events"),
+        ("GRANT INSERT (event) ON ledger_events TO PUBLIC", "", "may INSERT on ledger_events"),
+        ("GRANT UPDATE (rows) ON live_counts TO podium_server", "", "may UPDATE on live_counts"),
+        ("REVOKE INSERT ON live_counts FROM podium_server", "", "may not INSERT on live_counts"),
+        ("DROP TABLE live_counts", "", "live_counts is missing"),
+        ("GRANT CREATE ON SCHEMA public TO podium_server", "", "may create tables"),
+        ("GRANT podium TO podium_server", "REVOKE podium FROM podium_server", "is a member of podium"),
+        (
+            "GRANT CONNECT ON DATABASE mlflow TO podium_server",
+            "REVOKE CONNECT ON DATABASE mlflow FROM podium_server",
+            "may connect to mlflow",
+        ),
+        ("GRANT EXECUTE ON FUNCTION lo_create TO podium_server", "", "may make large objects"),
+        (
+            "GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(int, int) TO PUBLIC",
+            "",
+            "may take the ledger's locks",
+        ),
+        ("GRANT ALL ON DATABASE {0} TO PUBLIC", "", "may make temporary tables"),
+        ("REVOKE CONNECT ON DATABASE {0} FROM podium_server", "", "may not connect to the ledger"),
+        ("ALTER TABLE live_counts OWNER TO podium_server", "", "owns live_counts"),
+        ("ALTER ROLE podium_server SUPERUSER", "ALTER ROLE podium_server NOSUPERUSER", "is a superuser"),
+    ],
+)
+def test_a_role_of_model_servers_that_may_more_or_less(
+    layout: Layout, scratch_ledger: str, statement: str, back: str, told: str
+) -> None:
+    as_superuser(layout, statement.format(scratch_ledger), scratch_ledger)
+    try:
+        url = layout.database_url("podium", scratch_ledger)
+        found = seen(check_server_role, ledger_url=url)[ROLE_OF_SERVERS]
+    finally:
+        if back:
+            as_superuser(layout, back)
+    assert (found.state == "problem") is bool(told)
+    assert told in found.seen
+
+
+def test_a_stack_from_before_lacks_the_role_of_model_servers(layout: Layout, scratch_ledger: str) -> None:
+    url = layout.database_url("podium", scratch_ledger)
+    as_superuser(layout, "ALTER ROLE podium_server RENAME TO another")
+    try:
+        found = seen(check_server_role, ledger_url=url)[ROLE_OF_SERVERS]
+    finally:
+        as_superuser(layout, "ALTER ROLE another RENAME TO podium_server")
+    assert (found.state, found.seen) == ("problem", "there is no role podium_server")
+    assert "podium initialise stores" in found.remedy
+
+
+def test_an_application_that_may_take_no_locks_is_a_problem(layout: Layout, scratch_ledger: str) -> None:
+    url = layout.database_url("podium", scratch_ledger)
+    assert seen(check_ledger, ledger_url=url)["ledger role"].state == "ok"
+    revoke = "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA pg_catalog FROM podium"
+    as_superuser(layout, revoke, scratch_ledger)
+    role = seen(check_ledger, ledger_url=url)["ledger role"]
+    assert (role.state, role.seen) == ("problem", "podium may not take the ledger's locks")
 
 
 def test_a_database_that_takes_any_password(layout: Layout, ledger_url: str) -> None:
@@ -402,7 +524,7 @@ def test_a_busy_server_is_no_clock_that_differs(monkeypatch: pytest.MonkeyPatch)
 
     def slowly() -> float:
         asked_at = time.time()
-        time.sleep(4)
+        time.sleep(2.2)
         return asked_at
 
     monkeypatch.setattr(machine_checks, "LARGEST_DIFFERENCE_SECONDS", 1)

@@ -6,19 +6,34 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.errors import NotFound, PodiumError
+from podium.lifecycle.nominate import nominate_version
+from podium.lifecycle.register import register_version
+from podium.lifecycle.validate import validate_version
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.reporting.compare import ComparedVersion, Comparison, compare_runs, compare_versions
 from podium.services import Services
-from support.steps import FIRST, SECOND, TRAINED, promote_as_of, train
+from support.steps import (
+    FIRST,
+    SECOND,
+    TRAINED,
+    decide,
+    new_run,
+    pass_gates,
+    promote,
+    promote_as_of,
+    train,
+)
 
 invoke = CliRunner().invoke
 
@@ -57,6 +72,117 @@ def test_only_params_that_differ_are_worth_a_look() -> None:
 def test_numbers_of_other_rows_are_known_as_such() -> None:
     assert compared(SIDE, BETTER).same_rows
     assert not compared(SIDE, replace(BETTER, judged_on="other days")).same_rows
+
+
+OTHER = replace(BETTER, judged_on="an easy month", as_of="2025-05-01")
+
+
+def test_none_is_the_best_across_different_rows() -> None:
+    easy = compared(SIDE, OTHER)
+    assert easy.best("log_loss") is None
+    assert easy.as_json()["best"] is None
+    (said,) = easy.rows()
+    assert said.endswith("such numbers have no order: none is the best.")
+    assert "they were judged on different rows" in easy.no_best()
+    # Other rows of the same days, too.
+    assert compared(SIDE, replace(BETTER, data_version="e")).best("log_loss") is None
+
+
+def test_those_of_the_newest_rows_have_an_order_among_them() -> None:
+    worse = replace(SIDE, name="v4", metrics={"log_loss": 0.6})
+    assert compared(SIDE, worse, OTHER).best("log_loss") is SIDE
+    assert "the best is one of those on the newest rows, v1, v4." in compared(SIDE, worse, OTHER).rows()[0]
+
+
+def test_what_was_scored_again_has_an_order_but_the_trainers_numbers_have_none() -> None:
+    sides = [
+        replace(side, scored_on="v1: w", metrics={**side.metrics, "trainer.f": 1}) for side in (SIDE, OTHER)
+    ]
+    again = compared(*sides)
+    assert again.same_rows
+    assert again.best("log_loss") is sides[1]
+    assert again.rows() == ["Each was scored again on the same rows, those of v1: w."]
+    assert compared(*sides, metric="trainer.f").best("trainer.f") is None
+    seen = [sides[0], replace(sides[1], unfair="v2 was trained on 9 of these rows")]
+    assert compared(*seen).rows()[1] == "Not compared: v2 was trained on 9 of these rows."
+    # The one that is left is no best.
+    assert compared(*seen).best("log_loss") is None
+    assert compared(*seen, replace(sides[0], metrics={"log_loss": 0.7})).best("log_loss") is sides[0]
+
+
+def register_and_promote(services: Services, spec: ModelSpec, as_of: datetime, **params: float) -> int:
+    run = new_run()
+    number = register_version(services, spec, train(services, spec, as_of, **params).run_id, run)
+    pass_gates(services, spec, number, run)
+    nominate_version(services, spec.name, run)
+    decide(services, spec, run)
+    promote(services, spec, run)
+    return number
+
+
+def test_versions_of_different_rows_are_scored_again_on_the_newest(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    register_and_promote(services, toy_spec, FIRST, strength=1.0)
+    run = new_run()
+    weak = train(services, toy_spec, SECOND, strength=0.0001)
+    register_version(services, toy_spec, weak.run_id, run)
+    report = validate_version(services, toy_spec, 2, run)
+    found = compare_versions(services, toy_spec, None)
+    assert [side.name for side in found.sides] == ["v2", "v1"]
+    # The numbers of validate, which scored the champion on the candidate's rows.
+    assert found.sides[1].metrics["log_loss"] == report.scores.references["champion"]["log_loss"]
+    assert found.sides[0].metrics["log_loss"] == report.scores.candidate["log_loss"]
+    assert found.best("log_loss") is found.sides[1]
+    shown = invoke(app, ["compare", toy_spec.name])
+    assert shown.exit_code == 0, shown.stderr
+    assert "Each was scored again on the same rows, those of v2: 2025-03-23 to" in " ".join(
+        shown.stdout.split()
+    )
+
+
+def test_a_version_that_knows_the_newest_rows_is_not_compared(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    short = toy_spec.model_copy(update={"holdout": toy_spec.holdout.model_copy(update={"days": 10})})
+    register_and_promote(services, short, FIRST, strength=2.0)
+    register_and_promote(services, toy_spec, SECOND)
+    found = compare_versions(services, toy_spec, None)
+    assert found.rows()[1:] == [
+        "Not compared: v1 was trained on rows up to 2025-05-21, and 60 of these 100 holdout rows are no "
+        "newer: it may know their answers, and looks better here than it is."
+    ]
+    assert found.best("log_loss") is None
+
+
+def test_a_version_that_takes_other_columns_is_not_compared(
+    services: Services, toy_spec: ModelSpec, tmp_path: Path
+) -> None:
+    register_and_promote(services, toy_spec, FIRST)
+    table = tmp_path / "toy.csv"
+    pd.read_csv(table).rename(columns={"x": "z"}).to_csv(table, index=False)
+    other = toy_spec.model_copy(update={"data": toy_spec.data.model_copy(update={"inputs": ("z",)})})
+    register_and_promote(services, other, SECOND)
+    found = compare_versions(services, other, None)
+    assert found.rows()[1] == "Not compared: v1 takes the columns x, which the holdout does not have."
+    assert found.best("log_loss") is None
+
+
+def test_runs_of_different_rows_have_no_best_and_none_is_nominated(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    train(services, toy_spec, FIRST)
+    train(services, toy_spec, SECOND)
+    found = compare_runs(services, toy_spec, None)
+    assert found.best("log_loss") is None
+    done = invoke(
+        app, ["compare", toy_spec.name, "--runs", "--nominate-best", "--user", "x", "--password", "y"]
+    )
+    assert done.exit_code == 1
+    assert "they were judged on different rows, and such numbers have no order" in " ".join(
+        done.stderr.split()
+    )
+    assert "*" not in done.stdout
 
 
 def test_versions_are_compared_with_their_aliases(services: Services, toy_spec: ModelSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ from typer.testing import CliRunner
 
 from podium.cli.app import console
 from podium.cli.main import app
+from podium.errors import TrainerError
 from podium.gates.report import GateReport, GateResult, GateStatus, Scores, SliceResult
 from podium.ledger.events import EventKind, NewEvent
 from podium.model_file.spec import ModelSpec
+from podium.operations.backup.index import progress
 from podium.operations.doctor.findings import Finding, State
+from podium.operations.program import exit_with_message
 from podium.reporting.compare import ComparedVersion, Comparison
+from podium.reporting.terminal import Terminal
 from podium.services import Services
 from podium.stack.layout import Layout
 from podium.text import is_unseen
@@ -117,3 +122,24 @@ def test_messages_and_warnings_show_escapes(odd: Services, tmp_path: Path) -> No
             )
         )
     assert f"odd{SEEN}" in shown("status")
+
+
+CODES = "trainers.rank:train: [bold]no[/bold] :tram:"
+
+
+def test_codes_of_emoji_and_markup_stay_text_in_messages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), exit_with_message("podium"):
+        raise TrainerError(CODES)
+    assert capsys.readouterr().err == (
+        f"podium: {CODES} [PODIUM-TRAINER]\n`podium explain PODIUM-TRAINER` says what to do.\n"
+    )
+
+
+def test_codes_stay_text_in_what_moves() -> None:
+    written = StringIO()
+    terminal = Terminal(file=written, width=200, force_terminal=True, highlight=False)
+    with terminal.status(CODES):
+        pass
+    with progress(terminal) as bars:
+        bars.add_task(CODES, total=1)
+    assert written.getvalue().count(CODES) >= 2

@@ -21,7 +21,12 @@ from podium.names import Tag, password_variables, version_name
 from podium.operations.backup.index import Dump, StoredObject, private_file, sha256_of
 from podium.operations.mlflow_server import ADMIN, PROMOTER, READER
 from podium.operations.postgres_programs import packaged_bin
-from podium.operations.postgres_roles import DATABASES, LEDGER_APP_ROLE, LEDGER_DATABASE
+from podium.operations.postgres_roles import (
+    DATABASES,
+    LEDGER_APP_ROLE,
+    LEDGER_DATABASE,
+    LEDGER_SERVER_ROLE,
+)
 from podium.registry.manifest import Manifest
 
 OVERWRITES_NOTHING = (
@@ -264,7 +269,7 @@ def restore_database(url: str, item: Dump, folder: Path) -> None:
         _remove_stack_logins(url, item.database)
     if item.database == LEDGER_DATABASE:
         as_owner = _url(url, LEDGER_DATABASE, options=f"-c role={owner}")
-        migrate(as_owner, app_role=LEDGER_APP_ROLE)
+        migrate(as_owner, app_role=LEDGER_APP_ROLE, server_role=LEDGER_SERVER_ROLE)
 
 
 def walked_ledger(url: str) -> Chain:

@@ -209,7 +209,7 @@ def sha256_of(path: Path) -> str:
 def progress(console: Console) -> Progress:
     """Return bars of bytes, with what is left."""
     return Progress(
-        TextColumn("{task.description:<24}"),
+        TextColumn("{task.description:<24}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

@@ -1,0 +1,1 @@
+"""Notifications: what there is to tell, and to whom."""

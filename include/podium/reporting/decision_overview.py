@@ -1,0 +1,310 @@
+"""One decision in full: what would change, how it was judged, who may decide, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from podium.errors import NotFound
+from podium.gates.report import (
+    CONTRACT,
+    WORSE,
+    GateReport,
+    GateResult,
+    GateStatus,
+    SliceResult,
+    number,
+)
+from podium.gates.stored_report import kept_in
+from podium.ledger import history
+from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
+from podium.ledger.history import DECISIONS, GATES, Present
+from podium.lifecycle import canary
+from podium.lifecycle.approval import answers, describe_form, find_request
+from podium.lifecycle.approval_policy import Person, Request
+from podium.model_file.metric_gate import Level
+from podium.model_file.metric_names import KNOWN_METRICS
+from podium.model_file.spec import ModelSpec
+from podium.names import CHAMPION, Tag, in_utc, short_commit, version_name
+from podium.reporting.compare import gated_metric
+from podium.reporting.overview import Waiting, describe, report_of, waiting
+from podium.services import Services
+
+_UNKNOWN = "unknown"
+_SMALL_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_FACTS = {
+    "trained on": Tag.TRAINED_ON,
+    "judged on (its own holdout)": Tag.JUDGED_ON,
+    "as of": Tag.AS_OF,
+    "data version": Tag.DATA_VERSION,
+    "git commit": Tag.GIT_COMMIT,
+    "files (sha256 of the manifest)": "manifest_digest",
+    "copied from": Tag.COPIED_FROM,
+}
+_ENDS = (EventKind.PROMOTED, EventKind.PROMOTION_REFUSED)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric of candidate and champion on the same rows.
+
+    Attributes:
+        name: The metric.
+        candidate: Its number.
+        champion: The champion's; "" without one.
+        verdict: ``better``, ``worse``, ``equal``, or "" where nobody can tell.
+    """
+
+    name: str
+    candidate: str
+    champion: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class DecisionPage:
+    """All that the page of one decision shows.
+
+    Attributes:
+        request: What is asked.
+        spec: The model file; None if there is none any more.
+        report: The gate report that the request is bound to.
+        waits: Who may decide, and what keeps the reader from it.
+        answers: What was answered so far.
+        closing: The decision; None while it is open.
+        end: What the promotion came to, or None.
+        champion_since: What made the champion champion, or None.
+        problems: Why it is too early to approve.
+        facts: Of candidate and champion: name, candidate's, champion's.
+        mlflow_run: The candidate's training run; "" if nobody knows it.
+        mine: The reader's newest answer, or None.
+        newest: The number of the newest event that the page shows.
+    """
+
+    request: Request
+    spec: ModelSpec | None
+    report: GateReport
+    waits: Waiting
+    answers: Sequence[Event]
+    closing: Event | None
+    end: Event | None
+    champion_since: Event | None
+    problems: Sequence[str]
+    facts: Sequence[tuple[str, str, str]]
+    mlflow_run: str
+    mine: Event | None
+    newest: int
+
+    @property
+    def open(self) -> bool:
+        """Whether an answer can still count."""
+        return self.closing is None and self.request.expires_at > datetime.now(UTC)
+
+    @property
+    def moving(self) -> bool:
+        """Whether more happens by itself: a promotion after an approval, or a decision after an answer."""
+        approved = self.closing is not None and self.closing.event is EventKind.APPROVED
+        return (approved and self.end is None) or (self.closing is None and self.waits.given > 0)
+
+    @property
+    def gates(self) -> list[GateResult]:
+        """The gates, those that failed first."""
+        return sorted(self.report.results, key=_gate_order)
+
+    @property
+    def pictures(self) -> tuple[str, str]:
+        """The folders of the training run that hold pictures: its own, and that of the gate report."""
+        return "", kept_in(self.request.version, self.request.champion)
+
+    @property
+    def state(self) -> str:
+        """Where the request stands, in one sentence."""
+        name = version_name(self.request.version)
+        if self.end is not None and self.end.event is EventKind.PROMOTED:
+            return f"{name} is promoted: it became champion on {in_utc(self.end.at)}."
+        if self.end is not None:
+            return f"{name} was approved and could not be promoted: {self.end.reason}"
+        if self.closing is not None and self.closing.event is EventKind.APPROVED:
+            return f"{name} is approved by {self.closing.actor}; the promotion is under way."
+        if self.closing is not None:
+            return (
+                f"Closed on {in_utc(self.closing.at)}: {describe(self.closing)}. No answer counts any more."
+            )
+        if not self.open:
+            return f"Nobody decided until {in_utc(self.request.expires_at)}; no answer counts any more."
+        return f"Waits for {self.waits.may_decide}; {self.waits.given} of {self.waits.needed} have approved."
+
+    def metrics(self) -> list[Compared]:
+        """Compare all metrics of candidate and champion."""
+        reference = self.report.scores.references.get(CHAMPION, {})
+        return [
+            _compared(name, value, reference.get(name))
+            for name, value in self.report.scores.candidate.items()
+        ]
+
+    def sentence(self) -> str:
+        """Say in one sentence what an approval changes."""
+        name = version_name(self.request.version)
+        if self.request.champion is None:
+            changes = f"{name} becomes the first champion"
+        else:
+            changes = f"{name} replaces {version_name(self.request.champion)}"
+        return f"{changes}: {', '.join([self._metric_in_words(), *self._slices_in_words()])}."
+
+    def _metric_in_words(self) -> str:
+        compared = {one.name: one for one in self.metrics()}
+        name = gated_metric(self.spec) if self.spec is not None else next(iter(compared), "")
+        one = compared.get(name) or next(iter(compared.values()), None)
+        if one is None:
+            return self.report.verdict()
+        words = one.name.replace("_", " ")
+        if not one.champion:
+            return f"{words} {one.candidate}"
+        return f"{words} {one.champion} -> {one.candidate}"
+
+    def _slices_in_words(self) -> list[str]:
+        sides = [_slice_side(result, part) for result in self._against_champion() for part in result.slices]
+        if not sides:
+            return []
+        better, worse = sides.count("better"), sides.count("worse")
+        noun = "slice" if better == 1 else "slices"
+        return [f"{_in_words(better)} {noun} better", f"{_in_words(worse)} worse"]
+
+    def _against_champion(self) -> list[GateResult]:
+        """Return the first gate that holds slices against the champion: each slice counts once."""
+        named = [result for result in self.report.results if result.slices and CHAMPION in result.gate]
+        return named[:1]
+
+
+def decision_page(services: Services, spec: ModelSpec | None, asked: Event, person: Person) -> DecisionPage:
+    """Read what the page of a decision shows, by as many queries for an old model as for a new one.
+
+    Args:
+        services: Only the ledger is asked.
+        spec: The model file, if there is one.
+        asked: The event ``approval_requested``.
+        person: Who looks.
+
+    Raises:
+        NotFound: The ledger holds no gate report of what is asked.
+        Outage: The ledger did not answer.
+    """
+    request = find_request(services, str(asked.run))
+    events = services.ledger.present(request.model, request.version, request.champion, run=request.run)
+    of_run = [event for event in events if event.run == request.run]
+    given = answers(of_run, request.run)
+    closing = next((event for event in of_run if event.event in DECISIONS), None)
+    mine = [event for event in of_run if event.actor.lower() == person.name.lower() and _is_answer(event)]
+    too_early = [] if closing else canary.problems(services, events, request.version, datetime.now(UTC))
+    return DecisionPage(
+        request=request,
+        spec=spec,
+        report=report_of(_report_event(events, request)),
+        waits=waiting(spec, request, of_run, person),
+        answers=given,
+        closing=closing,
+        end=next((event for event in reversed(of_run) if event.event in _ENDS), None),
+        champion_since=_since(events, request.champion),
+        problems=too_early,
+        facts=_facts(events, request),
+        mlflow_run=_mlflow_run(events, request.version),
+        mine=mine[-1] if mine else None,
+        newest=max(event.seq for event in of_run),
+    )
+
+
+def asked_for(request: Request) -> str:
+    """Say who asked for the version, and with which form."""
+    who = request.requester or "a schedule or another Dag"
+    form = describe_form(request.form) if request.form else "all as the model file says"
+    return f"{who}: {form}"
+
+
+def describe_mine(page: DecisionPage) -> tuple[bool, str]:
+    """Say what became of the reader's newest answer, and whether it counts."""
+    mine = page.mine
+    if mine is None:
+        return True, ""
+    when = in_utc(mine.at)
+    if mine.event is EventKind.ANSWER_INVALID:
+        return False, f"Your answer of {when} did not count: {mine.reason}. Nothing was decided by it."
+    if mine.event is EventKind.REJECTED:
+        return True, f"Recorded on {when}: you rejected {version_name(page.request.version)}. It ends here."
+    counts = f"{page.waits.given} of {page.waits.needed} approvals"
+    return True, f"Recorded on {when}: your approval counts ({counts})."
+
+
+def _is_answer(event: Event) -> bool:
+    return event.event in (EventKind.APPROVAL_GIVEN, EventKind.ANSWER_INVALID, EventKind.REJECTED)
+
+
+def _report_event(events: Present, request: Request) -> Event:
+    """Return the report that people are asked about; where the gates ran again, not the newer one."""
+    reports = [event for event in events if event.event in GATES and event.version == request.version]
+    bound = [event for event in reports if event.details.get("digest") == request.gates]
+    if not bound:
+        raise NotFound(f"the ledger holds no gate report of {request.model} {version_name(request.version)}")
+    return bound[-1]
+
+
+def _since(events: Sequence[Event], version: int | None) -> Event | None:
+    moves = [event for event in events if event.event in CHAMPION_MOVES and event.version == version]
+    return moves[-1] if moves and version is not None else None
+
+
+def _facts(events: Sequence[Event], request: Request) -> list[tuple[str, str, str]]:
+    candidate, champion = (
+        None if version is None else history.registration(events, version)
+        for version in (request.version, request.champion)
+    )
+    rows = [(name, _fact(candidate, key), _fact(champion, key)) for name, key in _FACTS.items()]
+    return [row for row in rows if any(value not in ("", _UNKNOWN) for value in row[1:])]
+
+
+def _fact(registered: Event | None, key: str) -> str:
+    if registered is None:
+        return ""
+    value = str(registered.details.get(key, _UNKNOWN))
+    if key == Tag.GIT_COMMIT:
+        return short_commit(value)
+    short = {Tag.AS_OF: 10, Tag.DATA_VERSION: 12, "manifest_digest": 12}
+    return value[: short.get(key, 200)]
+
+
+def _mlflow_run(events: Sequence[Event], version: int) -> str:
+    registered = history.registration(events, version)
+    return "" if registered is None else str(registered.details.get("mlflow_run", ""))
+
+
+def _compared(name: str, candidate: float, champion: float | None) -> Compared:
+    known = KNOWN_METRICS.get(name)
+    if champion is None:
+        return Compared(name, number(candidate), "", "")
+    if known is None or candidate == champion:
+        return Compared(name, number(candidate), number(champion), "equal" if candidate == champion else "")
+    is_better = (candidate > champion) == known.greater_is_better
+    return Compared(name, number(candidate), number(champion), "better" if is_better else "worse")
+
+
+def _slice_side(result: GateResult, part: SliceResult) -> str:
+    """Say on which side of the champion a slice is; "" where the data do not tell."""
+    if part.unit == WORSE and part.interval is not None:
+        low, high = part.interval
+        return "better" if high < 0 else "worse" if low > 0 else ""
+    known = KNOWN_METRICS.get(result.gate.partition(" ")[0])
+    if known is None or part.value is None or part.reference is None or part.value == part.reference:
+        return ""
+    return "better" if (part.value > part.reference) == known.greater_is_better else "worse"
+
+
+def _in_words(count: int) -> str:
+    return _SMALL_NUMBERS[count] if count < len(_SMALL_NUMBERS) else f"{count:,}"
+
+
+def _gate_order(result: GateResult) -> tuple[int, int]:
+    failed = result.status is GateStatus.FAILED
+    order = 0 if failed and result.level is Level.REQUIRED else 1 if failed else 2
+    if result.status in (GateStatus.NO_CHAMPION, GateStatus.WAIVED):
+        order = 4
+    return (3 if order == 2 and result.kind == CONTRACT else order), 0

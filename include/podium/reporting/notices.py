@@ -1,0 +1,318 @@
+"""What people are told without looking: from an event, or from what is overdue, to a text.
+
+The subject can be read alone. Notices of one incident have one key, so that a later one takes the place of
+an earlier one, or follows it in one thread; each has an id of its own, by which it is told once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from podium.gates.report import GateReport
+from podium.ledger.events import Event, EventKind
+from podium.lifecycle.approval_policy import Request, who_may_decide
+from podium.model_file.approval import ROLE, ApprovalSpec, login_key
+from podium.model_file.metric_gate import MetricGate
+from podium.model_file.notify import Topic
+from podium.model_file.spec import ModelSpec
+from podium.names import in_utc, version_name
+from podium.reporting.links import decision_page, model_page, models_page
+
+# Told in quiet hours too.
+URGENT = (Topic.ESCALATION, Topic.MOVED_OUTSIDE, Topic.SERVERS_BEHIND, Topic.LEDGER_DAMAGED)
+_DECIDED = {
+    EventKind.APPROVED: "was approved by {actor}",
+    EventKind.REJECTED: "was rejected by {actor}",
+    EventKind.EXPIRED: "expired: nobody decided in time",
+    EventKind.SUPERSEDED: "needs no decision any more: a newer candidate took its place",
+    EventKind.VOIDED: "needs no decision any more: what was asked about has changed",
+}
+_FOLLOWS = {
+    EventKind.APPROVED: "Podium promotes it now.",
+    EventKind.REJECTED: "The champion stays {champion}.",
+    EventKind.EXPIRED: "The champion stays {champion}. Start the lifecycle again to ask anew.",
+    EventKind.SUPERSEDED: "An answer to it counts no more. The champion stays {champion}.",
+    EventKind.VOIDED: "Nothing was promoted. Start the lifecycle again to ask about what is so now.",
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a channel is told.
+
+    Attributes:
+        topic: By it the channels are chosen.
+        model: The registered model; "" for what is about all.
+        subject: One line that can be read alone.
+        text: All that is to be said, a sentence or two a line.
+        key: The incident.
+        id: Of this notice alone.
+        link: The page where to look, or decide; "" if nobody said where Airflow is.
+        people: Logins, and roles as ``role:Approver``, whom it concerns.
+    """
+
+    topic: Topic
+    model: str
+    subject: str
+    text: str
+    key: str
+    id: str
+    link: str = ""
+    people: tuple[str, ...] = ()
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is told in quiet hours too."""
+        return self.topic in URGENT
+
+
+def approval_wanted(request: Request, spec: ModelSpec, report: GateReport, airflow: str) -> Notice:
+    """Ask for a decision."""
+    over = "as the first champion" if request.champion is None else f"over {version_name(request.champion)}"
+    who = request.requester or "A schedule"
+    return _to_deciders(
+        request,
+        spec.approval,
+        airflow,
+        Topic.APPROVAL_WANTED,
+        f"waits for approval until {in_utc(request.expires_at)}",
+        f"{who} asks to promote {request.model} {version_name(request.version)}, {over}.",
+        in_one_sentence(report, spec),
+    )
+
+
+def reminder(request: Request, policy: ApprovalSpec, airflow: str) -> Notice:
+    """Say that half of the time is over."""
+    what = f"still waits for approval, until {in_utc(request.expires_at)}"
+    said = "Half of the time is over, and there is no decision."
+    return _to_deciders(request, policy, airflow, Topic.REMINDER, what, said)
+
+
+def escalation(request: Request, policy: ApprovalSpec, airflow: str) -> Notice:
+    """Say that a request is about to expire."""
+    what = f"expires at {in_utc(request.expires_at)} unless somebody decides"
+    said = (
+        "Nine tenths of the time are over. A request that expires is closed, and the champion stays "
+        f"{version_name(request.champion)}."
+    )
+    return _to_deciders(request, policy, airflow, Topic.ESCALATION, what, said)
+
+
+def answer_did_not_count(event: Event, request: Request, airflow: str) -> Notice:
+    """Tell whoever answered that nothing follows from it."""
+    notice = _of_request(
+        request,
+        airflow,
+        Topic.ANSWER_DID_NOT_COUNT,
+        f"the answer of {event.actor} did not count",
+        f"Why: {event.reason}.",
+        "Nothing was decided by it.",
+    )
+    return replace(notice, id=f"event:{event.seq}", people=(event.actor,))
+
+
+def decided(event: Event, request: Request, spec: ModelSpec | None, airflow: str) -> Notice:
+    """Say how a request ended."""
+    said = _DECIDED[event.event].format(actor=event.actor)
+    then = _FOLLOWS[event.event].format(champion=version_name(request.champion))
+    notice = _of_request(request, airflow, Topic.DECIDED, said, f"Why: {event.reason}.", then)
+    asked = () if request.requester is None else (request.requester,)
+    deciders = () if spec is None else spec.approval.approvers
+    return replace(notice, id=f"event:{event.seq}", people=(*asked, *deciders))
+
+
+def of_event(event: Event, airflow: str) -> Notice | None:
+    """Tell of an event that is about no request; None if it is not to be told."""
+    version, before = version_name(event.version), version_name(event.from_version)
+    over = "the first champion" if event.from_version is None else f"over {before}"
+    why = f"By {event.actor}: {event.reason}"
+    follow = "Model servers and batch scoring follow within seconds."
+    said: dict[EventKind, tuple[Topic, str, str, str]] = {
+        EventKind.GATES_REFUSED: (
+            Topic.REFUSED_BY_GATES,
+            f"{version} was refused by its gates",
+            event.reason,
+            "Nobody is asked to approve it, and the champion stays.",
+        ),
+        EventKind.PROMOTED: (Topic.CHAMPION_CHANGED, f"{version} is champion now, {over}", why, follow),
+        EventKind.PROMOTION_REFUSED: (
+            Topic.NOT_PROMOTED,
+            f"{version} was approved but could not be promoted",
+            event.reason,
+            "The champion is the one of before.",
+        ),
+        EventKind.ROLLED_BACK: (
+            Topic.ROLLED_BACK,
+            f"the champion was rolled back, {before} to {version}",
+            why,
+            follow,
+        ),
+        EventKind.MOVED_OUTSIDE: (
+            Topic.MOVED_OUTSIDE,
+            f"FROZEN: the champion was moved outside Podium, {before} to {version}",
+            event.reason,
+            "An approver settles it with settle_champion, unless the model file has it reverted at once.",
+        ),
+        EventKind.OUTSIDE_MOVE_ACCEPTED: (
+            Topic.SETTLED,
+            f"free again: the move outside Podium to {version} was accepted",
+            why,
+            follow,
+        ),
+        EventKind.OUTSIDE_MOVE_REVERTED: (
+            Topic.SETTLED,
+            f"free again: the champion is back at {version}",
+            why,
+            follow,
+        ),
+    }
+    if event.event not in said:
+        return None
+    topic, what, *sentences = said[event.event]
+    outside = topic in (Topic.MOVED_OUTSIDE, Topic.SETTLED)
+    return Notice(
+        topic,
+        event.model,
+        f"{event.model}: {what}" if ":" in what or what.startswith("the ") else f"{event.model} {what}",
+        "\n".join(sentences),
+        key=f"{event.model}:moved-outside" if outside else f"{event.model}:event:{event.seq}",
+        id=f"event:{event.seq}",
+        link=model_page(airflow, event.model) if airflow else "",
+    )
+
+
+def run_failed(model: str, run: str, why: str, address: str) -> Notice:
+    """Say that a run of Airflow failed for good.
+
+    Args:
+        model: The registered model; "" if the run is of none.
+        run: As ``dag_id/run_id``.
+        why: What is known of it.
+        address: Of the run's page.
+    """
+    dag = run.partition("/")[0]
+    return Notice(
+        Topic.RUN_FAILED,
+        model,
+        f"{model or dag}: the run {run} failed",
+        f"{why}\nIt is not tried again. Mend the cause, then clear the failed task or start a new run.",
+        key=f"run:{run}",
+        id=f"run-failed:{run}",
+        link=address,
+    )
+
+
+def run_missing(model: str, dag: str, due: datetime, paused: bool, airflow: str) -> Notice:
+    """Say that a scheduled run did not start."""
+    why = (
+        f"The Dag {dag} is paused: an operator switches it on in Airflow."
+        if paused
+        else f"The Dag {dag} is switched on: see whether Airflow's scheduler runs (`podium doctor`)."
+    )
+    return Notice(
+        Topic.RUN_MISSING,
+        model,
+        f"{model}: the run that was due at {in_utc(due)} has not started",
+        why,
+        key=f"{model}:run-missing",
+        id=f"run-missing:{dag}:{due.isoformat()}",
+        link=model_page(airflow, model) if airflow else "",
+    )
+
+
+def servers_behind(move: Event, behind: list[str], airflow: str) -> Notice:
+    """Say which model servers do not answer with the champion."""
+    return Notice(
+        Topic.SERVERS_BEHIND,
+        move.model,
+        f"{move.model}: {len(behind)} model server{'s' if behind[1:] else ''} behind champion "
+        f"{version_name(move.version)}, since {in_utc(move.at)}",
+        "\n".join([*behind, "See the servers' logs: they say why they do not follow."]),
+        key=f"{move.model}:servers-behind",
+        id=f"servers-behind:{move.seq}",
+        link=model_page(airflow, move.model) if airflow else "",
+    )
+
+
+def ledger_damaged(problems: list[str], day: datetime, airflow: str) -> Notice:
+    """Say that the record is not whole."""
+    more = [f"and {len(problems) - 1} more"] if problems[1:] else []
+    return Notice(
+        Topic.LEDGER_DAMAGED,
+        "",
+        "the ledger is damaged: its record is not as it was written",
+        "\n".join([problems[0], *more, "Run `podium verify`, and see docs/runbook.md before anything else."]),
+        key="ledger-damaged",
+        id=f"ledger-damaged:{day:%Y-%m-%d}",
+        link=models_page(airflow) if airflow else "",
+    )
+
+
+def trial(channel: str, now: datetime, airflow: str) -> Notice:
+    """A notice with nothing in it, to try a channel."""
+    return Notice(
+        Topic.ALL,
+        "",
+        f"a test of the channel {channel}",
+        "Somebody ran `podium notify test`. Nothing happened to any model.",
+        key="test",
+        id=f"test:{now.isoformat()}",
+        link=models_page(airflow) if airflow else "",
+    )
+
+
+def in_one_sentence(report: GateReport, spec: ModelSpec | None) -> str:
+    """Say how a version compares with the champion by the first metric that a gate asks for."""
+    gates = () if spec is None else spec.gates
+    asked = [gate.metric for gate in gates if isinstance(gate, MetricGate)]
+    known = report.scores.candidate
+    metric = next((name for name in (*asked, *known) if name in known), None)
+    if metric is None:
+        return f"It {report.verdict()}."
+    champion = report.scores.references.get("champion", {}).get(metric)
+    against = (
+        "no champion to compare with"
+        if champion is None
+        else f"champion {version_name(report.champion)} {champion:.4g}"
+    )
+    return (
+        f"{metric} {known[metric]:.4g}, {against}, on {report.scores.rows:,} held-out rows; "
+        f"it {report.verdict()}."
+    )
+
+
+def time_left(request: Request, share: float) -> datetime:
+    """Return the moment when so much of a request's time is over."""
+    return request.expires_at - request.waits * (1 - share)
+
+
+def _of_request(request: Request, airflow: str, topic: Topic, what: str, *sentences: str) -> Notice:
+    name = f"{request.model} {version_name(request.version)}"
+    return Notice(
+        topic,
+        request.model,
+        f"{name}: {what}" if what.startswith("the ") else f"{name} {what}",
+        "\n".join(sentences),
+        key=f"{request.model}:approval:{request.seq}",
+        id=f"{topic}:{request.seq}",
+        link=decision_page(airflow, request.seq) if airflow else "",
+    )
+
+
+def _to_deciders(
+    request: Request, policy: ApprovalSpec, airflow: str, topic: Topic, what: str, *sentences: str
+) -> Notice:
+    who = f"Who may decide: {who_may_decide(policy)}."
+    notice = _of_request(request, airflow, topic, what, *sentences, who)
+    return replace(notice, people=_deciders(policy, request))
+
+
+def _deciders(policy: ApprovalSpec, request: Request) -> tuple[str, ...]:
+    """Return the approvers, without whoever may not approve because they asked."""
+    asked = login_key(request.requester or "")
+    return tuple(
+        name
+        for name in policy.approvers
+        if name.startswith(ROLE) or not (policy.prevent_self_approval and login_key(name) == asked)
+    )

@@ -1,0 +1,362 @@
+"""All models at a glance: what each needs, who may give it and until when, what serves since when.
+
+All of it is read from the ledger, by as many queries for one model as for all. MLflow is asked for its
+aliases alone, and by whoever calls this: what it does not answer is told, never taken for "there is none".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from podium.errors import PodiumError
+from podium.gates.report import GateReport, number
+from podium.ledger import history
+from podium.ledger.events import Event, EventKind
+from podium.ledger.history import DECISIONS, GATES, Present
+from podium.ledger.present import FEW_MOVES
+from podium.lifecycle.approval import approvals, open_requests
+from podium.lifecycle.approval_policy import APPROVE, Answer, Person, Request, problems, who_may_decide
+from podium.model_file.spec import ModelSpec
+from podium.names import CHAMPION, in_utc, version_name
+from podium.reporting.compare import gated_metric
+from podium.services import Services
+
+_WEEK = timedelta(days=7)
+
+
+class State(StrEnum):
+    """What a model needs, the most urgent first."""
+
+    YOURS = "waits for you"
+    FROZEN = "frozen"
+    UNREADABLE = "cannot be read"
+    WAITS = "waits"
+    REFUSED = "refused"
+    SERVES = "champion"
+    EMPTY = "no champion"
+
+
+_URGENCY = {state: place for place, state in enumerate(State)}
+
+
+_WORDS = {
+    EventKind.REGISTERED: "was registered",
+    EventKind.NOMINATED: "became the candidate",
+    EventKind.APPROVAL_REQUESTED: "waits for a decision",
+    EventKind.APPROVAL_GIVEN: "got an approval",
+    EventKind.ANSWER_INVALID: "got an answer that did not count,",
+    EventKind.ASKED_AGAIN: "was asked about again",
+    EventKind.PROMOTED: "was promoted to champion",
+    EventKind.ROLLED_BACK: "became champion again by a rollback",
+    EventKind.ROLLBACK_REFUSED: "was not rolled back to, asked",
+    EventKind.MOVED_OUTSIDE: "was made champion outside Podium",
+    EventKind.OUTSIDE_MOVE_REVERTED: "became champion again, the move outside was reverted",
+    EventKind.OUTSIDE_MOVE_ACCEPTED: "stays champion, the move outside was accepted",
+    EventKind.ACCEPTANCE_GIVEN: "got one acceptance of several",
+    EventKind.SETTLEMENT_REFUSED: "was not settled, asked",
+    EventKind.PROMOTION_REFUSED: "could not be promoted",
+    EventKind.PROMOTION_STARTED: "is being promoted",
+    EventKind.ROLLBACK_STARTED: "is being rolled back to",
+}
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A request that nobody has decided yet.
+
+    Attributes:
+        request: What is asked.
+        given: How many have approved.
+        needed: How many must.
+        may_decide: Whose turn it is, in words.
+        hindrance: Why the reader of the page cannot approve; "" if nothing is in the way.
+    """
+
+    request: Request
+    given: int
+    needed: int
+    may_decide: str
+    hindrance: str
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model of the overview.
+
+    Attributes:
+        model: The registered model.
+        owner: As the model file says; "" without one.
+        state: What it needs.
+        sentence: The same in words.
+        champion: The version that serves, as the ledger says.
+        move: What made it champion.
+        waiting: The request that is open.
+        decided: The newest decision or gate report, in words.
+        metric: The metric that the gates ask for first, and the newest judged champion's number.
+        refused_at: When the newest version was refused by its gates, if it was.
+    """
+
+    model: str
+    owner: str
+    state: State
+    sentence: str
+    champion: int | None = None
+    move: Event | None = None
+    waiting: Waiting | None = None
+    decided: str = ""
+    metric: str = ""
+    refused_at: datetime | None = None
+
+    @property
+    def has_model_file(self) -> bool:
+        """Whether a model file says who may decide and where its Dag is."""
+        return bool(self.owner)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All models that somebody may see, the most urgent first."""
+
+    rows: tuple[ModelRow, ...]
+    at: datetime
+
+    def count(self, *states: State) -> int:
+        """Return how many models are in one of these states."""
+        return sum(row.state in states for row in self.rows)
+
+    def refused_lately(self) -> int:
+        """Return how many models' newest versions were refused in the last seven days."""
+        return sum(row.refused_at is not None and row.refused_at > self.at - _WEEK for row in self.rows)
+
+
+def overview(
+    services: Services,
+    specs: Mapping[str, ModelSpec],
+    person: Person,
+    may_read: Callable[[str], bool],
+    live: Mapping[str, int | None] | None,
+) -> Overview:
+    """Tell where all models stand, to one person.
+
+    Args:
+        services: Only the ledger is asked, by five queries at most.
+        specs: The model files, by model.
+        person: Who looks.
+        may_read: Whether this person may see a model.
+        live: The live champions as MLflow tells them; None where it did not answer.
+
+    Raises:
+        Outage: The ledger did not answer.
+    """
+    now = datetime.now(UTC)
+    models = [name for name in sorted({*specs, *services.ledger.models()}) if may_read(name)]
+    presents = services.ledger.presents(models, moves=FEW_MOVES)
+    newest = services.ledger.newest(models, [*GATES, *DECISIONS])
+    answers = _answers(services, presents.values())
+    rows = [
+        _row_of(specs.get(model), model, presents[model], newest[model], answers, person, live)
+        for model in models
+    ]
+    return Overview(tuple(sorted(rows, key=_urgency)), now)
+
+
+def _answers(services: Services, presents: Iterable[Present]) -> Mapping[str, list[Event]]:
+    """Return what was answered to all open requests, by their runs."""
+    runs = [request.run for events in presents for request in _open(events)]
+    found: defaultdict[str, list[Event]] = defaultdict(list)
+    for event in services.ledger.of_runs(runs) if runs else ():
+        found[str(event.run)].append(event)
+    return found
+
+
+def _open(events: Iterable[Event]) -> list[Request]:
+    """Return the open requests; none of a record that nobody can read, which its row tells."""
+    try:
+        return open_requests(events)
+    except (PodiumError, AttributeError, KeyError, TypeError, ValueError):
+        return []
+
+
+def _row_of(  # noqa: PLR0913 - all that is known of a model
+    spec: ModelSpec | None,
+    model: str,
+    events: Present,
+    newest: Sequence[Event],
+    answers: Mapping[str, list[Event]],
+    person: Person,
+    live: Mapping[str, int | None] | None,
+) -> ModelRow:
+    """Describe one model; what cannot be read of it hides no other."""
+    try:
+        return _row(spec, model, events, newest, answers, person, live)
+    except (PodiumError, AttributeError, KeyError, TypeError, ValueError) as error:
+        owner = "" if spec is None else spec.owner
+        said = f"Its record cannot be read: {error}. `podium verify {model}` says more."
+        return ModelRow(model, owner, State.UNREADABLE, said)
+
+
+def _row(  # noqa: PLR0913 - as above
+    spec: ModelSpec | None,
+    model: str,
+    events: Present,
+    newest: Sequence[Event],
+    answers: Mapping[str, list[Event]],
+    person: Person,
+    live: Mapping[str, int | None] | None,
+) -> ModelRow:
+    judged = [event for event in newest if event.event in GATES]
+    last = judged[-1] if judged else None
+    row = ModelRow(
+        model=model,
+        owner="" if spec is None else spec.owner,
+        state=State.SERVES,
+        sentence="",
+        champion=history.champion(events),
+        move=history.champion_move(events),
+        waiting=_waiting(spec, _open(events), answers, person),
+        decided=describe(newest[-1]) if newest else "nothing was decided yet",
+        metric=_numbers(spec, last),
+        refused_at=last.at if last is not None and last.event is EventKind.GATES_REFUSED else None,
+    )
+    return _with_state(row, events, last, live)
+
+
+def _with_state(
+    row: ModelRow, events: Present, last: Event | None, live: Mapping[str, int | None] | None
+) -> ModelRow:
+    if frozen := freeze(row.model, events, live):
+        return replace(row, state=State.FROZEN, sentence=frozen)
+    if row.waiting is not None:
+        state = State.WAITS if row.waiting.hindrance else State.YOURS
+        return replace(row, state=state, sentence=_asked(row.waiting))
+    if row.refused_at is not None and last is not None and _is_newer(last, row.move):
+        said = f"{version_name(last.version)} was {last.reason}"
+        return replace(row, state=State.REFUSED, sentence=said)
+    if row.champion is None:
+        return replace(row, state=State.EMPTY, sentence="No version was champion yet.")
+    return replace(row, sentence=f"{version_name(row.champion)} is champion.")
+
+
+def freeze(model: str, events: Sequence[Event], live: Mapping[str, int | None] | None) -> str:
+    """Say since when and why a model is frozen; "" if it is not.
+
+    Args:
+        model: The registered model.
+        events: Where it stands.
+        live: The live champions; None where MLflow did not answer.
+    """
+    if outside := history.outside_move(events):
+        moved = f"{version_name(outside.from_version)} -> {version_name(outside.version)}"
+        return f"The champion was moved outside Podium, {moved}, found on {in_utc(outside.at)}."
+    recorded, now = history.champion(events), (live or {}).get(model)
+    if live is None or now == recorded or history.stopped_move(events, now) is not None:
+        return ""
+    return (
+        f"MLflow's champion is {version_name(now)}, the ledger's is {version_name(recorded)}: it was moved "
+        "outside Podium. reconcile records that within minutes; then an approver settles it."
+    )
+
+
+def _is_newer(event: Event, than: Event | None) -> bool:
+    return than is None or event.seq > than.seq
+
+
+def _waiting(
+    spec: ModelSpec | None,
+    requests: Sequence[Request],
+    answers: Mapping[str, list[Event]],
+    person: Person,
+) -> Waiting | None:
+    in_time = [request for request in requests if request.expires_at > datetime.now(UTC)]
+    if not in_time:
+        return None
+    request = in_time[-1]
+    return waiting(spec, request, answers.get(request.run, []), person)
+
+
+def waiting(spec: ModelSpec | None, request: Request, answers: Sequence[Event], person: Person) -> Waiting:
+    """Say how a request stands, and what keeps one person from approving.
+
+    Args:
+        spec: The model file; without one nobody may decide.
+        request: What is asked.
+        answers: What its run recorded so far.
+        person: Who looks.
+    """
+    if spec is None:
+        return Waiting(request, 0, 1, "nobody: it has no model file", "The model has no model file any more.")
+    given, policy = approvals(answers, request.run), spec.approval
+    would_be = Answer(
+        APPROVE,
+        "x" * policy.reason_min_length,
+        person,
+        datetime.now(UTC),
+        frozenset(policy.checklist),
+    )
+    return Waiting(
+        request=request,
+        given=len({event.actor.lower() for event in given}),
+        needed=policy.required,
+        may_decide=who_may_decide(policy),
+        hindrance="; ".join(problems(policy, request, would_be, given)),
+    )
+
+
+def _asked(waits: Waiting) -> str:
+    request = waits.request
+    over = (
+        "as the first champion"
+        if request.champion is None
+        else f"in place of {version_name(request.champion)}"
+    )
+    given = f", {waits.given} of {waits.needed} approvals given" if waits.needed > 1 else ""
+    return f"{version_name(request.version)} waits to be champion {over}{given}."
+
+
+def describe(event: Event) -> str:
+    """Say in one sentence what was decided or found, by whom and why."""
+    who = "" if event.actor in ("podium", "unknown", "") else f" by {event.actor}"
+    words = _WORDS.get(event.event, f"was {str(event.event).replace('_', ' ')}")
+    what = event.reason if event.event in GATES else f"{words}{who}"
+    why = f": {event.reason}" if event.reason and event.event not in GATES else ""
+    return f"{version_name(event.version)} {what}{why}"
+
+
+def _numbers(spec: ModelSpec | None, judged: Event | None) -> str:
+    """Write the metric of the newest judged version beside the champion's, on the same rows."""
+    if spec is None or judged is None:
+        return ""
+    metric = gated_metric(spec)
+    scores: Mapping[str, Any] = judged.details.get("scores", {})
+    numbers = [
+        (version_name(version), metrics[metric])
+        for version, metrics in (
+            (judged.version, scores.get("candidate", {})),
+            (judged.from_version, scores.get("references", {}).get(CHAMPION, {})),
+        )
+        if metric in metrics
+    ]
+    told = ", ".join(f"{name} {number(float(value))}" for name, value in numbers)
+    return f"{metric}: {told}" if told else ""
+
+
+def report_of(event: Event) -> GateReport:
+    """Return the gate report that an event holds.
+
+    Raises:
+        PodiumError: It holds none.
+    """
+    try:
+        return GateReport.from_json(event.details)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PodiumError(f"{event.model}: event {event.seq} of the ledger holds no gate report") from error
+
+
+def _urgency(row: ModelRow) -> tuple[int, float, str]:
+    until = row.waiting.request.expires_at.timestamp() if row.waiting else 0.0
+    return _URGENCY[row.state], until, row.model

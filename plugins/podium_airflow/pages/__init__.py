@@ -1,0 +1,1 @@
+"""The pages "Models" and "Model", which Airflow shows in frames of its own."""

@@ -1,0 +1,290 @@
+"""Podium's pages in Airflow's own application: who sees and may send what, and what is told of an outage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.store import Ledger
+from podium.lifecycle import approval
+from podium.model_file.spec import ModelSpec
+from podium.services import Services
+from podium.settings import PROJECT_ROOT
+from support.services import services_with
+from support.toy import TOY
+
+PASSWORDS = ("VIEWER", "OPERATOR", "APPROVER", "ADMIN", "LOOKUP")
+SCRIPT = "<script>alert(1)</script>"
+OTHER = f"paged-too-{uuid.uuid4().hex[:8]}"
+REASON = "a reason that is long enough <b>&"
+
+
+class Told(NamedTuple):
+    status: int
+    text: str
+    headers: Mapping[str, str]
+
+
+def get(who: str, path: str, **headers: str) -> dict[str, Any]:
+    return {"who": who, "path": path, "headers": headers}
+
+
+def post(
+    who: str, path: str, page: str, headers: Mapping[str, str] | None = None, **form: str
+) -> dict[str, Any]:
+    return {"who": who, "path": path, "page": page, "headers": dict(headers or {}), "form": form}
+
+
+class Asked:
+    """A model whose run waits for the account ``approver``, beside a model file of a bad name."""
+
+    def __init__(self, folder: Path, ledger_url: str) -> None:
+        self.model = f"paged-{uuid.uuid4().hex[:8]}"
+        content = {**TOY, "name": self.model, "description": SCRIPT}
+        content["approval"] = {"approvers": ["Approver"], "reason_min_length": 12, "checklist": ["I looked"]}
+        (folder / f"{self.model}.yaml").write_text(yaml.safe_dump(content))
+        (folder / "bad.yaml").write_text(yaml.safe_dump({**content, "name": SCRIPT}))
+        (folder / "other.yaml").write_text(yaml.safe_dump({**content, "name": OTHER}))
+        self.spec = ModelSpec.model_validate(content)
+        self.services: Services = services_with(Ledger(ledger_url))
+        self.run = f"{self.spec.lifecycle_dag_id}/r1"
+        self.environment = {
+            "CARDS": self.run,
+            "DAGS": "rollback_champion settle_champion",
+            "AIRFLOW__CORE__AUTH_MANAGER": "podium_airflow.auth_manager.PodiumFabAuthManager",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
+            "AIRFLOW__API__SECRET_KEY": "of-a-test",
+            "AIRFLOW__API_AUTH__JWT_SECRET": "of-a-test-and-long-enough-for-sha-512-" + "x" * 32,
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
+            # An answer is told to MLflow as well, which is silent here.
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+            "MLFLOW_READER_PASSWORD": "not-a-secret",
+            "PODIUM_LEDGER_URL": ledger_url,
+            "PODIUM_MODELS_DIR": str(folder),
+            **{f"PODIUM_{name}_PASSWORD": f"{name}-not-a-secret" for name in PASSWORDS},
+        }
+        self.request = self._ask()
+
+    def _ask(self) -> int:
+        gate = {
+            "gate": f"{SCRIPT} at most 1",
+            "status": "failed",
+            "value": 2.0,
+            "limit": 1.0,
+            "level": "advisory",
+        }
+        scores = {"rows": 10, "candidate": {"log_loss": 0.5}, "references": {}}
+        report = {"model": self.model, "version": 1, "champion": None, "scores": scores, "results": [gate]}
+        registered = {"manifest": {}, "manifest_digest": "m", "signature": None}
+        append = self.services.ledger.append
+        append(NewEvent(EventKind.REGISTERED, self.model, 1, reason=SCRIPT, run=self.run, details=registered))
+        judged = {**report, "digest": "d"}
+        append(NewEvent(EventKind.GATES_PASSED, self.model, 1, reason="passed", run=self.run, details=judged))
+        append(NewEvent(EventKind.NOMINATED, self.model, 1, run=self.run, key=f"nominated:{self.run}"))
+        asked = approval.open_request(self.services, self.spec.approval, self.model, self.run, "operator")
+        return asked.seq
+
+    @property
+    def page(self) -> str:
+        return f"/podium/decisions/{self.request}"
+
+    def events(self) -> list[tuple[str, str]]:
+        return [(str(event.event), event.reason) for event in self.services.ledger.history(self.model)]
+
+
+@pytest.fixture(scope="module")
+def asked(ledger_url: str, tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    return Asked(tmp_path_factory.mktemp("asked"), ledger_url)
+
+
+@pytest.fixture(scope="module")
+def told(run_script: Callable[..., dict[str, Any]], asked: Asked) -> Mapping[str, Told]:
+    """All that is asked, in this order, of one application: starting it takes half a minute."""
+    for number in (1, 2):
+        promoted = NewEvent(EventKind.PROMOTED, OTHER, number, number - 1 or None, actor="amy")
+        asked.services.ledger.append(promoted)
+    asks = {**looks(asked), **answers(asked), **actions(), **outage(asked)}
+    found = run_script("ask_pages.py", ASKED=json.dumps(list(asks.values())), **asked.environment)
+    assert not found["heavy_before"], "an Airflow process loads these before anybody asks for a page"
+    return {name: Told(*one) for name, one in zip(asks, found["told"], strict=True)}
+
+
+def looks(asked: Asked) -> dict[str, Any]:
+    return {
+        "every": get("viewer", "/podium/models"),
+        "mine": get("approver", "/podium/models"),
+        "theirs": get("operator", asked.page),
+        "one": get("viewer", f"/podium/models/{asked.model}?version=1"),
+        "decision": get("approver", asked.page),
+        "tab": get("viewer", f"/podium/dags/{asked.spec.lifecycle_dag_id}"),
+        "no tab": get("viewer", "/podium/dags/rollback_champion"),
+        "none": get("viewer", f"/podium/models/{quote(SCRIPT)}"),
+        "away": get("nobody", f"{asked.page}?x=1"),
+        "api": get("nobody", "/podium/models", Accept="application/json"),
+        # Podium's own account may read no lifecycle Dag.
+        "every of nobody's": get("podium", "/podium/models"),
+        "one of nobody's": get("podium", f"/podium/models/{asked.model}"),
+        "decision of nobody's": get("podium", asked.page),
+        "picture of nobody's": get("podium", f"{asked.page}/pictures"),
+        "state of nobody's": get("podium", f"/podium/state/models/{asked.model}"),
+        "pictures": get("viewer", f"{asked.page}/pictures"),
+        "third folder": get("viewer", f"{asked.page}/pictures/2/calibration.png"),
+        "model file": get("viewer", f"{asked.page}/pictures/0/..%2Fmodel%2FMLmodel"),
+    }
+
+
+def answers(asked: Asked) -> dict[str, Any]:
+    tick = next(iter(asked.spec.approval.ticks))
+    good = {"option": "Approve", "reason": REASON, tick: "on"}
+    short = {**good, "reason": "too short"}
+    return {
+        "short": post("approver", asked.page, asked.page, **short),
+        "unticked": post("approver", asked.page, asked.page, option="Approve", reason=REASON),
+        "forged": post("approver", asked.page, asked.page, token="forged", **good),
+        "without": post("approver", asked.page, asked.page, token="", **good),
+        "cross": post("approver", asked.page, asked.page, {"Sec-Fetch-Site": "cross-site"}, **good),
+        "by operator": post("operator", asked.page, f"/podium/models/{asked.model}", **good),
+        "sent": post("approver", asked.page, asked.page, **good),
+        "after": get("approver", asked.page),
+    }
+
+
+def actions() -> dict[str, Any]:
+    page, form = f"/podium/models/{OTHER}", {"model": OTHER, "reason": REASON, "to_version": "1"}
+    return {
+        "ways back": get("operator", page),
+        "viewer's": post("viewer", "/podium/rollback", page, **form),
+        "approver's": post("approver", "/podium/rollback", f"/podium/models/{OTHER}", **form),
+        "operator's short": post("operator", "/podium/rollback", page, **{**form, "reason": "short"}),
+        "unknown": post("operator", "/podium/rollback", page, **{**form, "model": "no-such-model"}),
+    }
+
+
+def outage(asked: Asked) -> dict[str, Any]:
+    away = {"ledger": "postgresql+psycopg2://nobody@127.0.0.1:1/ledger"}
+    return {
+        "every without ledger": get("viewer", "/podium/models") | away,
+        "one without ledger": get("viewer", f"/podium/models/{asked.model}") | away,
+        "decision without ledger": get("approver", asked.page) | away,
+    }
+
+
+def test_pages_show_what_somebody_may_see_and_nothing_that_runs(
+    told: Mapping[str, Told], asked: Asked
+) -> None:
+    shown = [told[name] for name in ("every", "mine", "theirs", "one", "decision", "tab", "no tab")]
+    assert [said.status for said in shown] == [200] * len(shown), [said.text[-2000:] for said in shown]
+    for said in (*shown, told["none"]):
+        assert SCRIPT not in said.text
+        policy = said.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self'" in policy
+        assert "frame-ancestors 'self'" in policy
+        assert said.headers["cache-control"] == "no-store"
+    every, decision, theirs = told["every"].text, told["decision"].text, told["theirs"].text
+    assert asked.model in every
+    assert "A model file cannot be read" in every
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in every
+    assert "MLflow does not answer" in every
+    assert "Approve v1" in decision
+    assert 'data-least="12"' in decision
+    assert "I looked" in decision
+    assert "Approve v1" not in theirs
+    assert "operator is not an approver (approvers: Approver); operator triggered this run" in theirs
+    assert f"<h1>{asked.model}</h1>" in told["tab"].text
+    assert "The Dag rollback_champion is no model" in told["no tab"].text
+    assert told["none"].status == 404
+    assert "&lt;script&gt;" in told["none"].text
+
+
+def test_who_may_not_read_a_dag_sees_nothing_of_its_model(told: Mapping[str, Told], asked: Asked) -> None:
+    assert told["every of nobody's"].status == 200
+    assert f"/podium/models/{asked.model}" not in told["every of nobody's"].text
+    for what in ("one", "decision", "picture", "state"):
+        said = told[f"{what} of nobody's"]
+        assert said.status == 404
+        assert "or you may not see it" in said.text
+        assert "log_loss" not in said.text
+
+
+def test_who_is_not_logged_in_is_sent_to_airflows_login_and_back(
+    told: Mapping[str, Told], asked: Asked
+) -> None:
+    back = quote(f"/podium/decisions/{asked.request}?x=1", safe="")
+    assert told["away"].status == 303
+    assert told["away"].headers["location"] == f"/api/v2/auth/login?next={back}"
+    assert told["api"].status == 401
+
+
+def test_an_answer_is_judged_before_it_is_sent_and_goes_through_the_door(
+    told: Mapping[str, Told], asked: Asked
+) -> None:
+    refused = ("short", "unticked", "forged", "without", "cross", "by operator")
+    assert [told[name].status for name in refused] == [422, 422, 403, 403, 403, 422]
+    assert "Not sent: the reason has 8 letters and digits, at least 12 are required" in told["short"].text
+    assert ">too short</textarea>" in told["short"].text
+    assert "Not sent: not ticked: &#39;I looked&#39;" in told["unticked"].text
+    assert "a reason that is long enough &lt;b&gt;&amp;</textarea>" in told["unticked"].text
+    assert "operator is not an approver" in told["by operator"].text
+    sent = told["sent"]
+    assert (sent.status, sent.headers["location"]) == (303, f"{asked.page}#answer"), sent.text
+    given = [reason for kind, reason in asked.events() if kind in ("approval_given", "answer_invalid")]
+    assert given == [REASON]
+    assert "your approval counts (1 of 1 approvals)" in told["after"].text
+
+
+def test_who_may_not_do_it_in_airflow_may_not_do_it_here(told: Mapping[str, Told], asked: Asked) -> None:
+    assert "Your role in Airflow may not roll back" not in told["ways back"].text
+    # No form, so no token either.
+    assert told["viewer's"].status == 403
+    assert [told[name].status for name in ("approver's", "operator's short", "unknown")] == [403, 422, 404]
+    short = "Not sent: the reason has 5 letters and digits, at least 10 are required"
+    assert short in told["operator's short"].text
+    assert not [kind for kind, _ in asked.events() if kind.startswith("rollback")]
+
+
+def test_an_outage_of_the_ledger_is_told_as_one(told: Mapping[str, Told]) -> None:
+    for name in ("every", "one", "decision"):
+        said = told[f"{name} without ledger"]
+        assert said.status == 503
+        assert "Podium cannot tell" in said.text
+        assert "the ledger database did not answer" in said.text
+        assert "There is no model" not in said.text
+
+
+def test_pictures_are_read_from_two_folders_only_and_a_silent_mlflow_is_told(
+    told: Mapping[str, Told],
+) -> None:
+    assert told["pictures"].status == 200
+    assert "The pictures cannot be read now" in told["pictures"].text
+    assert (told["third folder"].status, told["model file"].status) == (404, 404)
+
+
+def test_the_plugin_costs_an_airflow_process_next_to_nothing(tmp_path: Path) -> None:
+    """Each task and each parsing imports it."""
+    code = (
+        "import sys; import airflow.plugins_manager; before = set(sys.modules); import podium_plugin; "
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            "HOME": str(tmp_path),
+            "AIRFLOW_HOME": str(tmp_path),
+            "PYTHONPATH": str(PROJECT_ROOT / "plugins"),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "['airflow._shared.listeners', 'airflow.listeners', 'podium_plugin']"
