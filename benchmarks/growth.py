@@ -1,0 +1,215 @@
+"""What promote, roll back and status cost as a model and the number of models grow: ``make bench-growth``.
+
+Real Postgres and MLflow. The first version of each model is trained and goes through the steps; the others
+are rows, with the chain, tags and aliases that the steps would have left: ``podium verify`` calls them whole.
+Printed are the processor time of this process, that of MLflow, Postgres and the store meanwhile, and the wall
+time, which on a busy machine says little. Nothing passes or fails here; the counts of queries are tests.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import NamedTuple
+
+import psutil
+import psycopg2
+import yaml
+from results import QUICK, Figure, keep
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from ledger_rows import aged, insert, registration
+
+from podium.ledger.chain import walk
+from podium.lifecycle.registry_sync import mirror
+from podium.lifecycle.verify import alias_differences, told_heads
+from podium.model_file.loading import load_spec
+from podium.model_file.spec import ModelSpec
+from podium.names import Alias, Tag
+from podium.reporting.status import model_statuses
+from podium.services import Services, connect
+from podium.settings import PROJECT_ROOT
+from podium.stack import control
+from podium.stack.layout import Layout, Paths, load_layout
+from podium.stack.running_stack import running_stack
+from support.steps import (
+    FIRST,
+    SECOND,
+    TRAINED,
+    decide,
+    new_run,
+    nominate_unjudged,
+    promote,
+    promote_as_of,
+    roll_back,
+    train,
+)
+from support.toy import TOY, write_toy_rows
+
+SIZES = (10, 100) if QUICK else (10, 1_000, 10_000)
+MODELS = 100 if QUICK else 1_000
+REPEATS = 2 if QUICK else 5
+
+STATE = PROJECT_ROOT / ".podium" / "bench-growth"
+
+console = Console()
+
+
+class Seconds(NamedTuple):
+    """What a call took: of this process, of the stack's parts, and on the clock."""
+
+    here: float
+    stack: float
+    wall: float
+
+
+def main() -> None:
+    """Build, measure and print."""
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory(prefix="podium-growth-") as folder:
+        control.clean(Paths(STATE))
+        with running_stack(STATE, console=console, parts={"postgres", "mlflow"}) as stack:
+            os.environ.update(stack.client_env())
+            spec = toy(Path(folder))
+            services = connect()
+            TRAINED.update({as_of: train(services, spec, as_of) for as_of in (FIRST, SECOND)})
+            if layout := load_layout(Paths(STATE)):
+                keep("growth", [*measure(services, layout, spec), *many(services, layout)])
+                check(services)
+
+
+def toy(folder: Path) -> ModelSpec:
+    """Write the tests' smallest model."""
+    write_toy_rows(folder / "toy.csv", "2024-01-01")
+    data = {**TOY["data"], "source": str(folder / "toy.csv")}
+    (folder / "toy.yaml").write_text(yaml.safe_dump({**TOY, "data": data}))
+    return load_spec(folder / "toy.yaml")
+
+
+def measure(services: Services, layout: Layout, spec: ModelSpec) -> list[Figure]:
+    """Let models become old, and time what is done of them."""
+    figures: list[Figure] = []
+    busy: dict[str, list[float]] = {"promote": [], "roll back": []}
+    for size in SIZES:
+        aged = spec.model_copy(update={"name": f"toy-{size}"})
+        promote_as_of(services, aged, FIRST)
+        grow(services, layout, aged, size)
+        for (what, totals), seconds in zip(busy.items(), forth_and_back(services, aged), strict=True):
+            console.print(f"{what} of a model with {size:,} versions: {told(seconds)}")
+            middle = medians(seconds)
+            totals.append(middle.here + middle.stack)
+            figures += [
+                Figure(f"{what}, {size:,} versions: processor, all programs", totals[-1], "s"),
+                Figure(f"{what}, {size:,} versions", middle.wall, "s"),
+            ]
+    return figures + [
+        Figure(f"{what}: processor at {SIZES[-1]:,} versions / at {SIZES[0]:,}", of[-1] / of[0], "x")
+        for what, of in busy.items()
+    ]
+
+
+def forth_and_back(services: Services, spec: ModelSpec) -> tuple[list[Seconds], list[Seconds]]:
+    """Return the processor and wall seconds of promotions and rollbacks in turns."""
+    forth, back = [], []
+    for _ in range(REPEATS):
+        run = new_run()
+        nominate_unjudged(services, spec, SECOND, run)
+        decide(services, spec, run)
+        forth.append(timed(lambda run=run: promote(services, spec, run)))
+        back.append(timed(lambda: roll_back(services, spec)))
+    return forth, back
+
+
+def many(services: Services, layout: Layout) -> list[Figure]:
+    """Time status with many models, each of three versions."""
+    figures = []
+    first = registration(services, f"toy-{SIZES[0]}")
+    names = [f"many-{number:04}" for number in range(MODELS)]
+    insert(layout, (event for name in names for event in aged(first, name, range(1, 4))))
+    for few in (10, MODELS):
+        seconds = [
+            timed(lambda few=few: services.ledger.presents(names[:few], moves=5)) for _ in range(REPEATS)
+        ]
+        console.print(f"where {few:,} models stand: {told(seconds)}")
+        figures.append(Figure(f"where {few:,} models stand", medians(seconds).wall, "s"))
+    seconds = [timed(lambda: model_statuses(services)) for _ in range(REPEATS)]
+    console.print(f"status of all: {told(seconds)}")
+    return [*figures, Figure(f"status of {MODELS:,} models", medians(seconds).wall, "s")]
+
+
+def check(services: Services) -> None:
+    """The rows are such as verify calls whole."""
+    begun = perf_counter()
+    names = [f"toy-{size}" for size in SIZES]
+    chain = walk(services.ledger.stored(), told_heads(services, names))
+    rate = chain.events / (perf_counter() - begun)
+    console.print(f"verify: {chain.events:,} events, {rate:,.0f} a second; wrong: {chain.difference}")
+    console.print(f"aliases: {[said for name in names for said in alias_differences(services, name)]}")
+
+
+def grow(services: Services, layout: Layout, spec: ModelSpec, size: int) -> None:
+    """Give a model of one version so many, each of which was champion."""
+    insert(layout, aged(registration(services, spec.name), spec.name, range(2, size + 1)))
+    url = layout.database_url("mlflow", "mlflow").replace("+psycopg2", "")
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        for table in ("model_versions", "model_version_tags"):
+            cursor.execute(
+                "SELECT column_name FROM information_schema.columns "
+                "WHERE table_name = %s AND column_name <> 'version'",
+                (table,),
+            )
+            columns = ", ".join(f'"{name}"' for (name,) in cursor.fetchall())
+            cursor.execute(
+                f"INSERT INTO {table} (version, {columns}) SELECT n, {columns} FROM {table}, "  # noqa: S608
+                "generate_series(2, %s) AS n WHERE name = %s AND version = 1",
+                (size, spec.name),
+            )
+    newest = services.ledger.history(spec.name, newest=1)[0]
+    services.registry.set_model_tag(spec.name, Tag.MIRRORED, str(newest.seq))
+    services.registry.set_alias(spec.name, Alias.CHAMPION, size)
+    mirror(services, spec.name)
+
+
+def timed(call: Callable[[], object]) -> Seconds:
+    """Return processor seconds here and in the stack, and wall seconds."""
+    begun, busy, theirs = perf_counter(), process_time(), stack_busy()
+    call()
+    wall, here = perf_counter() - begun, process_time() - busy
+    return Seconds(here, stack_busy() - theirs, wall)
+
+
+def stack_busy() -> float:
+    """Return the processor seconds that the parts of the stack have used so far."""
+    total = 0.0
+    for state in control.status(Paths(STATE)).values():
+        if not state.pid:
+            continue
+        root = psutil.Process(state.pid)
+        total += root.cpu_times().children_user + root.cpu_times().children_system
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += process.cpu_times().user + process.cpu_times().system
+    return total
+
+
+def medians(seconds: list[Seconds]) -> Seconds:
+    """Return the medians of several calls."""
+    return Seconds(*(statistics.median(values) for values in zip(*seconds, strict=True)))
+
+
+def told(seconds: list[Seconds]) -> str:
+    """Say the medians: processor time here + in the stack (wall time)."""
+    middle = medians(seconds)
+    return f"{middle.here:.2f} + {middle.stack:.2f} s ({middle.wall:.2f} s)"
+
+
+if __name__ == "__main__":
+    main()
