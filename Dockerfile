@@ -55,6 +55,7 @@ COPY --chown=airflow:0 include include
 COPY --chown=airflow:0 plugins plugins
 COPY --chown=airflow:0 dags dags
 COPY --chown=airflow:0 qa qa
+COPY --chown=airflow:0 docs/runbook.md docs/runbook.md
 COPY deploy/podium /usr/local/bin/podium
 ENV PYTHONPATH=/opt/airflow/include:/opt/airflow/plugins \
     MLFLOW_DISABLE_TELEMETRY=true

@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags check format lock bench-gates bench-serving bench-score llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser check format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-parse bench-serving bench-score bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -87,7 +87,8 @@ test: $(HAS_DEV) ## Run all tests
 	$(MAKE) -j2 --keep-going test-integration test-unit test-stack test-scenarios test-dags
 
 test-fast: $(HAS_DEV) ## Run what needs neither a stack nor a training, in under 90 s on two quiet cores
-	$(BIN)/python -m pytest tests/unit -m "not trains" --numprocesses 2 --dist loadfile
+	@# The tests of the shipped models all train, and import torch.
+	$(BIN)/python -m pytest tests/unit --ignore tests/unit/models -m "not trains" --numprocesses 2 --dist loadfile
 
 test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
 	$(PYTEST) tests/integration
@@ -98,20 +99,59 @@ test-stack: $(HAS_DEV) ## Take the other shipped models through their lifecycles
 test-dags: $(HAS_DEV) ## Run the tests of the Dag files and of the examples
 	$(PYTEST) tests/dags tests/examples
 
+test-browser: $(HAS_DEV) ## Let people log in, decide and roll back on the pages, in the system's Chromium
+	$(PYTEST) tests/browser
+
 test-scenarios: $(HAS_DEV) ## Run what takes long: kills at every step, fifty processes at once, memory, documents followed
 	$(PYTEST) tests/scenarios
 
 test-unit: $(HAS_DEV) ## Run the tests of each room
 	$(PYTEST) tests/unit $(wildcard tests/models)
 
+# What `make bench` runs, the shortest first. SIZE is for the ledger, which takes ten times as long with all its events.
+SUITE := bench-parse bench-score bench-lifecycle bench-waiting bench-ledger bench-serving bench-growth bench-fleet
+
+bench: $(HAS_DEV) ## Measure Podium in under 30 minutes: docs/performance.md says what, .podium/bench/report.md has the figures
+	@$(BIN)/python benchmarks/suite.py $(SUITE)
+
+bench-quick: $(HAS_DEV) ## The same on small sizes, in under 5 minutes
+	@QUICK=1 $(BIN)/python benchmarks/suite.py $(SUITE)
+
+bench-fleet: $(HAS_DEV) ## Say what 1,000 models weekly need, and check the prediction on 50 models at once
+	$(BIN)/python -W ignore benchmarks/fleet.py
+
 bench-gates: $(HAS_RUN) ## Time the bootstrap of the gates
 	$(BIN)/python benchmarks/gates.py
 
-bench-serving: $(HAS_DEV) ## Measure the model server beside `mlflow models serve`, and swaps under load
-	$(BIN)/python benchmarks/serving.py
+bench-monitoring: $(HAS_DEV) ## Count the false alarms of monitoring over time, and how soon it sees a change
+	$(BIN)/python -W ignore benchmarks/monitoring.py
+
+bench-growth: $(HAS_DEV) ## Time promote, roll back and status with up to 10,000 versions and 1,000 models
+	$(BIN)/python -W ignore benchmarks/growth.py
+
+bench-ledger: $(HAS_DEV) ## Time the ledger at a million events, and stored live answers at a million rows (SIZE=100000: fewer)
+	$(BIN)/python -W ignore benchmarks/ledger.py
+
+bench-lifecycle: $(HAS_DEV) ## Time the lifecycle beside a plain script, a rollback until it is served, and the demo's start
+	$(BIN)/python -W ignore benchmarks/lifecycle.py
+
+bench-live-gate: $(HAS_DEV) ## Count how often the live gate passes worse candidates, and when it passes good ones
+	$(BIN)/python benchmarks/live_gate.py
+
+bench-rossmann: $(HAS_DEV) ## Measure rossmann-ensemble on weeks that it has not seen, beside its boosters; FOLDER=folder for other sales
+	$(BIN)/python -W ignore benchmarks/rossmann.py $(FOLDER)
+
+bench-parse: $(HAS_DEV) ## Time reading, building and serialising the Dags of up to 1,000 model files, beside dag-factory
+	$(BIN)/python -W ignore benchmarks/parse.py
 
 bench-score: $(HAS_RUN) ## Time batch scoring beside a bare predict
 	$(BIN)/python -W ignore benchmarks/score.py
+
+bench-serving: $(HAS_DEV) ## Measure the model server beside `mlflow models serve`, LitServe and BentoML, and swaps under load
+	$(BIN)/python benchmarks/serving.py
+
+bench-waiting: $(HAS_DEV) ## Measure what 1,000 waiting approvals cost the scheduler
+	$(BIN)/python -W ignore benchmarks/waiting.py
 
 check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -134,6 +134,9 @@ def keep_apart(compose: Compose) -> None:
             continue
         raise PodiumError(f"the model server reaches {part}:{port}, which it has no business with")
     console.print(f"the model server reaches MLflow, and none of {', '.join(BEHIND)}")
+    ask = "from podium.services import connect_server as c; raise SystemExit(c().ledger.may_append())"
+    compose.inside("model-server", "python3", "-c", ask)
+    console.print("the model server may append no event to the ledger")
 
 
 def free_port() -> int:

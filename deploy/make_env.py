@@ -29,6 +29,7 @@ SECRETS: "dict[str, Callable[[], str]]" = {
     "AIRFLOW_DB_PASSWORD": token,
     "MLFLOW_DB_PASSWORD": token,
     "PODIUM_DB_PASSWORD": token,
+    "PODIUM_SERVER_DB_PASSWORD": token,
     "LEDGER_OWNER_DB_PASSWORD": token,
     "STORE_ACCESS_KEY": lambda: "PODIUM" + secrets.token_hex(7).upper(),
     "STORE_SECRET_KEY": lambda: secrets.token_hex(20),

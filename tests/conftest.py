@@ -39,16 +39,16 @@ _ENDED = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a training, so that ``make test-fast`` leaves it out."""
+    """Mark what needs a training or proves a model as one does, so that ``make test-fast`` leaves it out."""
     for item in items:
         names = getattr(item, "fixturenames", ())
-        if "trained_only" in names or item.path.parent.name == "models":
+        if {"trained_only", "fresh_process"} & {*names} or item.path.parent.name == "models":
             item.add_marker("trains")
 
 
-def pytest_runtest_teardown() -> None:
+def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Free now and then what tests left: each pool of connections keeps one of the hundred of Postgres."""
-    if next(_ENDED) % _COLLECT_AFTER == 0:
+    if "ledger_url" in getattr(item, "fixturenames", ()) and next(_ENDED) % _COLLECT_AFTER == 0:
         gc.collect()
 
 
@@ -88,22 +88,51 @@ def ledger_url() -> Iterator[str]:
     from podium.stack import control
     from podium.stack.layout import Paths
     from podium.stack.running_stack import running_stack
-    from support.database import claimed_postgres_state
+    from support.database import claimed_postgres_state, make_haste
 
     with claimed_postgres_state() as state:
         control.clean(Paths(state))
         with running_stack(state, parts={"postgres"}) as stack:
+            make_haste(Paths(state))
             yield stack.ledger_url
 
 
 @pytest.fixture(scope="session")
-def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def ledger_server_url(layout: Layout) -> str:
+    """The same ledger for the role of model servers."""
+    return layout.ledger_server_url
+
+
+@pytest.fixture(scope="session")
+def hasty_sqlite() -> Iterator[None]:
+    """SQLite files of this process are given to the system, which need not write them to the disk at once."""
+    import sqlite3
+
+    from sqlalchemy import Engine, event
+
+    def hasten(connection: Any, _: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", hasten)
+    yield
+    event.remove(Engine, "connect", hasten)
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory, hasty_sqlite: None) -> str:
     """MLflow on a SQLite file: the same registry code, without a server."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
 @pytest.fixture
-def services(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
+def services(
+    ledger_url: str,
+    ledger_server_url: str,
+    mlflow_uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Services:
     """Registry and ledger, with the temporary folder as the project's."""
     from podium.ledger.store import Ledger
     from podium.registry.client import Registry
@@ -112,6 +141,7 @@ def services(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     monkeypatch.setenv("PODIUM_LEDGER_URL", ledger_url)
+    monkeypatch.setenv("PODIUM_LEDGER_SERVER_URL", ledger_server_url)
     monkeypatch.setenv("PODIUM_HOME", str(tmp_path))
     monkeypatch.setenv("PODIUM_MODELS_DIR", str(tmp_path))
     monkeypatch.delenv("PODIUM_EPHEMERAL", raising=False)
@@ -119,7 +149,7 @@ def services(ledger_url: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.fixture(scope="session")
-def trained_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_only(tmp_path_factory: pytest.TempPathFactory, hasty_sqlite: None) -> Path:
     """MLflow with the toy trained as of both dates, before any test registers a version.
 
     What comes after a training does not depend on it: rooms after it take this one (``support.trained``).
@@ -147,7 +177,7 @@ def ledger(ledger_url: str) -> Ledger:
     return Ledger(ledger_url)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def layout(ledger_url: str) -> Layout:
     """Ports and passwords of the Postgres that the tests share."""
     from podium.stack.layout import Paths, load_layout
@@ -159,13 +189,27 @@ def layout(ledger_url: str) -> Layout:
     return found
 
 
+@pytest.fixture(scope="session")
+def migrated_database(layout: Layout) -> str:
+    """An empty ledger, to be copied."""
+    from podium.ledger.store import migrate
+    from support.database import as_superuser
+
+    as_superuser(layout, "CREATE DATABASE migrated OWNER ledger_owner")
+    url = layout.database_url("ledger_owner", "migrated")
+    migrate(url, app_role="podium", server_role="podium_server")
+    return "migrated"
+
+
 @pytest.fixture
-def empty_database(layout: Layout) -> Iterator[str]:
-    """A database of its own, for the ledger's owner; nothing is in it yet."""
+def empty_database(layout: Layout, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database of its own, for the ledger's owner; nothing is in it, but for ``own_ledger`` its tables."""
     from support.database import as_superuser
 
     name = f"scratch_{uuid.uuid4().hex[:8]}"
-    as_superuser(layout, f"CREATE DATABASE {name} OWNER ledger_owner")
+    migrated = "own_ledger" in request.fixturenames
+    template = request.getfixturevalue("migrated_database") if migrated else "template1"
+    as_superuser(layout, f"CREATE DATABASE {name} OWNER ledger_owner TEMPLATE {template}")
     yield name
     as_superuser(layout, f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -173,9 +217,8 @@ def empty_database(layout: Layout) -> Iterator[str]:
 @pytest.fixture
 def own_ledger(layout: Layout, empty_database: str) -> Ledger:
     """An empty ledger that no other test writes to."""
-    from podium.ledger.store import Ledger, migrate
+    from podium.ledger.store import Ledger
 
-    migrate(layout.database_url("ledger_owner", empty_database), app_role="podium")
     return Ledger(layout.database_url("podium", empty_database))
 
 
@@ -195,7 +238,8 @@ def own_services(
 
     uri = f"sqlite:///{shutil.copy(trained_only, tmp_path / 'mlflow.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("PODIUM_LEDGER_URL", layout.database_url("podium", empty_database))
+    for name, role in (("PODIUM_LEDGER_URL", "podium"), ("PODIUM_LEDGER_SERVER_URL", "podium_server")):
+        monkeypatch.setenv(name, layout.database_url(role, empty_database))
     return Services(settings=Settings(), registry=Registry(uri), ledger=own_ledger)
 
 

@@ -24,6 +24,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── TooBusy                the model server has more rows waiting than it keeps
 ├── NotLoaded              the model server serves no version (yet)
 ├── CannotBeWritten        a model answered with what JSON cannot hold
+├── ForeignForm            a form of the operators' page that its reader did not send, or sent too late
 ├── StackError             the embedded stack cannot do what was asked
 │   ├── StackBusyError     another process starts, stops or owns it
 │   └── PartFailedError    one of its services did not come up
@@ -262,6 +263,12 @@ class CannotBeWritten(PodiumError):
     """A model answered with what JSON cannot hold."""
 
     code = "PODIUM-CANNOT-BE-WRITTEN"
+
+
+class ForeignForm(PodiumError):
+    """A form of the operators' page that its reader did not send from there, or sent too late."""
+
+    code = "PODIUM-FOREIGN-FORM"
 
 
 class StackError(PodiumError):

@@ -1,5 +1,8 @@
 """The words that other systems store: aliases and tags in MLflow, accounts in Airflow, a run's outcome."""
 
+import hashlib
+import posixpath
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -12,6 +15,10 @@ class Alias(StrEnum):
     PREVIOUS_CHAMPION = "previous_champion"
     CI_SMOKE = "ci-smoke"
     SMOKE = "smoke"
+
+
+# In front of what Podium itself writes to MLflow.
+OWN_PREFIX = "podium."
 
 
 class Tag(StrEnum):
@@ -34,6 +41,7 @@ class Tag(StrEnum):
     DECISION_REASON = "podium.decision_reason"
     ROLLED_BACK = "podium.rolled_back"
     LEDGER_HEAD = "podium.ledger_head"
+    MIRRORED = "podium.mirrored"
     AIRFLOW_RUN = "podium.airflow_run"
     PROBLEM = "podium.problem"
     COPIED_FROM = "podium.copied_from"
@@ -72,6 +80,14 @@ def version_name(version: int | None) -> str:
     return "none" if version is None else f"v{version}"
 
 
+_DIRTY = "-dirty"
+
+
+def short_commit(commit: str) -> str:
+    """Return the first letters of a commit, and that files differed from it, as cards show it."""
+    return commit.removesuffix(_DIRTY)[:12] + (_DIRTY if commit.endswith(_DIRTY) else "")
+
+
 def in_utc(moment: datetime) -> str:
     """Return ``2025-06-01 12:00 UTC``, as messages show a moment."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
@@ -89,19 +105,60 @@ def moment_problem(moment: datetime) -> str | None:
 
 
 class RunOutcome(StrEnum):
-    """What the ledger says of a run that has ended; the ids of the tasks that show it in Airflow's grid."""
+    """What ended a lifecycle run, as the ledger says."""
 
-    PROMOTE = "promote"
+    PROMOTED = "promoted"
     REJECTED = "rejected"
     EXPIRED = "expired"
     SUPERSEDED = "superseded"
     VOIDED = "voided"
-    REFUSED_BY_GATES = "refused_by_gates"
+    REFUSED = "refused"
     NOTHING_TO_PROMOTE = "nothing_to_promote"
     ONLY_A_PROFILE = "only_a_profile"
+    OLDER_DATA = "older_data"
+    FAILED = "failed"
+    UNDECIDED = "undecided"
 
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
 # What a gate can be held against besides the trainer's baselines.
 VERSIONS = (CHAMPION, CANDIDATE)
+
+
+# MLflow's rule for metrics and params: letters, digits and `/_.- :`, a normal path, 250 characters. Another
+# character is written `_x0040_`, as in names of XML; so is an underscore that would begin such a group.
+# https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/utils/validation.py
+LONGEST_IN_MLFLOW = 250
+_REFUSED = re.compile(r"[^/\w.\- :]|_(?=x[0-9A-F]{4})")
+_WRITTEN = re.compile(r"_x([0-9A-F]{4,6})_")
+_DIGEST_DIGITS = 16
+
+
+def name_in_mlflow(name: str) -> str:
+    """Return the name under which MLflow keeps a metric or a param, whatever it is called.
+
+    ``trainer.hit@1`` is ``trainer.hit_x0040_1``; a name that MLflow takes stays as it is. Two names are never
+    one; one that is too long for MLflow ends in a digest.
+    """
+    written = _REFUSED.sub(_written, name)
+    for sign in "/.":
+        if _is_no_path(written):
+            written = written.replace(sign, f"_x{ord(sign):04X}_")
+    if len(written) <= LONGEST_IN_MLFLOW:
+        return written
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_DIGEST_DIGITS]
+    return f"{written[: LONGEST_IN_MLFLOW - _DIGEST_DIGITS - 1]}_{digest}"
+
+
+def name_from_mlflow(stored: str) -> str:
+    """Return the name that ``name_in_mlflow`` wrote so, for people and gates."""
+    return _WRITTEN.sub(lambda group: chr(min(int(group[1], 16), 0x10FFFF)), stored)
+
+
+def _written(refused: re.Match[str]) -> str:
+    return f"_x{ord(refused[0]):04X}_"
+
+
+def _is_no_path(name: str) -> bool:
+    return posixpath.normpath(name) != name or name == "." or name.startswith(("..", "/"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,7 +28,13 @@ class Settings(BaseSettings):
         mlflow_public_url: MLflow's address for people's browsers, where it differs from the tasks'.
         postgres_url: The superuser's, for backups and to make roles and databases.
         ledger_owner_url: The ledger's owner's, for migrations.
+        ledger_server_url: The ledger's, for model servers: its role appends no event.
         lookup_password: That of Podium's own account in Airflow, which asks for people's roles.
+        airflow_public_url: Airflow's address for people's browsers, where it differs from the tasks'.
+        notify: Which channels are told of what where the model file says nothing, as JSON.
+        notify_channels: The address of each channel, as JSON; they hold passwords.
+        notify_quiet: When only what is urgent is told, such as ``22:00-07:00 Europe/Berlin``.
+        servers: Addresses of model servers, with spaces between them.
     """
 
     model_config = SettingsConfigDict(
@@ -46,22 +54,47 @@ class Settings(BaseSettings):
     mlflow_public_url: str | None = Field(default=None, alias="PODIUM_MLFLOW_PUBLIC_URL")
 
     ledger_url: SecretStr = Field(default=SecretStr(""), alias="PODIUM_LEDGER_URL")
+    ledger_server_url: SecretStr | None = Field(default=None, alias="PODIUM_LEDGER_SERVER_URL")
     ledger_owner_url: SecretStr | None = Field(default=None, alias="PODIUM_LEDGER_OWNER_URL")
     postgres_url: SecretStr | None = Field(default=None, alias="PODIUM_POSTGRES_URL")
     airflow_db_password: SecretStr | None = Field(default=None, alias="AIRFLOW_DB_PASSWORD")
     mlflow_db_password: SecretStr | None = Field(default=None, alias="MLFLOW_DB_PASSWORD")
     podium_db_password: SecretStr | None = Field(default=None, alias="PODIUM_DB_PASSWORD")
+    podium_server_db_password: SecretStr | None = Field(default=None, alias="PODIUM_SERVER_DB_PASSWORD")
     ledger_owner_db_password: SecretStr | None = Field(default=None, alias="LEDGER_OWNER_DB_PASSWORD")
 
     airflow_url: str | None = Field(default=None, alias="PODIUM_AIRFLOW_URL")
     airflow_password: SecretStr | None = Field(default=None, alias="PODIUM_AIRFLOW_PASSWORD")
     lookup_password: SecretStr | None = Field(default=None, alias="PODIUM_LOOKUP_PASSWORD")
+    airflow_public_url: str | None = Field(default=None, alias="PODIUM_AIRFLOW_PUBLIC_URL")
+
+    notify: str = Field(default="", alias="PODIUM_NOTIFY")
+    notify_channels: SecretStr = Field(default=SecretStr(""), alias="PODIUM_NOTIFY_CHANNELS")
+    notify_quiet: str = Field(default="", alias="PODIUM_NOTIFY_QUIET")
+    servers: str = Field(default="", alias="PODIUM_SERVERS")
+    serving_token: SecretStr | None = Field(default=None, alias="PODIUM_SERVING_TOKEN")
 
     store_url: str | None = Field(default=None, alias="AWS_ENDPOINT_URL")
     store_key: str | None = Field(default=None, alias="AWS_ACCESS_KEY_ID")
     store_secret: SecretStr | None = Field(default=None, alias="AWS_SECRET_ACCESS_KEY")
     store_region: str = Field(default="us-east-1", alias="AWS_DEFAULT_REGION")
     bucket: str | None = Field(default=None, alias="PODIUM_BUCKET")
+
+    @property
+    def mlflow_pages(self) -> str:
+        """MLflow's address for people's browsers."""
+        return self.mlflow_public_url or self.mlflow_tracking_uri
+
+    def for_server(self) -> Settings:
+        """Return the settings of a model server: the ledger at ``PODIUM_LEDGER_SERVER_URL``, if set.
+
+        The environment comes before the file, whichever of the two addresses it holds: the file is of the
+        embedded stack, and the environment may name another ledger.
+        """
+        is_of_file = not os.environ.get("PODIUM_LEDGER_SERVER_URL")
+        if self.ledger_server_url is None or (is_of_file and os.environ.get("PODIUM_LEDGER_URL")):
+            return self
+        return self.model_copy(update={"ledger_url": self.ledger_server_url})
 
     def require(self, *variables: str, why: str) -> tuple[str, ...]:
         """Return the values of variables, secrets too.
@@ -87,6 +120,19 @@ def read_settings() -> Settings:
     Raises:
         PodiumError: A value is not of its kind; names the variable.
     """
+    return _read(tuple(os.environ.items()), _content(Settings.model_config.get("env_file")))
+
+
+def _content(file: Any) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError:
+        return b""
+
+
+# Each key of a model file that is a path asks where the project is, and reading the settings takes 2 ms.
+@lru_cache(maxsize=1)
+def _read(_environment: tuple[tuple[str, str], ...], _file: bytes) -> Settings:
     try:
         return Settings()
     except ValidationError as error:
@@ -102,6 +148,22 @@ def load_settings() -> Settings:
     """
     settings = read_settings()
     settings.require("MLFLOW_TRACKING_URI", "PODIUM_LEDGER_URL", why=_STARTS_A_STACK)
+    return _logged_in(settings)
+
+
+def load_server_settings() -> Settings:
+    """Read the settings of a model server, and log in to MLflow; see ``Settings.for_server``.
+
+    Raises:
+        PodiumError: An address is missing; the message names the variable.
+    """
+    settings = read_settings().for_server()
+    ledger = "PODIUM_LEDGER_URL" if settings.ledger_url.get_secret_value() else "PODIUM_LEDGER_SERVER_URL"
+    settings.require("MLFLOW_TRACKING_URI", ledger, why=_STARTS_A_STACK)
+    return _logged_in(settings)
+
+
+def _logged_in(settings: Settings) -> Settings:
     if "MLFLOW_TRACKING_URI" not in os.environ:
         _log_in_to_mlflow(settings)
     return settings
@@ -144,3 +206,8 @@ def registry_is_ephemeral() -> bool:
             f"PODIUM_EPHEMERAL is '{said}'; allowed: true, for a registry that is thrown away, false"
         )
     return said == "true"
+
+
+def notifications_are_on() -> bool:
+    """True if somebody configured a channel, for Dag files."""
+    return bool(read_settings().notify_channels.get_secret_value())

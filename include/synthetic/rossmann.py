@@ -1,10 +1,11 @@
 """Made-up drug stores in the schema of Kaggle's "Rossmann Store Sales", which may not be shipped.
 
-Sales are a store's level times a weekly and a yearly pattern, promotions, holidays, competitors and a slow
-drift, with 6% of noise that nobody can know. Nothing here was taken from the real files but their schema:
+Sales are a store's level times its trend, a weekly and a yearly pattern, its own season, promotions,
+paydays, holidays, competitors and a slow drift, with 6% of noise that nobody can know. Nothing here was taken
+from the real files but their schema:
 https://www.kaggle.com/c/rossmann-store-sales/data
 
-    python -m synthetic.rossmann include/data/rossmann --stores 30 --days 760 --seed 1
+    python -m synthetic.rossmann include/data/rossmann --stores 24 --days 942 --seed 1
 """
 
 from __future__ import annotations
@@ -22,8 +23,13 @@ SALES_FILE = "train.csv.gz"
 STORES_FILE = "store.csv"
 
 NOISE = 0.06
+# Standard deviations over the stores: of a year's growth, and of their own season.
+GROWTH = 0.12
+SEASON = 0.12
 _WEEKDAY = np.array([0.18, 0.04, 0.0, 0.01, 0.06, -0.10, -0.25])
 _PROMO = {"a": 0.30, "b": 0.12, "c": 0.26, "d": 0.34}
+# How strong a promotion is on each of its days.
+_PROMO_DAY = np.array([1.4, 1.1, 0.95, 0.8, 0.75, 0.0, 0.0])
 _HALF_YEAR_CLOSED = ("2014-07-01", "2014-12-31")
 _INTERVALS = {
     "Jan,Apr,Jul,Oct": (1, 4, 7, 10),
@@ -122,10 +128,14 @@ def _log_sales(
     level = draws.normal(8.7, 0.35, count) + np.where(stores["StoreType"] == "b", 0.3, 0.0)
     per_weekday = _WEEKDAY[:, None] * draws.uniform(0.6, 1.4, count)
     per_promo = stores["StoreType"].map(_PROMO).to_numpy(float) + draws.normal(0, 0.05, count)
-    trend = np.linspace(-0.5, 0.5, len(dates))[:, None] * draws.normal(0.05, 0.05, count)
+    of_promo = (promo * _PROMO_DAY[dates.day_of_week])[:, None] * per_promo
+    years = (np.arange(len(dates)) / 365)[:, None]
+    trend = years * draws.normal(0.03, GROWTH, count)
     drift = np.cumsum(draws.normal(0, 0.003, shape), axis=0)
     yearly = _yearly(dates)[:, None] * draws.uniform(0.7, 1.3, count)
-    known = level + per_weekday[dates.day_of_week] + promo[:, None] * per_promo + trend + drift + yearly
+    season = np.cos(2 * np.pi * (years + draws.uniform(0, 1, count))) * draws.normal(0, SEASON, count)
+    known = level + per_weekday[dates.day_of_week] + of_promo + trend + drift + yearly + season
+    known += _payday(dates)[:, None]
     later = _promo2_months(stores, dates) * 0.04 - _competition(stores, dates) * 0.07
     return np.asarray(known + later + draws.normal(0, NOISE, shape))
 
@@ -137,6 +147,12 @@ def _yearly(dates: pd.DatetimeIndex) -> Numbers:
     return np.asarray(
         0.30 * christmas - 0.08 * np.exp(-((day / 25) ** 2)) - 0.10 * np.cos(2 * np.pi * (day - 20) / 365)
     )
+
+
+def _payday(dates: pd.DatetimeIndex) -> Numbers:
+    """More money around the first of a month, less before it."""
+    left, day = (dates.days_in_month - dates.day).to_numpy(float), dates.day.to_numpy(float)
+    return np.asarray(0.06 * np.exp(-np.minimum(left, day - 1) / 2.5) - 0.03 * ((day > 18) & (left > 4)))
 
 
 def _promo2_months(stores: pd.DataFrame, dates: pd.DatetimeIndex) -> npt.NDArray[np.bool_]:
@@ -187,7 +203,7 @@ def main() -> None:
     """Read the command line and write the files."""
     parser = argparse.ArgumentParser(prog="python -m synthetic.rossmann", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    for name, default in (("stores", 30), ("days", 760), ("seed", 1)):
+    for name, default in (("stores", 24), ("days", 942), ("seed", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
     write_rossmann(asked.folder, asked.stores, asked.days, asked.seed)

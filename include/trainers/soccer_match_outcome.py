@@ -263,7 +263,7 @@ def match_examples(matches: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per played match, by date, home team and away team: ``date`` (midnight), ``outcome`` (one of
         ``OUTCOMES``), ``INPUTS`` as float64 without gaps, and for people ``home_team``, ``away_team`` and
-        ``competition``.
+        ``competition``; ``attrs["counted"]`` says how many matches were left out.
 
     Raises:
         ValueError: A column is missing or a row is malformed; names the row's index and the column.
@@ -277,7 +277,11 @@ def match_examples(matches: pd.DataFrame) -> pd.DataFrame:
     examples.insert(0, "date", played["date"])
     examples.insert(1, "outcome", scores.map({0.0: "away", 0.5: "draw", 1.0: "home"}).astype("str"))
     named = played[["home_team", "away_team"]].assign(competition=played["tournament"].map(competition))
-    return pd.concat([examples, named], axis=1)
+    described = pd.concat([examples, named], axis=1)
+    fixtures = int(matches["home_score"].isna().sum())
+    counts = {"without a score": fixtures, "there twice": len(matches) - fixtures - len(played)}
+    described.attrs["counted"] = {what: count for what, count in counts.items() if count}
+    return described
 
 
 def _iter_matches(played: pd.DataFrame) -> Iterator[Match]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import boto3
+import psutil
 import pytest
 
 from podium.errors import PodiumError
 from podium.names import Alias, Tag
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Services
+from podium.stack import control
 from podium.stack.layout import Layout, Paths, load_layout
+from podium.stack.parts import Part
 from podium.stack.running_stack import Stack
 from support.airflow import LifecycleRun, event_of, events_of, get, send, wait_for_event, wait_for_run
+from support.database import as_superuser
 from support.mlflow_client import raw
 from support.patience import PATIENCE_SECONDS
 
@@ -92,17 +97,14 @@ def test_marking_tasks_forging_xcoms_and_setting_tags_promotes_nothing(
     forged = {"key": "return_value", "value": {"event": "approved", "actor": "approver", "version": 1}}
     answer = send(admin, "POST", path_of(run, "/taskInstances/approve/xcomEntries"), forged)
     assert answer.ok, answer.text
-    edited = {"value": ["forged"], "map_index": -1}
-    answer = send(admin, "PATCH", path_of(run, "/taskInstances/nominate/xcomEntries/return_value"), edited)
+    edited = {"value": 99, "map_index": -1}
+    answer = send(admin, "PATCH", path_of(run, "/taskInstances/register/xcomEntries/return_value"), edited)
     assert answer.ok, answer.text
     stack_services.registry.set_tags("toy-marked", 1, {Tag.APPROVAL_STATUS: "approved"})
     assert send(operator, "PATCH", path_of(run, "/taskInstances/approve"), {"new_state": "success"}).ok
-    run.wait_until("outcome", "failed")
-    assert wait_for_run(operator, run.spec.lifecycle_dag_id, run.run_id) == "failed"
-    assert run.task_states()["promote"] == "upstream_failed"
-    assert send(operator, "PATCH", path_of(run, "/taskInstances/outcome"), {"new_state": "success"}).ok
-    clear(operator, run, "promote")
     run.wait_until("promote", "failed")
+    assert wait_for_run(operator, run.spec.lifecycle_dag_id, run.run_id) == "failed"
+    assert ": not promoted: the ledger holds no decision" in run.note()
     refused = event_of(stack_services, "toy-marked", "promotion_refused")
     assert "nobody has approved" in refused.reason
     assert stack_services.registry.champion("toy-marked") is None
@@ -120,7 +122,7 @@ def test_whoever_triggered_the_run_may_not_approve_it(
     assert "Who may decide: admin, any Approver." in card
     assert "`admin` triggered this run and may not approve it" in card
     # A policy that names roles lets everybody answer who may answer at all, and judges.
-    run.answer(admin, "Approve", "I trained it, I like it")
+    assert "triggered this run" in run.answer_in_vain(admin, "Approve", "I trained it, I like it")
     run.wait_for_card("the answer of admin did not count: admin triggered this run and may not approve")
     with pytest.raises(PodiumError, match="403"):
         run.answer(operator, "Approve", "I would like it to be approved")
@@ -134,7 +136,7 @@ def test_whoever_triggered_the_run_may_not_approve_it(
     before = events_of(stack_services, "toy-self")
     clear(operator, run, "approve")
     assert run.wait_for_end() == "success"
-    assert run.came_out() == "promote"
+    assert ": promoted as the first champion, approved by approver" in run.note()
     assert events_of(stack_services, "toy-self") == before
 
 
@@ -144,13 +146,14 @@ def test_a_quorum_of_two_is_two_people_who_tick_everything(
     run = runs["toy-quorum"]
     run.wait_for_card()
     (tick,) = run.spec.approval.ticks
-    run.answer(approver, "Approve", "looks fine to me", **{tick: False})
+    assert "not ticked" in run.answer_in_vain(approver, "Approve", "looks fine to me", **{tick: False})
     run.wait_for_card("did not count: not ticked: 'I looked at the calibration'")
     run.answer(approver, "Approve", "looks fine to me", **{tick: True})
     card = run.wait_for_card("Approved by 1 of 2")
     assert "approver approved: looks fine to me" in card
     assert stack_services.registry.champion("toy-quorum") is None
-    run.answer(approver, "Approve", "and once more from me", **{tick: True})
+    again = run.answer_in_vain(approver, "Approve", "and once more from me", **{tick: True})
+    assert "another person must" in again
     run.wait_for_card("approver has approved already; another person must")
     run.answer(admin, "Approve", "I looked as well", **{tick: True})
     assert run.wait_for_end() == "success"
@@ -172,21 +175,40 @@ def test_who_is_not_on_the_list_is_refused_and_on_record(
     assert ("update_hitl_detail", "admin") in {(entry["event"], entry["owner"]) for entry in log}
 
 
+@contextmanager
+def frozen_scheduler(stack: Stack, layout: Layout) -> Iterator[None]:
+    """Let the scheduler stand still, between two transactions: what it has locked nobody could answer."""
+    scheduler = psutil.Process(control.status(Paths(stack.state_dir))[Part.SCHEDULER].pid)
+    open_ones = "SELECT client_port FROM pg_stat_activity WHERE datname = 'airflow' AND state <> 'idle'"
+
+    def in_a_transaction() -> bool:
+        ports = {connection.laddr.port for connection in scheduler.net_connections("tcp")}
+        return bool(ports & {port for (port,) in as_superuser(layout, open_ones)})
+
+    scheduler.suspend()
+    try:
+        while in_a_transaction():
+            scheduler.resume()
+            time.sleep(0.1)
+            scheduler.suspend()
+        yield
+    finally:
+        scheduler.resume()
+
+
 def test_an_answer_after_expiry_does_not_count(
-    stack: Stack, start: Start, approver: AirflowClient, stack_services: Services
+    stack: Stack, layout: Layout, start: Start, approver: AirflowClient, stack_services: Services
 ) -> None:
     run = start("toy-late")
     run.wait_until("approve", "awaiting_input")
-    # With the scheduler away nobody closes the request in time, and Airflow takes the answer.
-    stack.stop_part("scheduler")
-    try:
+    # While the scheduler stands still nobody closes the request in time, and Airflow takes the answer.
+    with frozen_scheduler(stack, layout):
         asked = wait_for_event(stack_services, "toy-late", "approval_requested")
         time.sleep(max(0.0, (asked.at + timedelta(seconds=16) - datetime.now(UTC)).total_seconds()))
-        run.answer(approver, "Approve", "better late than never")
-    finally:
-        stack.start_part("scheduler")
+        told = run.answer_in_vain(approver, "Approve", "better late than never")
+    assert "the request expired on" in told
     assert run.wait_for_end() == "success"
-    assert run.came_out() == "expired"
+    assert ": expired: no valid answer until" in run.note()
     assert "the request expired on" in event_of(stack_services, "toy-late", "answer_invalid").reason
     assert stack_services.registry.champion("toy-late") is None
 
@@ -271,7 +293,7 @@ def test_an_answer_about_something_that_changed_is_void(
     stack_services.registry.set_alias("toy-voided", Alias.CHAMPION, 1)
     run.answer(approver, "Approve", "it is good enough")
     assert run.wait_for_end() == "success"
-    assert run.came_out() == "voided"
+    assert ": void: the champion was none and is v1 now" in run.note()
     voided = event_of(stack_services, "toy-voided", "voided")
     assert voided.reason == "the champion was none and is v1 now"
     # This model's file says that a champion moved outside is to be reverted.
@@ -314,7 +336,11 @@ def test_a_newer_candidate_ends_an_older_request_by_itself(
     newer = start("toy-newer", str(TODAY - timedelta(days=10)))
     newer.wait_for_card()
     assert older.wait_for_end() == "success"
-    assert older.came_out() == "superseded"
+    assert f": superseded: v2 of run {newer.reference} is a newer candidate, as of" in older.note()
+    # What it did stays as it was: only the wait for an answer ended.
+    states = older.task_states()
+    done = [task for task, state in states.items() if state == "success"]
+    assert sorted(done) == ["approve", "nominate", "outcome", "register", "train", "validate"], states
     superseded = event_of(stack_services, "toy-newer", "superseded")
     assert (superseded.version, superseded.run) == (1, older.reference)
     assert stack_services.registry.aliases("toy-newer") == {"candidate": 2}

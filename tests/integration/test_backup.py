@@ -21,6 +21,7 @@ from podium.ledger import history
 from podium.ledger import store as ledger_module
 from podium.ledger.chain import walk
 from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.live_answers import LiveStore, VersionOnTrial
 from podium.lifecycle.verify import alias_differences, told_heads
 from podium.operations import postgres_roles
 from podium.operations.backup import backup, objects
@@ -106,6 +107,20 @@ def test_owners_and_privileges_are_those_of_the_source(copied: Copied, stack: St
 def test_the_application_cannot_change_the_restored_chain(copied: Copied, statement: str) -> None:
     with pytest.raises(InsufficientPrivilege):
         execute(copied.stack.ledger_url, statement)
+
+
+def test_a_model_server_appends_nothing_to_the_restored_chain(copied: Copied) -> None:
+    url = copied.stack.client_env()["PODIUM_LEDGER_SERVER_URL"]
+    assert execute(url, "SELECT count(*) FROM ledger_events") != [(0,)]
+    for statement in ("INSERT INTO ledger_events (event) VALUES ('approved')", "SELECT pg_advisory_lock(1)"):
+        with pytest.raises(InsufficientPrivilege):
+            execute(url, statement)
+
+
+def test_what_model_servers_counted_is_kept(copied: Copied, copied_parts: Services) -> None:
+    counted = copied.counted
+    trial = VersionOnTrial(counted.champion, counted.candidate)
+    assert LiveStore(copied_parts.ledger).counted_rows(SPEC.name, trial, counted.nominated) == counted.rows
 
 
 def test_the_copy_goes_on(copied: Copied, copied_parts: Services) -> None:

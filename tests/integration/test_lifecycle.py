@@ -36,6 +36,7 @@ from support.airflow import (
     wait_for_event,
     wait_for_run,
 )
+from support.answering import answering
 from support.command_line import commands_of, podium
 from support.mlflow_client import raw
 from support.model_files import line_of
@@ -106,8 +107,10 @@ def test_the_demo_tells_the_whole_story_on_the_football_data(
 
 
 def stack_secrets(stack: Stack) -> list[str]:
-    told = [value for name, value in stack.client_env().items() if name.endswith("PASSWORD")]
-    return [*told, str(make_url(stack.ledger_url).password), *stack.passwords.values()]
+    told = stack.client_env()
+    passwords = [value for name, value in told.items() if name.endswith("PASSWORD")]
+    ledger = [told["PODIUM_LEDGER_URL"], told["PODIUM_LEDGER_SERVER_URL"]]
+    return [*passwords, *(str(make_url(url).password) for url in ledger), *stack.passwords.values()]
 
 
 def test_the_command_line_tells_the_same(stack: Stack) -> None:
@@ -124,7 +127,7 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     status = {item["model"]: item for item in json.loads(done.stdout)}
     football = status[demo.MODEL]
     assert (football["champion"], football["candidate"], football["previous_champion"]) == (1, None, None)
-    assert [version["version"] for version in football["versions"]] == [2, 1]
+    assert football["newest_version"] == 2
     done = podium(stack, "history", demo.MODEL, "--json")
     events = json.loads(done.stdout)
     assert {"seq", "at", "event", "model", "version", "from_version", "actor", "reason"} <= set(events[0])
@@ -137,8 +140,15 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert "live aliases are what the ledger says" in verified.stdout
     found = {finding["part"]: finding for finding in json.loads(examined.stdout)["findings"]}
     assert {part: finding["seen"] for part, finding in found.items() if finding["state"] == "problem"} == {}
-    parts = ["ledger", "ledger schema", "ledger role", "ledger password", "mlflow", "mlflow login"]
-    parts += ["mlflow artifacts", "airflow", "airflow scheduler", "airflow dag-processor", "clocks"]
+    parts = ["ledger", "ledger schema", "ledger role", "model server's role", "ledger password", "mlflow"]
+    parts += [
+        "mlflow login",
+        "mlflow artifacts",
+        "airflow",
+        "airflow scheduler",
+        "airflow dag-processor",
+        "clocks",
+    ]
     assert {found[part]["state"] for part in [*parts, f"champion of {demo.MODEL}"]} == {"ok"}
     assert not [secret for secret in stack_secrets(stack) if secret in examined.stdout + examined.stderr]
     assert wrong.returncode == 1
@@ -154,7 +164,7 @@ def test_a_ci_smoke_run_of_football_searches_in_nested_runs_and_is_never_promote
     champion = stack_services.registry.champion(demo.MODEL)
     run = start(demo.MODEL, as_of="2025-07-01", profile="ci-smoke")
     assert run.wait_for_end() == "success"
-    assert run.came_out() == "only_a_profile"
+    assert "soccer-match-outcome v3 is a ci-smoke version" in run.note()
     refused = event_of(stack_services, demo.MODEL, "nomination_refused")
     assert (refused.version, refused.run) == (3, run.reference)
     assert "soccer-match-outcome v3 is a ci-smoke version: toy data, wiring only" in refused.reason
@@ -186,10 +196,13 @@ def test_every_podium_command_of_the_documents_runs(
     monkeypatch.syspath_prepend(TRAINERS.parent)
     for name, value in {**stack.client_env(), "PODIUM_MODELS_DIR": str(MODELS)}.items():
         monkeypatch.setenv(name, value)
-    for words in commands:
-        # In this process: most of a command's time it loads MLflow.
-        done = CliRunner().invoke(app, words)
-        assert done.exit_code == 0, f"podium {shlex.join(words)}: {done.output}"
+    with answering({"/hook": 200}) as hook:
+        team = f"{hook.replace('http', 'json')}/hook"
+        monkeypatch.setenv("PODIUM_NOTIFY_CHANNELS", json.dumps({"team": team}))
+        for words in commands:
+            # In this process: most of a command's time it loads MLflow.
+            done = CliRunner().invoke(app, words)
+            assert done.exit_code == 0, f"podium {shlex.join(words)}: {done.output}"
 
 
 def test_the_task_logs_can_be_read(stack: Stack) -> None:
@@ -214,7 +227,7 @@ def test_an_answer_that_does_not_count_is_asked_again(
     run = start("toy-hasty")
     run.wait_until("approve", "awaiting_input")
     # At once: the scheduler may lose it, but neither passes nor fails the run.
-    run.answer(approver, "Approve", None)
+    assert "0 letters and digits, at least 10 are required" in run.answer_in_vain(approver, "Approve", None)
     deadline = time.monotonic() + 60
     while run.task_states()["approve"] == "awaiting_input" and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -222,7 +235,8 @@ def test_an_answer_that_does_not_count_is_asked_again(
     time.sleep(2)
     with pytest.raises(PodiumError, match="403"):
         run.answer(operator, "Approve", "I would like it to be approved")
-    run.answer(approver, "Approve", "short")
+    told = run.answer_in_vain(approver, "Approve", "short")
+    assert "5 letters and digits, at least 10 are required. Nothing was decided" in told
     wait_for_event(stack_services, "toy-hasty", "answer_invalid")
     assert stack_services.registry.champion("toy-hasty") is None
     run.approve(approver)
@@ -266,7 +280,7 @@ def test_waiting_holds_no_worker_slot_and_no_trigger_and_a_rejection_ends_cleanl
         assert shown in action["body"]
     run.answer(approver, "Reject", "too early in the season")
     assert run.wait_for_end() == "success"
-    assert run.came_out() == "rejected"
+    assert ": rejected by approver: too early in the season" in run.note()
     rejected = event_of(stack_services, "toy-reject", "rejected")
     assert (rejected.actor, rejected.reason) == ("approver", "too early in the season")
     assert stack_services.registry.aliases("toy-reject") == {}
@@ -315,7 +329,7 @@ def test_clearing_old_runs_makes_no_second_version_and_moves_nothing(
     time.sleep(2)
     assert [run.wait_for_end() for run in (older, newer)] == ["success", "success"]
     assert older.task_states()["announce"] == "skipped"
-    assert newer.came_out() == "promote"
+    assert ": promoted over v1, approved by approver" in newer.note()
     assert stack_services.registry.aliases("toy") == aliases
     assert len(stack_services.registry.versions("toy")) == 2
     # The gates ran again, against another champion; that is all that is new on record.
@@ -342,7 +356,7 @@ def test_the_scheduler_starts_a_run_on_its_schedule(admin: AirflowClient, stack_
 def test_an_expired_request_is_an_outcome(runs: dict[str, LifecycleRun], stack_services: Services) -> None:
     run = runs["toy-expire"]
     assert run.wait_for_end() == "success"
-    assert run.came_out() == "expired"
+    assert ": expired: no valid answer until" in run.note()
     assert event_of(stack_services, "toy-expire", "expired").actor == "podium"
     assert stack_services.registry.aliases("toy-expire") == {}
 
@@ -354,7 +368,7 @@ def test_a_refused_gate_ends_the_run_cleanly_with_the_report_on_the_version(
     assert run.wait_for_end() == "success"
     states = run.task_states()
     assert (states["validate"], states["nominate"], states["approve"]) == ("success", "skipped", "skipped")
-    assert run.came_out() == "refused_by_gates"
+    assert ": refused by " in run.note()
     tags = stack_services.registry.version("toy-refused", 1).tags
     assert tags[Tag.VALIDATION_STATUS] == "failed"
     assert "refused by 1 of 1 gates: log_loss at most 0.0001" in tags[Tag.GATES]

@@ -188,6 +188,7 @@ def big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSpec]:
     shutil.rmtree(tmp_path)
 
 
+@pytest.mark.usefixtures("fresh_process")
 def test_mlflow_killed_while_1200_megabytes_are_uploaded(
     second: Stack, services: Services, big: ModelSpec
 ) -> None:

@@ -12,6 +12,13 @@ import pytest
 from podium.settings import PROJECT_ROOT
 from support.patience import PATIENCE_SECONDS
 
+LOAD_SKOPS = """
+import sys
+from podium.registry.example import load_skops
+load_skops()
+print("skops.io" in sys.modules, "torch" in sys.modules)
+import sklearn.externals.array_api_compat.torch
+"""
 MLFLOW = ("podium", "mlflow-server", "--host", "127.0.0.1", "--port", "1", "--bucket", "mlflow")
 
 
@@ -43,6 +50,18 @@ def test_what_is_missing_is_said_without_a_traceback(
     assert named in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_skops_is_loaded_without_pytorch_which_is_there_when_it_is_asked_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD_SKOPS],
+        env={"PYTHONPATH": str(PROJECT_ROOT / "include")},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "True False\n"), done.stderr
 
 
 def test_the_images_have_the_command_on_their_path() -> None:

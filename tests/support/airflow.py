@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from xml.sax.saxutils import unescape
 
+import pytest
 import requests
 
+from podium.errors import PodiumError
 from podium.ledger.events import Event
 from podium.model_file.spec import ModelSpec
-from podium.names import RunOutcome
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Services
 from support.patience import PATIENCE_SECONDS
@@ -51,17 +52,21 @@ class LifecycleRun:
     def wait_for_end(self) -> str:
         return wait_for_run(self.client, self.spec.lifecycle_dag_id, self.run_id)
 
-    def came_out(self) -> str:
-        """Return the one task after ``outcome`` that was not skipped."""
-        states = self.task_states()
-        shown = [outcome.value for outcome in RunOutcome if states[outcome] != "skipped"]
-        assert len(shown) == 1, f"{self.reference} came out as {states}"
-        return shown[0]
+    def note(self) -> str:
+        """Return what the note of the run says, once it has ended."""
+        run = get(self.client, f"/api/v2/dags/{self.spec.lifecycle_dag_id}/dagRuns/{self.run_id}")
+        return str(run["note"])
 
     def answer(self, who: AirflowClient, option: str, reason: str | None, **ticks: bool) -> None:
         """Answer the approval; without a reason the form stays empty."""
         form = {} if reason is None else {"reason": reason, **ticks}
         who.answer(self.spec.lifecycle_dag_id, self.run_id, "approve", option, form)
+
+    def answer_in_vain(self, who: AirflowClient, option: str, reason: str | None, **ticks: bool) -> str:
+        """Give an answer that does not count, and return what the person is told."""
+        with pytest.raises(PodiumError, match="409") as refused:
+            self.answer(who, option, reason, **ticks)
+        return str(refused.value)
 
     def wait_for_card(self, shown: str = "") -> str:
         """Wait until the card is up and its picture shows something; a little longer than answers are lost.
@@ -123,7 +128,7 @@ def events_of(services: Services, model: str) -> list[tuple[str, int | None, str
 
 def picture_of(client: AirflowClient, body: str) -> str:
     """Fetch the picture on a card, as whoever is logged in, and return its text."""
-    found = re.search(r"\[!\[Answers so far\]\((.*?)\)\]", body)
+    found = re.search(r"\[!\[Approved by .*?\]\((.*?)\)\]", body)
     assert found is not None, body
     picture = client._session.get(client.url + found[1], timeout=PATIENCE_SECONDS)
     picture.raise_for_status()

@@ -20,7 +20,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from podium.ledger.events import Event
+from podium.ledger.events import Event, EventKind
+from podium.ledger.live_answers import LiveCount, LiveStore
 from podium.model_file.spec import ModelSpec
 from podium.operations.backup.index import Index, read_index
 from podium.registry.model_files import load_model
@@ -33,6 +34,7 @@ from podium.versions import verified
 from support.command_line import stack_command
 from support.patience import PATIENCE_SECONDS
 from support.places import MODELS
+from support.serving import as_server
 from support.steps import TRAINED, promote_as_of, roll_back, train
 from support.toy import TOY
 
@@ -53,6 +55,7 @@ class Copied:
     Attributes:
         source: The ledger's events when the backup was made, as the source has them.
         answers: Of the champion of ``SPEC`` at that time, to ``ROWS``.
+        counted: The rows that a model server counted before the backup was made.
         moves: How often that champion moved while the backup was made.
         said: What the commands printed.
     """
@@ -62,6 +65,7 @@ class Copied:
     index: Index
     source: Sequence[Event]
     answers: Sequence[Any]
+    counted: LiveCount
     moves: int
     said: dict[str, subprocess.CompletedProcess[str]]
 
@@ -85,6 +89,7 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
         TRAINED[as_of] = train(services, SPEC, as_of)
         promote_as_of(services, SPEC, as_of)
     roll_back(services, SPEC)
+    counted = count_rows(services)
     with moving(services) as moved:
         said = {"backup": stack_command(stack.state_dir, "backup", "--to", str(folder))}
         assert said["backup"].returncode in (0, 3), said["backup"].stdout + said["backup"].stderr
@@ -99,7 +104,17 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
     for name in ("restore", "restore again"):
         said[name] = stack_command(COPY, "restore", "--from", str(folder))
     with running_stack(COPY, parts={"mlflow"}) as second:
-        yield Copied(second, folder, index, source, answers, len(moved), said)
+        yield Copied(second, folder, index, source, answers, counted, len(moved), said)
+
+
+def count_rows(services: Services) -> LiveCount:
+    """Count rows as a model server does for the first version that was nominated."""
+    (nominated, *_) = (
+        event for event in services.ledger.history(SPEC.name) if event.event is EventKind.NOMINATED
+    )
+    counted = LiveCount(SPEC.name, "copied", nominated.seq, 1, int(nominated.version or 0), 7)
+    LiveStore(as_server(services).ledger).add_count(counted)
+    return counted
 
 
 @contextmanager

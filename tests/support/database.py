@@ -13,7 +13,7 @@ import psycopg2
 
 from podium.settings import PROJECT_ROOT
 from podium.stack import postgres
-from podium.stack.layout import Layout
+from podium.stack.layout import Layout, Paths, load_layout
 
 _claimed: list[Path] = []
 
@@ -54,3 +54,14 @@ def as_superuser(layout: Layout, statement: Any, database: str = "postgres") -> 
         with connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+
+def make_haste(paths: Paths) -> None:
+    """Let the tests' Postgres wait for no disk, since no test loses its power, and log in quickly."""
+    layout = load_layout(paths)
+    assert layout is not None
+    no_disk = ("fsync = off", "full_page_writes = off", "synchronous_commit = off")
+    for setting in (*no_disk, "scram_iterations = 1"):
+        as_superuser(layout, f"ALTER SYSTEM SET {setting}")
+    as_superuser(layout, "SELECT pg_reload_conf()")
+    postgres.create_databases(layout)  # gives the roles their passwords again

@@ -7,7 +7,7 @@ from datetime import datetime
 from podium.ledger.events import Event
 from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.asked import Asked
-from podium.lifecycle.reconcile import reconcile
+from podium.lifecycle.reconcile import reconcile_all
 from podium.lifecycle.settle import Settlement, settle, settle_request
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
@@ -16,7 +16,11 @@ from support.steps import FIRST, TRAINED, asked_now, decide, kinds, new_run, nom
 
 
 def look(services: Services, spec: ModelSpec) -> Event | None:
-    return reconcile(services, spec)
+    """As reconcile does; raises what went wrong."""
+    found, errors = reconcile_all(services, [spec])
+    if errors:
+        raise errors[0]
+    return found[0] if found else None
 
 
 def move_by_hand(services: Services, spec: ModelSpec, to_version: int | None) -> None:

@@ -37,7 +37,7 @@ for late in (
     importlib.import_module(late)
 configure_mappers()
 
-LEDGER_CALLS = ("append", "append_move", "find", "history", "lock")
+LEDGER_CALLS = ("append", "append_move", "find", "history", "lock", "of_run", "present")
 REGISTRY_CALLS = (
     "labels",
     "delete_alias",
@@ -47,7 +47,6 @@ REGISTRY_CALLS = (
     "set_model_tag",
     "set_tags",
     "version",
-    "versions",
 )
 
 

@@ -103,7 +103,20 @@ def _required(signature: inspect.Signature) -> list[str]:
 _REGISTRY_CLIENT = "mlflow.tracking._model_registry.client:ModelRegistryClient"
 _HTTP = "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol"
 
+_STORE = "mlflow.store.model_registry.sqlalchemy_store:SqlAlchemyStore"
+
 LIBRARIES = (
+    PrivateApi("mlflow.store.model_registry.dbmodels.models:SqlModelVersion"),
+    PrivateApi(
+        "mlflow.store.model_registry.dbmodels.models:SqlRegisteredModel.to_mlflow_entity",
+        "preloaded_latest_versions=",
+    ),
+    PrivateApi(
+        "mlflow.store.model_registry.sqlalchemy_workspace_store:WorkspaceAwareSqlAlchemyStore", "db_uri"
+    ),
+    PrivateApi(f"{_STORE}._get_registered_model", "session, name, eager="),
+    PrivateApi(f"{_STORE}._populate_model_version_aliases", "session, name, version"),
+    PrivateApi(f"{_STORE}._get_workspace_clauses", "model"),
     PrivateApi("mlflow.tracking.client:MlflowClient._get_registry_client", ""),
     PrivateApi(f"{_REGISTRY_CLIENT}.set_registered_model_alias", "name, alias, version"),
     PrivateApi(f"{_REGISTRY_CLIENT}.delete_registered_model_alias", "name, alias"),
@@ -121,6 +134,9 @@ LIBRARIES = (
     PrivateApi("mlflow.models.model:Model._is_signature_from_type_hint", ""),
     PrivateApi("mlflow.utils.proto_json_utils:NumpyEncoder.default", "o", found_by="NumpyEncoder"),
     PrivateApi("mlflow.utils.credentials:read_mlflow_creds", ""),
+    PrivateApi("mlflow.utils:requirements_utils._MODULES_TO_PACKAGES"),
+    PrivateApi("mlflow.utils.requirements_utils:_init_modules_to_packages_map", ""),
+    PrivateApi("sklearn.externals.array_api_compat.torch"),
     PrivateApi("mlflow.server.auth:authenticate_request_basic_auth"),
     PrivateApi("mlflow.server.auth:create_app", "", found_by="create_mlflow"),
     PrivateApi("mlflow.environment_variables:_MLFLOW_SGI_NAME"),
@@ -152,6 +168,8 @@ _HITL = "airflow.providers.standard.operators.hitl:HITLOperator"
 
 AIRFLOW = (
     PrivateApi("airflow.api_fastapi.core_api.security:requires_access_dag", "method=, access_entity="),
+    PrivateApi("airflow.api_fastapi.core_api.security:get_user"),
+    PrivateApi("airflow.models.dag:DagModel.next_dagrun_create_after"),
     PrivateApi("airflow.api_fastapi.auth.managers.models.resource_details:DagAccessEntity.HITL_DETAIL"),
     PrivateApi(f"{_FAB}._is_authorized", "method=, resource_type=, user="),
     PrivateApi(f"{_FAB}.is_authorized_dag", "method=, user=, access_entity=, details=", overridden=True),
@@ -161,6 +179,11 @@ AIRFLOW = (
     PrivateApi("airflow.providers.fab.auth_manager.models:User.active"),
     PrivateApi("airflow.providers.fab.auth_manager.models:User.roles"),
     PrivateApi("airflow.utils.session:create_session", ""),
+    PrivateApi("airflow.api_fastapi.core_api.security:get_user"),
+    PrivateApi("airflow.models.taskinstance:TaskInstance.trigger_timeout"),
+    PrivateApi("airflow.models.xcom:XComModel.value"),
+    PrivateApi("airflow.models.hitl:HITLDetail.responded_at"),
+    PrivateApi("airflow.models.dagrun:DagRun.note", found_by="dag_run.note"),
     PrivateApi("airflow.providers.fab.www.security.permissions:RESOURCE_HITL_DETAIL"),
     PrivateApi("airflow.providers.fab.www.security.permissions:RESOURCE_DAG_RUN"),
     PrivateApi("airflow.providers.fab.www.security.permissions:resource_name", "dag_id, resource"),
@@ -177,7 +200,6 @@ AIRFLOW = (
     PrivateApi(_HITL, "subject=, options=, assigned_users=, response_timeout="),
     PrivateApi(f"{_HITL}.execute", "context", overridden=True, found_by="def execute("),
     PrivateApi(f"{_HITL}.execute_complete", "context, event", overridden=True),
-    PrivateApi(f"{_HITL}.serialized_params"),
     PrivateApi("airflow.sdk.exceptions:TaskAwaitingInput", "method_name=, timeout="),
     PrivateApi(
         "airflow.sdk.execution_time.hitl:upsert_hitl_detail",

@@ -14,8 +14,10 @@ import httpx
 import mlflow
 import pandas as pd
 import uvicorn
+from sqlalchemy import make_url
 
 from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.store import Ledger
 from podium.names import Alias, Tag
 from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
@@ -115,11 +117,21 @@ def versions_that_answer(server: Server, records: list[dict[str, Any]]) -> Itera
             asking.result()
 
 
+def as_server(services: Services) -> Services:
+    """The same registry, and the same ledger at the same address for the role of model servers."""
+    assert services.settings.ledger_server_url is not None
+    login = make_url(services.settings.ledger_server_url.get_secret_value())
+    assert login.username == "podium_server"
+    url = services.ledger.engine.url.set(username=login.username, password=login.password)
+    ledger = Ledger(url.render_as_string(hide_password=False))
+    return Services(services.settings, registry=services.registry, ledger=ledger)
+
+
 @contextmanager
 def serving(services: Services, *models: str, **settings: Any) -> Iterator[Server]:
-    """Serve models on a free port of loopback, in a thread of this process."""
+    """Serve models on a free port of loopback, in a thread of this process, by the role of model servers."""
     chosen = ServingSettings(models=models, **{"poll_seconds": 0.2, **settings})
-    app = create_app(chosen, services)
+    app = create_app(chosen, as_server(services))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(app, log_level="warning", **UVICORN)
         server = uvicorn.Server(config)

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.proved_here import fresh_process, models_are_proved_here
+
+__all__ = ["fresh_process", "models_are_proved_here"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def legends_have_a_place() -> Iterator[None]:

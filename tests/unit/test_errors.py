@@ -12,8 +12,9 @@ from podium.errors import NotFound, Outage, PodiumError
 from podium.operations.program import exit_with_message
 from podium.settings import PROJECT_ROOT
 
-# Not of the tree: pydantic asks for a ValueError, and the program in the sandbox imports nothing of Podium.
-OUTSIDE = {"WrongKey", "NotPlain"}
+# Not of the tree: pydantic asks for a ValueError, the program in the sandbox imports nothing of Podium, and
+# who reads a value tells its place to the room that knows the row.
+OUTSIDE = {"WrongKey", "NotPlain", "Unfit"}
 TREE = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PodiumError)]
 
 

@@ -113,10 +113,10 @@ def _show_the_record() -> None:
     services = connect()
     statuses = [status for status in model_statuses(services) if status.model == MODEL]
     console.print(Rule("What is on record"))
-    console.print(status_table(statuses))
-    console.print(versions_table(statuses[0], services.registry))
+    console.print(status_table(statuses, console.width))
+    console.print(versions_table(MODEL, services.registry, console.width))
     console.print(history_table(services.ledger.history(MODEL)))
-    chain = walk(services.ledger.record(), told_heads(services, [MODEL]))
+    chain = walk(services.ledger.stored(), told_heads(services, [MODEL]))
     if difference := chain.difference or next(iter(alias_differences(services, MODEL)), None):
         raise PodiumError(f"the record is not as it must be: {difference}")
     console.print(

@@ -25,6 +25,7 @@ _DROPPED_PREFIXES = (
     "GUNICORN_",
     "UVICORN_",
     "PODIUM_LEDGER_OWNER_",
+    "PODIUM_LEDGER_SERVER_",
     "PODIUM_POSTGRES_URL",
 )
 _KEPT_PREFIXES = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
@@ -49,7 +50,11 @@ def base_env(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def client_env(layout: Layout) -> dict[str, str]:
-    """Return what a client on this machine needs to reach the stack."""
+    """Return what a client on this machine needs to reach the stack, a model server too."""
+    return {**_addresses(layout), "PODIUM_LEDGER_SERVER_URL": layout.ledger_server_url}
+
+
+def _addresses(layout: Layout) -> dict[str, str]:
     return {
         "PODIUM_LEDGER_URL": layout.ledger_url,
         "MLFLOW_TRACKING_URI": layout.mlflow_url,
@@ -108,7 +113,7 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
         **_shared("airflow"),
         **_shared("local-executor"),
         **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
-        **client_env(layout),
+        **_addresses(layout),
         **extra,
     }
 

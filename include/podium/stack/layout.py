@@ -12,7 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from podium.errors import StackError
 from podium.names import PEOPLE
-from podium.operations.postgres_roles import LEDGER_APP_ROLE, LEDGER_DATABASE, LEDGER_OWNER_ROLE
+from podium.operations.postgres_roles import (
+    LEDGER_APP_ROLE,
+    LEDGER_DATABASE,
+    LEDGER_OWNER_ROLE,
+    LEDGER_SERVER_ROLE,
+)
 from podium.operations.private_files import write_private
 from podium.stack.ports import Ports
 
@@ -107,6 +112,7 @@ class Secrets(BaseModel):
     db_airflow: str = Field(repr=False)
     db_mlflow: str = Field(repr=False)
     db_podium: str = Field(repr=False)
+    db_podium_server: str = Field(repr=False, default_factory=_token)
     db_ledger_owner: str = Field(repr=False, default_factory=_token)
     s3_key: str = Field(repr=False, min_length=8)
     s3_secret: str = Field(repr=False, min_length=16)
@@ -184,6 +190,11 @@ class Layout(BaseModel):
     def ledger_url(self) -> str:
         """The ledger's database for the application, which may insert and select; with its password."""
         return self.database_url(LEDGER_APP_ROLE, LEDGER_DATABASE)
+
+    @property
+    def ledger_server_url(self) -> str:
+        """The ledger's database for model servers, which append no event; with its password."""
+        return self.database_url(LEDGER_SERVER_ROLE, LEDGER_DATABASE)
 
     @property
     def ledger_owner_url(self) -> str:

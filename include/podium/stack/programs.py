@@ -59,7 +59,11 @@ def all_programs(
         ),
         Program(Part.S3, s3_command(layout, paths), s3_env(layout, paths)),
         Program(Part.MLFLOW, mlflow_command(layout), mlflow_env(layout), stop_seconds=8),
-        *_airflow_programs(airflow_env(layout, paths, extra_airflow_env)),
+        *_airflow_programs(
+            airflow_env(layout, paths, extra_airflow_env),
+            # For the pictures on its pages; no task knows it.
+            {"MLFLOW_READER_PASSWORD": layout.secrets.mlflow_reader},
+        ),
     )
 
 
@@ -103,7 +107,7 @@ def mlflow_command(layout: Layout) -> tuple[str, ...]:
     return (sys.executable, "-m", "podium", "mlflow-server", *address, "--bucket", BUCKET)
 
 
-def _airflow_programs(env: Mapping[str, str]) -> tuple[Program, ...]:
+def _airflow_programs(env: Mapping[str, str], of_api_server: Mapping[str, str]) -> tuple[Program, ...]:
     commands: Mapping[Part, tuple[str, ...]] = {
         Part.API_SERVER: ("api-server",),
         # Logs are read from the folder that all share; the log servers would listen on every address.
@@ -113,7 +117,13 @@ def _airflow_programs(env: Mapping[str, str]) -> tuple[Program, ...]:
     }
     # After a database restart a triggerer may not end by itself; it keeps nothing that a kill could lose.
     return tuple(
-        Program(part, airflow_command(*command), env, stop_seconds=6) for part, command in commands.items()
+        Program(
+            part,
+            airflow_command(*command),
+            {**env, **of_api_server} if part is Part.API_SERVER else env,
+            stop_seconds=6,
+        )
+        for part, command in commands.items()
     )
 
 

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from rich.console import Console
+from rich.text import Text
 
 from podium.errors import PartFailedError, StackError
 from podium.operations.mlflow_accounts import MlflowAdmin
 from podium.operations.mlflow_server import PROMOTER, READER
-from podium.operations.postgres_roles import LEDGER_APP_ROLE
+from podium.operations.postgres_roles import LEDGER_APP_ROLE, LEDGER_SERVER_ROLE
 from podium.stack import postgres
 from podium.stack.environment import accounts_env, airflow_env, base_env
 from podium.stack.layout import Layout, Paths, repo_root, save_layout
@@ -116,7 +117,7 @@ class StartUp:
         """
         with self._console.status("") as status:
             while waiting := [name for name in self._pending if not names or name in names]:
-                status.update(f"waiting for {', '.join(waiting)}")
+                status.update(Text(f"waiting for {', '.join(waiting)}"))
                 if not self._poll():
                     time.sleep(0.15)
 
@@ -161,7 +162,12 @@ def bring_up(plan: Plan, console: Console) -> None:
     if Part.POSTGRES in plan.parts:
         from podium.ledger import store  # imports SQLAlchemy: while MLflow and Airflow start anyway
 
-        store.migrate(plan.layout.ledger_owner_url, app_role=LEDGER_APP_ROLE)
+        store.migrate(
+            plan.layout.ledger_owner_url,
+            app_role=LEDGER_APP_ROLE,
+            server_role=LEDGER_SERVER_ROLE,
+            tell=lambda said: console.print(f"  {said}"),
+        )
     startup.wait()
 
 

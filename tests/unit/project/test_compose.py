@@ -51,13 +51,18 @@ AIRFLOW_DIFFERS = {
     "OPENLINEAGE_URL",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "PODIUM_LOOKUP_PASSWORD",
+    "PODIUM_AIRFLOW_PUBLIC_URL",
     "PODIUM_AIRFLOW_URL",
     "PODIUM_EPHEMERAL",  # the caller's environment says it there
     "PODIUM_HOME",
     "PODIUM_LEDGER_URL",
     "PODIUM_MLFLOW_PUBLIC_URL",
+    # The caller's environment says these, too.
+    *("PODIUM_NOTIFY", "PODIUM_NOTIFY_CHANNELS", "PODIUM_NOTIFY_QUIET"),
     "PYTHONPATH",  # the image has its own
 }
+# The embedded stack gives it to this one program (stack/programs.py).
+ONLY_OF = {"api-server": {"MLFLOW_READER_PASSWORD"}}
 MLFLOW_DIFFERS = {
     "AWS_ACCESS_KEY_ID",
     "AWS_CONFIG_FILE",  # a developer's own must not reach the embedded store
@@ -80,7 +85,8 @@ MAY_KNOW = {
     "POSTGRES_PASSWORD": {"postgres", "initialise"},
     "AIRFLOW_DB_PASSWORD": AIRFLOW,
     "MLFLOW_DB_PASSWORD": {"mlflow", "initialise"},
-    "PODIUM_DB_PASSWORD": AIRFLOW | {"model-server"},
+    "PODIUM_DB_PASSWORD": AIRFLOW,
+    "PODIUM_SERVER_DB_PASSWORD": {"model-server", "initialise"},
     "LEDGER_OWNER_DB_PASSWORD": {"initialise"},
     "STORE_ACCESS_KEY": {"store", "mlflow", "initialise"},
     "STORE_SECRET_KEY": {"store", "mlflow", "initialise"},
@@ -95,7 +101,7 @@ MAY_KNOW = {
     "MLFLOW_SESSION_KEY": {"mlflow"},
     "MLFLOW_ADMIN_PASSWORD": {"mlflow", "initialise-registry"},
     "MLFLOW_PODIUM_PASSWORD": AIRFLOW,
-    "MLFLOW_READER_PASSWORD": {"model-server", "initialise-registry"},
+    "MLFLOW_READER_PASSWORD": {"model-server", "initialise-registry", "api-server"},
     "SERVING_TOKEN": {"model-server"},
     "REDIS_PASSWORD": AIRFLOW | {"redis"},
 }
@@ -121,7 +127,7 @@ def test_airflow_is_told_the_same_in_both_stacks(embedded: tuple[Layout, Paths],
     ours = base_env({"PATH": ""}) | airflow_env(*embedded, {})
     for name in ("PATH", "NO_PROXY", "no_proxy", "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"):
         ours.pop(name, None)
-    assert differences(ours, environment(services()[part])) == AIRFLOW_DIFFERS
+    assert differences(ours, environment(services()[part])) == AIRFLOW_DIFFERS | ONLY_OF.get(part, set())
 
 
 def test_a_busy_machine_has_the_time_to_read_all_models(embedded: tuple[Layout, Paths]) -> None:
@@ -167,6 +173,13 @@ def test_each_secret_is_known_to_few() -> None:
     assert "${" not in str([service.get("healthcheck") for service in found.values()])
     commands = str([service.get("command") for service in found.values()])
     assert not re.findall(r"(?<!\$)\$\{(?!SERVED_MODEL)", commands)
+
+
+def test_the_model_server_logs_in_to_the_ledger_by_a_role_that_appends_no_event() -> None:
+    told = environment(services()["model-server"])
+    login = "podium_server:<PODIUM_SERVER_DB_PASSWORD>@"
+    assert told["PODIUM_LEDGER_SERVER_URL"] == f"postgresql+psycopg2://{login}postgres:5432/ledger"
+    assert "PODIUM_LEDGER_URL" not in told
 
 
 def test_no_secret_has_a_default_and_each_is_generated(tmp_path: Path) -> None:
@@ -240,6 +253,15 @@ def test_every_service_is_looked_after() -> None:
     # One builds an image, the others use it.
     builds = [service["image"] for service in found.values() if "build" in service]
     assert len(builds) == len(set(builds)) == 2
+
+
+def test_another_executor_leaves_mlflow_and_the_model_server_running() -> None:
+    """Compose makes a container anew that changed, and those that need it."""
+    found, needed = services(), {"mlflow", "model-server"}
+    while more := {name for service in needed for name in found[service].get("depends_on", {})} - needed:
+        needed |= more
+    assert {"initialise", "initialise-registry"} <= needed
+    assert not [name for name in needed if "COMPOSE_PROFILES" in str(found[name])]
 
 
 def test_the_model_server_shares_a_network_with_what_it_asks_and_nothing_else() -> None:

@@ -7,6 +7,7 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from dotenv import dotenv_values
@@ -25,7 +26,7 @@ DOCUMENT = (PROJECT_ROOT / "docs" / "kubernetes.md").read_text()
 CHART: dict[str, set[str] | None] = {
     "airflowVersion": set(),
     "apiSecretKeySecretName": set(),
-    "apiServer": {"replicas", "resources"},
+    "apiServer": {"env", "replicas", "resources"},
     "cleanup": {"enabled"},
     "config": None,
     "createUserJob": {"enabled"},
@@ -67,6 +68,9 @@ NOT_ON_KUBERNETES = {
     "AIRFLOW__METRICS__STATSD_PORT",
     "OPENLINEAGE_URL",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "PODIUM_NOTIFY",
+    "PODIUM_NOTIFY_CHANNELS",
+    "PODIUM_NOTIFY_QUIET",
 }
 SETTINGS = ("common", "airflow", "remote-logs")
 
@@ -169,6 +173,8 @@ def test_nothing_is_reached_from_outside_and_nobody_has_a_password_that_all_know
 
 
 def test_the_objects_are_good_for_kubernetes() -> None:
+    for item in OBJECTS:
+        kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)
     kinds = {"Job": "V1Job", "Deployment": "V1Deployment", "Service": "V1Service"}
     for item in OBJECTS:
         answer = SimpleNamespace(data=json.dumps(item))

@@ -80,6 +80,10 @@ PLANTED = {
         "import podium.ledger.store",
         "podium.metrics is not allowed to import podium.ledger",
     ),
+    "monitoring/windows.py": (
+        "import podium.reporting.tables",
+        "podium.monitoring is not allowed to import podium.reporting",
+    ),
     "model_file/types.py": ("import pandas", "podium.model_file is not allowed to import pandas"),
     "lifecycle/promote.py": ("import mlflow", "podium.lifecycle is not allowed to import mlflow"),
 }

@@ -67,6 +67,13 @@ def test_no_command_line_holds_a_secret(programs: tuple[Program, ...], layout: L
     assert not [secret for secret in layout.secrets.values() if secret in words]
 
 
+def test_the_api_server_alone_reads_pictures_from_mlflow(
+    programs: tuple[Program, ...], layout: Layout
+) -> None:
+    knows = {program.part for program in programs if layout.secrets.mlflow_reader in program.env.values()}
+    assert knows == {Part.API_SERVER}
+
+
 def test_supervisor_config_holds_no_secret_and_parses(
     programs: tuple[Program, ...], layout: Layout, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +155,9 @@ def test_foreign_settings_do_not_reach_the_programs() -> None:
 def test_database_urls_name_the_driver(layout: Layout) -> None:
     assert client_env(layout)["PODIUM_LEDGER_URL"].startswith("postgresql+psycopg2://podium:")
     assert layout.ledger_url.endswith("@127.0.0.1:25100/ledger")
+    assert client_env(layout)["PODIUM_LEDGER_SERVER_URL"] == layout.ledger_server_url
+    assert layout.ledger_server_url.startswith("postgresql+psycopg2://podium_server:")
+    assert layout.ledger_server_url.endswith("@127.0.0.1:25100/ledger")
     assert layout.ledger_owner_url.startswith("postgresql+psycopg2://ledger_owner:")
     assert layout.ledger_owner_url.endswith("@127.0.0.1:25100/ledger")
 
@@ -171,12 +181,13 @@ def test_layout_survives_and_is_private(paths: Paths, layout: Layout) -> None:
     assert load_layout(paths) == layout
 
 
-def test_a_layout_of_an_earlier_version_gets_an_owner_of_the_ledger_once(
+def test_a_layout_of_an_earlier_version_gets_the_ledgers_later_roles_once(
     paths: Paths, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "socket_path", lambda *_: layout.socket)
     earlier = json.loads(layout.model_dump_json())
     del earlier["secrets"]["db_ledger_owner"]
+    del earlier["secrets"]["db_podium_server"]
     del earlier["secrets"]["people"]["viewer"]
     paths.layout.write_text(json.dumps(earlier))
 
@@ -185,12 +196,14 @@ def test_a_layout_of_an_earlier_version_gets_an_owner_of_the_ledger_once(
     again = control._prepare(paths, ALL_PARTS, {}, Console(quiet=True)).layout
 
     assert len(started.secrets.db_ledger_owner) >= 32
+    assert len(started.secrets.db_podium_server) >= 32
     assert kept is not None
     assert len(kept.secrets.people["viewer"]) >= 12
     assert kept.secrets == started.secrets == again.secrets
     assert started.secrets.db_podium == layout.secrets.db_podium
     written = paths.client_env.read_text()
     assert started.secrets.db_podium in written
+    assert started.secrets.db_podium_server in written
     assert started.secrets.db_ledger_owner not in written
 
 

@@ -21,6 +21,7 @@ DATABASES = {
     "db_airflow": ("airflow", "airflow"),
     "db_mlflow": ("mlflow", "mlflow"),
     "db_podium": ("podium", "ledger"),
+    "db_podium_server": ("podium_server", "ledger"),
     "db_ledger_owner": ("ledger_owner", "ledger"),
 }
 
