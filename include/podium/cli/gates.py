@@ -25,8 +25,7 @@ def gates(
     as_json: Json = False,
 ) -> None:
     """Show how a version came through its gates; with --replay how it would by changed ones."""
-    from podium.gates.report import GateReport
-    from podium.lifecycle.approval import gate_report
+    from podium.lifecycle.approval import gate_report, report_of
     from podium.model_file.loading import find_spec, load_spec
     from podium.reporting.status import known_model
     from podium.reporting.tables import gates_table, labels_table, scores_table
@@ -35,9 +34,8 @@ def gates(
     if file is not None and not replay:
         raise PodiumError("--file needs --replay: what was recorded does not change")
     services = connect()
-    recorded = GateReport.from_json(
-        gate_report(services.ledger.present(known_model(services, model), version), version).details
-    )
+    events = services.ledger.present(known_model(services, model), version)
+    recorded = report_of(gate_report(events, version))
     report, before = recorded, None
     if replay:
         from podium.lifecycle.validate import replay_gates

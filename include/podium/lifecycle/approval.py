@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 from textwrap import shorten
 from typing import Any
 
-from podium.errors import ApprovalNotGiven, NotApproved, NotFound, Refused, RequesterUnknown
+from podium.errors import ApprovalNotGiven, NotApproved, NotFound, PodiumError, Refused, RequesterUnknown
+from podium.gates.report import GateReport
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.history import DECISIONS
+from podium.ledger.history import DECISIONS, GATES
 from podium.lifecycle import canary
 from podium.lifecycle.approval_policy import (
     APPROVE,
@@ -252,6 +253,39 @@ def gate_report(events: Iterable[Event], version: int) -> Event:
     if report is None:
         raise NotFound(f"the ledger holds no gate report of {version_name(version)}")
     return report
+
+
+def report_of(event: Event) -> GateReport:
+    """Return the gate report that an event holds.
+
+    Raises:
+        PodiumError: It holds none that can be read.
+    """
+    try:
+        return GateReport.from_json(event.details)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PodiumError(
+            f"{event.model} {version_name(event.version)}: event {event.seq} of the ledger holds no gate "
+            "report that can be read"
+        ) from error
+
+
+def report_asked_about(events: Iterable[Event], request: Request) -> GateReport:
+    """Return the report that people are asked about; where the gates ran again, not the newer one.
+
+    Args:
+        events: The present of the model, with the request's version.
+        request: What was asked.
+
+    Raises:
+        NotFound: There is none.
+        PodiumError: It cannot be read.
+    """
+    reports = [event for event in events if event.event in GATES and event.version == request.version]
+    bound = [event for event in reports if event.details.get("digest") == request.gates]
+    if not bound:
+        raise NotFound(f"the ledger holds no gate report of {request.model} {version_name(request.version)}")
+    return report_of(bound[-1])
 
 
 def manifest_digest(events: Iterable[Event], version: int) -> str:

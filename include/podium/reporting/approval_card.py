@@ -59,7 +59,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
         Outage: A part did not answer.
     """
     events = services.ledger.present(request.model, request.version, request.champion, run=request.run)
-    report = GateReport.from_json(approval.gate_report(events, request.version).details)
+    report = approval.report_asked_about(events, request)
     given = len(approval.approvals(events, request.run))
     state = f"Approved by {given} of {spec.approval.required} when this card was put up"
     return "\n".join(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from podium.errors import NotFound
 from podium.gates.report import (
     CONTRACT,
     WORSE,
@@ -19,16 +18,16 @@ from podium.gates.report import (
 from podium.gates.stored_report import kept_in
 from podium.ledger import history
 from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
-from podium.ledger.history import DECISIONS, GATES, Present
+from podium.ledger.history import DECISIONS
 from podium.lifecycle import canary
-from podium.lifecycle.approval import answers, describe_form, find_request
+from podium.lifecycle.approval import answers, describe_form, find_request, report_asked_about
 from podium.lifecycle.approval_policy import Person, Request
 from podium.model_file.metric_gate import Level
 from podium.model_file.metric_names import KNOWN_METRICS
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION, Tag, in_utc, short_commit, version_name
 from podium.reporting.compare import gated_metric
-from podium.reporting.overview import Waiting, describe, report_of, waiting
+from podium.reporting.overview import Waiting, describe, waiting
 from podium.services import Services
 
 _UNKNOWN = "unknown"
@@ -200,7 +199,7 @@ def decision_page(services: Services, spec: ModelSpec | None, asked: Event, pers
     return DecisionPage(
         request=request,
         spec=spec,
-        report=report_of(_report_event(events, request)),
+        report=report_asked_about(events, request),
         waits=waiting(spec, request, of_run, person),
         answers=given,
         closing=closing,
@@ -237,15 +236,6 @@ def describe_mine(page: DecisionPage) -> tuple[bool, str]:
 
 def _is_answer(event: Event) -> bool:
     return event.event in (EventKind.APPROVAL_GIVEN, EventKind.ANSWER_INVALID, EventKind.REJECTED)
-
-
-def _report_event(events: Present, request: Request) -> Event:
-    """Return the report that people are asked about; where the gates ran again, not the newer one."""
-    reports = [event for event in events if event.event in GATES and event.version == request.version]
-    bound = [event for event in reports if event.details.get("digest") == request.gates]
-    if not bound:
-        raise NotFound(f"the ledger holds no gate report of {request.model} {version_name(request.version)}")
-    return bound[-1]
 
 
 def _since(events: Sequence[Event], version: int | None) -> Event | None:

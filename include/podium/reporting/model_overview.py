@@ -10,11 +10,12 @@ from podium.gates.report import GateReport, number
 from podium.ledger import history
 from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
 from podium.ledger.history import DECISIONS, GATES, Present
+from podium.lifecycle.approval import report_of
 from podium.lifecycle.approval_policy import Person
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION, Tag, in_utc
 from podium.reporting.compare import gated_metric
-from podium.reporting.overview import ModelRow, describe, overview, report_of
+from podium.reporting.overview import ModelRow, describe, overview
 from podium.services import Services
 
 # So many events of each kind: enough for a screen, and never the whole history.

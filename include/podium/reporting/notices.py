@@ -6,11 +6,14 @@ an earlier one, or follows it in one thread; each has an id of its own, by which
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from podium.errors import PodiumError
 from podium.gates.report import GateReport
 from podium.ledger.events import Event, EventKind
+from podium.lifecycle.approval import report_asked_about
 from podium.lifecycle.approval_policy import Request, who_may_decide
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
 from podium.model_file.metric_gate import MetricGate
@@ -67,8 +70,8 @@ class Notice:
         return self.topic in URGENT
 
 
-def approval_wanted(request: Request, spec: ModelSpec, report: GateReport, airflow: str) -> Notice:
-    """Ask for a decision."""
+def approval_wanted(request: Request, spec: ModelSpec, comparison: str, airflow: str) -> Notice:
+    """Ask for a decision; ``comparison_of`` says how the candidate compares."""
     over = "as the first champion" if request.champion is None else f"over {version_name(request.champion)}"
     who = request.requester or "A schedule"
     return _to_deciders(
@@ -78,7 +81,7 @@ def approval_wanted(request: Request, spec: ModelSpec, report: GateReport, airfl
         Topic.APPROVAL_WANTED,
         f"waits for approval until {in_utc(request.expires_at)}",
         f"{who} asks to promote {request.model} {version_name(request.version)}, {over}.",
-        in_one_sentence(report, spec),
+        comparison,
     )
 
 
@@ -260,6 +263,22 @@ def trial(channel: str, now: datetime, airflow: str) -> Notice:
         id=f"test:{now.isoformat()}",
         link=models_page(airflow) if airflow else "",
     )
+
+
+def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | None) -> str:
+    """Say how what is asked about compares with the champion, or why nobody can say.
+
+    One report that cannot be read keeps no other request from being told.
+
+    Args:
+        events: The present of the model, with the request's version.
+        request: What was asked.
+        spec: The model file, if there is one.
+    """
+    try:
+        return in_one_sentence(report_asked_about(events, request), spec)
+    except PodiumError as error:
+        return f"Its gate report cannot be shown: {error}."
 
 
 def in_one_sentence(report: GateReport, spec: ModelSpec | None) -> str:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from podium.errors import PodiumError
-from podium.gates.report import GateReport, number
+from podium.gates.report import number
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
 from podium.ledger.history import DECISIONS, GATES, Present
@@ -343,18 +343,6 @@ def _numbers(spec: ModelSpec | None, judged: Event | None) -> str:
     ]
     told = ", ".join(f"{name} {number(float(value))}" for name, value in numbers)
     return f"{metric}: {told}" if told else ""
-
-
-def report_of(event: Event) -> GateReport:
-    """Return the gate report that an event holds.
-
-    Raises:
-        PodiumError: It holds none.
-    """
-    try:
-        return GateReport.from_json(event.details)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PodiumError(f"{event.model}: event {event.seq} of the ledger holds no gate report") from error
 
 
 def _urgency(row: ModelRow) -> tuple[int, float, str]:

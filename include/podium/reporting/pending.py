@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from podium.errors import NotFound, PodiumError
-from podium.gates.report import GateReport
+from podium.errors import NotFound
 from podium.ledger.present import FEW_MOVES
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Request, who_may_decide
@@ -15,7 +14,7 @@ from podium.model_file.loading import load_specs
 from podium.model_file.spec import ModelSpec
 from podium.names import in_utc, version_name
 from podium.reporting.links import decision_page
-from podium.reporting.notices import in_one_sentence
+from podium.reporting.notices import comparison_of
 from podium.services import Services
 
 
@@ -115,13 +114,7 @@ def pending_of(services: Services, model: str, airflow: str) -> Pending:
 
 def _pending(services: Services, request: Request, spec: ModelSpec | None, airflow: str) -> Pending:
     events = services.ledger.present(request.model, request.version)
-    try:
-        report = GateReport.from_json(approval.gate_report(events, request.version).details)
-        comparison = in_one_sentence(report, spec)
-    except (NotFound, KeyError) as error:
-        raise PodiumError(
-            f"{request.model} {version_name(request.version)}: its gate report cannot be read: {error}"
-        ) from error
+    comparison = comparison_of(events, request, spec)
     given = tuple(dict.fromkeys(event.actor for event in approval.approvals(events, request.run)))
     link = decision_page(airflow, request.seq) if airflow else ""
     return Pending(request, spec, comparison, given, link)

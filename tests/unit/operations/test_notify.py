@@ -182,6 +182,22 @@ def test_who_wants_a_decision_says_so_to_each_channel_once(
     assert posted["link"] in posted["message"]
 
 
+def test_a_request_whose_report_cannot_be_read_is_told_and_keeps_none_back(
+    asked: Event, record: Announce, tell: Callable[..., Swept], hook: Inbox
+) -> None:
+    run = "lifecycle_toy_shop/from-elsewhere"
+    record(EventKind.GATES_PASSED, version=6, run=run, details={"digest": "d", "scores": 5})
+    key = f"approval_requested:{run}"
+    record(EventKind.APPROVAL_REQUESTED, version=6, run=run, key=key, details=asked.details)
+    record(EventKind.PROMOTED)
+    assert not tell(notify='{"all": ["hook"]}').failed
+    first, second, last = hook.got
+    assert "log_loss 0.8666" in first["message"]
+    assert second["title"].startswith("Podium: toy-shop v6 waits for approval")
+    assert "holds no gate report that can be read" in second["message"]
+    assert last["event"] == "champion_changed"
+
+
 def test_all_of_one_request_is_one_thread_and_one_key(
     asked: Event, record: Announce, tell: Callable[..., Swept], mail: Inbox, hook: Inbox
 ) -> None:

@@ -14,7 +14,6 @@ from itertools import takewhile
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from podium.errors import NotFound, PodiumError
-from podium.gates.report import GateReport
 from podium.ledger.deliveries import Deliveries
 from podium.ledger.events import Event, EventKind
 from podium.ledger.history import DECISIONS, Present
@@ -244,8 +243,8 @@ def _of_event(looked: _Look, event: Event) -> Notice | None:
             if spec is None:
                 return None
             events = looked.services.ledger.present(event.model, request.version)
-            report = GateReport.from_json(approval.gate_report(events, request.version).details)
-            return notices.approval_wanted(request, spec, report, looked.page)
+            comparison = notices.comparison_of(events, request, spec)
+            return notices.approval_wanted(request, spec, comparison, looked.page)
         except NotFound as error:
             log.warning("event %s cannot be told: %s", event.seq, error)
             return None
