@@ -8,6 +8,7 @@ run's form asked for. A decision holds for exactly that; if any of it changed, t
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,8 @@ from podium.model_file.approval import ApprovalSpec, login_key
 from podium.names import in_utc, version_name
 from podium.services import Services
 from podium.text import visible
+
+log = logging.getLogger(__name__)
 
 _SHOWN_OF_A_FORM = 300
 # In the details of a rejection the answer that it is, and of an answer the decision that was there before.
@@ -168,14 +171,23 @@ def waiting(services: Services, events: Iterable[Event], but_for: str) -> Event 
 
 
 def open_requests(events: Iterable[Event]) -> list[Request]:
-    """Return the requests of a history that have no decision yet, oldest first."""
-    pending: dict[str | None, Event] = {}
-    for event in events:
-        if event.event is EventKind.APPROVAL_REQUESTED:
-            pending[event.run] = event
-        elif event.event in DECISIONS:
-            pending.pop(event.run, None)
-    return [_request(event) for event in pending.values()]
+    """Return the requests of a history that have no decision yet, oldest first.
+
+    Raises:
+        PodiumError: One cannot be read.
+    """
+    return [_request(event) for event in _undecided(events)]
+
+
+def readable_requests(events: Iterable[Event]) -> list[Request]:
+    """Return the same for lists of many models: what cannot be read is logged, and hides no other."""
+    found = []
+    for event in _undecided(events):
+        try:
+            found.append(_request(event))
+        except PodiumError as error:
+            log.error("%s", error)
+    return found
 
 
 def find_decision(services: Services, run: str) -> Event | None:
@@ -549,24 +561,40 @@ def _decision(
     )
 
 
+def _undecided(events: Iterable[Event]) -> list[Event]:
+    pending: dict[str | None, Event] = {}
+    for event in events:
+        if event.event is EventKind.APPROVAL_REQUESTED:
+            pending[event.run] = event
+        elif event.event in DECISIONS:
+            pending.pop(event.run, None)
+    return list(pending.values())
+
+
 def _request(event: Event) -> Request:
     if event.version is None or event.run is None:
-        raise NotFound(f"approval request {event.seq} names no version")
-    waits = timedelta(seconds=event.details["expires_after_seconds"])
-    return Request(
-        seq=event.seq,
-        model=event.model,
-        version=event.version,
-        champion=event.from_version,
-        run=event.run,
-        requester=event.details["requester"],
-        manifest=event.details["manifest"],
-        gates=event.details["gates"],
-        expires_at=event.at + waits,
-        waits=waits,
-        form=event.details.get("form"),
-        form_digest=event.details.get("form_digest"),
-    )
+        raise NotFound(f"{event.model}: approval request {event.seq} names no version")
+    try:
+        waits = timedelta(seconds=event.details["expires_after_seconds"])
+        return Request(
+            seq=event.seq,
+            model=event.model,
+            version=event.version,
+            champion=event.from_version,
+            run=event.run,
+            requester=event.details["requester"],
+            manifest=event.details["manifest"],
+            gates=event.details["gates"],
+            expires_at=event.at + waits,
+            waits=waits,
+            form=event.details.get("form"),
+            form_digest=event.details.get("form_digest"),
+        )
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise PodiumError(
+            f"{event.model} {version_name(event.version)}: approval request {event.seq} of the ledger cannot "
+            f"be read ({error!r}); `podium verify {event.model}` says more"
+        ) from error
 
 
 def _request_key(run: str) -> str:

@@ -93,7 +93,7 @@ def all_pending(services: Services, airflow: str) -> list[Pending]:
     found = [
         _pending(services, request, specs.get(model), airflow)
         for model, events in presents.items()
-        for request in approval.open_requests(events)
+        for request in approval.readable_requests(events)
         if request.expires_at > now
     ]
     return sorted(found, key=lambda item: item.request.expires_at)

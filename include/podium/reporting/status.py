@@ -12,7 +12,7 @@ from podium.ledger import history
 from podium.ledger.events import Event, EventKind
 from podium.ledger.history import Present
 from podium.ledger.present import FEW_MOVES
-from podium.lifecycle.approval import open_requests
+from podium.lifecycle.approval import readable_requests
 from podium.lifecycle.approval_policy import Request
 from podium.model_file.loading import load_specs
 from podium.model_file.profiles import Profile
@@ -138,7 +138,7 @@ def _status(model: str, live: Mapping[str, int], events: Present) -> ModelStatus
         previous_champion=live.get(Alias.PREVIOUS_CHAMPION),
         profiles={profile.value: live[profile] for profile in Profile if profile in live},
         newest_version=_newest_version(events),
-        waiting=tuple(_waiting(open_requests(events))),
+        waiting=tuple(_waiting(readable_requests(events))),
     )
 
 

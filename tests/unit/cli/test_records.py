@@ -111,6 +111,18 @@ def test_status_of_a_model_that_only_the_ledger_knows(services: Services, model:
     }
 
 
+def test_a_request_that_cannot_be_read_is_named_and_hides_no_other_model(
+    services: Services, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoilt = services.ledger.append(NewEvent(EventKind.APPROVAL_REQUESTED, model, 1, run=f"r/{model}"))
+    for command in ("status", "pending"):
+        caplog.clear()
+        done = run(app, [command, "--json"])
+        assert done.exit_code == 0, done.output
+        json.loads(done.stdout)
+        assert f"{model} v1: approval request {spoilt.seq} of the ledger cannot be read" in caplog.text
+
+
 @pytest.fixture
 def lived(own_services: Services, toy_spec: ModelSpec) -> Services:
     promote_as_of(own_services, toy_spec, FIRST)

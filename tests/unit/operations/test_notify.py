@@ -189,6 +189,7 @@ def test_a_request_whose_report_cannot_be_read_is_told_and_keeps_none_back(
     record(EventKind.GATES_PASSED, version=6, run=run, details={"digest": "d", "scores": 5})
     key = f"approval_requested:{run}"
     record(EventKind.APPROVAL_REQUESTED, version=6, run=run, key=key, details=asked.details)
+    record(EventKind.APPROVAL_REQUESTED, version=7, run="lifecycle_toy_shop/spoilt", details={})
     record(EventKind.PROMOTED)
     assert not tell(notify='{"all": ["hook"]}').failed
     first, second, last = hook.got

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, time
 from itertools import takewhile
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from podium.errors import NotFound, PodiumError
+from podium.errors import Outage, PodiumError
 from podium.ledger.deliveries import Deliveries
 from podium.ledger.events import Event, EventKind
 from podium.ledger.history import DECISIONS, Present
@@ -155,7 +155,7 @@ class _Look:
             if model not in self.specs:
                 continue
             policy = self.specs[model].approval
-            for request in approval.open_requests(events):
+            for request in approval.readable_requests(events):
                 if self.now >= request.expires_at:
                     continue
                 if self.now >= notices.time_left(request, _ALMOST):
@@ -245,7 +245,9 @@ def _of_event(looked: _Look, event: Event) -> Notice | None:
             events = looked.services.ledger.present(event.model, request.version)
             comparison = notices.comparison_of(events, request, spec)
             return notices.approval_wanted(request, spec, comparison, looked.page)
-        except NotFound as error:
+        except Outage:
+            raise
+        except PodiumError as error:
             log.warning("event %s cannot be told: %s", event.seq, error)
             return None
     return notices.of_event(event, looked.page)
