@@ -10,7 +10,6 @@ import pytest
 
 from podium.errors import SpecError
 from podium.model_file.loading import load_spec
-from podium.training.run import training_digest
 from support.toy import TOY
 
 ToyFile = Callable[..., Path]
@@ -23,11 +22,6 @@ def test_without_the_section_nothing_is_monitored_and_with_it_there_are_defaults
     assert section is not None
     assert (section.alarms.at_most_one_in, section.min_rows, section.match) == (1000, 30, None)
     assert (section.weights, section.retrain_on) == ({}, None)
-
-
-def test_monitoring_makes_no_other_model(toy_file: ToyFile) -> None:
-    without, having = load_spec(toy_file()), load_spec(toy_file(monitoring=DAILY))
-    assert training_digest(without, without.params) == training_digest(having, having.params)
 
 
 @pytest.mark.parametrize(

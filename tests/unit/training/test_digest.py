@@ -54,6 +54,11 @@ def test_the_gates_do_not_change_the_digest_of_training(toy_file: ToyFile) -> No
     assert training_digest(spec, {}) == training_digest(other, {})
 
 
+def test_monitoring_makes_no_other_model(toy_file: ToyFile) -> None:
+    spec, watched = load_spec(toy_file()), load_spec(toy_file(monitoring={"windows": "0 0 * * *"}))
+    assert training_digest(spec, {}) == training_digest(watched, {})
+
+
 def test_a_search_and_a_profile_decide_what_training_makes_but_not_a_profiles_gates(
     toy_file: ToyFile,
 ) -> None:
