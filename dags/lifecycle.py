@@ -19,72 +19,87 @@ stands on the approval card. A run that a backfill starts again is refused: trig
 
 from datetime import timedelta
 
-from airflow.sdk import Context, dag
+from airflow.sdk import DAG, Context
 
 from podium.model_file.loading import load_specs
 from podium.model_file.spec import ModelSpec
 from podium.settings import models_dir
-from podium_airflow.announcing import Announced, announce_promotion, note_announced
+from podium_airflow.announcing import Announced, announce_promotion, move_cursors
 from podium_airflow.approval_sensor import ApprovalSensor
 from podium_airflow.assets import champion_asset
 from podium_airflow.closing import end_approvals
 from podium_airflow.compute import heavy
-from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, plain_task, podium_task
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE
 from podium_airflow.forms import lifecycle_form
+from podium_airflow.lifecycle_task import LifecycleTask
 from podium_airflow.notes import tell_outcome
 from podium_airflow.parsing import is_wanted, scheduled
 from podium_airflow.runs import as_of, run_reference, started_again
 
 
-def build_lifecycle(spec: ModelSpec) -> None:
+def train(spec: ModelSpec, context: Context) -> str:
+    """Train, or take the finished run or the version that the form names; return the MLflow run."""
+    from podium.lifecycle.train import train
+    from podium.services import connect
+
+    form, run, again = context["params"], run_reference(context), started_again(context)
+    return train(connect(), spec, as_of(context), form, run, started_again=again)
+
+
+def register(spec: ModelSpec, context: Context) -> int:
+    """Make a version of the MLflow run; return its number."""
+    from podium.lifecycle.register import register_version
+    from podium.services import connect
+
+    mlflow_run = context["ti"].xcom_pull(task_ids="train")
+    return register_version(connect(), spec, mlflow_run, run_reference(context))
+
+
+def validate(spec: ModelSpec, context: Context) -> None:
+    """Run the gates on the version."""
+    from podium.lifecycle.validate import validate_version
+    from podium.services import connect
+
+    version = context["ti"].xcom_pull(task_ids="register")
+    validate_version(connect(), spec, version, run_reference(context))
+
+
+def nominate(spec: ModelSpec, context: Context) -> None:
+    """Make the version the candidate, and end the approvals that it takes the place of."""
+    from podium.lifecycle.nominate import nominate_version
+    from podium.services import connect
+
+    nomination = nominate_version(connect(), spec.name, run_reference(context))
+    end_approvals(nomination["superseded"])
+
+
+def promote(spec: ModelSpec, context: Context) -> None:
+    """Make the version champion, as the decision in the ledger says."""
+    from podium.lifecycle.promote import promote
+    from podium.services import connect
+
+    promote(connect(), spec.name, run_reference(context))
+
+
+def announce(spec: ModelSpec, context: Context) -> Announced:
+    """Update the asset of the model's champion."""
+    return announce_promotion(context, spec.name)
+
+
+def note_announced(_: ModelSpec, context: Context) -> None:
+    """Record that the promotion was announced."""
+    # Nothing where somebody marked the task before it as a success.
+    move_cursors(context["ti"].xcom_pull(task_ids="announce") or [])
+
+
+def outcome(spec: ModelSpec, context: Context) -> None:
+    """Say how the run came out."""
+    tell_outcome(context, spec.name)
+
+
+def build_lifecycle(spec: ModelSpec) -> DAG:
     """Make the Dag of one model file."""
-
-    @podium_task(**heavy(spec.compute))
-    def train(**context: Context) -> str:
-        from podium.lifecycle.train import train
-        from podium.services import connect
-
-        form, run, again = context["params"], run_reference(context), started_again(context)
-        return train(connect(), spec, as_of(context), form, run, started_again=again)
-
-    @podium_task()
-    def register(mlflow_run: str, **context: Context) -> int:
-        from podium.lifecycle.register import register_version
-        from podium.services import connect
-
-        return register_version(connect(), spec, mlflow_run, run_reference(context))
-
-    @podium_task(**heavy(spec.compute))
-    def validate(version: int, **context: Context) -> None:
-        from podium.lifecycle.validate import validate_version
-        from podium.services import connect
-
-        validate_version(connect(), spec, version, run_reference(context))
-
-    @podium_task()
-    def nominate(**context: Context) -> None:
-        from podium.lifecycle.nominate import nominate_version
-        from podium.services import connect
-
-        nomination = nominate_version(connect(), spec.name, run_reference(context))
-        end_approvals(nomination["superseded"])
-
-    @podium_task(execution_timeout=timedelta(minutes=30))
-    def promote(**context: Context) -> None:
-        from podium.lifecycle.promote import promote
-        from podium.services import connect
-
-        promote(connect(), spec.name, run_reference(context))
-
-    @podium_task(outlets=[champion_asset(spec.name)])
-    def announce(**context: Context) -> Announced:
-        return announce_promotion(context, spec.name)
-
-    @plain_task()
-    def outcome(**context: Context) -> None:
-        tell_outcome(context, spec.name)
-
-    @dag(
+    with DAG(
         dag_id=spec.lifecycle_dag_id,
         dag_display_name=f"{spec.name} lifecycle",
         description=spec.description,
@@ -93,15 +108,23 @@ def build_lifecycle(spec: ModelSpec) -> None:
         doc_md=__doc__,
         tags=["podium", spec.name],
         default_args={"owner": spec.owner, **WAIT_OUT_AN_OUTAGE},
-    )
-    def lifecycle() -> None:
-        validated, announced = validate(register(train())), announce()
-        validated >> nominate() >> ApprovalSensor(task_id="approve", spec=spec) >> promote() >> announced
-        # A teardown runs whatever came before it, and changes nothing about how the run came out.
-        note_announced(announced) >> outcome().as_teardown()
-
-    # Not set: Airflow would check the schema of each param again, for every model.
-    lifecycle().params.update(lifecycle_form(spec))
+    ) as dag:
+        heavily = heavy(spec.compute)
+        (
+            LifecycleTask(function=train, spec=spec, **heavily)
+            >> LifecycleTask(function=register, spec=spec)
+            >> LifecycleTask(function=validate, spec=spec, **heavily)
+            >> LifecycleTask(function=nominate, spec=spec)
+            >> ApprovalSensor(task_id="approve", spec=spec)
+            >> LifecycleTask(function=promote, spec=spec, execution_timeout=timedelta(minutes=30))
+            >> LifecycleTask(function=announce, spec=spec, outlets=[champion_asset(spec.name)])
+            >> LifecycleTask(function=note_announced, spec=spec)
+            # A teardown runs whatever came before it, and changes nothing about how the run came out.
+            >> LifecycleTask(function=outcome, spec=spec).as_teardown()
+        )
+    # Not set before: Airflow would check the schema of each param again, for every model.
+    dag.params.update(lifecycle_form(spec))
+    return dag
 
 
 for model_spec in load_specs(models_dir())[0].values():

@@ -36,6 +36,8 @@ def podium_task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     No task works for a run whose form has keys that nobody reads.
     """
+    # What a task returns is for the next one; people read what it logs.
+    told = {"show_return_value_in_logs": False, "multiple_outputs": False, **options}
 
     def made(function: Callable[..., Any]) -> Any:
         @functools.wraps(function)
@@ -43,20 +45,9 @@ def podium_task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             refuse_wrong_form(get_current_context())
             return function(*args, **kwargs)
 
-        return plain_task(**options)(checked)
-
-    return made
-
-
-def plain_task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Make a task of a function that ends as ``task_outcomes`` says, whatever the run's form has."""
-    # What a task returns is for the next one; people read what it logs.
-    told = {"show_return_value_in_logs": False, "multiple_outputs": False, **options}
-
-    def made(function: Callable[..., Any]) -> Any:
         # Airflow asks five times for each task of each Dag, through all that wraps the function.
-        function.__signature__ = _signature(inspect.unwrap(function).__code__, function)  # type: ignore[attr-defined]
-        return task(**told)(task_outcomes()(function))
+        checked.__signature__ = _signature(function.__code__, function)  # type: ignore[attr-defined]
+        return task(**told)(task_outcomes()(checked))
 
     return made
 

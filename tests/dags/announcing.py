@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 
 from podium.errors import PodiumError
+from podium_airflow.lifecycle_task import LifecycleTask
 
 bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 
@@ -28,12 +29,17 @@ def run(dag_id: str, task_id: str, run_id: str, argument: Any) -> dict[str, Any]
         "dag_run": SimpleNamespace(dag_id=dag_id, run_id=run_id, conf={}),
         "outlet_events": OutletEventAccessors(),
         # The note of the run goes nowhere here.
-        "ti": SimpleNamespace(xcom_push=lambda **_: None),
+        "ti": SimpleNamespace(
+            xcom_push=lambda **_: None, xcom_pull=lambda **_: None if argument == "none" else argument
+        ),
     }
     arguments = [] if argument == "none" else [argument]
     with set_current_context(context):
         try:
-            returned = task.python_callable(*arguments, **context)
+            if isinstance(task, LifecycleTask):
+                returned = task.execute(context)
+            else:
+                returned = task.python_callable(*arguments, **context)
         except (AirflowException, PodiumError) as error:
             return {"raised": type(error).__name__, "text": str(error), "told": []}
     told = []

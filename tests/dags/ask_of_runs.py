@@ -13,6 +13,7 @@ from airflow.sdk.execution_time.context import set_current_context
 
 from podium.errors import PodiumError
 from podium_airflow import people, runs
+from podium_airflow.lifecycle_task import LifecycleTask
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
@@ -46,9 +47,13 @@ def refusing(dag_id: str) -> list[str]:
     """Name the tasks that refuse a key which the form does not have, before they do anything."""
     found = []
     for task in bag.dags[dag_id].tasks:
-        with set_current_context(context_of(dag_id, conf={"verison": 3})):
+        context = context_of(dag_id, conf={"verison": 3})
+        with set_current_context(context):
             try:
-                task.python_callable()
+                if isinstance(task, LifecycleTask):
+                    task.execute(context)
+                else:
+                    task.python_callable()
             except AirflowFailException as error:
                 found += [task.task_id] if "unknown key 'verison'" in str(error) else []
             except (AttributeError, TypeError):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
-from yaml.constructor import ConstructorError, SafeConstructor
+from yaml.constructor import ConstructorError
 
 from podium.errors import SpecError
 from podium.model_file.problems import MOST_PROBLEMS, Location, key_text, shown_value, with_rest
@@ -50,42 +49,32 @@ _Loader.add_implicit_resolver(
 )
 
 
+class Places(NamedTuple):
+    """Where something stands: its line, from 0; of each key or item that it has the line, and what it has."""
+
+    line: int
+    parts: dict[Any, tuple[int, Places]]
+
+
 class Document(NamedTuple):
     """A model file as it was read.
 
     Attributes:
         content: Its keys.
-        root: The same as nodes, which know where they are.
+        places: Where they are.
     """
 
     content: dict[Any, Any]
-    root: yaml.MappingNode
+    places: Places
 
     def line(self, location: Location) -> int:
         """Return the line, from 1, of a key or item; where it is missing, of the section that lacks it."""
-        line, node = self.root.start_mark.line, self.root
+        line, within = self.places.line, self.places
         for part in location:
-            found = _child(node, part)
-            if found is None:
+            if part not in within.parts:
                 break
-            line, node = found
-        return int(line) + 1
-
-
-def _child(node: Any, part: int | str) -> tuple[int, Any] | None:
-    """Return the line, from 0, and the value of a key or place; None where there is none."""
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        item = node.value[part]
-        return item.start_mark.line, item
-    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        if _is_key(key, part):
-            return key.start_mark.line, value
-    return None
-
-
-def _is_key(key: yaml.Node, part: object) -> bool:
-    """True for the key of a location, which need not be text."""
-    return bool(key.value == part or SafeConstructor().construct_document(key) == part)
+            line, within = within.parts[part]
+        return line + 1
 
 
 def read_document(path: Path) -> Document:
@@ -99,15 +88,7 @@ def read_document(path: Path) -> Document:
     text = _decode(path, _read(path))
     loader = _Loader(text)
     try:
-        # Before anything recursive: libyaml's composer has no bound, and would end the process.
-        if found := _not_allowed(text):
-            raise SpecError(path, [found])
-        root = loader.get_single_node()
-        if not isinstance(root, yaml.MappingNode):
-            raise SpecError(path, ["line 1: a model file is a mapping of keys, starting with name: ..."])
-        if wrong := list(_wrong_texts(root, ())):
-            raise SpecError(path, with_rest(wrong[:MOST_PROBLEMS], len(wrong[MOST_PROBLEMS:])))
-        return Document(_value(loader, root), root)
+        return _Reading(path, loader).document()
     except yaml.MarkedYAMLError as error:
         raise SpecError(path, [_syntax(error, text)]) from error
     except (ValueError, OverflowError) as error:
@@ -117,28 +98,102 @@ def read_document(path: Path) -> Document:
         loader.dispose()
 
 
-def _value(loader: Any, node: yaml.Node) -> Any:
-    """Return what a node says; PyYAML's own way there takes three times as long.
+class _Reading:
+    """One way through a file, event by event: limits, values and their lines at once.
 
-    Raises:
-        ConstructorError: A key stands twice (YAML takes the last one), or is a list or a mapping.
+    PyYAML's own way takes four times as long. libyaml's composer has no bound, and ends the process on a
+    file that nests deeply.
     """
-    if isinstance(node, yaml.ScalarNode):
-        return node.value if node.tag == _TEXT else loader.construct_object(node)
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(loader, item) for item in node.value]
-    found: dict[Any, Any] = {}
-    named = set()
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise ConstructorError(
-                "while constructing a mapping", node.start_mark, "found unhashable key", key.start_mark
+
+    def __init__(self, path: Path, loader: Any) -> None:
+        self._path, self._loader = path, loader
+        self._wrong: list[str] = []
+
+    def document(self) -> Document:
+        """Return the only document.
+
+        Raises:
+            SpecError: There is another one, or it is no mapping, or has what a model file may not have.
+            yaml.MarkedYAMLError: It is no YAML, or a key stands twice, or is a list or a mapping.
+        """
+        content, places = None, Places(0, {})
+        while not isinstance(event := self._loader.get_event(), yaml.StreamEndEvent):
+            if isinstance(event, yaml.DocumentStartEvent):
+                if places.parts or content is not None:
+                    self._refuse(event, "a second document begins (---); write it into a file of its own")
+                content, places = self._value(self._next(), (), 0)
+        if not isinstance(content, dict):
+            raise SpecError(
+                self._path, ["line 1: a model file is a mapping of keys, starting with name: ..."]
             )
-        if key.value in named:
-            raise ConstructorError(None, None, f"key '{key.value}' twice", key.start_mark)
-        named.add(key.value)
-        found[_value(loader, key)] = _value(loader, value)
-    return found
+        if wrong := self._wrong:
+            raise SpecError(self._path, with_rest(wrong[:MOST_PROBLEMS], len(wrong[MOST_PROBLEMS:])))
+        return Document(content, places)
+
+    def _next(self) -> Any:
+        event = self._loader.get_event()
+        if found := _not_allowed(event):
+            self._refuse(event, found)
+        return event
+
+    def _refuse(self, event: Any, found: str) -> NoReturn:
+        raise SpecError(self._path, [f"line {event.start_mark.line + 1}: {found}"])
+
+    def _value(self, event: Any, location: Location, depth: int) -> tuple[Any, Places]:
+        line = event.start_mark.line
+        if isinstance(event, yaml.ScalarEvent):
+            if found := _character(event):
+                where, shown = key_text(location), shown_value(event.value)
+                self._wrong.append(f"line {line + 1}: {where}: {shown}: {found}")
+            return self._scalar(event), Places(line, {})
+        if depth == DEEPEST:
+            self._refuse(event, f"nested too deeply; at most {DEEPEST} levels are allowed")
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._items(line, location, depth + 1)
+        return self._keys(event, location, depth + 1)
+
+    def _items(self, line: int, location: Location, depth: int) -> tuple[list[Any], Places]:
+        found: list[Any] = []
+        places = Places(line, {})
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            value, within = self._value(event, (*location, len(found)), depth)
+            places.parts[len(found)] = within.line, within
+            found.append(value)
+        return found, places
+
+    def _keys(self, begins: Any, location: Location, depth: int) -> tuple[dict[Any, Any], Places]:
+        found: dict[Any, Any] = {}
+        places, named = Places(begins.start_mark.line, {}), set()
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                context, problem = "while constructing a mapping", "found unhashable key"
+                raise ConstructorError(context, begins.start_mark, problem, event.start_mark)
+            # YAML takes the last one.
+            if event.value in named:
+                twice: Any = event.start_mark
+                raise ConstructorError(None, None, f"key '{event.value}' twice", twice)
+            named.add(event.value)
+            key, line = self._key(event, location)
+            found[key], within = self._value(self._next(), (*location, event.value), depth)
+            # A location names a key as it is, or as it is written.
+            places.parts[key] = places.parts[event.value] = line, within
+        return found, places
+
+    def _key(self, event: Any, location: Location) -> tuple[Any, int]:
+        line = event.start_mark.line
+        if found := _character(event):
+            where = f"{key_text(location)}: " if location else ""
+            self._wrong.append(f"line {line + 1}: {where}key {shown_value(event.value)}: {found}")
+        return self._scalar(event), line
+
+    def _scalar(self, event: Any) -> Any:
+        # What begins like no number, date, truth value or null is text, as is all in quotes.
+        plain = event.implicit[0] and event.value[:1] in _Loader.yaml_implicit_resolvers
+        tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit) if plain else _TEXT
+        if tag == _TEXT:
+            return event.value
+        node = yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark)
+        return self._loader.construct_object(node)
 
 
 def _read(path: Path) -> bytes:
@@ -167,31 +222,12 @@ def _decode(path: Path, content: bytes) -> str:
     return text
 
 
-def _not_allowed(text: str) -> str:
-    """Return the first thing that a model file may not have, with its line; "" if there is none."""
-    depth = documents = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        found = ""
-        if isinstance(event, yaml.NodeEvent):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            found = _not_allowed_node(event)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-        if depth > DEEPEST:
-            found = f"nested too deeply; at most {DEEPEST} levels are allowed"
-        if documents > 1:
-            found = "a second document begins (---); write it into a file of its own"
-        if found:
-            mark: Any = event.start_mark
-            return f"line {mark.line + 1}: {found}"
-    return ""
-
-
-def _not_allowed_node(event: Any) -> str:
+def _not_allowed(event: Any) -> str:
+    """Say what of this a model file may not have; "" if nothing."""
     if isinstance(event, yaml.AliasEvent):
         return f"alias *{event.anchor} is not allowed; write the value out"
+    if not isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)):
+        return ""
     if event.anchor is not None:
         return f"anchor &{event.anchor} is not allowed; delete it, and write the value out where it is needed"
     if event.tag is not None:
@@ -199,33 +235,16 @@ def _not_allowed_node(event: Any) -> str:
     return _not_allowed_text(event) if isinstance(event, yaml.ScalarEvent) else ""
 
 
-def _not_allowed_text(event: yaml.ScalarEvent) -> str:
-    text, (plain, _) = event.value, event.implicit
-    if plain and text == "<<":
+def _not_allowed_text(event: Any) -> str:
+    if event.value not in ("<<", "=") or not event.implicit[0]:
+        return ""
+    if event.value == "<<":
         return "merge key << is not allowed; write its keys out"
-    return "a single = is no text in YAML; put it in quotes" if plain and text == "=" else ""
+    return "a single = is no text in YAML; put it in quotes"
 
 
-def _wrong_texts(node: yaml.Node, location: Location) -> Iterator[str]:
-    """Say of each text with a character that no text may have, keys too, where it is and which it is."""
-    if isinstance(node, yaml.ScalarNode):
-        if found := _character(node):
-            yield f"line {node.start_mark.line + 1}: {key_text(location)}: {shown_value(node.value)}: {found}"
-    elif isinstance(node, yaml.SequenceNode):
-        for place, item in enumerate(node.value):
-            yield from _wrong_texts(item, (*location, place))
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and (found := _character(key)):
-                where = f"{key_text(location)}: " if location else ""
-                yield f"line {key.start_mark.line + 1}: {where}key {shown_value(key.value)}: {found}"
-            yield from _wrong_texts(
-                value, (*location, key.value if isinstance(key, yaml.ScalarNode) else "?")
-            )
-
-
-def _character(node: yaml.ScalarNode) -> str:
-    wrong = NO_TEXT_CHARACTER.search(node.value)
+def _character(event: Any) -> str:
+    wrong = NO_TEXT_CHARACTER.search(event.value)
     rule = "a text holds no control characters but tab and new line"
     return f"delete the character {wrong[0]!r}; {rule}" if wrong else ""
 

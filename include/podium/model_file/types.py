@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable
@@ -216,6 +217,7 @@ _PLACES_OF_CRON = 5
 _BY_CHANCE = re.compile(r"(?:^|[\s,])[hr]", re.IGNORECASE)
 
 
+@functools.lru_cache
 def _check_cron(value: str) -> str:
     if len(value) > _LONGEST_CRON or not croniter.is_valid(value):
         raise ValueError("must be a cron expression such as '0 6 * * 1' (UTC), or null for no schedule")
