@@ -226,11 +226,11 @@ def decision(services: Services, spec: ModelSpec, run: str, who: Person) -> deci
 def test_a_decision_says_in_words_what_it_changes(ledger_only: Services, toy_spec: ModelSpec) -> None:
     first = decision(ledger_only, toy_spec, live(ledger_only, toy_spec, "promoted", 0.5), AMY)
     name = f"v{first.request.version}"
-    assert first.sentence() == f"{name} becomes the first champion: log loss 0.5000."
+    assert first.sentence() == f"{name} becomes the first champion: log loss 0.5000"
     run = live(ledger_only, toy_spec, "asked", 0.45)
     page = decision(ledger_only, toy_spec, run, AMY)
     changes = f"v{page.request.version} replaces {name}"
-    assert page.sentence() == f"{changes}: log loss 0.5000 -> 0.4500, one slice better, none worse."
+    assert page.sentence() == f"{changes}: log loss 0.5000 -> 0.4500, one slice better, none worse"
     assert [(one.name, one.verdict) for one in page.metrics()] == [("log_loss", "better")]
     assert page.open
     assert page.state == "Waits for amy; 0 of 1 have approved."
