@@ -197,8 +197,8 @@ def _rules(spec: ModelSpec, request: Request) -> list[str]:
     policy = spec.approval
     asked = "" if request.requester is None else f"{_plain(request.requester)} triggered this run"
     lines = [
-        f"Who may decide: {who_may_decide(policy)}. A reason of at least {policy.reason_min_length} "
-        "characters is required, also to reject."
+        f"Who may decide: {who_may_decide(policy)}. A reason of at least {policy.reason_min_length} letters "
+        "and digits is required, also to reject."
     ]
     if asked and policy.prevent_self_approval:
         lines.append(f"{asked} and may not approve it.")

@@ -76,7 +76,7 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     assert body.index("Who may decide") < body.index("A toy.") < body.index("| gate | measured")
     assert f"`{request.manifest[:12]}`" in body
     assert request.manifest == services.registry.version(spec.name, 1).tags[Tag.MANIFEST_DIGEST]
-    assert "Who may decide: 2 of: amy, ben, any Op. A reason of at least 10 characters" in body
+    assert "Who may decide: 2 of: amy, ben, any Op. A reason of at least 10 letters and digits" in body
     assert "`olga` triggered this run and may not approve it." in body
     assert "To approve, tick every statement of the checklist." in body
     assert f"expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC" in body
