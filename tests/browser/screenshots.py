@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PICTURES = PROJECT_ROOT / "docs" / "pictures"
-WIDE: dict[str, Any] = {"viewport": {"width": 1180, "height": 760}}
+WIDE: dict[str, Any] = {"viewport": {"width": 1180, "height": 860}}
 NARROW: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
     "color_scheme": "dark",
@@ -111,11 +111,11 @@ def live_through(services: Services) -> int:
     return waits.seq
 
 
-def photograph(page: Page, name: str, *, full: bool = False) -> None:
+def photograph(page: Page, name: str) -> None:
     """Keep a picture of a page, small enough for a repository."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     file = PICTURES / name
-    page.screenshot(path=file, full_page=full, animations="disabled")
+    page.screenshot(path=file, animations="disabled")
     with Image.open(file) as picture:
         few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     few.save(file, optimize=True)
@@ -129,9 +129,9 @@ def test_photograph_the_pages(lived: int, visit: Callable[..., Page], stack: Sta
     page.frame_locator("iframe").first.get_by_role("link", name="Decide parcel-delay").wait_for()
     photograph(page, "models.png")
     page.goto(model_page(stack.airflow_url, "parcel-delay"))
-    photograph(page, "model.png", full=True)
+    photograph(page, "model.png")
     page.goto(stack.airflow_url + decision)
     page.get_by_role("img", name="calibration").first.wait_for()
-    photograph(page, "decision.png", full=True)
+    photograph(page, "decision.png")
     narrow = visit("approver", decision, **NARROW)
     photograph(narrow, "decision-narrow-dark.png")

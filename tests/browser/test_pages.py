@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -13,10 +13,11 @@ from podium.ledger.events import EventKind
 from podium.lifecycle import approval
 from podium.lifecycle.reconcile import reconcile_all
 from podium.model_file.loading import load_spec
+from podium.operations.airflow_client import AirflowClient
 from podium.reporting.links import decision_page, model_page, models_page
 from podium.services import Services
 from podium.stack.running_stack import Stack
-from support.airflow import LifecycleRun
+from support.airflow import LifecycleRun, get, wait_for_run
 from support.mlflow_client import raw
 
 if TYPE_CHECKING:
@@ -51,6 +52,14 @@ def invoices(
 def framed(page: Page) -> FrameLocator:
     """What Airflow shows in its frame."""
     return page.frame_locator("iframe").first
+
+
+def note_of_the_run(page: Page, client: AirflowClient) -> str:
+    """Wait until the run that a page shows has ended, and return its note."""
+    (run,) = parse_qs(urlsplit(page.url).query)["run"]
+    dag_id, _, run_id = run.partition("/")
+    assert wait_for_run(client, dag_id, run_id) == "success"
+    return str(get(client, f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}")["note"])
 
 
 def champion(services: Services, model: str) -> int | None:
@@ -103,6 +112,7 @@ def test_a_rollback_a_settlement_and_a_training_are_asked_for_by_the_page(
     visit: Callable[..., Page],
     promoted: Callable[..., LifecycleRun],
     days_ago: Callable[[int], str],
+    client: Callable[[str], AirflowClient],
     services: Services,
     stack: Stack,
 ) -> None:
@@ -121,6 +131,8 @@ def test_a_rollback_a_settlement_and_a_training_are_asked_for_by_the_page(
     ).first.wait_for(timeout=WAIT_MS)
     assert champion(services, model) == 1
     assert page.locator("svg .down").count() == 1
+    noted = note_of_the_run(page, client("viewer"))
+    assert noted.startswith(f"{model}: v1 became champion again by a rollback by operator: Complaints")
 
     raw(services.registry).set_registered_model_alias(model, "champion", "2")
     approver = visit("approver", address)
@@ -133,6 +145,7 @@ def test_a_rollback_a_settlement_and_a_training_are_asked_for_by_the_page(
     approver.get_by_role("button", name="Settle").click()
     settled = "the move outside was reverted by approver: nobody may move it by hand"
     approver.get_by_text(settled).first.wait_for(timeout=WAIT_MS)
+    assert settled in note_of_the_run(approver, client("viewer"))
 
     page.goto(stack.airflow_url + address)
     page.get_by_text("Train", exact=True).first.click()
@@ -230,8 +243,7 @@ def links_of(page: Page, address: str) -> list[tuple[str, str]]:
     page.goto(address)
     seen = framed(page)
     seen.get_by_role("heading").first.wait_for()
-    for closed in seen.locator("details:not([open]) summary").all():
-        closed.click()
+    seen.locator("details").evaluate_all("all => all.forEach(one => (one.open = true))")
     found = seen.locator("a[href]").evaluate_all(
         "links => links.map(link => [link.getAttribute('href'), link.dataset.leaves || ''])"
     )

@@ -113,6 +113,9 @@ def test_a_model_tells_what_it_needs_and_from_whom(ledger_only: Services, toy_sp
     live(ledger_only, toy_spec, "asked")
     mine = row_of(ledger_only, toy_spec, AMY, serves)
     assert (mine.state, mine.waiting and mine.waiting.hindrance) == (State.YOURS, "")
+    assert mine.sentence.endswith(
+        f"replaces v{champion.champion}: log loss 0.5000 -> 0.4000, one slice better, none worse."
+    )
     theirs = row_of(ledger_only, toy_spec, OLGA, serves)
     assert theirs.state is State.WAITS
     assert theirs.waiting is not None
