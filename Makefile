@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser check format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-parse bench-serving bench-score bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-parse bench-serving bench-score bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -101,6 +101,9 @@ test-dags: $(HAS_DEV) ## Run the tests of the Dag files and of the examples
 
 test-browser: $(HAS_DEV) ## Let people log in, decide and roll back on the pages, in the system's Chromium
 	$(PYTEST) tests/browser
+
+screenshots: $(HAS_DEV) ## Take the pictures of the pages in docs/pictures again, in the system's Chromium
+	$(PYTEST) tests/browser/screenshots.py
 
 test-scenarios: $(HAS_DEV) ## Run what takes long: kills at every step, fifty processes at once, memory, documents followed
 	$(PYTEST) tests/scenarios

@@ -21,6 +21,7 @@ from podium_airflow.announcing import Announced, announce_on_success, note_annou
 from podium_airflow.assets import CHAMPIONS
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 from podium_airflow.forms import rollback_form
+from podium_airflow.notes import tell_event
 from podium_airflow.people import person
 from podium_airflow.runs import asked, run_reference, triggered_by
 
@@ -40,7 +41,9 @@ def move_champion_back(**context: Context) -> dict[str, Any]:
         request = rollback_request(model, to_version, asks=asks, reason=reason, run=run)
         if form["force_version"]:
             request = force_version(request, policy, asks)
-    return rollback(services, request, asked(context)).as_json()
+    moved = rollback(services, request, asked(context))
+    tell_event(context, moved)
+    return moved.as_json()
 
 
 @podium_task(outlets=[CHAMPIONS])

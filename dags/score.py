@@ -68,6 +68,7 @@ def build_scoring(spec: ModelSpec) -> None:
 
     @dag(
         dag_id=spec.scoring_dag_id,
+        dag_display_name=f"{spec.name} scoring",
         description=f"Score rows in batches with {spec.name}",
         schedule=scheduled(spec.scoring.schedule),
         catchup=False,

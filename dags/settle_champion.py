@@ -19,6 +19,7 @@ from podium_airflow.announcing import Announced, announce_on_success, note_annou
 from podium_airflow.assets import CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 from podium_airflow.forms import settle_form
+from podium_airflow.notes import tell_event
 from podium_airflow.people import person
 from podium_airflow.runs import asked, run_reference, triggered_by
 
@@ -35,7 +36,9 @@ def settle(**context: Context) -> dict[str, Any]:
     asks = person(triggered_by(context))
     settlement, run = Settlement(form["settlement"]), run_reference(context)
     request = settle_request(spec, settlement, asks=asks, reason=form["reason"], run=run)
-    return settle_move(services, spec, request, asked(context)).as_json()
+    settled = settle_move(services, spec, request, asked(context))
+    tell_event(context, settled)
+    return settled.as_json()
 
 
 @podium_task(outlets=[CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE])

@@ -49,6 +49,13 @@ def answers_door(app: Any) -> Any:
     return AnswersDoor(app)
 
 
+def relogin(app: Any) -> Any:
+    """Put around Airflow's application what leads people back to the page that they came from."""
+    from podium_airflow.relogin import Relogin
+
+    return Relogin(app)
+
+
 class RunNotes:
     """Airflow's listener: when a run has ended, the scheduler writes its note."""
 
@@ -74,7 +81,10 @@ class PodiumPlugin(AirflowPlugin):
 
     name = "podium"
     fastapi_apps: ClassVar[list[Any]] = [{"app": LazyPages(), "url_prefix": _PREFIX, "name": "Podium"}]
-    fastapi_root_middlewares: ClassVar[list[Any]] = [{"middleware": answers_door, "name": "Podium's answers"}]
+    fastapi_root_middlewares: ClassVar[list[Any]] = [
+        {"middleware": answers_door, "name": "Podium's answers"},
+        {"middleware": relogin, "name": "Podium's links after a login"},
+    ]
     external_views: ClassVar[list[Any]] = [
         {
             "name": "Models",

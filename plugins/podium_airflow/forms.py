@@ -40,13 +40,17 @@ def lifecycle_form(spec: ModelSpec) -> dict[str, Param]:
             description="Take this version instead of training, such as one that `podium copy` brought here; "
             "the gates and the approval decide all the same.",
         ),
-        "params": Param({}, type="object", title="Params", description="Replace params of the model file."),
+        # Airflow's form marks as required what must not be null.
+        "params": Param(
+            {}, type=["null", "object"], title="Params", description="Replace params of the model file."
+        ),
         "profile": Param(
             None,
             type=["null", "string"],
             enum=[None, *(profile.value for profile in spec.profiles)],
+            values_display={"null": "none: in full"},
             title="Profile",
-            description="Try the lifecycle on less: a version that is never promoted. Empty: in full.",
+            description="Try the lifecycle on less: a version that is never promoted.",
         ),
     }
 

@@ -17,6 +17,8 @@ from podium_airflow.runs import airflow_url, run_reference
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
+    from podium.ledger.events import Event
+
 log = logging.getLogger(__name__)
 
 NOTE = "podium_note"
@@ -53,6 +55,15 @@ def tell_outcome(context: Context, model: str) -> None:
         model_page(airflow_url(), model) if asked is None else decision_page(airflow_url(), asked),
     )
     log.info("Next: %s.", came_out.todo)
+
+
+def tell_event(context: Context, event: Event) -> None:
+    """Say what a run has recorded, by whom and why; leave it for the note."""
+    from podium.reporting.overview import describe
+
+    said = f"{event.model}: {describe(event)}"
+    leave_note(context, said)
+    log.info("%s", one_line(said))
 
 
 def write_note(dag_run: DagRun) -> None:

@@ -32,7 +32,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 HOME = PROJECT_ROOT / ".podium" / "test-browser"
 PROJECT = PROJECT_ROOT / ".podium" / "test-browser-project"
 MODELS, TRAINERS = PROJECT / "include" / "models", PROJECT / "include" / "trainers"
-# Each test has a model of its own; their owners and words are what the pictures in docs/ show.
+# Most tests have a model of their own; the owners and words are what the pictures in docs/ show.
 ABOUT = {
     "parcel-delay": ("logistics", "Whether a parcel comes late."),
     "churn-next-month": ("retention", "Whether a customer leaves within a month."),
@@ -120,7 +120,7 @@ def client(stack: Stack) -> Callable[[str], AirflowClient]:
     return lambda who: AirflowClient(stack.airflow_url, who, stack.passwords[who])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start(client: Callable[[str], AirflowClient]) -> Callable[..., LifecycleRun]:
     """Start a lifecycle run as the operator."""
 
@@ -133,7 +133,7 @@ def start(client: Callable[[str], AirflowClient]) -> Callable[..., LifecycleRun]
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def promoted(
     start: Callable[..., LifecycleRun], client: Callable[[str], AirflowClient]
 ) -> Callable[..., LifecycleRun]:
@@ -148,7 +148,7 @@ def promoted(
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def days_ago() -> Callable[[int], str]:
     """Name a day of the toy's rows, as ``as_of`` takes it."""
     return lambda days: f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%d}T00:00:00Z"

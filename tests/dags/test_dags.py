@@ -88,6 +88,7 @@ def test_a_model_file_with_a_scoring_section_has_a_dag_that_scores(shipped: dict
     assert dag["edges"] == ["resolve >> score", "score >> announce"]
     assert dag["outlets"] == ["scores of bug-severity-clf", "scores of bug-severity-clf, by partition"]
     assert dag["params"] == ["allow_rolled_back", "partitions", "version"]
+    assert dag["display_name"] == "bug-severity-clf scoring"
     assert (dag["schedule"], dag["catchup"], dag["owners"]) == (None, False, ["quality-engineering"])
 
 

@@ -52,4 +52,4 @@ def train(  # noqa: PLR0913 - what a lifecycle run is asked for
         return taken
     profile = named_profile(form["profile"], spec.profiles, spec.name)
     with full_disk_named(f"training {spec.name}"):
-        return train_model(spec, services.settings, as_of, form["params"], run, profile).run_id
+        return train_model(spec, services.settings, as_of, form["params"] or {}, run, profile).run_id

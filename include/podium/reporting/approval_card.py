@@ -8,23 +8,22 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
-from podium.gates.report import GateReport, cell, count_rows, number
+from podium.gates.report import cell, count_rows
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
 from podium.lifecycle import approval, canary
 from podium.lifecycle.approval_policy import Request, who_may_decide
 from podium.lifecycle.data_age import describe_as_of, older_than_champion
 from podium.model_file.approval import ApprovalSpec
-from podium.model_file.metric_gate import MetricGate
 from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
-from podium.names import CHAMPION, Tag, in_utc, short_commit, version_name
+from podium.names import Tag, in_utc, short_commit, version_name
 from podium.registry.pages import run_page, version_page
+from podium.reporting.comparison import in_one_sentence
 from podium.services import Services
 from podium.text import visible
 
 _UNKNOWN = "unknown"
-_SHOWN_METRICS = 3
 # Airflow shows pictures on a card 300 pixels wide.
 _PICTURE_COLUMNS = 40
 _PICTURE_WIDTH = 300
@@ -64,11 +63,13 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
     state = f"Approved by {given} of {spec.approval.required} when this card was put up"
     return "\n".join(
         [
-            _change(events, request),
+            f"**{cell(in_one_sentence(report, spec))}.**",
+            "",
+            _ages(events, request),
             "",
             *_profile(spec, events, request.version),
             *report.warnings(),
-            f"**{cell(report.sentence())}.** {_numbers(spec, report)}",
+            f"**{cell(report.sentence())}**, on {count_rows(report.scores.rows)}.",
             "",
             *_rules(spec, request),
             *(
@@ -90,30 +91,17 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
     )
 
 
-def _change(events: Sequence[Event], request: Request) -> str:
-    """Say in one sentence what an approval changes."""
-    candidate = f"{version_name(request.version)}{describe_as_of(events, request.version)},"
+def _ages(events: Sequence[Event], request: Request) -> str:
+    """Say on what was known when candidate and champion were trained, and since when the champion is one."""
+    candidate = f"{version_name(request.version)}{describe_as_of(events, request.version)}"
     if request.champion is None:
-        return f"{candidate} would be the first champion."
+        return f"{candidate}; there is no champion yet."
     champion = f"{version_name(request.champion)}{describe_as_of(events, request.champion)}"
     move = history.champion_move(events)
     since = f" ({move.event.replace('_', ' ')} on {in_utc(move.at)})" if move else ""
     older = older_than_champion(events, request.version, request.champion)
     warning = f" **⚠️ {version_name(request.version)} was trained {older}.**" if older else ""
-    return f"{candidate} would replace champion {champion}{since}.{warning}"
-
-
-def _numbers(spec: ModelSpec, report: GateReport) -> str:
-    """Return the metrics that gates ask for first, of candidate and champion."""
-    scores, champion = report.scores, report.scores.references.get(CHAMPION, {})
-    gated = [gate.metric for gate in spec.gates if isinstance(gate, MetricGate)]
-    names = [name for name in dict.fromkeys([*gated, *scores.candidate]) if name in scores.candidate]
-    shown = [
-        f"{cell(name)} {number(scores.candidate[name])}"
-        + (f" (champion {number(champion[name])})" if name in champion else "")
-        for name in names[:_SHOWN_METRICS]
-    ]
-    return f"On {count_rows(scores.rows)}: {', '.join(shown)}." if shown else ""
+    return f"{candidate}; champion {champion}{since}.{warning}"
 
 
 def describe_state(policy: ApprovalSpec, request: Request, events: Iterable[Event]) -> list[str]:
@@ -209,8 +197,8 @@ def _rules(spec: ModelSpec, request: Request) -> list[str]:
     policy = spec.approval
     asked = "" if request.requester is None else f"{_plain(request.requester)} triggered this run"
     lines = [
-        f"Who may decide: {who_may_decide(policy)}. A reason of at least {policy.reason_min_length} "
-        "characters is required, also to reject."
+        f"Who may decide: {who_may_decide(policy)}. A reason of at least {policy.reason_min_length} letters "
+        "and digits is required, also to reject."
     ]
     if asked and policy.prevent_self_approval:
         lines.append(f"{asked} and may not approve it.")

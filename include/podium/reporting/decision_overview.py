@@ -8,11 +8,9 @@ from datetime import UTC, datetime
 
 from podium.gates.report import (
     CONTRACT,
-    WORSE,
     GateReport,
     GateResult,
     GateStatus,
-    SliceResult,
     number,
 )
 from podium.gates.stored_report import kept_in
@@ -26,12 +24,11 @@ from podium.model_file.metric_gate import Level
 from podium.model_file.metric_names import KNOWN_METRICS
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION, Tag, in_utc, short_commit, version_name
-from podium.reporting.compare import gated_metric
+from podium.reporting.comparison import in_one_sentence
 from podium.reporting.overview import Waiting, describe, waiting
 from podium.services import Services
 
 _UNKNOWN = "unknown"
-_SMALL_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _FACTS = {
     "trained on": Tag.TRAINED_ON,
     "judged on (its own holdout)": Tag.JUDGED_ON,
@@ -144,36 +141,7 @@ class DecisionPage:
 
     def sentence(self) -> str:
         """Say in one sentence what an approval changes."""
-        name = version_name(self.request.version)
-        if self.request.champion is None:
-            changes = f"{name} becomes the first champion"
-        else:
-            changes = f"{name} replaces {version_name(self.request.champion)}"
-        return f"{changes}: {', '.join([self._metric_in_words(), *self._slices_in_words()])}."
-
-    def _metric_in_words(self) -> str:
-        compared = {one.name: one for one in self.metrics()}
-        name = gated_metric(self.spec) if self.spec is not None else next(iter(compared), "")
-        one = compared.get(name) or next(iter(compared.values()), None)
-        if one is None:
-            return self.report.verdict()
-        words = one.name.replace("_", " ")
-        if not one.champion:
-            return f"{words} {one.candidate}"
-        return f"{words} {one.champion} -> {one.candidate}"
-
-    def _slices_in_words(self) -> list[str]:
-        sides = [_slice_side(result, part) for result in self._against_champion() for part in result.slices]
-        if not sides:
-            return []
-        better, worse = sides.count("better"), sides.count("worse")
-        noun = "slice" if better == 1 else "slices"
-        return [f"{_in_words(better)} {noun} better", f"{_in_words(worse)} worse"]
-
-    def _against_champion(self) -> list[GateResult]:
-        """Return the first gate that holds slices against the champion: each slice counts once."""
-        named = [result for result in self.report.results if result.slices and CHAMPION in result.gate]
-        return named[:1]
+        return in_one_sentence(self.report, self.spec)
 
 
 def decision_page(services: Services, spec: ModelSpec | None, asked: Event, person: Person) -> DecisionPage:
@@ -275,21 +243,6 @@ def _compared(name: str, candidate: float, champion: float | None) -> Compared:
         return Compared(name, number(candidate), number(champion), "equal" if candidate == champion else "")
     is_better = (candidate > champion) == known.greater_is_better
     return Compared(name, number(candidate), number(champion), "better" if is_better else "worse")
-
-
-def _slice_side(result: GateResult, part: SliceResult) -> str:
-    """Say on which side of the champion a slice is; "" where the data do not tell."""
-    if part.unit == WORSE and part.interval is not None:
-        low, high = part.interval
-        return "better" if high < 0 else "worse" if low > 0 else ""
-    known = KNOWN_METRICS.get(result.gate.partition(" ")[0])
-    if known is None or part.value is None or part.reference is None or part.value == part.reference:
-        return ""
-    return "better" if (part.value > part.reference) == known.greater_is_better else "worse"
-
-
-def _in_words(count: int) -> str:
-    return _SMALL_NUMBERS[count] if count < len(_SMALL_NUMBERS) else f"{count:,}"
 
 
 def _gate_order(result: GateResult) -> tuple[int, int]:

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from podium.errors import PodiumError
-from podium.gates.report import GateReport
+from podium.gates.report import count_rows
 from podium.ledger.events import Event, EventKind
 from podium.lifecycle.approval import report_asked_about
 from podium.lifecycle.approval_policy import Request, who_may_decide
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
-from podium.model_file.metric_gate import MetricGate
 from podium.model_file.notify import Topic
 from podium.model_file.spec import ModelSpec
 from podium.names import in_utc, version_name
+from podium.reporting.comparison import in_one_sentence
 from podium.reporting.links import decision_page, model_page, models_page
 
 # Told in quiet hours too.
@@ -276,29 +276,11 @@ def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | N
         spec: The model file, if there is one.
     """
     try:
-        return in_one_sentence(report_asked_about(events, request), spec)
+        report = report_asked_about(events, request)
     except PodiumError as error:
         return f"Its gate report cannot be shown: {error}."
-
-
-def in_one_sentence(report: GateReport, spec: ModelSpec | None) -> str:
-    """Say how a version compares with the champion by the first metric that a gate asks for."""
-    gates = () if spec is None else spec.gates
-    asked = [gate.metric for gate in gates if isinstance(gate, MetricGate)]
-    known = report.scores.candidate
-    metric = next((name for name in (*asked, *known) if name in known), None)
-    if metric is None:
-        return f"It {report.verdict()}."
-    champion = report.scores.references.get("champion", {}).get(metric)
-    against = (
-        "no champion to compare with"
-        if champion is None
-        else f"champion {version_name(report.champion)} {champion:.4g}"
-    )
-    return (
-        f"{metric} {known[metric]:.4g}, {against}, on {report.scores.rows:,} held-out rows; "
-        f"it {report.verdict()}."
-    )
+    judged = f"On {count_rows(report.scores.rows)} held out it {report.verdict()}."
+    return f"{in_one_sentence(report, spec)}. {judged}"
 
 
 def time_left(request: Request, share: float) -> datetime:

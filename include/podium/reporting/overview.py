@@ -19,11 +19,12 @@ from podium.ledger import history
 from podium.ledger.events import Event, EventKind
 from podium.ledger.history import DECISIONS, GATES, Present
 from podium.ledger.present import FEW_MOVES
-from podium.lifecycle.approval import approvals, open_requests
+from podium.lifecycle.approval import approvals, open_requests, report_of
 from podium.lifecycle.approval_policy import APPROVE, Answer, Person, Request, problems, who_may_decide
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION, in_utc, version_name
 from podium.reporting.compare import gated_metric
+from podium.reporting.comparison import in_one_sentence
 from podium.services import Services
 
 _WEEK = timedelta(days=7)
@@ -223,17 +224,21 @@ def _row(  # noqa: PLR0913 - as above
         metric=_numbers(spec, last),
         refused_at=last.at if last is not None and last.event is EventKind.GATES_REFUSED else None,
     )
-    return _with_state(row, events, last, live)
+    return _with_state(row, events, last, live, spec)
 
 
 def _with_state(
-    row: ModelRow, events: Present, last: Event | None, live: Mapping[str, int | None] | None
+    row: ModelRow,
+    events: Present,
+    last: Event | None,
+    live: Mapping[str, int | None] | None,
+    spec: ModelSpec | None,
 ) -> ModelRow:
     if frozen := freeze(row.model, events, live):
         return replace(row, state=State.FROZEN, sentence=frozen)
     if row.waiting is not None:
         state = State.WAITS if row.waiting.hindrance else State.YOURS
-        return replace(row, state=state, sentence=_asked(row.waiting))
+        return replace(row, state=state, sentence=_asked(row.waiting, last, spec))
     if row.refused_at is not None and last is not None and _is_newer(last, row.move):
         said = f"{version_name(last.version)} was {last.reason}"
         return replace(row, state=State.REFUSED, sentence=said)
@@ -307,15 +312,18 @@ def waiting(spec: ModelSpec | None, request: Request, answers: Sequence[Event], 
     )
 
 
-def _asked(waits: Waiting) -> str:
+def _asked(waits: Waiting, judged: Event | None, spec: ModelSpec | None) -> str:
+    """Say what an approval changes; without numbers where the gates judged another version since."""
     request = waits.request
+    given = f" {waits.given} of {waits.needed} approvals given." if waits.needed > 1 else ""
+    if judged is not None and judged.details.get("digest") == request.gates:
+        return f"{in_one_sentence(report_of(judged), spec)}.{given}"
     over = (
         "as the first champion"
         if request.champion is None
         else f"in place of {version_name(request.champion)}"
     )
-    given = f", {waits.given} of {waits.needed} approvals given" if waits.needed > 1 else ""
-    return f"{version_name(request.version)} waits to be champion {over}{given}."
+    return f"{version_name(request.version)} waits to be champion {over}.{given}"
 
 
 def describe(event: Event) -> str:

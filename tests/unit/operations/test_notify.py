@@ -177,7 +177,7 @@ def test_who_wants_a_decision_says_so_to_each_channel_once(
     assert posted["link"] == f"{AIRFLOW}/podium/decisions/{asked.seq}"
     assert posted["message"].splitlines()[:2] == [
         "operator asks to promote toy-shop v5, over v4.",
-        "log_loss 0.8666, champion v4 0.8667, on 1,050 held-out rows; it passed all 0 gates.",
+        "v5 replaces v4: log loss 0.8667 -> 0.8666. On 1,050 rows held out it passed all 0 gates.",
     ]
     assert posted["link"] in posted["message"]
 
@@ -193,7 +193,7 @@ def test_a_request_whose_report_cannot_be_read_is_told_and_keeps_none_back(
     record(EventKind.PROMOTED)
     assert not tell(notify='{"all": ["hook"]}').failed
     first, second, last = hook.got
-    assert "log_loss 0.8666" in first["message"]
+    assert "log loss 0.8667 -> 0.8666" in first["message"]
     assert second["title"].startswith("Podium: toy-shop v6 waits for approval")
     assert "holds no gate report that can be read" in second["message"]
     assert last["event"] == "champion_changed"

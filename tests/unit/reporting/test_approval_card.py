@@ -64,19 +64,19 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     body = approval_card.body(services, spec, request, PAGES)
     until = f"{request.expires_at:%Y-%m-%d %H:%M} UTC"
     first = body.splitlines()
-    assert first[0] == "v1, as of 2025-06-01, would be the first champion."
-    verdict = (
-        f"**{spec.name} v1: passed 3 gates, 1 had nothing to compare with yet.** On 100 rows: log_loss 0."
+    assert first[0].startswith("**v1 becomes the first champion: log loss 0.")
+    assert first[2] == "v1, as of 2025-06-01; there is no champion yet."
+    assert first[4] == (
+        f"**{spec.name} v1: passed 3 gates, 1 had nothing to compare with yet**, on 100 rows."
     )
-    assert first[2].startswith(verdict)
-    assert first[4].startswith("Who may decide: 2 of: amy, ben, any Op. A reason of at least 10")
+    assert first[6].startswith("Who may decide: 2 of: amy, ben, any Op. A reason of at least 10")
     # The picture of the state has the words of the state.
     assert f"[![Approved by 0 of 2 when this card was put up; open until {until}](/podium/x.svg)]" in body
     assert "[all about this decision](/podium/decisions/7)" in body
     assert body.index("Who may decide") < body.index("A toy.") < body.index("| gate | measured")
     assert f"`{request.manifest[:12]}`" in body
     assert request.manifest == services.registry.version(spec.name, 1).tags[Tag.MANIFEST_DIGEST]
-    assert "Who may decide: 2 of: amy, ben, any Op. A reason of at least 10 characters" in body
+    assert "Who may decide: 2 of: amy, ben, any Op. A reason of at least 10 letters and digits" in body
     assert "`olga` triggered this run and may not approve it." in body
     assert "To approve, tick every statement of the checklist." in body
     assert f"expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC" in body
@@ -161,13 +161,12 @@ def test_the_card_shows_candidate_and_champion_side_by_side(services: Services, 
     assert approval_card.subject(request) == f"Promote {spec.name} v2 to champion, over v1?"
     body = approval_card.body(services, plain, request, PAGES)
     # The first things that are said: what changes, and that the champion saw later days.
-    assert body.splitlines()[0].startswith(
-        "v2, as of 2025-06-01, would replace champion v1, as of 2025-07-01 ("
-    )
-    assert body.splitlines()[0].endswith(
+    assert body.splitlines()[0].startswith("**v2 replaces v1: log loss 0.")
+    assert body.splitlines()[2].startswith("v2, as of 2025-06-01; champion v1, as of 2025-07-01 (")
+    assert body.splitlines()[2].endswith(
         "**⚠️ v2 was trained on older data than champion v1, as of 2025-07-01.**"
     )
-    assert body.splitlines()[2] == (
+    assert body.splitlines()[4] == (
         "**⚠️ champion v1 was trained on rows up to 2025-03-22, and 30 of these 100 holdout rows are no "
         "newer: it may know their answers, and looks better here than it is.**"
     )

@@ -113,6 +113,9 @@ def test_a_model_tells_what_it_needs_and_from_whom(ledger_only: Services, toy_sp
     live(ledger_only, toy_spec, "asked")
     mine = row_of(ledger_only, toy_spec, AMY, serves)
     assert (mine.state, mine.waiting and mine.waiting.hindrance) == (State.YOURS, "")
+    assert mine.sentence.endswith(
+        f"replaces v{champion.champion}: log loss 0.5000 -> 0.4000, one slice better, none worse."
+    )
     theirs = row_of(ledger_only, toy_spec, OLGA, serves)
     assert theirs.state is State.WAITS
     assert theirs.waiting is not None
@@ -226,11 +229,11 @@ def decision(services: Services, spec: ModelSpec, run: str, who: Person) -> deci
 def test_a_decision_says_in_words_what_it_changes(ledger_only: Services, toy_spec: ModelSpec) -> None:
     first = decision(ledger_only, toy_spec, live(ledger_only, toy_spec, "promoted", 0.5), AMY)
     name = f"v{first.request.version}"
-    assert first.sentence() == f"{name} becomes the first champion: log loss 0.5000."
+    assert first.sentence() == f"{name} becomes the first champion: log loss 0.5000"
     run = live(ledger_only, toy_spec, "asked", 0.45)
     page = decision(ledger_only, toy_spec, run, AMY)
     changes = f"v{page.request.version} replaces {name}"
-    assert page.sentence() == f"{changes}: log loss 0.5000 -> 0.4500, one slice better, none worse."
+    assert page.sentence() == f"{changes}: log loss 0.5000 -> 0.4500, one slice better, none worse"
     assert [(one.name, one.verdict) for one in page.metrics()] == [("log_loss", "better")]
     assert page.open
     assert page.state == "Waits for amy; 0 of 1 have approved."

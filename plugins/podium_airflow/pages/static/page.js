@@ -56,7 +56,7 @@ function watchReasons() {
     const show = () => {
       const missing = least - count(field.value);
       told.textContent =
-        missing > 0 ? `${count(field.value)} of at least ${least} letters and digits` : `${count(field.value)} letters and digits`;
+        missing > 0 ? `${count(field.value)} of the ${least} letters and digits that are needed` : `${count(field.value)} letters and digits`;
       if (missing <= 0) {
         wrong.textContent = "";
         field.removeAttribute("aria-invalid");
