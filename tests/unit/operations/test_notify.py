@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.errors import PodiumError
+from podium.ledger import servers
 from podium.ledger.deliveries import Deliveries
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.model_file.loading import load_spec
@@ -32,7 +33,6 @@ from podium.operations.notify.channels import without_secrets
 from podium.operations.notify.sweep import Swept, is_quiet, sweep
 from podium.services import Services
 from podium.settings import Settings
-from support.answering import answering
 from support.database import execute
 from support.machine import free_port
 
@@ -419,19 +419,19 @@ def test_a_run_that_failed_or_did_not_start_is_told_once(
 
 
 def test_servers_behind_the_champion_are_named(
-    record: Announce, model: ModelSpec, tell: Callable[..., Swept], hook: Inbox
+    record: Announce, model: ModelSpec, tell: Callable[..., Swept], hook: Inbox, own_services: Services
 ) -> None:
     move = record(EventKind.PROMOTED)
-    serves = {"model": "toy-shop", "follows": "champion", "version": 4, "problem": "registry does not answer"}
-    quiet = {"notify": '{"servers_behind": ["hook"]}'}
-    with answering({"/models": json.dumps([serves])}) as url:
-        tell(servers=url, **quiet)
-        assert hook.got == []
-        for minutes in (6, 7):
-            tell(servers=url, **quiet, now=move.at + timedelta(minutes=minutes))
+    only = {"notify": '{"servers_behind": ["hook"]}'}
+    for server, version, problem in (("a:8000", 5, ""), ("b:8000", 4, "registry does not answer")):
+        servers.tell(own_services.ledger, server, 1, [servers.Served("toy-shop", version, problem)])
+    tell(**only)
+    assert hook.got == []
+    for minutes in (6, 7):
+        tell(**only, now=move.at + timedelta(minutes=minutes))
     (posted,) = hook.got
     assert "toy-shop: 1 model server behind champion v5" in posted["title"]
-    assert f"{url} answers with v4, registry does not answer." in posted["message"]
+    assert "b:8000 answers with v4: registry does not answer." in posted["message"]
 
 
 def test_a_damaged_ledger_is_told_once_a_day(
