@@ -50,9 +50,13 @@ def build_lifecycle(spec: ModelSpec) -> None:
     @podium_task()
     def register(mlflow_run: str, **context: Context) -> int:
         from podium.lifecycle.register import register_version
+        from podium.reporting.registered_model import describe_model
         from podium.services import connect
 
-        return register_version(connect(), spec, mlflow_run, run_reference(context))
+        services = connect()
+        version = register_version(services, spec, mlflow_run, run_reference(context))
+        describe_model(services, spec)
+        return version
 
     @podium_task(**heavy(spec.compute))
     def validate(version: int, **context: Context) -> None:
