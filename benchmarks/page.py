@@ -1,9 +1,10 @@
 """What the page "Models" costs with 200 models, however many versions they have: ``make bench-page``.
 
-A whole stack, and the page as Airflow's API server sends it to somebody who is logged in. One model is trained and
-goes through the steps; the rest are copies of what these recorded, in the ledger and in MLflow: ``podium verify``
-calls them whole. Ten models wait for a decision, two servers follow each. Statements are counted in Postgres' log, of
-all databases; processor time is that of the API server, and beside it of Postgres and MLflow.
+A whole stack, and the page as Airflow's API server sends it to somebody who is logged in. One model is
+trained and goes through the steps; the rest are copies of what these recorded, in the ledger and in MLflow:
+``podium verify`` calls them whole. Ten models wait for a decision, two servers follow each. Statements are
+counted in Postgres' log, of all databases; processor time is that of the API server, and beside it of
+Postgres and MLflow.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import NamedTuple
 import psutil
 import psycopg2
 import requests
-from airflow_stack import airflow_stack, people, write_toys
+from airflow_stack import airflow_stack, write_toys
 from ledger_rows import insert
 from results import QUICK, Figure, at_most, keep
 from rich.console import Console
@@ -87,9 +88,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="podium-page-") as folder:
         models = write_toys(Path(folder), names)
         with airflow_stack("bench-page", models, console) as stack:
-            layout = load_layout(Paths(stack.state_dir))
-            assert layout is not None
-            wait_for_dags(stack, names)
+            if (layout := load_layout(Paths(stack.state_dir))) is None:
+                raise SystemExit("the stack has no layout")
+            wait_for_dags(layout, names)
             for part in (Part.DAG_PROCESSOR, Part.SCHEDULER, Part.TRIGGERER):
                 stack.stop_part(part)
             services = connect()
@@ -98,14 +99,19 @@ def main() -> None:
             check(services)
 
 
-def wait_for_dags(stack: Stack, names: Sequence[str]) -> None:
+def wait_for_dags(layout: Layout, names: Sequence[str]) -> None:
     """Wait until Airflow knows the Dag of each model."""
-    admin, until = people(stack)[0], time.monotonic() + LIMIT_SECONDS
-    wanted = {lifecycle_dag_id(name) for name in names}
-    while missing := wanted - set(admin.dag_ids()):
-        if time.monotonic() > until:
-            raise SystemExit(f"{len(missing)} Dags are not there after {LIMIT_SECONDS} s")
-        time.sleep(2)
+    url, until = layout.database_url("airflow", "airflow").replace("+psycopg2", ""), time.monotonic()
+    wanted = [lifecycle_dag_id(name) for name in names]
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        while True:
+            cursor.execute("SELECT count(*) FROM dag WHERE dag_id = ANY (%s)", (wanted,))
+            if cursor.fetchone() == (len(wanted),):
+                return
+            if time.monotonic() > until + LIMIT_SECONDS:
+                raise SystemExit(f"the Dags are not there after {LIMIT_SECONDS} s")
+            time.sleep(1)
 
 
 def one_life(services: Services, model_file: Path) -> tuple[list[Event], list[Event]]:
@@ -204,7 +210,8 @@ def grow_registry(layout: Layout, names: Sequence[str], size: int) -> None:
             some, numbers = (", version", ", n") if but else ("", "")
             cursor.execute(
                 f"INSERT INTO {table} (name{some}, {rest}) "  # noqa: S608 - names of tables and columns
-                f"SELECT other{numbers}, {rest} FROM {table}, unnest(%s) AS other, generate_series(1, %s) AS n "
+                f"SELECT other{numbers}, {rest} FROM {table}, unnest(%s) AS other, "
+                "generate_series(1, %s) AS n "
                 f"WHERE name = %s {'AND version = 1' if but else 'AND n = 1'} ON CONFLICT DO NOTHING",
                 (list(names), size, names[0]),
             )
@@ -226,7 +233,7 @@ class Page:
         login = {"username": "approver", "password": stack.passwords["approver"]}
         token = self._session.post(f"{stack.airflow_url}/auth/token", json=login, timeout=60).json()
         self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
-        with psycopg2.connect(superuser_url(layout).replace("+psycopg2", "")) as connection:
+        with closing(psycopg2.connect(superuser_url(layout).replace("+psycopg2", ""))) as connection:
             connection.autocommit = True
             for setting in ("log_statement = 'all'", "log_line_prefix = '<%u> '"):
                 connection.cursor().execute(f"ALTER SYSTEM SET {setting}")
@@ -245,7 +252,11 @@ class Page:
         log = self._stack.logs / f"{Part.POSTGRES}.log"
         time.sleep(0.3)
         place = log.stat().st_size
-        here, others, begun = self._busy(Part.API_SERVER), self._busy(Part.POSTGRES, Part.MLFLOW), perf_counter()
+        here, others, begun = (
+            self._busy(Part.API_SERVER),
+            self._busy(Part.POSTGRES, Part.MLFLOW),
+            perf_counter(),
+        )
         self._get(path)
         wall = perf_counter() - begun
         here, others = self._busy(Part.API_SERVER) - here, self._busy(Part.POSTGRES, Part.MLFLOW) - others

@@ -417,7 +417,7 @@ class Registry:
             self._writer.set_registered_model_tag(model, tag, value)
 
     def describe_model(self, model: str, text: str) -> None:
-        """Write the description of the registered model itself, as Markdown; the same again writes nothing."""
+        """Write the description of the registered model itself, as Markdown, unless it is the same."""
         found = self._find(model)
         if found is None or found.description != text:
             with self._about(model, f"describing {model}"):

@@ -28,8 +28,8 @@ def description(spec: ModelSpec, airflow: str) -> str:
         (
             spec.description,
             f"Owner: {spec.owner}",
-            f"What serves and why, what waits for a decision, train and roll back: the page {page} in Airflow. "
-            "The alias `champion` names the version that serves. An alias or a tag that is edited here decides "
-            "nothing, and is put right.",
+            f"The page {page} in Airflow shows what serves and why, and what waits for a decision. Train, "
+            "approve and roll back there.",
+            "The alias `champion` names the version that serves. Moving it here freezes the model.",
         )
     )

@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
-from email.header import decode_header, make_header
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -35,23 +31,11 @@ from podium.services import Services
 from podium.settings import Settings
 from support.database import execute
 from support.machine import free_port
+from support.receiving import Inbox, webhook
 
 SECRET = "hunter2-secret"
 AIRFLOW = "https://airflow.example.org"
 Announce = Callable[..., Event]
-
-
-@dataclass
-class Inbox:
-    """A mail server or a webhook, and what it was sent."""
-
-    url: str = ""
-    got: list[Any] = field(default_factory=list)
-    status: int = 200
-
-    @property
-    def subjects(self) -> list[str]:
-        return [str(make_header(decode_header(mail["Subject"]))) for mail in self.got]
 
 
 @pytest.fixture
@@ -75,25 +59,8 @@ def mail() -> Iterator[Inbox]:
 
 @pytest.fixture
 def hook() -> Iterator[Inbox]:
-    inbox = Inbox()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if inbox.status == 200:
-                inbox.got.append(json.loads(body))
-            self.send_response(inbox.status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    inbox.url = f"json://somebody:{SECRET}@127.0.0.1:{server.server_port}/hook"
-    yield inbox
-    server.shutdown()
-    server.server_close()
+    with webhook(SECRET) as inbox:
+        yield inbox
 
 
 @pytest.fixture

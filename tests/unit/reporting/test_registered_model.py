@@ -1,4 +1,4 @@
-"""What MLflow's page of a registered model says, and that it is written only when it would say something else."""
+"""What MLflow's page of a registered model says; it is written only when it would say something else."""
 
 from __future__ import annotations
 
