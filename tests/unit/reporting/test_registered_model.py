@@ -36,4 +36,4 @@ def test_a_registered_model_says_what_it_predicts_who_owns_it_and_where_people_d
 
 
 def test_without_an_address_of_airflow_there_is_no_link(toy_spec: ModelSpec) -> None:
-    assert "the page Models in Airflow" in description(toy_spec, "")
+    assert "The page Models in Airflow" in description(toy_spec, "")
