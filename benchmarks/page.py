@@ -50,8 +50,9 @@ MODELS = 20 if QUICK else 200
 SIZES = (1, 10) if QUICK else (1, 50, 1_000)
 REQUESTS = 5
 WAITING = 10
-# The newest ones keep the details of what was recorded, which are large.
+# The newest ones keep all that was recorded; older ones the kinds below, without details, which are large.
 FULL = 40
+OLD = (EventKind.REGISTERED, EventKind.GATES_PASSED, EventKind.APPROVED, EventKind.PROMOTED)
 LIMIT_SECONDS = 600
 GOAL_SECONDS = 1.0
 
@@ -189,6 +190,8 @@ def copied(events: Sequence[Event], model: str, version: int, run: str, *, full:
     """Yield the same events of another version, of another model."""
     run = f"{lifecycle_dag_id(model)}/{run}"
     for event in events:
+        if not full and event.event not in OLD:
+            continue
         key = f"{event.key.partition(':')[0]}:{run}" if event.key else None
         yield replace(
             event, model=model, version=version, from_version=version - 1 or None, run=run, key=key,
@@ -268,9 +271,9 @@ class Page:
     def _get(self, path: str) -> None:
         answer = self._session.get(f"{self._stack.airflow_url}/podium/{path}", timeout=120)
         answer.raise_for_status()
-        for trouble in ("MLflow does not answer", "cannot be read", "moved outside"):
-            if trouble in answer.text:
-                raise SystemExit(f"{path}: {trouble}")
+        for trouble in ("MLflow does not answer", 'data-state="cannot be read"', 'data-state="frozen"'):
+            if (place := answer.text.find(trouble)) >= 0:
+                raise SystemExit(f"{path}: ... {answer.text[max(0, place - 200) : place + 500]} ...")
 
     def _busy(self, *parts: Part) -> float:
         """Return the processor seconds that parts have used so far."""

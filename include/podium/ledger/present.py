@@ -21,7 +21,8 @@ from podium.model_file.profiles import Profile
 NEWEST_MOVES = 100
 # Of many models at once: enough for the champion and the one before.
 FEW_MOVES = 5
-# Each nomination closes the requests before it, so that more are never open at once.
+# Each nomination closes the requests before it, so that more are never open at once. Of many models at once
+# each costs, and fewer are enough.
 _NEWEST_REQUESTS, _FEW_REQUESTS = 50, 10
 _FOR_EVER = 2**63 - 1
 _NEWEST_OF_KIND = (
@@ -45,7 +46,7 @@ def _in(kinds: Iterable[EventKind]) -> str:
 _MOVE, _DECISION = f"event {_in(CHAMPION_MOVES)}", f"event {_in(DECISIONS)}"
 _JUDGED = f"event {_in((EventKind.REGISTERED, *GATES))}"
 # Rows are compared, (model, seq) <= (...), and ordered by what one index holds: else Postgres likes to walk
-# through the newest events of all models. OFFSET 0 keeps it from joining what it is to look up model by model.
+# through the newest events of all models. OFFSET 0 lets it look up model by model, where it likes to join.
 _OF_PROFILES = "\n    ".join(
     f"""UNION SELECT (SELECT CASE WHEN e.model = asked.model THEN e.seq END FROM ledger_events e
         WHERE {_JUDGED} AND strpos(canonical, '"profile":"{profile}"') > 0
@@ -181,7 +182,7 @@ def present_events(  # noqa: PLR0913 - what is asked for, and how far
             "run": run,
             "until": until,
             "moves": moves,
-            "requests": _FEW_REQUESTS if moves <= FEW_MOVES else _NEWEST_REQUESTS,
+            "requests": _FEW_REQUESTS if len(models) > 1 else _NEWEST_REQUESTS,
         },
     )
 
