@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-parse bench-serving bench-score bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-page bench-parse bench-serving bench-score bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -112,7 +112,7 @@ test-unit: $(HAS_DEV) ## Run the tests of each room
 	$(PYTEST) tests/unit $(wildcard tests/models)
 
 # What `make bench` runs, the shortest first. SIZE is for the ledger, which takes ten times as long with all its events.
-SUITE := bench-parse bench-score bench-lifecycle bench-waiting bench-ledger bench-serving bench-growth bench-fleet
+SUITE := bench-parse bench-score bench-lifecycle bench-waiting bench-ledger bench-serving bench-growth bench-page bench-fleet
 
 bench: $(HAS_DEV) ## Measure Podium in under 30 minutes: docs/performance.md says what, .podium/bench/report.md has the figures
 	@$(BIN)/python benchmarks/suite.py $(SUITE)
@@ -146,6 +146,9 @@ bench-rossmann: $(HAS_DEV) ## Measure rossmann-ensemble on weeks that it has not
 
 bench-parse: $(HAS_DEV) ## Time reading, building and serialising the Dags of up to 1,000 model files, beside dag-factory
 	$(BIN)/python -W ignore benchmarks/parse.py
+
+bench-page: $(HAS_DEV) ## Time the page "Models" with 200 models of up to 1,000 versions, and count its queries
+	$(BIN)/python -W ignore benchmarks/page.py
 
 bench-score: $(HAS_RUN) ## Time batch scoring beside a bare predict
 	$(BIN)/python -W ignore benchmarks/score.py

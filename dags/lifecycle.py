@@ -49,10 +49,13 @@ def train(spec: ModelSpec, context: Context) -> str:
 def register(spec: ModelSpec, context: Context) -> int:
     """Make a version of the MLflow run; return its number."""
     from podium.lifecycle.register import register_version
+    from podium.reporting.registered_model import describe_model
     from podium.services import connect
 
-    mlflow_run = context["ti"].xcom_pull(task_ids="train")
-    return register_version(connect(), spec, mlflow_run, run_reference(context))
+    services, mlflow_run = connect(), context["ti"].xcom_pull(task_ids="train")
+    version = register_version(services, spec, mlflow_run, run_reference(context))
+    describe_model(services, spec)
+    return version
 
 
 def validate(spec: ModelSpec, context: Context) -> None:

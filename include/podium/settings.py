@@ -34,7 +34,6 @@ class Settings(BaseSettings):
         notify: Which channels are told of what where the model file says nothing, as JSON.
         notify_channels: The address of each channel, as JSON; they hold passwords.
         notify_quiet: When only what is urgent is told, such as ``22:00-07:00 Europe/Berlin``.
-        servers: Addresses of model servers, with spaces between them.
     """
 
     model_config = SettingsConfigDict(
@@ -71,8 +70,6 @@ class Settings(BaseSettings):
     notify: str = Field(default="", alias="PODIUM_NOTIFY")
     notify_channels: SecretStr = Field(default=SecretStr(""), alias="PODIUM_NOTIFY_CHANNELS")
     notify_quiet: str = Field(default="", alias="PODIUM_NOTIFY_QUIET")
-    servers: str = Field(default="", alias="PODIUM_SERVERS")
-    serving_token: SecretStr | None = Field(default=None, alias="PODIUM_SERVING_TOKEN")
 
     store_url: str | None = Field(default=None, alias="AWS_ENDPOINT_URL")
     store_key: str | None = Field(default=None, alias="AWS_ACCESS_KEY_ID")

@@ -54,6 +54,7 @@ TOYS: dict[str, dict[str, Any]] = {
         "trainer": "trainers.toy:train_when_let",
         "params": {"strength": 1.0, "hold": str(PROJECT / "hold")},
     },
+    "toy-told": {"notify": {"approval_wanted": ["hook"], "decided": ["hook"]}},
     "toy-scored": {
         "scoring": {"source": str(PROJECT / "new"), "output": str(PROJECT / "scores" / "toy"), "keys": ["id"]}
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,6 +67,7 @@ def serve(  # noqa: PLR0913 - one for each option of the command
         canary=canary,
         max_body_bytes=max_body_mb * 2**20,
         max_rows=max_rows,
+        **_name(port),
     )
     refuse_alias(alias)
     # An address that is not set is said now, not by each process.
@@ -89,6 +91,14 @@ def serve(  # noqa: PLR0913 - one for each option of the command
             timeout_worker_healthcheck=120,
             **UVICORN,
         )
+
+
+def _name(port: int) -> dict[str, str]:
+    """Name the server by host and port, unless the environment names it."""
+    if "PODIUM_SERVING_SERVER_NAME" in os.environ:
+        return {}
+    # Of two servers that each take a free port.
+    return {"server_name": f"{socket.gethostname()}:{port or f'0-{os.getpid()}'}"}
 
 
 def _warn_if_it_may_append(ledger: Ledger) -> None:

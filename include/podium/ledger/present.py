@@ -21,8 +21,9 @@ from podium.model_file.profiles import Profile
 NEWEST_MOVES = 100
 # Of many models at once: enough for the champion and the one before.
 FEW_MOVES = 5
-# Each nomination closes the requests before it, so that more are never open at once.
-_NEWEST_REQUESTS = 50
+# Each nomination closes the requests before it, so that more are never open at once. Of many models at once
+# each costs, and fewer are enough.
+_NEWEST_REQUESTS, _FEW_REQUESTS = 50, 10
 _FOR_EVER = 2**63 - 1
 _NEWEST_OF_KIND = (
     EventKind.REGISTERED,
@@ -45,7 +46,7 @@ def _in(kinds: Iterable[EventKind]) -> str:
 _MOVE, _DECISION = f"event {_in(CHAMPION_MOVES)}", f"event {_in(DECISIONS)}"
 _JUDGED = f"event {_in((EventKind.REGISTERED, *GATES))}"
 # Rows are compared, (model, seq) <= (...), and ordered by what one index holds: else Postgres likes to walk
-# through the newest events of all models.
+# through the newest events of all models. OFFSET 0 lets it look up model by model, where it likes to join.
 _OF_PROFILES = "\n    ".join(
     f"""UNION SELECT (SELECT CASE WHEN e.model = asked.model THEN e.seq END FROM ledger_events e
         WHERE {_JUDGED} AND strpos(canonical, '"profile":"{profile}"') > 0
@@ -79,7 +80,7 @@ requests AS (
     SELECT r.model, r.seq, r.run FROM asked CROSS JOIN LATERAL (
         SELECT e.model, e.event, e.seq, e.run FROM ledger_events e
         WHERE (e.model, e.event, e.seq) <= (asked.model, 'approval_requested', :until)
-        ORDER BY e.model DESC, e.event DESC, e.seq DESC LIMIT {_NEWEST_REQUESTS}
+        ORDER BY e.model DESC, e.event DESC, e.seq DESC LIMIT :requests
     ) r
     WHERE r.model = asked.model AND r.event = 'approval_requested' AND NOT EXISTS (
         SELECT FROM ledger_events
@@ -116,9 +117,10 @@ picked AS (
         WHERE {_MOVE} AND (e.model, e.seq) < (nominated.model, other)
         ORDER BY e.model DESC, e.seq DESC LIMIT 1
     ) FROM nominated
-    UNION SELECT e.seq FROM nominated JOIN ledger_events e
-        ON {_MOVE} AND (e.model, e.seq) > (nominated.model, other)
-        AND (e.model, e.seq) <= (nominated.model, :until)
+    UNION SELECT m.seq FROM nominated CROSS JOIN LATERAL (
+        SELECT e.seq FROM ledger_events e
+        WHERE {_MOVE} AND e.model = nominated.model AND e.seq > other AND e.seq <= :until OFFSET 0
+    ) m
     UNION SELECT e.seq FROM nominated JOIN ledger_events e
         ON e.model = nominated.model AND e.version = nominated.version
         AND (e.event = 'nominated' OR {_DECISION}) AND e.seq > other AND e.seq <= :until
@@ -180,6 +182,7 @@ def present_events(  # noqa: PLR0913 - what is asked for, and how far
             "run": run,
             "until": until,
             "moves": moves,
+            "requests": _FEW_REQUESTS if len(models) > 1 else _NEWEST_REQUESTS,
         },
     )
 

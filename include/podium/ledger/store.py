@@ -56,7 +56,7 @@ _STEPS_LOCK = 4_215_337_004
 _ALL_MOVES = 2**31
 _FIRST_IMPOSSIBLE = 2**63
 _LOCK_NOT_AVAILABLE, _NOT_UNIQUE = "55P03", "23505"
-_CONNECT = {
+CONNECT = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
     "tcp_user_timeout": 60_000,
     "keepalives_idle": 30,
@@ -104,6 +104,8 @@ CHECKED_TABLES = ("ledger_events", "announced", *_LIVE_TABLES)
 PRIVILEGES = {
     **dict.fromkeys((*CHECKED_TABLES, "notices"), "SELECT, INSERT"),
     "event_kinds": "SELECT",
+    # Written by a function of the ledger's owner alone.
+    "servers": "SELECT",
     "alembic_version": "SELECT",
 }
 SERVER_PRIVILEGES = {
@@ -178,7 +180,7 @@ class Ledger:
             pool_size=2,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args=_CONNECT,
+            connect_args=CONNECT,
         )
 
     def append(self, new: NewEvent) -> Event:

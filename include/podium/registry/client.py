@@ -416,6 +416,13 @@ class Registry:
         with self._about(model, f"tagging {model}"):
             self._writer.set_registered_model_tag(model, tag, value)
 
+    def describe_model(self, model: str, text: str) -> None:
+        """Write the description of the registered model itself, as Markdown, unless it is the same."""
+        found = self._find(model)
+        if found is None or found.description != text:
+            with self._about(model, f"describing {model}"):
+                self._writer.update_registered_model(model, text)
+
     def exists(self, model: str) -> bool:
         """Whether there is a registered model of this name."""
         return self._find(model) is not None

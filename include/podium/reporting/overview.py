@@ -19,6 +19,7 @@ from podium.ledger import history
 from podium.ledger.events import Event, EventKind
 from podium.ledger.history import DECISIONS, GATES, Present
 from podium.ledger.present import FEW_MOVES
+from podium.ledger.servers import NOBODY, Following, Server, following, servers_of
 from podium.lifecycle.approval import approvals, open_requests, report_of
 from podium.lifecycle.approval_policy import APPROVE, Answer, Person, Request, problems, who_may_decide
 from podium.model_file.spec import ModelSpec
@@ -100,6 +101,7 @@ class ModelRow:
         decided: The newest decision or gate report, in words.
         metric: The metric that the gates ask for first, and the newest judged champion's number.
         refused_at: When the newest version was refused by its gates, if it was.
+        servers: The model servers that follow the champion, as they told within the last day.
     """
 
     model: str
@@ -112,6 +114,19 @@ class ModelRow:
     decided: str = ""
     metric: str = ""
     refused_at: datetime | None = None
+    servers: Following = NOBODY
+
+    @property
+    def follows(self) -> str:
+        """How many servers answer with the champion, in words; "" if nobody serves it."""
+        told = []
+        if behind := len(self.servers.behind):
+            told.append(f"{behind} of {behind + len(self.servers.current)} behind")
+        elif current := len(self.servers.current):
+            told.append(f"{current} of {current} serve{'s' * (current == 1)} {version_name(self.champion)}")
+        if silent := len(self.servers.silent):
+            told.append(f"{silent} silent")
+        return ", ".join(told)
 
     @property
     def has_model_file(self) -> bool:
@@ -145,7 +160,7 @@ def overview(
     """Tell where all models stand, to one person.
 
     Args:
-        services: Only the ledger is asked, by five queries at most.
+        services: Only the ledger is asked, by six queries at most.
         specs: The model files, by model.
         person: Who looks.
         may_read: Whether this person may see a model.
@@ -159,8 +174,12 @@ def overview(
     presents = services.ledger.presents(models, moves=FEW_MOVES)
     newest = services.ledger.newest(models, [*GATES, *DECISIONS])
     answers = _answers(services, presents.values())
+    servers = servers_of(services.ledger, models)
     rows = [
-        _row_of(specs.get(model), model, presents[model], newest[model], answers, person, live)
+        _with_servers(
+            _row_of(specs.get(model), model, presents[model], newest[model], answers, person, live),
+            servers[model],
+        )
         for model in models
     ]
     return Overview(tuple(sorted(rows, key=_urgency)), now)
@@ -225,6 +244,10 @@ def _row(  # noqa: PLR0913 - as above
         refused_at=last.at if last is not None and last.event is EventKind.GATES_REFUSED else None,
     )
     return _with_state(row, events, last, live, spec)
+
+
+def _with_servers(row: ModelRow, servers: Iterable[Server]) -> ModelRow:
+    return replace(row, servers=following(servers, row.champion))
 
 
 def _with_state(

@@ -27,6 +27,7 @@ from podium.serving.feedback import SWITCH_ON, parse_feedback, store_feedback
 from podium.serving.http import Bodies, check_token, request_id
 from podium.serving.loaded_version import LoadedVersion
 from podium.serving.openapi import describe
+from podium.serving.presence import Presence
 from podium.serving.process import end_with_parent, own_folder
 from podium.serving.requests import JSON, Body, Dialect, Rows
 from podium.serving.served_model import ServedModel
@@ -56,7 +57,8 @@ def create_app(settings: ServingSettings | None = None, services: Services | Non
     reached = services or connect_server()
     bodies = Bodies()
     models = {name: ServedModel(reached, settings, name, bodies) for name in settings.models}
-    app = FastAPI(lifespan=_lifespan(models), openapi_url=None)
+    presence = Presence(reached.ledger, settings.server_name, [model.follower for model in models.values()])
+    app = FastAPI(lifespan=_lifespan(models, presence), openapi_url=None)
     app.state.settings, app.state.models, app.state.bodies = settings, models, bodies
     app.state.store = LiveStore(reached.ledger)
     for prefix in ("", "/models/{model}"):
@@ -76,14 +78,16 @@ def create_app(settings: ServingSettings | None = None, services: Services | Non
     return app
 
 
-def _lifespan(models: dict[str, ServedModel]) -> Callable[[FastAPI], Any]:
+def _lifespan(models: dict[str, ServedModel], presence: Presence) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def run(_: FastAPI) -> AsyncIterator[None]:
         end_with_parent()
         with own_folder() as folder:
             for model in models.values():
                 model.start(folder)
+            presence.start()
             yield
+            presence.stop()
             for model in models.values():
                 model.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from socket import gethostname
 from typing import Any, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -30,6 +31,7 @@ class ServingSettings(BaseSettings):
         max_body_bytes: Largest body of a request.
         max_rows: Most rows of a request.
         body_seconds: How long a client may take to send its request.
+        server_name: By which people tell servers apart; ``podium serve`` makes it of host and port.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True)
@@ -45,6 +47,7 @@ class ServingSettings(BaseSettings):
     max_body_bytes: int = Field(default=16 * 2**20, gt=0)
     max_rows: int = Field(default=10_000, gt=0)
     body_seconds: float = Field(default=20.0, gt=0)
+    server_name: str = Field(default_factory=gethostname, max_length=250)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
-from email.header import decode_header, make_header
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -20,6 +16,7 @@ from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.errors import PodiumError
+from podium.ledger import servers
 from podium.ledger.deliveries import Deliveries
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.model_file.loading import load_spec
@@ -32,26 +29,13 @@ from podium.operations.notify.channels import without_secrets
 from podium.operations.notify.sweep import Swept, is_quiet, sweep
 from podium.services import Services
 from podium.settings import Settings
-from support.answering import answering
 from support.database import execute
 from support.machine import free_port
+from support.receiving import Inbox, webhook
 
 SECRET = "hunter2-secret"
 AIRFLOW = "https://airflow.example.org"
 Announce = Callable[..., Event]
-
-
-@dataclass
-class Inbox:
-    """A mail server or a webhook, and what it was sent."""
-
-    url: str = ""
-    got: list[Any] = field(default_factory=list)
-    status: int = 200
-
-    @property
-    def subjects(self) -> list[str]:
-        return [str(make_header(decode_header(mail["Subject"]))) for mail in self.got]
 
 
 @pytest.fixture
@@ -75,25 +59,8 @@ def mail() -> Iterator[Inbox]:
 
 @pytest.fixture
 def hook() -> Iterator[Inbox]:
-    inbox = Inbox()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if inbox.status == 200:
-                inbox.got.append(json.loads(body))
-            self.send_response(inbox.status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    inbox.url = f"json://somebody:{SECRET}@127.0.0.1:{server.server_port}/hook"
-    yield inbox
-    server.shutdown()
-    server.server_close()
+    with webhook(SECRET) as inbox:
+        yield inbox
 
 
 @pytest.fixture
@@ -419,19 +386,19 @@ def test_a_run_that_failed_or_did_not_start_is_told_once(
 
 
 def test_servers_behind_the_champion_are_named(
-    record: Announce, model: ModelSpec, tell: Callable[..., Swept], hook: Inbox
+    record: Announce, model: ModelSpec, tell: Callable[..., Swept], hook: Inbox, own_services: Services
 ) -> None:
     move = record(EventKind.PROMOTED)
-    serves = {"model": "toy-shop", "follows": "champion", "version": 4, "problem": "registry does not answer"}
-    quiet = {"notify": '{"servers_behind": ["hook"]}'}
-    with answering({"/models": json.dumps([serves])}) as url:
-        tell(servers=url, **quiet)
-        assert hook.got == []
-        for minutes in (6, 7):
-            tell(servers=url, **quiet, now=move.at + timedelta(minutes=minutes))
+    only = {"notify": '{"servers_behind": ["hook"]}'}
+    for server, version, problem in (("a:8000", 5, ""), ("b:8000", 4, "registry does not answer")):
+        servers.tell(own_services.ledger, server, 1, [servers.Served("toy-shop", version, problem)])
+    tell(**only)
+    assert hook.got == []
+    for minutes in (6, 7):
+        tell(**only, now=move.at + timedelta(minutes=minutes))
     (posted,) = hook.got
     assert "toy-shop: 1 model server behind champion v5" in posted["title"]
-    assert f"{url} answers with v4, registry does not answer." in posted["message"]
+    assert "b:8000 answers with v4: registry does not answer." in posted["message"]
 
 
 def test_a_damaged_ledger_is_told_once_a_day(

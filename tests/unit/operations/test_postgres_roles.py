@@ -28,15 +28,16 @@ ADDED_TO_BY_SERVERS = ("live_answers", "live_labels", "live_counts")
 ALLOWED = {
     ("alembic_version", "SELECT"),
     ("event_kinds", "SELECT"),
+    ("servers", "SELECT"),
     *(
         (table, privilege)
         for table in ("ledger_events", "announced", "notices", *ADDED_TO_BY_SERVERS)
         for privilege in ("SELECT", "INSERT")
     ),
 }
-ALLOWED_TO_SERVERS = {row for row in ALLOWED if row[0] not in ("announced", "notices", "event_kinds")} - {
-    ("ledger_events", "INSERT")
-}
+ALLOWED_TO_SERVERS = {
+    row for row in ALLOWED if row[0] not in ("announced", "notices", "event_kinds", "servers")
+} - {("ledger_events", "INSERT")}
 OWNERS = """
     SELECT relname, relowner::regrole::text FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
@@ -74,6 +75,8 @@ REFUSED = [
     "DELETE FROM live_counts",
     "UPDATE announced SET seq = 0",
     "DELETE FROM announced",
+    "UPDATE servers SET version = 1",
+    "DELETE FROM servers",
     "SELECT * FROM ledger_events FOR SHARE",
     "SELECT * FROM live_answers FOR UPDATE",
     "BEGIN; LOCK TABLE ledger_events IN EXCLUSIVE MODE",

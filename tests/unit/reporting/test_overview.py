@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from podium.errors import NotFound
+from podium.ledger import servers
 from podium.ledger.events import EventKind, NewEvent
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Person, Request
@@ -194,7 +195,20 @@ def test_many_models_and_versions_take_as_many_queries_as_few(
         live(ledger_only, toy_spec, "promoted")
     live(ledger_only, toy_spec, "asked")
     assert asked() == few
-    assert few[0] <= 5
+    assert few[0] <= 6
+
+
+def test_a_model_tells_which_servers_follow_its_champion(ledger_only: Services, toy_spec: ModelSpec) -> None:
+    live(ledger_only, toy_spec, "promoted")
+    assert row_of(ledger_only, toy_spec, AMY, None).follows == ""
+    champion = row_of(ledger_only, toy_spec, AMY, None).champion
+    for server in ("a:1", "b:1"):
+        servers.tell(ledger_only.ledger, server, 1, [servers.Served(toy_spec.name, champion, "")])
+    assert row_of(ledger_only, toy_spec, AMY, None).follows == f"2 of 2 serve v{champion}"
+    live(ledger_only, toy_spec, "promoted")
+    newer = row_of(ledger_only, toy_spec, AMY, None)
+    servers.tell(ledger_only.ledger, "a:1", 1, [servers.Served(toy_spec.name, newer.champion, "")])
+    assert row_of(ledger_only, toy_spec, AMY, None).follows == "1 of 2 behind"
 
 
 def test_a_page_of_a_model_shows_its_newest_versions_ways_back_and_decisions(

@@ -6,25 +6,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-import requests
-
-from podium.errors import Outage
 from podium.ledger import history
 from podium.ledger.chain import walk
 from podium.ledger.history import Present
+from podium.ledger.servers import Server, following, servers_of
+from podium.ledger.store import Ledger
 from podium.model_file.spec import ModelSpec
+from podium.names import version_name
 from podium.operations.airflow_client import ROLLBACK_DAG, AirflowClient
 from podium.reporting import notices
 from podium.reporting.notices import Notice
 from podium.services import Services
-from podium.settings import Settings
 
 # What is older is no news.
 NEWS = timedelta(days=1)
 _LATE = timedelta(minutes=30)
 _BEHIND = timedelta(minutes=5)
 _OF_ALL = (ROLLBACK_DAG, "settle_champion", "reconcile")
-_TIMEOUT_SECONDS = 5
 
 
 def failed_runs(airflow: AirflowClient, specs: Iterable[ModelSpec], now: datetime, page: str) -> list[Notice]:
@@ -57,21 +55,17 @@ def missing_runs(
 
 
 def servers_behind(
-    settings: Settings, presents: Mapping[str, Present], now: datetime, page: str
+    ledger: Ledger, presents: Mapping[str, Present], now: datetime, page: str
 ) -> Iterator[Notice]:
     """Yield a notice for each model of which a server does not answer with the champion, five minutes on."""
-    serving = [(url, model) for url in settings.servers.split() for model in _served(settings, url)]
+    servers = servers_of(ledger, presents)
     for model, events in presents.items():
         move = history.champion_move(events)
         if move is None or now - move.at < _BEHIND:
             continue
-        behind = [
-            f"{url} answers with {version}, {problem or 'and says no reason'}."
-            for url, (name, version, problem) in serving
-            if name == model and version != f"v{move.version}"
-        ]
+        behind = following(servers[model], history.champion(events)).behind
         if behind:
-            yield notices.servers_behind(move, behind, page)
+            yield notices.servers_behind(move, [_answers_with(server) for server in behind], page)
 
 
 def damage(services: Services, now: datetime, page: str) -> list[Notice]:
@@ -80,17 +74,8 @@ def damage(services: Services, now: datetime, page: str) -> list[Notice]:
     return [notices.ledger_damaged(found, now, page)] if found else []
 
 
-def _served(settings: Settings, url: str) -> Iterator[tuple[str, str, str]]:
-    """Yield model, version and problem of each model that a server serves by the champion alias."""
-    token = settings.serving_token
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    try:
-        answer = requests.get(f"{url.rstrip('/')}/models", headers=headers, timeout=_TIMEOUT_SECONDS)
-        answer.raise_for_status()
-        served = answer.json()
-    except requests.RequestException as error:
-        raise Outage(f"the model server {url} did not say what it serves: {error}") from error
-    for model in served:
-        if model["follows"] == "champion":
-            version = "no version" if model["version"] is None else f"v{model['version']}"
-            yield model["model"], version, str(model["problem"] or "")
+def _answers_with(server: Server) -> str:
+    versions = " and ".join(
+        "no version" if version is None else version_name(version) for version in server.versions
+    )
+    return f"{server.name} answers with {versions}: {server.problem or 'it tells no problem'}."

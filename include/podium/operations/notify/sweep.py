@@ -171,15 +171,14 @@ class _Look:
         self, airflow: Callable[[], AirflowClient] | None, done: Swept, *, dry_run: bool
     ) -> list[Notice]:
         """Return what no event tells; what cannot be looked at is told as such, and stops nothing else."""
-        settings, specs, now, page = self.services.settings, self.specs.values(), self.now, self.page
+        ledger, specs, now, page = self.services.ledger, self.specs.values(), self.now, self.page
         looks: list[Callable[[], Iterable[Notice]]] = []
         if airflow is not None:
             looks += [
                 lambda: overdue.failed_runs(airflow(), specs, now, page),
                 lambda: overdue.missing_runs(airflow(), specs, now, page),
             ]
-        if settings.servers:
-            looks.append(lambda: overdue.servers_behind(settings, self.presents(), now, page))
+        looks.append(lambda: overdue.servers_behind(ledger, self.presents(), now, page))
         looks.append(lambda: self._damage(dry_run=dry_run))
         found: list[Notice] = []
         for look in looks:
