@@ -33,6 +33,11 @@ class MonitoringSpec(Closed):
     min_rows: StrictInt = Field(
         default=30, ge=1, le=1_000_000, description="A window of fewer rows is not judged."
     )
+    tolerance: Annotated[StrictFloat, Field(ge=0)] | None = Field(
+        default=None,
+        description="How much worse than at promotion the first gated mean over rows may be; without it "
+        "nobody asks.",
+    )
     weights: dict[Name, Annotated[StrictFloat, Field(ge=0)]] = Field(
         default_factory=dict,
         description="Which inputs matter, by name; no input has less than a tenth of an equal share.",

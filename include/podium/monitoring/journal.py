@@ -30,6 +30,10 @@ class Said(StrEnum):
     NOT_JUDGED = "not judged"
 
 
+# The most urgent first. Where one of two questions has an answer, it counts.
+_URGENCY = (Said.BROKEN, Said.RETRAIN, Said.MOVED, Said.NOTHING_SEEN, Said.NOT_JUDGED)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The answer to one question about one window.
@@ -41,6 +45,11 @@ class Verdict:
 
     said: Said
     reason: str = ""
+
+    @property
+    def urgency(self) -> int:
+        """0 of what asks for most."""
+        return _URGENCY.index(self.said)
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,12 @@ class Judged:
         """The reason to train again; "" if there is none."""
         return next((said.reason for said in (self.hurts, self.moved) if said.said is Said.RETRAIN), "")
 
+    @property
+    def worst(self) -> Verdict:
+        """The verdict that asks for most. That whole data was seen says nothing of the other questions."""
+        asked = (self.moved, self.hurts) if self.whole.said is Said.NOTHING_SEEN else (self.whole,)
+        return min(asked, key=lambda verdict: verdict.urgency)
+
 
 def judge_all(
     subject: str, rules: Rules, past: Iterable[Observation], windows: Iterable[Observation]
@@ -156,6 +171,13 @@ def judge_all(
         if judged.harm is not None and seen.losses is not None:
             harm = harms.after(harm, seen.losses, judged.harm)
         yield judged
+
+
+def judge_none(reason: str, windows: Iterable[Observation]) -> Iterator[Judged]:
+    """Yield windows, by time, of which none is judged, for one reason."""
+    unjudged = Verdict(Said.NOT_JUDGED, reason)
+    for seen in by_time(windows):
+        yield Judged(seen, (), unjudged, unjudged, unjudged)
 
 
 def by_time(windows: Iterable[Observation]) -> list[Observation]:
