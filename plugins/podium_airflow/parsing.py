@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from airflow.sdk import CronTriggerTimetable, get_parsing_context
+from typing import TYPE_CHECKING
+
+from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, get_parsing_context
+
+from podium_airflow.assets import retraining_asset
+
+if TYPE_CHECKING:
+    from podium.model_file.spec import ModelSpec
 
 
 def is_wanted(dag_id: str) -> bool:
@@ -20,3 +27,12 @@ def scheduled(cron: str | None) -> CronTriggerTimetable | None:
     Without a start date the first scheduled run is the next one, not at once the last one.
     """
     return CronTriggerTimetable(cron, timezone="UTC") if cron else None
+
+
+def lifecycle_schedule(spec: ModelSpec) -> CronTriggerTimetable | AssetOrTimeSchedule | list[Asset] | None:
+    """Return when a model's lifecycle runs: by its schedule, and when monitoring, if any, asks for it."""
+    timetable = scheduled(spec.schedule)
+    if spec.monitoring is None:
+        return timetable
+    asks = [retraining_asset(spec.name)]
+    return asks if timetable is None else AssetOrTimeSchedule(timetable=timetable, assets=asks)

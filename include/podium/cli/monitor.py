@@ -25,8 +25,8 @@ def monitor(
     The rows before --since are what is usual. It needs no service, and changes nothing.
     """
     from podium.model_file.loading import find_spec
-    from podium.monitoring.journal import Said
     from podium.monitoring.known_rows import judge_known_rows
+    from podium.monitoring.verdicts import Said
     from podium.reporting.monitored import monitored_json, monitored_sentence, monitored_table
     from podium.settings import models_dir, project_home
 

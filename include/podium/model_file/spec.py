@@ -313,6 +313,11 @@ class ModelSpec(Closed):
         return lifecycle_dag_id(self.name)
 
     @property
+    def dag_ids(self) -> tuple[str, ...]:
+        """The ids of all Dags that there may be of this model."""
+        return self.lifecycle_dag_id, self.scoring_dag_id, self.monitoring_dag_id
+
+    @property
     def monitoring_dag_id(self) -> str:
         """The id of the Dag that judges windows, if the model file has the section ``monitoring``."""
         return f"monitor_{self.name.replace('-', '_')}"

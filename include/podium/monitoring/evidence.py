@@ -15,8 +15,9 @@ from podium.metrics.answers import Numbers
 from podium.metrics.bins import Bins, Counts
 from podium.monitoring.harm import HarmJudged, Losses, Sums
 from podium.monitoring.inputs import InputsJudged
-from podium.monitoring.journal import Judged, Observation, Rules, Verdict
+from podium.monitoring.journal import Judged, Observation, Rules
 from podium.monitoring.reference import Column, Reference
+from podium.monitoring.verdicts import Verdict
 from podium.monitoring.windows import Window
 
 Content = dict[str, Any]

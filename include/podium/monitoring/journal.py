@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 import numpy as np
 
@@ -17,39 +16,8 @@ from podium.monitoring import harm as harms
 from podium.monitoring import inputs as moves
 from podium.monitoring.harm import Harm, HarmJudged, Losses
 from podium.monitoring.inputs import Distances, Inputs, InputsJudged
+from podium.monitoring.verdicts import Said, Verdict
 from podium.monitoring.windows import Match, Window, season
-
-
-class Said(StrEnum):
-    """What a verdict says. There is none that says that nothing changed: that can not be known."""
-
-    NOTHING_SEEN = "nothing seen"
-    MOVED = "moved"
-    RETRAIN = "retrain"
-    BROKEN = "broken data"
-    NOT_JUDGED = "not judged"
-
-
-# The most urgent first. Where one of two questions has an answer, it counts.
-_URGENCY = (Said.BROKEN, Said.RETRAIN, Said.MOVED, Said.NOTHING_SEEN, Said.NOT_JUDGED)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The answer to one question about one window.
-
-    Attributes:
-        said: The answer.
-        reason: Why, in a sentence that may follow a colon; "" where nothing was seen.
-    """
-
-    said: Said
-    reason: str = ""
-
-    @property
-    def urgency(self) -> int:
-        """0 of what asks for most."""
-        return _URGENCY.index(self.said)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from podium.ledger.events import Event
 from podium.ledger.evidence import EvidenceStore
 from podium.ledger.store import Ledger
 from podium.monitoring.evidence import difference, read_counts, read_observation
-from podium.monitoring.journal import Observation, Said
+from podium.monitoring.journal import Observation
 from podium.monitoring.on_record import KINDS, Basis, contents, judged_in, on_record, read_basis
 from podium.monitoring.reference import observe
+from podium.monitoring.verdicts import ALARMS
 from podium.monitoring.windows import Window
 from podium.names import version_name
-
-_ALARMS = (Said.RETRAIN, Said.MOVED, Said.BROKEN)
 
 
 def evidence_differences(ledger: Ledger, models: Sequence[str]) -> list[str]:
@@ -65,7 +64,7 @@ def _of_version(store: EvidenceStore, events: Sequence[Event], model: str, versi
 
 
 def _superseded_alarm(event: Event, newest: set[str]) -> bool:
-    return any(said in _ALARMS and digest not in newest for _, digest, said in judged_in(event))
+    return any(said in ALARMS and digest not in newest for _, digest, said in judged_in(event))
 
 
 def _changed(store: EvidenceStore, events: Sequence[Event], version: int) -> str:

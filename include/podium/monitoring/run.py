@@ -32,6 +32,7 @@ from podium.monitoring.journal import Judged, Observation
 from podium.monitoring.known_rows import rules_of
 from podium.monitoring.on_record import KINDS, Basis, contents, on_record
 from podium.monitoring.reference import Reference, add_counts, count_rows, make_reference, observe
+from podium.monitoring.retraining import Limits, why_not
 from podium.monitoring.rows import Part, answered, examples_of, parts_of
 from podium.monitoring.whole import data_problems
 from podium.monitoring.windows import Window, windows_between
@@ -91,7 +92,18 @@ def monitor_window(services: Services, spec: ModelSpec, window: Window, run: str
         reference = _reference(services, spec, trained, scorer, run)
         seen = observed(spec, window, services.settings.home, scorer, reference)
     with services.ledger.lock(spec.name):
-        return record_window(services, _basis(spec, version, reference), seen, run)
+        judged = record_window(services, _basis(spec, version, reference), seen, run)
+        asking = _of(judged, window)
+        if asking.retrain:
+            _want_training(services, spec, version, as_of, asking, run)
+    return judged
+
+
+def describe_window(judged: Sequence[Judged], window: Window) -> str:
+    """Say in one sentence how one of several windows came out."""
+    found = _of(judged, window)
+    why = f": {found.worst.reason}" if found.worst.reason else ""
+    return f"{window}, {found.observation.rows:,} rows: {found.worst.said}{why}"
 
 
 def section_of(spec: ModelSpec) -> MonitoringSpec:
@@ -119,6 +131,10 @@ def observed(spec: ModelSpec, window: Window, home: Path, scorer: Scorer, refere
     problems = () if first is None or reference.unknown else data_problems(bins, first, counts, past)
     seen = replace(observe(reference.columns, window, counts), losses=cost, problems=problems)
     return Seen(replace(seen, rows=rows), counts_content(counts))
+
+
+def _of(judged: Sequence[Judged], window: Window) -> Judged:
+    return next(one for one in judged if one.observation.window == window)
 
 
 def _champion(services: Services, model: str) -> tuple[int, Event]:
@@ -246,3 +262,32 @@ def _event(basis: Basis, changed: Sequence[tuple[Judged, Evidence]], run: str) -
 
 def _span(window: Window) -> tuple[datetime, datetime]:
     return window.start, window.end
+
+
+def _want_training(  # noqa: PLR0913 - what is asked for, and why
+    services: Services, spec: ModelSpec, version: int, trained: datetime, judged: Judged, run: str
+) -> None:
+    """Record once that a window asks for a training, unless there were enough."""
+    window, limits = judged.observation.window, section_of(spec).retraining
+    key = f"retrain:{spec.name}:{version}:{window.end.isoformat()}"
+    before = services.ledger.history(spec.name, kinds=[EventKind.RETRAIN_WANTED])
+    if any(event.key == key for event in before):
+        return
+    started = [datetime.fromisoformat(event.details["as_of"]) for event in before]
+    allowed = Limits(limits.at_most_a_week, limits.cool_down)
+    if hindrance := why_not(allowed, window.end, started, trained):
+        log.warning("%s: %s; no training starts: %s", spec.name, judged.retrain, hindrance)
+        return
+    event = NewEvent(
+        EventKind.RETRAIN_WANTED,
+        spec.name,
+        version,
+        reason=judged.retrain,
+        run=run,
+        key=key,
+        details={
+            "as_of": window.end.isoformat(),
+            "window": [window.start.isoformat(), window.end.isoformat()],
+        },
+    )
+    record(services, event)

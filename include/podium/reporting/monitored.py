@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from podium.monitoring.journal import Judged, Said, Verdict
+from podium.monitoring.journal import Judged
+from podium.monitoring.verdicts import Said, Verdict
 from podium.reporting.tables import Column, fitted
 from podium.reporting.terminal import ShownTable
 

@@ -13,16 +13,20 @@ import pytest
 from typer.testing import CliRunner
 
 from podium.cli.main import app
-from podium.errors import NothingToDo
+from podium.errors import NothingToDo, PodiumError
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.evidence import Evidence, EvidenceStore
+from podium.ledger.receivers import RETRAINING_ASSET
+from podium.lifecycle.announce import to_announce
+from podium.lifecycle.wanted import retraining_on_record
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.monitoring import run as monitoring_run
-from podium.monitoring.journal import Judged, Said
+from podium.monitoring.journal import Judged
 from podium.monitoring.on_record import KINDS, contents, on_record, read_basis
 from podium.monitoring.recompute import evidence_differences
 from podium.monitoring.run import monitor_window
+from podium.monitoring.verdicts import Said
 from podium.monitoring.windows import Window
 from podium.services import Services
 from podium.stack.layout import Layout
@@ -33,7 +37,13 @@ from support.toy import write_toy_rows
 WEEK = timedelta(days=7)
 # The first Monday after the training ended.
 MONDAY = datetime.fromisoformat("2025-06-02T00:00:00+00:00")
-SECTION = {"windows": "0 0 * * 1", "min_rows": 20, "alarms": {"at_most_one_in": 10}, "tolerance": 0.3}
+SECTION = {
+    "windows": "0 0 * * 1",
+    "min_rows": 5,
+    "alarms": {"at_most_one_in": 10},
+    "tolerance": 0.3,
+    "retraining": {"cool_down": "28d"},
+}
 
 
 def week(number: int) -> Window:
@@ -59,7 +69,7 @@ def spec(own_services: Services, toy_file: Callable[..., Path], tmp_path: Path) 
     write_toy_rows(tmp_path / "toy.csv", first_day="2024-01-01")
     known = pd.read_csv(tmp_path / "toy.csv")
     known[known.day < f"{MONDAY:%Y-%m-%d}"].to_csv(tmp_path / "toy.csv", index=False)
-    spec = load_spec(toy_file(monitoring={**SECTION, "min_rows": 5}))
+    spec = load_spec(toy_file(monitoring=SECTION))
     promote_as_of(own_services, spec, FIRST)
     return spec
 
@@ -115,6 +125,31 @@ def test_harm_is_said_where_labels_turn_and_asks_for_a_training(
     assert judged[3].retrain.startswith("log loss ")
     assert "since 2025-06-23" in judged[3].retrain
     assert evidence_differences(own_services.ledger, [spec.name]) == []
+    # Asked for once, however often the window is judged; the next ones lie in the cool-down.
+    monitor(own_services, spec, 3)
+    (wanted,) = recorded(own_services, spec, EventKind.RETRAIN_WANTED)
+    assert (wanted.version, wanted.reason) == (1, judged[3].retrain)
+    assert wanted.details["as_of"] == "2025-06-30T00:00:00+00:00"
+    assert to_announce(own_services.ledger, RETRAINING_ASSET, model=spec.name) == [wanted]
+    assert retraining_on_record(own_services.ledger, spec.name, [wanted.seq - 1, wanted.seq]) == wanted
+
+
+def test_an_asset_event_that_nothing_on_record_asked_for_starts_no_training(
+    own_services: Services, spec: ModelSpec
+) -> None:
+    some = own_services.ledger.history(spec.name)[-1]
+    for told in ([], [None, "7"], [some.seq], [10**9]):
+        with pytest.raises(PodiumError, match="nothing on record asked for a training"):
+            retraining_on_record(own_services.ledger, spec.name, told)
+
+
+def test_no_training_starts_in_the_cool_down_after_what_the_champion_was_trained_on(
+    own_services: Services, toy_file: Callable[..., Path], spec: ModelSpec, tmp_path: Path
+) -> None:
+    add_rows(tmp_path, 0, 2, wrong=True)
+    cool = load_spec(toy_file(monitoring={**SECTION, "retraining": {"cool_down": "30d"}}))
+    assert monitor(own_services, cool, 0)[0].retrain
+    assert recorded(own_services, spec, EventKind.RETRAIN_WANTED) == []
 
 
 def test_a_window_judged_twice_is_recorded_once_and_replaced_where_its_rows_changed(
