@@ -12,6 +12,9 @@ note_announced. The last green task before **outcome** is where the run ended; t
   happens, **reconcile** announces the promotion.
 - **outcome** says in one sentence how the run came out, whatever happened, and what to do next.
 
+Where the model file has a section `monitoring`, a window that shows harm starts it too: as of the end of that
+window, with the reason on the approval card and in the run's note.
+
 Trigger it by hand to choose `as_of`, to override params, for a trial run (`profile`; it ends after its
 gates), or to take a run that was trained before or an existing version instead of training. What you ask for
 stands on the approval card. A run that a backfill starts again is refused: trigger it yourself.
@@ -33,7 +36,7 @@ from podium_airflow.failures import WAIT_OUT_AN_OUTAGE
 from podium_airflow.forms import lifecycle_form
 from podium_airflow.lifecycle_task import LifecycleTask
 from podium_airflow.notes import tell_outcome
-from podium_airflow.parsing import is_wanted, scheduled
+from podium_airflow.parsing import is_wanted, lifecycle_schedule
 from podium_airflow.runs import as_of, run_reference, started_again
 
 
@@ -43,7 +46,8 @@ def train(spec: ModelSpec, context: Context) -> str:
     from podium.services import connect
 
     form, run, again = context["params"], run_reference(context), started_again(context)
-    return train(connect(), spec, as_of(context), form, run, started_again=again)
+    moment = as_of(context, spec.name)
+    return train(connect(), spec, moment, form, run, started_again=again)
 
 
 def register(spec: ModelSpec, context: Context) -> int:
@@ -106,7 +110,7 @@ def build_lifecycle(spec: ModelSpec) -> DAG:
         dag_id=spec.lifecycle_dag_id,
         dag_display_name=f"{spec.name} lifecycle",
         description=spec.description,
-        schedule=scheduled(spec.schedule),
+        schedule=lifecycle_schedule(spec),
         catchup=False,
         doc_md=__doc__,
         tags=["podium", spec.name],

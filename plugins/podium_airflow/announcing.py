@@ -9,7 +9,13 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from podium_airflow.assets import CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE, champion_asset, moved_outside_asset
+from podium_airflow.assets import (
+    CHAMPIONS,
+    CHAMPIONS_MOVED_OUTSIDE,
+    champion_asset,
+    moved_outside_asset,
+    retraining_asset,
+)
 from podium_airflow.failures import podium_task
 from podium_airflow.runs import run_reference
 
@@ -63,6 +69,25 @@ def announce_promotion(context: Context, model: str) -> Announced:
     newest = promotions[-1]
     context["outlet_events"][champion_asset(model)].extra = newest.without_details()
     return [(CHAMPION_ASSET.name, model, newest.seq)]
+
+
+def announce_retraining(context: Context, model: str) -> Announced:
+    """Let the task's success update its outlet, the asset that starts a model's lifecycle.
+
+    Raises:
+        NothingToDo: No training is wanted that was not announced before.
+    """
+    from podium.errors import NothingToDo
+    from podium.ledger.receivers import RETRAINING_ASSET
+    from podium.lifecycle.announce import to_announce
+    from podium.services import connect
+
+    wanted = to_announce(connect().ledger, RETRAINING_ASSET, model=model)
+    if not wanted:
+        raise NothingToDo(f"{model}: no training is wanted")
+    newest = wanted[-1]
+    context["outlet_events"][retraining_asset(model)].extra = newest.without_details()
+    return [(RETRAINING_ASSET.name, model, newest.seq)]
 
 
 def move_cursors(announced: Announced) -> None:

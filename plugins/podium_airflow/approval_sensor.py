@@ -31,6 +31,7 @@ from podium_airflow.runs import (
     run_reference,
     started_again,
     triggered_by,
+    wanted_by,
 )
 
 if TYPE_CHECKING:
@@ -93,8 +94,10 @@ class ApprovalSensor(HITLOperator):
         services, run = connect(), run_reference(context)
         if decision := approval.find_decision(services, run):
             return self._close(services, decision)
-        policy, model, form = self.spec.approval, self.spec.name, asked_for(context)
-        who, again = triggered_by(context), started_again(context)
+        policy, model, form = self.spec.approval, self.spec.name, self._form(context)
+        wanted = wanted_by(context, model)
+        who = triggered_by(context) if wanted is None else f"monitoring of {model}"
+        again = started_again(context)
         request = approval.open_request(services, policy, model, run, who, form, started_again=again)
         if voided := approval.void_changed_form(services, request, form):
             return self._close(services, voided)
@@ -123,7 +126,7 @@ class ApprovalSensor(HITLOperator):
         from podium.lifecycle import approval
 
         request = approval.find_request(services, run_reference(context))
-        if voided := approval.void_changed_form(services, request, asked_for(context)):
+        if voided := approval.void_changed_form(services, request, self._form(context)):
             return self._close(services, voided)
         if event.get("error_type") == "timeout":
             in_time = self._decide(services, request)
@@ -137,6 +140,11 @@ class ApprovalSensor(HITLOperator):
         words = "approved" if judged.event == "approval_given" else "gave an answer that does not count"
         self.log.warning("%s %s: %s. Asking again.", one_line(judged.actor), words, one_line(judged.reason))
         return self._ask(services, context, request)
+
+    def _form(self, context: Context) -> dict[str, Any]:
+        """Return what the run's form asked for, and why monitoring started the run, if it did."""
+        wanted = wanted_by(context, self.spec.name)
+        return asked_for(context) | ({} if wanted is None else {"started by": wanted.reason})
 
     def _decide(self, services: Services, request: Request) -> Event | None:
         from podium.lifecycle.approval import decide

@@ -20,6 +20,11 @@ def moved_outside_asset(model: str) -> Asset:
     return Asset(name=f"champion of {model} moved outside", uri=f"podium://{model}/champion-moved-outside")
 
 
+def retraining_asset(model: str) -> Asset:
+    """Updated when monitoring says that a model is to be trained again; its lifecycle starts by it."""
+    return Asset(name=f"retraining of {model}", uri=f"podium://{model}/retraining")
+
+
 def partitions_scored(model: str) -> AssetAlias:
     """Stands for all partitions of a model's scores: a Dag scheduled on it runs as each is scored."""
     return AssetAlias(f"scores of {model}, by partition")

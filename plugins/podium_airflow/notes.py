@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import Context
 
 from podium.text import one_line
-from podium_airflow.runs import airflow_url, run_reference
+from podium_airflow.runs import airflow_url, run_reference, wanted_by
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -47,8 +47,10 @@ def tell_outcome(context: Context, model: str) -> None:
     from podium.services import connect
 
     came_out = outcome_of(connect(), model, run_reference(context), failures(context))
-    leave_note(context, came_out.sentence)
-    log.info("%s %s", model, one_line(came_out.sentence))
+    wanted = wanted_by(context, model)
+    sentence = came_out.sentence + (f"; started by: {wanted.reason}" if wanted else "")
+    leave_note(context, sentence)
+    log.info("%s %s", model, one_line(sentence))
     asked = came_out.request
     log.info(
         "Report: %s",

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
-from airflow.sdk import get_parsing_context
+from airflow.sdk import Asset, AssetOrTimeSchedule, get_parsing_context
 from airflow.timetables.trigger import CronTriggerTimetable
+
+from podium_airflow.assets import retraining_asset
+
+if TYPE_CHECKING:
+    from podium.model_file.spec import ModelSpec
 
 
 def is_wanted(dag_id: str) -> bool:
@@ -26,3 +32,12 @@ def scheduled(cron: str | None) -> CronTriggerTimetable | None:
     work.
     """
     return CronTriggerTimetable(cron, timezone="UTC") if cron else None
+
+
+def lifecycle_schedule(spec: ModelSpec) -> CronTriggerTimetable | AssetOrTimeSchedule | list[Asset] | None:
+    """Return when a model's lifecycle runs: by its schedule, and when monitoring, if any, asks for it."""
+    timetable = scheduled(spec.schedule)
+    if spec.monitoring is None:
+        return timetable
+    asks = [retraining_asset(spec.name)]
+    return asks if timetable is None else AssetOrTimeSchedule(timetable=timetable, assets=asks)

@@ -15,6 +15,7 @@ from podium.model_file.types import nearest
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from podium.ledger.events import Event
     from podium.lifecycle.asked import Asked
 
 ANSWERS_PREFIX = "/podium"
@@ -48,15 +49,18 @@ def answers_url(reference: str) -> str:
     return f"{airflow_path()}{ANSWERS_PREFIX}/answers/{quote(dag_id)}/{quote(run_id, safe='')}.svg"
 
 
-def as_of(context: Context) -> datetime:
+def as_of(context: Context, model: str) -> datetime:
     """Return the moment as of which the run sees the world: the form's, else the run's logical date.
 
-    A run triggered without a logical date has the moment at which it was asked to run.
+    A run that monitoring started has the end of the window that asked for it, and one triggered without a
+    logical date the moment at which it was asked to run.
 
     Raises:
-        PodiumError: The form's is none.
+        PodiumError: The form's is none, or an asset event started the run that nothing on record asked for.
     """
     dag_run = context["dag_run"]
+    if (wanted := wanted_by(context, model)) is not None:
+        return datetime.fromisoformat(wanted.details["as_of"])
     if not (chosen := context["params"].get("as_of")):
         known: datetime = dag_run.logical_date or dag_run.run_after
         return known
@@ -65,6 +69,25 @@ def as_of(context: Context) -> datetime:
     except (ValueError, OverflowError) as error:
         raise PodiumError(f"as_of {chosen!r} is no moment, such as 2025-06-01T00:00:00Z: {error}") from error
     return moment
+
+
+def wanted_by(context: Context, model: str) -> Event | None:
+    """Return the event on record by which monitoring started the run; None: it did not.
+
+    Raises:
+        PodiumError: An asset event started it that is about no such event.
+    """
+    from podium_airflow.assets import retraining_asset
+
+    if context["dag_run"].run_type != "asset_triggered":
+        return None
+    from podium.lifecycle.wanted import retraining_on_record
+    from podium.services import connect
+
+    told = context["triggering_asset_events"][retraining_asset(model)]
+    return retraining_on_record(
+        connect().ledger, model, [dict(event.extra or {}).get("seq") for event in told]
+    )
 
 
 def triggered_by(context: Context) -> str | None:

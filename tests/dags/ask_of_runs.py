@@ -63,7 +63,8 @@ def refusing(dag_id: str) -> list[str]:
 
 def moment(as_of: str) -> str:
     try:
-        return runs.as_of(context_of("lifecycle_soccer_match_outcome", conf={"as_of": as_of})).isoformat()
+        context = context_of("lifecycle_soccer_match_outcome", conf={"as_of": as_of})
+        return runs.as_of(context, "soccer-match-outcome").isoformat()
     except PodiumError as error:
         return str(error)
 

@@ -17,7 +17,7 @@ def connect(self: socket.socket, address: object) -> None:
 
 
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import Asset
+from airflow.sdk import DAG, Asset
 from airflow.sdk.definitions.param import process_params
 
 # With the first asset Airflow asks every provider for the kinds that it knows; Amazon's loads boto3.
@@ -30,6 +30,12 @@ with warnings.catch_warnings(record=True) as caught:
 heavy = {"mlflow", "pandas", "numpy", "sklearn", "matplotlib", "skops", "scipy", "pyarrow", "optuna"}
 heavy |= {"boto3", "celery", "kubernetes", "redis"}
 
+
+def asking(dag: DAG) -> list[Asset]:
+    condition = dag.timetable.asset_condition
+    return [] if condition is None else list(condition.objects)
+
+
 dags = {
     dag.dag_id: {
         "edges": sorted(
@@ -41,7 +47,8 @@ dags = {
         "owners": sorted({task.owner for task in dag.tasks}),
         "retries": {task.task_id: task.retries for task in dag.tasks},
         "tags": sorted(dag.tags),
-        "schedule": getattr(dag.schedule, "expression", dag.schedule),
+        "schedule": getattr(getattr(dag.schedule, "timetable", dag.schedule), "expression", dag.schedule),
+        "started_by": sorted(asset.name for asset in asking(dag)),
         "catchup": dag.catchup,
         "paused_at_creation": dag.is_paused_upon_creation,
         "params": sorted(dag.params),

@@ -22,6 +22,7 @@ def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
         "lifecycle_code_generation",
         "lifecycle_rossmann_ensemble",
         "lifecycle_soccer_match_outcome",
+        "monitor_soccer_match_outcome",
         "notify",
         "reconcile",
         "rollback_champion",
@@ -90,6 +91,17 @@ def test_a_model_file_with_a_scoring_section_has_a_dag_that_scores(shipped: dict
     assert dag["params"] == ["allow_rolled_back", "partitions", "version"]
     assert dag["display_name"] == "bug-severity-clf scoring"
     assert (dag["schedule"], dag["catchup"], dag["owners"]) == (None, False, ["quality-engineering"])
+
+
+def test_a_model_file_with_a_monitoring_section_has_a_dag_that_may_start_its_lifecycle(
+    shipped: dict[str, Any],
+) -> None:
+    dag = shipped["dags"]["monitor_soccer_match_outcome"]
+    assert dag["edges"] == ["announce >> note_announced", "judge >> announce"]
+    assert dag["outlets"] == ["retraining of soccer-match-outcome"]
+    assert (dag["schedule"], dag["catchup"], dag["owners"]) == ("0 0 1 * *", False, ["football-analytics"])
+    started = {name: found["started_by"] for name, found in shipped["dags"].items() if found["started_by"]}
+    assert started == {"lifecycle_soccer_match_outcome": ["retraining of soccer-match-outcome"]}
 
 
 def test_every_dag_has_an_owner_tags_docs_and_retries(shipped: dict[str, Any]) -> None:

@@ -55,6 +55,15 @@ TOYS: dict[str, dict[str, Any]] = {
         "params": {"strength": 1.0, "hold": str(PROJECT / "hold")},
     },
     "toy-told": {"notify": {"approval_wanted": ["hook"], "decided": ["hook"]}},
+    "toy-monitored": {
+        "gates": [{"metric": "log_loss", "threshold": 5}],
+        "monitoring": {
+            "windows": "0 0 * * 1",
+            "alarms": {"at_most_one_in": 10},
+            "tolerance": 0.2,
+            "retraining": {"cool_down": "14d"},
+        },
+    },
     "toy-scored": {
         "scoring": {"source": str(PROJECT / "new"), "output": str(PROJECT / "scores" / "toy"), "keys": ["id"]}
     },
@@ -76,7 +85,8 @@ def write_toys() -> None:
     write_toy_rows(MODELS / "toy.csv", first_day=first_day.isoformat())
     for name, changes in TOYS.items():
         content = {**TOY, **approval(), "name": name, "trainer": "trainers.toy:train", **changes}
-        content["data"] = {**TOY["data"], "source": str(MODELS / "toy.csv")}
+        rows = "monitored.csv" if name == "toy-monitored" else "toy.csv"
+        content["data"] = {**TOY["data"], "source": str(MODELS / rows)}
         (MODELS / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
 

@@ -23,6 +23,8 @@ from podium.ledger.chain import walk
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.live_answers import LiveStore, VersionOnTrial
 from podium.lifecycle.verify import alias_differences, told_heads
+from podium.monitoring.on_record import KINDS, judged_in, on_record
+from podium.monitoring.recompute import evidence_differences
 from podium.operations import postgres_roles
 from podium.operations.backup import backup, objects
 from podium.operations.backup import databases as databases_module
@@ -121,6 +123,13 @@ def test_what_model_servers_counted_is_kept(copied: Copied, copied_parts: Servic
     counted = copied.counted
     trial = VersionOnTrial(counted.champion, counted.candidate)
     assert LiveStore(copied_parts.ledger).counted_rows(SPEC.name, trial, counted.nominated) == counted.rows
+
+
+def test_judged_windows_still_follow_from_what_was_counted(copied: Copied, copied_parts: Services) -> None:
+    events = copied_parts.ledger.history(SPEC.name, kinds=KINDS)
+    assert len(on_record(events, 1).windows) == 5
+    assert any(said == "moved" for event in events for _, _, said in judged_in(event))
+    assert evidence_differences(copied_parts.ledger, [SPEC.name]) == []
 
 
 def test_the_copy_goes_on(copied: Copied, copied_parts: Services) -> None:

@@ -12,9 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from podium.errors import DataError, Outage
-from podium.ledger.receivers import CHAMPION_ASSET
-from podium.lifecycle import approval, nominate, register
-from podium.lifecycle import promote as champion_module
 from podium.model_file.loading import find_spec
 from podium.model_file.spec import ModelSpec
 from podium.operations.airflow_client import AirflowClient
@@ -24,10 +21,9 @@ from podium.scoring.run import Job, LogProgress, score_to
 from podium.services import Services
 from podium.sources.read import Source, list_partitions
 from podium.stack.running_stack import Stack
-from podium.training.run import train_model
 from support.airflow import get
 from support.places import PROJECT
-from support.steps import answer, new_run, pass_gates
+from support.steps import promote_past_airflow
 
 MODELS, SCORES = PROJECT / "include" / "models", PROJECT / "scores" / "toy"
 MODEL, DAG = "toy-scored", "score_toy_scored"
@@ -80,23 +76,8 @@ def champion(stack_services: Services) -> ModelSpec:
     spec = find_spec(MODELS, MODEL)
     if stack_services.registry.champion(MODEL) is None:
         for days_ago in (20, 5):
-            promote(stack_services, spec, datetime.now(UTC) - timedelta(days=days_ago))
+            promote_past_airflow(stack_services, spec, datetime.now(UTC) - timedelta(days=days_ago))
     return spec
-
-
-def promote(services: Services, spec: ModelSpec, as_of: datetime) -> None:
-    run = new_run()
-    trainable = spec.model_copy(update={"trainer": "support.toy_trainer:train"})
-    trained = train_model(trainable, services.settings, as_of, {}, run)
-    version = register.register_version(services, spec, trained.run_id, run)
-    pass_gates(services, spec, version, run)
-    nominate.nominate_version(services, spec.name, run)
-    request = approval.open_request(services, spec.approval, spec.name, run)
-    champion = services.registry.champion(spec.name)
-    approval.judge(services, spec.approval, request, answer(who="approver"), champion)
-    promoted = champion_module.promote(services, spec.name, run)
-    # No task announces it: the announcement of the rollback would wait for it.
-    services.ledger.move_cursor(CHAMPION_ASSET.name, spec.name, promoted.seq)
 
 
 def test_a_task_and_an_asset_per_partition_and_a_re_run_replaces(

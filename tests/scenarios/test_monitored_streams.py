@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from podium.monitoring.journal import Said
+from podium.monitoring.verdicts import Said
 from support.monitored_streams import Stream, few_labels, football, watch, watch_bikes
 
 SEEDS = 3

@@ -32,6 +32,7 @@ from podium.stack.layout import Paths
 from podium.stack.running_stack import Stack, running_stack
 from podium.versions import verified
 from support.command_line import stack_command
+from support.monitored import record_windows
 from support.patience import PATIENCE_SECONDS
 from support.places import MODELS
 from support.serving import as_server
@@ -90,6 +91,7 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
         promote_as_of(services, SPEC, as_of)
     roll_back(services, SPEC)
     counted = count_rows(services)
+    record_windows(services, SPEC.name, 1, [0.0, 0.0, 4.0, 4.0, 4.0])
     with moving(services) as moved:
         said = {"backup": stack_command(stack.state_dir, "backup", "--to", str(folder))}
         assert said["backup"].returncode in (0, 3), said["backup"].stdout + said["backup"].stderr

@@ -25,9 +25,9 @@ def monitor(
     The rows before --since are what is usual. It needs no service, and changes nothing.
     """
     from podium.model_file.loading import find_spec
-    from podium.monitoring.journal import Said
     from podium.monitoring.known_rows import judge_known_rows
-    from podium.reporting.monitored import monitored_json, monitored_sentence, monitored_table, worst
+    from podium.monitoring.verdicts import Said
+    from podium.reporting.monitored import monitored_json, monitored_sentence, monitored_table
     from podium.settings import models_dir, project_home
 
     log_to_stderr("podium", "trainers")
@@ -37,7 +37,7 @@ def monitor(
     if as_json:
         print_json({"model": spec.name, "windows": monitored_json(judged)})
         return
-    shown = [one for one in judged if every or worst(one).said not in (Said.NOTHING_SEEN, Said.NOT_JUDGED)]
+    shown = [one for one in judged if every or one.worst.said not in (Said.NOTHING_SEEN, Said.NOT_JUDGED)]
     console.print(monitored_sentence(spec.name, judged), soft_wrap=True, highlight=False)
     if shown:
         console.print(monitored_table(shown, console.width))

@@ -90,7 +90,7 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check that the ledger's chain is whole and that the live aliases are what it says."""
+    """Check that the ledger's chain is whole, that live aliases are what it says, and judged windows too."""
     from podium.ledger.chain import read_export, walk
 
     if file is not None:
@@ -133,6 +133,7 @@ def _verified() -> tuple[Chain, list[str], Outage | None]:
     from podium.ledger.chain import walk
     from podium.lifecycle.verify import all_differences, told_heads
     from podium.model_file.loading import load_specs
+    from podium.monitoring.recompute import evidence_differences
     from podium.services import connect
 
     services = connect()
@@ -146,6 +147,7 @@ def _verified() -> tuple[Chain, list[str], Outage | None]:
     except Outage as error:
         outage = error
     chain = walk(_with_progress(services.ledger.stored(), services.ledger.size()), heads)
+    differences += evidence_differences(services.ledger, services.ledger.models())
     return chain, differences, outage
 
 

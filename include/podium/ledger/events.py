@@ -49,6 +49,9 @@ class EventKind(StrEnum):
     ACCEPTANCE_GIVEN = "acceptance_given"
     SETTLEMENT_REFUSED = "settlement_refused"
     OUTSIDE_MOVE_ACCEPTED = "outside_move_accepted"
+    REFERENCE_MADE = "reference_made"
+    WINDOWS_JUDGED = "windows_judged"
+    RETRAIN_WANTED = "retrain_wanted"
 
     @property
     def is_known(self) -> bool:

@@ -45,6 +45,8 @@ def _in(kinds: Iterable[EventKind]) -> str:
 
 _MOVE, _DECISION = f"event {_in(CHAMPION_MOVES)}", f"event {_in(DECISIONS)}"
 _JUDGED = f"event {_in((EventKind.REGISTERED, *GATES))}"
+# One an hour may be judged for as long as a version serves, and none says where it stands.
+_OF_VERSIONS = f"event <> '{EventKind.WINDOWS_JUDGED}'"
 # Rows are compared, (model, seq) <= (...), and ordered by what one index holds: else Postgres likes to walk
 # through the newest events of all models. OFFSET 0 lets it look up model by model, where it likes to join.
 _OF_PROFILES = "\n    ".join(
@@ -131,7 +133,7 @@ picked AS (
     UNION SELECT e.seq FROM requests JOIN ledger_events e
         ON e.model = requests.model AND e.run = requests.run AND e.event = 'nominated' AND e.seq <= :until
     UNION SELECT e.seq FROM whole JOIN ledger_events e
-        ON e.model = whole.model AND e.version = whole.version AND e.seq <= :until
+        ON e.model = whole.model AND e.version = whole.version AND e.seq <= :until AND {_OF_VERSIONS}
     UNION SELECT e.seq FROM whole JOIN ledger_events e
         ON e.model = whole.model AND e.from_version = whole.version AND {_MOVE} AND e.seq <= :until
     UNION SELECT e.seq FROM asked JOIN ledger_events e

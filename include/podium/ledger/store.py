@@ -102,7 +102,7 @@ _LIVE_TABLES = ("live_answers", "live_labels", "live_counts")
 CHECKED_TABLES = ("ledger_events", "announced", *_LIVE_TABLES)
 # All that the application may do, and all that a model server may, which outside callers reach.
 PRIVILEGES = {
-    **dict.fromkeys((*CHECKED_TABLES, "notices"), "SELECT, INSERT"),
+    **dict.fromkeys((*CHECKED_TABLES, "notices", "monitoring_evidence"), "SELECT, INSERT"),
     "event_kinds": "SELECT",
     # Written by a function of the ledger's owner alone.
     "servers": "SELECT",

@@ -99,3 +99,16 @@ REPORTED: dict[TaskKind, tuple[str, ...]] = {
     TaskKind.RANKING: ("ndcg", "mean_reciprocal_rank"),
     TaskKind.GENERATION: ("perplexity", "bits_per_byte", "pass_rate"),
 }
+
+# Means over rows, so that one may say what a row costs.
+ROW_MEANS = (
+    "log_loss",
+    "accuracy",
+    "brier_score",
+    "ranked_probability_score",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "root_mean_squared_error",
+    "mean_absolute_percentage_error",
+    "rmspe",
+)

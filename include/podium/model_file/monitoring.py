@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, StrictFloat, StrictInt
 
-from podium.model_file.types import Closed, Cron, Name
+from podium.model_file.types import Closed, Cron, Duration, Name
 
 
 class AlarmsSpec(Closed):
@@ -17,6 +18,15 @@ class AlarmsSpec(Closed):
         ge=10,
         le=1_000_000,
         description="Windows in which all alarms together may be false once, on average.",
+    )
+
+
+class RetrainingSpec(Closed):
+    """How often a model is trained again by itself."""
+
+    at_most_a_week: StrictInt = Field(default=1, ge=0, le=100, description="Trainings in any seven days.")
+    cool_down: Duration = Field(
+        default=timedelta(days=7), description="Time between two of them, and after the data of the champion."
     )
 
 
@@ -33,6 +43,11 @@ class MonitoringSpec(Closed):
     min_rows: StrictInt = Field(
         default=30, ge=1, le=1_000_000, description="A window of fewer rows is not judged."
     )
+    tolerance: Annotated[StrictFloat, Field(ge=0)] | None = Field(
+        default=None,
+        description="How much worse than at promotion the first gated mean over rows may be; without it "
+        "nobody asks.",
+    )
     weights: dict[Name, Annotated[StrictFloat, Field(ge=0)]] = Field(
         default_factory=dict,
         description="Which inputs matter, by name; no input has less than a tenth of an equal share.",
@@ -40,4 +55,7 @@ class MonitoringSpec(Closed):
     retrain_on: Literal["inputs"] | None = Field(
         default=None,
         description="`inputs`: moved inputs are said to be a reason to train.",
+    )
+    retraining: RetrainingSpec = Field(
+        default=RetrainingSpec(), description="How often a verdict starts a training by itself."
     )

@@ -28,6 +28,7 @@ class Topic(StrEnum):
     ROLLED_BACK = "rolled_back"
     MOVED_OUTSIDE = "moved_outside"
     SETTLED = "settled"
+    MONITORING = "monitoring"
     SERVERS_BEHIND = "servers_behind"
     LEDGER_DAMAGED = "ledger_damaged"
 

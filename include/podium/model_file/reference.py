@@ -32,7 +32,8 @@ class _AsWritten(GenerateJsonSchema):
                 (f"{dft // unit}{name}" for unit, name in _UNITS if not dft % unit), f"{dft.seconds}s"
             )
         if isinstance(dft, BaseModel):
-            return dft.model_dump(mode="json", by_alias=True, exclude_none=True)
+            held = dft.model_dump(by_alias=True, exclude_none=True)
+            return {name: self.encode_default(value) for name, value in held.items()}
         return super().encode_default(dft)
 
 

@@ -18,8 +18,14 @@ from podium.model_file.approval import ApprovalSpec
 from podium.model_file.compute import ComputeSpec
 from podium.model_file.data import DataSpec
 from podium.model_file.gates import CanaryGate, Gate, TaggedGate, misfit, no_label
-from podium.model_file.metric_gate import Level
-from podium.model_file.metric_names import KNOWN_METRICS, OWN_METRICS, TaskKind, answer_columns
+from podium.model_file.metric_gate import Level, MetricGate
+from podium.model_file.metric_names import (
+    KNOWN_METRICS,
+    OWN_METRICS,
+    ROW_MEANS,
+    TaskKind,
+    answer_columns,
+)
 from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.notify import Topic
 from podium.model_file.profiles import Profile, ProfileSpec
@@ -245,6 +251,12 @@ class ModelSpec(Closed):
             if name not in self.data.inputs:
                 near = nearest(name, self.data.inputs)
                 raise WrongKey(f"no such input; {near}they are in data.inputs", "monitoring", "weights", name)
+        if self.monitoring.tolerance is not None and not self.row_metric:
+            allowed = ", ".join(name for name in ROW_MEANS if KNOWN_METRICS[name].task is self.task) or "none"
+            raise WrongKey(
+                f"needs a gate on a mean over rows; of a {self.task} there are: {allowed}",
+                *("monitoring", "tolerance"),
+            )
         return self
 
     @model_validator(mode="after")
@@ -285,6 +297,12 @@ class ModelSpec(Closed):
         )
 
     @property
+    def row_metric(self) -> str:
+        """The first metric of the gates that is a mean over rows; "" if there is none."""
+        named = (gate.metric for gate in self.gates if isinstance(gate, MetricGate))
+        return next((name for name in named if name in ROW_MEANS), "")
+
+    @property
     def answer_columns(self) -> tuple[str, ...]:
         """Names of the numbers that the model gives for each row; none where it is a single one."""
         return answer_columns(self.task, self.labels)
@@ -293,6 +311,16 @@ class ModelSpec(Closed):
     def lifecycle_dag_id(self) -> str:
         """The id of the Dag that runs this model's lifecycle."""
         return lifecycle_dag_id(self.name)
+
+    @property
+    def dag_ids(self) -> tuple[str, ...]:
+        """The ids of all Dags that there may be of this model."""
+        return self.lifecycle_dag_id, self.scoring_dag_id, self.monitoring_dag_id
+
+    @property
+    def monitoring_dag_id(self) -> str:
+        """The id of the Dag that judges windows, if the model file has the section ``monitoring``."""
+        return f"monitor_{self.name.replace('-', '_')}"
 
     @property
     def scoring_dag_id(self) -> str:

@@ -64,6 +64,15 @@ class Losses:
     rest_proxy: float = 0.0
     rest_squared: float = 0.0
 
+    def __add__(self, other: Losses) -> Losses:
+        """Add those of other rows of the window."""
+        return Losses(
+            self.labelled + other.labelled,
+            self.rest + other.rest,
+            self.rest_proxy + other.rest_proxy,
+            self.rest_squared + other.rest_squared,
+        )
+
 
 @dataclass(frozen=True)
 class Harm:

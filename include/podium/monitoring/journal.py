@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 import numpy as np
 
@@ -17,30 +16,8 @@ from podium.monitoring import harm as harms
 from podium.monitoring import inputs as moves
 from podium.monitoring.harm import Harm, HarmJudged, Losses
 from podium.monitoring.inputs import Distances, Inputs, InputsJudged
+from podium.monitoring.verdicts import Said, Verdict
 from podium.monitoring.windows import Match, Window, season
-
-
-class Said(StrEnum):
-    """What a verdict says. There is none that says that nothing changed: that can not be known."""
-
-    NOTHING_SEEN = "nothing seen"
-    MOVED = "moved"
-    RETRAIN = "retrain"
-    BROKEN = "broken data"
-    NOT_JUDGED = "not judged"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The answer to one question about one window.
-
-    Attributes:
-        said: The answer.
-        reason: Why, in a sentence that may follow a colon; "" where nothing was seen.
-    """
-
-    said: Said
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +108,12 @@ class Judged:
         """The reason to train again; "" if there is none."""
         return next((said.reason for said in (self.hurts, self.moved) if said.said is Said.RETRAIN), "")
 
+    @property
+    def worst(self) -> Verdict:
+        """The verdict that asks for most. That whole data was seen says nothing of the other questions."""
+        asked = (self.moved, self.hurts) if self.whole.said is Said.NOTHING_SEEN else (self.whole,)
+        return min(asked, key=lambda verdict: verdict.urgency)
+
 
 def judge_all(
     subject: str, rules: Rules, past: Iterable[Observation], windows: Iterable[Observation]
@@ -156,6 +139,13 @@ def judge_all(
         if judged.harm is not None and seen.losses is not None:
             harm = harms.after(harm, seen.losses, judged.harm)
         yield judged
+
+
+def judge_none(reason: str, windows: Iterable[Observation]) -> Iterator[Judged]:
+    """Yield windows, by time, of which none is judged, for one reason."""
+    unjudged = Verdict(Said.NOT_JUDGED, reason)
+    for seen in by_time(windows):
+        yield Judged(seen, (), unjudged, unjudged, unjudged)
 
 
 def by_time(windows: Iterable[Observation]) -> list[Observation]:

@@ -61,6 +61,15 @@ def rules(section: MonitoringSpec, columns: Mapping[str, Column]) -> Rules:
     )
 
 
+def rules_of(spec: ModelSpec, section: MonitoringSpec, reference: Reference) -> Rules:
+    """Return the rules of a model file for a version whose reference this is."""
+    known = rules(section, reference.columns)
+    if reference.at_promotion is None:
+        return known
+    risk = {"metric": spec.row_metric, "at_promotion": reference.at_promotion}
+    return replace(known, **risk, tolerance=section.tolerance)  # type: ignore[arg-type]  # two kinds of value
+
+
 def _inside(times: pd.Series, window: Window) -> pd.Series:
     return (times >= window.start) & (times < window.end)
 

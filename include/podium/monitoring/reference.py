@@ -35,10 +35,14 @@ class Reference:
     Attributes:
         columns: Features and answers, by name.
         past: Windows of the training data that are not in the reference.
+        at_promotion: The mean loss on the version's holdout; None: nobody asks whether it hurts.
+        unknown: Why there is no reference; "" if there is one.
     """
 
     columns: Mapping[str, Column]
     past: Sequence[Observation]
+    at_promotion: float | None = None
+    unknown: str = ""
 
 
 def make_reference(frame: pd.DataFrame, times: pd.Series, schedule: str) -> Reference:

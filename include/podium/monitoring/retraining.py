@@ -1,8 +1,8 @@
-"""May a verdict start a training by itself? No more often than the model file says, and in no circle."""
+"""May a verdict start a training by itself? No more often than the model file says."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,49 +15,29 @@ class Limits:
 
     Attributes:
         most_a_week: Trainings in any seven days.
-        cool_down: Time from one to the next, and from a promotion to the first.
+        cool_down: Time from one to the next, and from what the champion was trained on to the first.
     """
 
     most_a_week: int
     cool_down: timedelta
 
 
-def why_not(limits: Limits, now: datetime, started: Sequence[datetime], promoted: datetime | None) -> str:
+def why_not(limits: Limits, now: datetime, started: Sequence[datetime], trained: datetime | None) -> str:
     """Say why no training starts by itself now; "" if one may.
 
     Args:
         limits: What the model file says.
         now: The end of the window that asks for it.
         started: When those before were asked for.
-        promoted: When the champion was promoted.
+        trained: As of when the champion was trained.
     """
-    last = max([*started, *([] if promoted is None else [promoted])], default=None)
+    last = max([*started, *([] if trained is None else [trained])], default=None)
     if last is not None and now - last < limits.cool_down:
         return f"cool-down of {_days(limits.cool_down)} until {last + limits.cool_down:%Y-%m-%d %H:%M}"
     of_week = [moment for moment in started if now - moment < WEEK]
     if len(of_week) >= limits.most_a_week:
         return f"{len(of_week)} trainings in seven days already, {limits.most_a_week} at most"
     return ""
-
-
-def circle(starts: Mapping[str, Collection[str]], model: str) -> list[str]:
-    """Return the way on which a model's training leads to itself; none if it does not.
-
-    Args:
-        starts: By model, which models its promotion starts.
-        model: The model.
-    """
-    ways = [[model]]
-    seen = set()
-    while ways:
-        way = ways.pop()
-        for follower in starts.get(way[-1], ()):
-            if follower == model:
-                return [*way, model]
-            if follower not in seen:
-                seen.add(follower)
-                ways.append([*way, follower])
-    return []
 
 
 def _days(span: timedelta) -> str:

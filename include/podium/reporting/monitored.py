@@ -8,23 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from podium.monitoring.journal import Judged, Said, Verdict
+from podium.monitoring.journal import Judged
+from podium.monitoring.verdicts import Said, Verdict
 from podium.reporting.tables import Column, fitted
 from podium.reporting.terminal import ShownTable
 
 
 def monitored_sentence(model: str, judged: Sequence[Judged]) -> str:
     """Say in a sentence how the windows came out; what was not judged is never taken for nothing seen."""
-    counts = Counter(worst(one).said for one in judged)
+    counts = Counter(one.worst.said for one in judged)
     order = (Said.RETRAIN, Said.MOVED, Said.BROKEN, Said.NOTHING_SEEN, Said.NOT_JUDGED)
     parts = ", ".join(f"{counts[said]} {said}" for said in order if counts[said])
     first, last = judged[0].observation.window, judged[-1].observation.window
     return f"{model}: {len(judged)} windows from {first.start:%Y-%m-%d} to {last.end:%Y-%m-%d}: {parts}."
-
-
-def worst(one: Judged) -> Verdict:
-    """Return the verdict of a window that asks for most, of the data and the inputs."""
-    return one.whole if one.whole.said is Said.BROKEN else one.moved
 
 
 def monitored_table(judged: Sequence[Judged], width: int) -> ShownTable:
@@ -33,8 +29,8 @@ def monitored_table(judged: Sequence[Judged], width: int) -> ShownTable:
         width,
         Column("window (UTC)", [str(one.observation.window) for one in judged], whole=True),
         Column("rows", [f"{one.observation.rows:,}" for one in judged], justify="right"),
-        Column("verdict", [worst(one).said for one in judged]),
-        Column("why", [worst(one).reason for one in judged]),
+        Column("verdict", [one.worst.said for one in judged]),
+        Column("why", [one.worst.reason for one in judged]),
     )
 
 

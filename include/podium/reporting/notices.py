@@ -18,6 +18,7 @@ from podium.lifecycle.approval_policy import Request, who_may_decide
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
 from podium.model_file.notify import Topic
 from podium.model_file.spec import ModelSpec
+from podium.monitoring.verdicts import alarms_in
 from podium.names import in_utc, version_name
 from podium.reporting.comparison import in_one_sentence
 from podium.reporting.links import decision_page, model_page, models_page
@@ -170,6 +171,8 @@ def of_event(event: Event, airflow: str) -> Notice | None:
             follow,
         ),
     }
+    if event.event in (EventKind.WINDOWS_JUDGED, EventKind.RETRAIN_WANTED):
+        return _of_monitoring(event, airflow)
     if event.event not in said:
         return None
     topic, what, *sentences = said[event.event]
@@ -180,6 +183,28 @@ def of_event(event: Event, airflow: str) -> Notice | None:
         f"{event.model}: {what}" if ":" in what or what.startswith("the ") else f"{event.model} {what}",
         "\n".join(sentences),
         key=f"{event.model}:moved-outside" if outside else f"{event.model}:event:{event.seq}",
+        id=f"event:{event.seq}",
+        link=model_page(airflow, event.model) if airflow else "",
+    )
+
+
+def _of_monitoring(event: Event, airflow: str) -> Notice | None:
+    """Tell of an alarm, or of a training that it starts; None where nobody need look."""
+    version, wanted = version_name(event.version), event.event is EventKind.RETRAIN_WANTED
+    if not wanted and not alarms_in(event.details):
+        return None
+    what = f"is to be trained again: {event.reason}" if wanted else f"was monitored: {event.reason}"
+    then = (
+        "Its lifecycle starts by itself; gates and approvers decide as ever."
+        if wanted
+        else "The champion serves on. docs/monitoring.md says what each verdict means."
+    )
+    return Notice(
+        Topic.MONITORING,
+        event.model,
+        f"{event.model} {version} {what}",
+        then,
+        key=f"{event.model}:monitoring:{event.version}",
         id=f"event:{event.seq}",
         link=model_page(airflow, event.model) if airflow else "",
     )

@@ -64,6 +64,9 @@ _WORDS = {
     EventKind.PROMOTION_REFUSED: "could not be promoted",
     EventKind.PROMOTION_STARTED: "is being promoted",
     EventKind.ROLLBACK_STARTED: "is being rolled back to",
+    EventKind.REFERENCE_MADE: "got what its windows are held against",
+    EventKind.WINDOWS_JUDGED: "was monitored",
+    EventKind.RETRAIN_WANTED: "is to be trained again",
 }
 
 

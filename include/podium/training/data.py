@@ -104,7 +104,7 @@ def _dated(raw: pd.DataFrame, data: DataSpec) -> tuple[pd.DataFrame, int]:
         return raw, 0
     if data.time_column not in raw:
         raise _missing_column(data.source, data.time_column, raw)
-    moments = _parse_time(raw[data.time_column], data.time_formats)
+    moments = parse_times(raw[data.time_column], data.time_formats)
     undated = moments.isna()
     if undated.any() and data.undated == "fail":
         row = int(undated.to_numpy().argmax())
@@ -119,7 +119,7 @@ def _dated(raw: pd.DataFrame, data: DataSpec) -> tuple[pd.DataFrame, int]:
     return raw.assign(**{data.time_column: moments})[~undated], int(undated.sum())
 
 
-def _parse_time(column: pd.Series, formats: Iterable[str]) -> pd.Series:
+def parse_times(column: pd.Series, formats: Iterable[str]) -> pd.Series:
     """Read each value by the first format that fits; UTC without a zone, NaT where none does."""
     moments = pd.Series(pd.NaT, index=column.index, dtype="datetime64[ns, UTC]")
     if pd.api.types.is_numeric_dtype(column):

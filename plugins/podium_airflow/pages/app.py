@@ -395,7 +395,7 @@ def picture(who: SomeVisitor, seq: int, place: int, name: str) -> Response:
 def of_dag(request: Request, who: SomeVisitor, dag_id: str) -> Response:
     """Show the model of a Dag, on the tab that Airflow puts on each of them."""
     for spec in _specs()[0].values():
-        if dag_id in (spec.lifecycle_dag_id, spec.scoring_dag_id):
+        if dag_id in spec.dag_ids:
             return _model(request, who, spec.name)
     told = f"The Dag {dag_id} is no model's: nothing is trained, approved or scored by it."
     return render(request, "message.html", title="No model", told=told)

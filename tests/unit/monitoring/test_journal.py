@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from podium.monitoring.harm import losses
-from podium.monitoring.journal import Judged, Observation, Rules, Said, judge_all
+from podium.monitoring.journal import Judged, Observation, Rules, judge_all
 from podium.monitoring.reference import count_rows, make_reference, observe, stream_shares
+from podium.monitoring.verdicts import Said
 from podium.monitoring.whole import data_problems
 from podium.monitoring.windows import Window
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from podium.monitoring.retraining import Limits, circle, why_not
+from podium.monitoring.retraining import Limits, why_not
 
 NOW = datetime(2026, 5, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -26,10 +26,3 @@ def test_no_more_start_in_a_week_than_the_file_says() -> None:
     started = [NOW - 6 * DAY, NOW - 3 * DAY]
     assert why_not(LIMITS, NOW, started, None) == "2 trainings in seven days already, 2 at most"
     assert why_not(LIMITS, NOW + DAY, started, None) == ""
-
-
-def test_models_that_would_start_each_other_are_found() -> None:
-    starts = {"a": ["b"], "b": ["c", "d"], "c": ["a"], "d": ["d"]}
-    assert circle(starts, "a") == ["a", "b", "c", "a"]
-    assert circle(starts, "d") == ["d", "d"]
-    assert circle({"a": ["b"], "b": ["c"], "c": ["b"]}, "a") == []

@@ -31,13 +31,12 @@ ALLOWED = {
     ("servers", "SELECT"),
     *(
         (table, privilege)
-        for table in ("ledger_events", "announced", "notices", *ADDED_TO_BY_SERVERS)
+        for table in ("ledger_events", "announced", "notices", "monitoring_evidence", *ADDED_TO_BY_SERVERS)
         for privilege in ("SELECT", "INSERT")
     ),
 }
-ALLOWED_TO_SERVERS = {
-    row for row in ALLOWED if row[0] not in ("announced", "notices", "event_kinds", "servers")
-} - {("ledger_events", "INSERT")}
+NOT_FOR_SERVERS = ("announced", "notices", "monitoring_evidence", "event_kinds", "servers")
+ALLOWED_TO_SERVERS = {row for row in ALLOWED if row[0] not in NOT_FOR_SERVERS} - {("ledger_events", "INSERT")}
 OWNERS = """
     SELECT relname, relowner::regrole::text FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
@@ -77,6 +76,8 @@ REFUSED = [
     "DELETE FROM announced",
     "UPDATE servers SET version = 1",
     "DELETE FROM servers",
+    "UPDATE monitoring_evidence SET content = '{}'",
+    "DELETE FROM monitoring_evidence",
     "SELECT * FROM ledger_events FOR SHARE",
     "SELECT * FROM live_answers FOR UPDATE",
     "BEGIN; LOCK TABLE ledger_events IN EXCLUSIVE MODE",

@@ -29,7 +29,7 @@ def failed_runs(airflow: AirflowClient, specs: Iterable[ModelSpec], now: datetim
     """Return a notice for each run of Podium's Dags that failed within the last day."""
     models = dict.fromkeys(_OF_ALL, "")
     for spec in specs:
-        models |= {spec.lifecycle_dag_id: spec.name, spec.scoring_dag_id: spec.name}
+        models |= dict.fromkeys(spec.dag_ids, spec.name)
     return [
         notices.run_failed(
             models[run.dag_id] or str(run.form.get("model", "")),

@@ -1,0 +1,143 @@
+"""What the ledger has of a version's windows: its events name the evidence that counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from podium.errors import PodiumError
+from podium.ledger.events import Event, EventKind, canonical_json
+from podium.ledger.evidence import Evidence, EvidenceStore
+from podium.monitoring.evidence import read_reference, read_rules, read_window, window_content
+from podium.monitoring.journal import Judged, Observation, Rules, judge_all, judge_none
+from podium.monitoring.reference import Reference
+from podium.monitoring.windows import Window
+
+KINDS = (EventKind.REFERENCE_MADE, EventKind.WINDOWS_JUDGED)
+
+
+@dataclass(frozen=True)
+class OnRecord:
+    """What is on record of one version.
+
+    Attributes:
+        reference: The digest of what its windows are held against; "" if there is none yet.
+        windows: By window, the digest of its newest judgement.
+    """
+
+    reference: str
+    windows: Mapping[Window, str]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What windows are judged by.
+
+    Attributes:
+        model: The registered model.
+        version: The version.
+        reference: What they are held against.
+        rules: How they are judged.
+        evidence: Of both, by the names under which windows name them.
+    """
+
+    model: str
+    version: int
+    reference: Reference
+    rules: Rules
+    evidence: Mapping[str, Evidence]
+
+    def judged(self, windows: Iterable[Observation]) -> Iterator[Judged]:
+        """Yield the verdicts on windows, by time."""
+        if self.reference.unknown:
+            return judge_none(self.reference.unknown, windows)
+        return judge_all(f"{self.model}/{self.version}", self.rules, self.reference.past, windows)
+
+    def content(self, judged: Judged, counts: str) -> dict[str, Any]:
+        """Return a judged window as it is kept, as JSON gives it back.
+
+        Args:
+            judged: The window.
+            counts: The digest of its counts.
+        """
+        digests = {name: evidence.digest for name, evidence in self.evidence.items()}
+        found: dict[str, Any] = json.loads(
+            canonical_json(window_content(judged, {**digests, "counts": counts}))
+        )
+        return found
+
+
+def on_record(events: Iterable[Event], version: int) -> OnRecord:
+    """Return what events say of a version's windows; of two judgements of a window the newer one counts."""
+    reference, windows = "", dict[Window, str]()
+    for event in events:
+        if event.version == version and event.event is EventKind.REFERENCE_MADE:
+            reference = _text(event, "digest")
+        if event.version == version:
+            windows |= {window: digest for window, digest, _ in judged_in(event)}
+    return OnRecord(reference, windows)
+
+
+def judged_in(event: Event) -> list[tuple[Window, str, str]]:
+    """Return what an event names: window, digest, and what its verdict says; none of other events.
+
+    Raises:
+        PodiumError: It is not what Podium records.
+    """
+    if event.event is not EventKind.WINDOWS_JUDGED:
+        return []
+    try:
+        return [
+            (read_window([one["start"], one["end"]]), str(one["digest"]), str(one["said"]))
+            for one in event.details["windows"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise PodiumError(
+            f"{event.model}: event {event.seq} names no windows as Podium records them: {error}"
+        ) from error
+
+
+def read_basis(store: EvidenceStore, content: Mapping[str, Any], model: str, version: int) -> Basis:
+    """Return what a window was judged by.
+
+    Args:
+        store: The evidence.
+        content: Of the window.
+        model: The registered model.
+        version: The version.
+
+    Raises:
+        PodiumError: It is not there.
+        Outage: The ledger's database did not answer.
+    """
+    evidence = {name: store.one(str(content[name])) for name in ("reference", "rules")}
+    reference, rules = (evidence[name].read() for name in ("reference", "rules"))
+    return Basis(model, version, read_reference(reference), read_rules(rules), evidence)
+
+
+def contents(store: EvidenceStore, windows: Mapping[Window, str]) -> dict[Window, dict[str, Any]]:
+    """Return the evidence of windows by time.
+
+    Raises:
+        PodiumError: Some is not there.
+        Outage: The ledger's database did not answer.
+    """
+    kept = {
+        digest: evidence.read()
+        for digest, evidence in store.read(windows.values())
+        if evidence.digest == digest
+    }
+    if missing := [window for window in sorted(windows) if windows[window] not in kept]:
+        raise PodiumError(
+            f"the evidence of {len(missing)} judged windows is not in the ledger's database as its events "
+            f"name it; the first is {missing[0]}. `podium verify` says more"
+        )
+    return {window: kept[windows[window]] for window in sorted(windows)}
+
+
+def _text(event: Event, name: str) -> str:
+    if not isinstance(event.details.get(name), str):
+        raise PodiumError(f"{event.model}: event {event.seq} has no '{name}'")
+    return str(event.details[name])
