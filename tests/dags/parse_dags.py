@@ -32,8 +32,12 @@ heavy |= {"boto3", "celery", "kubernetes", "redis"}
 
 
 def asking(dag: DAG) -> list[Asset]:
-    condition = dag.timetable.asset_condition
-    return [] if condition is None else list(condition.objects)
+    return list(getattr(dag.timetable.asset_condition, "objects", []))
+
+
+def cron(dag: DAG) -> object:
+    timetable = getattr(dag.schedule, "timetable", dag.schedule)
+    return getattr(timetable, "expression", None) or getattr(timetable, "summary", timetable)
 
 
 dags = {
@@ -47,7 +51,7 @@ dags = {
         "owners": sorted({task.owner for task in dag.tasks}),
         "retries": {task.task_id: task.retries for task in dag.tasks},
         "tags": sorted(dag.tags),
-        "schedule": getattr(getattr(dag.schedule, "timetable", dag.schedule), "expression", dag.schedule),
+        "schedule": cron(dag),
         "started_by": sorted(asset.name for asset in asking(dag)),
         "catchup": dag.catchup,
         "paused_at_creation": dag.is_paused_upon_creation,
