@@ -265,7 +265,7 @@ def follow(page: Page, href: str, leaves: str) -> None:
         page.wait_for_url(lambda url: unquote(url).endswith(unquote(href)))
         page.get_by_role("main").or_(page.locator("#root")).first.wait_for()
         page.wait_for_load_state("networkidle")
-        assert page.get_by_text("404").count() == 0, href
+        assert page.get_by_text("Not Found").count() == 0, href
         return
     inside = page.frames[1]
     inside.wait_for_url(lambda url: unquote(url).endswith(unquote(href)))
