@@ -43,7 +43,7 @@ NARROW: dict[str, Any] = {
     "color_scheme": "dark",
     "device_scale_factor": 2,
 }
-COLOURS = 128
+COLOURS = 256
 MOST_BYTES = 200_000
 
 
@@ -117,7 +117,7 @@ def photograph(page: Page, name: str) -> None:
     file = PICTURES / name
     page.screenshot(path=file, animations="disabled")
     with Image.open(file) as picture:
-        few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(file, optimize=True)
     assert file.stat().st_size < MOST_BYTES
 
