@@ -111,7 +111,7 @@ test-scenarios: $(HAS_DEV) ## Run what takes long: kills at every step, fifty pr
 test-unit: $(HAS_DEV) ## Run the tests of each room
 	$(PYTEST) tests/unit $(wildcard tests/models)
 
-# What `make bench` runs, the shortest first. SIZE is for the ledger, which takes ten times as long with all its events.
+# What `make bench` runs, the shortest first. SIZE is for the ledger and the page, which take longer with all rows.
 SUITE := bench-parse bench-score bench-lifecycle bench-waiting bench-ledger bench-serving bench-growth bench-page bench-fleet
 
 bench: $(HAS_DEV) ## Measure Podium in under 30 minutes: docs/performance.md says what, .podium/bench/report.md has the figures
@@ -147,7 +147,7 @@ bench-rossmann: $(HAS_DEV) ## Measure rossmann-ensemble on weeks that it has not
 bench-parse: $(HAS_DEV) ## Time reading, building and serialising the Dags of up to 1,000 model files, beside dag-factory
 	$(BIN)/python -W ignore benchmarks/parse.py
 
-bench-page: $(HAS_DEV) ## Time the page "Models" with 200 models of up to 1,000 versions, and count its queries
+bench-page: $(HAS_DEV) ## Time the page "Models" with 200 models of up to 1,000 versions, and count its statements (SIZE=100000: fewer)
 	$(BIN)/python -W ignore benchmarks/page.py
 
 bench-score: $(HAS_RUN) ## Time batch scoring beside a bare predict

@@ -9,6 +9,7 @@ Postgres and MLflow.
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 import tempfile
@@ -46,8 +47,10 @@ from support.steps import TRAINED, answer, new_run, nominate, promote, train
 from support.toy import TOY
 
 MODELS = 20 if QUICK else 200
+# Versions of all models at last; `make bench` names fewer.
+SIZE = int(os.environ.get("SIZE") or "200000")
 # Versions of each model.
-SIZES = (1, 10) if QUICK else (1, 50, 1_000)
+SIZES = (1, 10) if QUICK else (1, 50, SIZE // MODELS)
 REQUESTS = 5
 WAITING = 10
 # The newest ones keep all that was recorded; older ones the kinds below, without details, which are large.

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.servers import Served, tell
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
 from podium.model_file.spec import ModelSpec
@@ -113,6 +114,8 @@ def told(run_script: Callable[..., dict[str, Any]], asked: Asked) -> Mapping[str
     for number in (1, 2):
         promoted = NewEvent(EventKind.PROMOTED, OTHER, number, number - 1 or None, actor="amy")
         asked.services.ledger.append(promoted)
+    for server, version, problem in (("one:8000", 2, ""), (SCRIPT, 1, SCRIPT)):
+        tell(asked.services.ledger, server, 1, [Served(OTHER, version, problem)])
     asks = {**looks(asked), **answers(asked), **actions(), **outage(asked)}
     found = run_script("ask_pages.py", ASKED=json.dumps(list(asks.values())), **asked.environment)
     assert not found["heavy_before"], "an Airflow process loads these before anybody asks for a page"
@@ -196,6 +199,8 @@ def test_pages_show_what_somebody_may_see_and_nothing_that_runs(
     assert "A model file cannot be read" in every
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in every
     assert "MLflow does not answer" in every
+    assert "1 of 2 behind" in every
+    assert "Servers: 1 of 2 behind." in told["ways back"].text
     assert "Approve v1" in decision
     assert 'data-least="12"' in decision
     assert "I looked" in decision

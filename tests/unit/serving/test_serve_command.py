@@ -31,10 +31,12 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from podium.cli.main import app
+from podium.ledger.servers import servers_of
 from podium.ledger.store import Ledger
 from podium.registry.client import Registry
 from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
+from support.database import execute
 from support.patience import PATIENCE_SECONDS
 from support.serving import make_champion, register_model
 
@@ -136,6 +138,17 @@ def test_the_document_is_followed_literally(running: Running, tmp_path: Path) ->
     assert '"version":1' in told[2]
     (example,) = re.findall(r"```json\n(.*?)\n```", DOCUMENT)
     assert told[3] == example
+
+
+def test_its_processes_say_together_as_one_server_what_they_serve(running: Running, ledger_url: str) -> None:
+    told = "SELECT count(DISTINCT server), count(*), min(version) FROM servers WHERE model = 'house-prices'"
+    until = time.monotonic() + PATIENCE_SECONDS
+    while (found := execute(ledger_url, told)) != [(1, 2, 1)]:
+        assert time.monotonic() < until, found
+        time.sleep(0.2)
+    (server,) = servers_of(Ledger(ledger_url), ["house-prices"])["house-prices"]
+    assert (server.versions, server.problem, server.silent) == ((1,), "", False)
+    assert server.name.startswith(f"{socket.gethostname()}:")
 
 
 def test_every_option_is_documented() -> None:
