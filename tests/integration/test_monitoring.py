@@ -87,9 +87,8 @@ def test_harm_starts_the_lifecycle_and_after_its_promotion_the_wealth_is_new(
         "a run that the asset started",
     )
     run = LifecycleRun(operator, champion, started[0]["dag_run_id"])
-    card = run.wait_for_card()
-    assert "started by" in card
-    assert wanted.reason in card
+    said = f'Asked for by `monitoring of {MODEL}`: `started by "{wanted.reason}"`.'
+    assert said in run.wait_for_card()
     asked = wait_for_event(stack_services, MODEL, EventKind.APPROVAL_REQUESTED)
     assert asked.details["requester"] == f"monitoring of {MODEL}"
     assert asked.details["form"] == {"started by": wanted.reason}

@@ -13,7 +13,8 @@ from podium.monitoring.evidence import counts_content, reference_content, rules_
 from podium.monitoring.journal import Judged, Rules
 from podium.monitoring.on_record import Basis
 from podium.monitoring.reference import count_rows, make_reference, observe, stream_shares
-from podium.monitoring.run import Seen, record_window
+from podium.monitoring.run import Seen
+from podium.monitoring.run import record_windows as record_seen
 from podium.monitoring.windows import Window
 from podium.services import Services
 
@@ -39,5 +40,5 @@ def record_windows(services: Services, model: str, version: int, shifts: list[fl
         counts = count_rows(reference.columns, pd.DataFrame({"x": draws.normal(size=40) + shift}))
         seen = Seen(observe(reference.columns, Window(start, start + DAY), counts), counts_content(counts))
         basis = Basis(model, version, reference, rules, evidence)
-        judged = record_window(services, basis, seen, "monitor_toy/made-up")
+        judged = record_seen(services, basis, [seen], "monitor_toy/made-up")
     return judged

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 # In this order they are shown.
 GROUPS = {
-    "Every day": ("status", "pending", "approve", "reject", "run", "history", "compare", "gates", "monitor"),
+    "Every day": (
+        *("status", "pending", "approve", "reject", "run", "history", "compare", "gates"),
+        *("drift", "monitor"),
+    ),
     "When something is wrong": ("doctor", "verify", "explain", "rollback", "mend"),
     "A new model": ("new-model", "validate-spec", "train"),
     "Serve and score": ("serve", "score", "copy"),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictFloat, StrictInt
 
+from podium.model_file.scoring import VARIABLE
 from podium.model_file.types import Closed, Cron, Duration, Name
 
 
@@ -27,6 +28,24 @@ class RetrainingSpec(Closed):
     at_most_a_week: StrictInt = Field(default=1, ge=0, le=100, description="Trainings in any seven days.")
     cool_down: Duration = Field(
         default=timedelta(days=7), description="Time between two of them, and after the data of the champion."
+    )
+
+
+class LabelsSpec(Closed):
+    """Labels that come later than the rows that are scored."""
+
+    source: Name = Field(
+        description="Labels by `scoring.keys`: a file, folder or pattern with `*`, also `s3://`, or `sql:` "
+        "and a query."
+    )
+    database: Annotated[str, Field(pattern=VARIABLE)] | None = Field(
+        default=None, description="With `sql:` only: the environment variable with the database's URL."
+    )
+    wait: StrictInt = Field(
+        default=4,
+        ge=0,
+        le=100,
+        description="Earlier windows looked at again while labels are missing.",
     )
 
 
@@ -55,6 +74,9 @@ class MonitoringSpec(Closed):
     retrain_on: Literal["inputs"] | None = Field(
         default=None,
         description="`inputs`: moved inputs are said to be a reason to train.",
+    )
+    labels: LabelsSpec | None = Field(
+        default=None, description="Labels of scored rows; rows of `data.source` have their own."
     )
     retraining: RetrainingSpec = Field(
         default=RetrainingSpec(), description="How often a verdict starts a training by itself."

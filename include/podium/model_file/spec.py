@@ -257,6 +257,8 @@ class ModelSpec(Closed):
                 f"needs a gate on a mean over rows; of a {self.task} there are: {allowed}",
                 *("monitoring", "tolerance"),
             )
+        if self.monitoring.labels is not None and (self.scoring is None or not self.scoring.keys):
+            raise WrongKey("needs scoring.keys, by which they are joined", "monitoring", "labels")
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from podium.monitoring import harm as harms
 from podium.monitoring import inputs as moves
 from podium.monitoring.harm import Harm, HarmJudged, Losses
 from podium.monitoring.inputs import Distances, Inputs, InputsJudged
-from podium.monitoring.verdicts import Said, Verdict
+from podium.monitoring.verdicts import Said, Verdict, worst_of
 from podium.monitoring.windows import Match, Window, season
 
 
@@ -110,9 +110,8 @@ class Judged:
 
     @property
     def worst(self) -> Verdict:
-        """The verdict that asks for most. That whole data was seen says nothing of the other questions."""
-        asked = (self.moved, self.hurts) if self.whole.said is Said.NOTHING_SEEN else (self.whole,)
-        return min(asked, key=lambda verdict: verdict.urgency)
+        """The verdict that asks for most."""
+        return worst_of(self.whole, self.moved, self.hurts)
 
 
 def judge_all(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from podium.errors import PodiumError
 from podium.ledger.events import Event, EventKind, canonical_json
 from podium.ledger.evidence import Evidence, EvidenceStore
+from podium.ledger.store import Ledger
 from podium.monitoring.evidence import read_reference, read_rules, read_window, window_content
 from podium.monitoring.journal import Judged, Observation, Rules, judge_all, judge_none
 from podium.monitoring.reference import Reference
+from podium.monitoring.verdicts import Said, Verdict, worst_of
 from podium.monitoring.windows import Window
 
 KINDS = (EventKind.REFERENCE_MADE, EventKind.WINDOWS_JUDGED)
@@ -29,6 +32,40 @@ class OnRecord:
 
     reference: str
     windows: Mapping[Window, str]
+
+
+@dataclass(frozen=True)
+class RecordedWindow:
+    """A window as it was judged last.
+
+    Attributes:
+        version: The version whose rows they were.
+        window: When.
+        content: What is kept of it, see ``evidence.window_content``.
+    """
+
+    version: int
+    window: Window
+    content: Mapping[str, Any]
+
+    @property
+    def worst(self) -> Verdict:
+        """The verdict that asks for most."""
+        found = {
+            name: Verdict(Said(verdict["said"]), verdict["reason"])
+            for name, verdict in self.content["verdicts"].items()
+        }
+        return worst_of(found["whole"], found["moved"], found["hurts"])
+
+    @property
+    def risk(self) -> float | None:
+        """The estimated mean loss; None where it is not judged."""
+        harm = self.content["harm"]
+        return None if harm is None else harm["risk"]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it with plain JSON values."""
+        return {"version": self.version, **self.content}
 
 
 @dataclass(frozen=True)
@@ -135,6 +172,28 @@ def contents(store: EvidenceStore, windows: Mapping[Window, str]) -> dict[Window
             f"name it; the first is {missing[0]}. `podium verify` says more"
         )
     return {window: kept[windows[window]] for window in sorted(windows)}
+
+
+def recorded_windows(ledger: Ledger, model: str, since: datetime | None = None) -> list[RecordedWindow]:
+    """Return the windows of all versions of a model, by version and time.
+
+    Args:
+        ledger: The record.
+        model: The registered model.
+        since: Only those that begin then or later.
+
+    Raises:
+        PodiumError: Some evidence is not there.
+        Outage: The ledger did not answer.
+    """
+    events = ledger.history(model, kinds=KINDS)
+    found = []
+    for version in sorted({int(event.version or 0) for event in events}):
+        windows = on_record(events, version).windows
+        chosen = {one: digest for one, digest in windows.items() if since is None or one.start >= since}
+        kept = contents(EvidenceStore(ledger), chosen)
+        found += [RecordedWindow(version, window, content) for window, content in kept.items()]
+    return found
 
 
 def _text(event: Event, name: str) -> str:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from podium.errors import DataError
 from podium.metrics.answers import Answers, Numbers, true_values
 from podium.metrics.predictions import predict
+from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.windows import Window
 from podium.scoring.inputs import text_columns
 from podium.scoring.run import columns_read, source_of
-from podium.scoring.scorer import Scorer
-from podium.sources.read import Chunk, list_partitions, open_partition
-from podium.training.data import load_window, parse_times
+from podium.scoring.scorer import Readied, Scorer
+from podium.sources.read import Chunk, Source, list_partitions, open_partition
+from podium.training.data import load_window, normalised_labels, parse_times
 from podium.training.examples import DataWindow, TrainingExamples
 from podium.training.input_types import as_clients_send
 from podium.training.split import subset
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,19 +100,85 @@ def _known(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Part:
 
 
 def _scored(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iterator[Part]:
-    source, time = source_of(spec, home), str(spec.data.time_column)
+    source, time, labels = source_of(spec, home), str(spec.data.time_column), arrived_labels(spec, home)
+    keys = [] if labels is None else list(source_keys(spec))
     for partition in list_partitions(source):
-        with open_partition(source, partition, columns_read([scorer], [time])) as reader:
-            if time not in reader.columns:
-                there = ", ".join(reader.columns)
-                raise DataError(
-                    f"{partition.at}: no column '{time}' (data.time_column), by which rows are in a window; "
-                    f"there are: {there}"
-                )
+        with open_partition(source, partition, columns_read([scorer], [time, *keys])) as reader:
+            for name, why in {**dict.fromkeys(keys, "scoring.keys"), time: "data.time_column"}.items():
+                _assert_there(name, why, reader.columns, partition.at)
             for chunk in reader.chunks:
                 which = inside(_times(spec, chunk), window)
                 readied = scorer.ready(_only(chunk, which), partition.at)
-                yield Part(readied.inputs)
+                yield Part(readied.inputs) if labels is None else _answered(spec, readied, scorer, labels)
+
+
+def _answered(spec: ModelSpec, readied: Readied, scorer: Scorer, labels: pd.Series) -> Part:
+    scored = scorer.score(readied)
+    rows = scored.chunk.rows.filter(scored.good)
+    found = pd.Series(labels.reindex(_key_texts(rows, source_keys(spec))).to_numpy())
+    here = found.notna().to_numpy()
+    truth = true_values(spec.task, found[here], spec.labels)
+    answers = Answers(spec.task, spec.labels, truth, scored.answers[here])
+    return Part(readied.inputs, answers, scored.answers[~here])
+
+
+def source_keys(spec: ModelSpec) -> tuple[str, ...]:
+    """Return the columns by which labels are joined to the rows that are scored."""
+    return () if spec.scoring is None else spec.scoring.keys
+
+
+def arrived_labels(spec: ModelSpec, home: Path) -> pd.Series | None:
+    """Return the labels that are here, by the text of their keys; None where the model file names none.
+
+    Of two labels of one row the first counts; how many others contradict it is logged.
+
+    Raises:
+        DataError: A column is missing, or a label is none of the model file's.
+        Outage: The store or the database did not answer.
+    """
+    section = None if spec.monitoring is None or spec.monitoring.tolerance is None else spec.monitoring.labels
+    if section is None:
+        return None
+    source, keys = Source(section.source, home, section.database), source_keys(spec)
+    parts = []
+    for partition in list_partitions(source):
+        with open_partition(source, partition, [*keys, spec.data.label]) as reader:
+            for name in (*keys, spec.data.label):
+                _assert_there(name, "of the labels", reader.columns, partition.at)
+            for chunk in reader.chunks:
+                values = text_columns(chunk.rows.select([spec.data.label]))[0].iloc[:, 0]
+                parts.append(pd.Series(values.to_numpy(), _key_texts(chunk.rows, keys)).dropna())
+    found = normalised(spec, pd.concat(parts) if parts else pd.Series(dtype=object))
+    first = found[~found.index.duplicated()]
+    if contradicting := int((found != first.reindex(found.index)).sum()):
+        log.warning(
+            "%s: %s labels in %s contradict earlier ones of the same rows; the first ones count",
+            *(spec.name, f"{contradicting:,}", section.source),
+        )
+    return first
+
+
+def normalised(spec: ModelSpec, labels: pd.Series) -> pd.Series:
+    """Return labels as the model file spells them, or as numbers."""
+    if spec.task is TaskKind.CLASSIFICATION:
+        return normalised_labels(labels, spec.data.label_map, spec.labels)
+    return pd.to_numeric(labels).astype(float)
+
+
+def _key_texts(rows: pa.Table, keys: Sequence[str]) -> pd.Index:
+    """Return a text of the keys of each row; a whole number is written alike as text, float or integer."""
+    frame = text_columns(rows.select(list(keys)))[0]
+    texts = [frame[name].map(_key_text) for name in keys]
+    return pd.Index([json.dumps(row) for row in zip(*texts, strict=True)], dtype=object)
+
+
+def _key_text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _assert_there(name: str, why: str, columns: Sequence[str], where: str) -> None:
+    if name not in columns:
+        raise DataError(f"{where}: no column '{name}' ({why}); there are: {', '.join(columns)}")
 
 
 def _times(spec: ModelSpec, chunk: Chunk) -> pd.Series:

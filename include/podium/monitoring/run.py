@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from podium.errors import NothingToDo, PodiumError
+from podium.gates.stored_report import downloaded_holdout
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.lifecycle.witness import record
+from podium.metrics.answers import Answers, true_values
 from podium.metrics.bins import Counts
+from podium.metrics.predictions import predict
 from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.evidence import (
@@ -31,6 +35,7 @@ from podium.monitoring.harm import Losses, losses, row_losses
 from podium.monitoring.journal import Judged, Observation
 from podium.monitoring.known_rows import rules_of
 from podium.monitoring.on_record import KINDS, Basis, contents, on_record
+from podium.monitoring.proxies import Proxy, fit_proxy
 from podium.monitoring.reference import Reference, add_counts, count_rows, make_reference, observe
 from podium.monitoring.retraining import Limits, why_not
 from podium.monitoring.rows import Part, answered, examples_of, parts_of
@@ -41,6 +46,7 @@ from podium.scoring.pinned_version import loaded, pin
 from podium.scoring.scorer import Scorer
 from podium.services import Services
 from podium.training.data import load_window
+from podium.training.holdout import batches
 from podium.training.input_types import as_clients_send
 from podium.training.split import subset
 
@@ -58,6 +64,23 @@ class Seen:
 
     observation: Observation
     counts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The version that is monitored.
+
+    Attributes:
+        spec: The model file.
+        scorer: The version, loaded.
+        reference: What its windows are held against.
+        proxy: What a row is expected to cost before its label is here; None where no label comes later.
+    """
+
+    spec: ModelSpec
+    scorer: Scorer
+    reference: Reference
+    proxy: Proxy | None = None
 
 
 def monitor_window(services: Services, spec: ModelSpec, window: Window, run: str) -> list[Judged]:
@@ -88,11 +111,13 @@ def monitor_window(services: Services, spec: ModelSpec, window: Window, run: str
             f"{spec.name} {version_name(version)} was trained on what was known on {as_of:%Y-%m-%d %H:%M}, "
             f"after the window {window} began: it is judged on later ones"
         )
+    again = _without_labels(services, spec, version, window)
     with loaded(services, spec, pin(services, spec.name, str(version))) as scorer:
         reference = _reference(services, spec, trained, scorer, run)
-        seen = observed(spec, window, services.settings.home, scorer, reference)
+        watched = Watched(spec, scorer, reference, _proxy(services, spec, version, scorer))
+        seen = [observed(watched, one, services.settings.home) for one in (*again, window)]
     with services.ledger.lock(spec.name):
-        judged = record_window(services, _basis(spec, version, reference), seen, run)
+        judged = record_windows(services, _basis(spec, version, reference), seen, run)
         asking = _of(judged, window)
         if asking.retrain:
             _want_training(services, spec, version, as_of, asking, run)
@@ -117,15 +142,16 @@ def section_of(spec: ModelSpec) -> MonitoringSpec:
     return spec.monitoring
 
 
-def observed(spec: ModelSpec, window: Window, home: Path, scorer: Scorer, reference: Reference) -> Seen:
+def observed(watched: Watched, window: Window, home: Path) -> Seen:
     """Count the rows of a window part by part."""
+    spec, scorer, reference = watched.spec, watched.scorer, watched.reference
     counts: dict[str, Counts] = {}
     first, cost, rows = None, None, 0
     for part in parts_of(spec, window, home, scorer):
         counted = count_rows(reference.columns, part.inputs)
         counts = add_counts(counts, counted) if counts else counted
         first = part.inputs if first is None or first.empty else first
-        cost, rows = _sum(cost, _cost(spec, part)), rows + len(part.inputs)
+        cost, rows = _sum(cost, _cost(watched, part)), rows + len(part.inputs)
     bins = {name: column.bins for name, column in reference.columns.items()}
     past = [known.rows for known in reference.past]
     problems = () if first is None or reference.unknown else data_problems(bins, first, counts, past)
@@ -197,12 +223,40 @@ def _made(spec: ModelSpec, trained: Event, home: Path, scorer: Scorer) -> Refere
     return replace(made, at_promotion=float(np.nanmean(costs)))
 
 
-def _cost(spec: ModelSpec, part: Part) -> Losses | None:
-    if part.answers is None:
+def _cost(watched: Watched, part: Part) -> Losses | None:
+    answers, proxy, none = part.answers, watched.proxy, np.empty(0)
+    if answers is None:
         return None
-    costs = row_losses(spec.row_metric, part.answers) if len(part.answers) else np.empty(0)
-    there = costs[~np.isnan(costs)]
-    return losses(there, np.zeros(len(there)), np.empty(0))
+    costs = row_losses(watched.spec.row_metric, answers) if len(answers) else none
+    there = ~np.isnan(costs)
+    if proxy is None or part.rest is None:
+        return losses(costs[there], np.zeros(int(there.sum())), none)
+    expected = proxy(answers.predictions[there]) if there.any() else none
+    return losses(costs[there], expected, proxy(part.rest) if len(part.rest) else none)
+
+
+def _proxy(services: Services, spec: ModelSpec, version: int, scorer: Scorer) -> Proxy | None:
+    """Return what a row is expected to cost before its label is here; None where no label comes later."""
+    section = section_of(spec)
+    if section.labels is None or section.tolerance is None:
+        return None
+    with downloaded_holdout(services.registry, services.registry.version(spec.name, version)) as folder:
+        held = pd.concat(list(batches(folder)), ignore_index=True)
+    inputs = held[list(spec.data.inputs)]
+    truth = true_values(spec.task, held[spec.data.label], spec.labels)
+    answers = Answers(spec.task, spec.labels, truth, predict(scorer.model, inputs, spec.labels))
+    return fit_proxy(spec.row_metric, answers)
+
+
+def _without_labels(services: Services, spec: ModelSpec, version: int, window: Window) -> list[Window]:
+    """Return the newest earlier windows that had too few labels when they were judged."""
+    labels = section_of(spec).labels
+    if labels is None:
+        return []
+    known = on_record(services.ledger.history(spec.name, kinds=KINDS), version).windows
+    newest = sorted((one for one in known if one < window), reverse=True)[: labels.wait]
+    found = contents(EvidenceStore(services.ledger), {one: known[one] for one in newest})
+    return [one for one, kept in found.items() if kept["harm"] and kept["harm"]["not_judged"]]
 
 
 def _sum(one: Losses | None, other: Losses | None) -> Losses | None:
@@ -216,15 +270,19 @@ def _basis(spec: ModelSpec, version: int, reference: Reference) -> Basis:
     return Basis(spec.name, version, reference, rules, evidence)
 
 
-def record_window(services: Services, basis: Basis, seen: Seen, run: str) -> list[Judged]:
+def record_windows(services: Services, basis: Basis, seen: Sequence[Seen], run: str) -> list[Judged]:
     """Judge all windows of a version, and record those that are new or come out differently."""
     store, model, version = EvidenceStore(services.ledger), basis.model, basis.version
     known = on_record(services.ledger.history(model, kinds=KINDS), version)
     kept = contents(store, known.windows)
-    counts = Evidence.of(model, version, seen.counts, _span(seen.observation.window))
+    counts = {
+        one.observation.window: Evidence.of(model, version, one.counts, _span(one.observation.window))
+        for one in seen
+    }
     counted = {window: str(content["counts"]) for window, content in kept.items()}
-    counted[seen.observation.window] = counts.digest
-    judged = list(basis.judged([*map(read_observation, kept.values()), seen.observation]))
+    counted |= {window: evidence.digest for window, evidence in counts.items()}
+    observations = [*map(read_observation, kept.values()), *(one.observation for one in seen)]
+    judged = list(basis.judged(observations))
     changed = []
     for one in judged:
         window = one.observation.window
@@ -232,7 +290,8 @@ def record_window(services: Services, basis: Basis, seen: Seen, run: str) -> lis
         if window not in kept or difference(kept[window], content):
             changed.append((one, Evidence.of(model, version, content, _span(window))))
     if changed:
-        store.keep([basis.evidence["rules"], counts, *(evidence for _, evidence in changed)])
+        new = (*counts.values(), *(evidence for _, evidence in changed))
+        store.keep([basis.evidence["rules"], *new])
         record(services, _event(basis, changed, run))
     return judged
 

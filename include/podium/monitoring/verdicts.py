@@ -40,6 +40,12 @@ class Verdict:
         return _URGENCY.index(self.said)
 
 
+def worst_of(whole: Verdict, moved: Verdict, hurts: Verdict) -> Verdict:
+    """Return the verdict that asks for most. That whole data was seen says nothing of the other questions."""
+    asked = (moved, hurts) if whole.said is Said.NOTHING_SEEN else (whole,)
+    return min(asked, key=lambda verdict: verdict.urgency)
+
+
 # What somebody should look at.
 ALARMS = (Said.RETRAIN, Said.MOVED, Said.BROKEN)
 

@@ -105,6 +105,7 @@ class ModelRow:
         metric: The metric that the gates ask for first, and the newest judged champion's number.
         refused_at: When the newest version was refused by its gates, if it was.
         servers: The model servers that follow the champion, as they told within the last day.
+        monitored: What the newest judged windows say; "" without any.
     """
 
     model: str
@@ -117,6 +118,7 @@ class ModelRow:
     decided: str = ""
     metric: str = ""
     refused_at: datetime | None = None
+    monitored: str = ""
     servers: Following = NOBODY
 
     @property
@@ -175,7 +177,7 @@ def overview(
     now = datetime.now(UTC)
     models = [name for name in sorted({*specs, *services.ledger.models()}) if may_read(name)]
     presents = services.ledger.presents(models, moves=FEW_MOVES)
-    newest = services.ledger.newest(models, [*GATES, *DECISIONS])
+    newest = services.ledger.newest(models, [*GATES, *DECISIONS, EventKind.WINDOWS_JUDGED])
     answers = _answers(services, presents.values())
     servers = servers_of(services.ledger, models)
     rows = [
@@ -233,6 +235,8 @@ def _row(  # noqa: PLR0913 - as above
     live: Mapping[str, int | None] | None,
 ) -> ModelRow:
     judged = [event for event in newest if event.event in GATES]
+    decided = [event for event in newest if event.event is not EventKind.WINDOWS_JUDGED]
+    monitored = [event for event in newest if event.event is EventKind.WINDOWS_JUDGED]
     last = judged[-1] if judged else None
     row = ModelRow(
         model=model,
@@ -242,9 +246,10 @@ def _row(  # noqa: PLR0913 - as above
         champion=history.champion(events),
         move=history.champion_move(events),
         waiting=_waiting(spec, _open(events), answers, person),
-        decided=describe(newest[-1]) if newest else "nothing was decided yet",
+        decided=describe(decided[-1]) if decided else "nothing was decided yet",
         metric=_numbers(spec, last),
         refused_at=last.at if last is not None and last.event is EventKind.GATES_REFUSED else None,
+        monitored=f"{version_name(monitored[-1].version)}, {monitored[-1].reason}" if monitored else "",
     )
     return _with_state(row, events, last, live, spec)
 

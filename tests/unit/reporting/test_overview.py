@@ -23,6 +23,7 @@ from podium.names import CANDIDATE, CHAMPION
 from podium.reporting import decision_overview, model_overview
 from podium.reporting.overview import ModelRow, State, overview
 from podium.services import Services
+from support.monitored import record_windows
 from support.services import services_with
 from support.steps import FIRST, answer, new_run, nominate
 
@@ -122,6 +123,18 @@ def test_a_model_tells_what_it_needs_and_from_whom(ledger_only: Services, toy_sp
     assert theirs.waiting is not None
     assert "olga is not an approver (approvers: amy); olga triggered this run" in theirs.waiting.hindrance
     assert "log_loss: v" in theirs.metric
+
+
+def test_the_newest_judged_windows_are_told_and_take_no_place_of_a_decision(
+    ledger_only: Services, toy_spec: ModelSpec
+) -> None:
+    live(ledger_only, toy_spec, "promoted")
+    before = row_of(ledger_only, toy_spec, AMY, None)
+    assert before.monitored == ""
+    record_windows(ledger_only, toy_spec.name, 1, [0.0, 0.0, 4.0, 4.0, 4.0])
+    after = row_of(ledger_only, toy_spec, AMY, None)
+    assert after.monitored.startswith("v1, 2026-03-06 to 2026-03-07: ")
+    assert (after.decided, after.state, after.sentence) == (before.decided, before.state, before.sentence)
 
 
 def test_a_champion_that_mlflow_tells_otherwise_freezes_and_silence_does_not(
