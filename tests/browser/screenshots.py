@@ -117,7 +117,7 @@ def photograph(page: Page, name: str) -> None:
     file = PICTURES / name
     page.screenshot(path=file, animations="disabled")
     with Image.open(file) as picture:
-        few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(file, optimize=True)
     assert file.stat().st_size < MOST_BYTES
 
