@@ -32,10 +32,13 @@ def build_monitoring(spec: ModelSpec, section: MonitoringSpec) -> None:
     @podium_task(**heavy(spec.compute))
     def judge(**context: Context) -> None:
         from podium.monitoring.run import describe_window, monitor_window
-        from podium.monitoring.windows import Window
+        from podium.monitoring.windows import Window, newest_whole
         from podium.services import connect
 
-        window = Window(context["data_interval_start"], context["data_interval_end"])
+        # A run that somebody triggered has no data interval.
+        start, end = (context.get(f"data_interval_{side}") for side in ("start", "end"))
+        known = start is not None and end is not None
+        window = Window(start, end) if known else newest_whole(section.windows, context["dag_run"].run_after)
         judged = monitor_window(connect(), spec, window, run_reference(context))
         leave_note(context, describe_window(judged, window))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 from podium_airflow.assets import (
     CHAMPIONS,
@@ -75,16 +76,16 @@ def announce_retraining(context: Context, model: str) -> Announced:
     """Let the task's success update its outlet, the asset that starts a model's lifecycle.
 
     Raises:
-        NothingToDo: No training is wanted that was not announced before.
+        AirflowSkipException: No training is wanted that was not announced before; that is no news for the
+            run's note.
     """
-    from podium.errors import NothingToDo
     from podium.ledger.receivers import RETRAINING_ASSET
     from podium.lifecycle.announce import to_announce
     from podium.services import connect
 
     wanted = to_announce(connect().ledger, RETRAINING_ASSET, model=model)
     if not wanted:
-        raise NothingToDo(f"{model}: no training is wanted")
+        raise AirflowSkipException(f"{model}: no training is wanted")
     newest = wanted[-1]
     context["outlet_events"][retraining_asset(model)].extra = newest.without_details()
     return [(RETRAINING_ASSET.name, model, newest.seq)]

@@ -86,6 +86,17 @@ def windows_between(schedule: str, first: datetime, last: datetime) -> tuple[Win
     return tuple(Window(start, end) for start, end in itertools.pairwise(ends))
 
 
+def newest_whole(schedule: str, moment: datetime) -> Window:
+    """Return the newest window of a schedule that has ended at a moment.
+
+    Args:
+        schedule: A cron expression, in UTC.
+        moment: With a zone.
+    """
+    end = windows_between(schedule, moment, moment)[0].start
+    return Window(croniter(schedule, end).get_prev(datetime), end)
+
+
 def backtest(times: pd.Series, schedule: str) -> Backtest:
     """Take the older half of the windows of some training rows as reference, the newer half as windows.
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from podium.errors import DataError
-from podium.monitoring.windows import Window, backtest, season, windows_between
+from podium.monitoring.windows import Window, backtest, newest_whole, season, windows_between
 
 DAILY = "0 0 * * *"
 
@@ -56,3 +56,10 @@ def test_windows_of_a_season_are_alike_in_utc() -> None:
     monday = Window(datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 6, tzinfo=UTC))
     assert (season(monday, None), season(monday, "weekday"), season(monday, "month")) == (0, 0, 1)
     assert str(monday) == "2026-01-05 to 2026-01-06"
+
+
+def test_the_newest_window_that_has_ended_is_the_one_before_the_moment() -> None:
+    monday = datetime(2026, 11, 30, tzinfo=UTC)
+    weekly = [newest_whole("0 0 * * 1", moment) for moment in (monday, monday + timedelta(hours=5))]
+    assert [str(window) for window in weekly] == ["2026-11-23 to 2026-11-30"] * 2
+    assert str(newest_whole("0 0 1 * *", monday)) == "2026-10-01 to 2026-11-01"
