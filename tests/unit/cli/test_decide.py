@@ -111,7 +111,7 @@ def test_what_waits_is_told_whole_in_80_columns(airflow: dict[str, Any], waiting
     done = run("pending")
     assert f"{LONG} v5" in text(done)
     assert f"waits until {waiting.expires_at:%Y-%m-%d %H:%M} UTC (59 min left)" in text(done)
-    assert "log_loss 0.8666, no champion to compare with, on 1,050 held-out rows;" in text(done)
+    assert "v5 becomes the first champion: log loss 0.8666" in text(done)
     assert "approved by 0 of 1; may decide: amy, ben; asked by olga" in text(done)
     assert f"/podium/decisions/{waiting.seq}\n" in done.output
     (item,) = json.loads(run("pending", "--json").output)
