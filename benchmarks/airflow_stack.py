@@ -6,12 +6,13 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from rich.console import Console
 
@@ -22,6 +23,7 @@ from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from podium.stack import control
 from podium.stack.layout import Paths
+from podium.stack.parts import Part
 from podium.stack.running_stack import Stack, running_stack
 
 sys.path.insert(0, str(PROJECT_ROOT / "tests"))
@@ -113,3 +115,17 @@ def approve_if_asked(who: AirflowClient, dag: str, run_id: str) -> None:
         return
     if who.required_action(dag, run_id, "approve")["responded_at"] is None:
         who.answer(dag, run_id, "approve", "Approve", {"reason": "good enough for a bench"})
+
+
+def processor_seconds(state: Path, parts: Collection[str] = tuple(Part)) -> float:
+    """Return the processor seconds that parts of a running stack, and what they started, have used so far."""
+    total = 0.0
+    for name, found in control.status(Paths(state)).items():
+        if name not in parts or not found.pid:
+            continue
+        root = psutil.Process(found.pid)
+        total += root.cpu_times().children_user + root.cpu_times().children_system
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += process.cpu_times().user + process.cpu_times().system
+    return total

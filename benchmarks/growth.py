@@ -14,14 +14,13 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import NamedTuple
 
-import psutil
 import psycopg2
 import yaml
+from airflow_stack import processor_seconds
 from results import QUICK, Figure, keep
 from rich.console import Console
 
@@ -180,24 +179,10 @@ def grow(services: Services, layout: Layout, spec: ModelSpec, size: int) -> None
 
 def timed(call: Callable[[], object]) -> Seconds:
     """Return processor seconds here and in the stack, and wall seconds."""
-    begun, busy, theirs = perf_counter(), process_time(), stack_busy()
+    begun, busy, theirs = perf_counter(), process_time(), processor_seconds(STATE)
     call()
     wall, here = perf_counter() - begun, process_time() - busy
-    return Seconds(here, stack_busy() - theirs, wall)
-
-
-def stack_busy() -> float:
-    """Return the processor seconds that the parts of the stack have used so far."""
-    total = 0.0
-    for state in control.status(Paths(STATE)).values():
-        if not state.pid:
-            continue
-        root = psutil.Process(state.pid)
-        total += root.cpu_times().children_user + root.cpu_times().children_system
-        for process in (root, *root.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += process.cpu_times().user + process.cpu_times().system
-    return total
+    return Seconds(here, processor_seconds(STATE) - theirs, wall)
 
 
 def medians(seconds: list[Seconds]) -> Seconds:

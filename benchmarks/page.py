@@ -15,17 +15,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-import psutil
 import psycopg2
 import requests
-from airflow_stack import airflow_stack, write_toys
+from airflow_stack import airflow_stack, processor_seconds, write_toys
 from ledger_rows import insert
 from results import QUICK, Figure, at_most, keep
 from rich.console import Console
@@ -38,7 +37,6 @@ from podium.model_file.loading import load_spec
 from podium.model_file.spec import lifecycle_dag_id
 from podium.names import Alias
 from podium.services import Services, connect
-from podium.stack import control
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.parts import Part
 from podium.stack.postgres import superuser_url
@@ -279,17 +277,7 @@ class Page:
                 raise SystemExit(f"{path}: ... {answer.text[max(0, place - 200) : place + 500]} ...")
 
     def _busy(self, *parts: Part) -> float:
-        """Return the processor seconds that parts have used so far."""
-        total = 0.0
-        for name, state in control.status(Paths(self._stack.state_dir)).items():
-            if name not in parts or not state.pid:
-                continue
-            root = psutil.Process(state.pid)
-            total += root.cpu_times().children_user + root.cpu_times().children_system
-            for process in (root, *root.children(recursive=True)):
-                with suppress(psutil.NoSuchProcess):
-                    total += process.cpu_times().user + process.cpu_times().system
-        return total
+        return processor_seconds(self._stack.state_dir, parts)
 
 
 def counted(log: str) -> dict[str, int]:

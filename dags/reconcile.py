@@ -11,7 +11,7 @@ announces what its own run did not: whatever is on record and was not announced 
 
 from typing import Any
 
-from airflow.sdk import Context, CronTriggerTimetable, dag
+from airflow.sdk import Context, dag
 from airflow.sdk.exceptions import AirflowFailException
 
 from podium.model_file.loading import load_specs
@@ -19,6 +19,7 @@ from podium.settings import models_dir, reconcile_schedule
 from podium_airflow.announcing import announce_on_success, move_cursors
 from podium_airflow.assets import CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
+from podium_airflow.parsing import scheduled
 
 
 @podium_task(outlets=[CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE])
@@ -43,7 +44,7 @@ def note_announced(looked: dict[str, Any] | None, **_: Any) -> None:
 
 @dag(
     dag_id="reconcile",
-    schedule=CronTriggerTimetable(reconcile_schedule(), timezone="UTC"),
+    schedule=scheduled(reconcile_schedule()),
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,

@@ -278,7 +278,7 @@ def report_of(event: Event) -> GateReport:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PodiumError(
             f"{event.model} {version_name(event.version)}: event {event.seq} of the ledger holds no gate "
-            "report that can be read"
+            f"report that can be read; `podium verify {event.model}` says more"
         ) from error
 
 

@@ -20,7 +20,7 @@ from podium.ledger.events import Event, EventKind
 from podium.ledger.history import DECISIONS, GATES, Present
 from podium.ledger.present import FEW_MOVES
 from podium.ledger.servers import NOBODY, Following, Server, following, servers_of
-from podium.lifecycle.approval import approvals, open_requests, report_of
+from podium.lifecycle.approval import approvals, readable_requests, report_of
 from podium.lifecycle.approval_policy import APPROVE, Answer, Person, Request, problems, who_may_decide
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION, in_utc, version_name
@@ -192,19 +192,11 @@ def overview(
 
 def _answers(services: Services, presents: Iterable[Present]) -> Mapping[str, list[Event]]:
     """Return what was answered to all open requests, by their runs."""
-    runs = [request.run for events in presents for request in _open(events)]
+    runs = [request.run for events in presents for request in readable_requests(events)]
     found: defaultdict[str, list[Event]] = defaultdict(list)
     for event in services.ledger.of_runs(runs) if runs else ():
         found[str(event.run)].append(event)
     return found
-
-
-def _open(events: Iterable[Event]) -> list[Request]:
-    """Return the open requests; none of a record that nobody can read, which its row tells."""
-    try:
-        return open_requests(events)
-    except (PodiumError, AttributeError, KeyError, TypeError, ValueError):
-        return []
 
 
 def _row_of(  # noqa: PLR0913 - all that is known of a model
@@ -245,7 +237,7 @@ def _row(  # noqa: PLR0913 - as above
         sentence="",
         champion=history.champion(events),
         move=history.champion_move(events),
-        waiting=_waiting(spec, _open(events), answers, person),
+        waiting=_waiting(spec, readable_requests(events), answers, person),
         decided=describe(decided[-1]) if decided else "nothing was decided yet",
         metric=_numbers(spec, last),
         refused_at=last.at if last is not None and last.event is EventKind.GATES_REFUSED else None,
