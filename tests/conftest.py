@@ -15,8 +15,10 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
+from podium.operations import airflow_client
 from podium.operations.airflow_client import AirflowClient
 from podium.settings import Settings
+from support.patience import PATIENCE_SECONDS
 
 # A fixture imports what it needs: MLflow, pandas and SQLAlchemy take seconds that most rooms can do without.
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slo
 settings.register_profile("thorough", ANY_MACHINE, max_examples=100)
 settings.register_profile("quick", ANY_MACHINE, max_examples=20)
 settings.load_profile("quick")
+
+# Shared machines stand still for half a minute now and then.
+airflow_client.TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 _COLLECT_AFTER = 100
 _ENDED = itertools.count(1)

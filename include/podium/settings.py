@@ -117,7 +117,8 @@ def read_settings() -> Settings:
     Raises:
         PodiumError: A value is not of its kind; names the variable.
     """
-    return _read(tuple(os.environ.items()), _content(Settings.model_config.get("env_file")))
+    told = tuple((name, value) for name, value in os.environ.items() if name.upper() in _VARIABLES)
+    return _read(told, _content(Settings.model_config.get("env_file")))
 
 
 def _content(file: Any) -> bytes:
@@ -127,9 +128,12 @@ def _content(file: Any) -> bytes:
         return b""
 
 
+_VARIABLES = frozenset(field.alias for field in Settings.model_fields.values())
+
+
 # Each key of a model file that is a path asks where the project is, and reading the settings takes 2 ms.
 @lru_cache(maxsize=1)
-def _read(_environment: tuple[tuple[str, str], ...], _file: bytes) -> Settings:
+def _read(_told: tuple[tuple[str, str], ...], _file: bytes) -> Settings:
     try:
         return Settings()
     except ValidationError as error:

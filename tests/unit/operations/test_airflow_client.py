@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from podium.errors import Outage, PodiumError
+from podium.operations import airflow_client
 from podium.operations.airflow_client import AirflowClient
 from support.answering import answering
 
@@ -87,9 +88,20 @@ def test_a_run_of_a_paused_dag_is_not_waited_for(airflow: Airflow, client: Airfl
     assert client.wait_for_end("lifecycle_toy", "r1") == "success"
 
 
-def test_an_airflow_that_fails_is_not_waited_for(airflow: Airflow, client: AirflowClient) -> None:
-    airflow[RUN] = [{"state": "running"}, 500, {"state": "success"}]
+def test_who_follows_a_run_asks_a_silent_airflow_again_for_a_while(
+    airflow: Airflow, client: AirflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow[RUN] = [{"state": "running"}, 500, 500, {"state": "success"}]
+    assert client.wait_for_end("lifecycle_toy", "r1") == "success"
+    monkeypatch.setattr(airflow_client, "SILENCE_SECONDS", 0.7)
+    airflow[RUN] = [{"state": "running"}, *[500] * 5, {"state": "asked too often"}]
     with pytest.raises(Outage, match=f"Airflow failed at GET {RUN}: 500"):
+        client.wait_for_end("lifecycle_toy", "r1")
+
+
+def test_an_airflow_that_refuses_is_not_waited_for(airflow: Airflow, client: AirflowClient) -> None:
+    airflow[RUN] = [403, {"state": "success"}]
+    with pytest.raises(PodiumError, match="refused GET .* to amy: 403"):
         client.wait_for_end("lifecycle_toy", "r1")
     airflow[DETAILS] = [403, {"dag_id": "lifecycle_toy"}]
     with pytest.raises(PodiumError, match="refused GET .* to amy: 403"):
