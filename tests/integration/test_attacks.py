@@ -370,14 +370,14 @@ def test_the_record_is_whole_after_all_that_and_survives_airflows_own_cleaning(
     paths = Paths(stack.state_dir)
     environment = base_env({"PATH": ""}) | airflow_env(layout, paths, {})
     moment = datetime.now(UTC).isoformat()
-    done = subprocess.run(
-        airflow_command("db", "clean", "--clean-before-timestamp", moment, "--skip-archive", "--yes"),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
+    command = airflow_command("db", "clean", "--clean-before-timestamp", moment, "--skip-archive", "--yes")
+    # A run that begins meanwhile holds rows that are to go, and Airflow gives up: an operator cleans again.
+    for _ in range(5):
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
+        if done.returncode == 0:
+            break
     assert done.returncode == 0, done.stderr[-2000:]
     assert state() == (events, head, None)
     assert event_of(stack_services, "toy-quorum", "approved").actor == "approver, admin"
