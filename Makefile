@@ -159,7 +159,9 @@ bench-serving: $(HAS_DEV) ## Measure the model server beside `mlflow models serv
 bench-waiting: $(HAS_DEV) ## Measure what 1,000 waiting approvals cost the scheduler
 	$(BIN)/python -W ignore benchmarks/waiting.py
 
-check: $(HAS_DEV) ## Check format, lint and types
+MARKDOWN := README.md CHANGELOG.md CONTRIBUTING.md docs include/data
+
+check: $(HAS_DEV) ## Check format, lint, types and Markdown
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy include plugins
@@ -167,6 +169,7 @@ check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/podium validate-spec include/models
 	$(BIN)/check-jsonschema --schemafile docs/model-file.schema.json include/models/*.yaml
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/pymarkdown scan $(MARKDOWN)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
