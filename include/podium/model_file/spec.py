@@ -67,7 +67,7 @@ class ModelSpec(Closed):
         description="Name in the registry and of the Dag: lower-case words joined by `-`.",
     )
     owner: str = Field(
-        min_length=1, max_length=250, description="Who answers for the model; the owner of its Dag."
+        min_length=1, max_length=250, description="The person or team that answers for the model; the owner of its Dag."
     )
     description: str = Field(
         min_length=1, description="One sentence, shown on the Dag and on the approval card."
@@ -77,7 +77,7 @@ class ModelSpec(Closed):
     )
     trainer: ImportPath = Field(description="Import path of the training function, `module:function`.")
     task: TaskKind = Field(
-        description="What the model predicts: a label, a number, the order of the rows of a list, or code."
+        description="Kind of prediction: a label, a number, the order of the rows of a list, or code."
     )
     labels: Annotated[tuple[Name, ...], AfterValidator(once("each label once"))] = Field(
         default=(),
