@@ -23,6 +23,8 @@ from markdown_it.token import Token
 ROOT = Path(__file__).resolve().parent.parent
 MOST_WORDS_IN_A_SENTENCE = 32
 MOST_WORDS_IN_A_CELL = 20
+# A promise and its mechanism are read together, in one row.
+WIDER_CELLS = {"docs/guarantees.md": 50}
 # Code in a text stands for one word.
 CODE = "Code"
 
@@ -123,7 +125,7 @@ def check(path: str, markdown: str) -> list[Finding]:
 def _check_passages(path: str, read: Iterable[Passage]) -> Iterator[Finding]:
     for passage in read:
         words = len(passage.text.split())
-        if passage.kind == "cell" and words > MOST_WORDS_IN_A_CELL:
+        if passage.kind == "cell" and words > WIDER_CELLS.get(path, MOST_WORDS_IN_A_CELL):
             yield Finding(path, passage.line, "wide cell", f"{words} words: {_short(passage.text)}")
         if passage.kind == "prose" and _COMMAND.match(passage.text):
             yield Finding(path, passage.line, "command outside a code block", _short(passage.text))
