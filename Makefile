@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-page bench-parse bench-serving bench-score bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check docs format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-page bench-parse bench-serving bench-score bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -36,8 +36,8 @@ venv: $(HAS_RUN) ## Make .venv with everything that runs (the other targets do i
 
 llm: $(HAS_LLM) ## Install what the model code-generation needs: PyTorch, transformers, PEFT
 
-demo: $(HAS_RUN) ## Tell the whole story once: train, approve, promote, roll back
-	@$(BIN)/podium stack demo
+demo: $(HAS_RUN) ## Run the full lifecycle once: train, approve, promote, roll back (STORY=1: told for a presentation)
+	@$(BIN)/podium stack demo $(if $(STORY),--story)
 
 up: $(HAS_RUN) ## Start Postgres, S3, MLflow and Airflow and leave them running
 	@$(BIN)/podium stack up
@@ -159,7 +159,9 @@ bench-serving: $(HAS_DEV) ## Measure the model server beside `mlflow models serv
 bench-waiting: $(HAS_DEV) ## Measure what 1,000 waiting approvals cost the scheduler
 	$(BIN)/python -W ignore benchmarks/waiting.py
 
-check: $(HAS_DEV) ## Check format, lint and types
+MARKDOWN := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs include/data
+
+check: $(HAS_DEV) ## Check format, lint, types, Markdown and the language of the documents
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy include plugins
@@ -167,9 +169,19 @@ check: $(HAS_DEV) ## Check format, lint and types
 	$(BIN)/podium validate-spec include/models
 	$(BIN)/check-jsonschema --schemafile docs/model-file.schema.json include/models/*.yaml
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/pymarkdown scan $(MARKDOWN)
+	$(BIN)/python qa/check_language.py
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+
+docs: $(HAS_DEV) ## Build the documents as a site with search, in site/
+	@# The theme's notice about a later MkDocs says nothing of this build.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html, or serve the folder: $(BIN)/mkdocs serve"
 
 format: $(HAS_DEV) ## Format the code
 	$(BIN)/ruff check --fix-only .

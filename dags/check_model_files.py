@@ -8,4 +8,4 @@ from podium.model_file.loading import load_specs
 from podium.settings import models_dir
 
 if wrong_files := load_specs(models_dir())[1]:
-    raise ExceptionGroup("Model files with errors; their Dags are gone until mended", wrong_files)
+    raise ExceptionGroup("Model files with errors; their Dags are missing until this is fixed", wrong_files)

@@ -49,7 +49,7 @@ def note_announced(looked: dict[str, Any] | None, **_: Any) -> None:
     max_active_runs=1,
     is_paused_upon_creation=False,
     doc_md=__doc__,
-    description="Find champions that were moved outside Podium, and revert them where the model file says so",
+    description="Find champions that were moved outside Podium, and revert them if the model file asks",
     tags=["podium"],
     # The next run is minutes away: no long waiting here.
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE, "retries": 2},

@@ -135,9 +135,9 @@ class Frozen(PodiumError):
     def __init__(self, model: str, recorded: int | None, live: int | None) -> None:
         super().__init__(
             f"{model}: the champion is {version_name(live)}, but the ledger says {version_name(recorded)}: "
-            "it was moved outside Podium. Nothing was moved, and nothing will be until that is settled: an "
-            "approver runs settle_champion to accept or revert it, or reconcile reverts it if the model file "
-            "says champion_moved_outside: revert."
+            "it was moved outside Podium. Nothing was moved, and nothing will be until somebody settles it: "
+            "an approver runs settle_champion to accept or revert it, or reconcile reverts it if the model "
+            "file has champion_moved_outside: revert."
         )
 
 

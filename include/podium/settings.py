@@ -203,9 +203,7 @@ def registry_is_ephemeral() -> bool:
     """
     said = os.environ.get("PODIUM_EPHEMERAL", "").strip().lower()
     if said not in ("", "true", "false"):
-        raise PodiumError(
-            f"PODIUM_EPHEMERAL is '{said}'; allowed: true, for a registry that is thrown away, false"
-        )
+        raise PodiumError(f"PODIUM_EPHEMERAL is '{said}'; allowed: true, for a disposable registry, false")
     return said == "true"
 
 

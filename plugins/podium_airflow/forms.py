@@ -117,7 +117,7 @@ def scoring_form() -> dict[str, Any]:
             None,
             type=["null", "string"],
             title="Version",
-            description="champion, candidate, previous_champion, or a number. Empty: as the model file says.",
+            description="champion, candidate, previous_champion, or a number. Empty: that of the model file.",
         ),
         "partitions": Param(
             "*",

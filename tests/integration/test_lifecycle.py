@@ -76,7 +76,7 @@ def test_the_demo_tells_the_whole_story_on_the_football_data(
         serving(stack_services, demo.MODEL, poll_seconds=2) as server,
         versions_that_answer(server, records) as served,
     ):
-        demo._tell_the_story(stack, spec)
+        demo._tell_the_story(stack, spec, demo.Demo())
         server.wait_for_version(1)
         time.sleep(1)
     assert served == [1, 2, 1]

@@ -19,7 +19,7 @@ def new_model(
     ],
     label: Annotated[str, typer.Option(help="The column to predict.")],
     time_column: Annotated[str, typer.Option("--time", help="The column that says when a row became known.")],
-    owner: Annotated[str, typer.Option(help="Who answers for the model.")] = "me",
+    owner: Annotated[str, typer.Option(help="The person or team that answers for the model.")] = "me",
 ) -> None:
     """Write model file, trainer and test of a new model, ready to run, from a table of examples.
 

@@ -46,7 +46,7 @@ def status(as_json: Json = False) -> None:
             if item.is_frozen:
                 console.print(f"{item.model} is {item.needs()[0]}.", style="red")
     if outage is not None:
-        raise Outage(f"MLflow does not answer; this is what the ledger has on record. {outage}") from outage
+        raise Outage(f"MLflow does not answer; the ledger has this on record. {outage}") from outage
 
 
 @app.command()

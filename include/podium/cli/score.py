@@ -28,7 +28,7 @@ def score(  # noqa: PLR0913 - one for each option of the command
     output: Annotated[
         str,
         typer.Option(
-            help="A parquet file, s3://..., or sql:TABLE with --database. What is there is replaced."
+            help="A parquet file, s3://..., or sql:TABLE with --database. An existing file is overwritten."
         ),
     ],
     alias: Annotated[
@@ -43,7 +43,7 @@ def score(  # noqa: PLR0913 - one for each option of the command
         typer.Option(help="A column to carry to the output; may be repeated. Else those of the model file."),
     ] = None,
     database: Annotated[
-        str | None, typer.Option(help="Of sql:: the environment variable with the database's SQLAlchemy URL.")
+        str | None, typer.Option(help="For sql: the environment variable with the database's SQLAlchemy URL.")
     ] = None,
     allow_rolled_back: Annotated[
         bool, typer.Option("--allow-rolled-back", help="Also a version that was rolled away from.")

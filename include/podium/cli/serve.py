@@ -111,6 +111,6 @@ def _warn_if_it_may_append(ledger: Ledger) -> None:
                 ledger.engine.url.username,
             )
     except PodiumError as error:
-        log.warning("What this server may do in the ledger is not known: %s", error)
+        log.warning("The rights of this server in the ledger are not known: %s", error)
     finally:
         ledger.engine.dispose()

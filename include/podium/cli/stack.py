@@ -184,8 +184,12 @@ def status(state_dir: StateDir = None, as_json: Json = False) -> None:
 
 
 @stack.command()
-def demo() -> None:
-    """Tell the whole story once: train, approve, promote, roll back."""
-    from podium.stack.demo import tell
+def demo(
+    story: Annotated[
+        bool, typer.Option("--story", help="Tell it for a presentation: a screen a step, with time to read.")
+    ] = False,
+) -> None:
+    """Run the full lifecycle once: train, approve, promote, roll back."""
+    from podium.stack.demo import Demo, Story, tell
 
-    tell()
+    tell(Story() if story else Demo())

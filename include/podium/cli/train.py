@@ -14,7 +14,7 @@ from podium.cli.app import Json, Model, app, console, log_to_stderr, parse_momen
 @app.command()
 def train(
     model: Model,
-    local: Annotated[Path, typer.Option(help="A folder that is not there yet, or is empty.")],
+    local: Annotated[Path, typer.Option(help="A new or empty folder.")],
     as_of: Annotated[
         str | None,
         typer.Option(help="Train on what was known before this date or moment (UTC); without it: now."),

@@ -99,7 +99,7 @@ def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
             what = f"{name} {case.spec.name} {version_name(number)}"
             raise Outage(
                 f"{what} {broken}: there is nothing to compare with. It is tried again; if it stays so, roll "
-                "back to a version that can be scored, or mend what it needs"
+                "back to a version that can be scored, or repair what it needs"
             )
     return sides
 

@@ -164,7 +164,7 @@ def _wanted_labels(gate: LabelCoverageGate, evidence: Evidence) -> Sequence[str]
 
 def _schema(gate: SchemaGate, evidence: Evidence) -> GateResult:
     problems = evidence.schema_problems.get(gate.key, ["nobody has looked"])
-    words = f"the schema of {', '.join(gate.columns_schema)} holds"
+    words = f"columns {', '.join(gate.columns_schema)} match the schema"
     return GateResult(words, _status(not problems), None, note="; ".join(problems))
 
 
@@ -182,7 +182,7 @@ def _overlap(gate: OverlapGate, evidence: Evidence) -> GateResult:
 
 
 def _signature(gate: SignatureGate, evidence: Evidence) -> GateResult:
-    words = "clients of the champion can use it"
+    words = "signature compatible with the champion's clients"
     champion = evidence.references.get(CHAMPION)
     if champion is None:
         return GateResult(words, without_version(gate.no_champion), None, note=_NO_CHAMPION)
@@ -196,7 +196,7 @@ def _signature(gate: SignatureGate, evidence: Evidence) -> GateResult:
 
 def _cost(gate: CostGate, evidence: Evidence) -> GateResult:
     words, value = _describe_cost(gate), _cost_of(evidence.candidate, gate.cost)
-    unit = _SHORT_UNITS[gate.cost]
+    unit = _UNITS[gate.cost]
     if gate.max_mb is not None:
         return GateResult(words, _status(value <= gate.max_mb), value, limit=gate.max_mb, unit=unit)
     champion = evidence.references.get(CHAMPION)
@@ -210,15 +210,15 @@ def _cost(gate: CostGate, evidence: Evidence) -> GateResult:
     return GateResult(words, _status(value <= limit), value, reference, limit, unit=unit)
 
 
-_UNITS = {
-    CostName.LATENCY_P95: "seconds of one row (95th percentile)",
-    CostName.THROUGHPUT: "rows a second",
-    CostName.LOAD_TIME: "seconds to load",
-    CostName.MODEL_SIZE: "megabytes",
+_NAMES = {
+    CostName.LATENCY_P95: "p95 latency",
+    CostName.THROUGHPUT: "throughput",
+    CostName.LOAD_TIME: "load time",
+    CostName.MODEL_SIZE: "model size",
 }
 
 
-_SHORT_UNITS = {
+_UNITS = {
     CostName.LATENCY_P95: "s",
     CostName.THROUGHPUT: "rows/s",
     CostName.LOAD_TIME: "s",
@@ -228,9 +228,9 @@ _SHORT_UNITS = {
 
 def _describe_cost(gate: CostGate) -> str:
     if gate.max_mb is not None:
-        return f"{_UNITS[gate.cost]} at most {gate.max_mb:g}"
-    ratio = f"at least {gate.min_ratio:g}" if gate.min_ratio else f"at most {gate.max_ratio:g}"
-    return f"{_UNITS[gate.cost]} {ratio} times the champion's"
+        return f"{_NAMES[gate.cost]} ≤ {gate.max_mb:g} MB"
+    ratio = f"≥ {gate.min_ratio:g}" if gate.min_ratio else f"≤ {gate.max_ratio:g}"
+    return f"{_NAMES[gate.cost]} {ratio} × the champion's"
 
 
 def _cost_of(side: Side, cost: CostName) -> float:
@@ -239,7 +239,7 @@ def _cost_of(side: Side, cost: CostName) -> float:
 
 
 def _disagreement(gate: DisagreementGate, evidence: Evidence) -> GateResult:
-    words = f"answers otherwise than the champion on at most {gate.max_disagreement:.3g} of the rows"
+    words = f"disagrees with the champion on at most {gate.max_disagreement:.3g} of the rows"
     champion = evidence.references.get(CHAMPION)
     if champion is None:
         return GateResult(words, without_version(gate.no_champion), None, note=_NO_CHAMPION)

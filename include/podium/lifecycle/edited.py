@@ -135,7 +135,7 @@ def _gone_or_made_again(services: Services, model: str, seen: _Seen) -> list[str
 
 def mending(model: str) -> str:
     """Return the command that mends what ``edits`` says."""
-    return f"`podium mend {model}` puts back what the ledger says"
+    return f"`podium mend {model}` restores the state of the ledger"
 
 
 def refuse_taken_numbers(services: Services, model: str) -> None:
@@ -291,7 +291,7 @@ def _made_anew(services: Services, model: str, events: Sequence[Event]) -> list[
         registry.rename(model, aside)
         done.append(f"what was there is called {aside} now; delete it when nobody needs it")
     registry.rename(beside, model)
-    done.insert(0, f"{model} is made anew, with the versions of the ledger")
+    done.insert(0, f"{model} is created again, with the versions of the ledger")
     if gone := sorted((kept & set(runs)) - there):
         done.append(f"lost for good, with their training runs: {', '.join(map(version_name, gone))}")
     return done

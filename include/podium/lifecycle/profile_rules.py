@@ -16,7 +16,7 @@ from podium.model_file.profiles import Profile
 from podium.names import version_name
 from podium.settings import registry_is_ephemeral
 
-_EPHEMERAL = "PODIUM_EPHEMERAL=true, for registries that are thrown away"
+_EPHEMERAL = "PODIUM_EPHEMERAL=true, for disposable registries"
 
 
 def promotion_problem(events: Sequence[Event], version: int) -> str:

@@ -110,7 +110,7 @@ def _compare(services: Services, spec: ModelSpec) -> Event | None:
             new = record(services, _moved_outside(services, events, model, live))
             log.warning("%s", new.reason)
         if live != recorded and spec.champion_moved_outside == "revert":
-            reason = "the model file says champion_moved_outside: revert"
+            reason = "the model file has champion_moved_outside: revert"
             seen = services.ledger.present(model, recorded)
             reverted = NewEvent(EventKind.OUTSIDE_MOVE_REVERTED, model, reason=reason)
             new = revert(services, lock, seen, reverted)

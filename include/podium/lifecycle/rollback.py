@@ -127,7 +127,7 @@ def force_version(request: NewEvent, policy: ApprovalSpec, asks: Person) -> NewE
     if not may_decide(policy, asks):
         raise CannotRollBack(
             f"{request.model}: only an approver may force a version that never was champion, and {asks.name} "
-            f"is none (approvers: {who_may_decide(policy)})"
+            f"is not one (approvers: {who_may_decide(policy)})"
         )
     if policy.required > 1:
         raise CannotRollBack(

@@ -103,7 +103,7 @@ def _move_that_was_seen(
     if open_move is None or (live != open_move.version and not moved_back):
         raise Refused(
             f"{model}: no move outside Podium waits to be settled; the champion is {version_name(live)}. "
-            "What happened since the last look, reconcile records within minutes; trigger a new run then"
+            "reconcile records later moves within minutes; trigger a new run then"
         )
     seen = history.outside_move(services.ledger.present(model, at=asked.at))
     if seen is None or seen.seq != open_move.seq:

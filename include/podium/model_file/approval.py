@@ -39,7 +39,7 @@ class ApprovalSpec(Closed):
 
     approvers: Annotated[tuple[Approver, ...], AfterValidator(_each_once)] = Field(
         min_length=1,
-        description="Who may decide: Airflow users by login name, in any case, and Airflow roles as "
+        description="People who may decide: Airflow users by login name, in any case, and Airflow roles as "
         "`role:Approver`.",
     )
     required: StrictInt = Field(
@@ -48,7 +48,7 @@ class ApprovalSpec(Closed):
         description="How many different people must approve; one rejection is enough to refuse.",
     )
     prevent_self_approval: StrictBool = Field(
-        default=True, description="Whoever triggered the run may not approve it, but may reject it."
+        default=True, description="The person who triggered the run may not approve it, but may reject it."
     )
     reason_min_length: StrictInt = Field(
         default=10, ge=1, description="How many letters and digits a reason must have, at least."

@@ -158,7 +158,7 @@ class CostGate(_AgainstAVersion):
     """The candidate costs at most a multiple of the champion; machines differ, ratios less."""
 
     cost: CostName = Field(
-        description="What to compare: p95 latency of one row, rows per second in batches, load time, or size."
+        description="Compared cost: p95 latency of one row, rows per second in batches, load time, or size."
     )
     max_ratio: StrictFloat | None = Field(
         default=None,

@@ -67,7 +67,9 @@ class ModelSpec(Closed):
         description="Name in the registry and of the Dag: lower-case words joined by `-`.",
     )
     owner: str = Field(
-        min_length=1, max_length=250, description="Who answers for the model; the owner of its Dag."
+        min_length=1,
+        max_length=250,
+        description="The person or team that answers for the model; the owner of its Dag.",
     )
     description: str = Field(
         min_length=1, description="One sentence, shown on the Dag and on the approval card."
@@ -77,7 +79,7 @@ class ModelSpec(Closed):
     )
     trainer: ImportPath = Field(description="Import path of the training function, `module:function`.")
     task: TaskKind = Field(
-        description="What the model predicts: a label, a number, the order of the rows of a list, or code."
+        description="Kind of prediction: a label, a number, the order of the rows of a list, or code."
     )
     labels: Annotated[tuple[Name, ...], AfterValidator(once("each label once"))] = Field(
         default=(),
@@ -120,7 +122,7 @@ class ModelSpec(Closed):
         description="The rules that a version must pass before anybody is asked to approve it; at least "
         "one must be `required`.",
     )
-    approval: ApprovalSpec = Field(description="Who decides on a promotion, and how.")
+    approval: ApprovalSpec = Field(description="The people who decide on a promotion, and the rules.")
     champion_moved_outside: Literal["ask", "revert"] = Field(
         default="ask",
         description="Champion moved outside Podium: `ask` freezes it until an approver settles it, "
@@ -254,7 +256,7 @@ class ModelSpec(Closed):
         if self.monitoring.tolerance is not None and not self.row_metric:
             allowed = ", ".join(name for name in ROW_MEANS if KNOWN_METRICS[name].task is self.task) or "none"
             raise WrongKey(
-                f"needs a gate on a mean over rows; of a {self.task} there are: {allowed}",
+                f"needs a gate on a mean over rows; for a {self.task} allowed: {allowed}",
                 *("monitoring", "tolerance"),
             )
         if self.monitoring.labels is not None and (self.scoring is None or not self.scoring.keys):

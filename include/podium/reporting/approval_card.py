@@ -189,7 +189,7 @@ def _asked_for(request: Request) -> list[str]:
     if request.form is None:
         return []
     who = "a schedule or another Dag" if request.requester is None else _plain(request.requester)
-    form = _plain(approval.describe_form(request.form)) if request.form else "all as the model file says"
+    form = _plain(approval.describe_form(request.form)) if request.form else "all from the model file"
     return [f"Asked for by {who}: {form}.", ""]
 
 
@@ -213,14 +213,14 @@ def _rules(spec: ModelSpec, request: Request) -> list[str]:
 
 
 def _profile(spec: ModelSpec, events: Sequence[Event], version: int) -> list[str]:
-    """Say that a version was trained on less; it is asked about only where the registry is thrown away."""
+    """Warn of a trial run's version; only a disposable registry asks for its approval."""
     profile = history.profile_of(events, version)
     if profile is None:
         return []
-    less = spec.profiles[profile].describe() if profile in spec.profiles else "the model file has it no more"
+    less = spec.profiles[profile].describe() if profile in spec.profiles else "no longer in the model file"
     return [
         f"**A {profile} version: {profile.purpose}** ({less}). It can be promoted only because this registry "
-        "is thrown away afterwards (PODIUM_EPHEMERAL=true).",
+        "is disposable (PODIUM_EPHEMERAL=true).",
         "",
     ]
 

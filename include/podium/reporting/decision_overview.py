@@ -184,7 +184,7 @@ def decision_page(services: Services, spec: ModelSpec | None, asked: Event, pers
 def asked_for(request: Request) -> str:
     """Say who asked for the version, and with which form."""
     who = request.requester or "a schedule or another Dag"
-    form = describe_form(request.form) if request.form else "all as the model file says"
+    form = describe_form(request.form) if request.form else "all from the model file"
     return f"{who}: {form}"
 
 

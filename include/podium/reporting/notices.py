@@ -35,7 +35,7 @@ _DECIDED = {
 _FOLLOWS = {
     EventKind.APPROVED: "Podium promotes it now.",
     EventKind.REJECTED: "The champion stays {champion}.",
-    EventKind.EXPIRED: "The champion stays {champion}. Start the lifecycle again to ask anew.",
+    EventKind.EXPIRED: "The champion stays {champion}. Start the lifecycle again to ask again.",
     EventKind.SUPERSEDED: "An answer to it counts no more. The champion stays {champion}.",
     EventKind.VOIDED: "Nothing was promoted. Start the lifecycle again to ask about what is so now.",
 }
@@ -195,7 +195,7 @@ def _of_monitoring(event: Event, airflow: str) -> Notice | None:
         return None
     what = f"is to be trained again: {event.reason}" if wanted else f"was monitored: {event.reason}"
     then = (
-        "Its lifecycle starts by itself; gates and approvers decide as ever."
+        "Its lifecycle starts automatically; gates and approval still apply."
         if wanted
         else "The champion serves on. docs/monitoring.md says what each verdict means."
     )

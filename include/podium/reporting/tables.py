@@ -254,7 +254,7 @@ def describe_agreement(live: LiveComparison) -> str:
     new, old = version_name(live.trial.candidate), version_name(live.trial.champion)
     newest = "the newest " if live.capped else ""
     if live.agreement is None:
-        return f"Of {newest}live rows {new} answered {live.candidate_rows:,}, {old} {live.champion_rows:,}."
+        return f"{new} answered {live.candidate_rows:,} of {newest}live rows, {old} {live.champion_rows:,}."
     agreement, differ = live.agreement, "their answers differ"
     words = f"On {newest}{live.champion_rows:,} live rows {new} and {old} agree on {agreement.same:.1%}"
     if agreement.difference_quantiles is None:

@@ -130,7 +130,9 @@ def loaded(services: Services, spec: ModelSpec, pinned: Pinned) -> Iterator[Scor
     """
     events = services.ledger.present(pinned.model, pinned.version)
     if manifest_of(events, pinned.model, pinned.version).digest() != pinned.digest:
-        raise PodiumError(f"{pinned.model} {pinned.name} is not what was pinned for this run; start it anew")
+        raise PodiumError(
+            f"{pinned.model} {pinned.name} is not what was pinned for this run; start a new run"
+        )
     path = None if spec.scoring is None else spec.scoring.inputs
     with verified(services, events, pinned.model, pinned.version) as (folder, _):
         prepare = None if path is None else Preparation(path, import_object(path))
@@ -138,7 +140,7 @@ def loaded(services: Services, spec: ModelSpec, pinned: Pinned) -> Iterator[Scor
         if problem := example_problem(model):
             raise PodiumError(
                 f"{pinned.model} {pinned.name} {problem}; nothing was scored. Name another version "
-                "with --version (or in the form), or train anew with the libraries of now"
+                "with --version (or in the form), or train again with the present libraries"
             )
         # Some models read their files late.
         yield Scorer(model, spec.labels, prepare)

@@ -34,7 +34,7 @@ def describe(models: Mapping[str, ServedModel]) -> dict[str, Any]:
     paths: dict[str, Any] = {
         "/health": _get("The process is alive.", "text/plain"),
         "/ready": _get("Every model has a verified version.", also={"503": "One has none; says why."}),
-        "/models": _get("What serves, of all models."),
+        "/models": _get("The serving version of each model."),
         "/metrics": _get("For Prometheus.", "text/plain"),
     }
     for model in models.values():
@@ -71,7 +71,7 @@ def _paths(model: ServedModel, prefix: str) -> dict[str, Any]:
         f"{prefix}/invocations": invocation,
         f"{prefix}/predict-mlflow": invocation,
         f"{prefix}/feedback": _feedback(model.name),
-        f"{prefix}/version": _get(f"What serves of {model.name}."),
+        f"{prefix}/version": _get(f"The serving version of {model.name}."),
     }
 
 
@@ -80,7 +80,7 @@ _ANSWER = {
     "properties": {
         "model": {"type": "string"},
         "version": {"type": "integer"},
-        "predictions": {"description": "One a row; of a classification the share of each class."},
+        "predictions": {"description": "One per row; for a classification the share of each class."},
         "classes": {"type": "array", "items": {"type": "string"}},
         "labels": {"type": "array", "items": {"type": "string"}, "description": "The likeliest class."},
     },

@@ -1,15 +1,15 @@
-"""``make demo``: the whole mission on the football data, unattended, on the embedded stack.
+"""``make demo``: the full lifecycle on the football data, unattended, on the embedded stack.
 
 Trains as of 2024-07-01, approves and promotes; the same as of 2025-07-01; rolls back; shows the record.
+With ``--story`` it is told for a presentation: a screen a step, with a sentence on each and time to read.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
+from rich.markdown import Markdown
 from rich.rule import Rule
 
 from podium.errors import PodiumError
@@ -23,22 +23,77 @@ from podium.stack.rehearsal import follow, run_lifecycle, unpaused
 from podium.stack.running_stack import Stack, running_stack
 
 MODEL = "soccer-match-outcome"
+READ_SECONDS = 8.0
+
+# As of when, what the story tells of it, and the approver's reason.
+_SEASONS = (
+    (
+        "2024-07-01",
+        "A model trains on all matches before this day, and its gates score it on the newest 365 days.",
+        "First model: beats the class prior and Elo alone.",
+    ),
+    (
+        "2025-07-01",
+        "One season later a second version trains. Its gates score both versions on the same new matches.",
+        "One more season; no worse on the newest matches.",
+    ),
+)
 
 console = Terminal(highlight=False)
 
 
-def tell() -> None:
-    """Start the stack, act the story on it, and stop it again.
+class Demo:
+    """Tells the demo in one go, a rule above each chapter."""
+
+    def chapter(self, title: str, told: str) -> None:  # noqa: ARG002 - what the story tells
+        """Begin a chapter."""
+        console.print(Rule(title))
+
+    def card(self, card: Markdown) -> None:
+        """Show the approval card."""
+        console.print(card)
+
+
+class Story(Demo):
+    """Tells the demo for a presentation: a screen a step, and time to read each."""
+
+    def __init__(self) -> None:
+        self._screens = 0
+
+    def chapter(self, title: str, told: str) -> None:
+        """Clear the screen, say what happens next, and wait."""
+        if self._screens:
+            time.sleep(READ_SECONDS)
+        self._screens += 1
+        console.clear()
+        console.print(Rule(f"{self._screens}. {title}"))
+        console.print(f"\n{told}\n", style="bold")
+        time.sleep(READ_SECONDS / 2)
+
+    def card(self, card: Markdown) -> None:
+        """Show how the approval card begins, on its own screen: all of it fills several."""
+        self.chapter("The approval card", "Airflow asks a person. The card begins with what would change.")
+        console.print(Markdown(card.markup.partition("\n![")[0], hyperlinks=False))
+        console.print("… then every gate, slice and metric of both versions, and their lineage.\n")
+        time.sleep(READ_SECONDS)
+
+
+def tell(teller: Demo) -> None:
+    """Start the stack, run the demo on it, and stop it again.
 
     Raises:
-        PodiumError: The story did not happen; says which step, and where the logs are.
+        PodiumError: A step failed; names it, and where the logs are.
     """
     begun = time.monotonic()
+    teller.chapter(
+        "Real services on this machine",
+        "Postgres, an S3 server, MLflow and Airflow start on localhost. No Docker, no root.",
+    )
     spec = find_spec(models_dir(), MODEL)
     try:
         with running_stack(PROJECT_ROOT / ".podium", console=console) as stack:
             os.environ.update(stack.client_env())
-            _tell_the_story(stack, spec)
+            _tell_the_story(stack, spec, teller)
     except PodiumError:
         console.print("The demo failed. The logs are in .podium/logs.")
         raise
@@ -48,31 +103,29 @@ def tell() -> None:
     )
 
 
-def _tell_the_story(stack: Stack, spec: ModelSpec) -> None:
+def _tell_the_story(stack: Stack, spec: ModelSpec, teller: Demo) -> None:
     admin = AirflowClient(stack.airflow_url, "admin", stack.passwords["admin"])
     operator = AirflowClient(stack.airflow_url, "operator", stack.passwords["operator"])
     approver = AirflowClient(stack.airflow_url, "approver", stack.passwords["approver"])
     with unpaused(admin, spec.lifecycle_dag_id, ROLLBACK_DAG):
-        _act(operator, approver, spec)
-    _show_the_record()
-
-
-def _act(operator: AirflowClient, approver: AirflowClient, spec: ModelSpec) -> None:
-    _promote_as_of(
-        operator, approver, spec, "2024-07-01", "First model: beats the class prior and Elo alone."
-    )
-    _promote_as_of(operator, approver, spec, "2025-07-01", "One more season; no worse on the newest matches.")
-    with _chapter("Roll back, as the operator"):
+        for as_of, told, reason in _SEASONS:
+            teller.chapter(f"Lifecycle of {spec.name} as of {as_of}", told)
+            form = {"as_of": f"{as_of}T00:00:00+00:00"}
+            run_lifecycle(operator, approver, spec.lifecycle_dag_id, form, reason, teller.card)
+            _expect_champion(as_of)
+        teller.chapter(
+            "Roll back, as the operator",
+            "People complain. The version before proves that it still predicts, and is champion again.",
+        )
         _roll_back(operator)
-
-
-def _promote_as_of(
-    operator: AirflowClient, approver: AirflowClient, spec: ModelSpec, as_of: str, reason: str
-) -> None:
-    with _chapter(f"Lifecycle of {spec.name} as of {as_of}"):
-        form = {"as_of": f"{as_of}T00:00:00+00:00"}
-        run_lifecycle(operator, approver, spec.lifecycle_dag_id, form, reason)
-        _expect_champion(as_of)
+    teller.chapter(
+        "The versions", "Both versions are in the registry, with their numbers and the person who decided."
+    )
+    _show_the_versions()
+    teller.chapter(
+        "The record", "The ledger has every decision and move, each chained to the one before by its hash."
+    )
+    _show_the_record()
 
 
 def _roll_back(operator: AirflowClient) -> None:
@@ -103,30 +156,30 @@ def _expect_champion(as_of: str) -> None:
     console.print(f"champion of {MODEL}: [bold green]{version_name(champion)}[/bold green]", markup=True)
 
 
-def _show_the_record() -> None:
-    from podium.ledger.chain import walk
-    from podium.lifecycle.verify import alias_differences, told_heads
+def _show_the_versions() -> None:
     from podium.reporting.status import model_statuses
-    from podium.reporting.tables import history_table, status_table, versions_table
+    from podium.reporting.tables import status_table, versions_table
     from podium.services import connect
 
     services = connect()
     statuses = [status for status in model_statuses(services) if status.model == MODEL]
-    console.print(Rule("What is on record"))
     console.print(status_table(statuses, console.width))
     console.print(versions_table(MODEL, services.registry, console.width))
+
+
+def _show_the_record() -> None:
+    from podium.ledger.chain import walk
+    from podium.lifecycle.verify import alias_differences, told_heads
+    from podium.reporting.tables import history_table
+    from podium.services import connect
+
+    services = connect()
     console.print(history_table(services.ledger.history(MODEL)))
     chain = walk(services.ledger.stored(), told_heads(services, [MODEL]))
     if difference := chain.difference or next(iter(alias_differences(services, MODEL)), None):
-        raise PodiumError(f"the record is not as it must be: {difference}")
+        raise PodiumError(f"the record does not verify: {difference}")
     console.print(
         f"[green]Verified:[/green] {chain.events} events, each chained to the one before by its hash, and "
-        f"the live aliases are what they say. Head: {chain.head[:16]}",
+        f"the live aliases match them. Head: {chain.head[:16]}",
         markup=True,
     )
-
-
-@contextmanager
-def _chapter(title: str) -> Iterator[None]:
-    console.print(Rule(title))
-    yield

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -49,14 +49,23 @@ def unpaused(who: AirflowClient, *dag_ids: str) -> Iterator[None]:
             who.set_paused(dag_id, paused=True)
 
 
-def run_lifecycle(
+def run_lifecycle(  # noqa: PLR0913 - two people, a run and its form, an answer
     operator: AirflowClient,
     approver: AirflowClient,
     dag_id: str,
     form: Mapping[str, Any],
     reason: str,
+    show_card: Callable[[Markdown], None] = console.print,
 ) -> str:
-    """Trigger a lifecycle, show what the approver is shown, approve, and wait for its end.
+    """Trigger a lifecycle, show the approver's card, approve, and wait for its end.
+
+    Args:
+        operator: Who triggers it.
+        approver: Who approves it.
+        dag_id: Its Dag.
+        form: The form of the run.
+        reason: The approver's reason.
+        show_card: Shows the card, once.
 
     Returns:
         The run's id.
@@ -71,7 +80,7 @@ def run_lifecycle(
             continue
         if not shown:
             action = approver.required_action(dag_id, run_id, "approve")
-            console.print(Markdown(f"**{action['subject']}**\n\n{action['body']}", hyperlinks=False))
+            show_card(Markdown(f"**{action['subject']}**\n\n{action['body']}", hyperlinks=False))
             shown = True
         time.sleep(ANSWER_AFTER_SECONDS)
         approver.answer(dag_id, run_id, "approve", "Approve", {"reason": reason})

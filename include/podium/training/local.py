@@ -150,7 +150,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     """Give a folder to fill, which takes its place when all went well."""
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise PodiumError(f"{folder} is there already and is not an empty folder; name another one")
+            raise PodiumError(f"{folder} exists and is not an empty folder; name another folder")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".podium-", dir=folder.parent) as scratch:
             made = Path(scratch) / "made"

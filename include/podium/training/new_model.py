@@ -88,7 +88,7 @@ def write_model(new: NewModel, home: Path) -> list[Path]:
         home / "tests" / "models" / f"test_{new.module}.py": "test.py.jinja",
     }
     if there := [path for path in files if path.exists()]:
-        raise PodiumError(f"{there[0]} is there already; nothing was written")
+        raise PodiumError(f"{there[0]} exists already; nothing was written")
     table = _rows(new, home)
     words, templates = _words(new, table), _templates()
     suspicious, proposal = _suspicious(new, table, words), _proposal(templates, words, home)

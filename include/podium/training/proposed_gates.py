@@ -147,8 +147,8 @@ def _better_than_guessing(made: Proposal, run: FirstRun, metric: str, baseline: 
 def _no_worse_than_the_champion(made: Proposal, run: FirstRun, task: TaskKind, metric: str) -> None:
     if run.improvement <= 0:
         made.left_out.append(
-            f"{metric} against the champion: of a model that is no better than guessing nobody can say how "
-            "much worse the next one may be"
+            f"{metric} against the champion: the model is no better than guessing, so no margin for the next "
+            "version can be derived"
         )
         return
     slack = _SLACK * min(run.improvement, run.ours)

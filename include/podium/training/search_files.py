@@ -106,7 +106,7 @@ def importances(search: Search) -> Figure:
     named = sorted(search.importances.items(), key=lambda item: item[1], reverse=True)[:_MOST_PARAMS]
     figure = Figure(figsize=(8, 1.4 + 0.45 * len(named)), layout="constrained")
     axes = figure.add_subplot(
-        title=f"What {search.spec.metric} depends on, by {len(search.trials)} trials", xlabel="importance"
+        title=f"Importance for {search.spec.metric}, by {len(search.trials)} trials", xlabel="importance"
     )
     bars = axes.barh([name for name, _ in named], [share for _, share in named], color="C0")
     axes.bar_label(bars, fmt="%.2f", padding=3)

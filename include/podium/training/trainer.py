@@ -128,7 +128,7 @@ def _check_script(spec: ModelSpec, model: FromCode, home: Path) -> None:
     if model.script.resolve() not in [(home / path).resolve() for path in spec.code]:
         raise TrainerError(
             f"{spec.trainer}: the model's script {model.script} is not among the model file's code: "
-            f"{', '.join(spec.code) or 'none'}; name it there, so that a change of it trains anew"
+            f"{', '.join(spec.code) or 'none'}; name it there, so that a change of it leads to a new version"
         )
 
 

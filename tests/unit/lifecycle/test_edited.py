@@ -85,7 +85,7 @@ def test_an_edit_is_seen_and_mended_by_the_command_that_is_named(
     edit(services, toy_spec)
 
     said = EDITS[edit].format(name=name, second=TRAINED[SECOND].run_id)
-    mending = f"`podium mend {name}` puts back what the ledger says"
+    mending = f"`podium mend {name}` restores the state of the ledger"
     verified = command("verify", "--json")
     assert verified.exit_code == 1
     assert said in verified.stdout
@@ -112,7 +112,7 @@ def test_no_version_is_registered_under_a_number_that_the_ledger_has(
     promote_as_of(own_services, toy_spec, FIRST)
     edit(own_services, toy_spec)
     recorded = kinds(own_services, toy_spec)
-    with pytest.raises(EditedByHand, match=f"Nothing was registered: `podium mend {toy_spec.name}` puts"):
+    with pytest.raises(EditedByHand, match=f"Nothing was registered: `podium mend {toy_spec.name}` restores"):
         register(own_services, toy_spec, SECOND, new_run())
     assert kinds(own_services, toy_spec) == recorded
     mend(own_services, toy_spec.name)

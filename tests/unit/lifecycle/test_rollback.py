@@ -233,7 +233,7 @@ def test_only_an_approver_forces_a_version_and_it_is_marked(services: Services, 
         request = rollback.force_version(request, toy_spec.approval, asks)
         return rollback.rollback(services, request, asked_now())
 
-    with pytest.raises(CannotRollBack, match="only an approver may force .* and olga is none"):
+    with pytest.raises(CannotRollBack, match="only an approver may force .* and olga is not one"):
         force("olga", 2)
     with pytest.raises(CannotRollBack, match="to force a version, name it"):
         force("amy", None)

@@ -97,7 +97,7 @@ def test_the_model_file_can_have_it_reverted_at_once(
     done = look(services, strict)
     assert done is not None
     assert (done.event, done.version, done.from_version) == ("outside_move_reverted", 2, to_version)
-    assert (done.actor, done.reason) == ("podium", "the model file says champion_moved_outside: revert")
+    assert (done.actor, done.reason) == ("podium", "the model file has champion_moved_outside: revert")
     assert services.registry.aliases(strict.name) == {"champion": 2, "previous_champion": 1}
     assert since_promotion(services, strict) == ["moved_outside", "revert_started", "outside_move_reverted"]
     assert_settled(services, strict)

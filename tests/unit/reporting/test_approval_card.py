@@ -91,8 +91,8 @@ def test_the_card_says_who_asked_for_what(services: Services, spec: ModelSpec) -
     said = """Asked for by `olga`: `params {"strength": "'|<b>\\n# loud"}, version 1`."""
     assert said in body.splitlines()
     for asked, expected in (
-        (replace(request, form={}), "Asked for by `olga`: all as the model file says."),
-        (replace(request, form={}, requester=None), "Asked for by a schedule or another Dag: all as"),
+        (replace(request, form={}), "Asked for by `olga`: all from the model file."),
+        (replace(request, form={}, requester=None), "Asked for by a schedule or another Dag: all from"),
     ):
         assert expected in approval_card.body(services, spec, asked, PAGES)
     # An older Podium did not record it.

@@ -157,7 +157,7 @@ def test_an_empty_folder_is_filled_and_a_full_one_left_as_it_is(project: Path, t
     before = read(project / "out", "metrics.json")
     done = train_into(project / "out", toy_spec.name, as_of="2025-01-01")
     assert done.exit_code == 1
-    assert "out is there already and is not an empty folder; name another one" in told(done)
+    assert "out exists and is not an empty folder; name another folder" in told(done)
     assert read(project / "out", "metrics.json") == before
 
 

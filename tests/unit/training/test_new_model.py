@@ -114,7 +114,7 @@ def test_a_template_that_names_what_is_not_there_writes_nothing(
 def test_nothing_is_written_over_and_what_is_wrong_is_named(home: Path) -> None:
     written = write_model(new(), home)
     written[0].write_text("mine")
-    with pytest.raises(PodiumError, match=r"home_wins\.yaml is there already; nothing was written"):
+    with pytest.raises(PodiumError, match=r"home_wins\.yaml exists already; nothing was written"):
         write_model(new(), home)
     assert written[0].read_text() == "mine"
     with pytest.raises(PodiumError, match="'Home Wins': must be lower-case words joined by '-'"):

@@ -117,7 +117,7 @@ def new_backup(folder: Path) -> Iterator[Path]:
     if folder.name.endswith(_PARTIAL):
         raise PodiumError(f"{folder}: a backup cannot be called so: {_PARTIAL} marks one that has not ended")
     if folder.exists():
-        raise PodiumError(f"{folder} is there already: name a folder that is not")
+        raise PodiumError(f"{folder} exists already: name a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         partial.mkdir(mode=0o700)

@@ -38,7 +38,10 @@ def check_approvers(settings: Settings) -> Iterator[Finding]:
         yield Finding(APPROVERS, State.PROBLEM, str(error), remedy)
         return
     for name, spec in load_specs(settings.models_dir)[0].items():
-        part, remedy = f"{APPROVERS} of {name}", "mend the account in Airflow, or approvers in the model file"
+        part, remedy = (
+            f"{APPROVERS} of {name}",
+            "correct the account in Airflow, or approvers in the model file",
+        )
         problems = approver_problems(spec.approval, accounts, permissions)
         for problem in problems:
             yield Finding(part, State.PROBLEM, problem, remedy)

@@ -79,7 +79,7 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
 
 _MAKE_ROLE = (
     "let PODIUM_LEDGER_SERVER_URL name the role podium_server; `make up`, or `podium initialise stores` as "
-    "the superuser, makes it and grants anew"
+    "the superuser, makes it and renews its rights"
 )
 _SERVER_ADDRESS = (
     "start Postgres, or set PODIUM_LEDGER_SERVER_URL "
@@ -154,7 +154,7 @@ def _role(connection: sa.Connection, user: str) -> Finding:
     ]
     missing = [*rights.missing, *([] if rights.more.locks else ["may not take the ledger's locks"])]
     if extra or missing:
-        remedy = f"let PODIUM_LEDGER_URL name a role that owns nothing; {_MIGRATE} and grants anew"
+        remedy = f"let PODIUM_LEDGER_URL name a role that owns nothing; {_MIGRATE} and renews its rights"
         return Finding(ROLE, State.PROBLEM, f"{user} {'; '.join([*extra, *missing])}", remedy)
     owners = ", ".join(sorted({table.owner for table in rights.tables}))
     return Finding(ROLE, State.OK, f"{user} may insert and select, no more; {owners} owns the tables")

@@ -22,7 +22,7 @@ def check_model_files(settings: Settings) -> Iterator[Finding]:
     """Read all model files, and the baseline files that they name."""
     problems, files = check_files([settings.models_dir])
     for problem in problems:
-        yield Finding(MODEL_FILES, State.PROBLEM, problem, "`podium validate-spec` tells when it is mended")
+        yield Finding(MODEL_FILES, State.PROBLEM, problem, "`podium validate-spec` checks the correction")
     if not problems:
         yield Finding(MODEL_FILES, State.OK, f"{len(files)} in {settings.models_dir} are valid")
 

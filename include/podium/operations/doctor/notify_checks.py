@@ -16,7 +16,7 @@ from podium.operations.notify.sweep import chosen_channels
 from podium.settings import Settings
 
 NOTIFICATIONS = "notifications"
-_SETTINGS = "mend PODIUM_NOTIFY_CHANNELS or PODIUM_NOTIFY: docs/notifications.md"
+_SETTINGS = "correct PODIUM_NOTIFY_CHANNELS or PODIUM_NOTIFY: docs/notifications.md"
 
 
 def check_notifications(settings: Settings) -> Iterator[Finding]:
@@ -39,7 +39,7 @@ def check_notifications(settings: Settings) -> Iterator[Finding]:
         part = f"channel {channel}"
         if channel in failures:
             failed = failures[channel]
-            remedy = f"mend its address, then `podium notify test {channel}`"
+            remedy = f"correct its address, then `podium notify test {channel}`"
             yield Finding(part, State.PROBLEM, f"failed since {in_utc(failed.at)}: {failed.error}", remedy)
         elif channel not in here:
             seen = "models name it, and PODIUM_NOTIFY_CHANNELS does not"

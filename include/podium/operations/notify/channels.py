@@ -55,7 +55,7 @@ def send(notice: Notice, url: str) -> str:
         with LogCapture(level=logging.WARNING, fmt="%(message)s") as told:  # type: ignore[no-untyped-call]
             channel = Apprise()
             if not channel.add(_addressed(notice, url)):
-                return "its address is none that Apprise knows: see https://appriseit.com/services/"
+                return "Apprise does not know its kind of address: see https://appriseit.com/services/"
             text = "\n".join(filter(None, (notice.text, notice.link)))
             sent = channel.notify(
                 body=text,

@@ -1,0 +1,195 @@
+"""Check the language of README, docs/, CONTRIBUTING, SECURITY and the unreleased part of the CHANGELOG.
+
+    python qa/check_language.py [--counts] [FILE ...]
+
+Finds long sentences, wide table cells, inverted clauses, stiff words, commands outside a code block and pages
+that do not open with what the reader can do after them. Code and links' addresses are not read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_WORDS_IN_A_SENTENCE = 32
+MOST_WORDS_IN_A_CELL = 20
+# A promise and its mechanism are read together, in one row.
+WIDER_CELLS = {"docs/guarantees.md": 50}
+# Code in a text stands for one word.
+CODE = "Code"
+
+# The first words of a clause.
+_START = r"(?:^|(?<=[;:] ))"
+INVERTED = {
+    "genitive in front": rf"{_START}Of (?!course)|(?<=[;:] )of (?:a|an|the|each|its|two|these) ",
+    "clause as subject": rf"{_START}(?:What|Who|Whoever|Whatever) (?![^.]*\?)",
+    "verb before subject": r"[,;:] so (?:do|does|did|is|are|has|have|goes|too)\b"
+    r"|\b[Nn]or (?:do|does|did|may|can|is|are)\b",
+    "object in front": r"\b[Ww]hat (?:each|this|that|it|they) \w+ says\b|^Not \w+ (?:is|are) ",
+}
+# A pattern of words, and what to write in their place.
+STIFF = {
+    r"\banew\b": "again",
+    r"\bshall\b": "must, or will",
+    r"\bas ever\b": "as always, or nothing",
+    r"\bloopback\b": "localhost",
+    r"\bthrown away\b": "disposable",
+    r"\b(?:made|trains?|trained|a run) on less\b": "trial run",
+    r"\banswers? otherwise\b": "disagrees",
+    r"\b(?:that|which) (?:is|are) (?:already )?there\b|\b(?:is|are) there already\b": "exists",
+    r"\bis not there\b|\bhas to be there\b|\bmust be there\b": "does not exist, is required",
+    r"\b(?:environment|variable|files?|document|column|tag|alias|card) (?:says?|tells?|knows?)\b": "a verb "
+    "for things (names, holds, sets): people and programs speak",
+    r"\bother ones\b|\bnew ones\b": "the noun",
+    r"\bthat is what\b|\bthis is what\b|\bwhich is where\b": "the direct sentence",
+    r"\bmended\b|\bmends?\b(?! MODEL)": "fix",
+    r"\bbears? (?:the|that) alias\b": "has",
+    r"\bis asked nothing\b": "nobody asks",
+    r"\bis none\b": "is not one",
+}
+_COMMAND = re.compile(
+    r"^(?:\$ |make [a-z-]+(?: |$)|\.venv/bin/|export [A-Z]|podium [a-z-]+ |sudo |curl |docker )"
+)
+_PROMISE = re.compile(r"\b(?:you|your|yours)\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<! vs\.)\s+(?=[A-Z0-9\"'(*])")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A paragraph, heading or table cell, as read: without marks, addresses and code."""
+
+    line: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """What is wrong, and where."""
+
+    path: str
+    line: int
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.rule}: {self.text}"
+
+
+def passages(markdown: str) -> Iterator[Passage]:
+    """Return what a reader reads, in order."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+    for before, token in pairwise(tokens):
+        if token.type == "inline" and token.map:
+            kind = {"heading_open": "heading", "td_open": "cell", "th_open": "cell"}.get(before.type, "prose")
+            yield Passage(token.map[0] + 1, kind, "".join(map(_read, token.children or [])))
+
+
+def _read(token: Token) -> str:
+    if token.type == "code_inline":
+        return CODE
+    if token.type in ("softbreak", "hardbreak"):
+        return "\n"
+    return token.content if token.type == "text" else ""
+
+
+def sentences(passage: Passage) -> Iterator[Passage]:
+    """Return the sentences of a passage, each with the line that it begins on."""
+    start = 0
+    for end in [match.start() for match in _SENTENCE.finditer(passage.text)] + [len(passage.text)]:
+        text = passage.text[start:end]
+        skipped = len(text) - len(text.lstrip())
+        line = passage.line + passage.text.count("\n", 0, start + skipped)
+        yield Passage(line, passage.kind, " ".join(text.split()))
+        start = end
+
+
+def check(path: str, markdown: str) -> list[Finding]:
+    """Return what is wrong with a document's language."""
+    found = list(_check_passages(path, passages(markdown)))
+    if path.startswith("docs/") and not _opens_with_a_promise(markdown):
+        found.append(Finding(path, 1, "opening", "say what the reader can do after it"))
+    return sorted(found)
+
+
+def _check_passages(path: str, read: Iterable[Passage]) -> Iterator[Finding]:
+    for passage in read:
+        words = len(passage.text.split())
+        if passage.kind == "cell" and words > WIDER_CELLS.get(path, MOST_WORDS_IN_A_CELL):
+            yield Finding(path, passage.line, "wide cell", f"{words} words: {_short(passage.text)}")
+        if passage.kind == "prose" and _COMMAND.match(passage.text):
+            yield Finding(path, passage.line, "command outside a code block", _short(passage.text))
+        for sentence in sentences(passage):
+            yield from _check_sentence(path, sentence)
+
+
+def _check_sentence(path: str, sentence: Passage) -> Iterator[Finding]:
+    words = len(sentence.text.split())
+    if sentence.kind == "prose" and words > MOST_WORDS_IN_A_SENTENCE:
+        yield Finding(path, sentence.line, "long sentence", f"{words} words: {_short(sentence.text)}")
+    for rule, pattern in INVERTED.items() if sentence.kind != "heading" else ():
+        if match := re.search(pattern, sentence.text):
+            yield Finding(path, sentence.line, rule, _short(sentence.text[match.start() :]))
+    for pattern, better in STIFF.items():
+        if match := re.search(pattern, sentence.text):
+            yield Finding(path, sentence.line, "stiff", f"{match[0]!r}: better {better}")
+
+
+def _opens_with_a_promise(markdown: str) -> bool:
+    first = next((passage.text for passage in passages(markdown) if passage.kind == "prose"), "")
+    return bool(_PROMISE.search(first))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 70 else text[:67] + "..."
+
+
+def unreleased(changelog: str) -> str:
+    """Return the part of a changelog before its first released version."""
+    return re.split(r"^## \[?\d", changelog, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def documents(root: Path = ROOT) -> list[Path]:
+    """Return the documents that are checked; decisions keep the words of their day."""
+    top = [root / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+    return [path for path in top if path.is_file()] + sorted((root / "docs").glob("*.md"))
+
+
+def findings(paths: Sequence[Path], root: Path = ROOT) -> list[Finding]:
+    """Return what is wrong with the language of these documents."""
+    found = []
+    for path in paths:
+        markdown = path.read_text(encoding="utf-8")
+        if path.name == "CHANGELOG.md":
+            markdown = unreleased(markdown)
+        found += check(str(path.resolve().relative_to(root)), markdown)
+    return found
+
+
+def main() -> int:
+    """Print the findings; exit with 1 if there is one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="documents; without it all")
+    parser.add_argument("--counts", action="store_true", help="print how many of each rule, and where")
+    options = parser.parse_args()
+    found = findings(options.files or documents())
+    lines: Iterable[object] = found
+    if options.counts:
+        counts = Counter(finding.rule for finding in found), Counter(finding.path for finding in found)
+        lines = [f"{number:5} {name}" for count in counts for name, number in count.most_common()]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

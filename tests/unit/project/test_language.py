@@ -1,0 +1,86 @@
+"""The rules of the language check, each with a sentence that breaks it."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from podium.settings import PROJECT_ROOT
+
+LONG = "A sentence " + "that goes on " * 12 + "ends."
+OPENING = "After this page you can read.\n\n"
+
+
+@pytest.fixture(scope="module")
+def language() -> ModuleType:
+    sys.path.insert(0, str(PROJECT_ROOT / "qa"))
+    try:
+        import check_language
+    finally:
+        sys.path.pop(0)
+    return check_language
+
+
+@pytest.mark.parametrize(
+    ("markdown", "rule"),
+    [
+        (LONG, "long sentence"),
+        (f"| a |\n|---|\n| {'word ' * 21}|", "wide cell"),
+        ("Of a candidate that is slow, its own clients wait.", "genitive in front"),
+        ("It has files; of each the ledger has a digest.", "genitive in front"),
+        ("What is not configured is not checked.", "clause as subject"),
+        ("It stops. Whoever may approve is asked.", "clause as subject"),
+        ("Servers stop, so do tasks.", "verb before subject"),
+        ("It moves nothing. Nor does it read.", "verb before subject"),
+        ("What each means says another file.", "object in front"),
+        ("A changed file trains anew.", "stiff"),
+        ("The environment says where.", "stiff"),
+        ("It takes a version that is there.", "stiff"),
+        ("make backup # to a folder", "command outside a code block"),
+    ],
+)
+def test_a_sentence_that_breaks_a_rule_is_found(language: ModuleType, markdown: str, rule: str) -> None:
+    found = language.check("docs/page.md", OPENING + markdown)
+    assert [(one.rule, one.line >= 3) for one in found if one.rule == rule] == [(rule, True)]
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "A slow candidate delays only the clients that are routed to it.",
+        "What happens when you clear a task?",
+        "## What runs",
+        "Of course it does.",
+        "Write `made anew, of each the files` there.",
+        "```sh\nmake backup # anew, to a folder\n```",
+        f"[{'word ' * 20}](https://example.org/{'word/' * 30})",
+        "One sentence, e.g. this. " * 9,
+    ],
+)
+def test_good_sentences_code_and_addresses_are_left_alone(language: ModuleType, markdown: str) -> None:
+    assert language.check("docs/page.md", OPENING + markdown) == []
+
+
+def test_a_page_opens_with_what_its_reader_can_do(language: ModuleType) -> None:
+    page = "# Gates\n\nGates decide.\n\nAfter this you can write one.\n"
+    assert [one.rule for one in language.check("docs/gates.md", page)] == ["opening"]
+    assert language.check("CONTRIBUTING.md", page) == []
+
+
+def test_a_finding_names_the_line_of_its_sentence(language: ModuleType) -> None:
+    (found,) = language.check("README.md", "# Title\n\nA line.\nAnother one is\nhere. It trains anew.\n")
+    assert (found.line, found.rule) == (5, "stiff")
+    assert str(found) == "README.md:5: stiff: 'anew': better again"
+
+
+def test_released_parts_of_the_changelog_are_not_read(language: ModuleType) -> None:
+    text = "# Changelog\n\n## Unreleased\n\nnew\n\n## [1.0.0] - 2026-11-30\n\nold\n"
+    assert language.unreleased(text) == "# Changelog\n\n## Unreleased\n\nnew\n\n"
+
+
+def test_all_documents_are_checked_but_decisions(language: ModuleType) -> None:
+    names = {str(path.relative_to(PROJECT_ROOT)) for path in language.documents()}
+    assert {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/gates.md"} <= names
+    assert not any(name.startswith("docs/adr/") for name in names)
