@@ -292,7 +292,7 @@ def test_status_without_mlflow_shows_what_the_ledger_knows(
     done = run(app, ["status"])
     assert done.exit_code == 1
     assert f"{model} v3" in text(done)
-    assert "MLflow does not answer; this is what the ledger has on record" in " ".join(done.stderr.split())
+    assert "MLflow does not answer; the ledger has this on record" in " ".join(done.stderr.split())
     (item,) = json.loads(run(app, ["status", "--json"]).stdout)
     assert item["champion"] == item["recorded_champion"] == 3
 

@@ -118,7 +118,7 @@ def test_what_never_ended_is_no_backup(tmp_path: Path) -> None:
 
 
 def test_a_backup_that_fails_leaves_nothing_and_takes_no_other_place(tmp_path: Path) -> None:
-    with pytest.raises(PodiumError, match="is there already"):
+    with pytest.raises(PodiumError, match="exists already"):
         write(tmp_path)
 
     def write_half() -> None:
