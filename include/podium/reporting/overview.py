@@ -67,6 +67,8 @@ _WORDS = {
     EventKind.REFERENCE_MADE: "got what its windows are held against",
     EventKind.WINDOWS_JUDGED: "was monitored",
     EventKind.RETRAIN_WANTED: "is to be trained again",
+    EventKind.WATCH_JUDGED: "came out of its watch window",
+    EventKind.WATCH_SETTLED: "stays champion, its watch window was settled",
 }
 
 
