@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from podium.errors import CannotRollBack, Outage, PodiumError
@@ -14,6 +15,7 @@ from podium.ledger.store import Ledger
 from podium.lifecycle.asked import Asked
 from podium.lifecycle.champion import refusals_on_record
 from podium.lifecycle.rollback import rollback
+from podium.monitoring.watch_record import ended_windows, judge_window, open_windows
 from podium.monitoring.watching import Ending
 from podium.names import version_name
 from podium.services import Services
@@ -23,6 +25,54 @@ log = logging.getLogger(__name__)
 # Rollbacks of a model by itself in any seven days.
 AT_MOST_A_WEEK = 2
 _WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What came of one look at all watch windows.
+
+    Attributes:
+        told: What happened, a sentence each.
+        rolled_back: Model and run of each rollback.
+        still_open: How many windows are open still.
+    """
+
+    told: list[str]
+    rolled_back: list[tuple[str, str]]
+    still_open: int
+
+
+def act(services: Services) -> Acted:
+    """Record the verdicts that there are, and roll back where they say so. Safe to repeat.
+
+    Raises:
+        Outage: A part did not answer; run it again.
+    """
+    models, told, back = services.ledger.models(), [], []
+    for window in ended_windows(services.ledger, models):
+        if (judged := judge_window(services, window.model)) is not None:
+            told.append(f"{judged.model} {version_name(judged.version)}: {judged.reason}")
+    for verdict in owed_rollbacks(services.ledger, models):
+        moved = roll_back(services, verdict)
+        name = f"{verdict.model} {version_name(verdict.version)}"
+        if moved is None:
+            told.append(f"{name} is not rolled back: {_refusal(services.ledger, verdict)}")
+        else:
+            told.append(f"{name} was rolled back to {version_name(moved.version)}")
+            back.append((moved.model, str(moved.run)))
+    return Acted(told, back, len(open_windows(services.ledger, models)))
+
+
+def is_due(ledger: Ledger) -> bool:
+    """Whether ``act`` would do something, or no window is open any more; changes nothing.
+
+    Raises:
+        Outage: The ledger did not answer.
+    """
+    models = ledger.models()
+    return bool(
+        ended_windows(ledger, models) or owed_rollbacks(ledger, models) or not open_windows(ledger, models)
+    )
 
 
 def owed_rollbacks(ledger: Ledger, models: Sequence[str]) -> list[Event]:
@@ -75,6 +125,12 @@ def _is_owed(ledger: Ledger, verdict: Event) -> bool:
         return False
     done = (EventKind.ROLLED_BACK, EventKind.ROLLBACK_REFUSED)
     return not any(event.event in done for event in ledger.of_run(verdict.model, str(verdict.run)))
+
+
+def _refusal(ledger: Ledger, verdict: Event) -> str:
+    events = ledger.of_run(verdict.model, str(verdict.run))
+    refused = [event.reason for event in events if event.event is EventKind.ROLLBACK_REFUSED]
+    return refused[-1] if refused else "see the log"
 
 
 def _refuse_too_many(ledger: Ledger, model: str) -> None:

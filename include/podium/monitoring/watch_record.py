@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ from podium.model_file.metric_names import KNOWN_METRICS
 from podium.monitoring.watching import Ending, Seen, Verdict, judge
 from podium.names import version_name
 from podium.services import Services
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,26 @@ def standing_of(ledger: Ledger, model: str) -> Standing | None:
 
 def ended_windows(ledger: Ledger, models: Sequence[str]) -> list[WatchWindow]:
     """Return the windows that are open and have their verdict, which is not on record yet."""
-    found = ledger.newest(models, KINDS)
-    windows = [window for model in models if (window := open_window(found[model])) is not None]
+    windows = open_windows(ledger, models)
     return [window for window in windows if standing(ledger, window).verdict.ending is not None]
+
+
+def open_windows(ledger: Ledger, models: Sequence[str]) -> list[WatchWindow]:
+    """Return the windows that are open; one whose record cannot be read hides no other.
+
+    Raises:
+        Outage: The ledger did not answer.
+    """
+    windows, found = [], ledger.newest(models, KINDS)
+    for model in models:
+        try:
+            window = open_window(found[model])
+        except PodiumError as error:
+            log.error("%s", error)
+            continue
+        if window is not None:
+            windows.append(window)
+    return windows
 
 
 def judge_window(services: Services, model: str) -> Event | None:
