@@ -18,7 +18,7 @@ from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.settle import Settlement, settle, settle_request
 from podium.model_file.spec import ModelSpec
 from podium.model_file.watch import WatchSpec
-from podium.monitoring.watch_act import owed_rollbacks, roll_back
+from podium.monitoring.watch_act import Acted, act, is_due, owed_rollbacks, roll_back
 from podium.monitoring.watch_recompute import watch_differences
 from podium.monitoring.watch_record import ended_windows, judge_window, standing_of
 from podium.monitoring.watching import Ending
@@ -113,6 +113,28 @@ def test_a_bad_one_goes_back_by_itself_once_and_the_model_is_frozen_until_a_pers
     settled = settle(services, spec, request, asked_now())
     assert (settled.event, settled.version, settled.actor) == (EventKind.WATCH_SETTLED, 1, "amy")
     assert promote(services, spec, run).version == 2
+
+
+def test_one_look_judges_and_goes_back_and_a_record_that_cannot_be_read_hides_no_other(
+    own_services: Services, toy_spec: ModelSpec
+) -> None:
+    services, spec = own_services, watched(toy_spec, auto_rollback="on")
+    services.ledger.append(
+        NewEvent(EventKind.PROMOTED, "odd", 2, from_version=1, details={"watch": {"rows": 1}})
+    )
+    assert is_due(services.ledger), "no window is open"
+    promoted = promoted_over_the_first(services, spec)
+    assert not is_due(services.ledger)
+    assert act(services) == Acted([], [], 1)
+    tell(services, promoted, BAD)
+    assert is_due(services.ledger)
+    done = act(services)
+    assert done.told == [
+        f"{spec.name} v2: bad: v2 alone failed 30 and v1 alone 0 of 200 requests",
+        f"{spec.name} v2 was rolled back to v1",
+    ]
+    assert done.rolled_back == [(spec.name, f"watch_champion/promotion-{promoted.seq}")]
+    assert act(services) == Acted([], [], 0)
 
 
 def test_both_bad_freezes_and_moves_nothing_and_a_persons_rollback_settles_it(
