@@ -17,13 +17,11 @@ from podium.ledger.store import CONNECT, Ledger, outages
 
 _TELL_TIMEOUT = "-c lock_timeout=5s -c statement_timeout=10s"
 _TELL = sa.text("SELECT tell_watched(:model, :promotion, :process, CAST(:counts AS bigint[]), :problem)")
+_COUNTS = ("requests", "rows", "new_failed", "old_failed", "both_failed", "timed", "slower")
 _TABLE = sa.table(
     "watch_counts",
     *(sa.column(name) for name in ("model", "promotion", "process", "at", "problem")),
-    *(
-        sa.column(name)
-        for name in ("requests", "rows", "new_failed", "old_failed", "both_failed", "timed", "slower")
-    ),
+    *map(sa.column, _COUNTS),
 )
 
 
@@ -105,7 +103,7 @@ def told_of(ledger: Ledger, model: str, promotion: int) -> list[Told]:
         return [
             Told(
                 row.process,
-                Counts(*(row._mapping[name] for name in Counts._fields)),
+                Counts(*(row._mapping[name] for name in _COUNTS)),
                 row.problem,
                 row.at,
             )
