@@ -30,7 +30,7 @@ class WatchSpec(Closed):
     )
     auto_rollback: AutoRollback = Field(
         default="propose",
-        description="A worse version: `off` only says so, `propose` asks the approvers for a rollback, `on` "
+        description="A worse version: `off` only says so, `propose` tells people how to roll back, `on` "
         "rolls back.",
     )
 
