@@ -22,9 +22,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from podium.monitoring.reference import add_counts, count_rows, make_reference, observe
 from podium.monitoring.windows import Window
 from support.monitored_streams import FIRST, STABLE, Stream, few_labels, football, watch, watch_bikes
+from support.watched_streams import Promotion
+from support.watched_streams import watch as watch_promotion
 
 SEEDS = 20
 FEW_LABELS_STREAMS = 200
+EQUAL_PROMOTIONS, WORSE_PROMOTIONS = 3000, 300
 FEATURES, ROWS, CHUNK = 100, 1_000_000, 100_000
 
 STREAMS = {
@@ -41,10 +44,33 @@ STREAMS = {
 def main() -> None:
     """Print all tables."""
     console = Console(file=sys.stdout, width=140)
+    console.print(promotions_table())
     console.print(counting_table())
     console.print(inputs_table())
     console.print(labels_table())
     console.print(real_table())
+
+
+PROMOTIONS = {
+    "equal versions": (Promotion(), EQUAL_PROMOTIONS, "at most 1%"),
+    "errors 1% -> 5%": (Promotion(new_fails=0.05), WORSE_PROMOTIONS, "420"),
+    "errors 1% -> 50%": (Promotion(new_fails=0.5), WORSE_PROMOTIONS, "25"),
+    "log loss +0.05": (Promotion(worse=0.05), WORSE_PROMOTIONS, "220"),
+    "nine of ten requests too slow": (Promotion(slower=0.9), WORSE_PROMOTIONS, "-"),
+}
+
+
+def promotions_table() -> Table:
+    """Return how often a watch window goes back from an equal version, and how soon from a worse one."""
+    table = Table(title="Promotions in a watch window of 5,000 requests, all three questions together")
+    for title in ("new version", "promotions", "rolled back", "after requests (median, 90%)", "asked"):
+        table.add_column(title)
+    for name, (promotion, number, asked) in PROMOTIONS.items():
+        found = np.asarray([watch_promotion(promotion, seed, every=5).requests for seed in range(number)])
+        back = np.isfinite(found)
+        middle, late = np.quantile(found[back], [0.5, 0.9]) if back.any() else (np.nan, np.nan)
+        table.add_row(name, f"{number:,}", f"{back.mean():.2%}", f"{middle:.0f}, {late:.0f}", asked)
+    return table
 
 
 def inputs_table() -> Table:

@@ -83,9 +83,10 @@ def nominate(spec: ModelSpec, context: Context) -> None:
 def promote(spec: ModelSpec, context: Context) -> None:
     """Make the version champion, as the decision in the ledger says."""
     from podium.lifecycle.promote import promote
+    from podium.lifecycle.watched import Terms
     from podium.services import connect
 
-    promote(connect(), spec.name, run_reference(context))
+    promote(connect(), spec.name, run_reference(context), Terms.of(spec))
 
 
 def announce(spec: ModelSpec, context: Context) -> Announced:

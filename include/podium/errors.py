@@ -9,6 +9,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── NotFound               no such model, version or alias
 ├── ChampionChanged        the champion is not the one that the decision was made against
 ├── Frozen                 the champion was moved outside Podium, and nobody has settled it yet
+├── FrozenByWatch          a watch window ended badly, and no person has settled it yet
 ├── OtherLedger            the ledger lacks an event that MLflow was told of: cut off, or another ledger
 ├── EditedByHand           somebody renamed, deleted or made again in MLflow what the ledger has
 ├── NotApproved            the ledger holds no decision of this run
@@ -138,6 +139,19 @@ class Frozen(PodiumError):
             "it was moved outside Podium. Nothing was moved, and nothing will be until somebody settles it: "
             "an approver runs settle_champion to accept or revert it, or reconcile reverts it if the model "
             "file has champion_moved_outside: revert."
+        )
+
+
+class FrozenByWatch(PodiumError):
+    """A watch window went back by itself, or saw both versions fail: a person must look first."""
+
+    code = "PODIUM-FROZEN-BY-WATCH"
+
+    def __init__(self, model: str, verdict: str, when: str) -> None:
+        super().__init__(
+            f"{model}: no version is promoted since its watch window ended on {when}, {verdict}. Nothing was "
+            "moved. Look at why; an approver runs settle_champion with accept to keep the champion of now, "
+            "or rolls it back. Then run the lifecycle again."
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from airflow.sdk import Asset, AssetOrTimeSchedule, get_parsing_context
+from airflow.sdk import Asset, AssetAny, AssetOrTimeSchedule, get_parsing_context
 from airflow.timetables.trigger import CronTriggerTimetable
 
-from podium_airflow.assets import retraining_asset
+from podium_airflow.assets import champion_asset, retraining_asset
 
 if TYPE_CHECKING:
     from podium.model_file.spec import ModelSpec
@@ -41,3 +42,11 @@ def lifecycle_schedule(spec: ModelSpec) -> CronTriggerTimetable | AssetOrTimeSch
         return timetable
     asks = [retraining_asset(spec.name)]
     return asks if timetable is None else AssetOrTimeSchedule(timetable=timetable, assets=asks)
+
+
+def watch_schedule(specs: Iterable[ModelSpec]) -> AssetOrTimeSchedule | None:
+    """Return when watch windows are looked for: after each promotion of a watched model, and now and then."""
+    watched = [champion_asset(spec.name) for spec in specs if spec.watch is not None]
+    if not watched:
+        return None
+    return AssetOrTimeSchedule(timetable=scheduled("*/10 * * * *"), assets=AssetAny(*watched))

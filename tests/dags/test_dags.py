@@ -28,6 +28,7 @@ def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
         "rollback_champion",
         "score_bug_severity_clf",
         "settle_champion",
+        "watch_champion",
     ]
 
 
@@ -122,9 +123,22 @@ def test_champions_are_compared_with_the_ledger_every_five_minutes(shipped: dict
     assert all(retries < 5 for retries in dag["retries"].values())
 
 
+def test_windows_are_judged_after_each_promotion_of_a_watched_model(
+    shipped: dict[str, Any], parse_dags: ParseDags, tmp_path: Path
+) -> None:
+    dag = shipped["dags"]["watch_champion"]
+    assert dag["schedule"] is None, "no shipped model is watched"
+    assert dag["edges"] == ["announce >> note_announced", "judge >> announce"]
+    assert dag["outlets"] == ["champion_moves"]
+    text = SHIPPED_MODEL.read_text()
+    (tmp_path / SHIPPED_MODEL.name).write_text(f"{text}\nwatch: {{auto_rollback: on}}\n")
+    watched = parse_dags(tmp_path)["dags"]["watch_champion"]
+    assert watched["started_by"] == ["champion of soccer-match-outcome"]
+
+
 def test_what_an_emergency_needs_is_never_born_paused(shipped: dict[str, Any]) -> None:
     born_running = {name for name, dag in shipped["dags"].items() if dag["paused_at_creation"] is False}
-    assert born_running == {"notify", "reconcile", "rollback_champion", "settle_champion"}
+    assert born_running == {"notify", "reconcile", "rollback_champion", "settle_champion", "watch_champion"}
 
 
 def test_nobody_is_told_on_a_schedule_unless_a_channel_is_configured(
@@ -164,7 +178,13 @@ def test_a_wrong_model_file_is_an_import_error_and_stops_no_other_model(
 def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Path) -> None:
     found = parse_dags(tmp_path)
     assert found["import_errors"] == {}
-    assert sorted(found["dags"]) == ["notify", "reconcile", "rollback_champion", "settle_champion"]
+    assert sorted(found["dags"]) == [
+        "notify",
+        "reconcile",
+        "rollback_champion",
+        "settle_champion",
+        "watch_champion",
+    ]
 
 
 def test_a_task_builds_no_dag_of_another_model(run_script: Callable[..., dict[str, Any]]) -> None:

@@ -64,6 +64,7 @@ TOYS: dict[str, dict[str, Any]] = {
             "retraining": {"cool_down": "14d"},
         },
     },
+    "toy-watched": {"watch": {"rows": 1000, "labelled_rows": 0, "auto_rollback": "on"}},
     "toy-scored": {
         "scoring": {"source": str(PROJECT / "new"), "output": str(PROJECT / "scores" / "toy"), "keys": ["id"]}
     },

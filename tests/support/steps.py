@@ -14,6 +14,7 @@ from podium.lifecycle import promote as promote_module
 from podium.lifecycle import register as register_module
 from podium.lifecycle.approval_policy import Answer, Person
 from podium.lifecycle.asked import Asked
+from podium.lifecycle.watched import Terms
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
 from podium.training.run import TrainedRun, train_model
@@ -76,7 +77,7 @@ def decide(services: Services, spec: ModelSpec, run: str, option: str = "Approve
 
 
 def promote(services: Services, spec: ModelSpec, run: str) -> Event:
-    return promote_module.promote(services, spec.name, run)
+    return promote_module.promote(services, spec.name, run, Terms.of(spec))
 
 
 def live_through(services: Services, spec: ModelSpec, as_of: datetime) -> Event:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "Every day": (
         *("status", "pending", "approve", "reject", "run", "history", "compare", "gates"),
-        *("drift", "monitor"),
+        *("drift", "monitor", "watch"),
     ),
     "When something is wrong": ("doctor", "verify", "explain", "rollback", "mend"),
     "A new model": ("new-model", "validate-spec", "train"),

@@ -28,6 +28,7 @@ from podium.cli import (
     serve,
     stack,
     train,
+    watch,
 )
 from podium.cli.app import app
 from podium.reporting.terminal import VisibleFormatter
@@ -56,6 +57,7 @@ __all__ = [
     "serve",
     "stack",
     "train",
+    "watch",
 ]
 
 

@@ -134,6 +134,7 @@ def _verified() -> tuple[Chain, list[str], Outage | None]:
     from podium.lifecycle.verify import all_differences, told_heads
     from podium.model_file.loading import load_specs
     from podium.monitoring.recompute import evidence_differences
+    from podium.monitoring.watch_recompute import watch_differences
     from podium.services import connect
 
     services = connect()
@@ -147,7 +148,8 @@ def _verified() -> tuple[Chain, list[str], Outage | None]:
     except Outage as error:
         outage = error
     chain = walk(_with_progress(services.ledger.stored(), services.ledger.size()), heads)
-    differences += evidence_differences(services.ledger, services.ledger.models())
+    known = services.ledger.models()
+    differences += evidence_differences(services.ledger, known) + watch_differences(services.ledger, known)
     return chain, differences, outage
 
 

@@ -203,7 +203,7 @@ def compare_live(
         _together(subject, part, side)
         for part, side in zip(_parts(stored, paired=paired), _SIDES, strict=True)
     )
-    labelled = _labelled(store, subject, trial, since, paired=paired)
+    labelled = labelled_answers(store, subject, trial, since, paired=paired)
     return LiveComparison(
         model=subject.name,
         trial=trial,
@@ -228,9 +228,9 @@ def live_problem(
         Outage: The database did not answer.
     """
     new = version_name(trial.candidate)
-    pairs = _labelled(store, subject, trial, since, paired=True)
+    pairs = labelled_answers(store, subject, trial, since, paired=True)
     paired = len(pairs[0]) > 0
-    champion, candidate = pairs if paired else _labelled(store, subject, trial, since, paired=False)
+    champion, candidate = pairs if paired else labelled_answers(store, subject, trial, since, paired=False)
     rows = min(len(champion), len(candidate))
     if rows < bound.labelled_rows:
         return (
@@ -296,7 +296,7 @@ def _parts(stored: Sequence[_Stored], *, paired: bool) -> tuple[list[_Stored], l
     return [one for one in by_champion if begun is not None and one[0].at >= begun], by_candidate
 
 
-def _labelled(
+def labelled_answers(
     store: LiveStore, subject: Subject, trial: VersionOnTrial, since: datetime | None, *, paired: bool
 ) -> tuple[Answers, Answers]:
     """Return the rows of each side whose labels are known.

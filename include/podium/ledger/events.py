@@ -52,6 +52,8 @@ class EventKind(StrEnum):
     REFERENCE_MADE = "reference_made"
     WINDOWS_JUDGED = "windows_judged"
     RETRAIN_WANTED = "retrain_wanted"
+    WATCH_JUDGED = "watch_judged"
+    WATCH_SETTLED = "watch_settled"
 
     @property
     def is_known(self) -> bool:

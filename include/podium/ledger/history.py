@@ -23,6 +23,8 @@ DECISIONS = (
 GATES = {EventKind.GATES_PASSED: "passed", EventKind.GATES_REFUSED: "failed"}
 # Under this name the registration in the ledger holds the profile; a full run's has none.
 PROFILE = "profile"
+# With the version that it watches: who rolls back by itself, as it is on record.
+WATCH_ACTOR = "watch window of "
 _STARTED = (EventKind.PROMOTION_STARTED, EventKind.ROLLBACK_STARTED)
 _REFUSED = (EventKind.PROMOTION_REFUSED, EventKind.ROLLBACK_REFUSED)
 _SETTLED = (EventKind.OUTSIDE_MOVE_REVERTED, EventKind.OUTSIDE_MOVE_ACCEPTED)
@@ -217,6 +219,21 @@ def outside_move(events: Iterable[Event]) -> Event | None:
         if event.event is EventKind.MOVED_OUTSIDE:
             found = event
         elif event.event in _SETTLED:
+            found = None
+    return found
+
+
+def watch_freeze(events: Iterable[Event]) -> Event | None:
+    """Return the verdict of a watch window that froze the model, or None.
+
+    An approver settles it; so does a rollback that a person asks for.
+    """
+    found: Event | None = None
+    for event in events:
+        by_a_person = event.event is EventKind.ROLLED_BACK and not event.actor.startswith(WATCH_ACTOR)
+        if event.event is EventKind.WATCH_JUDGED and event.details.get("freezes"):
+            found = event
+        elif event.event is EventKind.WATCH_SETTLED or by_a_person:
             found = None
     return found
 

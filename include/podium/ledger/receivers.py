@@ -45,6 +45,8 @@ NOTIFICATIONS = Receiver(
         EventKind.OUTSIDE_MOVE_REVERTED,
         EventKind.WINDOWS_JUDGED,
         EventKind.RETRAIN_WANTED,
+        EventKind.WATCH_JUDGED,
+        EventKind.WATCH_SETTLED,
     ),
 )
 RETRAINING_ASSET = Receiver("asset: retraining", (EventKind.RETRAIN_WANTED,))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from podium.errors import DecisionVoid, ProfileOnly
+from podium.errors import DecisionVoid, FrozenByWatch, ProfileOnly
+from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.lifecycle import approval
 from podium.lifecycle.champion import (
@@ -17,12 +18,13 @@ from podium.lifecycle.champion import (
     swapped_before,
 )
 from podium.lifecycle.profile_rules import promotion_problem
+from podium.lifecycle.watched import WATCH, Terms
 from podium.names import in_utc, version_name
 from podium.services import Services
 from podium.versions import check_bytes
 
 
-def promote(services: Services, model: str, run: str) -> Event:
+def promote(services: Services, model: str, run: str, terms: Terms | None = None) -> Event:
     """Make the version that a run's decision approved the champion.
 
     Args:
@@ -30,6 +32,7 @@ def promote(services: Services, model: str, run: str) -> Event:
             names the version, and the champion that the approver compared with.
         model: The registered model.
         run: The Airflow run, as ``dag_id/run_id``.
+        terms: How the new champion is watched; None: it is not.
 
     Returns:
         The ``promoted`` event; on a re-run, the first one.
@@ -41,6 +44,7 @@ def promote(services: Services, model: str, run: str) -> Event:
         DecisionVoid: The decision is too old, or what it was about has changed since.
         ChampionChanged: The champion is not the one that the approver saw.
         Frozen: The champion was moved outside Podium.
+        FrozenByWatch: A watch window ended badly, and nobody has settled that.
         BytesChanged: The version's files are not those that were registered.
         ProfileOnly: The version was trained in a profile, and the registry is none that is thrown away.
         Outage: A part did not answer; run it again.
@@ -56,7 +60,7 @@ def promote(services: Services, model: str, run: str) -> Event:
         actor=decision.actor,
         reason=decision.reason,
         run=run,
-        details={"decision": decision.seq},
+        details={"decision": decision.seq, **({} if terms is None else {WATCH: terms.as_json()})},
     )
     with services.ledger.lock(model) as lock:
         events = services.ledger.present(model, decision.version, decision.from_version, run=run)
@@ -66,6 +70,7 @@ def promote(services: Services, model: str, run: str) -> Event:
         with refusals_on_record(services, intent):
             compare(move)
             _refuse_profile(move)
+            _refuse_frozen_by_watch(move)
             _assert_holds(move, decision)
             check_bytes(services, events, model, move.target)
         return swap(move)
@@ -88,6 +93,13 @@ def _assert_holds(move: Move, decision: Event) -> None:
             f"{name}: the approval by {decision.actor} was valid until {in_utc(valid_until)}. "
             "Nothing was moved. Run the lifecycle again."
         )
+
+
+def _refuse_frozen_by_watch(move: Move) -> None:
+    """Refuse while nobody has looked at why a watch window ended badly."""
+    frozen = history.watch_freeze(move.events)
+    if frozen is not None and not swapped_before(move):
+        raise FrozenByWatch(move.intent.model, frozen.reason, in_utc(frozen.at))
 
 
 def _refuse_profile(move: Move) -> None:

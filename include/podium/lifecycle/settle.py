@@ -48,9 +48,11 @@ def settle(services: Services, spec: ModelSpec, request: NewEvent, asked: Asked)
         request: Who asks for what and why, from ``settle_request``.
         asked: When it was asked for: the move outside that was open then is settled, and no other.
 
+    Where nothing was moved outside and a watch window froze the model, accepting keeps the champion of now.
+
     Returns:
         The ``outside_move_accepted`` or ``outside_move_reverted`` event, or ``acceptance_given`` while people
-        are missing.
+        are missing; ``watch_settled`` where a watch window froze the model.
 
     Raises:
         Refused: There is nothing to settle, the move outside was found after this was asked for, this run was
@@ -69,6 +71,8 @@ def settle(services: Services, spec: ModelSpec, request: NewEvent, asked: Asked)
             if refused := refused_before(events, request.run):
                 raise Refused(refused)
             with refusals_on_record(services, request):
+                if frozen := _frozen_by_watch(services, events, request, asked):
+                    return record(services, frozen)
                 open_move = _move_that_was_seen(services, events, request, asked)
                 events = services.ledger.present(model, open_move.version, history.champion(events))
                 settled = _settle(services, lock, events, spec.approval, open_move, request)
@@ -87,6 +91,33 @@ def _settle(  # noqa: PLR0913 - what is settled, by whom and by which rules
     if request.event is EventKind.OUTSIDE_MOVE_REVERTED:
         return revert(services, lock, events, request)
     return _accept(services, events, policy, open_move, request)
+
+
+def _frozen_by_watch(
+    services: Services, events: Sequence[Event], request: NewEvent, asked: Asked
+) -> NewEvent | None:
+    """Describe the end of a freeze by a watch window; None if there is none, or a move outside is first.
+
+    Raises:
+        Refused: Whoever asked did not see the verdict that froze the model.
+    """
+    model, frozen = request.model, history.watch_freeze(events)
+    moved = history.outside_move(events) or services.registry.champion(model) != history.champion(events)
+    if frozen is None or moved or request.event is not EventKind.OUTSIDE_MOVE_ACCEPTED:
+        return None
+    if problem := asking_problem(events, model, request.run, asked):
+        raise Refused(problem)
+    if frozen.at > asked.at:
+        raise Refused(
+            f"{model}: its watch window ended on {in_utc(frozen.at)}, after this was asked for "
+            f"({in_utc(asked.at)}): whoever asked did not see it. Look at it, and trigger a new run"
+        )
+    return replace(
+        request,
+        event=EventKind.WATCH_SETTLED,
+        version=history.champion(events),
+        details={"verdict": frozen.seq},
+    )
 
 
 def _move_that_was_seen(

@@ -29,6 +29,7 @@ class Topic(StrEnum):
     MOVED_OUTSIDE = "moved_outside"
     SETTLED = "settled"
     MONITORING = "monitoring"
+    WATCH = "watch"
     SERVERS_BEHIND = "servers_behind"
     LEDGER_DAMAGED = "ledger_damaged"
 

@@ -45,6 +45,7 @@ from podium.model_file.types import (
     nearest,
     once,
 )
+from podium.model_file.watch import WatchSpec
 from podium.names import OWN_PREFIX
 
 
@@ -142,6 +143,11 @@ class ModelSpec(Closed):
     )
     monitoring: MonitoringSpec | None = Field(
         default=None, description="Windows of rows that `podium monitor` judges."
+    )
+    watch: WatchSpec | None = Field(
+        default=None,
+        description="Servers keep the champion before beside a new one for a while, and say if the new one "
+        "is worse.",
     )
 
     @field_validator("labels")
@@ -261,6 +267,16 @@ class ModelSpec(Closed):
             )
         if self.monitoring.labels is not None and (self.scoring is None or not self.scoring.keys):
             raise WrongKey("needs scoring.keys, by which they are joined", "monitoring", "labels")
+        return self
+
+    @model_validator(mode="after")
+    def _watch_fits_the_gates(self) -> Self:
+        if self.watch is not None and self.watch.labelled_rows and not self.row_metric:
+            allowed = ", ".join(name for name in ROW_MEANS if KNOWN_METRICS[name].task is self.task) or "none"
+            raise WrongKey(
+                f"needs a gate on a mean over rows, or be 0; of a {self.task} there are: {allowed}",
+                *("watch", "labelled_rows"),
+            )
         return self
 
     @model_validator(mode="after")

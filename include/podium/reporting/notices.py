@@ -171,6 +171,8 @@ def of_event(event: Event, airflow: str) -> Notice | None:
             follow,
         ),
     }
+    if event.event in (EventKind.WATCH_JUDGED, EventKind.WATCH_SETTLED):
+        return _of_watch(event, airflow)
     if event.event in (EventKind.WINDOWS_JUDGED, EventKind.RETRAIN_WANTED):
         return _of_monitoring(event, airflow)
     if event.event not in said:
@@ -205,6 +207,37 @@ def _of_monitoring(event: Event, airflow: str) -> Notice | None:
         f"{event.model} {version} {what}",
         then,
         key=f"{event.model}:monitoring:{event.version}",
+        id=f"event:{event.seq}",
+        link=model_page(airflow, event.model) if airflow else "",
+    )
+
+
+def _of_watch(event: Event, airflow: str) -> Notice:
+    """Tell how a watch window ended, or that the freeze after one did."""
+    details, back = event.details, f"`podium rollback {event.model} --to-version {event.from_version}`"
+    said, goes_back = details.get("said"), details.get("auto_rollback")
+    then = "The champion serves on."
+    if event.event is EventKind.WATCH_SETTLED:
+        then = "Versions of the model can be promoted again."
+    elif said == "bad" and goes_back == "on":
+        then = "It is rolled back by itself, and no version is promoted until an approver settles it."
+    elif said == "bad" and goes_back == "propose":
+        then = f"The champion serves on until a person decides: roll it back with {back}."
+    elif details.get("freezes"):
+        then = (
+            "Nothing was moved. No version is promoted until an approver settles it: settle_champion, accept."
+        )
+    what = (
+        f"is free again: {event.actor} settled its watch window: {event.reason}"
+        if event.event is EventKind.WATCH_SETTLED
+        else f"came out of its watch window: {event.reason}"
+    )
+    return Notice(
+        Topic.WATCH,
+        event.model,
+        f"{event.model} {version_name(event.version)} {what}",
+        then,
+        key=f"{event.model}:watch:{details.get('promotion', event.seq)}",
         id=f"event:{event.seq}",
         link=model_page(airflow, event.model) if airflow else "",
     )

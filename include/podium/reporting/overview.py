@@ -22,6 +22,7 @@ from podium.ledger.present import FEW_MOVES
 from podium.ledger.servers import NOBODY, Following, Server, following, servers_of
 from podium.lifecycle.approval import approvals, readable_requests, report_of
 from podium.lifecycle.approval_policy import APPROVE, Answer, Person, Request, problems, who_may_decide
+from podium.lifecycle.watched import open_window
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION, in_utc, version_name
 from podium.reporting.compare import gated_metric
@@ -67,6 +68,8 @@ _WORDS = {
     EventKind.REFERENCE_MADE: "got what its windows are held against",
     EventKind.WINDOWS_JUDGED: "was monitored",
     EventKind.RETRAIN_WANTED: "is to be trained again",
+    EventKind.WATCH_JUDGED: "came out of its watch window",
+    EventKind.WATCH_SETTLED: "stays champion, its watch window was settled",
 }
 
 
@@ -267,7 +270,15 @@ def _with_state(
         return replace(row, state=State.REFUSED, sentence=said)
     if row.champion is None:
         return replace(row, state=State.EMPTY, sentence="No version was champion yet.")
-    return replace(row, sentence=f"{version_name(row.champion)} is champion.")
+    return replace(row, sentence=f"{version_name(row.champion)} is champion{_watched(events)}.")
+
+
+def _watched(events: Present) -> str:
+    """Say beside which version the champion is watched; "" if it is not."""
+    window = open_window(events)
+    if window is None:
+        return ""
+    return f", watched beside {version_name(window.old)} until {in_utc(window.closes)} at most"
 
 
 def freeze(model: str, events: Sequence[Event], live: Mapping[str, int | None] | None) -> str:
@@ -281,6 +292,11 @@ def freeze(model: str, events: Sequence[Event], live: Mapping[str, int | None] |
     if outside := history.outside_move(events):
         moved = f"{version_name(outside.from_version)} -> {version_name(outside.version)}"
         return f"The champion was moved outside Podium, {moved}, found on {in_utc(outside.at)}."
+    if froze := history.watch_freeze(events):
+        return (
+            f"No version is promoted since a watch window ended on {in_utc(froze.at)}, {froze.reason}. An "
+            "approver settles it: settle_champion, accept."
+        )
     recorded, now = history.champion(events), (live or {}).get(model)
     if live is None or now == recorded or history.stopped_move(events, now) is not None:
         return ""
@@ -351,7 +367,8 @@ def _asked(waits: Waiting, judged: Event | None, spec: ModelSpec | None) -> str:
 
 def describe(event: Event) -> str:
     """Say in one sentence what was decided or found, by whom and why."""
-    who = "" if event.actor in ("podium", "unknown", "") else f" by {event.actor}"
+    by_itself = event.actor in ("podium", "unknown", "") or event.event is EventKind.WATCH_JUDGED
+    who = "" if by_itself else f" by {event.actor}"
     words = _WORDS.get(event.event, f"was {str(event.event).replace('_', ' ')}")
     what = event.reason if event.event in GATES else f"{words}{who}"
     why = f": {event.reason}" if event.reason and event.event not in GATES else ""

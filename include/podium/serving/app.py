@@ -194,7 +194,7 @@ async def _feedback(request: Request) -> Response:
     try:
         async with _read(request) as content:
             feedback = parse_feedback(content, _content_type(request))
-        if model.trial is None:
+        if model.trial is None and (model.watch is None or not model.watch.stores):
             raise RequestRefused(SWITCH_ON, 409)
         await asyncio.to_thread(store_feedback, request.app.state.store, model.name, feedback)
         response = _json({"request_id": feedback.request_id, "labels": len(feedback.labels)}, 202)

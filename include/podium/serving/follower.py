@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ class Follower:
         target: What to follow.
         max_rows: Rows that one request may hold.
         keeps_last: Serve on when the alias points nowhere any more, and keep the version before.
+        waits: Says why nothing is to be loaded now; "" if it may be.
 
     Attributes:
         target: What it follows.
@@ -54,6 +55,7 @@ class Follower:
         max_rows: int,
         *,
         keeps_last: bool = True,
+        waits: Callable[[], str] = lambda: "",
     ) -> None:
         self.target = target
         self.current: LoadedVersion | None = None
@@ -63,6 +65,7 @@ class Follower:
         self._services = services
         self._max_rows = max_rows
         self._keeps_last = keeps_last
+        self._waits = waits
         self._labels = (target.model, target.alias or version_name(target.version))
         self._refused: _Refused | None = None
         self._folder: Path | None = None
@@ -80,6 +83,9 @@ class Follower:
 
     def follow_once(self) -> None:
         """Ask where the alias points to now, and serve that; on any problem what serves goes on serving."""
+        if reason := self._waits():
+            self._make_room(reason)
+            return
         try:
             number = self._wanted()
             self.asked_at = datetime.now(UTC)
@@ -104,6 +110,13 @@ class Follower:
             # Whatever it is: a thread that ended would serve the old version for ever.
             log.exception("%s could not be followed", self.target)
             self._say(f"{self.target} could not be followed: {type(error).__name__}: {error}")
+
+    def _make_room(self, reason: str) -> None:
+        """Hold nothing in memory, for a reason that is no problem of the version."""
+        if reason != self.problem:
+            log.info("%s waits: %s.", self.target, reason)
+        self.current, self.problem = None, reason
+        instruments.VERSION.labels(*self._labels).set(0)
 
     def _wanted(self) -> int | None:
         if self.target.alias is None:
@@ -136,12 +149,9 @@ class Follower:
         """
         begun = monotonic()
         try:
-            if self.previous is not None and self.previous.number == number:
-                loaded = self.previous
-            else:
-                loaded = load_version(
-                    self._services, events, self.target.model, number, self._max_rows, self._folder
-                )
+            loaded = self._in_memory(number) or load_version(
+                self._services, events, self.target.model, number, self._max_rows, self._folder
+            )
         except Outage:
             raise
         except PodiumError:
@@ -161,6 +171,10 @@ class Follower:
             _name(before),
             monotonic() - begun,
         )
+
+    def _in_memory(self, number: int) -> LoadedVersion | None:
+        """Return a version that is loaded already."""
+        return self.previous if self.previous is not None and self.previous.number == number else None
 
     def _say(self, problem: str) -> None:
         """Keep the problem, and log it when it is another one than before."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import NotLoaded, RequestRefused, TooBusy
-from podium.names import version_name
+from podium.names import Alias, version_name
 from podium.services import Services
 from podium.serving import instruments
 from podium.serving.batching import Batcher
@@ -19,6 +19,7 @@ from podium.serving.requests import Body
 from podium.serving.settings import ServingSettings
 from podium.serving.shadow import Answered
 from podium.serving.trial import LiveTrial
+from podium.serving.watch import Watch
 
 
 class ServedModel:
@@ -35,7 +36,11 @@ class ServedModel:
         alias = settings.alias if settings.version is None else None
         self.name = model
         self.follower = Follower(services, ServedTarget(model, alias, settings.version), settings.max_rows)
-        self.trial = LiveTrial(services, settings, model) if settings.shadow or settings.canary else None
+        # Whoever follows another alias, or none, serves no promotion.
+        watches = alias == Alias.CHAMPION
+        self.watch = Watch(services, settings, model, self.follower) if watches else None
+        on_trial = settings.shadow or settings.canary
+        self.trial = LiveTrial(services, settings, model, self._trial_waits) if on_trial else None
         self._bodies = bodies
         self._batcher = Batcher(model)
         self._poll_seconds = settings.poll_seconds
@@ -44,6 +49,8 @@ class ServedModel:
     def start(self, folder: Path) -> None:
         """Begin to follow; copies of models are kept in the folder."""
         self.follower.start(self._poll_seconds, self._stop, folder)
+        if self.watch is not None:
+            self.watch.start(folder)
         if self.trial is not None:
             self.trial.start(folder)
 
@@ -51,6 +58,8 @@ class ServedModel:
         """Follow no more."""
         self._stop.set()
         self._batcher.close()
+        if self.watch is not None:
+            self.watch.stop()
         if self.trial is not None:
             self.trial.stop()
 
@@ -92,12 +101,26 @@ class ServedModel:
         self.trial.answered(answered, serving)
         return answered
 
+    def _mirror(self, answered: Answered) -> None:
+        if self.watch is not None:
+            self.watch.mirror(answered)
+
+    def _trial_waits(self) -> str:
+        return "" if self.watch is None else self.watch.has_the_memory()
+
     async def _answer_by(self, version: LoadedVersion, body: Body, request_id: str) -> Answered:
         rows = await self._bodies.parse(body, version.shape)
         beside = self.trial is not None and version.number != self.version().number
         batcher = self.trial.batcher if self.trial and beside else self._batcher
-        answer = await batcher.answer(version, rows)
-        return Answered(request_id, datetime.now(UTC), version, rows, answer, body)
+        try:
+            answer = await batcher.answer(version, rows)
+        except RequestRefused as failure:
+            # The rows could be read: it is the model that failed. A busy server is no failure of the model.
+            self._mirror(Answered(request_id, datetime.now(UTC), version, rows, failure, body))
+            raise
+        answered = Answered(request_id, datetime.now(UTC), version, rows, answer, body)
+        self._mirror(answered)
+        return answered
 
     def as_json(self) -> dict[str, Any]:
         """Say what serves, since when, and what is wrong if it is not what should."""
@@ -111,5 +134,6 @@ class ServedModel:
             "previous": None if follower.previous is None else follower.previous.number,
             "registry_asked_at": follower.asked_at,
             "problem": follower.problem or None,
+            **({} if self.watch is None else self.watch.as_json()),
             **({} if self.trial is None else self.trial.as_json()),
         }

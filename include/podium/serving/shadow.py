@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 from podium.errors import RequestRefused
 from podium.serving import instruments, requests
@@ -34,7 +34,7 @@ class Answered:
         at: When it was answered.
         version: The version that answered it.
         rows: Its rows, as that version takes them.
-        answer: What it answered.
+        answer: What it answered; of a request that it failed, the exception.
         body: Its body: another version may take it as other rows.
     """
 
@@ -46,8 +46,10 @@ class Answered:
     body: Body = field(repr=False)
 
 
-# Gets what the shadow answered; None if it did not.
-Compare = Callable[[Answered, LoadedVersion, Any | None], None]
+# What came of asking the shadow: its rows could not be read, it failed, it answered, or there was no time.
+Outcome = Literal["refused", "failed", "scored", "dropped"]
+# Gets the outcome, and what the shadow answered; None if it did not.
+Compare = Callable[[Answered, LoadedVersion, Outcome, Any | None], None]
 
 
 class Shadow:
@@ -98,7 +100,7 @@ class Shadow:
         readable = []
         for answered in mirrored:
             try:
-                readable.append((answered, _rows(version, answered)))
+                readable.append((answered, rows_for(version, answered)))
             except Exception:  # noqa: BLE001 - whatever reading for the shadow raises is the shadow's answer
                 self._told(answered, version, "refused")
         for _, group in groupby(readable, lambda read: _joined_by(version, read[1])):
@@ -110,12 +112,13 @@ class Shadow:
                 else:
                     self._told(answered, version, "scored", answer)
 
-    def _told(self, answered: Answered, version: LoadedVersion, outcome: str, answer: Any = None) -> None:
+    def _told(self, answered: Answered, version: LoadedVersion, outcome: Outcome, answer: Any = None) -> None:
         instruments.SHADOWED.labels(self._model, outcome).inc(answered.rows.count)
-        self._compare(answered, version, answer)
+        self._compare(answered, version, outcome, answer)
 
 
-def _rows(version: LoadedVersion, answered: Answered) -> Rows:
+def rows_for(version: LoadedVersion, answered: Answered) -> Rows:
+    """Return the rows of a request as a version takes them."""
     if version.shape == answered.version.shape:
         return answered.rows
     return requests.read(answered.body, version.shape)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion, ServedTarget
 from podium.serving.recorder import Compared, Recorder, Said
 from podium.serving.settings import ServingSettings
-from podium.serving.shadow import Answered, Shadow
+from podium.serving.shadow import Answered, Outcome, Shadow
 
 _VERSION = re.compile(r"v([1-9]\d*)")
 
@@ -36,21 +38,30 @@ def in_canary(model: str, client: str, percent: float) -> bool:
 class LiveTrial:
     """The shadow and the canary of one model.
 
+    Args:
+        services: The registry and the ledger.
+        settings: The server's settings.
+        model: The model.
+        waits: Says why no version is to be loaded beside the one that serves; "" if one may be.
+
     Attributes:
         batcher: Asks the candidate for the canary's clients; those of the version that serves wait for no
             slow candidate.
     """
 
-    def __init__(self, services: Services, settings: ServingSettings, model: str) -> None:
+    def __init__(
+        self, services: Services, settings: ServingSettings, model: str, waits: Callable[[], str]
+    ) -> None:
+        follower = partial(_follower, services, settings, model, waits)
         self.batcher = Batcher(model)
         self._model = model
         self._settings = settings
         self._stop = threading.Event()
-        self._shadowed = _follower(services, settings, model, settings.shadow) if settings.shadow else None
+        self._shadowed = follower(settings.shadow) if settings.shadow else None
         self._canary: Follower | None = None
         if settings.canary:
             shared = self._shadowed if settings.shadow == Alias.CANDIDATE else None
-            self._canary = shared or _follower(services, settings, model, Alias.CANDIDATE)
+            self._canary = shared or follower(Alias.CANDIDATE)
         self._shadow = Shadow(model, self._shadowed, self._compare) if self._shadowed else None
         self._recorder = Recorder(services, model)
 
@@ -110,7 +121,7 @@ class LiveTrial:
         share = share_of("shadow", self._model, answered.request_id)
         return share < self._settings.shadow_share and self._shadow.mirror(answered)
 
-    def _compare(self, answered: Answered, shadow: LoadedVersion, answer: Any | None) -> None:
+    def _compare(self, answered: Answered, shadow: LoadedVersion, _: Outcome, answer: Any | None) -> None:
         """Store a pair, or where the shadow gave no answer what the canary wants to know."""
         if answer is None:
             self._keep_unpaired(answered)
@@ -133,10 +144,12 @@ class LiveTrial:
         )
 
 
-def _follower(services: Services, settings: ServingSettings, model: str, followed: str) -> Follower:
+def _follower(
+    services: Services, settings: ServingSettings, model: str, waits: Callable[[], str], followed: str
+) -> Follower:
     version = _VERSION.fullmatch(followed)
     target = ServedTarget(model, None, int(version[1])) if version else ServedTarget(model, followed)
-    return Follower(services, target, settings.max_rows, keeps_last=False)
+    return Follower(services, target, settings.max_rows, keeps_last=False, waits=waits)
 
 
 def _state(follower: Follower) -> dict[str, Any]:

@@ -29,13 +29,14 @@ ALLOWED = {
     ("alembic_version", "SELECT"),
     ("event_kinds", "SELECT"),
     ("servers", "SELECT"),
+    ("watch_counts", "SELECT"),
     *(
         (table, privilege)
         for table in ("ledger_events", "announced", "notices", "monitoring_evidence", *ADDED_TO_BY_SERVERS)
         for privilege in ("SELECT", "INSERT")
     ),
 }
-NOT_FOR_SERVERS = ("announced", "notices", "monitoring_evidence", "event_kinds", "servers")
+NOT_FOR_SERVERS = ("announced", "notices", "monitoring_evidence", "event_kinds", "servers", "watch_counts")
 ALLOWED_TO_SERVERS = {row for row in ALLOWED if row[0] not in NOT_FOR_SERVERS} - {("ledger_events", "INSERT")}
 OWNERS = """
     SELECT relname, relowner::regrole::text FROM pg_class
@@ -76,6 +77,8 @@ REFUSED = [
     "DELETE FROM announced",
     "UPDATE servers SET version = 1",
     "DELETE FROM servers",
+    "UPDATE watch_counts SET new_failed = 0",
+    "DELETE FROM watch_counts",
     "UPDATE monitoring_evidence SET content = '{}'",
     "DELETE FROM monitoring_evidence",
     "SELECT * FROM ledger_events FOR SHARE",

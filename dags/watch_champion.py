@@ -1,0 +1,58 @@
+"""Judge new champions beside the ones before.
+
+After a promotion model servers ask the champion before the same requests as the new one, and count
+(docs/watch-window.md). This Dag adds the counts up every ten seconds as long as a watch window is open; it
+waits in the triggerer, without a worker.
+
+- **judge** records how a window ended: good, bad, both bad, inconclusive or not judged. Where a model file
+  says `watch.auto_rollback: on`, a bad version is rolled back by the same steps as by `rollback_champion`:
+  proof first, compared and swapped, on record as `watch window of v8`. The model is frozen then until an
+  approver triggers `settle_champion` with `accept`.
+- **announce** updates the asset of the champion that moved, and **note_announced** records that it did.
+
+It runs after each promotion of a watched model, and every ten minutes in case that one was missed.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Context, dag
+
+from podium.model_file.loading import load_specs
+from podium.settings import models_dir
+from podium_airflow.announcing import Announced, announce_on_success, note_announced
+from podium_airflow.assets import CHAMPIONS
+from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
+from podium_airflow.parsing import watch_schedule
+from podium_airflow.watching import WatchSensor
+
+
+# What is not announced here reconcile announces; the next window waits for no announcement.
+@podium_task(outlets=[CHAMPIONS], retries=2)
+def announce(rolled_back: list[Any], **context: Context) -> Announced:
+    """Tell whoever follows a champion that was rolled back."""
+    return [
+        told
+        for model, run in rolled_back or []
+        for told in announce_on_success(context, model=model, run=run)
+    ]
+
+
+@dag(
+    schedule=watch_schedule(load_specs(models_dir())[0].values()),
+    catchup=False,
+    max_active_runs=1,
+    # A bad version would serve on.
+    is_paused_upon_creation=False,
+    doc_md=__doc__,
+    description="Judge new champions beside the ones before, and roll back where the model file says so",
+    tags=["podium"],
+    default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
+)
+def watch_champion() -> None:
+    """Wire the steps."""
+    judged = WatchSensor(task_id="judge", execution_timeout=timedelta(minutes=30))
+    note_announced(announce(judged.output))
+
+
+watch_champion()

@@ -1,0 +1,150 @@
+"""What follows from the verdict on a watch window: a rollback by itself, where the model file says so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from podium.errors import CannotRollBack, Outage, PodiumError
+from podium.ledger import history
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.history import WATCH_ACTOR
+from podium.ledger.store import Ledger
+from podium.lifecycle.asked import Asked
+from podium.lifecycle.champion import refusals_on_record
+from podium.lifecycle.rollback import rollback
+from podium.monitoring.watch_record import ended_windows, judge_window, open_windows
+from podium.monitoring.watching import Ending
+from podium.names import version_name
+from podium.services import Services
+
+log = logging.getLogger(__name__)
+
+# Rollbacks of a model by itself in any seven days.
+AT_MOST_A_WEEK = 2
+_WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What came of one look at all watch windows.
+
+    Attributes:
+        told: What happened, a sentence each.
+        rolled_back: Model and run of each rollback.
+        still_open: How many windows are open still.
+    """
+
+    told: list[str]
+    rolled_back: list[tuple[str, str]]
+    still_open: int
+
+
+def act(services: Services) -> Acted:
+    """Record the verdicts that there are, and roll back where they say so. Safe to repeat.
+
+    Raises:
+        Outage: A part did not answer; run it again.
+    """
+    models, told, back = services.ledger.models(), [], []
+    for window in ended_windows(services.ledger, models):
+        if (judged := judge_window(services, window.model)) is not None:
+            told.append(f"{judged.model} {version_name(judged.version)}: {judged.reason}")
+    for verdict in owed_rollbacks(services.ledger, models):
+        moved = roll_back(services, verdict)
+        name = f"{verdict.model} {version_name(verdict.version)}"
+        if moved is None:
+            told.append(f"{name} is not rolled back: {_refusal(services.ledger, verdict)}")
+        else:
+            told.append(f"{name} was rolled back to {version_name(moved.version)}")
+            back.append((moved.model, str(moved.run)))
+    return Acted(told, back, len(open_windows(services.ledger, models)))
+
+
+def is_due(ledger: Ledger) -> bool:
+    """Whether ``act`` would do something, or no window is open any more; changes nothing.
+
+    Raises:
+        Outage: The ledger did not answer.
+    """
+    models = ledger.models()
+    return bool(
+        ended_windows(ledger, models) or owed_rollbacks(ledger, models) or not open_windows(ledger, models)
+    )
+
+
+def owed_rollbacks(ledger: Ledger, models: Sequence[str]) -> list[Event]:
+    """Return the verdicts from which a rollback is to follow that is neither done nor refused.
+
+    Raises:
+        Outage: The ledger did not answer.
+    """
+    verdicts = [found[-1] for found in ledger.newest(models, [EventKind.WATCH_JUDGED]).values() if found]
+    return [verdict for verdict in verdicts if _is_owed(ledger, verdict)]
+
+
+def roll_back(services: Services, verdict: Event) -> Event | None:
+    """Roll back by the same steps as for a person: proof first, compare and swap, on record.
+
+    Args:
+        services: The registry and the ledger.
+        verdict: The event ``watch_judged``.
+
+    Returns:
+        The ``rolled_back`` event; None where it was refused, which is on record.
+
+    Raises:
+        Outage: A part did not answer; run it again.
+    """
+    request = NewEvent(
+        event=EventKind.ROLLBACK_STARTED,
+        model=verdict.model,
+        version=verdict.from_version,
+        actor=verdict.actor,
+        reason=verdict.reason,
+        run=verdict.run,
+        details={"verdict": verdict.seq},
+    )
+    try:
+        with refusals_on_record(services, request):
+            _refuse_too_many(services.ledger, verdict.model)
+        # It means the champion that the verdict is about: a later move of anybody comes first.
+        return rollback(services, request, Asked(verdict.at, verdict.at))
+    except Outage:
+        raise
+    except PodiumError as error:
+        log.error("%s", error)
+        return None
+
+
+def _is_owed(ledger: Ledger, verdict: Event) -> bool:
+    wanted = verdict.details.get("said") == Ending.BAD and verdict.details.get("auto_rollback") == "on"
+    if not wanted or history.champion(ledger.present(verdict.model)) != verdict.version:
+        return False
+    done = (EventKind.ROLLED_BACK, EventKind.ROLLBACK_REFUSED)
+    return not any(event.event in done for event in ledger.of_run(verdict.model, str(verdict.run)))
+
+
+def _refusal(ledger: Ledger, verdict: Event) -> str:
+    events = ledger.of_run(verdict.model, str(verdict.run))
+    refused = [event.reason for event in events if event.event is EventKind.ROLLBACK_REFUSED]
+    return refused[-1] if refused else "see the log"
+
+
+def _refuse_too_many(ledger: Ledger, model: str) -> None:
+    """Refuse a third rollback by itself within a week.
+
+    Raises:
+        CannotRollBack: There were two.
+    """
+    since = datetime.now(UTC) - _WEEK
+    moves = ledger.newest([model], [EventKind.ROLLED_BACK], each=20)[model]
+    of_week = [move for move in moves if move.at > since and move.actor.startswith(WATCH_ACTOR)]
+    if len(of_week) >= AT_MOST_A_WEEK:
+        back = " and ".join(version_name(move.from_version) for move in of_week)
+        raise CannotRollBack(
+            f"{model}: {back} were rolled back by their watch windows within seven days; the next rollback "
+            "is a person's: see why versions that pass their gates are worse, and run `podium rollback`"
+        )

@@ -1,0 +1,65 @@
+"""Does the verdict on a watch window follow from what was counted? Sums, wealth and ending again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from podium.errors import Outage, PodiumError
+from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
+from podium.ledger.evidence import EvidenceStore
+from podium.ledger.store import Ledger
+from podium.ledger.watch_counts import told_of
+from podium.lifecycle.watched import judges, window_of
+from podium.monitoring.evidence import difference
+from podium.monitoring.watch_record import content_of, digests, read_standing
+from podium.names import version_name
+
+
+def watch_differences(ledger: Ledger, models: Sequence[str]) -> list[str]:
+    """Say of each verdict on a watch window of each model what of it does not follow.
+
+    Args:
+        ledger: The ledger.
+        models: The registered models.
+
+    Raises:
+        Outage: The ledger did not answer.
+    """
+    watched = ledger.newest(models, [EventKind.WATCH_JUDGED])
+    return [said for model in models if watched[model] for said in _of_model(ledger, model)]
+
+
+def _of_model(ledger: Ledger, model: str) -> Iterator[str]:
+    events = ledger.history(model, kinds=[*CHAMPION_MOVES, EventKind.WATCH_JUDGED])
+    for event in events:
+        if event.event is not EventKind.WATCH_JUDGED:
+            continue
+        try:
+            said = _of_verdict(ledger, events, event)
+        except Outage:
+            raise
+        except (PodiumError, KeyError, TypeError, ValueError) as error:
+            said = f"cannot be computed again: {error}"
+        if said:
+            yield f"watch window of {model} {version_name(event.version)}: {said}"
+
+
+def _of_verdict(ledger: Ledger, events: Sequence[Event], event: Event) -> str:
+    """Say what differs first; "" if the verdict follows."""
+    windows = [window for one in events if one.event in CHAMPION_MOVES and (window := window_of(one))]
+    window = next((window for window in windows if judges(event, window)), None)
+    if window is None:
+        return f"event {event.seq} names no promotion with a watch window"
+    kept = EvidenceStore(ledger).one(str(event.details["digest"])).read()
+    if kept["said"] != event.details["said"]:
+        return f"event {event.seq} says {event.details['said']}, its evidence {kept['said']}"
+    again = content_of(read_standing(window, kept), digests(ledger, window))
+    if said := difference(kept, again):
+        return said
+    now = {one.process: one.counts for one in told_of(ledger, window.model, window.promotion)}
+    for one in kept["told"]:
+        counted = now.get(one["process"])
+        # Servers may count on after the verdict, and never less.
+        if counted is None or any(less < then for less, then in zip(counted, one["counts"], strict=True)):
+            return f"what process {one['process']} counted is not what the verdict was made of"
+    return ""

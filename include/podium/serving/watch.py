@@ -1,0 +1,285 @@
+"""After a promotion the champion before stays beside the new one: both are asked the same, and it is counted.
+
+Which window is open the ledger says, to servers as to all. A server only counts: its counts are those of its
+process since it began, and are written again and again as they are, so that nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from podium.errors import PodiumError
+from podium.ledger.live_answers import VersionOnTrial
+from podium.ledger.watch_counts import Counts, tell_watched
+from podium.lifecycle.watched import KINDS, WatchWindow, open_window
+from podium.names import Alias, version_name
+from podium.services import Services
+from podium.serving.answers import jsonable
+from podium.serving.follower import Follower
+from podium.serving.loaded_version import LoadedVersion, ServedTarget
+from podium.serving.recorder import Compared, Recorder
+from podium.serving.requests import Rows
+from podium.serving.settings import ServingSettings
+from podium.serving.shadow import Answered, Outcome, Shadow, rows_for
+
+log = logging.getLogger(__name__)
+
+# Where no window is open, the ledger is asked so rarely, and at once when another version serves.
+LOOK_SECONDS = 30.0
+# Nobody may be there to close a window: then servers do, so long after its time.
+_GRACE = timedelta(hours=1)
+_STOP_SECONDS = 5.0
+
+
+class Watch:
+    """The watch window of one model, as one process of a server sees it.
+
+    Args:
+        services: The registry and the ledger.
+        settings: The server's settings.
+        model: The model.
+        serving: Follows the champion; what it keeps in memory is not loaded again.
+
+    Attributes:
+        window: The window that is open, or None.
+    """
+
+    def __init__(self, services: Services, settings: ServingSettings, model: str, serving: Follower) -> None:
+        self.window: WatchWindow | None = None
+        self._services = services
+        self._model = model
+        self._poll_seconds = settings.poll_seconds
+        self._serving = serving
+        self._old = _Before(services, settings, model, self._wanted, serving)
+        self._shadow = Shadow(model, self._old, self._compare)
+        self._recorder = Recorder(services, model)
+        self._process = uuid.uuid4().hex
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"watch-{model}", daemon=True)
+        self._looked: tuple[int | None, float] | None = None
+        self._counts = Counts()
+        self._counting = threading.Lock()
+        self._told: tuple[Counts, str] | None = None
+        self._problem = ""
+
+    def start(self, folder: Path) -> None:
+        """Begin to look for windows; copies of models are kept in the folder."""
+        self._old.hold_in(folder)
+        self._shadow.start()
+        self._recorder.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask and count what waits, and end."""
+        self._stop.set()
+        self._shadow.stop()
+        self._recorder.stop()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+
+    @property
+    def stores(self) -> bool:
+        """Whether answers are stored, so that labels can come."""
+        window = self.window
+        return window is not None and window.terms.labelled_rows > 0
+
+    def mirror(self, answered: Answered) -> None:
+        """Ask the version before the same, later; returns at once."""
+        window = self.window
+        if window is not None and answered.version.number == window.new:
+            self._shadow.mirror(answered)
+
+    def has_the_memory(self) -> str:
+        """Say why no candidate is loaded now; "" if one may be."""
+        window = self.window
+        if window is None:
+            return ""
+        return (
+            f"the watch window of {version_name(window.new)} has the memory until "
+            f"{window.closes:%Y-%m-%d %H:%M} UTC at most; then the candidate is loaded"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Say which versions are compared, and what is wrong; nothing where no window is open."""
+        window, old = self.window, self._old.current
+        if window is None:
+            return {}
+        return {
+            "watch": {
+                "promotion": window.promotion,
+                "new": window.new,
+                "old": window.old,
+                "loaded": old is not None and old.number == window.old,
+                "counts": self._counts._asdict(),
+                "problem": self._old.problem or self._problem or None,
+            }
+        }
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._look()
+            self._old.follow_once()
+            self._tell()
+            self._stop.wait(self._poll_seconds)
+        self._tell()
+
+    def _look(self) -> None:
+        """Ask which window is open; while the ledger is away the one that was goes on."""
+        serves = None if self._serving.current is None else self._serving.current.number
+        if self.window is None and self._looked is not None:
+            before, at = self._looked
+            if serves == before and monotonic() - at < LOOK_SECONDS:
+                return
+        try:
+            events = self._services.ledger.newest([self._model], KINDS)[self._model]
+            found = open_window(events)
+        except PodiumError as error:
+            self._say(str(error))
+            return
+        self._looked = (serves, monotonic())
+        if found is not None and datetime.now(UTC) > found.closes + _GRACE:
+            found = None
+        if found != self.window:
+            self._change(found)
+
+    def _change(self, found: WatchWindow | None) -> None:
+        self._tell()
+        with self._counting:
+            self.window, self._counts, self._told = found, Counts(), None
+        if found is None:
+            log.info("%s: no watch window is open any more.", self._model)
+        else:
+            new, old = version_name(found.new), version_name(found.old)
+            log.info("%s: a watch window is open: %s is compared with %s.", self._model, new, old)
+
+    def _wanted(self) -> int | None:
+        """Return the version before, as long as the new one serves here."""
+        window, serves = self.window, self._serving.current
+        if window is None or serves is None or serves.number != window.new:
+            return None
+        return window.old
+
+    def _tell(self) -> None:
+        """Write the counts as they are; what cannot be written now is in those that are written later."""
+        window, told = self.window, (self._counts, self._old.problem)
+        if window is None or self._serving.current is None or told == self._told:
+            return
+        try:
+            tell_watched(self._services.ledger, self._model, window.promotion, self._process, *told)
+        except PodiumError as error:
+            self._say(f"what was counted waits to be written: {error}")
+        else:
+            self._told = told
+            self._say("")
+
+    def _compare(self, answered: Answered, old: LoadedVersion, outcome: Outcome, answer: Any) -> None:
+        """Count a request that both were asked; one that only one of them could read is no pair."""
+        window = self.window
+        if window is None or outcome in ("refused", "dropped"):
+            return
+        if (answered.version.number, old.number) != (window.new, window.old):
+            return
+        by_new, by_old = is_answer(answered.answer), outcome == "scored" and is_answer(answer)
+        slower = None
+        if by_new and by_old and window.terms.max_ratio is not None:
+            slower = _is_slower(answered, old, window.terms.max_ratio, first_new=self._counts.timed % 2 == 0)
+        counted = Counts(
+            requests=1,
+            rows=answered.rows.count,
+            new_failed=int(by_old and not by_new),
+            old_failed=int(by_new and not by_old),
+            both_failed=int(not by_new and not by_old),
+            timed=int(slower is not None),
+            slower=int(bool(slower)),
+        )
+        with self._counting:
+            if self.window is window:
+                self._counts = self._counts.plus(counted)
+        if by_new and by_old and window.terms.labelled_rows:
+            self._keep(answered, old, answer)
+
+    def _keep(self, answered: Answered, old: LoadedVersion, answer: Any) -> None:
+        """Store both answers, for labels to come."""
+        trial = VersionOnTrial(answered.version.number, old.number)
+        champion, candidate = (answered.version, answered.answer), (old, answer)
+        self._recorder.keep(
+            Compared(answered.request_id, answered.at, answered.rows.count, trial, champion, candidate)
+        )
+
+    def _say(self, problem: str) -> None:
+        if problem and problem != self._problem:
+            log.warning("%s: %s. Requests go on.", self._model, problem)
+        self._problem = problem
+
+
+class _Before(Follower):
+    """Holds the champion before, as long as it is wanted."""
+
+    def __init__(
+        self,
+        services: Services,
+        settings: ServingSettings,
+        model: str,
+        wanted: Callable[[], int | None],
+        serving: Follower,
+    ) -> None:
+        target = ServedTarget(model, Alias.PREVIOUS_CHAMPION)
+        super().__init__(services, target, settings.max_rows, keeps_last=False)
+        self._now_wanted, self._serving = wanted, serving
+
+    def hold_in(self, folder: Path) -> None:
+        """Keep copies of models in a folder; whoever holds this calls ``follow_once``."""
+        self._folder = folder
+
+    def _wanted(self) -> int | None:
+        return self._now_wanted()
+
+    def _nothing_wanted(self) -> None:
+        self.current, self.problem = None, ""
+
+    def _in_memory(self, number: int) -> LoadedVersion | None:
+        before = self._serving.previous
+        return before if before is not None and before.number == number else None
+
+
+def is_answer(answer: Any) -> bool:
+    """Whether a version answered: it did not raise, and each number is finite."""
+    if isinstance(answer, Exception) or answer is None:
+        return False
+    values = jsonable(answer)
+    found = np.asarray(values if not isinstance(values, list) else pd.DataFrame(values).to_numpy())
+    if found.dtype.kind in "iub":
+        return True
+    if found.dtype.kind in "fc":
+        return bool(np.isfinite(found).all())
+    numbers = pd.to_numeric(pd.Series(found.ravel(), dtype=object), errors="coerce")
+    texts = pd.Series(found.ravel(), dtype=object).map(lambda value: isinstance(value, str))
+    return bool((np.isfinite(numbers.to_numpy(float)) | texts.to_numpy(bool)).all())
+
+
+def _is_slower(answered: Answered, old: LoadedVersion, ratio: float, *, first_new: bool) -> bool | None:
+    """Time both alone, one after the other here: None where one of them fails now."""
+    asked = [(answered.version, answered.rows), (old, rows_for(old, answered))]
+    try:
+        seconds = {
+            version.number: _seconds(version, rows) for version, rows in (asked if first_new else asked[::-1])
+        }
+    except Exception:  # noqa: BLE001 - whatever a model raises: it answered before, and is not timed on this
+        return None
+    return seconds[answered.version.number] > ratio * seconds[old.number]
+
+
+def _seconds(version: LoadedVersion, rows: Rows) -> float:
+    begun = perf_counter()
+    version.answer(rows)
+    return perf_counter() - begun

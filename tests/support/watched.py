@@ -1,0 +1,65 @@
+"""Promotions with a watch window, for the tests of what servers count and of what is made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.watch_counts import Counts, told_of
+from podium.lifecycle.watched import WATCH, Terms
+from podium.names import Alias
+from podium.services import Services
+from support.serving import Server
+
+TERMS: dict[str, Any] = {
+    "rows": 40,
+    "at_most_seconds": 604800.0,
+    "labelled_rows": 0,
+    "auto_rollback": "propose",
+    "metric": "",
+    "labels": [],
+    "margin": 0.0,
+    "max_ratio": None,
+}
+
+
+def terms(**changes: Any) -> Terms:
+    return Terms.read({**TERMS, **changes})
+
+
+def promote_watched(services: Services, model: str, number: int, **changes: Any) -> Event:
+    """Make a version champion, on record, with a watch window."""
+    before = services.registry.champion(model)
+    promoted = services.ledger.append(
+        NewEvent(
+            EventKind.PROMOTED,
+            model,
+            number,
+            from_version=before,
+            run=f"test/{number}",
+            details={WATCH: terms(**changes).as_json()},
+        )
+    )
+    services.registry.set_alias(model, Alias.CHAMPION, number)
+    return promoted
+
+
+def watching(server: Server, old: int) -> Server:
+    """Wait until a server compares with the version before."""
+    server.wait_for(
+        lambda: watch_of(server).get("loaded") and watch_of(server)["old"] == old, f"v{old} beside"
+    )
+    return server
+
+
+def watch_of(server: Server) -> dict[str, Any]:
+    found: dict[str, Any] = server.client.get("/version").json().get("watch", {})
+    return found
+
+
+def counted(services: Services, promoted: Event) -> Counts:
+    """Return what all processes told of a window together."""
+    found = Counts()
+    for told in told_of(services.ledger, promoted.model, promoted.seq):
+        found = found.plus(told.counts)
+    return found

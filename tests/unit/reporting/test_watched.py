@@ -1,0 +1,86 @@
+"""What people see of a watch window: in the terminal, on the page, and in notices."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from podium.cli.main import app
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.watch_counts import Counts, tell_watched
+from podium.lifecycle.watched import WATCH
+from podium.reporting.notices import of_event
+from podium.reporting.overview import describe, freeze
+from podium.services import Services
+from support.serving import as_server
+from support.watched import terms
+
+
+def judged(said: str, auto_rollback: str = "propose", *, freezes: bool = False) -> Event:
+    details = {"promotion": 5, "said": said, "auto_rollback": auto_rollback, "freezes": freezes}
+    actor, reason = "watch window of v8", f"{said}: v8 alone failed 12"
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    return Event(6, at, EventKind.WATCH_JUDGED, "m", 8, 7, actor, reason, None, None, details, "", "")
+
+
+@pytest.mark.parametrize(
+    ("event", "then"),
+    [
+        (judged("good"), "The champion serves on."),
+        (judged("bad"), "roll it back with `podium rollback m --to-version 7`."),
+        (judged("bad", "off"), "The champion serves on."),
+        (judged("bad", "on", freezes=True), "It is rolled back by itself, and no version is promoted until"),
+        (judged("both bad", freezes=True), "Nothing was moved. No version is promoted until an approver"),
+    ],
+)
+def test_each_ending_is_told_with_what_follows(event: Event, then: str) -> None:
+    notice = of_event(event, "")
+    assert notice is not None
+    assert notice.topic == "watch"
+    assert notice.subject == f"m v8 came out of its watch window: {event.reason}"
+    assert then in notice.text
+
+
+def test_a_frozen_model_is_told_with_who_settles_it() -> None:
+    frozen = judged("both bad", freezes=True)
+    assert freeze("m", [frozen], None).startswith(
+        "No version is promoted since a watch window ended on 2026-05-01"
+    )
+    assert freeze("m", [judged("good")], None) == ""
+    assert describe(frozen) == "v8 came out of its watch window: both bad: v8 alone failed 12"
+
+
+def watch(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["watch", *arguments], env={"COLUMNS": "160"})
+
+
+def test_the_terminal_shows_rows_evidence_and_what_is_missing(services: Services) -> None:
+    model = f"watched-{uuid.uuid4().hex[:8]}"
+    details: dict[str, Any] = {WATCH: terms(rows=100).as_json()}
+    promoted = services.ledger.append(NewEvent(EventKind.PROMOTED, model, 8, 7, details=details))
+    told = Counts(30, 60, new_failed=4)
+    tell_watched(as_server(services).ledger, model, promoted.seq, "a", told, "v7 is too large")
+    done = watch(model)
+    assert done.exit_code == 0, done.output
+    assert f"{model}: v8 beside v7 since " in done.stdout
+    assert "60 rows by 1 server processes" in done.stdout
+    assert "open, missing: 40 rows." in done.stdout
+    assert "█" in done.stdout
+    assert "v8 alone failed 4 and v7 alone 0 of 30 requests" in done.stdout
+    assert "A server cannot compare: v7 is too large" in done.stdout
+    found = json.loads(watch(model, "--json").stdout)
+    assert found["open"]["counts"]["new_failed"] == 4
+    assert (found["open"]["said"], found["last"]) == (None, None)
+
+    ended = {"promotion": promoted.seq, "said": "good"}
+    reason = "good: v8 is not seen to be worse"
+    services.ledger.append(NewEvent(EventKind.WATCH_JUDGED, model, 8, 7, reason=reason, details=ended))
+    done = watch(model)
+    assert f"{model}: no watch window is open. The last one, of v8, ended on " in done.stdout
+    assert json.loads(watch(model, "--json").stdout)["open"] is None
