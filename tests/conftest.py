@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import itertools
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -38,6 +39,9 @@ settings.load_profile("quick")
 
 # Shared machines stand still for half a minute now and then.
 airflow_client.TIMEOUT_SECONDS = PATIENCE_SECONDS
+
+# pytest-xdist says 80 to each worker; rich would take that for good and ask no test's own environment.
+os.environ.pop("COLUMNS", None)
 
 _COLLECT_AFTER = 100
 _ENDED = itertools.count(1)
