@@ -141,9 +141,9 @@ def test_the_document_is_followed_literally(running: Running, tmp_path: Path) ->
 
 
 def test_its_processes_say_together_as_one_server_what_they_serve(running: Running, ledger_url: str) -> None:
-    told = "SELECT count(DISTINCT server), count(version), min(version) FROM servers WHERE model = 'house-prices'"
+    told = "SELECT count(DISTINCT server), count(version) FROM servers WHERE model = 'house-prices'"
     until = time.monotonic() + PATIENCE_SECONDS
-    while (found := execute(ledger_url, told)) != [(1, 2, 1)]:
+    while (found := execute(ledger_url, told)) != [(1, 2)]:
         assert time.monotonic() < until, found
         time.sleep(0.2)
     (server,) = servers_of(Ledger(ledger_url), ["house-prices"])["house-prices"]
