@@ -86,7 +86,30 @@ def card_sections(spec: ModelSpec, training: Training, report: GateReport) -> li
         _section("How it did", did),
         _section("By slice", slices[1:]),
         _section("Gates", report.gates_list()),
+        _section("After a promotion", after_promotion(spec)),
         _section("Pictures", pictures),
+    ]
+
+
+def after_promotion(spec: ModelSpec) -> list[str]:
+    """Say how a champion of this model file is watched and monitored, as list items."""
+    watch, monitoring = spec.watch, spec.monitoring
+    if watch is None:
+        watched = "No watch window: the model file has no section `watch`."
+    else:
+        watched = f"Compared with the previous champion on the next {watch.rows:,} rows (`podium watch {spec.name}`)."
+    if monitoring is None:
+        return [f"- {watched}", "- Not monitored: the model file has no section `monitoring`."]
+    metric = spec.row_metric.replace("_", " ") if monitoring.tolerance is not None else ""
+    harm = (
+        f"{metric} may get worse by {monitoring.tolerance:g}"
+        if metric
+        else "nobody asks whether it does harm"
+    )
+    return [
+        f"- {watched}",
+        f"- Monitored in windows `{monitoring.windows}` (UTC): {harm}; at most one false alarm in "
+        f"{monitoring.alarms.at_most_one_in:,} windows (`podium drift {spec.name}`).",
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.lifecycle import validate
-from podium.lifecycle.model_card import ARTIFACT, description, in_sight
+from podium.lifecycle.model_card import ARTIFACT, after_promotion, description, in_sight
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.services import Services
@@ -54,11 +54,24 @@ def test_a_judged_version_has_a_card_as_its_description_and_in_its_run(
         "| x &lt; 0 | ",
         "Judged as candidate v1 against no champion yet.",
         "- ✅ passed: log_loss at most 0.69 (measured 0.",
+        "## After a promotion\n\n- No watch window: the model file has no section `watch`.\n- Not monitored:",
     ):
         assert part in described, part
     for picture in ("calibration.png", "gates/v1-against-none/slices_1.png"):
         assert f"]({picture})" in card
         assert mlflow.artifacts.download_artifacts(f"runs:/{TRAINED[FIRST].run_id}/{picture}")
+
+
+def test_the_card_says_how_a_champion_is_watched_and_monitored(toy_file: Callable[..., Path]) -> None:
+    monitoring = {"windows": "0 0 1 * *", "tolerance": 0.03, "alarms": {"at_most_one_in": 2000}}
+    spec = load_spec(toy_file(watch={"rows": 5000}, monitoring=monitoring))
+    assert after_promotion(spec) == [
+        f"- Compared with the previous champion on the next 5,000 rows (`podium watch {spec.name}`).",
+        "- Monitored in windows `0 0 1 * *` (UTC): log loss may get worse by 0.03; at most one false alarm "
+        f"in 2,000 windows (`podium drift {spec.name}`).",
+    ]
+    quiet = load_spec(toy_file(monitoring={"windows": "0 0 1 * *"}))
+    assert "(UTC): nobody asks whether it does harm; at most one" in after_promotion(quiet)[1]
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4000), min_size=2))
