@@ -97,7 +97,8 @@ def after_promotion(spec: ModelSpec) -> list[str]:
     if watch is None:
         watched = "No watch window: the model file has no section `watch`."
     else:
-        watched = f"Compared with the previous champion on the next {watch.rows:,} rows (`podium watch {spec.name}`)."
+        command = f"`podium watch {spec.name}`"
+        watched = f"Compared with the previous champion on the next {watch.rows:,} rows ({command})."
     if monitoring is None:
         return [f"- {watched}", "- Not monitored: the model file has no section `monitoring`."]
     metric = spec.row_metric.replace("_", " ") if monitoring.tolerance is not None else ""
