@@ -102,14 +102,29 @@ def _known(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Part:
 def _scored(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iterator[Part]:
     source, time, labels = source_of(spec, home), str(spec.data.time_column), arrived_labels(spec, home)
     keys = [] if labels is None else list(source_keys(spec))
+    joined = np.zeros(0 if labels is None else len(labels), dtype=bool)
     for partition in list_partitions(source):
         with open_partition(source, partition, columns_read([scorer], [time, *keys])) as reader:
             for name, why in {**dict.fromkeys(keys, "scoring.keys"), time: "data.time_column"}.items():
                 _assert_there(name, why, reader.columns, partition.at)
             for chunk in reader.chunks:
+                if labels is not None:
+                    found = labels.index.get_indexer(_key_texts(chunk.rows, keys))
+                    joined[found[found >= 0]] = True
                 which = inside(_times(spec, chunk), window)
                 readied = scorer.ready(_only(chunk, which), partition.at)
                 yield Part(readied.inputs) if labels is None else _answered(spec, readied, scorer, labels)
+    if labels is not None and not joined.all():
+        log.warning(
+            "%s: %s of %s labels are of no row of %s, the first one of %s",
+            *(
+                spec.name,
+                f"{int((~joined).sum()):,}",
+                f"{len(labels):,}",
+                source.source,
+                labels.index[~joined][0],
+            ),
+        )
 
 
 def _answered(spec: ModelSpec, readied: Readied, scorer: Scorer, labels: pd.Series) -> Part:

@@ -114,6 +114,21 @@ def test_of_labels_that_contradict_each_other_the_first_counts_and_it_is_said_ho
     assert judged[0].hurts.said is Said.NOTHING_SEEN
 
 
+def test_labels_of_no_row_are_counted_and_the_first_one_is_named(
+    own_services: Services, spec: ModelSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    label(tmp_path, {0: 40, 1: 40})
+    with caplog.at_level(logging.WARNING):
+        monitor(own_services, spec, 0)
+    assert "of no row" not in caplog.text
+    strangers = pd.DataFrame({"id": [9001, 9002, 9003], "y": "yes"})
+    pd.concat([pd.read_csv(tmp_path / "labels.csv"), strangers]).to_csv(tmp_path / "labels.csv", index=False)
+    with caplog.at_level(logging.WARNING):
+        judged = monitor(own_services, spec, 1)
+    assert '3 of 83 labels are of no row of new, the first one of ["9001"]' in caplog.text
+    assert judged[0].hurts.said is Said.NOTHING_SEEN
+
+
 def test_a_source_without_the_column_of_times_is_named_with_what_there_is(
     own_services: Services, spec: ModelSpec, tmp_path: Path
 ) -> None:
