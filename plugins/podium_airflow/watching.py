@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -14,6 +14,9 @@ from podium.errors import PodiumError
 from podium_airflow.failures import task_outcomes
 from podium_airflow.notes import leave_note
 from podium_airflow.runs import refuse_wrong_form
+
+if TYPE_CHECKING:
+    from podium.ledger.store import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +42,11 @@ class WatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; while the ledger is away the windows wait too."""
+        # Its connections are used again at each look: Postgres has few.
+        ledger = await asyncio.to_thread(_ledger)
         while True:
             try:
-                is_due = await asyncio.to_thread(something_is_due)
+                is_due = await asyncio.to_thread(something_is_due, ledger)
             except PodiumError as error:
                 log.warning("%s", error)
                 is_due = False
@@ -81,9 +86,14 @@ class WatchSensor(BaseOperator):
         return self.execute(context)
 
 
-def something_is_due() -> bool:
+def something_is_due(ledger: Ledger) -> bool:
     """Whether a window has its verdict or a rollback is owed; also where no window is open any more."""
     from podium.monitoring.watch_act import is_due
+
+    return is_due(ledger)
+
+
+def _ledger() -> Ledger:
     from podium.services import connect
 
-    return is_due(connect().ledger)
+    return connect().ledger

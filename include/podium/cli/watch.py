@@ -32,8 +32,8 @@ def watch(
     from podium.reporting.watched import watch_json
     from podium.services import connect
 
-    ledger = connect().ledger
-    known = known_model(connect(), model)
+    services = connect()
+    ledger, known = services.ledger, known_model(services, model)
     looked = standing_of(ledger, known)
     while follow and not as_json and looked is not None:
         _show(looked)
@@ -67,9 +67,7 @@ def _show(looked: Standing) -> None:
 def _tell_last(model: str, last: Event | None) -> None:
     from podium.names import in_utc, version_name
 
-    ended = (
-        ""
-        if last is None
-        else (f" The last one, of {version_name(last.version)}, ended on {in_utc(last.at)}: {last.reason}.")
-    )
-    console.print(f"{model}: no watch window is open.{ended}", soft_wrap=True, highlight=False, markup=False)
+    said = f"{model}: no watch window is open."
+    if last is not None:
+        said += f" The last one, of {version_name(last.version)}, ended on {in_utc(last.at)}: {last.reason}."
+    console.print(said, soft_wrap=True, highlight=False, markup=False)

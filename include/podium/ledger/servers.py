@@ -14,11 +14,9 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from podium.ledger.store import CONNECT, Ledger, outages
+from podium.ledger.store import Ledger, outages
 
 SILENT = "3 minutes"
-# So long it waits for whoever holds its rows, and no longer.
-_TELL_TIMEOUT = "-c lock_timeout=5s -c statement_timeout=10s"
 _TELL = sa.text("""SELECT tell_served(:server, :process,
     CAST(:models AS text[]), CAST(:versions AS integer[]), CAST(:problems AS text[]))""")
 # A process that is silent while another one of its server is heard of was replaced by it.
@@ -85,23 +83,16 @@ NOBODY = Following()
 def tell(ledger: Ledger, server: str, process: int, served: Sequence[Served]) -> None:
     """Say what one process of a model server serves now; nothing: it ends.
 
-    It keeps no connection: Postgres has few.
-
     Raises:
         Outage: The database did not answer.
         PodiumError: It does not take this, or is older than this Podium.
     """
-    connect = {**CONNECT, "options": _TELL_TIMEOUT}
-    engine = sa.create_engine(
-        ledger.engine.url, poolclass=sa.pool.NullPool, hide_parameters=True, connect_args=connect
-    )
     columns = {
         "models": [of.model for of in served],
         "versions": [of.version for of in served],
         "problems": [of.problem.replace("\0", "") for of in served],
     }
-    with outages(), engine.begin() as connection:
-        connection.execute(_TELL, {"server": server, "process": process, **columns})
+    ledger.tell(_TELL, {"server": server, "process": process, **columns})
 
 
 def servers_of(ledger: Ledger, models: Iterable[str]) -> dict[str, list[Server]]:

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
+# So long a server that tells something waits for whoever holds its rows, and no longer.
+_TELL_TIMEOUT = "-c lock_timeout=5s -c statement_timeout=10s"
 # How long a process that stands still, or whose host is lost, keeps others from appending, and from a model.
 APPENDING_IDLE_SECONDS = 30
 LOCK_IDLE_SECONDS = 120
@@ -183,6 +185,22 @@ class Ledger:
             hide_parameters=True,
             connect_args=CONNECT,
         )
+
+    def tell(self, statement: sa.TextClause, values: Mapping[str, Any]) -> None:
+        """Call a function of the database by which model servers say something of themselves.
+
+        It keeps no connection: Postgres has few.
+
+        Raises:
+            Outage: The database did not answer.
+            PodiumError: It does not take this, or is older than this Podium.
+        """
+        connect = {**CONNECT, "options": _TELL_TIMEOUT}
+        engine = sa.create_engine(
+            self.engine.url, poolclass=sa.pool.NullPool, hide_parameters=True, connect_args=connect
+        )
+        with outages(), engine.begin() as connection:
+            connection.execute(statement, values)
 
     def append(self, new: NewEvent) -> Event:
         """Record an event; one with a key that is already recorded stays as it is and is returned.

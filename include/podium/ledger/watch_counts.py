@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from podium.ledger.store import CONNECT, Ledger, outages
+from podium.ledger.store import Ledger, outages
 
-_TELL_TIMEOUT = "-c lock_timeout=5s -c statement_timeout=10s"
 _TELL = sa.text("SELECT tell_watched(:model, :promotion, :process, CAST(:counts AS bigint[]), :problem)")
 _COUNTS = ("requests", "rows", "new_failed", "old_failed", "both_failed", "timed", "slower")
 _TABLE = sa.table(
@@ -73,19 +72,12 @@ def tell_watched(  # noqa: PLR0913 - of which window, by whom, and what
 ) -> None:
     """Say what one process counted in a window so far.
 
-    It keeps no connection: Postgres has few.
-
     Raises:
         Outage: The database did not answer.
         PodiumError: It does not take this, or is older than this Podium.
     """
-    connect = {**CONNECT, "options": _TELL_TIMEOUT}
-    engine = sa.create_engine(
-        ledger.engine.url, poolclass=sa.pool.NullPool, hide_parameters=True, connect_args=connect
-    )
     told = {"model": model, "promotion": promotion, "process": process, "counts": list(counts)}
-    with outages(), engine.begin() as connection:
-        connection.execute(_TELL, {**told, "problem": problem.replace("\0", "")})
+    ledger.tell(_TELL, {**told, "problem": problem.replace("\0", "")})
 
 
 def told_of(ledger: Ledger, model: str, promotion: int) -> list[Told]:

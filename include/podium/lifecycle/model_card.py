@@ -101,12 +101,9 @@ def after_promotion(spec: ModelSpec) -> list[str]:
         watched = f"Compared with the previous champion on the next {watch.rows:,} rows ({command})."
     if monitoring is None:
         return [f"- {watched}", "- Not monitored: the model file has no section `monitoring`."]
-    metric = spec.row_metric.replace("_", " ") if monitoring.tolerance is not None else ""
-    harm = (
-        f"{metric} may get worse by {monitoring.tolerance:g}"
-        if metric
-        else "nobody asks whether it does harm"
-    )
+    harm = "nobody asks whether it does harm"
+    if monitoring.tolerance is not None:
+        harm = f"{spec.row_metric.replace('_', ' ')} may get worse by {monitoring.tolerance:g}"
     return [
         f"- {watched}",
         f"- Monitored in windows `{monitoring.windows}` (UTC): {harm}; at most one false alarm in "

@@ -62,12 +62,10 @@ def lower_bound_of_mean(sums: Sums, alpha: float = ALPHA / QUESTIONS) -> float:
         sums: Of the differences, the new version's loss less the old one's.
         alpha: The chance.
     """
-    rows = sums.rows
-    if rows < FEWEST_LABELLED:
+    if sums.rows < FEWEST_LABELLED:
         return -math.inf
-    mean = sums.total / rows
-    spread = math.sqrt(max(sums.squares / rows - mean * mean, 0.0))
-    return mean - spread * _width(rows, alpha)
+    mean, spread = _mean_and_spread(sums)
+    return mean - spread * _width(sums.rows, alpha)
 
 
 def log_wealth_of_mean(sums: Sums, margin: float) -> float:
@@ -82,8 +80,7 @@ def log_wealth_of_mean(sums: Sums, margin: float) -> float:
     rows = sums.rows
     if rows < FEWEST_LABELLED:
         return 0.0
-    mean = sums.total / rows
-    spread = math.sqrt(max(sums.squares / rows - mean * mean, 0.0))
+    mean, spread = _mean_and_spread(sums)
     if mean <= margin:
         return 0.0
     # JSON has no infinite number, in which the evidence is kept.
@@ -99,6 +96,12 @@ def _gains(share: float) -> tuple[Numbers, Numbers]:
     """Return what each bet gains by a hit and by a miss, as logs."""
     suspected = np.linspace(share, 1, _SHARES)[1:-1]
     return np.log(suspected / share), np.log((1 - suspected) / (1 - share))
+
+
+def _mean_and_spread(sums: Sums) -> tuple[float, float]:
+    """Return the mean and the standard deviation of at least one number."""
+    mean = sums.total / sums.rows
+    return mean, math.sqrt(max(sums.squares / sums.rows - mean * mean, 0.0))
 
 
 def _width(rows: int, alpha: float) -> float:

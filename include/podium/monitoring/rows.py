@@ -108,29 +108,33 @@ def _scored(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iter
             for name, why in {**dict.fromkeys(keys, "scoring.keys"), time: "data.time_column"}.items():
                 _assert_there(name, why, reader.columns, partition.at)
             for chunk in reader.chunks:
-                if labels is not None:
-                    found = labels.index.get_indexer(_key_texts(chunk.rows, keys))
-                    joined[found[found >= 0]] = True
                 which = inside(_times(spec, chunk), window)
                 readied = scorer.ready(_only(chunk, which), partition.at)
-                yield Part(readied.inputs) if labels is None else _answered(spec, readied, scorer, labels)
+                if labels is None:
+                    yield Part(readied.inputs)
+                    continue
+                texts = _key_texts(chunk.rows, keys)
+                found = labels.index.get_indexer(texts)
+                joined[found[found >= 0]] = True
+                yield _answered(spec, readied, scorer, labels.reindex(texts[which]))
     if labels is not None and not joined.all():
         log.warning(
-            "%s: %s of %s labels are of no row of %s, the first one of %s",
+            "%s: %s of %s labels are of no row of %s, the first one of %s; they count for nothing. Do the "
+            "keys %s mean the same in monitoring.labels and in scoring.source?",
             *(
                 spec.name,
                 f"{int((~joined).sum()):,}",
                 f"{len(labels):,}",
                 source.source,
                 labels.index[~joined][0],
+                ", ".join(keys),
             ),
         )
 
 
 def _answered(spec: ModelSpec, readied: Readied, scorer: Scorer, labels: pd.Series) -> Part:
     scored = scorer.score(readied)
-    rows = scored.chunk.rows.filter(scored.good)
-    found = pd.Series(labels.reindex(_key_texts(rows, source_keys(spec))).to_numpy())
+    found = pd.Series(labels.to_numpy()[scored.good])
     here = found.notna().to_numpy()
     truth = true_values(spec.task, found[here], spec.labels)
     answers = Answers(spec.task, spec.labels, truth, scored.answers[here])

@@ -15,7 +15,7 @@ from podium.ledger.store import Ledger
 from podium.lifecycle.asked import Asked
 from podium.lifecycle.champion import refusals_on_record
 from podium.lifecycle.rollback import rollback
-from podium.monitoring.watch_record import ended_windows, judge_window, open_windows
+from podium.monitoring.watch_record import ended_windows, has_verdict, judge_window, open_windows
 from podium.monitoring.watching import Ending
 from podium.names import version_name
 from podium.services import Services
@@ -70,8 +70,11 @@ def is_due(ledger: Ledger) -> bool:
         Outage: The ledger did not answer.
     """
     models = ledger.models()
-    return bool(
-        ended_windows(ledger, models) or owed_rollbacks(ledger, models) or not open_windows(ledger, models)
+    windows = open_windows(ledger, models)
+    return (
+        not windows
+        or any(has_verdict(ledger, window) for window in windows)
+        or bool(owed_rollbacks(ledger, models))
     )
 
 

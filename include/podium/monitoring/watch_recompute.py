@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from podium.errors import Outage, PodiumError
 from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
 from podium.ledger.evidence import EvidenceStore
 from podium.ledger.store import Ledger
 from podium.ledger.watch_counts import told_of
-from podium.lifecycle.watched import judges, window_of
+from podium.lifecycle.watched import window_of
 from podium.monitoring.evidence import difference
 from podium.monitoring.watch_record import content_of, digests, read_standing
 from podium.names import version_name
@@ -31,11 +31,12 @@ def watch_differences(ledger: Ledger, models: Sequence[str]) -> list[str]:
 
 def _of_model(ledger: Ledger, model: str) -> Iterator[str]:
     events = ledger.history(model, kinds=[*CHAMPION_MOVES, EventKind.WATCH_JUDGED])
+    moves = {event.seq: event for event in events if event.event in CHAMPION_MOVES}
     for event in events:
         if event.event is not EventKind.WATCH_JUDGED:
             continue
         try:
-            said = _of_verdict(ledger, events, event)
+            said = _of_verdict(ledger, moves, event)
         except Outage:
             raise
         except (PodiumError, KeyError, TypeError, ValueError) as error:
@@ -44,10 +45,10 @@ def _of_model(ledger: Ledger, model: str) -> Iterator[str]:
             yield f"watch window of {model} {version_name(event.version)}: {said}"
 
 
-def _of_verdict(ledger: Ledger, events: Sequence[Event], event: Event) -> str:
+def _of_verdict(ledger: Ledger, moves: Mapping[int, Event], event: Event) -> str:
     """Say what differs first; "" if the verdict follows."""
-    windows = [window for one in events if one.event in CHAMPION_MOVES and (window := window_of(one))]
-    window = next((window for window in windows if judges(event, window)), None)
+    promotion = moves.get(event.details.get("promotion", 0))
+    window = None if promotion is None else window_of(promotion)
     if window is None:
         return f"event {event.seq} names no promotion with a watch window"
     kept = EvidenceStore(ledger).one(str(event.details["digest"])).read()

@@ -73,8 +73,12 @@ def standing_of(ledger: Ledger, model: str) -> Standing | None:
 
 def ended_windows(ledger: Ledger, models: Sequence[str]) -> list[WatchWindow]:
     """Return the windows that are open and have their verdict, which is not on record yet."""
-    windows = open_windows(ledger, models)
-    return [window for window in windows if standing(ledger, window).verdict.ending is not None]
+    return [window for window in open_windows(ledger, models) if has_verdict(ledger, window)]
+
+
+def has_verdict(ledger: Ledger, window: WatchWindow) -> bool:
+    """Whether what was seen of a window is enough to end it."""
+    return standing(ledger, window).verdict.ending is not None
 
 
 def open_windows(ledger: Ledger, models: Sequence[str]) -> list[WatchWindow]:
@@ -104,9 +108,6 @@ def judge_window(services: Services, model: str) -> Event | None:
         Outage: A part did not answer; run it again.
     """
     ledger = services.ledger
-    looked = standing_of(ledger, model)
-    if looked is None or looked.verdict.ending is None:
-        return None
     with ledger.lock(model):
         looked = standing_of(ledger, model)
         if looked is None or looked.verdict.ending is None:
