@@ -36,6 +36,13 @@ from dagfactory import load_yaml_dags
 load_yaml_dags(globals(), config_filepath={path!r})
 """
 
+BARE_DAG_FILE = """from airflow.sdk import DAG, BaseOperator, chain
+
+for number in range({number}):
+    with DAG(f"bare_{{number}}", schedule="0 6 * * 1", catchup=False, default_args={{"owner": "tests"}}):
+        chain(*(BaseOperator(task_id=name) for name in {tasks}))
+"""
+
 
 def main() -> None:
     """Write model files, measure each number of them, and print."""
@@ -55,6 +62,10 @@ def main() -> None:
                 figures.append(Figure(f"{name}: {part}, a model", ms, "ms of CPU"))
             figures.append(at_most(f"{name}: in all, a model", totals[models], "ms of CPU", 10))
         figures.append(Figure("of the largest beside 100", totals[sizes[-1]] / totals[BESIDE], "x"))
+        bare = _each(_bare(Path(scratch)), BESIDE)[-1]
+        figures.append(
+            Figure(f"Airflow alone, {BESIDE} Dags of as many empty tasks: a Dag", bare, "ms of CPU")
+        )
         beside = _dag_factory(Path(scratch))
     if isinstance(beside, str):
         sys.stdout.write(f"dag-factory was left out: {beside}\n")
@@ -62,7 +73,16 @@ def main() -> None:
         theirs = _each(beside, BESIDE)[-1]
         figures.append(Figure(f"dag-factory, {BESIDE} Dags of as many tasks: a Dag", theirs, "ms of CPU"))
         figures.append(at_most("Podium / dag-factory", totals[BESIDE] / theirs, "x", 0.5))
+        figures.append(Figure("Airflow alone / dag-factory: the floor", bare / theirs, "x"))
     keep("parse", figures)
+
+
+def _bare(scratch: Path) -> dict[str, float]:
+    """Measure Dags of empty tasks, which need neither a file nor a form."""
+    dags = scratch / "bare"
+    dags.mkdir()
+    (dags / "bare.py").write_text(BARE_DAG_FILE.format(number=BESIDE, tasks=TASKS))
+    return _run(sys.executable, dags / "bare.py", scratch)
 
 
 def _models(scratch: Path, number: int) -> Path:
@@ -154,7 +174,7 @@ def _measure(dag_file: Path, folder: Path) -> dict[str, float]:
         begun = process_time()
         load_specs(folder)
         read = process_time() - begun
-    else:
+    elif dag_file.name == "made.py":
         import dagfactory  # noqa: F401
     begun = process_time()
     bag = DagBag(str(dag_file))

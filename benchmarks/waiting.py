@@ -39,6 +39,8 @@ from podium.stack.running_stack import Stack
 
 MODELS = 2 if QUICK else 10
 WAITING = 1_000
+# Running runs that Airflow's scheduler looks at in each loop, by its `max_dagruns_per_loop_to_schedule`.
+A_LOOP = 20
 SETTLE_SECONDS, WINDOW_SECONDS = (3, 10) if QUICK else (15, 60)
 LOOP = "airflow.scheduler.scheduler_loop_duration:"
 
@@ -111,8 +113,9 @@ def measure(stack: Stack, specs: list[ModelSpec], loops: Loops) -> list[Figure]:
     with unpaused(admin, *(spec.lifecycle_dag_id for spec in specs)):
         idle = watch(stack, loops)
         runs = parked(operator, specs)
+        copy(layout, specs, runs, A_LOOP)
         few = watch(stack, loops)
-        copy(layout, specs, runs)
+        copy(layout, specs, runs, WAITING - A_LOOP, "more")
         waiting, slots, triggers = counted(layout)
         console.print(f"{waiting:,} runs wait for approval, {len(runs)} of them really ran")
         many = watch(stack, loops)
@@ -123,8 +126,11 @@ def measure(stack: Stack, specs: list[ModelSpec], loops: Loops) -> list[Figure]:
         at_most("task slots that they hold", slots, "", 0),
         at_most("triggers that they hold", triggers, "", 0),
         Figure("scheduler loop, idle", idle.loop_ms, "ms"),
-        Figure(f"scheduler loop, {len(runs)} waiting", few.loop_ms, "ms"),
+        Figure(f"scheduler loop, {A_LOOP} waiting", few.loop_ms, "ms"),
         Figure(f"scheduler loop, {waiting:,} waiting", many.loop_ms, "ms"),
+        at_most(
+            f"scheduler loop, {waiting:,} waiting / {A_LOOP} waiting", many.loop_ms / few.loop_ms, "x", 1.1
+        ),
         at_most(f"scheduler loop, {waiting:,} waiting / idle", many.loop_ms / idle.loop_ms, "x", 1.1),
         Figure("scheduler, idle", 100 * idle.of_a_core, "% of a core"),
         Figure(f"scheduler, {waiting:,} waiting", 100 * many.of_a_core, "% of a core"),
@@ -161,13 +167,14 @@ def parked(operator: AirflowClient, specs: list[ModelSpec]) -> list[str]:
     return runs
 
 
-def copy(layout: Layout, specs: list[ModelSpec], runs: list[str]) -> None:
-    """Let as many copies of the runs wait that all are ``WAITING``."""
-    each = WAITING // len(runs) - 1
+def copy(layout: Layout, specs: list[ModelSpec], runs: list[str], number: int, name: str = "") -> None:
+    """Let copies of the runs wait: with the real ones as many as the number, or so many more under a name."""
+    each = number // len(runs) - (0 if name else 1)
     with airflow_database(layout) as cursor:
         for spec, run in zip(specs, runs, strict=True):
+            values = {"dag": spec.lifecycle_dag_id, "run": run, "each": each, "suffix": f"-copy{name}-"}
             for statement in copying(cursor):
-                cursor.execute(statement, {"dag": spec.lifecycle_dag_id, "run": run, "each": each})
+                cursor.execute(statement, values)
         # As the database does by itself after some minutes.
         cursor.execute("ANALYZE")
 
@@ -182,7 +189,7 @@ def copying(cursor: Any) -> list[str]:
             ("hitl_detail", ("ti_id",)),
         )
     )
-    copies = "old.run_id || '-copy-' || n"
+    copies = "old.run_id || %(suffix)s || n"
     of_run = (
         "FROM {} AS old, generate_series(1, %(each)s) AS n WHERE old.dag_id = %(dag)s AND run_id = %(run)s"
     )
@@ -193,7 +200,7 @@ def copying(cursor: Any) -> list[str]:
         f"INSERT INTO hitl_detail (ti_id, {bare(actions)}) SELECT copy.id, {actions} "  # noqa: S608
         "FROM hitl_detail AS old JOIN task_instance AS first ON first.id = old.ti_id "
         "JOIN task_instance AS copy ON copy.dag_id = first.dag_id AND copy.task_id = first.task_id "
-        "AND copy.run_id LIKE first.run_id || '-copy-%%' "
+        "AND copy.run_id LIKE first.run_id || %(suffix)s || '%%' "
         "WHERE first.dag_id = %(dag)s AND first.run_id = %(run)s",
     ]
 
