@@ -35,8 +35,11 @@ def _metric(report: GateReport, spec: ModelSpec | None) -> str:
     name = next((metric for metric in (*asked, *known) if metric in known), None)
     if name is None:
         return report.verdict()
-    before = f"{number(champion[name])} -> " if name in champion else ""
-    return f"{name.replace('_', ' ')} {before}{number(known[name])}"
+    told, now = name.replace("_", " "), number(known[name])
+    if name not in champion:
+        return f"{told} {now}"
+    before = number(champion[name])
+    return f"{told} {now}, practically equal" if before == now else f"{told} {before} -> {now}"
 
 
 def _slices(results: Sequence[GateResult]) -> list[str]:

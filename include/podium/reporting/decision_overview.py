@@ -239,8 +239,11 @@ def _compared(name: str, candidate: float, champion: float | None) -> Compared:
     known = KNOWN_METRICS.get(name)
     if champion is None:
         return Compared(name, number(candidate), "", "")
-    if known is None or candidate == champion:
-        return Compared(name, number(candidate), number(champion), "equal" if candidate == champion else "")
+    # Nobody sees a difference that the digits do not show.
+    if number(candidate) == number(champion):
+        return Compared(name, number(candidate), number(champion), "equal")
+    if known is None:
+        return Compared(name, number(candidate), number(champion), "")
     is_better = (candidate > champion) == known.greater_is_better
     return Compared(name, number(candidate), number(champion), "better" if is_better else "worse")
 

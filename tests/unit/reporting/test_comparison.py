@@ -60,3 +60,8 @@ def test_without_a_model_file_or_a_known_metric_something_is_said_all_the_same(t
     assert in_one_sentence(report(5), None) == "v7 replaces v5: accuracy 0.5000 -> 0.6000"
     nothing = report(5, candidate={})
     assert in_one_sentence(nothing, toy_spec) == f"v7 replaces v5: {nothing.verdict()}"
+
+
+def test_a_difference_that_the_digits_do_not_show_is_practically_none(toy_spec: ModelSpec) -> None:
+    said = in_one_sentence(report(5, candidate={"log_loss": 0.99101}), toy_spec)
+    assert said == "v7 replaces v5: log loss 0.9910, practically equal"
