@@ -25,6 +25,9 @@ MOST_WORDS_IN_A_SENTENCE = 32
 MOST_WORDS_IN_A_CELL = 20
 # A promise and its mechanism are read together, in one row.
 WIDER_CELLS = {"docs/guarantees.md": 50}
+# Architecture decision records, and the sections that each of them has.
+DECISIONS = "docs/adr/"
+SECTIONS = ["Context", "Decision", "Consequences", "What else was considered"]
 # Code in a text stands for one word.
 CODE = "Code"
 
@@ -117,9 +120,24 @@ def sentences(passage: Passage) -> Iterator[Passage]:
 def check(path: str, markdown: str) -> list[Finding]:
     """Return what is wrong with a document's language."""
     found = list(_check_passages(path, passages(markdown)))
-    if path.startswith("docs/") and not _opens_with_a_promise(markdown):
+    if path.startswith(DECISIONS):
+        found += _check_form(path, markdown)
+    elif path.startswith("docs/") and not _opens_with_a_promise(markdown):
         found.append(Finding(path, 1, "opening", "say what the reader can do after it"))
     return sorted(found)
+
+
+def _check_form(path: str, markdown: str) -> Iterator[Finding]:
+    """Check that a decision has a number, a first sentence that tells it, and the sections of all others."""
+    read = list(passages(markdown))
+    title, *sections = [passage.text for passage in read if passage.kind == "heading"]
+    number = int(Path(path).name.split("-")[0])
+    if not title.startswith(f"{number}. "):
+        yield Finding(path, 1, "form", f"begin the title with its number, {number}.")
+    if sections != SECTIONS:
+        yield Finding(path, 1, "form", f"the sections of a decision are {', '.join(SECTIONS)}, in this order")
+    if len(read) > 1 and read[1].kind != "prose":
+        yield Finding(path, read[1].line, "opening", "say what the decision is before its context")
 
 
 def _check_passages(path: str, read: Iterable[Passage]) -> Iterator[Finding]:
@@ -160,9 +178,9 @@ def unreleased(changelog: str) -> str:
 
 
 def documents(root: Path = ROOT) -> list[Path]:
-    """Return the documents that are checked; decisions keep the words of their day."""
+    """Return the documents that are checked."""
     top = [root / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
-    return [path for path in top if path.is_file()] + sorted((root / "docs").glob("*.md"))
+    return [path for path in top if path.is_file()] + sorted((root / "docs").glob("**/*.md"))
 
 
 def findings(paths: Sequence[Path], root: Path = ROOT) -> list[Finding]:
