@@ -28,9 +28,9 @@ def tell(**_: Any) -> None:
     services, log = connect(), logging.getLogger(__name__)
     done = sweep(services, cache(airflow), connected_channels(chosen_channels(services.settings)))
     for notice, channel in done.told:
-        log.info("told %s: %s", channel, notice.subject)
+        log.info("Notified %s: %s", channel, notice.subject)
     if done.waiting:
-        log.info("%s notices wait for the end of the quiet hours", done.waiting)
+        log.info("%s notices wait for the end of the quiet hours.", done.waiting)
     for problem in done.failed:
         log.warning("%s", problem)
 

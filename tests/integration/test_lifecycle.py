@@ -153,7 +153,7 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert not [secret for secret in stack_secrets(stack) if secret in examined.stdout + examined.stderr]
     assert wrong.returncode == 1
     assert (
-        "no model 'socer'; there are: bug-severity-clf, code-generation, rossmann-ensemble, soccer-match"
+        "no model 'socer'; available: bug-severity-clf, code-generation, rossmann-ensemble, soccer-match"
         in wrong.stderr
     )
 

@@ -36,12 +36,12 @@ def copy(
     if as_json:
         print_json(asdict(copied))
         return
-    how = "was there already" if copied.was_there else "has arrived"
+    how = "existed there already" if copied.was_there else "has arrived"
     console.print(
         f"{model} {version_name(version)} {how}: it is {version_name(copied.target_version)} at "
         f"{copied.target}, with the same bytes (sha256 of the manifest {copied.manifest_digest[:12]}). "
-        "Nothing is decided about it there: in Airflow there, trigger its lifecycle with version "
-        f"{copied.target_version} in the form, and the gates and approvers there decide.",
+        "It is not promoted there yet: trigger its lifecycle in the Airflow there with version "
+        f"{copied.target_version} in the form. The gates and approvers there decide.",
         highlight=False,
         soft_wrap=True,
     )

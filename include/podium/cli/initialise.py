@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from podium.cli.app import commands, log_to_stderr
 
-initialise = commands("initialise", "Make what a stack needs once, and after each upgrade. Safe to repeat.")
+initialise = commands(
+    "initialise", "Create what a stack needs: once, and again after each upgrade. Safe to repeat."
+)
 
 
 @initialise.command()

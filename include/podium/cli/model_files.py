@@ -14,9 +14,7 @@ from podium.errors import PodiumError
 @app.command()
 def new_model(
     name: Annotated[str, typer.Argument(help="Lower-case words joined by '-', such as house-prices.")],
-    source: Annotated[
-        Path, typer.Option(help="A csv or parquet file, or a folder of such, below the project's top folder.")
-    ],
+    source: Annotated[Path, typer.Option(help="A csv or parquet file, or a folder of them, in the project.")],
     label: Annotated[str, typer.Option(help="The column to predict.")],
     time_column: Annotated[str, typer.Option("--time", help="The column that says when a row became known.")],
     owner: Annotated[str, typer.Option(help="The person or team that answers for the model.")] = "me",

@@ -47,7 +47,7 @@ def notify(
             console.print(f"{notice.text}\n{notice.link}\n", highlight=False)
     console.print(f"{len(done.told)} notices, {done.waiting} wait for the end of the quiet hours.")
     for problem in done.failed:
-        console.print(f"Not told: {problem}", style="red")
+        console.print(f"Not sent: {problem}", style="red")
     if done.failed:
         raise typer.Exit(1)
 
@@ -64,9 +64,9 @@ def test(channel: Annotated[str, typer.Argument(help="A channel of PODIUM_NOTIFY
     channels = read_channels(settings)
     if channel not in channels:
         there = ", ".join(channels) or "none; PODIUM_NOTIFY_CHANNELS names them"
-        raise PodiumError(f"no channel '{channel}'; there are: {there}")
+        raise PodiumError(f"no channel '{channel}'; available: {there}")
     if EMAIL in channels[channel]:
         raise PodiumError(f"channel '{channel}' is personal: its address holds {EMAIL}. Try it without")
     if wrong := send(trial(channel, datetime.now(UTC), airflow_of(settings)), channels[channel]):
         raise PodiumError(f"channel '{channel}': {wrong}")
-    console.print(f"Channel '{channel}' took the test.")
+    console.print(f"Channel '{channel}' accepted the test message.")

@@ -24,7 +24,8 @@ stack = commands(
     "stack", "The embedded stack: Postgres, S3, MLflow and Airflow on this machine, without Docker."
 )
 StateDir = Annotated[
-    Path | None, typer.Option("--state-dir", help="Keeps everything. Default: .podium in the repository.")
+    Path | None,
+    typer.Option("--state-dir", help="The folder of all state. Default: .podium in the repository."),
 ]
 
 
@@ -110,7 +111,7 @@ def backup(
     with signals_as_exit():
         folder, index = backups.back_up(_paths(state_dir), to, console)
     console.print(f"Backup: {folder}\n{describe_backup(index)}", soft_wrap=True, highlight=False)
-    console.print("Keep it where the stack is not. Passwords and the Fernet key are not in it: layout.json.")
+    console.print("Copy it to another disk. It lacks the passwords and the Fernet key: keep layout.json too.")
     if index.problems:
         raise typer.Exit(NOT_WHOLE)
 
@@ -146,7 +147,7 @@ def rotate(
         layout = control.start(paths, console, extra_airflow_env={}, detached=True).layout
         if "fernet" in chosen:
             rotation.encrypt_anew(paths, layout)
-    console.print(f"New values: {', '.join(sorted(chosen))}. Clients read {paths.client_env} anew.")
+    console.print(f"New values: {', '.join(sorted(chosen))}. Clients must read {paths.client_env} again.")
 
 
 @stack.command()
@@ -186,7 +187,8 @@ def status(state_dir: StateDir = None, as_json: Json = False) -> None:
 @stack.command()
 def demo(
     story: Annotated[
-        bool, typer.Option("--story", help="Tell it for a presentation: a screen a step, with time to read.")
+        bool,
+        typer.Option("--story", help="Tell it for a presentation: one screen per step, with time to read."),
     ] = False,
 ) -> None:
     """Run the full lifecycle once: train, approve, promote, roll back."""

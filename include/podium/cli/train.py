@@ -17,10 +17,11 @@ def train(
     local: Annotated[Path, typer.Option(help="A new or empty folder.")],
     as_of: Annotated[
         str | None,
-        typer.Option(help="Train on what was known before this date or moment (UTC); without it: now."),
+        typer.Option(help="Train on what was known before this date or moment (UTC). Default: now."),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="Train on less: a profile of the model file, such as smoke.")
+        str | None,
+        typer.Option(help="Trial run on a sample of the data: a profile of the model file, such as smoke."),
     ] = None,
     as_json: Json = False,
 ) -> None:

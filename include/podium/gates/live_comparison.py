@@ -132,7 +132,7 @@ class LiveComparison:
         """Say in plain words which version is better, as far as that is known."""
         new, old = version_name(self.trial.candidate), version_name(self.trial.champion)
         if not self.metrics:
-            return f"There are no labels of both {new} and {old} yet: POST /feedback takes them"
+            return f"No labels for answers of both {new} and {old} yet: send them with POST /feedback"
         first = self.metrics[0]
         rows = f"{self.candidate_labelled:,}"
         if not self.paired:
@@ -235,7 +235,7 @@ def live_problem(
     if rows < bound.labelled_rows:
         return (
             f"{new} has {rows:,} of {bound.labelled_rows:,} labelled live rows beside "
-            f"{version_name(trial.champion)} since {in_utc(since)}; approve it when they are there"
+            f"{version_name(trial.champion)} since {in_utc(since)}; approve it when they are complete"
         )
     for answers in (champion, candidate):
         _, note = measured(bound.metric, answers)
@@ -270,7 +270,7 @@ def _check_metric(subject: Subject, metric: str) -> None:
     known = KNOWN_METRICS.get(metric)
     if known is None or known.task is not subject.task:
         allowed = sorted(name for name, other in KNOWN_METRICS.items() if other.task is subject.task)
-        raise PodiumError(f"no metric '{metric}' of a {subject.task}; there are: {', '.join(allowed)}")
+        raise PodiumError(f"no metric '{metric}' of a {subject.task}; available: {', '.join(allowed)}")
 
 
 def _up_to_most(stored: Iterator[_Stored]) -> tuple[list[_Stored], bool]:

@@ -179,7 +179,7 @@ def _numbers(gate: MetricGate, evidence: Evidence, part: Slice) -> tuple[float, 
         return value, None, note
     if gate.against not in evidence.references:
         there = ", ".join(name for name in evidence.references if name not in VERSIONS) or "none"
-        return value, None, f"the trainer has no baseline '{gate.against}'; there are: {there}"
+        return value, None, f"the trainer has no baseline '{gate.against}'; available: {there}"
     reference, missing = _measured(gate, evidence, evidence.references[gate.against], part)
     return value, reference, note or (missing and f"of {gate.against}: {missing}")
 

@@ -163,7 +163,7 @@ def _wanted_labels(gate: LabelCoverageGate, evidence: Evidence) -> Sequence[str]
 
 
 def _schema(gate: SchemaGate, evidence: Evidence) -> GateResult:
-    problems = evidence.schema_problems.get(gate.key, ["nobody has looked"])
+    problems = evidence.schema_problems.get(gate.key, ["the columns were not checked"])
     words = f"columns {', '.join(gate.columns_schema)} match the schema"
     return GateResult(words, _status(not problems), None, note="; ".join(problems))
 

@@ -156,7 +156,9 @@ def settle_request(
     """
     policy, model = spec.approval, spec.name
     if asks is None:
-        raise PodiumError(f"{model}: who asks is not known; trigger this logged in to Airflow")
+        raise PodiumError(
+            f"{model}: the person who asks is unknown; log in to Airflow and trigger this there"
+        )
     if not may_decide(policy, asks):
         raise PodiumError(f"{model}: {asks.name} is not an approver (approvers: {who_may_decide(policy)})")
     if wrong := reason_problem(reason, policy.reason_min_length):
@@ -206,7 +208,8 @@ def revert(services: Services, lock: Lock, events: Sequence[Event], reverted: Ne
     found = registry.champion(model)
     if found != recorded:
         raise Outage(
-            f"{model}: champion was set back to {version_name(recorded)}, reads {version_name(found)}"
+            f"{model}: champion was set back to {version_name(recorded)}, but MLflow returns "
+            f"{version_name(found)}"
         )
     from_version = None if open_move is None else open_move.version
     return record(services, replace(reverted, version=recorded, from_version=from_version))

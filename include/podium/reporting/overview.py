@@ -65,7 +65,7 @@ _WORDS = {
     EventKind.PROMOTION_REFUSED: "could not be promoted",
     EventKind.PROMOTION_STARTED: "is being promoted",
     EventKind.ROLLBACK_STARTED: "is being rolled back to",
-    EventKind.REFERENCE_MADE: "got what its windows are held against",
+    EventKind.REFERENCE_MADE: "got its reference for monitoring",
     EventKind.WINDOWS_JUDGED: "was monitored",
     EventKind.RETRAIN_WANTED: "is to be trained again",
     EventKind.WATCH_JUDGED: "came out of its watch window",

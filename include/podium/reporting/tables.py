@@ -236,7 +236,9 @@ def live_table(live: LiveComparison) -> ShownTable:
         (live.trial.candidate, live.candidate_labelled),
     ):
         table.add_column(version_name(version) + ("" if same else f"\n{rows:,} rows"), justify="right")
-    table.add_column(f"{version_name(live.trial.candidate)} is ({CONFIDENCE:.0%} sure)", justify="right")
+    table.add_column(
+        f"{version_name(live.trial.candidate)} is ({CONFIDENCE:.0%} confidence)", justify="right"
+    )
     table.add_column("")
     for pair in live.metrics:
         table.add_row(

@@ -124,7 +124,7 @@ class Follower:
         return self._services.registry.aliases(self.target.model).get(self.target.alias)
 
     def _nothing_wanted(self) -> None:
-        missing = f"{self.target.model} has no {self.target.alias}; as soon as there is one it is served"
+        missing = f"{self.target.model} has no {self.target.alias}; the server serves it as soon as it exists"
         if not self._keeps_last:
             self.current = None
             instruments.VERSION.labels(*self._labels).set(0)
@@ -179,7 +179,7 @@ class Follower:
     def _say(self, problem: str) -> None:
         """Keep the problem, and log it when it is another one than before."""
         if problem and problem != self.problem:
-            log.warning("%s. Serves on: %s.", problem, _name(self.current))
+            log.warning("%s. Still serving: %s.", problem, _name(self.current))
         self.problem = problem
         instruments.AS_IT_SHOULD.labels(*self._labels).set(not problem)
 

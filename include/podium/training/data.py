@@ -255,4 +255,4 @@ def _shown(value: object) -> str:
 
 
 def _missing_column(where: str, column: str, rows: pd.DataFrame) -> DataError:
-    return DataError(f"{where}: no column '{column}'; there are: {', '.join(map(str, rows.columns))}")
+    return DataError(f"{where}: no column '{column}'; available: {', '.join(map(str, rows.columns))}")

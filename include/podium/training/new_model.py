@@ -190,7 +190,7 @@ def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, Any]:
     for column in (new.label, new.time):
         if column not in rows:
             there = ", ".join(map(str, rows.columns))
-            raise DataError(f"{new.source}: no column '{column}'; there are: {there}")
+            raise DataError(f"{new.source}: no column '{column}'; available: {there}")
     if rows.shape[1] <= len({new.label, new.time}):
         raise DataError(f"{new.source}: has no column beside {new.label} and {new.time} to predict from")
     if rows[new.label].nunique() < 2:

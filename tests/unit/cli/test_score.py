@@ -112,8 +112,8 @@ def test_a_version_that_was_rolled_away_from_scores_only_if_told(two: Services, 
 def test_what_cannot_be_pinned_is_refused(two: Services, spec: ModelSpec) -> None:
     for asked, message in (
         ("candidate", "has no candidate; aliases: champion, previous_champion"),
-        ("7", "has no v7; there are: v1, v2"),
-        ("newest", "'newest' is no alias and no version; allowed: champion, candidate"),
+        ("7", "has no v7; available: v1, v2"),
+        ("newest", "'newest' is neither an alias nor a version; allowed: champion, candidate"),
     ):
         with pytest.raises(NotFound, match=message):
             pin(two, spec.name, asked)
@@ -211,4 +211,4 @@ def test_one_file_is_scored_by_one_version(two: Services, spec: ModelSpec, tmp_p
     assert done.exit_code == 1
     assert "--output: rows.csv: allowed are .parquet" in " ".join(done.stderr.split())
     done = run(spec.name, "--input", "scores.parquet", "--output", "./scores.parquet")
-    assert "is the input; it would be replaced" in " ".join(done.stderr.split())
+    assert "is also the input, and would be overwritten" in " ".join(done.stderr.split())

@@ -95,7 +95,7 @@ def test_an_edit_is_seen_and_mended_by_the_command_that_is_named(
 
     mended = command("mend", name)
     assert mended.exit_code == 0, mended.output
-    assert command("verify").stdout.startswith("Whole: "), mended.output
+    assert command("verify").stdout.startswith("Intact: "), mended.output
     assert {finding.state for finding in check_champions(lambda _: None)} == {State.OK}
     assert before == {version.number: version.run_id for version in services.registry.versions(name)}
     assert services.registry.aliases(name) == {"champion": 2, "previous_champion": 1}

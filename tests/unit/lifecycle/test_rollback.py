@@ -136,7 +136,7 @@ def test_a_rollback_needs_a_former_champion(services: Services, toy_spec: ModelS
     with pytest.raises(CannotRollBack, match="no earlier champion to go back to; the champion is v1"):
         roll_back(services, toy_spec)
     promote_as_of(services, toy_spec, SECOND)
-    with pytest.raises(CannotRollBack, match=r"v7 is no earlier champion; there are: v1\. An approver may"):
+    with pytest.raises(CannotRollBack, match=r"v7 is no earlier champion; available: v1\. An approver may"):
         roll_back(services, toy_spec, to_version=7)
     with pytest.raises(NothingToDo, match="v2 is the champion already"):
         roll_back(services, toy_spec, to_version=2)
@@ -336,7 +336,11 @@ def test_a_rollback_target_must_prove_itself(
 @pytest.mark.parametrize(
     ("asks", "reason", "said"),
     [
-        (None, "a good reason", "toy: who asks is not known; trigger the rollback logged in to Airflow"),
+        (
+            None,
+            "a good reason",
+            "toy: the person who asks is unknown; log in to Airflow and trigger the rollback there",
+        ),
         (Person("olga"), " ", "toy: a rollback needs a reason; say why, in words"),
         (Person("olga"), "...", "toy: the reason has 0 letters and digits, at least 1 are required"),
     ],

@@ -306,7 +306,7 @@ def test_accepting_takes_as_many_people_as_approving(services: Services, two: Mo
 @pytest.mark.parametrize(
     ("who", "reason", "why"),
     [
-        (None, "it was meant to be so", "who asks is not known"),
+        (None, "it was meant to be so", "the person who asks is unknown"),
         (Person("eve"), "it was meant to be so", "eve is not an approver .approvers: amy"),
         (Person("eve", frozenset({"amy"})), "it was meant to be so", "eve is not an approver"),
         (Person("amy"), "  short     ", "at least 10 are required"),

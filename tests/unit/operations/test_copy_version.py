@@ -169,7 +169,7 @@ def test_a_copy_over_http_uses_the_login_of_the_target_and_leaves_that_of_the_so
         (version,) = registry.versions(name)
         assert version.tags[Tag.COPIED_BY].endswith(f" as {mlflow_server.username}")
     done = run(app, words)
-    assert f"{name} v1 was there already: it is v1 at {mlflow_server.uri}" in done.stdout
+    assert f"{name} v1 existed there already: it is v1 at {mlflow_server.uri}" in done.stdout
     assert "trigger its lifecycle with version 1 in the form" in done.stdout
 
     (stored,) = mlflow_server.artifacts.rglob("model.skops")

@@ -127,7 +127,7 @@ def test_a_secret_that_an_error_tells_is_crossed_out() -> None:
 def test_a_ledger_as_it_must_be(ledger_url: str) -> None:
     found = seen(check_ledger, ledger_url=ledger_url)
     assert states(found) == dict.fromkeys(["ledger", "ledger schema", "ledger role", "ledger password"], "ok")
-    assert found["ledger role"].seen == "podium may insert and select, no more; ledger_owner owns the tables"
+    assert found["ledger role"].seen == "podium may only insert and select; ledger_owner owns the tables"
 
 
 def test_a_ledger_that_cannot_be_used(ledger_url: str) -> None:
@@ -159,11 +159,11 @@ def test_a_ledger_that_is_not_migrated(layout: Layout, empty_database: str) -> N
         ("DROP TABLE live_labels", "podium live_labels is missing"),
         (
             "ALTER TABLE ledger_events DISABLE TRIGGER continue_ledger",
-            "podium is not checked where it inserts into ledger_events: the trigger is off or gone",
+            "podium inserts into ledger_events unchecked: the trigger is off or missing",
         ),
         (
             "DROP TRIGGER take_labels ON live_labels",
-            "podium is not checked where it inserts into live_labels: the trigger is off or gone",
+            "podium inserts into live_labels unchecked: the trigger is off or missing",
         ),
     ],
 )
@@ -192,7 +192,7 @@ ROLE_OF_SERVERS = "model server's role"
 
 
 def test_a_role_of_model_servers_as_it_must_be(layout: Layout) -> None:
-    told = "podium_server may read events and insert answers, labels and counts, no more"
+    told = "podium_server may only read events and insert answers, labels and counts"
     for places in (
         {"ledger_url": layout.ledger_url},
         {"ledger_server_url": layout.ledger_server_url},
@@ -318,7 +318,7 @@ def test_a_database_that_takes_any_password(layout: Layout, ledger_url: str) -> 
         while "ledger password" not in (found := seen(check_ledger, ledger_url=url)):
             assert time.monotonic() < deadline
         assert found["ledger password"].state == "problem"
-        assert f"takes any password for {name}" in found["ledger password"].seen
+        assert f"accepts any password for {name}" in found["ledger password"].seen
     finally:
         hba.write_text(before)
         as_superuser(layout, "SELECT pg_reload_conf()")
@@ -367,10 +367,10 @@ class Artifacts(dict[str, Any]):
 @pytest.mark.parametrize(
     ("pages", "part", "told"),
     [
-        ({}, "mlflow login", "it takes no password and a wrong password; only this machine reaches it"),
+        ({}, "mlflow login", "it accepts no password and a wrong password; only this machine reaches it"),
         ({"/version": "1.2.3"}, "mlflow", f"but this client is {mlflow.__version__}"),
         ({"/version": 500}, "mlflow", "answered 500"),
-        ({"/api/2.0/mlflow/registered-models/search": 500}, "mlflow login", "neither taken nor refused"),
+        ({"/api/2.0/mlflow/registered-models/search": 500}, "mlflow login", "neither accepted nor refused"),
         ({"PUT": 500}, "mlflow artifacts", "writing answered 500"),
         ({"GET": "other bytes"}, "mlflow artifacts", "came back as 200 other bytes"),
         ({"DELETE": 500}, "mlflow artifacts", "deleting answered 500"),
@@ -470,7 +470,7 @@ def role(name: str, *may: str) -> dict[str, Any]:
     ("approval", "said"),
     [
         ({"approvers": ["AMY", " role: Approver "]}, ["AMY, any Approver: Airflow lets them answer"]),
-        ({"approvers": ["eve"]}, ["eve has no account in Airflow", "1 must approve, and 0 can"]),
+        ({"approvers": ["eve"]}, ["eve has no account in Airflow", "1 must approve, but only 0 can"]),
         ({"approvers": ["amy", "bob"]}, ["the account bob is not active"]),
         ({"approvers": ["amy", "olga"]}, ["olga has the roles Operator, which may not answer"]),
         ({"approvers": ["amy", "role:Nope"]}, ["Airflow has no role Nope"]),
@@ -480,7 +480,7 @@ def role(name: str, *may: str) -> dict[str, Any]:
             ["the role Operator has no right to answer (can_edit HITL Detail)"],
         ),
         ({"approvers": ["amy", "role:Empty"]}, ["nobody with an active account has the role Empty"]),
-        ({"approvers": ["role:Approver"], "required": 2}, ["2 must approve, and 1 can"]),
+        ({"approvers": ["role:Approver"], "required": 2}, ["2 must approve, but only 1 can"]),
         ({"approvers": ["twin", "amy"]}, ["Twin and twin are two accounts: neither counts"]),
     ],
 )

@@ -197,11 +197,11 @@ def test_all_of_one_request_is_one_thread_and_one_key(
             {"from_version": 4},
             ": FROZEN: the champion was moved outside Podium, v4 to v5",
         ),
-        (EventKind.OUTSIDE_MOVE_REVERTED, {}, ": free again: the champion is back at v5"),
+        (EventKind.OUTSIDE_MOVE_REVERTED, {}, ": no longer frozen: the champion is back at v5"),
         (
             EventKind.OUTSIDE_MOVE_ACCEPTED,
             {},
-            ": free again: the move outside Podium to v5 was accepted",
+            ": no longer frozen: the move outside Podium to v5 was accepted",
         ),
     ],
 )
@@ -415,7 +415,7 @@ def test_a_damaged_ledger_is_told_once_a_day(
     for _ in range(2):
         tell(**only)
     (posted,) = hook.got
-    assert posted["title"] == "Podium: the ledger is damaged: its record is not as it was written"
+    assert posted["title"] == "Podium: the ledger is damaged: its record was changed"
     assert "event 1" in posted["message"]
     tell(**only, now=datetime.now(UTC) + timedelta(days=1))
     assert len(hook.got) == 2
@@ -471,7 +471,7 @@ def test_a_channel_is_tried_and_a_dry_run_sends_nothing(
     assert failed.exit_code == 1
     assert "error=500" in " ".join(failed.output.split())
     gone = run(app, ["notify", "test", "chat"])
-    assert "no channel 'chat'; there are: hook" in " ".join(gone.output.split())
+    assert "no channel 'chat'; available: hook" in " ".join(gone.output.split())
 
 
 class FakeAirflow:

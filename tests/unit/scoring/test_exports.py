@@ -207,7 +207,7 @@ def test_texts_with_blanks_around_them_are_named(scorer: Scorer, tmp_path: Path)
 
 def test_moments_of_another_zone_are_named(scorer: Scorer, tmp_path: Path) -> None:
     for zone, said in (
-        ("Europe/Berlin", {"signed_on is brought from Europe/Berlin to UTC": ROWS}),
+        ("Europe/Berlin", {"signed_on is converted from Europe/Berlin to UTC": ROWS}),
         ("UTC", {}),
     ):
         column = TABLE["signed_on"].cast(pa.timestamp("us", zone))

@@ -191,11 +191,11 @@ def test_scored_and_rejected_rows_are_all_rows_and_scores_are_those_of_a_bare_pr
 def test_a_missing_column_fails_the_partition_and_names_the_column(line: Scorer, tmp_path: Path) -> None:
     write(tmp_path / "rows.csv", rows_of(5).drop(columns="x"))
     with pytest.raises(
-        DataError, match=r"rows.csv: no column 'x', which the model takes; there are: name, n"
+        DataError, match=r"rows.csv: no column 'x', which the model takes; available: name, n"
     ):
         score(line, Source("rows.csv", tmp_path), tmp_path)
     write(tmp_path / "rows.csv", rows_of(5))
-    with pytest.raises(DataError, match="no column 'id' .keys.; there are: name, x, n"):
+    with pytest.raises(DataError, match="no column 'id' .keys.; available: name, x, n"):
         score(line, Source("rows.csv", tmp_path), tmp_path, keys=["id"])
     assert not (tmp_path / "scores").exists() or not list((tmp_path / "scores").glob("*.parquet"))
 

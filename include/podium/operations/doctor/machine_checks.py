@@ -79,15 +79,18 @@ def check_clocks(settings: Settings) -> Iterator[Finding]:
         except PodiumError:
             continue  # Its own check has said so.
     if not differences:
-        yield Finding(CLOCKS, State.NOT_CHECKED, "no part told its time")
+        yield Finding(CLOCKS, State.NOT_CHECKED, "no service reported its time")
         return
     told = ", ".join(f"{name} {seconds:+.1f} s" for name, seconds in differences.items())
     if max(map(abs, differences.values())) > LARGEST_DIFFERENCE_SECONDS:
         yield Finding(
-            CLOCKS, State.WARNING, f"beside this machine's: {told}", "let NTP set the clock of each machine"
+            CLOCKS,
+            State.WARNING,
+            f"compared with this machine's clock: {told}",
+            "synchronise the clock of each machine by NTP",
         )
     else:
-        yield Finding(CLOCKS, State.OK, f"beside this machine's: {told}")
+        yield Finding(CLOCKS, State.OK, f"compared with this machine's clock: {told}")
 
 
 def _difference(read: Callable[[], float]) -> float:
@@ -124,7 +127,7 @@ def _http_time(url: str) -> float:
         # The header has no fractions: the time was at most a second later.
         return parsedate_to_datetime(told or "").timestamp() + 0.5
     except ValueError as error:
-        raise PodiumError(f"{url} tells no time") from error
+        raise PodiumError(f"{url} reports no time") from error
 
 
 def _postgres_time(url: str) -> float:
@@ -167,4 +170,6 @@ def _space(what: str, folder: Path) -> Finding:
     if free >= LITTLE_SPACE_BYTES:
         return Finding(SPACE, State.OK, seen)
     state = State.WARNING if free >= NO_SPACE_BYTES else State.PROBLEM
-    return Finding(SPACE, state, seen, "make space, or set TMPDIR: files of models are checked there")
+    return Finding(
+        SPACE, state, seen, "free some space, or set TMPDIR: Podium checks the files of models there"
+    )

@@ -79,18 +79,18 @@ def _logins(uri: str, username: str | None) -> Finding:
     }
     taken = [how for how, answer in answers.items() if answer.ok]
     if taken:
-        reached = "only this machine reaches it" if is_loopback(uri) else "and others reach it"
+        reached = "only this machine reaches it" if is_loopback(uri) else "and other machines reach it"
         state = State.WARNING if is_loopback(uri) else State.PROBLEM
-        remedy = "run `mlflow server --app-name basic-auth`: else whoever reaches it can move a champion"
-        return Finding(LOGIN, state, f"it takes {' and '.join(taken)}; {reached}", remedy)
+        remedy = "run `mlflow server --app-name basic-auth`: without it, anybody can move a champion"
+        return Finding(LOGIN, state, f"it accepts {' and '.join(taken)}; {reached}", remedy)
     odd = [
         f"{how}: {_short(answer)}" for how, answer in answers.items() if answer.status_code not in (401, 403)
     ]
     if odd:
         return Finding(
-            LOGIN, State.PROBLEM, f"neither taken nor refused: {'; '.join(odd)}", "see MLflow's log"
+            LOGIN, State.PROBLEM, f"neither accepted nor refused: {'; '.join(odd)}", "see MLflow's log"
         )
-    return Finding(LOGIN, State.OK, "no password and a wrong one are refused")
+    return Finding(LOGIN, State.OK, "requests without a password, or with a wrong one, are refused")
 
 
 def _artifacts(uri: str, login: AuthBase) -> Finding:
@@ -110,7 +110,7 @@ def _artifacts(uri: str, login: AuthBase) -> Finding:
     read = ask("GET", name, login)
     deleted = ask("DELETE", name, login)
     if not read.ok or read.content != body:
-        seen = f"what was written came back as {_short(read)}"
+        seen = f"the written object came back as {_short(read)}"
         return Finding(ARTIFACTS, State.PROBLEM, seen, "see the logs of MLflow and of the store")
     if not deleted.ok:
         seen = f"written and read back, but deleting answered {_short(deleted)}"
