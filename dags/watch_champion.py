@@ -45,7 +45,7 @@ def announce(rolled_back: list[Any], **context: Context) -> Announced:
     # A bad version would serve on.
     is_paused_upon_creation=False,
     doc_md=__doc__,
-    description="Judge new champions beside the ones before, and roll back where the model file says so",
+    description="Judge new champions beside the ones before, and roll back if the model file allows it",
     tags=["podium"],
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
 )

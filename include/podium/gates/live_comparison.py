@@ -340,7 +340,7 @@ def _numbers(subject: Subject, answer: LiveAnswer, side: str) -> Numbers:
             return in_label_order(values, said.classes, subject.labels, answer.rows)
         return values.reshape(answer.rows)
     except (TypeError, ValueError) as error:
-        raise PodiumError(f"the answers to request {answer.request_id} are no numbers: {error}") from error
+        raise PodiumError(f"the answers to request {answer.request_id} are not numbers: {error}") from error
 
 
 def _agreement(subject: Subject, champion: Numbers, candidate: Numbers) -> Agreement:

@@ -109,8 +109,8 @@ def _frozen_by_watch(
         raise Refused(problem)
     if frozen.at > asked.at:
         raise Refused(
-            f"{model}: its watch window ended on {in_utc(frozen.at)}, after this was asked for "
-            f"({in_utc(asked.at)}): whoever asked did not see it. Look at it, and trigger a new run"
+            f"{model}: its watch window ended on {in_utc(frozen.at)}, after this run was requested "
+            f"({in_utc(asked.at)}), so the person who asked could not know. Look at it, and trigger a new run"
         )
     return replace(
         request,
@@ -139,9 +139,9 @@ def _move_that_was_seen(
     seen = history.outside_move(services.ledger.present(model, at=asked.at))
     if seen is None or seen.seq != open_move.seq:
         raise Refused(
-            f"{model}: that the champion was moved to {version_name(open_move.version)} was found on "
-            f"{in_utc(open_move.at)}, after this was asked for ({in_utc(asked.at)}): whoever asked did not "
-            "see it. Look at it, and trigger a new run"
+            f"{model}: Podium found the champion's move to {version_name(open_move.version)} on "
+            f"{in_utc(open_move.at)}, after this run was requested "
+            f"({in_utc(asked.at)}), so the person who asked could not know. Look at it, and trigger a new run"
         )
     return open_move
 

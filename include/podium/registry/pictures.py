@@ -54,7 +54,7 @@ class Reader(NamedTuple):
         asked = {"run_uuid": run_id, "path": f"{folder}/{name}" if folder else name}
         content = self._get(_GET, asked, f"reading {name} of run {run_id}").content
         if not content.startswith(b"\x89PNG\r\n") or len(content) > _LARGEST_BYTES:
-            raise NotFound(f"{name} of run {run_id} is no picture that can be shown")
+            raise NotFound(f"{name} of run {run_id} is not a picture that can be shown")
         return content
 
     def _get(self, route: str, asked: Mapping[str, str], doing: str) -> requests.Response:

@@ -266,7 +266,7 @@ def describe_agreement(live: LiveComparison) -> str:
         low, middle, high = agreement.difference_quantiles
         words += f", 90% of the differences are between {low:+.4g} and {high:+.4g} (median {middle:+.4g})"
     if agreement.unanswered:
-        words += f"; {agreement.unanswered:,} rows have an answer that is no finite number"
+        words += f"; {agreement.unanswered:,} rows have an answer that is not a finite number"
     return f"{words}."
 
 

@@ -114,7 +114,7 @@ def _usable(inputs: pd.DataFrame) -> pd.DataFrame:
         try:
             columns[name] = for_the_trainer(inputs[[name]], "")[0][name]
         except DataError:
-            log.debug("%s is no column that a trainer gets", name)
+            log.debug("%s is not a column that a trainer gets", name)
     return pd.DataFrame(columns, index=inputs.index)
 
 
@@ -243,7 +243,7 @@ def _times(new: NewModel, column: pd.Series) -> pd.Series:
     times = pd.to_datetime(column.astype(str), utc=True, format="ISO8601", errors="coerce")
     if times.isna().any():
         value = column[times.isna()].iloc[0]
-        raise DataError(f"{new.source}: column {new.time}: {value!r} is no ISO 8601 date")
+        raise DataError(f"{new.source}: column {new.time}: {value!r} is not an ISO 8601 date")
     return times
 
 

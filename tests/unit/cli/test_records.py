@@ -52,7 +52,7 @@ def test_a_date_that_is_none_is_explained(services: Services, model: str) -> Non
     services.ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
     done = run(app, ["history", model, "--at", "last week"])
     assert done.exit_code == 1
-    assert "--at: 'last week' is no date; write 2025-03-01" in " ".join(done.stderr.split())
+    assert "--at: 'last week' is not a date; write 2025-03-01" in " ".join(done.stderr.split())
 
 
 def at(event: Event) -> str:
@@ -295,7 +295,7 @@ def test_status_without_mlflow_shows_what_the_ledger_knows(
     done = run(app, ["status"])
     assert done.exit_code == 1
     assert f"{model} v3" in text(done)
-    assert "MLflow does not answer; the ledger has this on record" in " ".join(done.stderr.split())
+    assert "MLflow does not answer; the ledger alone gave this state" in " ".join(done.stderr.split())
     (item,) = json.loads(run(app, ["status", "--json"]).stdout)
     assert item["champion"] == item["recorded_champion"] == 3
 

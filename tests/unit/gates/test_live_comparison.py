@@ -298,7 +298,7 @@ def test_the_command_prints_words_tables_and_json(services: Services, toy_spec: 
     assert (
         "On 100 live rows v4 and v3 agree on 100.0%; their probabilities differ by 0.1 on average." in words
     )
-    assert "There are no labels of both v4 and v3 yet: POST /feedback takes them." in words
+    assert "No labels for answers of both v4 and v3 yet: send them with POST /feedback." in words
     keep(services, toy_spec.name, *both, labels)
     shown = invoke(app, ["compare", toy_spec.name, "--live"])
     words = " ".join(shown.stdout.split())
@@ -313,7 +313,9 @@ def test_the_command_prints_words_tables_and_json(services: Services, toy_spec: 
     later = invoke(app, ["compare", toy_spec.name, "--live", "--since", "2100-01-01"])
     assert "are stored since 2100-01-01 00:00 UTC" in " ".join(later.stderr.split())
     assert "--since needs --live" in invoke(app, ["compare", toy_spec.name, "--since", "2100-01-01"]).stderr
-    assert "--live goes with" in invoke(app, ["compare", toy_spec.name, "--live", "--csv"]).stderr
+    assert (
+        "--live allows no other options" in invoke(app, ["compare", toy_spec.name, "--live", "--csv"]).stderr
+    )
     wrong = invoke(app, ["compare", toy_spec.name, "--live", "--metric", "rmspe"])
     assert "no metric 'rmspe' of a classification" in " ".join(wrong.stderr.split())
 

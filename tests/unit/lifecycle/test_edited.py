@@ -125,7 +125,7 @@ def test_a_number_that_mlflow_gives_again_is_noticed_where_nothing_else_is_seen(
     promote_as_of(own_services, toy_spec, FIRST)
     delete(own_services, toy_spec)
     raw(own_services.registry).create_registered_model(toy_spec.name)
-    with pytest.raises(EditedByHand, match="the number 1, which the ledger has already, of run"):
+    with pytest.raises(EditedByHand, match="the number 1, which the ledger already has for run"):
         register(own_services, toy_spec, SECOND, new_run())
     assert own_services.registry.versions(toy_spec.name) == []
     assert own_services.registry.exists(toy_spec.name)

@@ -171,7 +171,7 @@ def test_a_rollback_asked_for_ahead_of_time_is_refused_and_clearing_it_changes_n
         roll_back(services, spec, asked=Asked(now + LATER, now), run=run)
     # Airflow renews the moment of queueing at each clear, and marks the run as cleared.
     for asked in (asked_now(), Asked(now + LATER, now + 2 * LATER), Asked(now + LATER, None)):
-        with pytest.raises(CannotRollBack, match="this run was refused on .* and stays so"):
+        with pytest.raises(CannotRollBack, match="this run was refused on .* does not change that"):
             roll_back(services, spec, asked=asked, run=run)
     assert services.registry.champion(spec.name) == 2
     assert since_promotion(services, spec) == ["rollback_refused"]
@@ -181,7 +181,7 @@ def test_a_cleared_rollback_keeps_its_first_verdict(services: Services, spec: Mo
     run, asked = new_run(), asked_now()
     with pytest.raises(CannotRollBack, match="v7 is no earlier champion"):
         roll_back(services, spec, to_version=7, asked=asked, run=run)
-    with pytest.raises(CannotRollBack, match=r"stays so.* because: .*v7 is no earlier champion"):
+    with pytest.raises(CannotRollBack, match=r"does not change that.* Reason: .*v7 was never champion"):
         roll_back(services, spec, to_version=1, asked=replace(asked, queued_at=None), run=run)
     assert services.registry.champion(spec.name) == 2
 
@@ -190,7 +190,7 @@ def test_a_rollback_that_was_cleared_before_its_first_try_is_refused(
     services: Services, spec: ModelSpec
 ) -> None:
     asked, run = Asked(datetime.now(UTC), None), new_run()
-    with pytest.raises(CannotRollBack, match="cleared before a first try of it was on record"):
+    with pytest.raises(CannotRollBack, match="cleared before its first try was recorded"):
         roll_back(services, spec, asked=asked, run=run)
     # Done by its first try, it may be cleared, and nothing moves again.
     run = new_run()
@@ -296,7 +296,7 @@ def test_a_rollback_target_must_be_ready(
             lambda content: content["metadata"].update(input_example_output=[[0.5, 0.5]] * 5),
             r"predicts \[\[.* for its input example, not \[\[0\.5, 0\.5\]",
         ),
-        (lambda content: content["metadata"].pop("input_example_output"), "no input example with its output"),
+        (lambda content: content["metadata"].pop("input_example_output"), "no input example with an output"),
         (
             lambda content: content["signature"].update(
                 inputs=json.dumps([{"type": "double", "name": "z", "required": True}])

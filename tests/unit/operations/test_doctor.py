@@ -386,7 +386,7 @@ def test_an_mlflow_that_is_not_as_it_must_be(pages: dict[str, Any], part: str, t
 
 def test_an_mlflow_without_a_server_has_no_login_to_check() -> None:
     (finding,) = seen(check_mlflow, mlflow_tracking_uri="sqlite:///x.db").values()
-    assert (finding.state, "is no server" in finding.seen) == ("not checked", True)
+    assert (finding.state, "is not a server" in finding.seen) == ("not checked", True)
 
 
 @pytest.fixture(scope="module")
@@ -429,7 +429,7 @@ def test_a_store_that_is_open_to_all() -> None:
     with answering({"/models": "<ListBucketResult/>"}) as url:
         keys = {"store_key": "key", "store_secret": "any", "bucket": "models"}
         found = seen(check_store, store_url=url, **keys)["store keys"]
-    assert (found.state, "takes a wrong secret and no signature" in found.seen) == ("problem", True)
+    assert (found.state, "accepts a wrong secret and no signature" in found.seen) == ("problem", True)
 
 
 def health(**changes: Any) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def test_a_request_whose_report_cannot_be_read_is_told_and_keeps_none_back(
     first, second, last = hook.got
     assert "log loss 0.8667 -> 0.8666" in first["message"]
     assert second["title"].startswith("Podium: toy-shop v6 waits for approval")
-    assert "holds no gate report that can be read" in second["message"]
+    assert "holds no readable gate report" in second["message"]
     assert last["event"] == "champion_changed"
 
 
@@ -350,7 +350,7 @@ def test_quiet_hours_hold_back_all_but_what_is_urgent(
     assert [post["event"] for post in hook.got] == ["moved_outside", "approval_wanted"]
     assert is_quiet("22:00-07:00", night)
     assert not is_quiet("22:00-07:00 Asia/Tokyo", night)
-    with pytest.raises(PodiumError, match=r"PODIUM_NOTIFY_QUIET: 'nights' are no hours"):
+    with pytest.raises(PodiumError, match=r"PODIUM_NOTIFY_QUIET: 'nights' are not hours"):
         is_quiet("nights", night)
 
 

@@ -37,7 +37,7 @@ def test_what_is_no_name_of_a_picture_is_not_asked_for(name: str) -> None:
 def test_a_picture_is_returned_and_nothing_else() -> None:
     with answering({GET: PNG}) as url:
         assert Reader(url, LOGIN).picture("r1", "", "calibration.png") == PNG
-    with answering({GET: "<html>"}) as url, pytest.raises(NotFound, match="no picture that can be shown"):
+    with answering({GET: "<html>"}) as url, pytest.raises(NotFound, match="not a picture that can be shown"):
         Reader(url, LOGIN).picture("r1", "", "calibration.png")
 
 

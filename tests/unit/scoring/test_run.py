@@ -142,8 +142,8 @@ def test_each_row_that_cannot_be_scored_is_rejected_with_its_reason_and_its_colu
     reasons = rejects(tmp_path, done)
     assert [row for row, _ in sorted(reasons)] == [2, 3, 4, 5, 6, 10, 11]
     told = dict(reasons)
-    assert told[2] == "x is no number"
-    assert told[3] == "n is no whole number"
+    assert told[2] == "x is not a number"
+    assert told[3] == "n is not a whole number"
     assert told[4] == "x is missing"
     assert told[5] == "n is missing"
     assert told[6] == "the line has 2 columns, not 3: too few,1"
@@ -207,7 +207,7 @@ def test_a_file_of_which_no_row_can_be_scored_fails_and_what_was_there_stays(
     before = score(line, Source("rows.csv", tmp_path), tmp_path)
     bytes_before = (tmp_path / before.output).read_bytes()
     write(tmp_path / "rows.csv", rows_of(5).assign(x="oops"))
-    with pytest.raises(DataError, match=r"none of 5 rows can be scored by toy v3: x is no number .5."):
+    with pytest.raises(DataError, match=r"none of 5 rows can be scored by toy v3: x is not a number .5."):
         score(line, Source("rows.csv", tmp_path), tmp_path)
     assert (tmp_path / before.output).read_bytes() == bytes_before
     assert [path.name for path in (tmp_path / "scores").rglob("*") if path.is_file()] == ["rows.parquet"]

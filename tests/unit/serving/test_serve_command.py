@@ -257,7 +257,7 @@ def test_a_server_that_could_append_to_the_ledger_is_warned_of(
     assert warning in told(PODIUM_LEDGER_URL=ledger_url)
     assert warning in told(PODIUM_LEDGER_SERVER_URL=ledger_url)
     away = make_url(ledger_url).set(port=1).render_as_string(hide_password=False)
-    assert "in the ledger are not known: the ledger database did not" in told(PODIUM_LEDGER_URL=away)
+    assert "in the ledger could not be checked: the ledger database did not" in told(PODIUM_LEDGER_URL=away)
 
 
 def test_a_killed_process_is_replaced_and_what_it_left_is_removed(running: Running) -> None:

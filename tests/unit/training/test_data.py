@@ -70,7 +70,7 @@ def test_parquet_is_read_as_csv_is(
         (
             {"data__time_column": "y"},
             DataError,
-            "column y: row 0 'no' is no moment in ISO8601; 600 such rows",
+            "column y: row 0 'no' is not a moment in ISO8601; 600 such rows",
         ),
         ({"data__label": "z"}, DataError, "toy.csv: no column 'z'; available: day, x, y"),
         ({"data__inputs": ["x", "w"]}, DataError, "toy.csv: no column 'w'"),
@@ -199,7 +199,7 @@ def test_every_wart_is_counted_and_none_crashes(bugs: Callable[..., ModelSpec], 
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("undated", "column reported: row 5 'someday' is no moment in ISO8601 or %d/%m/%Y; 1 such rows"),
+        ("undated", "column reported: row 5 'someday' is not a moment in ISO8601 or %d/%m/%Y; 1 such rows"),
         ("unlabelled", "row 2 has no label; 1 such rows. data.unlabelled: drop leaves them out"),
         ("unknown_labels", "row 2 has the label 'banana'; 1 such rows. data.unknown_labels: drop leaves"),
     ],
@@ -364,9 +364,9 @@ def test_a_folder_of_parts_is_a_source_and_its_folders_are_columns(
         (pa.array([date(2025, 3, 1), date(2025, 3, 2)] * 100), None),
         (
             pa.array([1740787200, 1740873600] * 100),
-            "column day: row 0 '?1740787200'? is no moment in ISO8601",
+            "column day: row 0 '?1740787200'? is not a moment in ISO8601",
         ),
-        (pa.array([45717, 45718] * 100), "column day: row 0 '?45717'? is no moment in ISO8601"),
+        (pa.array([45717, 45718] * 100), "column day: row 0 '?45717'? is not a moment in ISO8601"),
     ],
 )
 def test_a_whole_number_is_no_moment_unless_it_is_written_as_one(

@@ -164,7 +164,7 @@ def test_an_empty_folder_is_filled_and_a_full_one_left_as_it_is(project: Path, t
 @pytest.mark.parametrize(
     ("changes", "as_of", "message"),
     [
-        ({}, "soon", "--as-of: 'soon' is no date; write 2025-03-01"),
+        ({}, "soon", "--as-of: 'soon' is not a date; write 2025-03-01"),
         ({}, "9999-12-31", "--as-of: 9999-12-31T00:00:00 is not between the years 1900 and 2200"),
         ({}, "2024-01-02", "no training rows as of 2024-01-02"),
         ({"trainer": "support.toy_trainer:crash"}, "2025-06-01", "crash: KeyError: 'no such param'"),

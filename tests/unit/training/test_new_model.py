@@ -121,7 +121,7 @@ def test_nothing_is_written_over_and_what_is_wrong_is_named(home: Path) -> None:
         write_model(new(name="Home Wins"), home)
     with pytest.raises(DataError, match="no column 'lost'; available: day, it's odd"):
         write_model(new("lost", "other"), home)
-    with pytest.raises(DataError, match="column won: '?1'? is no ISO 8601 date|column won"):
+    with pytest.raises(DataError, match="column won: '?1'? is not an ISO 8601 date|column won"):
         write_model(new("price", "other", time="won"), home)
     with pytest.raises(DataError, match=r"there is no file or folder .*nowhere\.csv"):
         write_model(NewModel("other", "me", Path("nowhere.csv"), "x", "y"), home)

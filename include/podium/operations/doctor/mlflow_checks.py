@@ -32,7 +32,9 @@ def check_mlflow(settings: Settings) -> Iterator[Finding]:
     uri = settings.mlflow_tracking_uri.rstrip("/")
     if not uri.startswith(("http://", "https://")):
         yield Finding(
-            MLFLOW, State.NOT_CHECKED, f"{without_login(uri)} is no server: nobody can log in or write to it"
+            MLFLOW,
+            State.NOT_CHECKED,
+            f"{without_login(uri)} is not a server: nobody can log in or write to it",
         )
         return
     login = _login(settings, uri)
