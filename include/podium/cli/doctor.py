@@ -34,7 +34,7 @@ def doctor(as_json: Json = False) -> None:
             findings.append(finding)
             if not as_json:
                 line = Text(f"{finding.state:<12}", style=colours[finding.state])
-                line.append(one_line(f"{finding.part}: {finding.seen}"), style="default")
+                line.append(one_line(f"{finding.part}: {finding.observed}"), style="default")
                 line.append(f" -> {one_line(finding.remedy)}" if finding.remedy else "", style="bold")
                 console.print(line, soft_wrap=True, highlight=False)
     counts = {state.value: sum(finding.state is state for finding in findings) for state in State}

@@ -73,7 +73,7 @@ class MetricPair:
             return ""
         return "better" if (self.difference.low > 0) is self.greater_is_better else "worse"
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Say where the difference lies as better or worse, whichever way the metric goes."""
         if self.difference is None:
             return ""
@@ -143,7 +143,7 @@ class LiveComparison:
         if first.note:
             numbers = first.note
         elif first.difference is not None:
-            numbers += f", {first.in_words()} with {CONFIDENCE:.0%} confidence"
+            numbers += f", {first.describe()} with {CONFIDENCE:.0%} confidence"
         on = f"on {rows} labelled rows: {numbers}"
         fewest = min(self.champion_labelled, self.candidate_labelled)
         if fewest < FEWEST_ROWS:

@@ -58,7 +58,7 @@ def regressions(gate: MetricGate, rule: NotWorse, evidence: Evidence, rows: Mask
     As many are drawn as settle the verdict, if so many may be.
     """
     candidate, reference = (
-        evidence.answers(side).where(rows)
+        evidence.answers(side).subset(rows)
         for side in (evidence.candidate, evidence.references[str(gate.against)])
     )
     sign = -1 if gate.greater else 1
@@ -185,7 +185,7 @@ def _numbers(gate: MetricGate, evidence: Evidence, part: Slice) -> tuple[float, 
 
 
 def _measured(gate: MetricGate, evidence: Evidence, side: Side, part: Slice) -> tuple[float, str]:
-    return measured(gate.metric, evidence.answers(side).where(part.rows), gate.columns)
+    return measured(gate.metric, evidence.answers(side).subset(part.rows), gate.columns)
 
 
 def _whole(words: str, judged: SliceResult) -> GateResult:

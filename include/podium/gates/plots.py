@@ -76,7 +76,7 @@ def slices(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figure:
     axes = figure.add_subplot(xlabel=gate.metric)
     for place, (name, side) in enumerate(sides.items()):
         answers = evidence.answers(side)
-        values = [measured(gate.metric, answers.where(part.rows), gate.columns)[0] for part in parts]
+        values = [measured(gate.metric, answers.subset(part.rows), gate.columns)[0] for part in parts]
         axes.barh(places + 0.4 * place, values, height=0.4, label=name, color="C7" if place else "C0")
     if gate.threshold is not None:
         axes.axvline(gate.threshold, color="red", label="limit")

@@ -245,7 +245,7 @@ def live_table(live: LiveComparison) -> ShownTable:
             pair.metric,
             "\n".join(filter(None, (number(pair.champion), _between(pair.champion_interval)))),
             "\n".join(filter(None, (number(pair.candidate), _between(pair.candidate_interval)))),
-            pair.in_words(),
+            pair.describe(),
             pair.note or pair.verdict,
         )
     return table

@@ -21,14 +21,14 @@ JOINED = Histogram(
 VERSION = Gauge(
     "podium_version", "The version that serves.", ["model", "follows"], multiprocess_mode="mostrecent"
 )
-ASKED_AT = Gauge(
+ANSWERED_AT = Gauge(
     "podium_registry_asked_timestamp_seconds",
     "Time of the last answer of the registry, as a Unix timestamp.",
     ["model", "follows"],
     multiprocess_mode="mostrecent",
 )
-AS_IT_SHOULD = Gauge(
-    "podium_serves_what_it_should",
+EXPECTED_VERSION = Gauge(
+    "podium_serving_expected_version",
     "1: the server serves the version of its alias. 0: it serves another or none; /version has the reason.",
     ["model", "follows"],
     multiprocess_mode="livemin",
@@ -45,4 +45,4 @@ FALLBACKS = Counter(
     "Requests that the champion answered because the candidate could not.",
     ["model"],
 )
-KEPT = Counter("podium_kept_rows", "Rows with answers to store, by outcome.", ["model", "outcome"])
+ROWS_TO_STORE = Counter("podium_kept_rows", "Rows with answers to store, by outcome.", ["model", "outcome"])

@@ -176,7 +176,7 @@ class Recorder:
             self._say(f"its scored rows do not count for the canary period yet: {error}")
 
     def _tell(self, outcome: str, rows: int) -> None:
-        instruments.KEPT.labels(self._model, outcome).inc(rows)
+        instruments.ROWS_TO_STORE.labels(self._model, outcome).inc(rows)
 
     def _say(self, problem: str) -> None:
         if problem and problem != self._problem:

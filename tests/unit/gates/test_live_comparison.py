@@ -331,8 +331,8 @@ def test_what_cannot_be_compared_is_explained(services: Services, toy_spec: Mode
 
 def test_the_difference_of_a_metric_that_should_be_great_has_the_same_words() -> None:
     pair = MetricPair("accuracy", True, 0.8, 0.82, Interval(0.01, 0.03))
-    assert (pair.verdict, pair.in_words()) == ("better", "between 0.0100 and 0.0300 better")
-    assert replace(pair, difference=Interval(-0.03, 0.01)).in_words() == (
+    assert (pair.verdict, pair.describe()) == ("better", "between 0.0100 and 0.0300 better")
+    assert replace(pair, difference=Interval(-0.03, 0.01)).describe() == (
         "between 0.0100 better and 0.0300 worse"
     )
-    assert replace(pair, greater_is_better=False).in_words() == "between 0.0100 and 0.0300 worse"
+    assert replace(pair, greater_is_better=False).describe() == "between 0.0100 and 0.0300 worse"

@@ -91,7 +91,7 @@ def test_an_edit_is_seen_and_mended_by_the_command_that_is_named(
     assert said in verified.stdout
     assert mending in verified.stdout
     (found,) = (item for item in check_champions(lambda _: None) if item.part == f"registered model {name}")
-    assert (found.state, said in found.seen, found.remedy) == (State.PROBLEM, True, mending)
+    assert (found.state, said in found.observed, found.remedy) == (State.PROBLEM, True, mending)
 
     mended = command("mend", name)
     assert mended.exit_code == 0, mended.output

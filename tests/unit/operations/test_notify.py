@@ -330,7 +330,7 @@ def test_the_doctor_names_the_channel_and_the_last_error(
     )
     found = {finding.part: finding for finding in check_notifications(settings)}
     assert found["channel hook"].state is State.PROBLEM
-    assert "error=500" in found["channel hook"].seen
+    assert "error=500" in found["channel hook"].observed
     assert found["channel gone"].state is State.WARNING
     hook.status = 200
     tell(notify='{"all": ["hook"]}')

@@ -64,8 +64,8 @@ def check_libraries(settings: Settings) -> Iterator[Finding]:
             said.append(f"{name} is {found}, locked {wanted}")
     if said:
         more = f" and {len(said) - _FEW} more" if len(said) > _FEW else ""
-        seen = f"{len(said)} of {len(locked)} differ: {', '.join(said[:_FEW])}{more}"
-        yield Finding(LIBRARIES, State.WARNING, seen, "install with --require-hashes -r requirements.txt")
+        observed = f"{len(said)} of {len(locked)} differ: {', '.join(said[:_FEW])}{more}"
+        yield Finding(LIBRARIES, State.WARNING, observed, "install with --require-hashes -r requirements.txt")
     else:
         yield Finding(LIBRARIES, State.OK, f"{len(locked)} as locked in requirements.txt")
 
@@ -166,10 +166,10 @@ def _space(what: str, folder: Path) -> Finding:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return Finding(SPACE, State.WARNING, f"{what} folder {folder}: {error.strerror}", "make it")
-    seen = f"{free / 1e9:,.1f} GB free in the {what} folder {folder}"
+    observed = f"{free / 1e9:,.1f} GB free in the {what} folder {folder}"
     if free >= LITTLE_SPACE_BYTES:
-        return Finding(SPACE, State.OK, seen)
+        return Finding(SPACE, State.OK, observed)
     state = State.WARNING if free >= NO_SPACE_BYTES else State.PROBLEM
     return Finding(
-        SPACE, state, seen, "free some space, or set TMPDIR: Podium checks the files of models there"
+        SPACE, state, observed, "free some space, or set TMPDIR: Podium checks the files of models there"
     )

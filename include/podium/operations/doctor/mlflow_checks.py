@@ -66,11 +66,11 @@ def _server(uri: str, login: AuthBase) -> Finding:
     if not answer.ok:
         return Finding(MLFLOW, State.PROBLEM, f"{without_login(uri)} answered {_short(answer)}", _START)
     version = answer.text.strip()[:30]
-    seen = f"{version} at {without_login(uri)}"
+    observed = f"{version} at {without_login(uri)}"
     if version != mlflow.__version__:
         remedy = f"install mlflow=={version} here, or {mlflow.__version__} there"
-        return Finding(MLFLOW, State.PROBLEM, f"{seen}, but this client is {mlflow.__version__}", remedy)
-    return Finding(MLFLOW, State.OK, f"{seen}, as this client")
+        return Finding(MLFLOW, State.PROBLEM, f"{observed}, but this client is {mlflow.__version__}", remedy)
+    return Finding(MLFLOW, State.OK, f"{observed}, as this client")
 
 
 def _logins(uri: str, username: str | None) -> Finding:
@@ -112,12 +112,12 @@ def _artifacts(uri: str, login: AuthBase) -> Finding:
     read = ask("GET", name, login)
     deleted = ask("DELETE", name, login)
     if not read.ok or read.content != body:
-        seen = f"the written object came back as {_short(read)}"
-        return Finding(ARTIFACTS, State.PROBLEM, seen, "see the logs of MLflow and of the store")
+        observed = f"the written object came back as {_short(read)}"
+        return Finding(ARTIFACTS, State.PROBLEM, observed, "see the logs of MLflow and of the store")
     if not deleted.ok:
-        seen = f"written and read back, but deleting answered {_short(deleted)}"
+        observed = f"written and read back, but deleting answered {_short(deleted)}"
         return Finding(
-            ARTIFACTS, State.WARNING, seen, f"delete {_PROBE.rpartition('/artifacts/')[2]} in the bucket"
+            ARTIFACTS, State.WARNING, observed, f"delete {_PROBE.rpartition('/artifacts/')[2]} in the bucket"
         )
     return Finding(ARTIFACTS, State.OK, "a small object was written, read back and deleted")
 

@@ -48,7 +48,7 @@ def check_notifications(settings: Settings) -> Iterator[Finding]:
             remedy = f"correct its address, then `podium notify test {channel}`"
             yield Finding(part, State.PROBLEM, f"failed since {in_utc(failed.at)}: {failed.error}", remedy)
         elif channel not in here:
-            seen = "models name it, and PODIUM_NOTIFY_CHANNELS does not"
-            yield Finding(part, State.WARNING, seen, "name it there, or as a connection of Airflow")
+            observed = "models name it, and PODIUM_NOTIFY_CHANNELS does not"
+            yield Finding(part, State.WARNING, observed, "name it there, or as a connection of Airflow")
         else:
             yield Finding(part, State.OK, "no failure since the last message that it accepted")

@@ -55,11 +55,11 @@ def _bucket(settings: Settings, place: str) -> Iterator[Finding]:
     versioning: dict[str, Any] = {}
     status, error = _status(lambda: versioning.update(client.get_bucket_versioning(Bucket=name)))
     if error:
-        seen = f"{name} exists; its versioning could not be read: {error}"
-        yield Finding(BUCKET, State.WARNING, seen, "let these keys read the bucket's versioning")
+        observed = f"{name} exists; its versioning could not be read: {error}"
+        yield Finding(BUCKET, State.WARNING, observed, "let these keys read the bucket's versioning")
     elif versioning.get("Status") != "Enabled":
-        seen = f"{name} exists, but is not versioned: overwritten objects are lost"
-        yield Finding(BUCKET, State.PROBLEM, seen, "`podium initialise stores` turns versioning on")
+        observed = f"{name} exists, but is not versioned: overwritten objects are lost"
+        yield Finding(BUCKET, State.PROBLEM, observed, "`podium initialise stores` turns versioning on")
     else:
         yield Finding(BUCKET, State.OK, f"{name} exists, and is versioned")
 
@@ -75,9 +75,9 @@ def _keys(settings: Settings) -> Finding:
         elif status not in _REFUSED:
             odd.append(f"{how}: {error}")
     if taken:
-        seen = f"it accepts {' and '.join(taken)}: everybody who reaches it can change a model"
+        observed = f"it accepts {' and '.join(taken)}: everybody who reaches it can change a model"
         return Finding(
-            KEYS, State.PROBLEM, seen, "turn on its access control: without keys it is open to everybody"
+            KEYS, State.PROBLEM, observed, "turn on its access control: without keys it is open to everybody"
         )
     if odd:
         return Finding(
