@@ -16,7 +16,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,6 +31,8 @@ WIDER_CELLS = {"docs/guarantees.md": 50}
 # Architecture decision records, and the sections that each of them has.
 DECISIONS = "docs/adr/"
 SECTIONS = ["Context", "Decision", "Consequences", "What else was considered"]
+# Airflow shows the docstrings of Dags, and `--help` those of commands.
+SHOWN_DOCSTRINGS = ("dags/", "include/podium/cli/")
 # Its messages are still being written.
 NOT_READ_YET = ROOT / "include" / "podium" / "monitoring"
 # A longer literal is SQL or a list.
@@ -136,6 +138,14 @@ def sentences(passage: Passage) -> Iterator[Passage]:
         start = end
 
 
+def docstrings(source: str) -> Iterator[Passage]:
+    """Return the docstrings of a Python file, which Airflow or ``--help`` shows."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.FunctionDef)) and (text := ast.get_docstring(node)):
+            line = node.body[0].lineno - 1
+            yield from (replace(passage, line=line + passage.line) for passage in passages(text))
+
+
 def messages(source: str) -> Iterator[Passage]:
     """Return the texts in a Python file that people may read; docstrings, SQL and lists are none of them."""
     tree = ast.parse(source)
@@ -160,7 +170,8 @@ def _without_code(text: str) -> str:
 
 
 def _check_messages(path: str, source: str) -> Iterator[Finding]:
-    for message in messages(source):
+    shown = docstrings(source) if path.startswith(SHOWN_DOCSTRINGS) else ()
+    for message in [*messages(source), *shown]:
         for sentence in sentences(message):
             yield from _check_sentence(path, sentence)
             for pattern, better in STIFF_MESSAGES.items():

@@ -139,7 +139,9 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert "champion" in shown.stdout
     assert "live aliases are what the ledger says" in verified.stdout
     found = {finding["part"]: finding for finding in json.loads(examined.stdout)["findings"]}
-    assert {part: finding["observed"] for part, finding in found.items() if finding["state"] == "problem"} == {}
+    assert {
+        part: finding["observed"] for part, finding in found.items() if finding["state"] == "problem"
+    } == {}
     parts = ["ledger", "ledger schema", "ledger role", "model server's role", "ledger password", "mlflow"]
     parts += [
         "mlflow login",

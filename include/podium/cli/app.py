@@ -81,7 +81,7 @@ def parse_moment(text: str, option: str = "--at", of_a_day: time = time.max) -> 
     """Read a moment from the command line; a date is its last moment, or whichever is asked for.
 
     Raises:
-        PodiumError: It is no date, or of a year outside 1900 to 2200; names the option.
+        PodiumError: It is not a date, or its year is outside 1900 to 2200; names the option.
     """
     try:
         moment = datetime.fromisoformat(text)

@@ -47,7 +47,7 @@ def compare(  # noqa: PLR0913 - one for each option of the command
     user: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_USER", help="With --nominate-best.")] = "",
     password: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", show_default=False)] = "",
 ) -> None:
-    """Put the newest runs or versions side by side: params that differ, metrics, the best marked."""
+    """Compare the newest runs or versions side by side: differing params, metrics, best values marked."""
     from podium.model_file.loading import find_spec
     from podium.reporting.compare import compare_runs, compare_versions, draw
     from podium.services import connect

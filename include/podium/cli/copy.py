@@ -20,9 +20,9 @@ def copy(
     to: Annotated[str, typer.Option(help="The other MLflow's address, such as https://mlflow.prod:5000.")],
     as_json: Json = False,
 ) -> None:
-    """Copy a version's bytes and training run to another registry, where nothing is decided about it yet.
+    """Copy a version to another registry; the gates and approvers there still decide.
 
-    The login there is in PODIUM_COPY_TO_USERNAME and PODIUM_COPY_TO_PASSWORD. What arrived is read back and
+    The login there is in PODIUM_COPY_TO_USERNAME and PODIUM_COPY_TO_PASSWORD. The copy is read back and
     compared. The lifecycle there takes the version (its form's field version): its gates and approval decide.
     """
     from podium.operations.copy_version import copy_version, target_from_environment

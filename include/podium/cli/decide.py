@@ -45,13 +45,13 @@ def pending(as_json: Json = False) -> None:
 
 @app.command()
 def approve(model: Model, reason: Reason, yes: Yes = False, user: User = "", password: Password = "") -> None:
-    """Approve the version that waits, logged in to Airflow; says whether the approval counts."""
+    """Approve the waiting version through Airflow; prints whether the approval counts."""
     _answer(model, "Approve", reason, yes=yes, user=user, password=password)
 
 
 @app.command()
 def reject(model: Model, reason: Reason, yes: Yes = False, user: User = "", password: Password = "") -> None:
-    """Reject the version that waits, logged in to Airflow; says whether the rejection counts."""
+    """Reject the waiting version through Airflow; prints whether the rejection counts."""
     _answer(model, "Reject", reason, yes=yes, user=user, password=password)
 
 

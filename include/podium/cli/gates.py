@@ -24,7 +24,7 @@ def gates(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how a version came through its gates; with --replay how it would by changed ones."""
+    """Show a version's gate report; with --replay, evaluate its stored answers against changed gates."""
     from podium.lifecycle.approval import gate_report, report_of
     from podium.model_file.loading import find_spec, load_spec
     from podium.reporting.status import known_model

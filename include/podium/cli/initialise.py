@@ -11,7 +11,7 @@ initialise = commands(
 
 @initialise.command()
 def stores() -> None:
-    """Make roles, databases and the bucket; migrate the ledger. Needs Postgres and the object store."""
+    """Create roles, databases and the bucket; migrate the ledger. Needs Postgres and the object store."""
     from podium.operations.initialise import make_stores
 
     log_to_stderr("podium")
@@ -20,7 +20,7 @@ def stores() -> None:
 
 @initialise.command()
 def registry() -> None:
-    """Make MLflow's accounts, and a registered model for each model file. Needs MLflow as well."""
+    """Create MLflow's accounts, and a registered model for each model file. Needs MLflow as well."""
     from podium.operations.initialise import make_registry
 
     log_to_stderr("podium")

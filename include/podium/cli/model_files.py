@@ -21,7 +21,7 @@ def new_model(
 ) -> None:
     """Write model file, trainer and test of a new model, ready to run, from a table of examples.
 
-    The model is tried once on the rows, so that the gates fit. Warns of columns that give the label away.
+    Trains the model once on the rows, so that the gates fit. Warns of columns that give the label away.
     """
     from podium.settings import project_home
     from podium.training.new_model import NewModel, write_model

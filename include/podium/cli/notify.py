@@ -21,9 +21,9 @@ def notify(
         bool, typer.Option("--dry-run", help="Send and record nothing; print what would be sent.")
     ] = False,
 ) -> None:
-    """Tell what was not told yet, once, as the Dag `notify` does each minute.
+    """Send all open notices once, as the Dag `notify` does each minute.
 
-    Failed and missing runs are seen only with PODIUM_LOOKUP_PASSWORD, that of Podium's own account.
+    Failed and missing runs are found only with PODIUM_LOOKUP_PASSWORD, the password of Podium's own account.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -54,7 +54,7 @@ def notify(
 
 @group.command()
 def test(channel: Annotated[str, typer.Argument(help="A channel of PODIUM_NOTIFY_CHANNELS.")]) -> None:
-    """Send a test to a channel, and say whether it took it."""
+    """Send a test message to a channel, and print whether the channel accepted it."""
     from podium.operations.notify.channels import EMAIL, read_channels, send
     from podium.reporting.links import airflow_of
     from podium.reporting.notices import trial

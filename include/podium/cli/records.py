@@ -27,7 +27,7 @@ _A_SECOND_OF_EVENTS, _STEP = 100_000, 10_000
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show each model's champion, candidate and what waits; with MLflow down, what the ledger knows."""
+    """Show each model's champion, candidate and open requests; with MLflow down, what the ledger knows."""
     from podium.reporting.status import model_statuses, recorded_statuses
     from podium.reporting.tables import status_table
     from podium.services import connect
@@ -61,7 +61,7 @@ def history(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what happened to a model, in order; with --at also who was champion then."""
+    """Show what happened to a model, in order; with --at also the champion at that time."""
     from podium.ledger.history import champion_move
     from podium.reporting.status import known_model
     from podium.reporting.tables import history_table
@@ -90,7 +90,7 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check that the ledger's chain is whole, that live aliases are what it says, and judged windows too."""
+    """Check the ledger's integrity, that MLflow's aliases match it, and the judged windows."""
     from podium.ledger.chain import read_export, walk
 
     if file is not None:

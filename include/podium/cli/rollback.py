@@ -28,7 +28,7 @@ def rollback(  # noqa: PLR0913 - one for each option of the command
         str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", prompt=True, hide_input=True, show_default=False)
     ] = "",
 ) -> None:
-    """Roll a champion back, logged in to Airflow; prints each step until it is done, or why it is not."""
+    """Roll back a champion through Airflow; prints each step, and the reason if it fails."""
     from podium.operations.airflow_client import ROLLBACK_DAG
     from podium.services import connect
 

@@ -35,7 +35,7 @@ def run(
     user: User = "",
     password: Password = "",
 ) -> None:
-    """Start a model's lifecycle, logged in to Airflow: train, gates, approval, promotion."""
+    """Start a model's lifecycle through Airflow: train, gates, approval, promotion."""
     from podium.model_file.loading import find_spec
     from podium.services import connect
 

@@ -37,7 +37,7 @@ def _paths(state_dir: Path | None) -> Paths:
 
 @stack.command()
 def up(state_dir: StateDir = None) -> None:
-    """Start everything and leave it running; says so if it runs already."""
+    """Start everything and leave it running."""
     from podium.stack import backups, control
     from podium.stack.running_stack import stack_of
 
@@ -104,7 +104,7 @@ def backup(
     ] = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Copy databases and objects while everything runs; exit code 3 if something of them was not whole."""
+    """Copy databases and objects while everything runs; exit code 3 if something in them was damaged."""
     from podium.operations.backup.backup import describe_backup
     from podium.stack import backups
 
@@ -137,7 +137,7 @@ def rotate(
     ] = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Give secrets new values, and restart the stack with them; people's passwords are changed in Airflow."""
+    """Give secrets new values, and restart the stack with them. People change their passwords in Airflow."""
     from podium.stack import control, rotation
 
     paths, chosen = _paths(state_dir), set(names or rotation.ROTATED)

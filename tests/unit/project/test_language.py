@@ -96,6 +96,13 @@ def test_docstrings_queries_lists_and_good_messages_are_left_alone(language: Mod
     assert language.check("include/podium/steps.py", source) == []
 
 
+def test_docstrings_that_airflow_or_help_shows_are_read(language: ModuleType) -> None:
+    source = '"""Train.\n\n- **train** trains anew.\n"""\n'
+    assert [(one.line, one.rule) for one in language.check("dags/train.py", source)] == [(3, "stiff")]
+    assert [one.rule for one in language.check("include/podium/cli/train.py", source)] == ["stiff"]
+    assert language.check("include/podium/errors.py", source) == []
+
+
 def test_a_page_opens_with_what_its_reader_can_do(language: ModuleType) -> None:
     page = "# Gates\n\nGates decide.\n\nAfter this you can write one.\n"
     assert [one.rule for one in language.check("docs/gates.md", page)] == ["opening"]
