@@ -4,7 +4,8 @@ Moves the `champion` alias of a model back to a version that was champion before
 version can serve. Its files must be those that were registered, it must take what the champion's clients
 send, and it must predict its stored example as it did in training. It refuses, and the run
 fails, if no such version exists, if the champion was moved since you asked, or if it was moved outside
-Podium. Clearing a refused run does not change the refusal, and a run asked for ahead of time (`run_after`) is refused.
+Podium. Clearing a refused run does not change the refusal, and a run asked for ahead of
+time (`run_after`) is refused.
 
 Leave `to_version` empty for the previous champion. Your name and the reason go on record. A version that
 never was champion needs `force_version`, which only an approver of the model may tick; the record shows it.

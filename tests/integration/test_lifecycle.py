@@ -137,7 +137,7 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert "the champion of soccer-match-outcome was v2" in " ".join(done.stdout.split())
     assert "no champion" in past.stdout
     assert "champion" in shown.stdout
-    assert "live aliases are what the ledger says" in verified.stdout
+    assert "live aliases match the ledger" in verified.stdout
     found = {finding["part"]: finding for finding in json.loads(examined.stdout)["findings"]}
     assert {
         part: finding["observed"] for part, finding in found.items() if finding["state"] == "problem"
@@ -179,7 +179,7 @@ def test_a_ci_smoke_run_of_football_searches_in_nested_runs_and_is_never_promote
         kept = raw(stack_services.registry).list_artifacts(trained[number], "search")
         assert {"search/history.png", "search/params.png"} <= {item.path for item in kept}
     done, shown = podium_together(stack, ("verify",), ("status",))
-    assert "live aliases are what the ledger says" in done.stdout
+    assert "live aliases match the ledger" in done.stdout
     assert "ci-smoke v3" in shown.stdout
 
 
