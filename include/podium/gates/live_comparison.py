@@ -247,7 +247,8 @@ def live_problem(
         return ""
     return (
         f"{bound.metric} of {new} may be worse than that of {version_name(trial.champion)} by {_short(most)} "
-        f"on {rows:,} labelled live rows, {rule.confidence:.3g} sure; at most {rule.margin:g} is allowed"
+        f"on {rows:,} labelled live rows, with {100 * rule.confidence:g}% confidence; at most "
+        f"{rule.margin:g} is allowed"
     )
 
 

@@ -102,7 +102,7 @@ def describe_rule(gate: MetricGate) -> str:
     elif gate.not_worse is not None:
         words = (
             f"{gate.metric} not worse than {other} by more than {gate.not_worse.margin:g}, "
-            f"{gate.not_worse.confidence:.3g} sure"
+            f"with {100 * gate.not_worse.confidence:g}% confidence"
         )
     else:
         words = f"{gate.metric} better than {other} by at least {gate.min_improvement or 0.0:g}"

@@ -100,7 +100,9 @@ def bootstrap(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figur
     # Of differences that are all but equal there are no bins between the smallest and the greatest.
     room = 1e-9 * max(1.0, float(np.abs(worse).max()))
     axes.hist(worse, bins=_BINS, range=(worse.min() - room, worse.max() + room), color="C0", alpha=0.7)
-    axes.axvspan(*result.interval, color="C0", alpha=0.15, label=f"{rule.confidence:.0%} sure, each side")
+    axes.axvspan(
+        *result.interval, color="C0", alpha=0.15, label=f"{rule.confidence:.0%} confidence, each side"
+    )
     axes.axvline(rule.margin, color="red", label="margin")
     axes.axvline(0.0, color="grey", linestyle=":")
     figure.legend(loc="outside lower center", ncols=2)

@@ -95,7 +95,7 @@ def _contract(evidence: Evidence) -> GateResult:
     if not problem and strange.any():
         rows = int(strange.reshape(len(evidence), -1).any(axis=1).sum())
         problem = f"{rows:,} of {len(evidence):,} predictions are not finite"
-    gate = "answers its example as when trained, finite numbers, every label"
+    gate = "predicts its example as in training: finite numbers, every label"
     return GateResult(gate, _status(not problem), None, kind=CONTRACT, note=problem)
 
 
@@ -269,8 +269,8 @@ def _canary(gate: CanaryGate, evidence: Evidence) -> GateResult:  # noqa: ARG001
     elif canary.live is not None:
         live, limit, unit = canary.live, canary.live.not_worse.margin, WORSE
         words = (
-            f"{live.metric} not worse than champion by more than {limit:g} on {live.labelled_rows:,} "
-            f"labelled live rows before anybody approves, {live.not_worse.confidence:.3g} sure"
+            f"{live.metric} not worse than champion by more than {limit:g} on {live.labelled_rows:,} labelled "
+            f"live rows before anybody approves, with {100 * live.not_worse.confidence:g}% confidence"
         )
     else:
         words = f"scored {canary.shadow_rows:,} rows beside the champion before anybody approves"

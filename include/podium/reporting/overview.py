@@ -56,7 +56,7 @@ _WORDS = {
     EventKind.ASKED_AGAIN: "was asked about again",
     EventKind.PROMOTED: "was promoted to champion",
     EventKind.ROLLED_BACK: "became champion again by a rollback",
-    EventKind.ROLLBACK_REFUSED: "was not rolled back to, asked",
+    EventKind.ROLLBACK_REFUSED: "was refused as the target of a rollback, asked",
     EventKind.MOVED_OUTSIDE: "was made champion outside Podium",
     EventKind.OUTSIDE_MOVE_REVERTED: "became champion again, the move outside was reverted",
     EventKind.OUTSIDE_MOVE_ACCEPTED: "stays champion, the move outside was accepted",

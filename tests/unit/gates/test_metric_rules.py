@@ -359,7 +359,7 @@ def test_gates_say_in_words_what_they_ask() -> None:
         ({"baseline": FILE, "min_improvement": 0.1}, f"log_loss better than {FILE} by at least 0.1"),
         (
             {"against": "elo", "not_worse": {"margin": 0.01}},
-            "log_loss not worse than elo by more than 0.01, 0.95 sure",
+            "log_loss not worse than elo by more than 0.01, with 95% confidence",
         ),
         ({"threshold": 0.5, "slices": {"column": "c"}}, "log_loss at most 0.5 in each slice of c"),
         (
