@@ -36,7 +36,7 @@ def copy(
     if as_json:
         print_json(asdict(copied))
         return
-    how = "existed there already" if copied.was_there else "has arrived"
+    how = "existed there already" if copied.was_there else "was copied"
     console.print(
         f"{model} {version_name(version)} {how}: it is {version_name(copied.target_version)} at "
         f"{copied.target}, with the same bytes (sha256 of the manifest {copied.manifest_digest[:12]}). "

@@ -114,7 +114,7 @@ def verify(
         console.print(f"Head: {chain.head}")
     if not as_json:
         for said in chain.unknown:
-            console.print(f"Not judged: {said}.", style="yellow")
+            console.print(f"Not checked: {said}.", style="yellow")
     if outage is not None and not as_json:
         console.print(
             f"Not checked: live aliases, and whether MLflow knows of later events. {outage}",

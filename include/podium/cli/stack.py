@@ -80,7 +80,7 @@ def down(state_dir: StateDir = None) -> None:
     began = time.monotonic()
     control.stop(paths)
     console.print(
-        f"Nothing runs any more in {paths.state_dir} ({time.monotonic() - began:.1f} s).", soft_wrap=True
+        f"Stopped everything in {paths.state_dir} ({time.monotonic() - began:.1f} s).", soft_wrap=True
     )
 
 
@@ -91,9 +91,9 @@ def clean(state_dir: StateDir = None) -> None:
 
     paths = _paths(state_dir)
     removed = control.clean(paths)
-    what = "was not there"
+    what = "did not exist"
     if removed:
-        what = "is empty but for its backups" if paths.backups.exists() else "is removed"
+        what = "has only its backups left" if paths.backups.exists() else "is removed"
     console.print(f"{paths.state_dir} {what}.", soft_wrap=True)
 
 

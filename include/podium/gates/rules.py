@@ -269,8 +269,9 @@ def _canary(gate: CanaryGate, evidence: Evidence) -> GateResult:  # noqa: ARG001
     elif canary.live is not None:
         live, limit, unit = canary.live, canary.live.not_worse.margin, WORSE
         words = (
-            f"{live.metric} not worse than champion by more than {limit:g} on {live.labelled_rows:,} labelled "
-            f"live rows before anybody approves, with {100 * live.not_worse.confidence:g}% confidence"
+            f"{live.metric} not worse than champion by more than {limit:g} on {live.labelled_rows:,} "
+            f"labelled live rows before anybody approves, "
+            f"with {100 * live.not_worse.confidence:g}% confidence"
         )
     else:
         words = f"scored {canary.shadow_rows:,} rows beside the champion before anybody approves"

@@ -196,7 +196,7 @@ def test_an_event_of_a_newer_podium_is_named_and_the_rest_is_judged(
     )
     whole = {"whole": True, "events": newest.seq, "head": newest.hash, "differences": [], "unknown": [named]}
     done = run(app, ["verify"])
-    assert (done.exit_code, text(done).endswith(f"Not judged: {named}.")) == (0, True)
+    assert (done.exit_code, text(done).endswith(f"Not checked: {named}.")) == (0, True)
     assert verdict() == (0, whole)
     path = tmp_path / "record.jsonl"
     assert run(app, ["export", "--output", str(path)]).exit_code == 0
