@@ -74,7 +74,7 @@ def arrow_type(kind: Kind) -> pa.DataType:
 
 def what_it_is_not(kind: Kind) -> str:
     """Say of a value that it does not fit."""
-    return "is neither true nor false" if kind is Kind.BOOLEAN else f"is not {kind.with_article}"
+    return "is neither true nor false" if kind is Kind.BOOLEAN else f"is not a {kind.words}"
 
 
 def fit(array: pa.ChunkedArray, column: InputColumn) -> Fitted:

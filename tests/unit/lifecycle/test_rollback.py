@@ -96,7 +96,7 @@ def test_a_refused_rollback_names_the_newest_former_champion_that_can_serve(
     instead = r"the newest former champion that can serve is v1: ask for that one\.$"
     with pytest.raises(CannotRollBack, match=rf"v7: .* not found\. Nothing was moved; {instead}"):
         roll_back(services, toy_spec)
-    with pytest.raises(CannotRollBack, match=f"v9 is no earlier champion; .*{instead}"):
+    with pytest.raises(CannotRollBack, match=f"v9 was never champion; .*{instead}"):
         roll_back(services, toy_spec, to_version=9)
     with (
         changed_bytes(stored_files(services, toy_spec.name, 1), "missing"),
@@ -136,7 +136,9 @@ def test_a_rollback_needs_a_former_champion(services: Services, toy_spec: ModelS
     with pytest.raises(CannotRollBack, match="no earlier champion to go back to; the champion is v1"):
         roll_back(services, toy_spec)
     promote_as_of(services, toy_spec, SECOND)
-    with pytest.raises(CannotRollBack, match=r"v7 is no earlier champion; available: v1\. An approver may"):
+    with pytest.raises(
+        CannotRollBack, match=r"v7 was never champion; earlier champions: v1\. An approver may"
+    ):
         roll_back(services, toy_spec, to_version=7)
     with pytest.raises(NothingToDo, match="v2 is the champion already"):
         roll_back(services, toy_spec, to_version=2)
@@ -179,7 +181,7 @@ def test_a_rollback_asked_for_ahead_of_time_is_refused_and_clearing_it_changes_n
 
 def test_a_cleared_rollback_keeps_its_first_verdict(services: Services, spec: ModelSpec) -> None:
     run, asked = new_run(), asked_now()
-    with pytest.raises(CannotRollBack, match="v7 is no earlier champion"):
+    with pytest.raises(CannotRollBack, match="v7 was never champion"):
         roll_back(services, spec, to_version=7, asked=asked, run=run)
     with pytest.raises(CannotRollBack, match=r"does not change that.* Reason: .*v7 was never champion"):
         roll_back(services, spec, to_version=1, asked=replace(asked, queued_at=None), run=run)

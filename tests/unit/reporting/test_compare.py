@@ -189,7 +189,7 @@ def test_versions_are_compared_with_their_aliases(services: Services, toy_spec: 
     promote_as_of(services, toy_spec, FIRST)
     promote_as_of(services, toy_spec, SECOND)
     # The tests share the training runs of another model's name.
-    with pytest.raises(NotFound, match=r"\(trained-once, FINISHED\) is no finished training run of toy-"):
+    with pytest.raises(NotFound, match=r"\(trained-once, FINISHED\) is not a finished training run of toy-"):
         compare_versions(services, toy_spec, None)
     renamed = toy_spec.model_copy(update={"name": "trained-once"})
     found = compare_runs(services, renamed, None)

@@ -196,7 +196,7 @@ def test_what_goes_wrong_is_explained_and_leaves_no_folder(
 def test_a_wrong_model_or_place_is_explained(project: Path, toy_spec: ModelSpec) -> None:
     done = train_into(project / "out", "tyo")
     assert "no model 'tyo' in " in told(done)
-    assert f"there are: {toy_spec.name}" in told(done)
+    assert f"available: {toy_spec.name}" in told(done)
     done = train_into(project / "toy.csv" / "out", toy_spec.name)
     assert done.exit_code == 1
     assert "toy.csv: File exists" in told(done)
