@@ -163,7 +163,7 @@ bench-waiting: $(HAS_DEV) ## Measure what 1,000 waiting approvals cost the sched
 
 MARKDOWN := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs include/data
 
-check: $(HAS_DEV) ## Check format, lint, types, Markdown and the language of the documents
+check: $(HAS_DEV) ## Check format, lint, types, Markdown, and the language of documents and messages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy include plugins

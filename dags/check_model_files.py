@@ -1,7 +1,7 @@
 """Reports every wrong model file as an Airflow import error: file, key, value and what is allowed.
 
-It makes no Dag. It is a file of its own because an import error takes all Dags of its file with it: so the
-wrong model file stops no other model.
+It makes no Dag. It is a file of its own, because an import error stops all Dags of its file: here it stops no
+other model.
 """
 
 from podium.model_file.loading import load_specs

@@ -12,12 +12,12 @@ note_announced. The last green task before **outcome** is where the run ended; t
   happens, **reconcile** announces the promotion.
 - **outcome** says in one sentence how the run came out, whatever happened, and what to do next.
 
-Where the model file has a section `monitoring`, a window that shows harm starts it too: as of the end of that
-window, with the reason on the approval card and in the run's note.
+If the model file has a section `monitoring`, a window that shows harm starts the Dag too, as of the end of
+that window. The approval card and the run's note show the reason.
 
-Trigger it by hand to choose `as_of`, to override params, for a trial run (`profile`; it ends after its
-gates), or to take a run that was trained before or an existing version instead of training. What you ask for
-stands on the approval card. A run that a backfill starts again is refused: trigger it yourself.
+Trigger it by hand to choose `as_of`, to override params, or for a trial run (`profile`; it ends
+after its gates). You can also take an earlier training run or an existing version instead of training. The
+approval card shows what you asked for. A run that a backfill starts again is refused: trigger it yourself.
 """
 
 from datetime import timedelta

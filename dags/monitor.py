@@ -1,7 +1,7 @@
 """Judge windows of a champion's rows.
 
-One Dag per model file that has a section `monitoring`, with a run per window (its data interval): does the
-model do harm, did its inputs move, is the data whole? docs/monitoring.md explains it.
+One Dag per model file that has a section `monitoring`, with a run per window (its data interval). It asks:
+does the model do harm, did its inputs move, is the data whole? docs/monitoring.md explains it.
 
 - **judge** counts the rows of the window, judges it with all windows before, and records it. A window that
   was judged before is replaced; one that the champion was trained on is skipped.

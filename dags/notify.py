@@ -1,7 +1,7 @@
 """Tell people what happened, what waits for them, and what is overdue: docs/notifications.md.
 
-Looks each minute at what is on record and was not told yet. It has a schedule only where somebody configured
-a channel (`PODIUM_NOTIFY_CHANNELS`). A channel that fails is tried again at each look, for a day; it fails no
+Sends each minute what is on record and was not announced yet. It has a schedule only if a channel is
+configured (`PODIUM_NOTIFY_CHANNELS`). A failing channel is tried again each minute, for a day; it fails no
 run, and `podium doctor` names it.
 """
 
@@ -28,9 +28,9 @@ def tell(**_: Any) -> None:
     services, log = connect(), logging.getLogger(__name__)
     done = sweep(services, cache(airflow), connected_channels(chosen_channels(services.settings)))
     for notice, channel in done.told:
-        log.info("told %s: %s", channel, notice.subject)
+        log.info("Notified %s: %s", channel, notice.subject)
     if done.waiting:
-        log.info("%s notices wait for the end of the quiet hours", done.waiting)
+        log.info("%s notices wait for the end of the quiet hours.", done.waiting)
     for problem in done.failed:
         log.warning("%s", problem)
 

@@ -2,11 +2,11 @@
 
 Compares each model's live `champion` alias with the ledger, every five minutes by default. A champion that
 was moved, deleted or left dangling by hand is recorded and announced, and promotions and rollbacks of that
-model are frozen until it is settled: reverted at once where the model file says
-`champion_moved_outside: revert`, else accepted or reverted by an approver with `settle_champion`.
+model are frozen until it is settled. With `champion_moved_outside: revert` in the model file it is reverted
+at once; otherwise an approver accepts or reverts it with `settle_champion`.
 
-Also finishes a promotion or rollback that was stopped half-way, renews the other aliases and tags, and
-announces what its own run did not: whatever is on record and was not announced within twenty minutes.
+Also finishes a promotion or rollback that was stopped half-way, resets the other aliases and tags, and
+announces moves that their own run did not announce within twenty minutes.
 """
 
 from typing import Any

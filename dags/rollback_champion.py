@@ -1,13 +1,14 @@
 """Move a champion back.
 
 Moves the `champion` alias of a model back to a version that was champion before, after proof that this
-version can serve: its files are those that were registered, it takes what the champion's clients send, and
-it predicts its stored example as it did when trained. Refuses (and fails, so that you see it) when there is
-no such version, when the champion was moved since you asked, or when it was moved outside Podium. A run
-that was refused stays so when it is cleared, and one asked for ahead of time (`run_after`) is refused.
+version can serve. Its files must be those that were registered, it must take what the champion's clients
+send, and it must predict its stored example as it did in training. It refuses, and the run
+fails, if no such version exists, if the champion was moved since you asked, or if it was moved outside
+Podium. Clearing a refused run does not change the refusal, and a run asked for ahead of
+time (`run_after`) is refused.
 
-Leave `to_version` empty for the previous champion. Who triggered it and the reason go on record. A version
-that never was champion needs `force_version`, which only an approver of the model may tick; it is marked so.
+Leave `to_version` empty for the previous champion. Your name and the reason go on record. A version that
+never was champion needs `force_version`, which only an approver of the model may tick; the record shows it.
 """
 
 from datetime import timedelta
@@ -48,7 +49,7 @@ def move_champion_back(**context: Context) -> dict[str, Any]:
 
 @podium_task(outlets=[CHAMPIONS])
 def announce(moved: dict[str, Any], **context: Context) -> Announced:
-    """Tell whoever follows the champion."""
+    """Notify the followers of the champion."""
     return announce_on_success(context, model=moved["model"], run=run_reference(context))
 
 

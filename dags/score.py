@@ -3,14 +3,14 @@
 One Dag per model file that has a section `scoring`: resolve, score (one task per partition), announce.
 
 - **resolve** finds the version behind the alias once; all tasks of the run score with that one. A champion
-  that was moved outside Podium scores nothing, nor does a version that was rolled away from, unless the form
+  that was moved outside Podium scores nothing. A version that a rollback replaced scores only if the form
   allows it.
-- **score** checks the version's bytes, and replaces the scores of its partition whole; where the run was
-  cleared, not with a version that was rolled away from since. A row that cannot be
-  scored goes to the rejects, with its reason; the log says how many, and how far the partition is.
-- **announce** tells that all partitions are scored. Each tells so itself as well: a Dag can be scheduled on
-  the asset `scores of <model>: <partition>`, on the alias `scores of <model>, by partition`, or on the asset
-  `scores of <model>`, after all of them.
+- **score** checks the version's bytes, and replaces all scores of its partition. A cleared run refuses a
+  version that a rollback replaced since. A row that cannot be scored goes to the rejects, with its reason;
+  the log has their number and the progress.
+- **announce** updates the asset of all partitions; each **score** updates that of its own. A Dag can be
+  scheduled on the asset `scores of <model>: <partition>`, on the alias `scores of <model>, by partition`, or
+  on the asset `scores of <model>`, after all of them.
 
 Trigger it by hand to choose another version or fewer partitions.
 """

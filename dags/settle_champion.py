@@ -1,11 +1,11 @@
 """Settle a champion that was moved outside Podium.
 
-Until somebody does, promotions and rollbacks of the model are frozen. `accept` makes the live version the
-recorded champion, `revert` moves the alias back to the recorded one. Only approvers of the model may trigger
-this, and accepting takes as many of them as approving: each triggers it once.
+Until then, promotions and rollbacks of the model are frozen. `accept` makes the live version the recorded
+champion, `revert` moves the alias back to the recorded one. Only approvers of the model may trigger this, and
+accepting takes as many of them as approving: each triggers it once.
 
-A run settles the move that had been found when it was triggered, and no other: after a further move, look
-again and trigger a new one. A run that was refused stays so when it is cleared.
+A run settles only the move that was known when it was triggered: after a further move, look again and trigger
+a new run. Clearing a refused run does not change the refusal.
 """
 
 from datetime import timedelta
@@ -43,7 +43,7 @@ def settle(**context: Context) -> dict[str, Any]:
 
 @podium_task(outlets=[CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE])
 def announce(settled: dict[str, Any], **context: Context) -> Announced:
-    """Tell whoever follows the champion; nothing while people are missing."""
+    """Notify the followers of the champion; nothing while people are missing."""
     return announce_on_success(context, model=settled["model"], run=run_reference(context))
 
 

@@ -1,13 +1,13 @@
 """Judge new champions beside the ones before.
 
 After a promotion model servers ask the champion before the same requests as the new one, and count
-(docs/watch-window.md). This Dag adds the counts up every ten seconds as long as a watch window is open; it
-waits in the triggerer, without a worker.
+(docs/watch-window.md). This Dag adds up the counts every ten seconds while a watch window is open; it waits
+in the triggerer, without a worker.
 
-- **judge** records how a window ended: good, bad, both bad, inconclusive or not judged. Where a model file
-  says `watch.auto_rollback: on`, a bad version is rolled back by the same steps as by `rollback_champion`:
-  proof first, compared and swapped, on record as `watch window of v8`. The model is frozen then until an
-  approver triggers `settle_champion` with `accept`.
+- **judge** records how a window ended: good, bad, both bad, inconclusive or not judged. With
+  `watch.auto_rollback: on` in its model file, a bad version is rolled back by the steps of
+  `rollback_champion`: proof first, compared and swapped, on record as `watch window of v8`. The
+  model is frozen then until an approver triggers `settle_champion` with `accept`.
 - **announce** updates the asset of the champion that moved, and **note_announced** records that it did.
 
 It runs after each promotion of a watched model, and every ten minutes in case that one was missed.
@@ -30,7 +30,7 @@ from podium_airflow.watching import WatchSensor
 # What is not announced here reconcile announces; the next window waits for no announcement.
 @podium_task(outlets=[CHAMPIONS], retries=2)
 def announce(rolled_back: list[Any], **context: Context) -> Announced:
-    """Tell whoever follows a champion that was rolled back."""
+    """Notify the followers of a champion that was rolled back."""
     return [
         told
         for model, run in rolled_back or []
@@ -45,7 +45,7 @@ def announce(rolled_back: list[Any], **context: Context) -> Announced:
     # A bad version would serve on.
     is_paused_upon_creation=False,
     doc_md=__doc__,
-    description="Judge new champions beside the ones before, and roll back where the model file says so",
+    description="Judge new champions beside the ones before, and roll back if the model file allows it",
     tags=["podium"],
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
 )

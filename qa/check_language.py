@@ -1,19 +1,22 @@
-"""Check the language of README, docs/, CONTRIBUTING, SECURITY and the unreleased part of the CHANGELOG.
+"""Check the language of README, docs/, CONTRIBUTING, SECURITY, the unreleased CHANGELOG, and of messages.
 
     python qa/check_language.py [--counts] [FILE ...]
 
 Finds long sentences, wide table cells, inverted clauses, stiff words, commands outside a code block and pages
 that do not open with what the reader can do after them. Code and links' addresses are not read.
+
+In Python files it reads the texts that people may see: errors, logs, the console, cards, help, findings.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,6 +28,15 @@ MOST_WORDS_IN_A_SENTENCE = 32
 MOST_WORDS_IN_A_CELL = 20
 # A promise and its mechanism are read together, in one row.
 WIDER_CELLS = {"docs/guarantees.md": 50}
+# Architecture decision records, and the sections that each of them has.
+DECISIONS = "docs/adr/"
+SECTIONS = ["Context", "Decision", "Consequences", "What else was considered"]
+# Airflow shows the docstrings of Dags, and `--help` those of commands.
+SHOWN_DOCSTRINGS = ("dags/", "include/podium/cli/")
+# Its messages are still being written.
+NOT_READ_YET = ROOT / "include" / "podium" / "monitoring"
+# A longer literal is SQL or a list.
+MOST_LINES_OF_A_MESSAGE = 4
 # Code in a text stands for one word.
 CODE = "Code"
 
@@ -32,7 +44,7 @@ CODE = "Code"
 _START = r"(?:^|(?<=[;:] ))"
 INVERTED = {
     "genitive in front": rf"{_START}Of (?!course)|(?<=[;:] )of (?:a|an|the|each|its|two|these) ",
-    "clause as subject": rf"{_START}(?:What|Who|Whoever|Whatever) (?![^.]*\?)",
+    "clause as subject": rf"{_START}(?:What|Who|Whoever|Whatever) (?![^.]*\?)(?![\w ]+:)",
     "verb before subject": r"[,;:] so (?:do|does|did|is|are|has|have|goes|too)\b"
     r"|\b[Nn]or (?:do|does|did|may|can|is|are)\b",
     "object in front": r"\b[Ww]hat (?:each|this|that|it|they) \w+ says\b|^Not \w+ (?:is|are) ",
@@ -57,6 +69,18 @@ STIFF = {
     r"\bis asked nothing\b": "nobody asks",
     r"\bis none\b": "is not one",
 }
+# Patterns of messages only.
+STIFF_MESSAGES = {
+    r"(?<!there )(?<!There )\b(?:is|are) no (?!longer|more|newer|older|better|other)": "is not a",
+    r"\bnobody knows (?:if|what|when|which|whether)\b": "is unknown",
+    r"\bby what came of it\b": "by outcome",
+    r"\bgoes? on\b(?! record)": "continues",
+    r"\bwhoever\b": "everybody who, or the noun",
+    r"\bas it (?:must|should) be\b": "what is expected",
+    r"\bthere are: ": "available: ",
+    r"\b(?:was|were|is|are) told\b": "knows, was notified",
+}
+_WORDS = re.compile(r"[A-Za-z]{2,} [a-z]{2,}")
 _COMMAND = re.compile(
     r"^(?:\$ |make [a-z-]+(?: |$)|\.venv/bin/|export [A-Z]|podium [a-z-]+ |sudo |curl |docker )"
 )
@@ -114,12 +138,70 @@ def sentences(passage: Passage) -> Iterator[Passage]:
         start = end
 
 
+def docstrings(source: str) -> Iterator[Passage]:
+    """Return the docstrings of a Python file, which Airflow or ``--help`` shows."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.FunctionDef)) and (text := ast.get_docstring(node)):
+            line = node.body[0].lineno - 1
+            yield from (replace(passage, line=line + passage.line) for passage in passages(text))
+
+
+def messages(source: str) -> Iterator[Passage]:
+    """Return the texts in a Python file that people may read; docstrings, SQL and lists are none of them."""
+    tree = ast.parse(source)
+    documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    skipped = documented | {
+        id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            values = [part.value if isinstance(part, ast.Constant) else CODE for part in node.values]
+            text = "".join(map(str, values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            text = node.value
+        else:
+            continue
+        if _WORDS.search(text) and "SELECT" not in text and text.count("\n") < MOST_LINES_OF_A_MESSAGE:
+            yield Passage(node.lineno, "prose", _without_code(text))
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"`[^`]*`", CODE, text)
+
+
+def _check_messages(path: str, source: str) -> Iterator[Finding]:
+    shown = docstrings(source) if path.startswith(SHOWN_DOCSTRINGS) else ()
+    for message in [*messages(source), *shown]:
+        for sentence in sentences(message):
+            yield from _check_sentence(path, sentence)
+            for pattern, better in STIFF_MESSAGES.items():
+                if match := re.search(pattern, sentence.text):
+                    yield Finding(path, sentence.line, "stiff", f"{match[0]!r}: better {better}")
+
+
 def check(path: str, markdown: str) -> list[Finding]:
-    """Return what is wrong with a document's language."""
+    """Return what is wrong with a document's language, or with that of a Python file's messages."""
+    if path.endswith(".py"):
+        return sorted(set(_check_messages(path, markdown)))
     found = list(_check_passages(path, passages(markdown)))
-    if path.startswith("docs/") and not _opens_with_a_promise(markdown):
+    if path.startswith(DECISIONS):
+        found += _check_form(path, markdown)
+    elif path.startswith("docs/") and not _opens_with_a_promise(markdown):
         found.append(Finding(path, 1, "opening", "say what the reader can do after it"))
     return sorted(found)
+
+
+def _check_form(path: str, markdown: str) -> Iterator[Finding]:
+    """Check that a decision has a number, a first sentence that tells it, and the sections of all others."""
+    read = list(passages(markdown))
+    title, *sections = [passage.text for passage in read if passage.kind == "heading"]
+    number = int(Path(path).name.split("-")[0])
+    if not title.startswith(f"{number}. "):
+        yield Finding(path, 1, "form", f"begin the title with its number, {number}.")
+    if sections != SECTIONS:
+        yield Finding(path, 1, "form", f"the sections of a decision are {', '.join(SECTIONS)}, in this order")
+    if len(read) > 1 and read[1].kind != "prose":
+        yield Finding(path, read[1].line, "opening", "say what the decision is before its context")
 
 
 def _check_passages(path: str, read: Iterable[Passage]) -> Iterator[Finding]:
@@ -160,9 +242,19 @@ def unreleased(changelog: str) -> str:
 
 
 def documents(root: Path = ROOT) -> list[Path]:
-    """Return the documents that are checked; decisions keep the words of their day."""
+    """Return the documents and Python files that are checked."""
     top = [root / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
-    return [path for path in top if path.is_file()] + sorted((root / "docs").glob("*.md"))
+    return [path for path in top if path.is_file()] + [
+        path
+        for folder, kind in (
+            ("docs", "*.md"),
+            ("include/podium", "*.py"),
+            ("plugins", "*.py"),
+            ("dags", "*.py"),
+        )
+        for path in sorted((root / folder).rglob(kind))
+        if NOT_READ_YET not in path.parents
+    ]
 
 
 def findings(paths: Sequence[Path], root: Path = ROOT) -> list[Finding]:

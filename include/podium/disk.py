@@ -18,13 +18,13 @@ _BLOCK_BYTES = 4096
 
 
 @contextmanager
-def full_disk_named(doing: str, folder: Path | None = None, *, in_words: bool = False) -> Iterator[None]:
+def full_disk_named(doing: str, folder: Path | None = None, *, by_text: bool = False) -> Iterator[None]:
     """Translate what fails for lack of room, however deep below the error it is.
 
     Args:
         doing: What is being written, to begin the message.
         folder: Where; without it the folder of temporary files.
-        in_words: Believe the text of an error too: MLflow's client adds up those of a download in words. In
+        by_text: Believe the text of an error too: MLflow's client adds up those of a download in words. In
             an error of a server such words would be about the server's disk.
 
     Raises:
@@ -35,7 +35,7 @@ def full_disk_named(doing: str, folder: Path | None = None, *, in_words: bool = 
     except DiskFull:
         raise
     except Exception as error:
-        why = _no_room(error) or (_no_room_in_words(error) if in_words else None)
+        why = _no_room(error) or (_no_room_by_text(error) if by_text else None)
         if why is None:
             raise
         raise DiskFull(doing, folder or Path(gettempdir()), why) from error
@@ -50,7 +50,7 @@ def _no_room(error: BaseException | None) -> str | None:
     return None
 
 
-def _no_room_in_words(error: Exception) -> str | None:
+def _no_room_by_text(error: Exception) -> str | None:
     return next((os.strerror(number) for number in _FULL if f"[Errno {number}]" in str(error)), None)
 
 

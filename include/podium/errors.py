@@ -232,7 +232,9 @@ class DiskFull(Outage):
 
     def __init__(self, doing: str, folder: Path, why: str) -> None:
         self.folder = folder
-        super().__init__(f"{doing}: the disk is full at {folder}: {why}. Make room there, then it goes on")
+        super().__init__(
+            f"{doing}: the disk is full at {folder}: {why}. Free some space there; the task then continues"
+        )
 
 
 class MetricUndefined(PodiumError):

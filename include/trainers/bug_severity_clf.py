@@ -173,7 +173,7 @@ def _source_of(column: str, there: Sequence[str]) -> str:
     allowed = ", ".join(name for names in COLUMN_NAMES[column] for name in names)
     raise ValueError(
         f"no column '{column}'; it may be called {allowed} (case, blanks, underscores and hyphens do not "
-        f"matter); there are: {', '.join(there)}"
+        f"matter); available: {', '.join(there)}"
     )
 
 

@@ -123,7 +123,7 @@ class CodeGenerator(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     def _params(self, params: Mapping[str, Any]) -> dict[str, Any]:
         if unknown := sorted(set(params) - set(self._defaults)):
             raise ValueError(
-                f"unknown params: {', '.join(unknown)}; there are: {', '.join(sorted(self._defaults))}"
+                f"unknown params: {', '.join(unknown)}; available: {', '.join(sorted(self._defaults))}"
             )
         asked = {**self._defaults, **params}
         for name, holds, rule in (
@@ -156,7 +156,7 @@ def prompts_of(model_input: Any) -> list[str]:
     if isinstance(model_input, pd.DataFrame):
         if PROMPT not in model_input:
             there = ", ".join(map(str, model_input.columns)) or "none"
-            raise ValueError(f"the input has no column '{PROMPT}'; there are: {there}")
+            raise ValueError(f"the input has no column '{PROMPT}'; available: {there}")
         prompts = model_input[PROMPT].tolist()
     elif isinstance(model_input, Mapping):
         if set(model_input) != {PROMPT}:

@@ -38,7 +38,7 @@ def task_examples(tasks: pd.DataFrame) -> pd.DataFrame:
     """
     if missing := [column for column in COLUMNS if column not in tasks]:
         raise ValueError(
-            f"no column {', '.join(missing)}; HumanEval's are {', '.join(COLUMNS)}; there are: "
+            f"no column {', '.join(missing)}; HumanEval's are {', '.join(COLUMNS)}; available: "
             f"{', '.join(map(str, tasks.columns))}"
         )
     counts: Counter[str] = Counter()

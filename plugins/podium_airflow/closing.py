@@ -105,7 +105,7 @@ def resume_answered(dag_id: str, run_id: str) -> bool:
         task = session.scalar(answered)
         if task is None:
             return False
-        log.warning("%s/%s was parked with its answer; it goes on.", one_line(dag_id), one_line(run_id))
+        log.warning("%s/%s was parked with its answer; it continues.", one_line(dag_id), one_line(run_id))
         # The scheduler looks for that every few seconds, and resumes it with the answer.
         task.trigger_timeout = timezone.utcnow()
     return True

@@ -38,7 +38,7 @@ def lifecycle_form(spec: ModelSpec) -> dict[str, Param]:
             minimum=1,
             title="Version",
             description="Take this version instead of training, such as one that `podium copy` brought here; "
-            "the gates and the approval decide all the same.",
+            "gates and approval still apply.",
         ),
         # Airflow's form marks as required what must not be null.
         "params": Param(
@@ -50,7 +50,7 @@ def lifecycle_form(spec: ModelSpec) -> dict[str, Param]:
             enum=[None, *(profile.value for profile in spec.profiles)],
             values_display={"null": "none: in full"},
             title="Profile",
-            description="Try the lifecycle on less: a version that is never promoted.",
+            description="Trial run on a sample of the data: its version is never promoted.",
         ),
     }
 
@@ -91,7 +91,8 @@ def rollback_form(models: Iterable[str]) -> dict[str, Any]:
             False,
             type="boolean",
             title="Force version",
-            description="Also a version that never was champion. For approvers of the model; goes on record.",
+            description="Allow a version that never was champion. Only approvers of the model may do so; it "
+            "goes on record.",
         ),
     }
 
@@ -130,7 +131,7 @@ def scoring_form() -> dict[str, Any]:
             False,
             type="boolean",
             title="Allow rolled back",
-            description="Also a version that was rolled away from.",
+            description="Allow a version that a rollback replaced.",
         ),
     }
 

@@ -73,8 +73,8 @@ def _make_account(manager: Any, login: str, role: str, password: str) -> None:
         return
     made = manager.add_user(login, login, "", f"{login}@podium.invalid", manager.find_role(role), password)
     if not made:
-        raise PodiumError(f"Airflow's account {login} could not be made; the reason is above.")
-    log.info("Airflow's account %s made, role %s.", login, role)
+        raise PodiumError(f"Airflow's account {login} could not be created; the reason is above.")
+    log.info("Airflow's account %s created, role %s.", login, role)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,9 @@ def as_of(context: Context, model: str) -> datetime:
     try:
         moment: datetime = timezone.parse(chosen)
     except (ValueError, OverflowError) as error:
-        raise PodiumError(f"as_of {chosen!r} is no moment, such as 2025-06-01T00:00:00Z: {error}") from error
+        raise PodiumError(
+            f"as_of {chosen!r} is not a moment such as 2025-06-01T00:00:00Z: {error}"
+        ) from error
     return moment
 
 

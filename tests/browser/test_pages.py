@@ -307,4 +307,4 @@ def test_the_tab_of_a_dag_shows_its_model(visit: Callable[..., Page], stack: Sta
     ).first.click()
     framed(page).get_by_role("heading", name="parcel-delay").wait_for()
     page.goto(f"{stack.airflow_url}/dags/settle_champion/plugin/model")
-    framed(page).get_by_text("The Dag settle_champion is no model's").wait_for()
+    framed(page).get_by_text("The Dag settle_champion belongs to no model").wait_for()

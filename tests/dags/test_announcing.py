@@ -140,7 +140,7 @@ def test_reconcile_announces_and_then_fails_with_what_went_wrong(
     assert told(again) == []
     for failed in (noted, noted_again):
         assert failed["raised"] == "AirflowFailException"
-        assert f"{model}: its record cannot be folded" in failed["text"]
+        assert f"{model}: its record cannot be read" in failed["text"]
 
 
 def test_the_dag_notify_tells_channels_of_the_environment_and_of_airflow_alike(

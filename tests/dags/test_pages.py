@@ -262,7 +262,7 @@ def test_an_outage_of_the_ledger_is_told_as_one(told: Mapping[str, Told]) -> Non
     for name in ("every", "one", "decision"):
         said = told[f"{name} without ledger"]
         assert said.status == 503
-        assert "Podium cannot tell" in said.text
+        assert "Podium cannot answer now" in said.text
         assert "the ledger database did not answer" in said.text
         assert "There is no model" not in said.text
 

@@ -44,7 +44,7 @@ def test_what_is_no_moment_is_refused_by_name(seen: dict[str, Any]) -> None:
     moments = seen["moments"]
     assert moments.pop("2025-06-01T00:00:00Z") == "2025-06-01T00:00:00+00:00"
     for text, said in moments.items():
-        assert said.startswith(f"as_of '{text}' is no moment, such as 2025-06-01T00:00:00Z: ")
+        assert said.startswith(f"as_of '{text}' is not a moment such as 2025-06-01T00:00:00Z: ")
 
 
 def test_only_a_run_of_a_backfill_that_was_cleared_may_have_been_started_again(seen: dict[str, Any]) -> None:

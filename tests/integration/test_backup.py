@@ -150,7 +150,7 @@ def test_what_is_in_use_or_half_restored_is_refused(copied: Copied) -> None:
     assert "the databases are in use (airflow: " in again.stderr
     assert "a restore overwrites nothing" in again.stderr
     stores = backups.stores_of(layout_of(copied.stack))
-    with pytest.raises(PodiumError, match="somebody works with the databases .* connected to mlflow"):
+    with pytest.raises(PodiumError, match="clients are connected to the databases .* connected to mlflow"):
         backup.restore(stores, copied.folder, QUIET)
 
 

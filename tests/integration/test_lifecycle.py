@@ -137,9 +137,11 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert "the champion of soccer-match-outcome was v2" in " ".join(done.stdout.split())
     assert "no champion" in past.stdout
     assert "champion" in shown.stdout
-    assert "live aliases are what the ledger says" in verified.stdout
+    assert "live aliases match the ledger" in verified.stdout
     found = {finding["part"]: finding for finding in json.loads(examined.stdout)["findings"]}
-    assert {part: finding["seen"] for part, finding in found.items() if finding["state"] == "problem"} == {}
+    assert {
+        part: finding["observed"] for part, finding in found.items() if finding["state"] == "problem"
+    } == {}
     parts = ["ledger", "ledger schema", "ledger role", "model server's role", "ledger password", "mlflow"]
     parts += [
         "mlflow login",
@@ -153,7 +155,7 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert not [secret for secret in stack_secrets(stack) if secret in examined.stdout + examined.stderr]
     assert wrong.returncode == 1
     assert (
-        "no model 'socer'; there are: bug-severity-clf, code-generation, rossmann-ensemble, soccer-match"
+        "no model 'socer'; available: bug-severity-clf, code-generation, rossmann-ensemble, soccer-match"
         in wrong.stderr
     )
 
@@ -177,7 +179,7 @@ def test_a_ci_smoke_run_of_football_searches_in_nested_runs_and_is_never_promote
         kept = raw(stack_services.registry).list_artifacts(trained[number], "search")
         assert {"search/history.png", "search/params.png"} <= {item.path for item in kept}
     done, shown = podium_together(stack, ("verify",), ("status",))
-    assert "live aliases are what the ledger says" in done.stdout
+    assert "live aliases match the ledger" in done.stdout
     assert "ci-smoke v3" in shown.stdout
 
 

@@ -216,7 +216,7 @@ def test_mlflow_killed_while_600_megabytes_are_uploaded(
     second.start_part("mlflow")
     (experiment,) = raw(services.registry).search_experiments(filter_string="name = 'toy-big'")
     (half,) = raw(services.registry).search_runs([experiment.experiment_id])
-    with pytest.raises(NotFound, match="is no finished training run of toy-big"):
+    with pytest.raises(NotFound, match="is not a finished training run of toy-big"):
         register_module.run_to_take(
             services, big.name, {"mlflow_run": half.info.run_id, "version": None, "profile": None}
         )

@@ -225,7 +225,7 @@ def test_two_rows_in_one_statement_and_settings_of_the_session_change_nothing(
 
 
 def test_what_is_refused_of_the_application_itself_is_told(own_ledger: Ledger, app_url: str) -> None:
-    with pytest.raises(PodiumError, match="does not take this: event refused: it names no model"):
+    with pytest.raises(PodiumError, match="refused this: event refused: it names no model"):
         own_ledger.append(NewEvent(EventKind.REGISTERED, "No Model"))
     assert_goes_on(own_ledger)
 

@@ -56,7 +56,7 @@ def test_passwords_of_postgres_are_rotated(tmp_path: Path, monkeypatch: pytest.M
                 rotation.give_new_secrets(paths, ["db_podium"])
             # Only Postgres is needed for these.
             monkeypatch.setattr(control, "status", lambda _: running)
-            with pytest.raises(StackError, match="there is no secret people; there are: airflow_podium, "):
+            with pytest.raises(StackError, match="there is no secret people; available: airflow_podium, "):
                 rotation.give_new_secrets(paths, ["people"])
             rotation.give_new_secrets(paths, DATABASES)
         monkeypatch.undo()

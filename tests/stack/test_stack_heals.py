@@ -154,7 +154,7 @@ def test_kill_9_of_everything_then_up_heals(up: Paths, stack_services: Services)
     done = stack_command(up.state_dir, "up")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "an earlier run had left behind" in done.stdout
+    assert "an earlier run left behind" in done.stdout
     assert not killed & {process.pid for process in processes_of(up)}
     assert layout_of(up).secrets == layout.secrets
     with (

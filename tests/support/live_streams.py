@@ -102,7 +102,7 @@ def some_looks(
     """Return at which of some looks a candidate passes the first time, in rows; inf: at none."""
     for rows in looks:
         few = np.arange(len(sides[0])) < rows
-        scores = [row_scores(metric, side.where(few)) for side in sides]
+        scores = [row_scores(metric, side.subset(few)) for side in sides]
         greater, less = scores[::-1] if KNOWN_METRICS[metric].greater_is_better else scores
         if highest_difference(greater, less, alpha, paired=paired) <= margin:
             return float(rows)

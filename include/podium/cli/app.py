@@ -81,13 +81,13 @@ def parse_moment(text: str, option: str = "--at", of_a_day: time = time.max) -> 
     """Read a moment from the command line; a date is its last moment, or whichever is asked for.
 
     Raises:
-        PodiumError: It is no date, or of a year outside 1900 to 2200; names the option.
+        PodiumError: It is not a date, or its year is outside 1900 to 2200; names the option.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise PodiumError(
-            f"{option}: '{text}' is no date; write 2025-03-01 or 2025-03-01T12:00:00+00:00"
+            f"{option}: '{text}' is not a date; write 2025-03-01 or 2025-03-01T12:00:00+00:00"
         ) from error
     if len(text) <= len("2025-03-01"):
         moment = datetime.combine(moment, of_a_day)
@@ -120,6 +120,6 @@ def logged_in_to_airflow(url: str | None, user: str, password: str) -> AirflowCl
     from podium.operations.airflow_client import AirflowClient
 
     if url is None:
-        raise PodiumError("PODIUM_AIRFLOW_URL not set: where Airflow is")
+        raise PodiumError("PODIUM_AIRFLOW_URL not set: the address of Airflow")
     user = user or typer.prompt("Airflow user")
     return AirflowClient(url, user, password or typer.prompt("Password", hide_input=True))

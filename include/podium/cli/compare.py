@@ -25,13 +25,15 @@ def compare(  # noqa: PLR0913 - one for each option of the command
         bool, typer.Option("--runs/--versions", help="Finished training runs, or registered versions.")
     ] = False,
     metric: Annotated[
-        str | None, typer.Option(help="Find the best by this one; without it the first that a gate asks for.")
+        str | None,
+        typer.Option(help="The metric that decides which is best. Default: the first metric of a gate."),
     ] = None,
     live: Annotated[
-        bool, typer.Option("--live", help="The champion and the version beside it, on live requests.")
+        bool,
+        typer.Option("--live", help="Compare the champion with the version beside it, on live requests."),
     ] = False,
     since: Annotated[
-        str | None, typer.Option(help="With --live: only answers from this date or moment on (UTC).")
+        str | None, typer.Option(help="With --live: only answers since this date or moment (UTC).")
     ] = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
@@ -45,7 +47,7 @@ def compare(  # noqa: PLR0913 - one for each option of the command
     user: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_USER", help="With --nominate-best.")] = "",
     password: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", show_default=False)] = "",
 ) -> None:
-    """Put the newest runs or versions side by side: params that differ, metrics, the best marked."""
+    """Compare the newest runs or versions side by side: differing params, metrics, best values marked."""
     from podium.model_file.loading import find_spec
     from podium.reporting.compare import compare_runs, compare_versions, draw
     from podium.services import connect
@@ -53,12 +55,12 @@ def compare(  # noqa: PLR0913 - one for each option of the command
     services = connect()
     spec = find_spec(services.settings.models_dir, model)
     if live and (runs or as_csv or png is not None or nominate_best):
-        raise PodiumError("--live goes with --metric, --since and --json only")
+        raise PodiumError("--live allows no other options than --metric, --since and --json")
     if live:
         _show_live(services, spec, metric, since, as_json)
         return
     if since is not None:
-        raise PodiumError("--since goes with --live")
+        raise PodiumError("--since needs --live")
     comparison = (compare_runs if runs else compare_versions)(services, spec, metric)
     if png is not None:
         draw(comparison, png)
@@ -75,7 +77,7 @@ def compare(  # noqa: PLR0913 - one for each option of the command
         airflow = logged_in_to_airflow(services.settings.airflow_url, user, password)
         run = airflow.trigger(spec.lifecycle_dag_id, {"mlflow_run": best.run})
         console.print(
-            f"Started {spec.lifecycle_dag_id} {run} with {best.name}: its gates and approval decide."
+            f"Started {spec.lifecycle_dag_id} {run} with {best.name}. Its gates and approval decide."
         )
 
 

@@ -20,9 +20,9 @@ def copy(
     to: Annotated[str, typer.Option(help="The other MLflow's address, such as https://mlflow.prod:5000.")],
     as_json: Json = False,
 ) -> None:
-    """Copy a version's bytes and training run to another registry, where nothing is decided about it yet.
+    """Copy a version to another registry; the gates and approvers there still decide.
 
-    The login there is in PODIUM_COPY_TO_USERNAME and PODIUM_COPY_TO_PASSWORD. What arrived is read back and
+    The login there is in PODIUM_COPY_TO_USERNAME and PODIUM_COPY_TO_PASSWORD. The copy is read back and
     compared. The lifecycle there takes the version (its form's field version): its gates and approval decide.
     """
     from podium.operations.copy_version import copy_version, target_from_environment
@@ -36,12 +36,12 @@ def copy(
     if as_json:
         print_json(asdict(copied))
         return
-    how = "was there already" if copied.was_there else "has arrived"
+    how = "existed there already" if copied.was_there else "was copied"
     console.print(
         f"{model} {version_name(version)} {how}: it is {version_name(copied.target_version)} at "
         f"{copied.target}, with the same bytes (sha256 of the manifest {copied.manifest_digest[:12]}). "
-        "Nothing is decided about it there: in Airflow there, trigger its lifecycle with version "
-        f"{copied.target_version} in the form, and the gates and approvers there decide.",
+        "It is not promoted there yet: trigger its lifecycle in the Airflow there with version "
+        f"{copied.target_version} in the form. The gates and approvers there decide.",
         highlight=False,
         soft_wrap=True,
     )

@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 _TASK = "approve"
 # Enough people have approved: so long it takes until the task has recorded the decision.
 _DECIDES_WITHIN_SECONDS = 60
-Reason = Annotated[str, typer.Option(help="Why; goes on record.")]
-Yes = Annotated[
-    bool, typer.Option("--yes", help="Do not ask: all statements of the checklist count as ticked.")
-]
+Reason = Annotated[str, typer.Option(help="The reason; it goes on record.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Tick all statements of the checklist without asking.")]
 User = Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_USER", help="Your login in Airflow.")]
 Password = Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", show_default=False)]
 
@@ -47,13 +45,13 @@ def pending(as_json: Json = False) -> None:
 
 @app.command()
 def approve(model: Model, reason: Reason, yes: Yes = False, user: User = "", password: Password = "") -> None:
-    """Approve the version that waits, logged in to Airflow; says whether the approval counts."""
+    """Approve the waiting version through Airflow; prints whether the approval counts."""
     _answer(model, "Approve", reason, yes=yes, user=user, password=password)
 
 
 @app.command()
 def reject(model: Model, reason: Reason, yes: Yes = False, user: User = "", password: Password = "") -> None:
-    """Reject the version that waits, logged in to Airflow; says whether the rejection counts."""
+    """Reject the waiting version through Airflow; prints whether the rejection counts."""
     _answer(model, "Reject", reason, yes=yes, user=user, password=password)
 
 
@@ -77,7 +75,7 @@ def _answer(  # noqa: PLR0913 - what the command line said
     name = f"{model} {version_name(item.request.version)}"
     ticks = _ticks(item, yes=yes) if option == "Approve" else {}
     if not yes and not typer.confirm(f"{option} {name}?"):
-        raise PodiumError(f"nothing was answered; {name} still waits")
+        raise PodiumError(f"no answer was sent; {name} still waits for approval")
     airflow = logged_in_to_airflow(services.settings.airflow_url, user, password)
     dag_id, _, run_id = item.request.run.partition("/")
     before = {event.seq for event in services.ledger.of_run(model, item.request.run)}
@@ -96,12 +94,12 @@ def _refuse_reason(item: Pending, reason: str) -> None:
 
     at_least = 1 if item.spec is None else item.spec.approval.reason_min_length
     if wrong := reason_problem(reason, at_least):
-        raise PodiumError(f"--reason: {wrong}; nothing was answered")
+        raise PodiumError(f"--reason: {wrong}; no answer was sent")
 
 
 def _ticks(item: Pending, *, yes: bool) -> dict[str, bool]:
     statements = {} if item.spec is None else item.spec.approval.ticks
-    return {field: yes or typer.confirm(f"Is it so? {text}") for field, text in statements.items()}
+    return {field: yes or typer.confirm(f"Confirm: {text}") for field, text in statements.items()}
 
 
 def _say_what_became_of_it(
@@ -137,7 +135,10 @@ def _say_what_became_of_it(
             decision = find_decision(services, item.request.run)
             time.sleep(0 if decision else 0.5)
     if decision is None:
-        console.print(f"Your approval of {name} counts. Airflow has not gone on with it yet.")
+        console.print(
+            f"Your approval of {name} counts. Airflow has not continued yet; `podium status` shows when it "
+            f"has."
+        )
     elif decision.event == "approved":
         console.print(f"{name} is approved. Podium promotes it now; `podium status` shows when it has.")
     else:

@@ -1,4 +1,4 @@
-"""``podium doctor``: is every part as it must be?"""
+"""``podium doctor``: checks every part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from podium.text import one_line
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Check every part, a line each: what was seen, and what to do about it; exit code 1 for a problem.
+    """Check every part, one line each: what was found, and what to do about it. Exit code 1 for a problem.
 
     Looks at what is configured: ledger, MLflow, store, Airflow, clocks, libraries, disks, model files, and
     champions, whose files it downloads. It changes nothing, but for a small object that it writes through
@@ -34,7 +34,7 @@ def doctor(as_json: Json = False) -> None:
             findings.append(finding)
             if not as_json:
                 line = Text(f"{finding.state:<12}", style=colours[finding.state])
-                line.append(one_line(f"{finding.part}: {finding.seen}"), style="default")
+                line.append(one_line(f"{finding.part}: {finding.observed}"), style="default")
                 line.append(f" -> {one_line(finding.remedy)}" if finding.remedy else "", style="bold")
                 console.print(line, soft_wrap=True, highlight=False)
     counts = {state.value: sum(finding.state is state for finding in findings) for state in State}

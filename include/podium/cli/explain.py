@@ -13,7 +13,7 @@ from podium.cli.app import app, console
 def explain(
     code: Annotated[str, typer.Argument(help="As printed with the error, such as PODIUM-FROZEN.")],
 ) -> None:
-    """Say what the code of an error means, and what to do: its entry of docs/runbook.md."""
+    """Explain the code of an error, and what to do: its entry in docs/runbook.md."""
     from rich.markdown import Markdown
 
     from podium.reporting.runbook import entry

@@ -17,14 +17,14 @@ def gates(
     version: Annotated[int, typer.Argument(help="A version that was validated, such as 3.")],
     replay: Annotated[
         bool,
-        typer.Option(help="Judge it by the model file as it is now, on the answers that were kept."),
+        typer.Option(help="Judge the stored answers again, by the gates in the model file now."),
     ] = False,
     file: Annotated[
         Path | None, typer.Option(help="With --replay: another model file to take the gates from.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how a version came through its gates; with --replay how it would by changed ones."""
+    """Show a version's gate report; with --replay, evaluate its stored answers against changed gates."""
     from podium.lifecycle.approval import gate_report, report_of
     from podium.model_file.loading import find_spec, load_spec
     from podium.reporting.status import known_model
@@ -32,7 +32,7 @@ def gates(
     from podium.services import connect
 
     if file is not None and not replay:
-        raise PodiumError("--file needs --replay: what was recorded does not change")
+        raise PodiumError("--file needs --replay: a recorded report does not change")
     services = connect()
     events = services.ledger.present(known_model(services, model), version)
     recorded = report_of(gate_report(events, version))
@@ -54,6 +54,6 @@ def gates(
     if (labels := labels_table(report.labels_by_title())) is not None:
         console.print(labels)
     if before is not None:
-        console.print(f"When it was validated: {before.sentence()}.")
-    now = "By these gates, on the same answers" if replay else "So"
+        console.print(f"At validation: {before.sentence()}.")
+    now = "With these gates, on the same answers" if replay else "So"
     console.print(f"{now}: {report.sentence()}.")

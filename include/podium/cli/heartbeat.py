@@ -12,5 +12,5 @@ from podium.operations.heartbeat import PARTS, assert_healthy
 
 @app.command()
 def heartbeat(part: Annotated[str, typer.Argument(help=f"One of {', '.join(PARTS)}.")]) -> None:
-    """Exit with 0 if Airflow's API server hears of this part; imports nothing heavy."""
+    """Exit with 0 if this part of Airflow has a fresh heartbeat; imports nothing heavy."""
     assert_healthy(part)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from podium.cli.app import commands, log_to_stderr
 
-initialise = commands("initialise", "Make what a stack needs once, and after each upgrade. Safe to repeat.")
+initialise = commands(
+    "initialise", "Create what a stack needs: once, and again after each upgrade. Safe to repeat."
+)
 
 
 @initialise.command()
 def stores() -> None:
-    """Make roles, databases and the bucket; migrate the ledger. Needs Postgres and the object store."""
+    """Create roles, databases and the bucket; migrate the ledger. Needs Postgres and the object store."""
     from podium.operations.initialise import make_stores
 
     log_to_stderr("podium")
@@ -18,7 +20,7 @@ def stores() -> None:
 
 @initialise.command()
 def registry() -> None:
-    """Make MLflow's accounts, and a registered model for each model file. Needs MLflow as well."""
+    """Create MLflow's accounts, and a registered model for each model file. Needs MLflow as well."""
     from podium.operations.initialise import make_registry
 
     log_to_stderr("podium")

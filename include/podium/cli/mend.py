@@ -7,11 +7,11 @@ from podium.cli.app import Model, app, console
 
 @app.command()
 def mend(model: Model) -> None:
-    """Put back a registered model, its versions and its experiment as the ledger says.
+    """Restore a registered model, its versions and its experiment to the state in the ledger.
 
-    For a model that was renamed, deleted or made again in MLflow, a champion or former champion that was
+    For a model that was renamed, deleted or created again in MLflow, a champion or former champion that was
     deleted, and a deleted experiment; `podium doctor` and `podium verify` name them. It takes MLflow's login
-    `podium`. What stands in the way is renamed, nothing is deleted.
+    `podium`. Obstacles are renamed, nothing is deleted.
     """
     from podium.lifecycle.edited import mend as mend_model
     from podium.services import connect

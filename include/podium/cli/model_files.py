@@ -14,16 +14,14 @@ from podium.errors import PodiumError
 @app.command()
 def new_model(
     name: Annotated[str, typer.Argument(help="Lower-case words joined by '-', such as house-prices.")],
-    source: Annotated[
-        Path, typer.Option(help="A csv or parquet file, or a folder of such, below the project's top folder.")
-    ],
+    source: Annotated[Path, typer.Option(help="A csv or parquet file, or a folder of them, in the project.")],
     label: Annotated[str, typer.Option(help="The column to predict.")],
     time_column: Annotated[str, typer.Option("--time", help="The column that says when a row became known.")],
     owner: Annotated[str, typer.Option(help="The person or team that answers for the model.")] = "me",
 ) -> None:
     """Write model file, trainer and test of a new model, ready to run, from a table of examples.
 
-    The model is tried once on the rows, so that the gates fit. Warns of columns that give the label away.
+    Trains the model once on the rows, so that the gates fit. Warns of columns that give the label away.
     """
     from podium.settings import project_home
     from podium.training.new_model import NewModel, write_model

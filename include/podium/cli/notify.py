@@ -21,9 +21,9 @@ def notify(
         bool, typer.Option("--dry-run", help="Send and record nothing; print what would be sent.")
     ] = False,
 ) -> None:
-    """Tell what was not told yet, once, as the Dag `notify` does each minute.
+    """Send all open notices once, as the Dag `notify` does each minute.
 
-    Failed and missing runs are seen only with PODIUM_LOOKUP_PASSWORD, that of Podium's own account.
+    Failed and missing runs are found only with PODIUM_LOOKUP_PASSWORD, the password of Podium's own account.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -47,14 +47,14 @@ def notify(
             console.print(f"{notice.text}\n{notice.link}\n", highlight=False)
     console.print(f"{len(done.told)} notices, {done.waiting} wait for the end of the quiet hours.")
     for problem in done.failed:
-        console.print(f"Not told: {problem}", style="red")
+        console.print(f"Not sent: {problem}", style="red")
     if done.failed:
         raise typer.Exit(1)
 
 
 @group.command()
 def test(channel: Annotated[str, typer.Argument(help="A channel of PODIUM_NOTIFY_CHANNELS.")]) -> None:
-    """Send a test to a channel, and say whether it took it."""
+    """Send a test message to a channel, and print whether the channel accepted it."""
     from podium.operations.notify.channels import EMAIL, read_channels, send
     from podium.reporting.links import airflow_of
     from podium.reporting.notices import trial
@@ -64,9 +64,9 @@ def test(channel: Annotated[str, typer.Argument(help="A channel of PODIUM_NOTIFY
     channels = read_channels(settings)
     if channel not in channels:
         there = ", ".join(channels) or "none; PODIUM_NOTIFY_CHANNELS names them"
-        raise PodiumError(f"no channel '{channel}'; there are: {there}")
+        raise PodiumError(f"no channel '{channel}'; available: {there}")
     if EMAIL in channels[channel]:
         raise PodiumError(f"channel '{channel}' is personal: its address holds {EMAIL}. Try it without")
     if wrong := send(trial(channel, datetime.now(UTC), airflow_of(settings)), channels[channel]):
         raise PodiumError(f"channel '{channel}': {wrong}")
-    console.print(f"Channel '{channel}' took the test.")
+    console.print(f"Channel '{channel}' accepted the test message.")

@@ -27,7 +27,7 @@ _A_SECOND_OF_EVENTS, _STEP = 100_000, 10_000
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show each model's champion, candidate and what waits; with MLflow down, what the ledger knows."""
+    """Show each model's champion, candidate and open requests; with MLflow down, what the ledger knows."""
     from podium.reporting.status import model_statuses, recorded_statuses
     from podium.reporting.tables import status_table
     from podium.services import connect
@@ -46,7 +46,7 @@ def status(as_json: Json = False) -> None:
             if item.is_frozen:
                 console.print(f"{item.model} is {item.needs()[0]}.", style="red")
     if outage is not None:
-        raise Outage(f"MLflow does not answer; the ledger has this on record. {outage}") from outage
+        raise Outage(f"MLflow does not answer; the ledger alone gave this state. {outage}") from outage
 
 
 @app.command()
@@ -54,14 +54,14 @@ def history(
     model: Model,
     at: Annotated[
         str | None,
-        typer.Option(help="Only what was known then: a date (to its end, UTC) or a moment in ISO 8601."),
+        typer.Option(help="Show the history up to then: a date (to its end, UTC) or a moment in ISO 8601."),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help=f"All events, not the newest {_PAGE}; --json always gives all.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what happened to a model, in order; with --at also who was champion then."""
+    """Show what happened to a model, in order; with --at also the champion at that time."""
     from podium.ledger.history import champion_move
     from podium.reporting.status import known_model
     from podium.reporting.tables import history_table
@@ -76,7 +76,7 @@ def history(
         return
     page = events if everything else events[-_PAGE:]
     if len(page) < len(events):
-        console.print(f"The newest {_PAGE} events of {model}; --all shows those before them too.")
+        console.print(f"The newest {_PAGE} events of {model}; --all shows all of them.")
     console.print(history_table(page))
     if until is not None:
         then = champion_move(services.ledger.present(model, at=until))
@@ -86,11 +86,11 @@ def history(
 @app.command()
 def verify(
     file: Annotated[
-        Path | None, typer.Option(help="Check a file that `podium export` wrote, without any part running.")
+        Path | None, typer.Option(help="Check a file that `podium export` wrote; works offline.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check that the ledger's chain is whole, that live aliases are what it says, and judged windows too."""
+    """Check the ledger's integrity, that MLflow's aliases match it, and the judged windows."""
     from podium.ledger.chain import read_export, walk
 
     if file is not None:
@@ -105,19 +105,19 @@ def verify(
             {"whole": not found, "events": chain.events, "head": chain.head, "differences": found, **unknown}
         )
     elif found:
-        console.print(f"Not as it must be: {found[0]}", style="red")
+        console.print(f"Verification failed: {found[0]}", style="red")
         if found[1:]:
             console.print(f"and {len(found) - 1} more; --json lists all.")
     else:
-        where = "" if file or outage else "; live aliases are what the ledger says"
-        console.print(f"Whole: {chain.events} events, each chained to the one before{where}.")
+        where = "" if file or outage else "; live aliases match the ledger"
+        console.print(f"Intact: {chain.events} events, each chained to the one before{where}.")
         console.print(f"Head: {chain.head}")
     if not as_json:
         for said in chain.unknown:
-            console.print(f"Not judged: {said}.", style="yellow")
+            console.print(f"Not checked: {said}.", style="yellow")
     if outage is not None and not as_json:
         console.print(
-            f"Not checked: live aliases, and whether MLflow was told of later events. {outage}",
+            f"Not checked: live aliases, and whether MLflow knows of later events. {outage}",
             style="yellow",
         )
     if found or outage is not None:

@@ -15,19 +15,20 @@ from podium.names import version_name
 @app.command()
 def rollback(  # noqa: PLR0913 - one for each option of the command
     model: Model,
-    reason: Annotated[str, typer.Option(help="Why; goes on record.")],
+    reason: Annotated[str, typer.Option(help="The reason; it goes on record.")],
     to_version: Annotated[
         int | None, typer.Option(help="A former champion; without it the previous one.")
     ] = None,
     force_version: Annotated[
-        bool, typer.Option(help="Also a version that never was champion; for approvers of the model.")
+        bool,
+        typer.Option(help="Allow a version that never was champion; only approvers of the model may do so."),
     ] = False,
     user: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_USER", prompt="Airflow user")] = "",
     password: Annotated[
         str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", prompt=True, hide_input=True, show_default=False)
     ] = "",
 ) -> None:
-    """Roll a champion back, logged in to Airflow; prints each step until it is done, or why it is not."""
+    """Roll back a champion through Airflow; prints each step, and the reason if it fails."""
     from podium.operations.airflow_client import ROLLBACK_DAG
     from podium.services import connect
 

@@ -26,15 +26,16 @@ _APPROVE = "approve"
 def run(
     model: Model,
     as_of: Annotated[
-        str | None, typer.Option(help="Train on what was known at this date or moment (UTC); without it now.")
+        str | None, typer.Option(help="Train on what was known at this date or moment (UTC). Default: now.")
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Print each step as it ends; Ctrl-C ends the watching alone.")
+        bool,
+        typer.Option("--follow", help="Print each step as it ends. Ctrl-C stops the printing, not the run."),
     ] = False,
     user: User = "",
     password: Password = "",
 ) -> None:
-    """Start a model's lifecycle, logged in to Airflow: train, gates, approval, promotion."""
+    """Start a model's lifecycle through Airflow: train, gates, approval, promotion."""
     from podium.model_file.loading import find_spec
     from podium.services import connect
 
@@ -79,7 +80,7 @@ def _follow(services: Services, airflow: AirflowClient, spec: ModelSpec, run_id:
             console.print(f"{_APPROVE}: waits for people; podium approve {spec.name} --reason ...")
         if state == "failed":
             failed = ", ".join(step for step, came_out in steps.items() if came_out == "failed")
-            raise PodiumError(f"run {run_id} of {dag_id} failed at {failed}; its log in Airflow says why")
+            raise PodiumError(f"run {run_id} of {dag_id} failed at {failed}; see its log in Airflow")
         if state == "success":
             console.print(f"Run {run_id} has ended.", highlight=False, soft_wrap=True)
             return

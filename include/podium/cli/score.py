@@ -40,13 +40,15 @@ def score(  # noqa: PLR0913 - one for each option of the command
     ] = None,
     key: Annotated[
         list[str] | None,
-        typer.Option(help="A column to carry to the output; may be repeated. Else those of the model file."),
+        typer.Option(
+            help="A column to copy to the output; may be repeated. Default: those of the model file."
+        ),
     ] = None,
     database: Annotated[
         str | None, typer.Option(help="For sql: the environment variable with the database's SQLAlchemy URL.")
     ] = None,
     allow_rolled_back: Annotated[
-        bool, typer.Option("--allow-rolled-back", help="Also a version that was rolled away from.")
+        bool, typer.Option("--allow-rolled-back", help="Allow a version that a rollback replaced.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -100,7 +102,7 @@ def _assert_output(output: str, source: str) -> None:
     if not output.startswith(SQL) and not output.endswith(".parquet"):
         raise PodiumError(f"--output: {output}: allowed are .parquet files, on disk or s3://, and {SQL}TABLE")
     if Path(output).resolve() == Path(source).resolve():
-        raise PodiumError(f"--output: {output} is the input; it would be replaced")
+        raise PodiumError(f"--output: {output} is also the input, and would be overwritten")
 
 
 @contextmanager

@@ -24,15 +24,20 @@ def serve(  # noqa: PLR0913 - one for each option of the command
     models: Annotated[list[str], typer.Argument(help="Models, by their names in the registry.")],
     alias: Annotated[str, typer.Option(help="The alias to follow.")] = "champion",
     version: Annotated[
-        int | None, typer.Option(help="Serve this version for good instead; for one model.")
+        int | None, typer.Option(help="Serve this fixed version instead; for one model only.")
     ] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one, and says which.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; one a core is enough.")] = 1,
-    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between questions to the registry.")] = 2.0,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 for all interfaces.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 for a free one, printed at the start.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes; one per core is enough.")] = 1,
+    poll: Annotated[float, typer.Option(min=0.1, help="Polling interval of the registry, in seconds.")] = 2.0,
     shadow: Annotated[
         str | None,
-        typer.Option(help="candidate, another alias, or v7: it gets the requests too, and answers nobody."),
+        typer.Option(
+            help="candidate, another alias, or v7: it gets copies of the requests, and its answers go to "
+            "nobody."
+        ),
     ] = None,
     shadow_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the requests that the shadow gets.")
@@ -106,11 +111,11 @@ def _warn_if_it_may_append(ledger: Ledger) -> None:
     try:
         if ledger.may_append():
             log.warning(
-                "The ledger's role %s may append events, approvals too: set PODIUM_LEDGER_SERVER_URL, "
-                "whose role podium_server may add answers, labels and counts alone.",
+                "The ledger's role %s can append events, even approvals. Set PODIUM_LEDGER_SERVER_URL with "
+                "the role podium_server, which adds answers, labels and counts only.",
                 ledger.engine.url.username,
             )
     except PodiumError as error:
-        log.warning("The rights of this server in the ledger are not known: %s", error)
+        log.warning("The rights of this server in the ledger could not be checked: %s", error)
     finally:
         ledger.engine.dispose()

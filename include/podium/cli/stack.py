@@ -24,7 +24,8 @@ stack = commands(
     "stack", "The embedded stack: Postgres, S3, MLflow and Airflow on this machine, without Docker."
 )
 StateDir = Annotated[
-    Path | None, typer.Option("--state-dir", help="Keeps everything. Default: .podium in the repository.")
+    Path | None,
+    typer.Option("--state-dir", help="The folder of all state. Default: .podium in the repository."),
 ]
 
 
@@ -36,7 +37,7 @@ def _paths(state_dir: Path | None) -> Paths:
 
 @stack.command()
 def up(state_dir: StateDir = None) -> None:
-    """Start everything and leave it running; says so if it runs already."""
+    """Start everything and leave it running."""
     from podium.stack import backups, control
     from podium.stack.running_stack import stack_of
 
@@ -79,7 +80,7 @@ def down(state_dir: StateDir = None) -> None:
     began = time.monotonic()
     control.stop(paths)
     console.print(
-        f"Nothing runs any more in {paths.state_dir} ({time.monotonic() - began:.1f} s).", soft_wrap=True
+        f"Stopped everything in {paths.state_dir} ({time.monotonic() - began:.1f} s).", soft_wrap=True
     )
 
 
@@ -90,9 +91,9 @@ def clean(state_dir: StateDir = None) -> None:
 
     paths = _paths(state_dir)
     removed = control.clean(paths)
-    what = "was not there"
+    what = "did not exist"
     if removed:
-        what = "is empty but for its backups" if paths.backups.exists() else "is removed"
+        what = "has only its backups left" if paths.backups.exists() else "is removed"
     console.print(f"{paths.state_dir} {what}.", soft_wrap=True)
 
 
@@ -103,14 +104,14 @@ def backup(
     ] = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Copy databases and objects while everything runs; exit code 3 if something of them was not whole."""
+    """Copy databases and objects while everything runs; exit code 3 if something in them was damaged."""
     from podium.operations.backup.backup import describe_backup
     from podium.stack import backups
 
     with signals_as_exit():
         folder, index = backups.back_up(_paths(state_dir), to, console)
     console.print(f"Backup: {folder}\n{describe_backup(index)}", soft_wrap=True, highlight=False)
-    console.print("Keep it where the stack is not. Passwords and the Fernet key are not in it: layout.json.")
+    console.print("Copy it to another disk. It lacks the passwords and the Fernet key: keep layout.json too.")
     if index.problems:
         raise typer.Exit(NOT_WHOLE)
 
@@ -136,7 +137,7 @@ def rotate(
     ] = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Give secrets new values, and restart the stack with them; people's passwords are changed in Airflow."""
+    """Give secrets new values, and restart the stack with them. People change their passwords in Airflow."""
     from podium.stack import control, rotation
 
     paths, chosen = _paths(state_dir), set(names or rotation.ROTATED)
@@ -146,7 +147,7 @@ def rotate(
         layout = control.start(paths, console, extra_airflow_env={}, detached=True).layout
         if "fernet" in chosen:
             rotation.encrypt_anew(paths, layout)
-    console.print(f"New values: {', '.join(sorted(chosen))}. Clients read {paths.client_env} anew.")
+    console.print(f"New values: {', '.join(sorted(chosen))}. Clients must read {paths.client_env} again.")
 
 
 @stack.command()
@@ -186,7 +187,8 @@ def status(state_dir: StateDir = None, as_json: Json = False) -> None:
 @stack.command()
 def demo(
     story: Annotated[
-        bool, typer.Option("--story", help="Tell it for a presentation: a screen a step, with time to read.")
+        bool,
+        typer.Option("--story", help="Tell it for a presentation: one screen per step, with time to read."),
     ] = False,
 ) -> None:
     """Run the full lifecycle once: train, approve, promote, roll back."""

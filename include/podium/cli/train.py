@@ -17,18 +17,19 @@ def train(
     local: Annotated[Path, typer.Option(help="A new or empty folder.")],
     as_of: Annotated[
         str | None,
-        typer.Option(help="Train on what was known before this date or moment (UTC); without it: now."),
+        typer.Option(help="Train on what was known before this date or moment (UTC). Default: now."),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="Train on less: a profile of the model file, such as smoke.")
+        str | None,
+        typer.Option(help="Trial run on a sample of the data: a profile of the model file, such as smoke."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model into a folder, without MLflow or the ledger running.
+    """Train a model into a folder; works offline, without MLflow and the ledger.
 
-    Writes model/, metrics.json, data_report.json and pictures; search/ too, if the model file says search.
+    Writes model/, metrics.json, data_report.json and pictures; with a search also search/.
     model/ is an MLflow model folder, with no pickle in it: mlflow.pyfunc.load_model("FOLDER/model") loads it.
-    Nothing is registered or promoted: that is for the model's Dag.
+    Only the model's Dag registers and promotes.
     """
     from podium.model_file.loading import find_spec
     from podium.model_file.profiles import named_profile

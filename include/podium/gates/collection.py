@@ -98,8 +98,8 @@ def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
         if broken := sides[name].broken:
             what = f"{name} {case.spec.name} {version_name(number)}"
             raise Outage(
-                f"{what} {broken}: there is nothing to compare with. It is tried again; if it stays so, roll "
-                "back to a version that can be scored, or repair what it needs"
+                f"{what} {broken}, so there is nothing to compare with. The task retries. If the problem "
+                f"stays, roll back to a version that can be scored, or repair what it needs"
             )
     return sides
 

@@ -73,7 +73,7 @@ class MetricPair:
             return ""
         return "better" if (self.difference.low > 0) is self.greater_is_better else "worse"
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Say where the difference lies as better or worse, whichever way the metric goes."""
         if self.difference is None:
             return ""
@@ -132,7 +132,7 @@ class LiveComparison:
         """Say in plain words which version is better, as far as that is known."""
         new, old = version_name(self.trial.candidate), version_name(self.trial.champion)
         if not self.metrics:
-            return f"There are no labels of both {new} and {old} yet: POST /feedback takes them"
+            return f"No labels for answers of both {new} and {old} yet: send them with POST /feedback"
         first = self.metrics[0]
         rows = f"{self.candidate_labelled:,}"
         if not self.paired:
@@ -143,7 +143,7 @@ class LiveComparison:
         if first.note:
             numbers = first.note
         elif first.difference is not None:
-            numbers += f", {first.in_words()} with {CONFIDENCE:.0%} confidence"
+            numbers += f", {first.describe()} with {CONFIDENCE:.0%} confidence"
         on = f"on {rows} labelled rows: {numbers}"
         fewest = min(self.champion_labelled, self.candidate_labelled)
         if fewest < FEWEST_ROWS:
@@ -235,7 +235,7 @@ def live_problem(
     if rows < bound.labelled_rows:
         return (
             f"{new} has {rows:,} of {bound.labelled_rows:,} labelled live rows beside "
-            f"{version_name(trial.champion)} since {in_utc(since)}; approve it when they are there"
+            f"{version_name(trial.champion)} since {in_utc(since)}; approve it when they are complete"
         )
     for answers in (champion, candidate):
         _, note = measured(bound.metric, answers)
@@ -247,7 +247,8 @@ def live_problem(
         return ""
     return (
         f"{bound.metric} of {new} may be worse than that of {version_name(trial.champion)} by {_short(most)} "
-        f"on {rows:,} labelled live rows, {rule.confidence:.3g} sure; at most {rule.margin:g} is allowed"
+        f"on {rows:,} labelled live rows, with {100 * rule.confidence:g}% confidence; at most "
+        f"{rule.margin:g} is allowed"
     )
 
 
@@ -270,7 +271,7 @@ def _check_metric(subject: Subject, metric: str) -> None:
     known = KNOWN_METRICS.get(metric)
     if known is None or known.task is not subject.task:
         allowed = sorted(name for name, other in KNOWN_METRICS.items() if other.task is subject.task)
-        raise PodiumError(f"no metric '{metric}' of a {subject.task}; there are: {', '.join(allowed)}")
+        raise PodiumError(f"no metric '{metric}' of a {subject.task}; available: {', '.join(allowed)}")
 
 
 def _up_to_most(stored: Iterator[_Stored]) -> tuple[list[_Stored], bool]:
@@ -340,7 +341,7 @@ def _numbers(subject: Subject, answer: LiveAnswer, side: str) -> Numbers:
             return in_label_order(values, said.classes, subject.labels, answer.rows)
         return values.reshape(answer.rows)
     except (TypeError, ValueError) as error:
-        raise PodiumError(f"the answers to request {answer.request_id} are no numbers: {error}") from error
+        raise PodiumError(f"the answers to request {answer.request_id} are not numbers: {error}") from error
 
 
 def _agreement(subject: Subject, champion: Numbers, candidate: Numbers) -> Agreement:

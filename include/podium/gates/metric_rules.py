@@ -58,7 +58,7 @@ def regressions(gate: MetricGate, rule: NotWorse, evidence: Evidence, rows: Mask
     As many are drawn as settle the verdict, if so many may be.
     """
     candidate, reference = (
-        evidence.answers(side).where(rows)
+        evidence.answers(side).subset(rows)
         for side in (evidence.candidate, evidence.references[str(gate.against)])
     )
     sign = -1 if gate.greater else 1
@@ -102,7 +102,7 @@ def describe_rule(gate: MetricGate) -> str:
     elif gate.not_worse is not None:
         words = (
             f"{gate.metric} not worse than {other} by more than {gate.not_worse.margin:g}, "
-            f"{gate.not_worse.confidence:.3g} sure"
+            f"with {100 * gate.not_worse.confidence:g}% confidence"
         )
     else:
         words = f"{gate.metric} better than {other} by at least {gate.min_improvement or 0.0:g}"
@@ -179,13 +179,13 @@ def _numbers(gate: MetricGate, evidence: Evidence, part: Slice) -> tuple[float, 
         return value, None, note
     if gate.against not in evidence.references:
         there = ", ".join(name for name in evidence.references if name not in VERSIONS) or "none"
-        return value, None, f"the trainer has no baseline '{gate.against}'; there are: {there}"
+        return value, None, f"the trainer has no baseline '{gate.against}'; available: {there}"
     reference, missing = _measured(gate, evidence, evidence.references[gate.against], part)
     return value, reference, note or (missing and f"of {gate.against}: {missing}")
 
 
 def _measured(gate: MetricGate, evidence: Evidence, side: Side, part: Slice) -> tuple[float, str]:
-    return measured(gate.metric, evidence.answers(side).where(part.rows), gate.columns)
+    return measured(gate.metric, evidence.answers(side).subset(part.rows), gate.columns)
 
 
 def _whole(words: str, judged: SliceResult) -> GateResult:

@@ -76,7 +76,7 @@ def slices(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figure:
     axes = figure.add_subplot(xlabel=gate.metric)
     for place, (name, side) in enumerate(sides.items()):
         answers = evidence.answers(side)
-        values = [measured(gate.metric, answers.where(part.rows), gate.columns)[0] for part in parts]
+        values = [measured(gate.metric, answers.subset(part.rows), gate.columns)[0] for part in parts]
         axes.barh(places + 0.4 * place, values, height=0.4, label=name, color="C7" if place else "C0")
     if gate.threshold is not None:
         axes.axvline(gate.threshold, color="red", label="limit")
@@ -100,7 +100,9 @@ def bootstrap(gate: MetricGate, result: GateResult, evidence: Evidence) -> Figur
     # Of differences that are all but equal there are no bins between the smallest and the greatest.
     room = 1e-9 * max(1.0, float(np.abs(worse).max()))
     axes.hist(worse, bins=_BINS, range=(worse.min() - room, worse.max() + room), color="C0", alpha=0.7)
-    axes.axvspan(*result.interval, color="C0", alpha=0.15, label=f"{rule.confidence:.0%} sure, each side")
+    axes.axvspan(
+        *result.interval, color="C0", alpha=0.15, label=f"{rule.confidence:.0%} confidence, each side"
+    )
     axes.axvline(rule.margin, color="red", label="margin")
     axes.axvline(0.0, color="grey", linestyle=":")
     figure.legend(loc="outside lower center", ncols=2)

@@ -95,7 +95,7 @@ def _contract(evidence: Evidence) -> GateResult:
     if not problem and strange.any():
         rows = int(strange.reshape(len(evidence), -1).any(axis=1).sum())
         problem = f"{rows:,} of {len(evidence):,} predictions are not finite"
-    gate = "answers its example as when trained, finite numbers, every label"
+    gate = "predicts its example as in training: finite numbers, every label"
     return GateResult(gate, _status(not problem), None, kind=CONTRACT, note=problem)
 
 
@@ -163,7 +163,7 @@ def _wanted_labels(gate: LabelCoverageGate, evidence: Evidence) -> Sequence[str]
 
 
 def _schema(gate: SchemaGate, evidence: Evidence) -> GateResult:
-    problems = evidence.schema_problems.get(gate.key, ["nobody has looked"])
+    problems = evidence.schema_problems.get(gate.key, ["the columns were not checked"])
     words = f"columns {', '.join(gate.columns_schema)} match the schema"
     return GateResult(words, _status(not problems), None, note="; ".join(problems))
 
@@ -270,7 +270,8 @@ def _canary(gate: CanaryGate, evidence: Evidence) -> GateResult:  # noqa: ARG001
         live, limit, unit = canary.live, canary.live.not_worse.margin, WORSE
         words = (
             f"{live.metric} not worse than champion by more than {limit:g} on {live.labelled_rows:,} "
-            f"labelled live rows before anybody approves, {live.not_worse.confidence:.3g} sure"
+            f"labelled live rows before anybody approves, "
+            f"with {100 * live.not_worse.confidence:g}% confidence"
         )
     else:
         words = f"scored {canary.shadow_rows:,} rows beside the champion before anybody approves"

@@ -15,7 +15,7 @@ from podium.registry.client import Registry
 from podium.registry.signature import columns_taken
 from podium.training import holdout
 
-_UNKNOWN = "nobody knows whether {} was trained on rows of this holdout"
+_UNKNOWN = "it is unknown whether {} was trained on rows of this holdout"
 _FLATTERED = "it may know their answers, and looks better here than it is"
 
 

@@ -54,18 +54,18 @@ def walk(
         problem = _wrong(event, previous, last)
         model, digest = expected.pop(event.seq, ("", event.hash))
         if problem is None and digest != event.hash:
-            problem = f"event {event.seq} is not the one that the registry was told of for {model}"
+            problem = f"event {event.seq} is not the one that MLflow has on record for {model}"
         wrong += [problem] if problem else []
         if event.event not in _KNOWN:
             unknown.append(
-                f"event {event.seq} of {event.model} is of a kind that this Podium does not know, "
-                f"'{event.event}': a newer one recorded it"
+                f"event {event.seq} of {event.model} has the kind '{event.event}', which this version of "
+                f"Podium does not know: a newer version recorded it"
             )
         previous, last = event.hash, event
         if not wrong:
             whole, head = whole + 1, event.hash
     wrong += [
-        f"event {seq}, which the registry was told of for {model}, is not in the ledger"
+        f"event {seq} is not in the ledger, although MLflow has it on record for {model}"
         for seq, (model, _) in sorted(expected.items())
     ]
     first, further = (wrong[0], tuple(wrong[1:])) if wrong else (None, ())

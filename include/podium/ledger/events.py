@@ -133,7 +133,7 @@ class Event:
         """Say what of this event is not as it was recorded; None: nothing."""
         if self.hash == event_hash(self.as_json()):
             return None
-        return f"event {self.seq} was changed: its hash is not that of its content"
+        return f"event {self.seq} was changed: its hash does not match its content"
 
     def without_details(self) -> dict[str, Any]:
         """Return what ``as_json`` does but for the details, which may hold what not every program takes."""
@@ -149,7 +149,7 @@ class Event:
         try:
             at, kind = datetime.fromisoformat(content["at"]), EventKind(content["event"])
             if at.astimezone(UTC).isoformat() != content["at"]:
-                raise ValueError(f"at: {content['at']!r} is not written as the ledger writes it")
+                raise ValueError(f"at: {content['at']!r} is not in the format of the ledger")
             json.dumps(content["details"], allow_nan=False)
             return cls(**{**content, "at": at, "event": kind})
         except (KeyError, TypeError, ValueError) as error:

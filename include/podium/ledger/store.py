@@ -162,7 +162,7 @@ class Lock:
                 self.assert_held()
             except Outage as error:
                 log.warning(
-                    "The lock of a model was lost; its step notices before it moves anything: %s", error
+                    "The lock of a model was lost; its step stops before it moves anything: %s", error
                 )
                 return
 
@@ -407,7 +407,8 @@ class Ledger:
             began = connection.scalar(begin)
             if began is None:
                 raise PodiumError(
-                    f"the ledger does not know the receiver '{receiver.name}': migrate it with this Podium"
+                    f"the ledger does not know the receiver '{receiver.name}': migrate it with this version "
+                    f"of Podium"
                 )
             query = (
                 sa.select(*_EVENT)
@@ -602,18 +603,20 @@ def outages() -> Iterator[None]:
         raise Outage(f"the ledger database did not answer: {cause}") from error
     except sa.exc.ProgrammingError as error:
         cause = str(error.orig).strip().splitlines()[0]
-        raise PodiumError(f"the ledger database is not as it must be (migrated?): {cause}") from error
+        raise PodiumError(
+            f"the ledger database does not have the expected tables or rights (is it migrated?): {cause}"
+        ) from error
     except (sa.exc.IntegrityError, sa.exc.DataError) as error:
         cause = str(error.orig).strip().splitlines()[0]
         if getattr(error.orig, "pgcode", None) == _NOT_UNIQUE:
             raise Outage(f"another process wrote the same to the ledger meanwhile: {cause}") from error
-        raise PodiumError(f"the ledger database does not take this: {cause}") from error
+        raise PodiumError(f"the ledger database refused this: {cause}") from error
 
 
 def _no_moment_for_a_standstill(_: RetryCallState) -> NoReturn:
     raise Outage(
-        f"for {STANDSTILL_WAIT_SECONDS} s there was no moment in which no model is being "
-        "registered, promoted or rolled back; run it again"
+        f"for {STANDSTILL_WAIT_SECONDS} s there was no moment without a registration, promotion or rollback "
+        f"under way; run it again"
     )
 
 
@@ -663,7 +666,7 @@ def _storable(text: str) -> str:
 def _is_known(event: Event) -> bool:
     if not event.event.is_known:
         log.warning(
-            "%s: event %s is of a kind that this Podium does not know, %r, and is skipped",
+            "%s: event %s has the kind %r, which this version of Podium does not know, and is skipped",
             event.model,
             event.seq,
             str(event.event),

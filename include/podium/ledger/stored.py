@@ -73,7 +73,7 @@ class StoredEvent(NamedTuple):
             return changed
         if self.canonical in (None, canonical_text(event.as_json())):
             return None
-        return f"the text of event {self.seq} is not that of its hash"
+        return f"the text of event {self.seq} does not match its hash"
 
     def as_event(self) -> Event:
         """Return the event."""

@@ -132,7 +132,7 @@ def void_changed_form(services: Services, request: Request, form: Mapping[str, A
     """
     if request.form_digest in (None, form_digest(form)):
         return None
-    reason = f"the run's form has another content now: {shorten(describe_form(form), _SHOWN_OF_A_FORM)}"
+    reason = f"the run's form was changed; it is now: {shorten(describe_form(form), _SHOWN_OF_A_FORM)}"
     return record(services, _decision(request, EventKind.VOIDED, "podium", reason))
 
 
@@ -229,8 +229,8 @@ def _refuse_not_given(services: Services, decision: Event) -> None:
     if missing:
         raise ApprovalNotGiven(
             f"{describe_decision(decision)}. But no such answer of {', '.join(map(str, missing))} is on "
-            f"record: nobody gave it to Podium, and nothing follows from it. Event {decision.seq} was "
-            "written by somebody with the ledger's password: find out who, change it, and trigger a new run"
+            f"record, so nothing is promoted. Somebody with the ledger's password wrote event "
+            f"{decision.seq}: find out who, change the password, and trigger a new run"
         )
 
 
@@ -277,8 +277,8 @@ def report_of(event: Event) -> GateReport:
         return GateReport.from_json(event.details)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PodiumError(
-            f"{event.model} {version_name(event.version)}: event {event.seq} of the ledger holds no gate "
-            f"report that can be read; `podium verify {event.model}` says more"
+            f"{event.model} {version_name(event.version)}: event {event.seq} of the ledger holds no readable "
+            f"gate report; `podium verify {event.model}` says more"
         ) from error
 
 
@@ -437,9 +437,9 @@ def changes_since(request: Request, events: Sequence[Event], champion: int | Non
         )
     report = gate_report(events, request.version)
     if report.details["digest"] != request.gates:
-        changed.append(f"the gates were run again since, with another report: {report.reason}")
+        changed.append(f"the gates ran again since, with a different report: {report.reason}")
     if manifest_digest(events, request.version) != request.manifest:
-        changed.append("its manifest is another one")
+        changed.append("its manifest has changed")
     away = history.rolled_away(events, request.version)
     if away is not None and away.seq > request.seq:
         changed.append(f"it was rolled back on {in_utc(away.at)} by {away.actor}: {away.reason}")
@@ -535,7 +535,7 @@ def _is_by(decision: Event, answered: NewEvent) -> bool:
 
 
 def _record_late(services: Services, answered: NewEvent, decision: Event) -> Event:
-    reason = f"it came when the request was closed: {describe_decision(decision)}"
+    reason = f"it came after the request was closed: {describe_decision(decision)}"
     details = {**answered.details, _CAME_AFTER: decision.seq}
     return record(services, replace(answered, event=EventKind.ANSWER_INVALID, reason=reason, details=details))
 

@@ -35,8 +35,8 @@ def refused_before(events: Iterable[Event], run: str | None) -> str | None:
     if refused is None:
         return None
     return (
-        f"{refused.model}: this run was refused on {in_utc(refused.at)} and stays so, also when it is "
-        f"cleared; trigger a new one. It was refused because: {refused.reason}"
+        f"{refused.model}: this run was refused on {in_utc(refused.at)}, and clearing it does not change "
+        f"that; trigger a new run. Reason: {refused.reason}"
     )
 
 
@@ -53,12 +53,12 @@ def asking_problem(events: Iterable[Event], model: str, run: str | None, asked: 
         if any(event.run == run for event in events):
             return None
         return (
-            f"{model}: this run was cleared before a first try of it was on record, so nobody knows when it "
-            "was asked for; trigger a new one"
+            f"{model}: this run was cleared before its first try was recorded, so the time of the request is "
+            f"unknown; trigger a new run"
         )
     if asked.at > asked.queued_at:
         return (
             f"{model}: this run was asked for on {in_utc(asked.queued_at)} to run on {in_utc(asked.at)}: "
-            "nobody can know the champion of a later moment; trigger a new one when it is to run"
+            f"nobody can know the champion of a later moment; trigger a new run when it is due"
         )
     return None

@@ -117,7 +117,7 @@ def _rows_problem(
         return ""
     return (
         f"{version_name(version)} has scored {rows:,} of {wanted:,} rows beside the champion since "
-        f"{in_utc(since.at)}; approve it when they are there"
+        f"{in_utc(since.at)}; approve it when they are complete"
     )
 
 

@@ -169,7 +169,7 @@ def swap(move: Move) -> Event:
     found = services.registry.champion(model)
     if found != target:
         raise Outage(
-            f"{model}: champion was set to {version_name(target)} but reads {version_name(found)}; "
+            f"{model}: champion was set to {version_name(target)}, but MLflow returns {version_name(found)}; "
             "run it again"
         )
     done = services.ledger.append_move(

@@ -146,8 +146,8 @@ def refuse_taken_numbers(services: Services, model: str) -> None:
     """
     if said := gone_or_made_again(services, model):
         raise EditedByHand(
-            f"{'; '.join(said)}. A version that is registered now would get a number that the ledger has "
-            f"already. Nothing was registered: {mending(model)}"
+            f"{'; '.join(said)}. A new version would get a number that the ledger already uses. Nothing was "
+            f"registered: {mending(model)}"
         )
 
 
@@ -159,7 +159,7 @@ def refuse_number(registered: Event) -> NoReturn:
     """
     raise EditedByHand(
         f"{registered.model}: MLflow gave the new version the number {registered.version}, which the ledger "
-        f"has already, of run {registered.details['mlflow_run']}: the registered model was made again. "
+        f"already has for run {registered.details['mlflow_run']}: the registered model was created again. "
         f"Nothing was registered: {mending(registered.model)}"
     )
 
@@ -261,8 +261,8 @@ def _made_anew(services: Services, model: str, events: Sequence[Event]) -> list[
     there = {number for number in kept & set(runs) if registry.made_model(runs[number])}
     if not there or champion not in (None, *there):
         raise NotFound(
-            f"{model}: the training run of champion {version_name(champion)} is gone from MLflow, so that it "
-            "cannot be made again: restore MLflow from a backup"
+            f"{model}: the training run of champion {version_name(champion)} is gone from MLflow, so the "
+            f"version cannot be restored: restore MLflow from a backup"
         )
     for number in range(1, max(runs) + 1):
         if number not in there:

@@ -171,7 +171,7 @@ def _warning(spec: ModelSpec, profile: Profile | None) -> list[str]:
     if profile is None:
         return []
     less = spec.profiles[profile].describe()
-    return ["", f"**A {profile} version: {profile.purpose}, never promoted.** Trained on less: {less}."]
+    return ["", f"**A {profile} version: {profile.purpose}, never promoted.** Trained on a sample: {less}."]
 
 
 def _predicts(spec: ModelSpec) -> str:

@@ -112,7 +112,7 @@ def _refuse_older_data(services: Services, report: Event) -> None:
         problem = (
             f"{model} {name}{describe_as_of(events, number)}, was trained on older data than {waits}"
             f"{describe_as_of(events, newer.version)}, which waits for a decision and keeps its place. To "
-            f"ask for {name} all the same, have {waits} rejected, then start a run with version {number}"
+            f"ask for {name} anyway, reject {waits} first, then start a run with version {number}"
         )
         _refuse(services, report, problem, {WAITS: newer.version})
 

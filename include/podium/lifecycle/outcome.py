@@ -25,7 +25,7 @@ _NEXT = {
     RunOutcome.SUPERSEDED: "The newer candidate waits for a decision instead",
     RunOutcome.VOIDED: "The champion stays. To ask again, start a run with version {number}",
     RunOutcome.REFUSED: "Read the report; then change the data, the trainer or the gates, and start a run",
-    RunOutcome.NOTHING_TO_PROMOTE: "Nothing is to be done",
+    RunOutcome.NOTHING_TO_PROMOTE: "Nothing to do",
     RunOutcome.ONLY_A_PROFILE: "To get a version that can be promoted, start a run without a profile",
     RunOutcome.OLDER_DATA: "Decide about the version on newer data first",
     RunOutcome.FAILED: "Read the log of the task that failed; then clear that task, or start a run",

@@ -49,8 +49,8 @@ def refuse_alias(alias: str | None) -> None:
     """
     if alias == Profile.CI_SMOKE:
         raise ProfileOnly(
-            f"the alias '{alias}' is not served: its versions are made of toy data, to check the wiring "
-            "only. Serve 'champion'"
+            f"the alias '{alias}' is not served: its versions are trained on toy data, to check the wiring "
+            f"only. Serve 'champion'"
         )
 
 

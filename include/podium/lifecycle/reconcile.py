@@ -80,7 +80,7 @@ def _each_for_itself(model: str, errors: list[PodiumError]) -> Iterator[None]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # Details that no step of Podium writes so: somebody else appended to this model's record.
         log.exception("%s", model)
-        errors.append(PodiumError(f"{model}: its record cannot be folded: {error!r}"))
+        errors.append(PodiumError(f"{model}: its record cannot be read: {error!r}"))
 
 
 def _compare(services: Services, spec: ModelSpec) -> Event | None:
@@ -104,7 +104,7 @@ def _compare(services: Services, spec: ModelSpec) -> Event | None:
         events, live = services.ledger.present(model), services.registry.champion(model)
         recorded, open_move = history.champion(events), history.outside_move(events)
         if history.stopped_move(events, live) is not None:
-            raise Outage(f"{model}: a move was stopped while this looked; look again")
+            raise Outage(f"{model}: a move was stopped while reconcile looked; run reconcile again")
         new: Event | None = None
         if live != recorded and (open_move is None or open_move.version != live):
             new = record(services, _moved_outside(services, events, model, live))

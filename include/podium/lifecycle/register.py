@@ -69,8 +69,8 @@ def _registration(services: Services, version: Version, run: str, key: str) -> N
         manifest, signature = read_manifest(folder), read_signature(folder)
     if version.tags.get(Tag.MANIFEST_DIGEST, manifest.digest()) != manifest.digest():
         raise BytesChanged(
-            f"{version.model} {version_name(version.number)}: its files in the store are not those that "
-            f"{Tag.MANIFEST_DIGEST} names; copy it again from where it came, or train a new version"
+            f"{version.model} {version_name(version.number)}: its files in the store do not match "
+            f"{Tag.MANIFEST_DIGEST}; copy it again from its source, or train a new version"
         )
     services.registry.log_json(
         version.run_id,

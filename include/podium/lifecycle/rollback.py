@@ -100,7 +100,9 @@ def rollback_request(
         CannotRollBack: The reason is none (``reason_problem``), or nobody is known to ask.
     """
     if asks is None:
-        raise CannotRollBack(f"{model}: who asks is not known; trigger the rollback logged in to Airflow")
+        raise CannotRollBack(
+            f"{model}: the person who asks is unknown; log in to Airflow and trigger the rollback there"
+        )
     if not reason.strip():
         raise CannotRollBack(f"{model}: a rollback needs a reason; say why, in words")
     if wrong := reason_problem(reason, at_least=1):
@@ -216,7 +218,8 @@ def _choose_target(
     if not was and target != current and not request.details.get("forced"):
         there_are = ", ".join(map(version_name, former)) or "none"
         raise CannotRollBack(
-            f"{model}: {version_name(target)} is no earlier champion; there are: {there_are}. An approver "
+            f"{model}: {version_name(target)} was never champion; earlier champions: {there_are}. An "
+            f"approver "
             "may force another version."
         )
     return replace(request, version=target, from_version=current)

@@ -109,8 +109,8 @@ def _frozen_by_watch(
         raise Refused(problem)
     if frozen.at > asked.at:
         raise Refused(
-            f"{model}: its watch window ended on {in_utc(frozen.at)}, after this was asked for "
-            f"({in_utc(asked.at)}): whoever asked did not see it. Look at it, and trigger a new run"
+            f"{model}: its watch window ended on {in_utc(frozen.at)}, after this run was requested "
+            f"({in_utc(asked.at)}), so the person who asked could not know. Look at it, and trigger a new run"
         )
     return replace(
         request,
@@ -139,9 +139,9 @@ def _move_that_was_seen(
     seen = history.outside_move(services.ledger.present(model, at=asked.at))
     if seen is None or seen.seq != open_move.seq:
         raise Refused(
-            f"{model}: that the champion was moved to {version_name(open_move.version)} was found on "
-            f"{in_utc(open_move.at)}, after this was asked for ({in_utc(asked.at)}): whoever asked did not "
-            "see it. Look at it, and trigger a new run"
+            f"{model}: Podium found the champion's move to {version_name(open_move.version)} on "
+            f"{in_utc(open_move.at)}, after this run was requested "
+            f"({in_utc(asked.at)}), so the person who asked could not know. Look at it, and trigger a new run"
         )
     return open_move
 
@@ -156,7 +156,9 @@ def settle_request(
     """
     policy, model = spec.approval, spec.name
     if asks is None:
-        raise PodiumError(f"{model}: who asks is not known; trigger this logged in to Airflow")
+        raise PodiumError(
+            f"{model}: the person who asks is unknown; log in to Airflow and trigger this there"
+        )
     if not may_decide(policy, asks):
         raise PodiumError(f"{model}: {asks.name} is not an approver (approvers: {who_may_decide(policy)})")
     if wrong := reason_problem(reason, policy.reason_min_length):
@@ -206,7 +208,8 @@ def revert(services: Services, lock: Lock, events: Sequence[Event], reverted: Ne
     found = registry.champion(model)
     if found != recorded:
         raise Outage(
-            f"{model}: champion was set back to {version_name(recorded)}, reads {version_name(found)}"
+            f"{model}: champion was set back to {version_name(recorded)}, but MLflow returns "
+            f"{version_name(found)}"
         )
     from_version = None if open_move is None else open_move.version
     return record(services, replace(reverted, version=recorded, from_version=from_version))

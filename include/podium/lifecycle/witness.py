@@ -58,9 +58,9 @@ def told_problems(services: Services, labels: Mapping[str, Labels]) -> dict[str,
 
 def _lacking(model: str, seq: int, digest: str) -> str:
     return (
-        f"the ledger is not the one that MLflow was told of: it does not hold event {seq} with the hash "
-        f"{digest[:12]}. Nothing was moved or decided, and nothing of {model} will be until the ledger holds "
-        f"it again: restore the ledger, or, if that event is lost for good, remove the tag {Tag.LEDGER_HEAD} "
+        f"this is not the ledger that MLflow knows: it lacks event {seq} with the hash "
+        f"{digest[:12]}. Nothing was moved or decided, and {model} stays blocked until the ledger has that "
+        f"event again. Restore the ledger; if the event is lost for good, remove the tag {Tag.LEDGER_HEAD} "
         f"of the registered model {model}"
     )
 
@@ -78,14 +78,14 @@ def record(services: Services, new: NewEvent) -> Event:
         labels = services.registry.labels(new.model)
     except Outage as error:
         event = services.ledger.append(new)
-        log.warning("%s: MLflow was not told of event %s yet: %s", event.model, event.seq, error)
+        log.warning("%s: MLflow does not know of event %s yet: %s", event.model, event.seq, error)
         return event
     _refuse_other_ledger(services, new.model, labels)
     event = services.ledger.append(new)
     try:
         tell(services, event, labels)
     except (Outage, NotFound) as error:
-        log.warning("%s: MLflow was not told of event %s yet: %s", event.model, event.seq, error)
+        log.warning("%s: MLflow does not know of event %s yet: %s", event.model, event.seq, error)
     return event
 
 

@@ -43,7 +43,7 @@ class Answers:
         """Return the number of rows."""
         return len(self.truth)
 
-    def where(self, mask: npt.NDArray[np.bool_]) -> Answers:
+    def subset(self, mask: npt.NDArray[np.bool_]) -> Answers:
         """Return some of the rows."""
         return replace(
             self,

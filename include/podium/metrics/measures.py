@@ -233,14 +233,14 @@ def measure(metric: str, answers: Answers, columns: Sequence[str] = ()) -> float
     elif metric in MEANS:
         values = MEANS[metric].values(answers)
         if not len(values):
-            raise MetricUndefined("no row that this metric can be computed on")
+            raise MetricUndefined("it can be computed on none of these rows")
         value = float(MEANS[metric].finish(np.mean(values, axis=0)))
     elif metric in _WHOLE:
         value = _WHOLE[metric](answers)
     else:
         value = _sklearn_metric(metric, answers)
     if not np.isfinite(value):
-        raise MetricUndefined("these rows do not allow it")
+        raise MetricUndefined("it cannot be computed on these rows")
     return value
 
 

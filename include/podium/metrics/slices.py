@@ -69,7 +69,7 @@ def _values(slices: Slices, column: pd.Series) -> list[Slice]:
 def _bins(slices: Slices, column: pd.Series) -> list[Slice]:
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
     if np.isnan(numbers[column.notna().to_numpy()]).any():
-        raise NoSlices(f"column '{slices.column}' holds values that are no numbers, so it has no bins")
+        raise NoSlices(f"column '{slices.column}' holds values that are not numbers, so it has no bins")
     inner = _inner_edges(slices, numbers)
     edges = [-np.inf, *inner, np.inf]
     place = np.digitize(numbers, inner)

@@ -42,7 +42,7 @@ def read_baseline_file(path: Path) -> tuple[dict[str, float], list[str]]:
     except OSError as error:
         raise DataError(f"baseline file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise DataError(f"baseline file {path} is no JSON: {error}") from error
+        raise DataError(f"baseline file {path} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"baseline file {path}: must be an object of numbers by name")
     labels = content.get(_LABELS, [])

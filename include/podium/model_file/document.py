@@ -37,7 +37,7 @@ class _Loader(_SafeLoader):  # type: ignore[misc]
         try:
             value = super().construct_object(node, deep)
         except (ValueError, OverflowError) as error:
-            problem = "no number that can be read" if node.tag in _NUMBERS else str(error)
+            problem = "not a number that can be read" if node.tag in _NUMBERS else str(error)
             raise ConstructorError(None, None, problem, node.start_mark) from error
         if isinstance(value, int) and abs(value) > sys.float_info.max:
             raise ConstructorError(None, None, "the number is too large", node.start_mark)
@@ -200,7 +200,7 @@ def _read(path: Path) -> bytes:
     try:
         # To open a FIFO waits for its other end, and a device may have no end.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise SpecError(path, ["is no regular file; a model file is neither folder, FIFO nor device"])
+            raise SpecError(path, ["is not a regular file; a model file is neither folder, FIFO nor device"])
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
@@ -240,7 +240,7 @@ def _not_allowed_text(event: Any) -> str:
         return ""
     if event.value == "<<":
         return "merge key << is not allowed; write its keys out"
-    return "a single = is no text in YAML; put it in quotes"
+    return "a single = is not text in YAML; put it in quotes"
 
 
 def _character(event: Any) -> str:

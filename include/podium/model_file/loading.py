@@ -175,4 +175,4 @@ def find_spec(folder: Path, name: str) -> ModelSpec:
         return specs[name]
     known = ", ".join(specs) or "none"
     broken = "".join(f"\n{error}" for error in errors)
-    raise NotFound(f"no model '{name}' in {folder}; there are: {known}{broken}")
+    raise NotFound(f"no model '{name}' in {folder}; available: {known}{broken}")

@@ -243,10 +243,10 @@ class MetricGate(_AgainstAVersion):
     def _direction(self) -> Self:
         known = KNOWN_METRICS.get(self.metric)
         if known is None and self.greater_is_better is None:
-            raise WrongKey(f"missing; nobody knows the direction of {self.metric}", "greater_is_better")
+            raise WrongKey(f"missing; the direction of {self.metric} is unknown", "greater_is_better")
         if known is not None and self.greater_is_better not in (None, known.greater_is_better):
             direction = str(known.greater_is_better).lower()
-            raise WrongKey(f"of {self.metric} it is {direction}; leave it out", "greater_is_better")
+            raise WrongKey(f"is always {direction} for {self.metric}; leave it out", "greater_is_better")
         if self.columns and not self.own_function:
             raise WrongKey("only an own function (module:function) gets columns", "columns")
         return self

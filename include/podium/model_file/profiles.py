@@ -61,7 +61,7 @@ class ProfileSpec(Closed):
             said.append(f"{self.trials} trials of the search")
         if self.gates is not None:
             said.append("gates of its own")
-        return ", ".join(said) or "as the model file says"
+        return ", ".join(said) or "as in the model file"
 
 
 def named_profile(name: str | None, there: Mapping[Profile, ProfileSpec], model: str) -> Profile | None:

@@ -77,9 +77,9 @@ class ScoringSpec(Closed):
     def _partitions_fit_the_query(self) -> Self:
         asks = self.source.startswith(SQL) and bool(PLACEHOLDER.search(self.source))
         if self.partitions is not None and not asks:
-            raise WrongKey(f"needs a source {SQL}... that says :{PARTITION} where each goes", "partitions")
+            raise WrongKey(f"needs a source {SQL}... with :{PARTITION} in its place", "partitions")
         if self.partitions is None and asks:
-            raise WrongKey(f"missing; the query of source says :{PARTITION}", "partitions")
+            raise WrongKey(f"missing; the query of source contains :{PARTITION}", "partitions")
         return self
 
     @model_validator(mode="after")

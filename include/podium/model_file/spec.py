@@ -131,8 +131,8 @@ class ModelSpec(Closed):
     )
     notify: dict[Topic, tuple[Name, ...]] = Field(
         default_factory=dict,
-        description="Which channels are told of what: a topic, or `all` for the rest, and names of channels. "
-        "All topics: [notifications.md](notifications.md).",
+        description="Which channels get which notices: a topic, or `all` for the rest, and names of "
+        "channels. All topics: [notifications.md](notifications.md).",
     )
     retention: RetentionSpec = Field(default=RetentionSpec(), description="How many old versions to keep.")
     compute: ComputeSpec = Field(
@@ -274,7 +274,7 @@ class ModelSpec(Closed):
         if self.watch is not None and self.watch.labelled_rows and not self.row_metric:
             allowed = ", ".join(name for name in ROW_MEANS if KNOWN_METRICS[name].task is self.task) or "none"
             raise WrongKey(
-                f"needs a gate on a mean over rows, or be 0; of a {self.task} there are: {allowed}",
+                f"needs a gate on a mean over rows, or be 0; a {self.task} allows: {allowed}",
                 *("watch", "labelled_rows"),
             )
         return self

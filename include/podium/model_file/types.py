@@ -119,7 +119,7 @@ def once(rule: str) -> Callable[[_Names], _Names]:
         seen = set()
         for name in names:
             if name in seen:
-                raise ValueError(f"{rule}; '{name}' is there twice")
+                raise ValueError(f"{rule}; '{name}' appears twice")
             seen.add(name)
         return names
 
@@ -228,7 +228,7 @@ def _check_cron(value: str) -> str:
     try:
         croniter(value).get_next(float)
     except CroniterError as error:
-        raise ValueError("never comes; give a day that its month has, such as '0 6 1 * *'") from error
+        raise ValueError("never occurs; give a day that its month has, such as '0 6 1 * *'") from error
     return value
 
 

@@ -68,7 +68,7 @@ def function_problem(path: str) -> str:
     if wrong := _not_the_users(module):
         return wrong
     if module.origin is None or not module.origin.endswith(".py"):
-        return f"the module {module_name} is no Python file; {_HOME_OF_TRAINERS}"
+        return f"the module {module_name} is not a Python file; {_HOME_OF_TRAINERS}"
     try:
         names = _names(ast.parse(Path(module.origin).read_bytes()))
     except (OSError, SyntaxError, ValueError) as error:
@@ -151,5 +151,5 @@ def code_file(home: Path, path: str) -> Path:
     except OSError as error:
         raise TrainerError(f"code: {file} cannot be read: {error.strerror}") from error
     if not file.is_file():
-        raise TrainerError(f"code: {path} is no regular file")
+        raise TrainerError(f"code: {path} is not a regular file")
     return file

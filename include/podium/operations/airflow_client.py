@@ -102,7 +102,7 @@ class AirflowClient:
         def give_up(_: RetryCallState) -> NoReturn:
             errors = "\n".join(error["stack_trace"] for error in self.import_errors())
             raise PodiumError(
-                f"Airflow knows no Dag {dag_id} after {timeout_seconds} s: {self.dag_ids()}\n{errors}"
+                f"Airflow has no Dag {dag_id} after {timeout_seconds} s: {self.dag_ids()}\n{errors}"
             )
 
         until_known = Retrying(
@@ -138,8 +138,8 @@ class AirflowClient:
         """
         if self.is_paused(dag_id):
             raise PodiumError(
-                f"the Dag {dag_id} is paused in Airflow, so none of its runs goes on: an operator switches "
-                f"it on, in Airflow or with `airflow dags unpause {dag_id}`"
+                f"the Dag {dag_id} is paused in Airflow, so its runs do not continue. Ask an operator to "
+                f"switch it on, in Airflow or with `airflow dags unpause {dag_id}`"
             )
 
     def run_state(self, dag_id: str, run_id: str) -> str:

@@ -111,7 +111,7 @@ class Copied:
         target: The address of the other registry.
         target_version: Its version there.
         manifest_digest: Of its files, the same in both.
-        was_there: It was there already, and nothing was written.
+        was_there: It existed there already, and nothing was written.
     """
 
     model: str
@@ -153,7 +153,7 @@ def target_from_environment(uri: str) -> CopyTarget:
         )
     username, password = (os.environ.get(name) or None for name in (USERNAME, PASSWORD))
     if (username is None) != (password is None):
-        raise PodiumError(f"of {USERNAME} and {PASSWORD} only one is set; set both, or none")
+        raise PodiumError(f"only one of {USERNAME} and {PASSWORD} is set; set both, or none")
     return CopyTarget(uri.rstrip("/"), username, SecretStr(password) if password else None)
 
 
@@ -197,8 +197,8 @@ def _source(services: Services, model: str, number: int) -> _Source:
     registered = history.registration(events, number)
     if registered is None or "mlflow_run" not in registered.details:
         raise NotFound(
-            f"{name}: the ledger holds no registration of it by a lifecycle, so nobody can say which bytes "
-            "and which training run are its own"
+            f"{name}: the ledger holds no registration of it by a lifecycle, so its bytes and its training "
+            f"run cannot be verified"
         )
     if profile := history.profile_of(events, number):
         raise ProfileOnly(f"{name} is a {profile} version: {profile.purpose}. It is not copied")
@@ -216,8 +216,8 @@ def _version_there(there: Registry, source: _Source) -> Version | None:
 
 def _trained_there(there: Registry, source: _Source, what: str) -> PodiumError:
     return PodiumError(
-        f"{there.tracking_uri} has {what} of the same inputs as {source} here, of other bytes: "
-        f"equal inputs are one version. Nothing was copied; have the lifecycle there take {what}"
+        f"{there.tracking_uri} has {what} of the same inputs as {source}, but with other bytes: equal inputs "
+        f"are one version. Nothing was copied; run the lifecycle there with {what}"
     )
 
 

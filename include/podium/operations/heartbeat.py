@@ -24,12 +24,12 @@ def assert_healthy(part: str) -> None:
     # Not by the settings: pydantic-settings takes longer to import than all the rest of this.
     address = os.environ.get("PODIUM_AIRFLOW_URL")
     if not address:
-        raise PodiumError("PODIUM_AIRFLOW_URL not set: where Airflow is")
+        raise PodiumError("PODIUM_AIRFLOW_URL not set: the address of Airflow")
     url = f"{address}/api/v2/monitor/health"
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - from our own settings
             state = json.load(answer)[part]["status"]
     except (OSError, ValueError, KeyError) as error:
-        raise Outage(f"{url} did not tell the state of the {part}: {error}") from error
+        raise Outage(f"{url} did not report the state of the {part}: {error}") from error
     if state != "healthy":
         raise Outage(f"Airflow's {part} is {state}")

@@ -56,7 +56,7 @@ def make_registry() -> None:
     for error in wrong:
         log.warning("%s", error)  # check_model_files says so in Airflow; the other models go on
     for name in register_models(url, promoter, specs):
-        log.info("Registered model %s made.", name)
+        log.info("Registered model %s created.", name)
 
 
 def make_bucket(name: str) -> None:
@@ -69,15 +69,15 @@ def make_bucket(name: str) -> None:
     try:
         # Asked first: of a bucket that other keys made, a store need not say that it is ours.
         if _is_there(store, name):
-            log.info("Bucket %s is there.", name)
+            log.info("Bucket %s exists.", name)
         else:
             store.create_bucket(Bucket=name)
-            log.info("Bucket %s made.", name)
+            log.info("Bucket %s created.", name)
         store.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     except ClientError as error:
         raise PodiumError(
-            f"the object store refused these keys its bucket {name}: {error}. Let AWS_ACCESS_KEY_ID and its "
-            "secret be keys that may make it and read it"
+            f"the object store refused these keys access to its bucket {name}: {error}. Set "
+            f"AWS_ACCESS_KEY_ID and its secret to keys that may create and read it"
         ) from error
 
 
@@ -101,7 +101,7 @@ def migrate_ledger() -> None:
     """
     settings = load_settings()
     (owner_url,) = settings.require(
-        "PODIUM_LEDGER_OWNER_URL", why="the ledger is migrated by the role that owns it"
+        "PODIUM_LEDGER_OWNER_URL", why="the role that owns the ledger migrates it"
     )
     app_role = make_url(settings.ledger_url.get_secret_value()).username
     if not app_role:

@@ -29,7 +29,7 @@ def exit_with_message(program: str = "") -> Iterator[None]:
             from podium.settings import PROJECT_ROOT
 
             if (PROJECT_ROOT / ".podium").is_dir():
-                message += " Is the stack up? `make status` tells, `make up` starts it."
+                message += " Is the stack up? `make status` shows it, `make up` starts it."
         terminal = Terminal(stderr=True)
         terminal.print(message, style="red", highlight=False, soft_wrap=True)
         if program:

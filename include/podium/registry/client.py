@@ -165,7 +165,7 @@ class Registry:
             or Tag.INPUTS_DIGEST not in run.data.tags
         ):
             what = f"run {run_id} ({experiment.name}, {run.info.status})"
-            raise NotFound(f"{what} is no finished training run of {model}")
+            raise NotFound(f"{what} is not a finished training run of {model}")
         return _training_run(run)
 
     def run(self, run_id: str) -> TrainingRun:

@@ -37,7 +37,7 @@ def example_problem(model: PyFuncModel) -> str:
     """Say how a model does not predict its stored input example as when it was trained; "" if it does."""
     expected = (model.metadata.metadata or {}).get(EXAMPLE_OUTPUT)
     if model.input_example is None or expected is None:
-        return "has no input example with its output to prove itself with"
+        return "has no input example with an output to check it against"
     return _problem(model, model.input_example, expected, "its input example")
 
 
@@ -45,7 +45,7 @@ def _problem(model: PyFuncModel, rows: Any, expected: Any, what: str) -> str:
     found = example_output(model.predict(rows))
     if _equal(np.asarray(expected), np.asarray(found)):
         return ""
-    return f"predicts {found} for {what}, not {expected} as when trained"
+    return f"predicts {found} for {what}, not {expected} as in training"
 
 
 def _equal(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> bool:

@@ -75,7 +75,7 @@ def downloaded(
     """
     doing = f"copying the files of {model} {version_name(number)}"
     with ExitStack() as held:
-        with full_disk_named(doing, within, in_words=True):
+        with full_disk_named(doing, within, by_text=True):
             folder = Path(held.enter_context(TemporaryDirectory(prefix="podium-", dir=within)))
             if manifest is not None:
                 assert_room(doing, folder.parent, [file.size for file in manifest.files])

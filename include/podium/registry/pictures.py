@@ -45,16 +45,16 @@ class Reader(NamedTuple):
         """Return a picture as a PNG.
 
         Raises:
-            NotFound: That is no name of a picture, or the run has none of that name.
+            NotFound: That is not the name of a picture, or the run has none of that name.
             Outage: MLflow or its store did not answer.
             PodiumError: MLflow refused.
         """
         if not _PICTURE.fullmatch(name):
-            raise NotFound(f"{name!r} is no name of a picture")
+            raise NotFound(f"{name!r} is not the name of a picture")
         asked = {"run_uuid": run_id, "path": f"{folder}/{name}" if folder else name}
         content = self._get(_GET, asked, f"reading {name} of run {run_id}").content
         if not content.startswith(b"\x89PNG\r\n") or len(content) > _LARGEST_BYTES:
-            raise NotFound(f"{name} of run {run_id} is no picture that can be shown")
+            raise NotFound(f"{name} of run {run_id} is not a picture that can be shown")
         return content
 
     def _get(self, route: str, asked: Mapping[str, str], doing: str) -> requests.Response:

@@ -53,7 +53,7 @@ def refuse_open(names: Iterable[str]) -> None:
     if found := sorted(name for name in set(names) if is_project_code(name)):
         raise TrainerError(
             f"the model refers to {', '.join(found)}, which is code of this project and not saved with it: "
-            f"edited there, the same version would give other answers. {WAY_OUT}"
+            f"after an edit, the same version would give other answers. {WAY_OUT}"
         )
 
 

@@ -60,7 +60,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
     events = services.ledger.present(request.model, request.version, request.champion, run=request.run)
     report = approval.report_asked_about(events, request)
     given = len(approval.approvals(events, request.run))
-    state = f"Approved by {given} of {spec.approval.required} when this card was put up"
+    state = f"Approved by {given} of {spec.approval.required} when this card was created"
     return "\n".join(
         [
             f"**{cell(in_one_sentence(report, spec))}.**",
@@ -122,7 +122,7 @@ def describe_state(policy: ApprovalSpec, request: Request, events: Iterable[Even
         [
             f"Frozen since {in_utc(moved.at)}: the champion was moved outside Podium, from "
             f"{version_name(moved.from_version)} to {version_name(moved.version)}. Nothing is promoted until "
-            "an approver settles that with settle_champion."
+            "an approver settles it with settle_champion."
         ]
         if moved
         else []
@@ -241,7 +241,7 @@ def _lineage(services: Services, events: Sequence[Event], request: Request) -> l
         **_copied_row(sides),
         "data version": [_plain(_fact(side, Tag.DATA_VERSION)[:12]) for side in sides],
         "git commit": [_plain(short_commit(_fact(side, Tag.GIT_COMMIT))) for side in sides],
-        "files (sha256 of the manifest)": [_plain(_fact(side, "manifest_digest")[:12]) for side in sides],
+        "checksum of all files": [_plain(_fact(side, "manifest_digest")[:12]) for side in sides],
         "in MLflow": [
             _links(services, request.model, number, side) for number, side in zip(numbers, sides, strict=True)
         ],

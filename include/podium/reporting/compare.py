@@ -121,7 +121,7 @@ class Comparison:
             which = (
                 f"the best is one of those on the newest rows, {ordered}" if ordered else "none is the best"
             )
-            said.append(f"They were judged on different rows, and such numbers have no order: {which}.")
+            said.append(f"They were judged on different rows, so their numbers cannot be compared: {which}.")
         return said + [f"Not compared: {side.unfair}." for side in self.sides if side.unfair]
 
     def no_best(self) -> str:
@@ -129,7 +129,8 @@ class Comparison:
         if self.same_rows:
             return f"{self.model}: none of them has a {self.metric} that can be compared"
         return (
-            f"{self.model}: they were judged on different rows, and such numbers have no order, so none is "
+            f"{self.model}: they were judged on different rows, so their numbers cannot be compared, so none "
+            f"is "
             "nominated. Train the runs with the same as_of, or compare versions, which are scored again on "
             "the same rows; a run of your choice goes into the form's mlflow_run"
         )
@@ -269,9 +270,11 @@ def _comparison(spec: ModelSpec, sides: Sequence[ComparedVersion], metric: str |
     greater = _direction(chosen, spec)
     there = sorted({name for side in sides for name in side.metrics})
     if chosen not in there:
-        raise PodiumError(f"no metric '{chosen}'; there are: {', '.join(there)}")
+        raise PodiumError(f"no metric '{chosen}'; available: {', '.join(there)}")
     if greater is None:
-        raise PodiumError(f"nobody knows if a greater {chosen} is better: a gate of {spec.name} must say it")
+        raise PodiumError(
+            f"the direction of {chosen} is unknown: set greater_is_better in a gate of {spec.name}"
+        )
     return Comparison(spec.name, tuple(sides), chosen, greater)
 
 

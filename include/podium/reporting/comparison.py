@@ -49,8 +49,8 @@ def _slices(results: Sequence[GateResult]) -> list[str]:
         return []
     sides = [_side(against, part) for part in against.slices]
     better, worse = sides.count("better"), sides.count("worse")
-    counted = {0: "no slice", 1: "one slice"}.get(better, f"{_in_words(better)} slices")
-    return [f"{counted} better", f"{_in_words(worse)} worse"]
+    counted = {0: "no slice", 1: "one slice"}.get(better, f"{_spelled(better)} slices")
+    return [f"{counted} better", f"{_spelled(worse)} worse"]
 
 
 def _side(result: GateResult, part: SliceResult) -> str:
@@ -64,5 +64,5 @@ def _side(result: GateResult, part: SliceResult) -> str:
     return "better" if (part.value > part.reference) == known.greater_is_better else "worse"
 
 
-def _in_words(count: int) -> str:
+def _spelled(count: int) -> str:
     return _SMALL_NUMBERS[count] if count < len(_SMALL_NUMBERS) else f"{count:,}"

@@ -35,7 +35,7 @@ _FACTS = {
     "as of": Tag.AS_OF,
     "data version": Tag.DATA_VERSION,
     "git commit": Tag.GIT_COMMIT,
-    "files (sha256 of the manifest)": "manifest_digest",
+    "checksum of all files": "manifest_digest",
     "copied from": Tag.COPIED_FROM,
 }
 _ENDS = (EventKind.PROMOTED, EventKind.PROMOTION_REFUSED)
@@ -195,7 +195,7 @@ def describe_mine(page: DecisionPage) -> tuple[bool, str]:
         return True, ""
     when = in_utc(mine.at)
     if mine.event is EventKind.ANSWER_INVALID:
-        return False, f"Your answer of {when} did not count: {mine.reason}. Nothing was decided by it."
+        return False, f"Your answer of {when} did not count: {mine.reason}. It decided nothing."
     if mine.event is EventKind.REJECTED:
         return True, f"Recorded on {when}: you rejected {version_name(page.request.version)}. It ends here."
     counts = f"{page.waits.given} of {page.waits.needed} approvals"

@@ -36,8 +36,8 @@ _FOLLOWS = {
     EventKind.APPROVED: "Podium promotes it now.",
     EventKind.REJECTED: "The champion stays {champion}.",
     EventKind.EXPIRED: "The champion stays {champion}. Start the lifecycle again to ask again.",
-    EventKind.SUPERSEDED: "An answer to it counts no more. The champion stays {champion}.",
-    EventKind.VOIDED: "Nothing was promoted. Start the lifecycle again to ask about what is so now.",
+    EventKind.SUPERSEDED: "Answers to it no longer count. The champion stays {champion}.",
+    EventKind.VOIDED: "Nothing was promoted. Start the lifecycle again to ask about the present state.",
 }
 
 
@@ -111,7 +111,7 @@ def answer_did_not_count(event: Event, request: Request, airflow: str) -> Notice
         Topic.ANSWER_DID_NOT_COUNT,
         f"the answer of {event.actor} did not count",
         f"Why: {event.reason}.",
-        "Nothing was decided by it.",
+        "It decided nothing.",
     )
     return replace(notice, id=f"event:{event.seq}", people=(event.actor,))
 
@@ -144,7 +144,7 @@ def of_event(event: Event, airflow: str) -> Notice | None:
             Topic.NOT_PROMOTED,
             f"{version} was approved but could not be promoted",
             event.reason,
-            "The champion is the one of before.",
+            "The champion has not changed.",
         ),
         EventKind.ROLLED_BACK: (
             Topic.ROLLED_BACK,
@@ -156,17 +156,17 @@ def of_event(event: Event, airflow: str) -> Notice | None:
             Topic.MOVED_OUTSIDE,
             f"FROZEN: the champion was moved outside Podium, {before} to {version}",
             event.reason,
-            "An approver settles it with settle_champion, unless the model file has it reverted at once.",
+            "An approver settles it with settle_champion, unless the model file reverts it at once.",
         ),
         EventKind.OUTSIDE_MOVE_ACCEPTED: (
             Topic.SETTLED,
-            f"free again: the move outside Podium to {version} was accepted",
+            f"no longer frozen: the move outside Podium to {version} was accepted",
             why,
             follow,
         ),
         EventKind.OUTSIDE_MOVE_REVERTED: (
             Topic.SETTLED,
-            f"free again: the champion is back at {version}",
+            f"no longer frozen: the champion is back at {version}",
             why,
             follow,
         ),
@@ -257,7 +257,7 @@ def run_failed(model: str, run: str, why: str, address: str) -> Notice:
         Topic.RUN_FAILED,
         model,
         f"{model or dag}: the run {run} failed",
-        f"{why}\nIt is not tried again. Mend the cause, then clear the failed task or start a new run.",
+        f"{why}\nThere is no further retry. Fix the cause, then clear the failed task or start a new run.",
         key=f"run:{run}",
         id=f"run-failed:{run}",
         link=address,
@@ -267,9 +267,9 @@ def run_failed(model: str, run: str, why: str, address: str) -> Notice:
 def run_missing(model: str, dag: str, due: datetime, paused: bool, airflow: str) -> Notice:
     """Say that a scheduled run did not start."""
     why = (
-        f"The Dag {dag} is paused: an operator switches it on in Airflow."
+        f"The Dag {dag} is paused: an operator must switch it on in Airflow."
         if paused
-        else f"The Dag {dag} is switched on: see whether Airflow's scheduler runs (`podium doctor`)."
+        else f"The Dag {dag} is switched on: check that Airflow's scheduler runs (`podium doctor`)."
     )
     return Notice(
         Topic.RUN_MISSING,
@@ -289,7 +289,7 @@ def servers_behind(move: Event, behind: list[str], airflow: str) -> Notice:
         move.model,
         f"{move.model}: {len(behind)} model server{'s' if behind[1:] else ''} behind champion "
         f"{version_name(move.version)}, since {in_utc(move.at)}",
-        "\n".join([*behind, "See the servers' logs: they say why they do not follow."]),
+        "\n".join([*behind, "The servers' logs show the reason."]),
         key=f"{move.model}:servers-behind",
         id=f"servers-behind:{move.seq}",
         link=model_page(airflow, move.model) if airflow else "",
@@ -302,7 +302,7 @@ def ledger_damaged(problems: list[str], day: datetime, airflow: str) -> Notice:
     return Notice(
         Topic.LEDGER_DAMAGED,
         "",
-        "the ledger is damaged: its record is not as it was written",
+        "the ledger is damaged: its record was changed",
         "\n".join([problems[0], *more, "Run `podium verify`, and see docs/runbook.md before anything else."]),
         key="ledger-damaged",
         id=f"ledger-damaged:{day:%Y-%m-%d}",

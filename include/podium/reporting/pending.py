@@ -41,7 +41,7 @@ class Pending:
         """Name what is asked, and until when."""
         asked = self.request
         over = "the first champion" if asked.champion is None else f"over {version_name(asked.champion)}"
-        left = _in_words(asked.expires_at - datetime.now(UTC))
+        left = _describe(asked.expires_at - datetime.now(UTC))
         return (
             f"{asked.model} {version_name(asked.version)}, {over}: waits until {in_utc(asked.expires_at)} "
             f"({left} left)"
@@ -120,7 +120,7 @@ def _pending(services: Services, request: Request, spec: ModelSpec | None, airfl
     return Pending(request, spec, comparison, given, link)
 
 
-def _in_words(left: timedelta) -> str:
+def _describe(left: timedelta) -> str:
     """Return ``2 d 23 h``, ``5 h 12 min`` or ``7 min``."""
     minutes = int(left.total_seconds() // 60)
     days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60

@@ -33,6 +33,6 @@ def entry(code: str) -> str:
     known = entries()
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
+        hint = f"did you mean {near[0]}?" if near else f"available: {', '.join(sorted(known))}"
         raise NotFound(f"no error has the code {wanted}; {hint}")
     return known[wanted]

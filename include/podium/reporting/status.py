@@ -121,7 +121,7 @@ def known_model(services: Services, model: str) -> str:
     """
     known = _known_models(services)
     if model not in known:
-        raise NotFound(f"no model '{model}'; there are: {', '.join(known) or 'none'}")
+        raise NotFound(f"no model '{model}'; available: {', '.join(known) or 'none'}")
     return model
 
 

@@ -236,14 +236,16 @@ def live_table(live: LiveComparison) -> ShownTable:
         (live.trial.candidate, live.candidate_labelled),
     ):
         table.add_column(version_name(version) + ("" if same else f"\n{rows:,} rows"), justify="right")
-    table.add_column(f"{version_name(live.trial.candidate)} is ({CONFIDENCE:.0%} sure)", justify="right")
+    table.add_column(
+        f"{version_name(live.trial.candidate)} is ({CONFIDENCE:.0%} confidence)", justify="right"
+    )
     table.add_column("")
     for pair in live.metrics:
         table.add_row(
             pair.metric,
             "\n".join(filter(None, (number(pair.champion), _between(pair.champion_interval)))),
             "\n".join(filter(None, (number(pair.candidate), _between(pair.candidate_interval)))),
-            pair.in_words(),
+            pair.describe(),
             pair.note or pair.verdict,
         )
     return table
@@ -264,7 +266,7 @@ def describe_agreement(live: LiveComparison) -> str:
         low, middle, high = agreement.difference_quantiles
         words += f", 90% of the differences are between {low:+.4g} and {high:+.4g} (median {middle:+.4g})"
     if agreement.unanswered:
-        words += f"; {agreement.unanswered:,} rows have an answer that is no finite number"
+        words += f"; {agreement.unanswered:,} rows have an answer that is not a finite number"
     return f"{words}."
 
 

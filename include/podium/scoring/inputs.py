@@ -45,7 +45,9 @@ class InputColumns:
         """
         columns = columns_of(model.metadata.get_input_schema())
         if raw := [column.name for column in columns if column.kind is Kind.BINARY]:
-            raise PodiumError(f"the model takes {', '.join(raw)} as bytes, which batch scoring does not read")
+            raise PodiumError(
+                f"the model takes {', '.join(raw)} as bytes, which batch scoring does not support"
+            )
         return cls(columns)
 
     @property
@@ -63,7 +65,7 @@ class InputColumns:
             column.name for column in self.columns if column.required and column.name not in there
         ]:
             raise DataError(
-                f"{where}: no column '{missing[0]}', which the model takes; there are: {_list(there)}"
+                f"{where}: no column '{missing[0]}', which the model takes; available: {_list(there)}"
             )
 
     def convert(self, rows: pa.Table) -> tuple[pd.DataFrame, Reasons]:
@@ -104,7 +106,7 @@ class InputColumns:
             array = rows.column(column.name)
             said[f"{column.name} has blanks around it"] = count_padded(array)
             if column.kind is Kind.DATETIME and (zone := other_zone(array)):
-                said[f"{column.name} is brought from {zone} to UTC"] = len(array) - array.null_count
+                said[f"{column.name} is converted from {zone} to UTC"] = len(array) - array.null_count
         return {what: count for what, count in said.items() if count}
 
 

@@ -49,7 +49,7 @@ def pin(services: Services, model: str, asked: str, *, allow_rolled_back: bool =
         services: The registry and the ledger.
         model: The registered model.
         asked: ``champion``, ``candidate``, ``previous_champion``, or a version such as ``3``.
-        allow_rolled_back: Also a version that was rolled away from.
+        allow_rolled_back: Allow a version that a rollback replaced.
 
     Raises:
         NotFound: The model has no such alias or version.
@@ -62,14 +62,14 @@ def pin(services: Services, model: str, asked: str, *, allow_rolled_back: bool =
     events = services.ledger.present(model, number)
     if not events:
         known = ", ".join(services.ledger.models()) or "none"
-        raise NotFound(f"no version of {model} was ever registered; there are: {known}")
+        raise NotFound(f"no version of {model} was ever registered; available: {known}")
     if number is None:
         number = _aliased(services, model, asked)
         events = services.ledger.present(model, number)
     elif history.registration(events, number) is None:
         registered = services.ledger.history(model, kinds=[EventKind.REGISTERED])
         there = [event.version for event in registered]
-        raise NotFound(f"{model} has no {version_name(number)}; there are: {_names(there)}")
+        raise NotFound(f"{model} has no {version_name(number)}; available: {_names(there)}")
     refuse_alias(asked)
     refuse_to_serve(events, number)
     if not allow_rolled_back:
@@ -86,8 +86,8 @@ def refuse_rolled_away(events: Iterable[Event], model: str, number: int) -> None
     away = history.rolled_away(events, number)
     if away is not None:
         raise PodiumError(
-            f"{model} {version_name(number)} was rolled away from on {in_utc(away.at)} by {away.actor}: "
-            f"{away.reason}. It scores only if that is allowed (--allow-rolled-back, or the form of the Dag)."
+            f"{model} {version_name(number)} was rolled back on {in_utc(away.at)} by {away.actor}: "
+            f"{away.reason}. Allow it with --allow-rolled-back, or in the form of the Dag."
         )
 
 
@@ -98,7 +98,9 @@ def _number(asked: str) -> int | None:
 
 def _aliased(services: Services, model: str, asked: str) -> int:
     if asked not in tuple(Alias):
-        raise NotFound(f"'{asked}' is no alias and no version; allowed: {', '.join(Alias)}, or a number")
+        raise NotFound(
+            f"'{asked}' is neither an alias nor a version; allowed: {', '.join(Alias)}, or a number"
+        )
     live, events = services.registry.aliases(model), services.ledger.present(model)
     recorded, found = history.aliases(events).get(Alias(asked)), live.get(asked)
     champion = live.get(Alias.CHAMPION)
@@ -108,7 +110,7 @@ def _aliased(services: Services, model: str, asked: str) -> int:
         raise PodiumError(
             f"{model}: {asked} is {version_name(found)} in MLflow, and {version_name(recorded)} in the "
             "ledger: it was moved outside Podium, and nothing scores until that is settled (settle_champion; "
-            "reconcile renews other aliases). A version can be scored by its number meanwhile."
+            "reconcile resets other aliases). Meanwhile, score with a version by its number."
         )
     if found is None:
         raise NotFound(f"{model} has no {asked}; aliases: {', '.join(sorted(live)) or 'none'}")
@@ -131,7 +133,7 @@ def loaded(services: Services, spec: ModelSpec, pinned: Pinned) -> Iterator[Scor
     events = services.ledger.present(pinned.model, pinned.version)
     if manifest_of(events, pinned.model, pinned.version).digest() != pinned.digest:
         raise PodiumError(
-            f"{pinned.model} {pinned.name} is not what was pinned for this run; start a new run"
+            f"{pinned.model} {pinned.name} has changed since this run pinned it; start a new run"
         )
     path = None if spec.scoring is None else spec.scoring.inputs
     with verified(services, events, pinned.model, pinned.version) as (folder, _):

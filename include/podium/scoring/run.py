@@ -152,7 +152,7 @@ def plan(
         spec: The model file.
         version: An alias or a number; None for the model file's alias.
         only: A pattern that names of partitions must fit.
-        allow_rolled_back: Also a version that was rolled away from.
+        allow_rolled_back: Allow a version that a rollback replaced.
 
     Returns:
         For each partition what ``score_planned`` needs, as plain JSON values.
@@ -239,7 +239,7 @@ def assert_keys(job: Job, reader: Reader) -> None:
     for key in job.keys:
         if key not in reader.columns:
             there = ", ".join(reader.columns)
-            raise DataError(f"{job.partition.at}: no column '{key}' (keys); there are: {there}")
+            raise DataError(f"{job.partition.at}: no column '{key}' (keys); available: {there}")
         if wrong := key_problem(key):
             raise DataError(wrong)
 

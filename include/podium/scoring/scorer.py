@@ -145,7 +145,7 @@ class Scorer:
         finite = np.isfinite(answers) if answers.ndim == 1 else np.isfinite(answers).all(axis=1)
         if not finite.all():
             places = np.flatnonzero(scorable(said, len(inputs)))[~finite]
-            said |= dict.fromkeys(places.tolist(), "the model answers with no finite number")
+            said |= dict.fromkeys(places.tolist(), "the model's answer is not a finite number")
             answers = answers[finite]
         return answers, said
 

@@ -64,5 +64,5 @@ def dumps(version: LoadedVersion, content: dict[str, Any]) -> bytes:
         return orjson.dumps(content, default=_ENCODER.default, option=option | orjson.OPT_NON_STR_KEYS)
     except TypeError as error:
         raise CannotBeWritten(
-            f"{version.model} v{version.number} answered with what JSON cannot hold: {error}"
+            f"{version.model} v{version.number} gave an answer that JSON cannot represent: {error}"
         ) from error

@@ -251,7 +251,9 @@ async def _broken(request: Request, error: Exception) -> Response:
     """Keep the trace to ourselves; uvicorn logs it."""
     number = request_id(request)
     log.error("Request %s: %s", number, error)
-    return _failure(500, "INTERNAL_ERROR", f"something is broken here; the log tells of request {number}", {})
+    return _failure(
+        500, "INTERNAL_ERROR", f"internal error; the server's log has the details of request {number}", {}
+    )
 
 
 def _failure(status: int, code: str, message: str, headers: dict[str, str]) -> Response:

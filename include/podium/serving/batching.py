@@ -50,7 +50,7 @@ class Batcher:
             TooBusy: Too many rows wait already.
         """
         if self._waiting_rows + rows.count > MAX_WAITING_ROWS:
-            raise TooBusy(f"{self._waiting_rows:,} rows wait for an answer already")
+            raise TooBusy(f"{self._waiting_rows:,} rows are waiting for an answer already; try again later")
         waiting = _Waiting(version, rows, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._waiting_rows += rows.count
@@ -62,7 +62,7 @@ class Batcher:
         """End the thread; requests that wait are turned away."""
         self._thread.shutdown(wait=False)
         while self._waiting:
-            _tell(self._take().answer, TooBusy("the server ends"))
+            _tell(self._take().answer, TooBusy("the server is shutting down"))
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

@@ -86,5 +86,5 @@ def check_rows(count: int, max_rows: int) -> None:
         raise RequestRefused("no rows: send at least one")
     if count > max_rows:
         raise RequestRefused(
-            f"more than {max_rows:,} rows, which is what one request may hold: send several", 413
+            f"more than {max_rows:,} rows, the limit of one request: send several requests", 413
         )

@@ -47,7 +47,7 @@ def parse_feedback(body: bytes, content_type: str) -> Feedback:
     keys = content.keys()
     if keys not in ({"request_id", "labels"}, {"request_id", "label"}):
         raise RequestRefused(
-            f"send request_id and either labels or, of one row, label: {_EXAMPLE}; found: "
+            f"send request_id and either labels or, for one row, label: {_EXAMPLE}; found: "
             f"{', '.join(sorted(keys))[:200] or 'nothing'}"
         )
     request_id = content["request_id"]

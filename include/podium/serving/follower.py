@@ -45,7 +45,7 @@ class Follower:
         current: The version that serves; None until the first was loaded.
         previous: The one before, kept in memory: going back to it is one pointer.
         problem: Why the version that should serve does not; "" if it does.
-        asked_at: When the registry last answered.
+        answered_at: When the registry last answered.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Follower:
         self.current: LoadedVersion | None = None
         self.previous: LoadedVersion | None = None
         self.problem = f"{target} is not loaded yet"
-        self.asked_at: datetime | None = None
+        self.answered_at: datetime | None = None
         self._services = services
         self._max_rows = max_rows
         self._keeps_last = keeps_last
@@ -88,8 +88,8 @@ class Follower:
             return
         try:
             number = self._wanted()
-            self.asked_at = datetime.now(UTC)
-            instruments.ASKED_AT.labels(*self._labels).set(self.asked_at.timestamp())
+            self.answered_at = datetime.now(UTC)
+            instruments.ANSWERED_AT.labels(*self._labels).set(self.answered_at.timestamp())
             if number is None:
                 self._nothing_wanted()
             elif self.current is not None and number == self.current.number:
@@ -124,7 +124,7 @@ class Follower:
         return self._services.registry.aliases(self.target.model).get(self.target.alias)
 
     def _nothing_wanted(self) -> None:
-        missing = f"{self.target.model} has no {self.target.alias}; as soon as there is one it is served"
+        missing = f"{self.target.model} has no {self.target.alias}; the server serves it as soon as it exists"
         if not self._keeps_last:
             self.current = None
             instruments.VERSION.labels(*self._labels).set(0)
@@ -179,9 +179,9 @@ class Follower:
     def _say(self, problem: str) -> None:
         """Keep the problem, and log it when it is another one than before."""
         if problem and problem != self.problem:
-            log.warning("%s. Serves on: %s.", problem, _name(self.current))
+            log.warning("%s. Still serving: %s.", problem, _name(self.current))
         self.problem = problem
-        instruments.AS_IT_SHOULD.labels(*self._labels).set(not problem)
+        instruments.EXPECTED_VERSION.labels(*self._labels).set(not problem)
 
 
 def _name(loaded: LoadedVersion | None) -> str:

@@ -160,8 +160,10 @@ class Bodies:
                         chunks.append(chunk)
             except TimeoutError as error:
                 if waits:
-                    raise TooBusy("too many large requests are being read already") from error
-                raise RequestRefused(f"the body did not come within {seconds:g} s", 408) from error
+                    raise TooBusy(
+                        "too many large requests are being read already; try again later"
+                    ) from error
+                raise RequestRefused(f"the body did not arrive within {seconds:g} s", 408) from error
             body = b"".join(chunks)
             chunks.clear()
             yield body
@@ -184,7 +186,7 @@ async def _stream(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """Hand on the pieces of a body; one that is too large is thrown away."""
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
-        raise RequestRefused("content-encoding: send the body as it is, not packed", 415)
+        raise RequestRefused("content-encoding: send the body uncompressed", 415)
     too_large = RequestRefused(f"the body is larger than {max_bytes:,} bytes: send several requests", 413)
     size, declared = 0, int(request.headers.get("content-length", 0))
     if declared > max_bytes and "expect" in request.headers:

@@ -128,7 +128,7 @@ def load_version(  # noqa: PLR0913 - what a version is loaded from, and into
         try:
             folder, manifest = files.enter_context(verified(services, events, model, number, within))
         except OSError as error:
-            raise PodiumError(f"{name} cannot be held here: {error}") from error
+            raise PodiumError(f"{name} cannot be stored on this machine: {error}") from error
         try:
             pyfunc = load_model(folder)
             problem = example_problem(pyfunc)
@@ -159,13 +159,13 @@ def check_may_serve(events: Sequence[Event], number: int, target: ServedTarget) 
         recorded = history.champion(events)
         if number not in (recorded, begun and begun.version):
             raise PodiumError(
-                f"{name} is not served: the alias champion points to it, but by the ledger the champion is "
-                f"{version_name(recorded)}. It was moved outside Podium; settle_champion settles that"
+                f"{name} is not served: the alias champion points to it, but the ledger's champion is "
+                f"{version_name(recorded)}. The alias was moved outside Podium; settle_champion settles that"
             )
     elif target.alias == Alias.CANDIDATE and number != history.candidate(events):
         raise PodiumError(
-            f"{name} is not served: the alias candidate points to it, but by the ledger it is not nominated. "
-            "reconcile puts the alias where the ledger says"
+            f"{name} is not served: the alias candidate points to it, but the ledger has no nomination of "
+            f"it. reconcile sets the alias back"
         )
 
 

@@ -121,7 +121,7 @@ def _values_and_longest_text(content: Any) -> tuple[int, int]:
 
 
 def _too_many_columns() -> RequestRefused:
-    return RequestRefused(f"more than {_MAX_COLUMNS:,} columns, which is what one request may hold", 413)
+    return RequestRefused(f"more than {_MAX_COLUMNS:,} columns, the limit of one request", 413)
 
 
 def _not_read(error: Exception) -> RequestRefused:

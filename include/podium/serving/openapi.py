@@ -15,16 +15,16 @@ from podium.sources.columns import NESTED, InputColumn, Kind, items_of, kind_of
 # By the letter that numpy has for a type.
 _JSON_TYPES = {"f": "number", "i": "integer", "b": "boolean", "O": "string", "M": "string"}
 _MORE: Mapping[Kind, Mapping[str, Any]] = {
-    Kind.DATETIME: {"description": "A moment in ISO 8601; with a zone it is brought to UTC."},
+    Kind.DATETIME: {"description": "A moment in ISO 8601; one with a time zone is converted to UTC."},
     Kind.BINARY: {"contentEncoding": "base64"},
 }
 _ERRORS = {
     "400": "The request does not fit; the message names the row and column.",
     "401": "The token is missing or wrong.",
-    "408": "The body did not come in time.",
+    "408": "The body did not arrive in time.",
     "413": "Too many bytes or rows; the message states the limit.",
     "415": "A content type that is not read.",
-    "500": "The model answered with what JSON cannot hold, or something is broken here.",
+    "500": "JSON cannot represent the model's answer, or the server failed.",
     "503": "No version serves yet, or too many rows wait.",
 }
 
@@ -33,7 +33,9 @@ def describe(models: Mapping[str, ServedModel]) -> dict[str, Any]:
     """Return the document; it changes when another version takes over."""
     paths: dict[str, Any] = {
         "/health": _get("The process is alive.", "text/plain"),
-        "/ready": _get("Every model has a verified version.", also={"503": "One has none; says why."}),
+        "/ready": _get(
+            "Every model has a verified version.", also={"503": "A model has none; the body has the reason."}
+        ),
         "/models": _get("The serving version of each model."),
         "/metrics": _get("For Prometheus.", "text/plain"),
     }
@@ -212,7 +214,7 @@ def _feedback(model: str) -> dict[str, Any]:
         {"type": "object"},
     )
     responses = described["post"]["responses"]
-    responses["202"] = responses.pop("200") | {"description": "Kept, or there already."}
+    responses["202"] = responses.pop("200") | {"description": "Stored, now or before."}
     responses["404"] = _response("No answer to such a request is stored.", JSON)
     responses["409"] = _response("It has other labels, or the server stores no answers.", JSON)
     return described

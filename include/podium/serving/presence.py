@@ -75,5 +75,5 @@ class Presence:
         except PodiumError as error:
             problem = str(error)
         if problem and problem != self._problem:
-            log.warning("The page Models does not know what this server serves: %s", problem)
+            log.warning("The server could not report its versions to the page Models: %s", problem)
         self._problem = problem

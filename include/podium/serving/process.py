@@ -47,7 +47,7 @@ def _remove_dead(where: Path) -> None:
         try:
             with (folder / _LOCK).open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                log.info("Removing %s, which a model server left that is gone.", folder)
+                log.info("Removing %s, left by a model server that has ended.", folder)
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
             continue  # alive, or gone meanwhile

@@ -134,7 +134,7 @@ class Recorder:
             try:
                 stored.append(_live_answer(self._model, one))
             except (CannotBeWritten, ValueError) as error:
-                self._say(f"answers are not kept: {error}")
+                self._say(f"answers are not stored: {error}")
                 self._tell("unreadable", one.rows)
         return stored
 
@@ -173,14 +173,14 @@ class Recorder:
                     )
                     del self._uncounted[trial]
         except PodiumError as error:
-            self._say(f"its canary period is not counted on yet: {error}")
+            self._say(f"its scored rows do not count for the canary period yet: {error}")
 
     def _tell(self, outcome: str, rows: int) -> None:
-        instruments.KEPT.labels(self._model, outcome).inc(rows)
+        instruments.ROWS_TO_STORE.labels(self._model, outcome).inc(rows)
 
     def _say(self, problem: str) -> None:
         if problem and problem != self._problem:
-            log.warning("%s: %s. Requests go on.", self._model, problem)
+            log.warning("%s: %s. Requests are still answered.", self._model, problem)
         self._problem = problem
 
 

@@ -198,7 +198,7 @@ def check_content_type(content_type: str, allowed: Sequence[str]) -> str:
     """
     kind, _, charset = (part.strip().lower() for part in content_type.partition(";"))
     if charset.replace('"', "").replace(" ", "").strip(";") not in ("", "charset=utf-8", "charset=utf8"):
-        raise RequestRefused(f"content type {short(content_type)}: only UTF-8", 415)
+        raise RequestRefused(f"content type {short(content_type)}: only UTF-8 is accepted", 415)
     if kind not in allowed:
         raise RequestRefused(f"content type {short(kind) or 'missing'}: send {' or '.join(allowed)}", 415)
     return kind
@@ -236,7 +236,9 @@ def _json(body: bytes) -> Any:
         RequestRefused: It is neither.
     """
     if body.count(b"[") + body.count(b"{") > _MAX_LISTS_AND_OBJECTS:
-        raise RequestRefused(f"more than {_MAX_LISTS_AND_OBJECTS:,} lists and objects: send several", 413)
+        raise RequestRefused(
+            f"more than {_MAX_LISTS_AND_OBJECTS:,} lists and objects: send several requests", 413
+        )
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -278,7 +280,7 @@ def _from_records(records: Any, shape: Shape) -> _Table:
 
 def _from_split(split: Any, shape: Shape) -> _Table:
     if not isinstance(split, dict) or not {"columns", "data"} <= split.keys() <= {"columns", "data", "index"}:
-        raise RequestRefused("dataframe_split: send an object with columns, data and, if you like, index")
+        raise RequestRefused("dataframe_split: send an object with columns, data and, optionally, index")
     names, data = split["columns"], split["data"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RequestRefused("dataframe_split.columns: send a list of names")

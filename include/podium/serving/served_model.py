@@ -132,7 +132,7 @@ class ServedModel:
             "digest": None if version is None else version.digest,
             "since": None if version is None else version.loaded_at,
             "previous": None if follower.previous is None else follower.previous.number,
-            "registry_asked_at": follower.asked_at,
+            "registry_asked_at": follower.answered_at,
             "problem": follower.problem or None,
             **({} if self.watch is None else self.watch.as_json()),
             **({} if self.trial is None else self.trial.as_json()),

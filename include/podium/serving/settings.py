@@ -21,7 +21,7 @@ class ServingSettings(BaseSettings):
     Attributes:
         models: The registered models to serve.
         alias: The alias to follow.
-        version: Serve this version for good instead; for one model.
+        version: Serve this fixed version instead; for one model only.
         poll_seconds: How often the registry is asked.
         token: Requests must carry it as a bearer token; None asks for none.
         shadow: An alias, or ``v7``: its version gets a share of the requests too, and its answers are kept
@@ -54,9 +54,11 @@ class ServingSettings(BaseSettings):
         if len(set(self.models)) < len(self.models):
             raise ValueError("each model once")
         if self.version is not None and len(self.models) > 1:
-            raise ValueError("--version goes with one model")
+            raise ValueError("--version needs exactly one model")
         if self.shadow == self.alias and self.version is None:
-            raise ValueError(f"--shadow {self.shadow} is what serves: name another alias or version")
+            raise ValueError(
+                f"--shadow {self.shadow} is the version that serves: name another alias or version"
+            )
         return self
 
 

@@ -154,7 +154,7 @@ def open_csv(opened: Callable[[], Any], shown: str) -> CsvFile:
         raise DataError(f"{shown}: the names of its columns are not in UTF-8: {error}") from error
     layout = _layout(opened, shown, header, reading.odd)
     if twice := next((name for name in layout.kept if layout.kept.count(name) > 1), None):
-        raise DataError(f"{shown}: column '{twice}' is there twice")
+        raise DataError(f"{shown}: column '{twice}' appears twice")
     if layout.names != header:
         reading = _read(opened(), shown, layout.names, layout.kept)
     empty = reading.reader.schema.empty_table()

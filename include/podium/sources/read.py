@@ -131,7 +131,7 @@ def list_partitions(source: Source, only: str = "*") -> list[Partition]:
     chosen = [part for part in found if fnmatch.fnmatchcase(part.name, only)]
     if not chosen:
         names = ", ".join(part.name for part in found[:5]) + (", ..." if len(found) > 5 else "")
-        raise DataError(f"{source.source}: no partition is called {only}; there are: {names or 'none'}")
+        raise DataError(f"{source.source}: no partition is called {only}; available: {names or 'none'}")
     return chosen
 
 
@@ -311,7 +311,7 @@ def _open_csv(opened: Callable[[], Any], place: FilePlace, chunk_rows: int) -> R
 
 def _once_each(columns: Sequence[str], shown: str) -> None:
     if twice := next((name for name in columns if list(columns).count(name) > 1), None):
-        raise DataError(f"{shown}: column '{twice}' is there twice")
+        raise DataError(f"{shown}: column '{twice}' appears twice")
 
 
 def _of_size(tables: Iterable[pa.Table], rows: int, empty: pa.Table) -> Iterator[pa.Table]:

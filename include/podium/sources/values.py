@@ -74,7 +74,7 @@ def arrow_type(kind: Kind) -> pa.DataType:
 
 def what_it_is_not(kind: Kind) -> str:
     """Say of a value that it does not fit."""
-    return "is neither true nor false" if kind is Kind.BOOLEAN else f"is no {kind.words}"
+    return "is neither true nor false" if kind is Kind.BOOLEAN else f"is not a {kind.words}"
 
 
 def fit(array: pa.ChunkedArray, column: InputColumn) -> Fitted:
@@ -191,7 +191,7 @@ def _read(texts: Any, kind: Kind) -> Any:
         except pa.ArrowInvalid:
             return texts.cast(_MOMENT_IN_UTC).cast(MOMENT)
     if kind in WHOLE and any(pc.any(pc.match_substring(texts, x)).as_py() for x in "xX"):
-        raise pa.ArrowInvalid("0x10 is no number elsewhere either")
+        raise pa.ArrowInvalid("0x10 is not a number elsewhere either")
     # As pandas and MLflow read it, rounded to a double first.
     return texts.cast(pa.float64() if kind is Kind.FLOAT else arrow_type(kind))
 

@@ -185,4 +185,4 @@ def _decoded(table: pa.Table, text: Sequence[str], at: str) -> pa.Table:
 def _no_utf8(column: pa.ChunkedArray) -> str:
     values = (value for value in column.to_pylist() if value is not None)
     wrong = next(value for value in values if value.decode(errors="ignore").encode() != value)
-    return f"{wrong[:40]!r} is no text in utf-8; save the file as such"
+    return f"{wrong[:40]!r} is not a text in UTF-8; save the file as such"

@@ -131,7 +131,7 @@ def start(
             return Started(layout=running, was_running=True)
         lost = _stop(paths)
         if lost:
-            console.print(f"  ended {lost} processes that an earlier run had left behind")
+            console.print(f"  ended {lost} processes that an earlier run left behind")
         if is_new and _remove_fallback(paths):
             console.print("  removed the databases of a state directory that was here before and is gone")
         plan = _prepare(paths, parts, extra_airflow_env, console)

@@ -40,7 +40,7 @@ def give_new_secrets(paths: Paths, names: Collection[str]) -> Layout:
         Outage: A part did not answer; nothing was changed there.
     """
     if unknown := sorted(set(names) - ROTATED):
-        raise StackError(f"there is no secret {', '.join(unknown)}; there are: {', '.join(sorted(ROTATED))}")
+        raise StackError(f"there is no secret {', '.join(unknown)}; available: {', '.join(sorted(ROTATED))}")
     layout, states = load_layout(paths), control.status(paths)
     if layout is None or not all(state.running for state in states.values()):
         raise StackError(f"The stack in {paths.state_dir} does not run: start it with 'make up'.")

@@ -52,7 +52,7 @@ class _Pending:
     limit: float
     on_ready: Callable[[], None] | None = None
     seen_starts: set[int] = field(default_factory=set)
-    last_answer: str = "it was not asked yet"
+    last_answer: str = "not checked yet"
 
 
 class StartUp:
@@ -138,7 +138,7 @@ class StartUp:
             if state.started:
                 pending.seen_starts.add(state.started)
             if state.state == "FATAL" or len(pending.seen_starts) > _MAX_STARTS:
-                raise PartFailedError(name, "it ends by itself as soon as it is started", log)
+                raise PartFailedError(name, "it exits right after its start", log)
         if time.monotonic() - pending.started > pending.limit:
             raise PartFailedError(name, f"not ready after {pending.limit:.0f} s ({pending.last_answer})", log)
         if name != _MIGRATE and (state is None or not state.pid):

@@ -77,7 +77,9 @@ def _listening(paths: Paths) -> tuple[set[Address], set[str]]:
     except psutil.NoSuchProcess:
         return set(), set()  # it ended: asked again
     except psutil.AccessDenied as error:
-        raise StackError("The ports of s3 cannot be listed, so nobody knows whether it is closed.") from error
+        raise StackError(
+            "The ports of s3 cannot be listed, so it is unknown whether it is closed."
+        ) from error
     addresses = {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN}
     return addresses, {str(one.laddr) for one in found if one.family == socket.AF_UNIX and one.laddr}
 

@@ -110,7 +110,7 @@ def _dated(raw: pd.DataFrame, data: DataSpec) -> tuple[pd.DataFrame, int]:
         row = int(undated.to_numpy().argmax())
         value = raw[data.time_column].iloc[row]
         formats = " or ".join(data.time_formats)
-        said = "is empty" if pd.isna(value) else f"{_shown(value)} is no moment in {formats}"
+        said = "is empty" if pd.isna(value) else f"{_shown(value)} is not a moment in {formats}"
         drop = "" if undated.all() else ", data.undated: drop leaves such rows out"
         raise DataError(
             f"{data.source}: column {data.time_column}: row {row} {said}; {int(undated.sum()):,} such rows. "
@@ -220,7 +220,7 @@ def _numbers(label: pd.Series, where: str) -> pd.Series:
     if not np.isfinite(numbers.to_numpy()).all():
         row = int(np.argmin(np.isfinite(numbers.to_numpy())))
         value = _shown(label.iloc[row])
-        raise DataError(f"{where}: column {label.name}: row {row} is no finite number: {value}")
+        raise DataError(f"{where}: column {label.name}: row {row} is not a finite number: {value}")
     return numbers
 
 
@@ -255,4 +255,4 @@ def _shown(value: object) -> str:
 
 
 def _missing_column(where: str, column: str, rows: pd.DataFrame) -> DataError:
-    return DataError(f"{where}: no column '{column}'; there are: {', '.join(map(str, rows.columns))}")
+    return DataError(f"{where}: no column '{column}'; available: {', '.join(map(str, rows.columns))}")

@@ -46,7 +46,7 @@ class TrainingExamples:
             if name in table:
                 return table[name]
         there = ", ".join([*map(str, self.inputs), *map(str, self.others)])
-        raise DataError(f"the examples have no column '{name}'; there are: {there}")
+        raise DataError(f"the examples have no column '{name}'; available: {there}")
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def _usable(inputs: pd.DataFrame) -> pd.DataFrame:
         try:
             columns[name] = for_the_trainer(inputs[[name]], "")[0][name]
         except DataError:
-            log.debug("%s is no column that a trainer gets", name)
+            log.debug("%s is not a column that a trainer gets", name)
     return pd.DataFrame(columns, index=inputs.index)
 
 
@@ -190,7 +190,7 @@ def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, Any]:
     for column in (new.label, new.time):
         if column not in rows:
             there = ", ".join(map(str, rows.columns))
-            raise DataError(f"{new.source}: no column '{column}'; there are: {there}")
+            raise DataError(f"{new.source}: no column '{column}'; available: {there}")
     if rows.shape[1] <= len({new.label, new.time}):
         raise DataError(f"{new.source}: has no column beside {new.label} and {new.time} to predict from")
     if rows[new.label].nunique() < 2:
@@ -243,7 +243,7 @@ def _times(new: NewModel, column: pd.Series) -> pd.Series:
     times = pd.to_datetime(column.astype(str), utc=True, format="ISO8601", errors="coerce")
     if times.isna().any():
         value = column[times.isna()].iloc[0]
-        raise DataError(f"{new.source}: column {new.time}: {value!r} is no ISO 8601 date")
+        raise DataError(f"{new.source}: column {new.time}: {value!r} is not an ISO 8601 date")
     return times
 
 

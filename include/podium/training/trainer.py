@@ -85,7 +85,9 @@ def _check_names(spec: ModelSpec, trained: TrainedModel) -> None:
             )
         for name in named:
             if not isinstance(name, str) or not name:
-                raise TrainerError(f"{spec.trainer}: {kind}: {name!r} is no name: it must be text, not empty")
+                raise TrainerError(
+                    f"{spec.trainer}: {kind}: {name!r} is not a name: it must be text, not empty"
+                )
 
 
 def _number(spec: ModelSpec, name: str, value: Any) -> float:
@@ -93,7 +95,7 @@ def _number(spec: ModelSpec, name: str, value: Any) -> float:
     try:
         return float("no number" if isinstance(value, str | bytes) else value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise TrainerError(f"{spec.trainer}: metrics: {name}: {value!r} is no number") from error
+        raise TrainerError(f"{spec.trainer}: metrics: {name}: {value!r} is not a number") from error
 
 
 def _check_labels(spec: ModelSpec, name: str, classes: Collection[str]) -> None:
@@ -111,8 +113,8 @@ def _estimator_problem(model: Any, *, classifies: bool) -> str:
         return f"is the class {model.__name__}; return a fitted estimator: {model.__name__}(...).fit(...)"
     if not callable(getattr(model, "predict", None)):
         return (
-            f"is no fitted estimator but {type(model).__name__}, which has no predict; return a scikit-learn "
-            "estimator, or a model FromCode"
+            f"is not a fitted estimator but {type(model).__name__}, which has no predict; return a "
+            "scikit-learn estimator, or a model FromCode"
         )
     if classifies and not callable(getattr(model, "predict_proba", None)):
         return (

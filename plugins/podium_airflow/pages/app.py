@@ -80,7 +80,7 @@ def failed(request: Request, error: PodiumError) -> Response:
     if isinstance(error, ForeignForm):
         return render(request, "message.html", 403, title="Not sent", told=str(error))
     log.error("%s: %s", request.url.path, error.with_code())
-    title = "Podium cannot tell" if isinstance(error, Outage) else "Something is wrong"
+    title = "Podium cannot answer now" if isinstance(error, Outage) else "Something is wrong"
     return render(request, "message.html", 503, title=title, told=error.with_code())
 
 
@@ -397,7 +397,7 @@ def of_dag(request: Request, who: SomeVisitor, dag_id: str) -> Response:
     for spec in _specs()[0].values():
         if dag_id in spec.dag_ids:
             return _model(request, who, spec.name)
-    told = f"The Dag {dag_id} is no model's: nothing is trained, approved or scored by it."
+    told = f"The Dag {dag_id} belongs to no model: it trains, approves and scores nothing."
     return render(request, "message.html", title="No model", told=told)
 
 
@@ -422,14 +422,14 @@ def _asked(who: Visitor, seq: int) -> tuple[Event, ModelSpec | None]:
     """
     event = connected().ledger.event(seq) if 0 < seq < 2**63 else None
     if event is None or event.event is not EventKind.APPROVAL_REQUESTED or not who.may_read(event.model):
-        raise NotFound(f"There is no request for a decision of the number {seq}, or you may not see it.")
+        raise NotFound(f"There is no approval request {seq}, or you may not see it.")
     return event, _specs()[0].get(event.model)
 
 
 def _spec(model: str) -> ModelSpec:
     spec = _specs()[0].get(model)
     if spec is None:
-        raise NotFound(f"no good model file is of the model '{model}'")
+        raise NotFound(f"the model '{model}' has no valid model file")
     return spec
 
 

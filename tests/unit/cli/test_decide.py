@@ -122,7 +122,7 @@ def test_what_waits_is_told_whole_in_80_columns(airflow: dict[str, Any], waiting
 def test_an_approval_is_asked_for_ticked_and_said_to_count(airflow: dict[str, Any]) -> None:
     done = run("approve", LONG, "--reason", REASON, "--user", "Amy", stdin="y\ny\n")
     assert done.exit_code == 0, done.output
-    assert f"Is it so? {STATEMENT}" in text(done)
+    assert f"Confirm: {STATEMENT}" in text(done)
     assert f"Approve {LONG} v5?" in text(done)
     assert f"{LONG} v5 is approved. Podium promotes it now" in text(done)
     gone = run("approve", LONG, "--reason", REASON, "--user", "ben", "--yes")
@@ -163,7 +163,7 @@ def test_a_rejection_is_said_to_count(airflow: dict[str, Any]) -> None:
 
 def test_who_does_not_confirm_or_says_too_little_answers_nothing(airflow: dict[str, Any]) -> None:
     done = run("reject", LONG, "--reason", REASON, "--user", "ben", stdin="n\n")
-    assert f"nothing was answered; {LONG} v5 still waits" in text(done)
+    assert f"no answer was sent; {LONG} v5 still waits" in text(done)
     short = run("reject", LONG, "--reason", "ok", "--user", "ben", "--yes")
     assert "--reason: the reason has 2 letters and digits, at least 10 are required" in text(short)
     assert airflow["asked"] == []

@@ -56,8 +56,8 @@ def test_a_changed_gate_is_tried_on_the_kept_answers_and_nothing_is_recorded(
     toy_file(name=judged.name, gates=stricter)
     done = run(app, ["gates", judged.name, "1", "--replay"])
     assert done.exit_code == 0, done.stderr
-    assert f"When it was validated: {judged.name} v1: passed 3 gates" in text(done)
-    assert "By these gates, on the same answers:" in text(done)
+    assert f"At validation: {judged.name} v1: passed 3 gates" in text(done)
+    assert "With these gates, on the same answers:" in text(done)
     assert "refused by 1 of 2 gates: log_loss at most 0.1 (is 0.4" in text(done)
     assert kinds(services, judged) == before
     recorded = run(app, ["gates", judged.name, "1"])

@@ -52,7 +52,7 @@ def test_a_date_that_is_none_is_explained(services: Services, model: str) -> Non
     services.ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
     done = run(app, ["history", model, "--at", "last week"])
     assert done.exit_code == 1
-    assert "--at: 'last week' is no date; write 2025-03-01" in " ".join(done.stderr.split())
+    assert "--at: 'last week' is not a date; write 2025-03-01" in " ".join(done.stderr.split())
 
 
 def at(event: Event) -> str:
@@ -140,7 +140,7 @@ def test_a_record_that_is_whole_is_said_to_be(lived: Services) -> None:
     done = run(app, ["verify"])
     assert done.exit_code == 0
     assert text(done) == (
-        "Whole: 16 events, each chained to the one before; live aliases are what the ledger says. "
+        "Intact: 16 events, each chained to the one before; live aliases match the ledger. "
         f"Head: {newest.hash}"
     )
     assert verdict() == (0, {"whole": True, "events": 16, "head": newest.hash, "differences": []})
@@ -153,7 +153,7 @@ def test_aliases_that_were_moved_by_hand_are_told(lived: Services, toy_spec: Mod
     done = run(app, ["verify"])
     assert done.exit_code == 1
     first = f"{name}: alias champion is v1, the ledger says v2"
-    assert text(done) == f"Not as it must be: {first} and 1 more; --json lists all."
+    assert text(done) == f"Verification failed: {first} and 1 more; --json lists all."
     code, told = verdict()
     assert code == 1
     assert not told["whole"]
@@ -164,9 +164,12 @@ def test_aliases_that_were_moved_by_hand_are_told(lived: Services, toy_spec: Mod
     ("statement", "found"),
     [
         ("UPDATE ledger_events SET actor = 'eve' WHERE seq = 7", "event 7 was changed"),
-        ("DELETE FROM ledger_events WHERE seq = 16", "event 16, which the registry was told of"),
+        (
+            "DELETE FROM ledger_events WHERE seq = 16",
+            "event 16 is not in the ledger, although MLflow has it on record",
+        ),
         # Then the ledger does not know the model any more, but the registry does.
-        ("TRUNCATE ledger_events", "event 16, which the registry was told of"),
+        ("TRUNCATE ledger_events", "event 16 is not in the ledger, although MLflow has it on record"),
     ],
 )
 def test_a_record_that_was_changed_is_told(
@@ -175,7 +178,7 @@ def test_a_record_that_was_changed_is_told(
     execute(layout.database_url("ledger_owner", empty_database), statement)
     done = run(app, ["verify"])
     assert done.exit_code == 1
-    assert text(done).startswith(f"Not as it must be: {found}")
+    assert text(done).startswith(f"Verification failed: {found}")
     code, told = verdict()
     assert (code, told["whole"]) == (1, False)
     assert told["differences"][0].startswith(found)
@@ -188,12 +191,12 @@ def test_an_event_of_a_newer_podium_is_named_and_the_rest_is_judged(
     execute(owner, "INSERT INTO event_kinds VALUES ('retired')")
     newest = record(lived, NewEvent(EventKind("retired"), toy_spec.name, 1))
     named = (
-        f"event {newest.seq} of {toy_spec.name} is of a kind that this Podium does not know, 'retired': "
-        "a newer one recorded it"
+        f"event {newest.seq} of {toy_spec.name} has the kind 'retired', which this version of Podium does "
+        "not know: a newer version recorded it"
     )
     whole = {"whole": True, "events": newest.seq, "head": newest.hash, "differences": [], "unknown": [named]}
     done = run(app, ["verify"])
-    assert (done.exit_code, text(done).endswith(f"Not judged: {named}.")) == (0, True)
+    assert (done.exit_code, text(done).endswith(f"Not checked: {named}.")) == (0, True)
     assert verdict() == (0, whole)
     path = tmp_path / "record.jsonl"
     assert run(app, ["export", "--output", str(path)]).exit_code == 0
@@ -206,8 +209,8 @@ def test_an_event_of_a_newer_podium_is_named_and_the_rest_is_judged(
     code, told = verdict()
     assert (code, told["unknown"]) == (1, [named])
     assert told["differences"] == [
-        "event 3 was changed: its hash is not that of its content",
-        "the text of event 4 is not that of its hash",
+        "event 3 was changed: its hash does not match its content",
+        "the text of event 4 does not match its hash",
     ]
 
 
@@ -237,7 +240,7 @@ def test_an_export_is_the_whole_record_and_is_verified_without_any_part(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     done = run(app, ["verify", "--file", str(path)])
     assert done.exit_code == 0
-    assert text(done) == f"Whole: 16 events, each chained to the one before. Head: {events[-1].hash}"
+    assert text(done) == f"Intact: 16 events, each chained to the one before. Head: {events[-1].hash}"
     assert verdict("--file", str(path)) == (
         0,
         {"whole": True, "events": 16, "head": events[-1].hash, "differences": []},
@@ -247,7 +250,7 @@ def test_an_export_is_the_whole_record_and_is_verified_without_any_part(
     code, told = verdict("--file", str(path))
     assert (code, told["whole"], told["head"]) == (1, False, events[told["events"] - 1].hash)
     assert told["differences"] == [
-        f"event {told['events'] + 1} was changed: its hash is not that of its content"
+        f"event {told['events'] + 1} was changed: its hash does not match its content"
     ]
     path.write_text("no JSON\n")
     done = run(app, ["verify", "--file", str(path)])
@@ -292,7 +295,7 @@ def test_status_without_mlflow_shows_what_the_ledger_knows(
     done = run(app, ["status"])
     assert done.exit_code == 1
     assert f"{model} v3" in text(done)
-    assert "MLflow does not answer; the ledger has this on record" in " ".join(done.stderr.split())
+    assert "MLflow does not answer; the ledger alone gave this state" in " ".join(done.stderr.split())
     (item,) = json.loads(run(app, ["status", "--json"]).stdout)
     assert item["champion"] == item["recorded_champion"] == 3
 
@@ -307,12 +310,12 @@ def test_verify_without_mlflow_checks_the_chain_and_says_what_it_did_not(
     own_services.ledger.append(NewEvent(EventKind.PROMOTED, model, 3))
     done = run(app, ["verify"])
     assert done.exit_code == 1
-    assert "Whole: 1 events, each chained to the one before. Head:" in text(done)
+    assert "Intact: 1 events, each chained to the one before. Head:" in text(done)
     assert "Not checked: live aliases" in text(done)
     code, told = verdict()
     assert (code, told["whole"], len(told["not_checked"])) == (1, True, 1)
     execute(layout.database_url("ledger_owner", empty_database), "UPDATE ledger_events SET actor = 'eve'")
-    assert "Not as it must be: event 1 was changed" in text(run(app, ["verify"]))
+    assert "Verification failed: event 1 was changed" in text(run(app, ["verify"]))
 
 
 def test_names_versions_and_deadlines_are_whole_at_80_columns(

@@ -91,7 +91,7 @@ def test_a_cleared_run_scores_with_its_version_unless_that_was_rolled_away_from(
     # What an older Podium planned does not say whether it is allowed.
     for said in ({}, {"allow_rolled_back": False}):
         older = {key: monday[key] for key in ("pinned", "partition")} | said
-        with pytest.raises(PodiumError, match="v2 was rolled away from on .* by olga: complaints"):
+        with pytest.raises(PodiumError, match="v2 was rolled back on .* by olga: complaints"):
             score_planned(two, spec, older, cleared=True)
     allowed = plan(two, spec, "2", "mon*", allow_rolled_back=True)
     assert score_planned(two, spec, allowed[0], cleared=True).version == 2
@@ -99,9 +99,7 @@ def test_a_cleared_run_scores_with_its_version_unless_that_was_rolled_away_from(
 
 def test_a_version_that_was_rolled_away_from_scores_only_if_told(two: Services, spec: ModelSpec) -> None:
     roll_back(two, spec)
-    with pytest.raises(
-        PodiumError, match=r"v2 was rolled away from on .* by olga: complaints. It scores only"
-    ):
+    with pytest.raises(PodiumError, match=r"v2 was rolled back on .* by olga: complaints. Allow it with"):
         pin(two, spec.name, "2")
     assert pin(two, spec.name, "v2", allow_rolled_back=True).version == 2
     assert pin(two, spec.name, "champion").version == 1
@@ -112,8 +110,8 @@ def test_a_version_that_was_rolled_away_from_scores_only_if_told(two: Services, 
 def test_what_cannot_be_pinned_is_refused(two: Services, spec: ModelSpec) -> None:
     for asked, message in (
         ("candidate", "has no candidate; aliases: champion, previous_champion"),
-        ("7", "has no v7; there are: v1, v2"),
-        ("newest", "'newest' is no alias and no version; allowed: champion, candidate"),
+        ("7", "has no v7; available: v1, v2"),
+        ("newest", "'newest' is neither an alias nor a version; allowed: champion, candidate"),
     ):
         with pytest.raises(NotFound, match=message):
             pin(two, spec.name, asked)
@@ -197,7 +195,7 @@ def test_one_file_is_scored_by_one_version(two: Services, spec: ModelSpec, tmp_p
     done = run(spec.name, "--input", "rows.csv", "--output", "scores.parquet", "--alias", "previous_champion")
     assert done.exit_code == 0, done.stderr
     assert f"{spec.name} v1, rows: 1 of 2 rows scored to scores.parquet in" in text(done)
-    assert "1 rejected to _rejects/scores.parquet: x is no number (1)." in text(done)
+    assert "1 rejected to _rejects/scores.parquet: x is not a number (1)." in text(done)
     found = pq.read_table("scores.parquet").to_pandas()
     assert (found["id"].tolist(), found["model_version"].tolist()) == (["a"], [1])
     done = run(spec.name, "--input", "rows.csv", "--output", "scores.parquet", "--json", "--key", "x")
@@ -211,4 +209,4 @@ def test_one_file_is_scored_by_one_version(two: Services, spec: ModelSpec, tmp_p
     assert done.exit_code == 1
     assert "--output: rows.csv: allowed are .parquet" in " ".join(done.stderr.split())
     done = run(spec.name, "--input", "scores.parquet", "--output", "./scores.parquet")
-    assert "is the input; it would be replaced" in " ".join(done.stderr.split())
+    assert "is also the input, and would be overwritten" in " ".join(done.stderr.split())

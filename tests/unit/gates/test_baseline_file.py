@@ -50,7 +50,7 @@ def test_labels_are_read_under_the_names_of_the_model_file(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[1]", "must be an object of numbers by name"),
         ('{"labels": "yes"}', "labels must be a list of texts, not 'yes'"),
         ('{"labels": [1]}', r"labels must be a list of texts, not \[1.0\]"),

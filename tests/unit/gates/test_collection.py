@@ -133,7 +133,7 @@ def test_a_champion_that_cannot_be_scored_is_an_outage_not_an_answer(
 
     answer_with(monkeypatch, TRAINED[FIRST].run_id, crash)
     what = f"champion {toy_spec.name} v1 cannot be scored on these rows: ValueError: no such feature"
-    with pytest.raises(Outage, match=f"{what}: there is nothing to compare with"):
+    with pytest.raises(Outage, match=f"{what}, so there is nothing to compare with"):
         validate(services, toy_spec)
     assert kinds(services, toy_spec) == [*before, "registered"]
 

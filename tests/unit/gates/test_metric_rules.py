@@ -125,8 +125,8 @@ def test_what_there_is_nothing_to_compare_with_fails() -> None:
         {"metric": "mean_absolute_error", **rule}, estimated([0], [0], {"elo_only": [9], "champion": [9]})
     )
     assert typo.status is GateStatus.FAILED
-    assert typo.note == "the trainer has no baseline 'elo'; there are: elo_only"
-    assert "there are: none" in judge({"metric": "mean_absolute_error", **rule}, estimated([0], [0])).note
+    assert typo.note == "the trainer has no baseline 'elo'; available: elo_only"
+    assert "available: none" in judge({"metric": "mean_absolute_error", **rule}, estimated([0], [0])).note
     other = {FILE: BaselineFile({"something": 1.0}, ())}
     rule = {"metric": "mean_absolute_error", "baseline": FILE, "max_regression_abs": 9.0}
     missing = judge(rule, estimated([0], [0], baseline_files=other))
@@ -359,7 +359,7 @@ def test_gates_say_in_words_what_they_ask() -> None:
         ({"baseline": FILE, "min_improvement": 0.1}, f"log_loss better than {FILE} by at least 0.1"),
         (
             {"against": "elo", "not_worse": {"margin": 0.01}},
-            "log_loss not worse than elo by more than 0.01, 0.95 sure",
+            "log_loss not worse than elo by more than 0.01, with 95% confidence",
         ),
         ({"threshold": 0.5, "slices": {"column": "c"}}, "log_loss at most 0.5 in each slice of c"),
         (

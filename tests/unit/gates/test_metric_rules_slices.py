@@ -112,7 +112,7 @@ def test_a_slice_on_which_the_metric_has_no_value_fails() -> None:
     assert result.status is FAILED
     assert statuses(result) == {"country = a": PASSED, "country = b": FAILED}
     assert (str(result.value), result.note) == ("nan", "worst: country = b")
-    assert "these rows do not allow it" in result.slices[1].note
+    assert "it cannot be computed on these rows" in result.slices[1].note
 
 
 def test_slices_may_differ_by_so_much() -> None:

@@ -67,7 +67,7 @@ def test_what_could_not_be_compared_is_said() -> None:
     typo = [gate(metric=LOSS, against="elo", min_improvement=0.1)]
     baseline = estimated([0.0], [0.1], {"elo_only": [0.2]})
     refused = GateReport("toy", 1, None, scores_of(typo, baseline), evaluate(typo, baseline))
-    assert "the trainer has no baseline 'elo'; there are: elo_only" in refused.verdict()
+    assert "the trainer has no baseline 'elo'; available: elo_only" in refused.verdict()
 
 
 def test_an_advisory_gate_is_shown_and_blocks_nothing() -> None:

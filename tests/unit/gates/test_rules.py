@@ -64,7 +64,7 @@ def test_a_broken_contract_refuses_whatever_the_gates_say() -> None:
     report = GateReport("toy", 1, None, scores_of(gates, evidence), evaluate(gates, evidence))
     assert not report.passed
     assert report.verdict() == (
-        "refused by 1 of 2 gates: answers its example as when trained, finite numbers, every label "
+        "refused by 1 of 2 gates: predicts its example as in training: finite numbers, every label "
         "(the model does not know yes)"
     )
 

@@ -104,7 +104,7 @@ def test_a_server_has_no_right_to_the_table_itself(server: Ledger, statement: st
     ],
 )
 def test_what_would_stop_who_reads_is_refused(server: Ledger, told: tuple[str, list[Served]]) -> None:
-    with pytest.raises(PodiumError, match="does not take this"):
+    with pytest.raises(PodiumError, match="refused this"):
         tell(server, told[0], 1, told[1])
 
 

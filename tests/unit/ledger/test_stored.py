@@ -92,7 +92,7 @@ def test_a_change_of_any_column_is_found(event: Event, data: st.DataObject) -> N
         st.sampled_from([name for name in StoredEvent._fields if name not in ("canonical", "details")])
     )
     changed = row._replace(**{column: another(getattr(row, column))})
-    assert changed.problem() == f"event {changed.seq} was changed: its hash is not that of its content"
+    assert changed.problem() == f"event {changed.seq} was changed: its hash does not match its content"
 
 
 def another(value: Any) -> Any:
@@ -130,7 +130,7 @@ def test_another_text_than_the_one_that_was_hashed_is_found() -> None:
     event = hashed(BARE)
     text = canonical_text(event.as_json())
     for other in (text.replace("toy", "boy"), f"{text} ", text.replace('"details":{}', '"details":{ }'), ""):
-        assert row_of(event, canonical=other).problem() == "the text of event 1 is not that of its hash"
+        assert row_of(event, canonical=other).problem() == "the text of event 1 does not match its hash"
 
 
 def test_the_ledgers_rows_are_its_events(ledger: Ledger) -> None:

@@ -262,7 +262,7 @@ def test_a_request_keeps_what_the_form_asked_for_and_another_form_voids_it(
     voided = approval.void_changed_form(services, again, {"version": 4})
     assert voided is not None
     assert (voided.event, voided.actor) == ("voided", "podium")
-    assert voided.reason == "the run's form has another content now: version 4"
+    assert voided.reason == "the run's form was changed; it is now: version 4"
     assert judge(ledger, request, says()) == voided
 
 
@@ -339,7 +339,7 @@ def test_the_first_decision_of_a_run_stays_whatever_comes_after(ledger: Ledger, 
         "looks good to me",
     )
     assert late.reason == (
-        f"it came when the request was closed: {request_.model} v2 was rejected by amy: too risky now"
+        f"it came after the request was closed: {request_.model} v2 was rejected by amy: too risky now"
     )
 
 
@@ -355,7 +355,7 @@ def test_an_approval_that_nobody_gave_stops_whoever_finds_it_and_no_answer_is_lo
     ledger: Ledger, request_: Request, changes: dict[str, Any]
 ) -> None:
     services, forged = services_with(ledger), forged_approval(ledger, request_, **changes)
-    said = f"was approved by ben: looks good to me. But no such answer of ben .* Event {forged.seq} "
+    said = f"was approved by ben: looks good to me. But no such answer of ben .* event {forged.seq}:"
     with pytest.raises(ApprovalNotGiven, match=said):
         judge(ledger, request_, says("Reject", "ben", "this must never go live"))
     kept = ledger.history(request_.model)[-1]
@@ -577,7 +577,7 @@ def nothing(ledger: Ledger, request: Request) -> None:
         (
             gates_run_again,
             1,
-            "the gates were run again since, with another report: refused by 1 of 4 gates",
+            "the gates ran again since, with a different report: refused by 1 of 4 gates",
         ),
         (rolled_back, 1, "it was rolled back on "),
     ],

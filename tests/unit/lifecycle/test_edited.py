@@ -91,11 +91,11 @@ def test_an_edit_is_seen_and_mended_by_the_command_that_is_named(
     assert said in verified.stdout
     assert mending in verified.stdout
     (found,) = (item for item in check_champions(lambda _: None) if item.part == f"registered model {name}")
-    assert (found.state, said in found.seen, found.remedy) == (State.PROBLEM, True, mending)
+    assert (found.state, said in found.observed, found.remedy) == (State.PROBLEM, True, mending)
 
     mended = command("mend", name)
     assert mended.exit_code == 0, mended.output
-    assert command("verify").stdout.startswith("Whole: "), mended.output
+    assert command("verify").stdout.startswith("Intact: "), mended.output
     assert {finding.state for finding in check_champions(lambda _: None)} == {State.OK}
     assert before == {version.number: version.run_id for version in services.registry.versions(name)}
     assert services.registry.aliases(name) == {"champion": 2, "previous_champion": 1}
@@ -125,7 +125,7 @@ def test_a_number_that_mlflow_gives_again_is_noticed_where_nothing_else_is_seen(
     promote_as_of(own_services, toy_spec, FIRST)
     delete(own_services, toy_spec)
     raw(own_services.registry).create_registered_model(toy_spec.name)
-    with pytest.raises(EditedByHand, match="the number 1, which the ledger has already, of run"):
+    with pytest.raises(EditedByHand, match="the number 1, which the ledger already has for run"):
         register(own_services, toy_spec, SECOND, new_run())
     assert own_services.registry.versions(toy_spec.name) == []
     assert own_services.registry.exists(toy_spec.name)

@@ -107,7 +107,7 @@ def test_a_version_on_older_data_takes_no_place_of_one_that_waits(
     ):
         nominate_unjudged(services, toy_spec, FIRST, older)
     request = approval.open_request(services, toy_spec.approval, toy_spec.name, newer)
-    with pytest.raises(Refused, match="have v1 rejected, then start a run with version 2"):
+    with pytest.raises(Refused, match="reject v1 first, then start a run with version 2"):
         nominate_unjudged(services, toy_spec, FIRST, new_run())
     assert approval.open_requests(services.ledger.present(toy_spec.name)) == [request]
     assert services.registry.aliases(toy_spec.name) == {"candidate": 1}

@@ -239,7 +239,7 @@ def test_a_ci_smoke_run_ends_after_its_gates_on_record_and_its_version_bears_the
     assert found.as_json()["profiles"] == {"ci-smoke": 1}
 
     text = mlflow.artifacts.load_text(f"runs:/{version.run_id}/{ARTIFACT}")
-    assert "**A ci-smoke version: toy data, wiring only, never promoted.** Trained on less: 0.1%" in text
+    assert "**A ci-smoke version: toy data, wiring only, never promoted.** Trained on a sample: 0.1%" in text
     assert "- Search: best of 2 trials: trial " in text
 
     # Cleared and run again, nothing changes.

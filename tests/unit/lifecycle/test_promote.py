@@ -188,7 +188,7 @@ def test_an_approval_is_void_once_the_gates_say_something_else(
     decide(services, toy_spec, run)
     strict = load_spec(toy_file(name=toy_spec.name, gates=[{"metric": "log_loss", "threshold": 0.0001}]))
     validate.validate_version(services, strict, 1, new_run())
-    with pytest.raises(DecisionVoid, match="the gates were run again since, with another report: refused by"):
+    with pytest.raises(DecisionVoid, match="the gates ran again since, with a different report: refused by"):
         promote(services, toy_spec, run)
 
 

@@ -173,7 +173,7 @@ def test_what_nobody_can_fold_stops_no_other_model(
     services.ledger.append(NewEvent(EventKind.GATES_PASSED, spec.name, 1, details=details))
     found, errors = reconcile_all(services, [spec, healthy])
     assert [event.model for event in found] == [healthy.name]
-    assert [f"{spec.name}: its record cannot be folded" in str(error) for error in errors] == [True]
+    assert [f"{spec.name}: its record cannot be read" in str(error) for error in errors] == [True]
 
 
 class Killed(BaseException):

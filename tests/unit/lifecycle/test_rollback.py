@@ -96,7 +96,7 @@ def test_a_refused_rollback_names_the_newest_former_champion_that_can_serve(
     instead = r"the newest former champion that can serve is v1: ask for that one\.$"
     with pytest.raises(CannotRollBack, match=rf"v7: .* not found\. Nothing was moved; {instead}"):
         roll_back(services, toy_spec)
-    with pytest.raises(CannotRollBack, match=f"v9 is no earlier champion; .*{instead}"):
+    with pytest.raises(CannotRollBack, match=f"v9 was never champion; .*{instead}"):
         roll_back(services, toy_spec, to_version=9)
     with (
         changed_bytes(stored_files(services, toy_spec.name, 1), "missing"),
@@ -136,7 +136,9 @@ def test_a_rollback_needs_a_former_champion(services: Services, toy_spec: ModelS
     with pytest.raises(CannotRollBack, match="no earlier champion to go back to; the champion is v1"):
         roll_back(services, toy_spec)
     promote_as_of(services, toy_spec, SECOND)
-    with pytest.raises(CannotRollBack, match=r"v7 is no earlier champion; there are: v1\. An approver may"):
+    with pytest.raises(
+        CannotRollBack, match=r"v7 was never champion; earlier champions: v1\. An approver may"
+    ):
         roll_back(services, toy_spec, to_version=7)
     with pytest.raises(NothingToDo, match="v2 is the champion already"):
         roll_back(services, toy_spec, to_version=2)
@@ -171,7 +173,7 @@ def test_a_rollback_asked_for_ahead_of_time_is_refused_and_clearing_it_changes_n
         roll_back(services, spec, asked=Asked(now + LATER, now), run=run)
     # Airflow renews the moment of queueing at each clear, and marks the run as cleared.
     for asked in (asked_now(), Asked(now + LATER, now + 2 * LATER), Asked(now + LATER, None)):
-        with pytest.raises(CannotRollBack, match="this run was refused on .* and stays so"):
+        with pytest.raises(CannotRollBack, match="this run was refused on .* does not change that"):
             roll_back(services, spec, asked=asked, run=run)
     assert services.registry.champion(spec.name) == 2
     assert since_promotion(services, spec) == ["rollback_refused"]
@@ -179,9 +181,9 @@ def test_a_rollback_asked_for_ahead_of_time_is_refused_and_clearing_it_changes_n
 
 def test_a_cleared_rollback_keeps_its_first_verdict(services: Services, spec: ModelSpec) -> None:
     run, asked = new_run(), asked_now()
-    with pytest.raises(CannotRollBack, match="v7 is no earlier champion"):
+    with pytest.raises(CannotRollBack, match="v7 was never champion"):
         roll_back(services, spec, to_version=7, asked=asked, run=run)
-    with pytest.raises(CannotRollBack, match=r"stays so.* because: .*v7 is no earlier champion"):
+    with pytest.raises(CannotRollBack, match=r"does not change that.* Reason: .*v7 was never champion"):
         roll_back(services, spec, to_version=1, asked=replace(asked, queued_at=None), run=run)
     assert services.registry.champion(spec.name) == 2
 
@@ -190,7 +192,7 @@ def test_a_rollback_that_was_cleared_before_its_first_try_is_refused(
     services: Services, spec: ModelSpec
 ) -> None:
     asked, run = Asked(datetime.now(UTC), None), new_run()
-    with pytest.raises(CannotRollBack, match="cleared before a first try of it was on record"):
+    with pytest.raises(CannotRollBack, match="cleared before its first try was recorded"):
         roll_back(services, spec, asked=asked, run=run)
     # Done by its first try, it may be cleared, and nothing moves again.
     run = new_run()
@@ -296,7 +298,7 @@ def test_a_rollback_target_must_be_ready(
             lambda content: content["metadata"].update(input_example_output=[[0.5, 0.5]] * 5),
             r"predicts \[\[.* for its input example, not \[\[0\.5, 0\.5\]",
         ),
-        (lambda content: content["metadata"].pop("input_example_output"), "no input example with its output"),
+        (lambda content: content["metadata"].pop("input_example_output"), "no input example with an output"),
         (
             lambda content: content["signature"].update(
                 inputs=json.dumps([{"type": "double", "name": "z", "required": True}])
@@ -336,7 +338,11 @@ def test_a_rollback_target_must_prove_itself(
 @pytest.mark.parametrize(
     ("asks", "reason", "said"),
     [
-        (None, "a good reason", "toy: who asks is not known; trigger the rollback logged in to Airflow"),
+        (
+            None,
+            "a good reason",
+            "toy: the person who asks is unknown; log in to Airflow and trigger the rollback there",
+        ),
         (Person("olga"), " ", "toy: a rollback needs a reason; say why, in words"),
         (Person("olga"), "...", "toy: the reason has 0 letters and digits, at least 1 are required"),
     ],

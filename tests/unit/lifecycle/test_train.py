@@ -207,10 +207,10 @@ def test_names_that_mlflow_refuses_are_kept_and_judged(services: Services, ranks
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        ({"metrics": {"loss": None}}, "metrics: loss: None is no number"),
-        ({"metrics": {"loss": "0.4"}}, "metrics: loss: '0.4' is no number"),
-        ({"metrics": {1: 0.4}}, "metrics: 1 is no name: it must be text, not empty"),
-        ({"baselines": {"": DummyRegressor()}}, "baselines: '' is no name"),
+        ({"metrics": {"loss": None}}, "metrics: loss: None is not a number"),
+        ({"metrics": {"loss": "0.4"}}, "metrics: loss: '0.4' is not a number"),
+        ({"metrics": {1: 0.4}}, "metrics: 1 is not a name: it must be text, not empty"),
+        ({"baselines": {"": DummyRegressor()}}, "baselines: '' is not a name"),
         ({"baselines": [DummyRegressor()]}, "baselines must be a mapping by name, not list"),
     ],
 )

@@ -121,7 +121,7 @@ def test_a_change_of_any_column_of_any_event_is_found_at_that_event(lived: Servi
             chain = walk([*events[:place], changed, *events[place + 1 :]])
             assert chain.events == place
             assert chain.difference == (
-                f"event {changed.seq} was changed: its hash is not that of its content"
+                f"event {changed.seq} was changed: its hash does not match its content"
             )
 
 
@@ -169,7 +169,7 @@ def test_an_end_that_was_cut_off_is_missed_by_what_the_registry_was_told(
     chain = walk_with_heads(lived, events)
     assert (chain.events, chain.head) == (4, events[-1].hash)
     assert chain.difference == (
-        f"event 5, which the registry was told of for {toy_spec.name}, is not in the ledger"
+        f"event 5 is not in the ledger, although MLflow has it on record for {toy_spec.name}"
     )
     assert "is not in the ledger" in str(walk_with_heads(lived, []).difference)
 
@@ -181,7 +181,7 @@ def test_a_chain_that_was_forged_from_a_change_on_is_found_by_what_the_registry_
     events[1] = replace(events[1], actor="eve")
     forged = chained(events)
     assert walk(forged).difference is None
-    told = f"event 5 is not the one that the registry was told of for {toy_spec.name}"
+    told = f"event 5 is not the one that MLflow has on record for {toy_spec.name}"
     assert walk_with_heads(lived, forged).difference == told
 
 
@@ -201,7 +201,7 @@ def test_each_models_own_head_counts(lived: Services, toy_spec: ModelSpec) -> No
     assert [model for model, _, _ in told_heads(lived, told)] == [toy_spec.name, other.name]
     events = list(lived.ledger.record())
     assert walk_with_heads(lived, events).difference is None
-    assert f"event 5 is not the one that the registry was told of for {toy_spec.name}" == (
+    assert f"event 5 is not the one that MLflow has on record for {toy_spec.name}" == (
         walk_with_heads(lived, chained([replace(events[0], actor="eve"), *events[1:]])).difference
     )
     lived.registry.set_model_tag(other.name, Tag.LEDGER_HEAD, "not a head")
@@ -215,10 +215,10 @@ def test_the_walk_goes_on_behind_what_is_wrong(events: list[Event]) -> None:
     chain = walk(events, [("toy", 20, "f" * 64)])
     assert (chain.events, chain.head) == (2, events[1].hash)
     assert chain.differences == [
-        "event 3 was changed: its hash is not that of its content",
-        "event 6 was changed: its hash is not that of its content",
+        "event 3 was changed: its hash does not match its content",
+        "event 6 was changed: its hash does not match its content",
         "event 9 does not follow event 7: something between them was removed or changed",
-        "event 20, which the registry was told of for toy, is not in the ledger",
+        "event 20 is not in the ledger, although MLflow has it on record for toy",
     ]
 
 
@@ -232,7 +232,7 @@ CHANGES = {
     "UPDATE ledger_events SET key = 'x' WHERE seq = 4": "event 4 was changed",
     "UPDATE ledger_events SET seq = 99 WHERE seq = 5": "event 99 was changed",
     "DELETE FROM ledger_events WHERE seq = 4": "event 5 does not follow event 3",
-    "DELETE FROM ledger_events WHERE seq = 5": "event 5, which the registry was told of",
+    "DELETE FROM ledger_events WHERE seq = 5": "event 5 is not in the ledger, although MLflow has it",
 }
 
 
@@ -250,7 +250,7 @@ def test_a_ledger_that_was_emptied_does_not_even_know_its_models(
 ) -> None:
     execute(owner_url, "TRUNCATE ledger_events")
     heads = told_heads(lived, [toy_spec.name])
-    assert "event 5, which" in str(walk(lived.ledger.record(), heads).difference)
+    assert "event 5 is not in the ledger, although" in str(walk(lived.ledger.record(), heads).difference)
 
 
 def test_aliases_that_were_moved_by_hand_are_found(lived: Services, toy_spec: ModelSpec) -> None:
@@ -300,7 +300,7 @@ def test_an_event_of_an_unknown_kind_stops_no_reader_of_a_history(
 ) -> None:
     execute(owner_url, "UPDATE ledger_events SET event = 'zzz' WHERE seq = 2")
     assert [event.seq for event in lived.ledger.history(toy_spec.name)] == [1, 3, 4, 5]
-    assert "event 2 is of a kind that this Podium does not know, 'zzz'" in caplog.text
+    assert "event 2 has the kind 'zzz', which this version of Podium does not know" in caplog.text
     mirror(lived, toy_spec.name)
 
 

@@ -36,7 +36,7 @@ from support.steps import (
     roll_back,
 )
 
-NOT_THE_ONE = "the ledger is not the one that MLflow was told of"
+NOT_THE_ONE = "this is not the ledger that MLflow knows"
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_rejection_that_was_cut_off_the_ledger_stops_all_that_moves_or_decides
 
     found, errors = reconcile_all(own_services, [toy_spec])
     assert (found, [type(error) for error in errors]) == ([], [OtherLedger])
-    assert f"does not hold event {rejected.seq} with the hash {rejected.hash[:12]}" in str(errors[0])
+    assert f"it lacks event {rejected.seq} with the hash {rejected.hash[:12]}" in str(errors[0])
     request = approval.find_request(own_services, run)
     asks = Person("amy")
     settling = settle_request(toy_spec, Settlement.ACCEPT, asks=asks, reason="meant to be so", run=new_run())

@@ -191,7 +191,7 @@ def test_rows_whose_true_value_is_zero_have_no_share_to_be_wrong_by() -> None:
     assert measure("rmspe", answers) == pytest.approx(np.sqrt((0.5**2 + 0.25**2) / 2))
     assert measure("mean_absolute_percentage_error", answers) == pytest.approx((0.5 + 0.25) / 2)
     value, why = measured("rmspe", regression([0.0], [1.0]))
-    assert (str(value), why) == ("nan", "rmspe has no value: no row that this metric can be computed on")
+    assert (str(value), why) == ("nan", "rmspe has no value: it can be computed on none of these rows")
 
 
 def test_the_expected_calibration_error_by_hand() -> None:
@@ -224,8 +224,8 @@ def test_no_rows_leave_no_metric(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("roc_auc", "these rows do not allow it"),
-        ("roc_auc_ovr", "these rows do not allow it"),
+        ("roc_auc", "it cannot be computed on these rows"),
+        ("roc_auc_ovr", "it cannot be computed on these rows"),
         ("neg_log_loss", "y_true contains only one label"),
         ("f1", "no row has the label yes"),
         ("average_precision", "no row has the label yes"),
@@ -246,7 +246,7 @@ def test_a_metric_of_two_labels_has_no_value_of_three() -> None:
 
 
 def test_an_order_of_nothing_relevant_or_of_less_than_nothing_has_no_value() -> None:
-    assert "no row that this metric" in measured("ndcg", ranking([0, 0], [1, 2], ["a", "a"]))[1]
+    assert "it can be computed on none" in measured("ndcg", ranking([0, 0], [1, 2], ["a", "a"]))[1]
     assert "below zero" in measured("ndcg", ranking([-1, 2], [1, 2], ["a", "a"]))[1]
 
 

@@ -52,7 +52,7 @@ def test_bins_of_a_value_that_most_rows_have_are_fewer_and_never_empty() -> None
 def test_rows_that_cannot_be_cut_say_why() -> None:
     with pytest.raises(NoSlices, match="the examples have no column 'c'"):
         cut(Slices(column="c"), pd.DataFrame({"d": [1]}))
-    with pytest.raises(NoSlices, match="column 'c' holds values that are no numbers"):
+    with pytest.raises(NoSlices, match="column 'c' holds values that are not numbers"):
         cut_by(["1", "two"], bins=2)
     with pytest.raises(NoSlices, match="column 'c' has 101 values; list some of them, or give bins"):
         cut_by(list(range(101)))

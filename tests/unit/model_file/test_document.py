@@ -32,7 +32,7 @@ data:
   source: toy.csv
   time_column: day
   label: y
-  inputs: [x, x] #! data.inputs: ['x', 'x']: each column once; 'x' is there twice
+  inputs: [x, x] #! data.inputs: ['x', 'x']: each column once; 'x' appears twice
   label_map:
     1: "yes" #! data.label_map: key 1: must be text: write it in quotes
     y: #! data.label_map.y: null: must be text
@@ -199,7 +199,7 @@ def test_a_file_with_mistakes_claims_its_name_too(tmp_path: Path) -> None:
         ("{ <<: { a: b } }", 9, "merge key << is not allowed; write its keys out"),
         ("!!str day", 9, "tag !!str is not allowed; delete it, and put text in quotes"),
         ("!include other.yaml", 9, "tag !include is not allowed"),
-        ("=", 9, "a single = is no text in YAML; put it in quotes"),
+        ("=", 9, "a single = is not text in YAML; put it in quotes"),
         ('"d\\0y"', 9, "data.time_column: 'd\\x00y': delete the character '\\x00'; a text holds no"),
         ('"\\e[2J"', 9, "data.time_column: '\\x1b[2J': delete the character '\\x1b'"),
         ('"a\\rb"', 9, "data.time_column: 'a\\rb': delete the character '\\r'"),
@@ -212,7 +212,7 @@ def test_a_file_with_mistakes_claims_its_name_too(tmp_path: Path) -> None:
         ("day\n---\nname: other", 10, "a second document begins (---)"),
         ('"day', 17, "not a YAML file that can be read: found unexpected end of stream, while scanning a"),
         ("[day", 10, "not a YAML file that can be read: did not find expected ',' or ']' (column 8), while"),
-        ("9" * 5000, 9, "not a YAML file that can be read: no number that can be read (column 16)"),
+        ("9" * 5000, 9, "not a YAML file that can be read: not a number that can be read (column 16)"),
         ("0x" + "f" * 300, 9, "not a YAML file that can be read: the number is too large (column 16)"),
     ],
 )

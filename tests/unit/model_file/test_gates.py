@@ -180,15 +180,15 @@ WRONG: list[tuple[str, str]] = [
     ),
     (
         '{metric: "own.metrics:profit", threshold: 1}',
-        ".greater_is_better: missing; nobody knows the direction of own.metrics:profit",
+        ".greater_is_better: missing; the direction of own.metrics:profit is unknown",
     ),
     (
         "{metric: trainer.auc, threshold: 1}",
-        ".greater_is_better: missing; nobody knows the direction of trainer.auc",
+        ".greater_is_better: missing; the direction of trainer.auc is unknown",
     ),
     (
         "{metric: log_loss, threshold: 1, greater_is_better: true}",
-        ".greater_is_better: true: of log_loss it is false; leave it out",
+        ".greater_is_better: true: is always false for log_loss; leave it out",
     ),
     (
         '{metric: log_loss, threshold: 1, greater_is_better: "no"}',
@@ -200,7 +200,7 @@ WRONG: list[tuple[str, str]] = [
     ),
     (
         '{metric: "own.metrics:profit", greater_is_better: true, threshold: 1, columns: [a, a]}',
-        ".columns: ['a', 'a']: each column once; 'a' is there twice",
+        ".columns: ['a', 'a']: each column once; 'a' appears twice",
     ),
     ("{metric: log_loss, max_slice_difference: 1}", ".max_slice_difference: 1: needs slices"),
     (
@@ -269,7 +269,7 @@ WRONG: list[tuple[str, str]] = [
     (slices("values: []"), ".slices.values: []: needs at least 1"),
     (slices("values: [a, 2024]"), ".slices.values[1]: 2024: must be text: write it in quotes"),
     (slices("values: [2024-01-01]"), ".slices.values[0]: 2024-01-01: must be text: write it in quotes"),
-    (slices("values: [a, b, a]"), ".slices.values: ['a', 'b', 'a']: each value once; 'a' is there twice"),
+    (slices("values: [a, b, a]"), ".slices.values: ['a', 'b', 'a']: each value once; 'a' appears twice"),
     (slices("values: [a], bins: 3"), ".slices: give values or bins, not both"),
     (slices("bins: null"), ".slices.bins: null: needs a value"),
     (slices("bins: 1"), f".slices.bins: 1: {BINS}"),
@@ -294,7 +294,7 @@ WRONG: list[tuple[str, str]] = [
     ('label_coverage: ["no", 5]', f".label_coverage: ['no', 5]: {COVERAGE}"),
     ("label_coverage: champon", f".label_coverage: 'champon': did you mean 'champion'? {COVERAGE}"),
     ("label_coverage: labels.csv", f".label_coverage: 'labels.csv': {COVERAGE}"),
-    ('label_coverage: ["no", "no"]', ".label_coverage: ['no', 'no']: each label once; 'no' is there twice"),
+    ('label_coverage: ["no", "no"]', ".label_coverage: ['no', 'no']: each label once; 'no' appears twice"),
     (
         'label_coverage: ["no", "yess"]',
         ".label_coverage[1]: 'yess': no such label; did you mean 'yes'? allowed: no, yes",
@@ -350,7 +350,7 @@ WRONG: list[tuple[str, str]] = [
     ("max_train_overlap: 1.1", ".max_train_overlap: 1.1: must be at most 1"),
     ("max_train_overlap: none", ".max_train_overlap: 'none': must be a number"),
     ("{max_train_overlap: 0, columns: x}", ".columns: 'x': must be a list"),
-    ("{max_train_overlap: 0, columns: [x, x]}", ".columns: ['x', 'x']: each column once; 'x' is there twice"),
+    ("{max_train_overlap: 0, columns: [x, x]}", ".columns: ['x', 'x']: each column once; 'x' appears twice"),
     ("signature: compatable", ".signature: 'compatable': did you mean 'compatible'? allowed: compatible"),
     ("signature: true", ".signature: true: allowed: compatible"),
     (

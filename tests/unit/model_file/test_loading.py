@@ -20,7 +20,7 @@ from support.odd_files import ANY_FILE
 from support.toy import TOY
 
 ToyFile = Callable[..., Path]
-NO_FILE = "is no regular file; a model file is neither folder, FIFO nor device"
+NO_FILE = "is not a regular file; a model file is neither folder, FIFO nor device"
 
 
 @pytest.mark.parametrize("name", [".toy.yaml", ".#toy.yaml", "#toy.yaml#", "toy.yaml~", "#t.yaml", "toy.txt"])

@@ -66,7 +66,7 @@ def test_a_model_file_without_the_section_has_no_dag_and_with_it_defaults(toy_fi
         ({**QUERY, "database": None}, "scoring.database: null: missing; sql: needs the environment variable"),
         (
             {**QUERY, "partitions": None},
-            "scoring.partitions: null: missing; the query of source says :partition",
+            "scoring.partitions: null: missing; the query of source contains :partition",
         ),
         ({**QUERY, "source": "sql:SELECT 1"}, "scoring.partitions: 'SELECT DISTINCT day FROM shop': needs a"),
         ({**QUERY, "output": "sql:drop table"}, "scoring.output: 'sql:drop table': must be sql:TABLE or"),

@@ -123,7 +123,7 @@ IMPORT = "must be an import path such as trainers.my_model:train"
 DURATION = "must be a duration such as 30m, 12h or 3d (s, m, h, d; more than zero, at most 365d)"
 CRON = "must be a cron expression such as '0 6 * * 1' (UTC), or null for no schedule"
 FIVE = "must have 5 fields (minute, hour, day, month, weekday), such as '0 6 * * 1'"
-NEVER = "never comes; give a day that its month has, such as '0 6 1 * *'"
+NEVER = "never occurs; give a day that its month has, such as '0 6 1 * *'"
 BY_CHANCE = "must say when, such as '0 6 * * 1'; H and R mean a time by chance"
 PACKAGE = "must be the name of an installed package such as scikit-learn: no version, option, path or URL"
 PYTHONS = "is Python's own; must be a function of yours, such as trainers.my_model:train"
@@ -172,7 +172,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"labels": []}, "labels: []: a classification needs at least 2"),
     ({"labels": None}, "labels: null: must be a list"),
     ({"labels": "no, yes"}, "labels: 'no, yes': must be a list"),
-    ({"labels": ["a", "b", "a"]}, "labels: ['a', 'b', 'a']: each label once; 'a' is there twice"),
+    ({"labels": ["a", "b", "a"]}, "labels: ['a', 'b', 'a']: each label once; 'a' appears twice"),
     ({"labels": ["a", ""]}, "labels[1]: '': must not be empty"),
     ({"labels": ["0", 1]}, f"labels[1]: 1: {QUOTES}"),
     ({"labels": [False, "yes"]}, f"labels[0]: false: {YES_NO}"),
@@ -216,7 +216,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"data__inputs": []}, "data.inputs: []: needs at least 1"),
     ({"data__inputs": "x"}, "data.inputs: 'x': must be a list"),
     ({"data__inputs": ["x", "y"]}, "data.inputs: ['x', 'y']: must not hold the label 'y'"),
-    ({"data__inputs": ["x", "x"]}, "data.inputs: ['x', 'x']: each column once; 'x' is there twice"),
+    ({"data__inputs": ["x", "x"]}, "data.inputs: ['x', 'x']: each column once; 'x' appears twice"),
     ({"data__label_map": ["n"]}, "data.label_map: ['n']: must be a mapping"),
     ({"data__label_map": {1: "yes"}}, f"data.label_map: key 1: {QUOTES}"),
     ({"data__label_map": {True: "yes"}}, f"data.label_map: key true: {YES_NO}"),
@@ -228,7 +228,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ),
     (
         {"data__label_map": {"N": "no", " n": "yes"}},
-        "data.label_map: each name once (case does not matter); 'n' is there twice",
+        "data.label_map: each name once (case does not matter); 'n' appears twice",
     ),
     ({"data__label_map": {"No": "yes"}}, "data.label_map.No: 'yes': 'No' is a label itself"),
     (
@@ -334,16 +334,16 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ),
     (
         {"approval__approvers": ["amy", "Amy "]},
-        "approval.approvers: ['amy', 'Amy ']: each name once; 'amy' is there twice",
+        "approval.approvers: ['amy', 'Amy ']: each name once; 'amy' appears twice",
     ),
     ({"approval__approvers": [""]}, "approval.approvers[0]: '': must not be empty"),
     (
         {"approval__approvers": ["amy", "ben", "amy"]},
-        "approval.approvers: ['amy', 'ben', 'amy']: each name once; 'amy' is there twice",
+        "approval.approvers: ['amy', 'ben', 'amy']: each name once; 'amy' appears twice",
     ),
     (
         {"approval__approvers": ["role:op", "role:op"]},
-        "approval.approvers: ['role:op', 'role:op']: each name once; 'role:op' is there twice",
+        "approval.approvers: ['role:op', 'role:op']: each name once; 'role:op' appears twice",
     ),
     (
         {"approval__approvers": ["amy", "role:"]},
@@ -367,7 +367,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"approval__reason_min_length": 0}, "approval.reason_min_length: 0: must be at least 1"),
     (
         {"approval__checklist": ["checked", "checked"]},
-        "approval.checklist: ['checked', 'checked']: each statement once; 'checked' is there twice",
+        "approval.checklist: ['checked', 'checked']: each statement once; 'checked' appears twice",
     ),
     ({"approval__checklist": [""]}, "approval.checklist[0]: '': must not be empty"),
     ({"approval__expires_after": "2 weeks"}, f"approval.expires_after: '2 weeks': {DURATION}"),
@@ -513,7 +513,7 @@ def test_what_a_file_must_have(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(SpecError, match=r"folder\.yaml: is no regular file"):
+    with pytest.raises(SpecError, match=r"folder\.yaml: is not a regular file"):
         load_spec(tmp_path / "folder.yaml")
 
 
@@ -537,7 +537,7 @@ def test_one_wrong_file_stops_no_other(toy_file: ToyFile, tmp_path: Path) -> Non
 
 def test_an_unknown_model_is_explained(toy_file: ToyFile, tmp_path: Path) -> None:
     toy_file()
-    with pytest.raises(NotFound, match=r"no model 'toi' in .*; there are: toy"):
+    with pytest.raises(NotFound, match=r"no model 'toi' in .*; available: toy"):
         find_spec(tmp_path, "toi")
 
 

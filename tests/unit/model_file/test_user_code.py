@@ -62,7 +62,7 @@ def test_a_function_of_the_users_is_found_without_an_import(path: str) -> None:
         ("acme_models.inner.house:y", "the module acme_models.inner.house has no function 'y'"),
         ("acme_models.inner.house:tarin", "the module acme_models.inner.house has no function 'tarin'"),
         ("acme_models.inner.broken:train", "broken.py cannot be read: "),
-        ("support:train", f"the module support is no Python file; {HOME_OF_TRAINERS}"),
+        ("support:train", f"the module support is not a Python file; {HOME_OF_TRAINERS}"),
         ("marshal:loads", INSTALLED),
         ("pandas:read_pickle", INSTALLED),
         ("pandas.io.pickle:read_pickle", INSTALLED),
@@ -116,7 +116,7 @@ def test_a_code_file_is_a_regular_file_of_the_project(tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match=r"code: out.py leads out of the project, to "):
         code_file(home, "out.py")
     os.mkfifo(home / "fifo.py")
-    with pytest.raises(TrainerError, match=r"code: fifo.py is no regular file"):
+    with pytest.raises(TrainerError, match=r"code: fifo.py is not a regular file"):
         code_file(home, "fifo.py")
     with pytest.raises(TrainerError, match=r"nowhere.py cannot be read: No such file"):
         code_file(home, "nowhere.py")

@@ -281,7 +281,7 @@ def test_a_missing_column_is_named_with_what_it_may_be_called(tmp_path: Path) ->
     tracker().rename(columns={"title": "headline"}).to_csv(tmp_path / "export.csv", index=False)
     spec = spec_of(tmp_path, source=tmp_path / "export.csv")
     message = (
-        "no column 'title'; it may be called title, summary, short_desc, .* matter.; there are: id, headline"
+        "no column 'title'; it may be called title, summary, short_desc, .* matter.; available: id, headline"
     )
     with pytest.raises(TrainerError, match=message):
         load_window(spec, AS_OF, tmp_path)

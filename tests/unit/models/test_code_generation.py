@@ -139,7 +139,7 @@ def test_no_prompts_get_no_answers(client: PyFuncModel) -> None:
         ({"prompt": [PROMPT, None]}, "prompt 1 must be text"),
         ({"prompts": [PROMPT]}, "the key 'prompt' alone, not ['prompts']"),
         ({"prompt": PROMPT, "params": {}}, "the key 'prompt' alone, not ['params', 'prompt']"),
-        (pd.DataFrame({"text": [PROMPT]}), "no column 'prompt'; there are: text"),
+        (pd.DataFrame({"text": [PROMPT]}), "no column 'prompt'; available: text"),
         (PROMPT, "a DataFrame, a dict or a list of prompts is needed, not str"),
         (3, "is needed, not int"),
     ],
@@ -169,7 +169,7 @@ def test_params_have_defaults_and_are_checked(client: PyFuncModel) -> None:
             client.predict([PROMPT], params=params)
     with pytest.raises(MlflowException, match="max_new_tokens"):
         client.predict([PROMPT], params={"max_new_tokens": "many"})
-    with pytest.raises(ValueError, match="unknown params: beams; there are: do_sample, max_new_tokens"):
+    with pytest.raises(ValueError, match="unknown params: beams; available: do_sample, max_new_tokens"):
         client.unwrap_python_model().predict(None, [PROMPT], {"beams": 3})
 
 

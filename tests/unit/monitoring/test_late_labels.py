@@ -134,5 +134,5 @@ def test_a_source_without_the_column_of_times_is_named_with_what_there_is(
 ) -> None:
     rows = pd.read_csv(tmp_path / "new" / "0.csv")
     rows.drop(columns="day").to_csv(tmp_path / "new" / "0.csv", index=False)
-    with pytest.raises(DataError, match=r"no column 'day' \(data.time_column\); there are: id, x"):
+    with pytest.raises(DataError, match=r"no column 'day' \(data.time_column\); available: id, x"):
         monitor(own_services, spec, 0)

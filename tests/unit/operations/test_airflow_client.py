@@ -52,7 +52,7 @@ def test_a_dag_that_does_not_come_is_told_with_what_is_wrong(airflow: Airflow, c
     with pytest.raises(PodiumError) as missing:
         client.wait_for_dag("lifecycle_toy", timeout_seconds=0.7)
     assert str(missing.value) == (
-        "Airflow knows no Dag lifecycle_toy after 0.7 s: ['reconcile_champions']\nSyntaxError: x"
+        "Airflow has no Dag lifecycle_toy after 0.7 s: ['reconcile_champions']\nSyntaxError: x"
     )
 
 
@@ -82,7 +82,7 @@ def test_each_step_of_a_run_is_told_once_and_in_order(airflow: Airflow, client: 
 def test_a_run_of_a_paused_dag_is_not_waited_for(airflow: Airflow, client: AirflowClient) -> None:
     airflow[RUN] = [{"state": "running"}, {"state": "queued"}]
     airflow[DAG] = [{"is_paused": False}, {"is_paused": True}]
-    with pytest.raises(PodiumError, match="the Dag lifecycle_toy is paused in Airflow, .*switches it on"):
+    with pytest.raises(PodiumError, match="the Dag lifecycle_toy is paused in Airflow, .*switch it on"):
         client.wait_for_end("lifecycle_toy", "r1")
     airflow[RUN] = {"state": "success"}
     assert client.wait_for_end("lifecycle_toy", "r1") == "success"

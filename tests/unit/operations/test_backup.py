@@ -113,7 +113,7 @@ def test_what_never_ended_is_no_backup(tmp_path: Path) -> None:
         write(tmp_path / "b")
     shutil.rmtree(tmp_path / "b.partial")
     (tmp_path / "whole" / INDEX).unlink()
-    with pytest.raises(PodiumError, match=r"no backup: there is no backup\.json"):
+    with pytest.raises(PodiumError, match=r"is not a backup: it has no backup\.json"):
         backup.restore(NOWHERE, tmp_path / "whole", QUIET)
 
 

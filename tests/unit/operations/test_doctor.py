@@ -83,7 +83,7 @@ def test_what_is_not_configured_is_not_called_fine(tmp_path: Path) -> None:
         "database sizes",
     ):
         assert found[part]["state"] == "not checked"
-    assert found["champions"]["seen"] == "PODIUM_LEDGER_URL and MLFLOW_TRACKING_URI not set"
+    assert found["champions"]["observed"] == "PODIUM_LEDGER_URL and MLFLOW_TRACKING_URI not set"
     assert found["model files"]["state"] == "ok"
 
 
@@ -111,7 +111,7 @@ def test_dead_parts_are_problems_each_with_its_remedy_and_no_secret_is_told(tmp_
     for part in ("ledger", ROLE_OF_SERVERS, "mlflow", "store", "airflow", "model files", "approvers"):
         assert found[part]["state"] == "problem"
         assert found[part]["remedy"]
-    assert found["champions"]["seen"] == "they need ledger and mlflow, see above"
+    assert found["champions"]["observed"] == "they need ledger and mlflow, see above"
 
 
 def test_a_secret_that_an_error_tells_is_crossed_out() -> None:
@@ -121,32 +121,32 @@ def test_a_secret_that_an_error_tells_is_crossed_out() -> None:
         AWS_SECRET_ACCESS_KEY="hush",
     )
     told = Finding("ledger", State.PROBLEM, "no login with hush%2Fone, hush/one, quiet or hush")
-    assert without_secrets(told, places).seen == "no login with ***, ***, *** or ***"
+    assert without_secrets(told, places).observed == "no login with ***, ***, *** or ***"
 
 
 def test_a_ledger_as_it_must_be(ledger_url: str) -> None:
     found = seen(check_ledger, ledger_url=ledger_url)
     assert states(found) == dict.fromkeys(["ledger", "ledger schema", "ledger role", "ledger password"], "ok")
-    assert found["ledger role"].seen == "podium may insert and select, no more; ledger_owner owns the tables"
+    assert found["ledger role"].observed == "podium may only insert and select; ledger_owner owns the tables"
 
 
 def test_a_ledger_that_cannot_be_used(ledger_url: str) -> None:
     wrong = make_url(ledger_url).set(password="guessed").render_as_string(hide_password=False)
-    assert "password authentication failed" in seen(check_ledger, ledger_url=wrong)["ledger"].seen
-    assert "cannot be used" in seen(check_ledger, ledger_url="nonsense")["ledger"].seen
-    assert "not sqlite" in seen(check_ledger, ledger_url="sqlite:///x.db")["ledger"].seen
+    assert "password authentication failed" in seen(check_ledger, ledger_url=wrong)["ledger"].observed
+    assert "cannot be used" in seen(check_ledger, ledger_url="nonsense")["ledger"].observed
+    assert "not sqlite" in seen(check_ledger, ledger_url="sqlite:///x.db")["ledger"].observed
 
 
 def test_a_ledger_that_is_not_migrated(layout: Layout, empty_database: str) -> None:
     url, owner = (layout.database_url(role, empty_database) for role in ("podium", "ledger_owner"))
     schema = seen(check_ledger, ledger_url=url)["ledger schema"]
-    assert (schema.state, schema.seen) == ("problem", "the database is empty: never migrated")
+    assert (schema.state, schema.observed) == ("problem", "the database is empty: never migrated")
     assert "podium initialise stores" in schema.remedy
     migrate(owner, app_role="podium", server_role="podium_server")
     execute(owner, "UPDATE alembic_version SET version_num = '0002'")
-    assert "at 0002, this Podium needs 0" in seen(check_ledger, ledger_url=url)["ledger schema"].seen
+    assert "at 0002, this Podium needs 0" in seen(check_ledger, ledger_url=url)["ledger schema"].observed
     execute(owner, "UPDATE alembic_version SET version_num = 'x'")
-    assert "which this Podium does not know" in seen(check_ledger, ledger_url=url)["ledger schema"].seen
+    assert "which this Podium does not know" in seen(check_ledger, ledger_url=url)["ledger schema"].observed
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ def test_a_ledger_that_is_not_migrated(layout: Layout, empty_database: str) -> N
         ("DROP TABLE live_labels", "podium live_labels is missing"),
         (
             "ALTER TABLE ledger_events DISABLE TRIGGER continue_ledger",
-            "podium is not checked where it inserts into ledger_events: the trigger is off or gone",
+            "podium inserts into ledger_events unchecked: the trigger is off or missing",
         ),
         (
             "DROP TRIGGER take_labels ON live_labels",
-            "podium is not checked where it inserts into live_labels: the trigger is off or gone",
+            "podium inserts into live_labels unchecked: the trigger is off or missing",
         ),
     ],
 )
@@ -176,13 +176,13 @@ def test_a_role_that_may_more_or_less_than_insert_and_select(
     )
     as_superuser(layout, statement, empty_database)
     role = seen(check_ledger, ledger_url=url)["ledger role"]
-    assert (role.state, role.seen) == ("problem", told)
+    assert (role.state, role.observed) == ("problem", told)
 
 
 def test_the_owner_of_the_ledger_is_no_role_for_the_application(layout: Layout, ledger_url: str) -> None:
     role = seen(check_ledger, ledger_url=layout.ledger_owner_url)["ledger role"]
     assert role.state == "problem"
-    assert role.seen == (
+    assert role.observed == (
         "ledger_owner may create tables; owns alembic_version, announced, event_kinds, ledger_events, "
         "live_answers, live_counts, live_labels, monitoring_evidence, notices, servers, watch_counts"
     )
@@ -192,20 +192,20 @@ ROLE_OF_SERVERS = "model server's role"
 
 
 def test_a_role_of_model_servers_as_it_must_be(layout: Layout) -> None:
-    told = "podium_server may read events and insert answers, labels and counts, no more"
+    told = "podium_server may only read events and insert answers, labels and counts"
     for places in (
         {"ledger_url": layout.ledger_url},
         {"ledger_server_url": layout.ledger_server_url},
         {"ledger_url": layout.ledger_url, "ledger_server_url": layout.ledger_server_url},
     ):
         found = seen(check_server_role, **places)[ROLE_OF_SERVERS]
-        assert (found.state, found.seen) == ("ok", told)
+        assert (found.state, found.observed) == ("ok", told)
 
 
 def test_a_model_server_with_another_role_is_a_problem(layout: Layout) -> None:
     application = {"ledger_url": layout.ledger_url, "ledger_server_url": layout.ledger_url}
     found = seen(check_server_role, **application)[ROLE_OF_SERVERS]
-    assert (found.state, found.seen) == (
+    assert (found.state, found.observed) == (
         "problem",
         "podium may SELECT, INSERT on announced; may SELECT on event_kinds; may INSERT on ledger_events; "
         "may SELECT, INSERT on monitoring_evidence; may SELECT, INSERT on notices; may SELECT on servers; "
@@ -213,7 +213,7 @@ def test_a_model_server_with_another_role_is_a_problem(layout: Layout) -> None:
     )
     assert "PODIUM_LEDGER_SERVER_URL" in found.remedy
     owner = seen(check_server_role, ledger_server_url=layout.ledger_owner_url)[ROLE_OF_SERVERS]
-    assert "ledger_owner may create tables; owns alembic_version" in owner.seen
+    assert "ledger_owner may create tables; owns alembic_version" in owner.observed
 
 
 def test_a_model_servers_address_that_cannot_be_used(layout: Layout) -> None:
@@ -225,7 +225,7 @@ def test_a_model_servers_address_that_cannot_be_used(layout: Layout) -> None:
     ):
         found = seen(check_server_role, ledger_url=layout.ledger_url, ledger_server_url=address)
         assert found[ROLE_OF_SERVERS].state == "problem"
-        assert told in found[ROLE_OF_SERVERS].seen
+        assert told in found[ROLE_OF_SERVERS].observed
     assert seen(check_server_role)[ROLE_OF_SERVERS].state == "not checked"
 
 
@@ -280,7 +280,7 @@ def test_a_role_of_model_servers_that_may_more_or_less(
         if back:
             as_superuser(layout, back)
     assert (found.state == "problem") is bool(told)
-    assert told in found.seen
+    assert told in found.observed
 
 
 def test_a_stack_from_before_lacks_the_role_of_model_servers(layout: Layout, scratch_ledger: str) -> None:
@@ -290,7 +290,7 @@ def test_a_stack_from_before_lacks_the_role_of_model_servers(layout: Layout, scr
         found = seen(check_server_role, ledger_url=url)[ROLE_OF_SERVERS]
     finally:
         as_superuser(layout, "ALTER ROLE another RENAME TO podium_server")
-    assert (found.state, found.seen) == ("problem", "there is no role podium_server")
+    assert (found.state, found.observed) == ("problem", "there is no role podium_server")
     assert "podium initialise stores" in found.remedy
 
 
@@ -300,7 +300,7 @@ def test_an_application_that_may_take_no_locks_is_a_problem(layout: Layout, scra
     revoke = "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA pg_catalog FROM podium"
     as_superuser(layout, revoke, scratch_ledger)
     role = seen(check_ledger, ledger_url=url)["ledger role"]
-    assert (role.state, role.seen) == ("problem", "podium may not take the ledger's locks")
+    assert (role.state, role.observed) == ("problem", "podium may not take the ledger's locks")
 
 
 def test_a_database_that_takes_any_password(layout: Layout, ledger_url: str) -> None:
@@ -318,7 +318,7 @@ def test_a_database_that_takes_any_password(layout: Layout, ledger_url: str) -> 
         while "ledger password" not in (found := seen(check_ledger, ledger_url=url)):
             assert time.monotonic() < deadline
         assert found["ledger password"].state == "problem"
-        assert f"takes any password for {name}" in found["ledger password"].seen
+        assert f"accepts any password for {name}" in found["ledger password"].observed
     finally:
         hba.write_text(before)
         as_superuser(layout, "SELECT pg_reload_conf()")
@@ -330,7 +330,7 @@ def test_an_mlflow_as_it_must_be(mlflow_server: GuardedMlflow) -> None:
     login = {"mlflow_username": mlflow_server.username, "mlflow_password": mlflow_server.password}
     found = seen(check_mlflow, mlflow_tracking_uri=mlflow_server.uri, **login)
     assert states(found) == dict.fromkeys(["mlflow", "mlflow login", "mlflow artifacts"], "ok")
-    assert found["mlflow"].seen == f"{mlflow.__version__} at {mlflow_server.uri}, as this client"
+    assert found["mlflow"].observed == f"{mlflow.__version__} at {mlflow_server.uri}, as this client"
     assert not [path for path in mlflow_server.artifacts.rglob("*/podium-doctor/*") if path.is_file()]
 
 
@@ -338,7 +338,10 @@ def test_an_mlflow_login_that_is_wrong_or_may_not_write(mlflow_server: GuardedMl
     places = {"mlflow_tracking_uri": mlflow_server.uri, "mlflow_username": mlflow_server.username}
     for login in ({}, {"mlflow_password": "guessed"}):
         refused = seen(check_mlflow, **places, **login)["mlflow"]
-        assert (refused.state, refused.seen) == ("problem", f"{mlflow_server.uri} refused this login: 401")
+        assert (refused.state, refused.observed) == (
+            "problem",
+            f"{mlflow_server.uri} refused this login: 401",
+        )
     reader = {"username": f"reader-{uuid.uuid4().hex[:8]}", "password": "a long secret 0815"}
     requests.post(
         f"{mlflow_server.uri}/api/2.0/mlflow/users/create",
@@ -367,10 +370,10 @@ class Artifacts(dict[str, Any]):
 @pytest.mark.parametrize(
     ("pages", "part", "told"),
     [
-        ({}, "mlflow login", "it takes no password and a wrong password; only this machine reaches it"),
+        ({}, "mlflow login", "it accepts no password and a wrong password; only this machine reaches it"),
         ({"/version": "1.2.3"}, "mlflow", f"but this client is {mlflow.__version__}"),
         ({"/version": 500}, "mlflow", "answered 500"),
-        ({"/api/2.0/mlflow/registered-models/search": 500}, "mlflow login", "neither taken nor refused"),
+        ({"/api/2.0/mlflow/registered-models/search": 500}, "mlflow login", "neither accepted nor refused"),
         ({"PUT": 500}, "mlflow artifacts", "writing answered 500"),
         ({"GET": "other bytes"}, "mlflow artifacts", "came back as 200 other bytes"),
         ({"DELETE": 500}, "mlflow artifacts", "deleting answered 500"),
@@ -379,14 +382,14 @@ class Artifacts(dict[str, Any]):
 def test_an_mlflow_that_is_not_as_it_must_be(pages: dict[str, Any], part: str, told: str) -> None:
     with answering(Artifacts({**OPEN, **pages})) as uri:
         found = seen(check_mlflow, mlflow_tracking_uri=uri)
-    assert told in found[part].seen
+    assert told in found[part].observed
     assert found[part].remedy
     assert found[part].state == ("warning" if pages == {} or "DELETE" in pages else "problem")
 
 
 def test_an_mlflow_without_a_server_has_no_login_to_check() -> None:
     (finding,) = seen(check_mlflow, mlflow_tracking_uri="sqlite:///x.db").values()
-    assert (finding.state, "is no server" in finding.seen) == ("not checked", True)
+    assert (finding.state, "is not a server" in finding.observed) == ("not checked", True)
 
 
 @pytest.fixture(scope="module")
@@ -406,7 +409,7 @@ def store() -> Iterator[dict[str, str]]:
 
 
 def test_the_store_is_asked_directly_where_its_keys_are_known(store: dict[str, str]) -> None:
-    assert "no bucket models" in seen(check_store, **store)["store bucket"].seen
+    assert "no bucket models" in seen(check_store, **store)["store bucket"].observed
     client = boto3.client(
         "s3",
         endpoint_url=store["store_url"],
@@ -416,20 +419,20 @@ def test_the_store_is_asked_directly_where_its_keys_are_known(store: dict[str, s
     )
     client.create_bucket(Bucket="models")
     bucket = seen(check_store, **store)["store bucket"]
-    assert (bucket.state, "not versioned" in bucket.seen) == ("problem", True)
+    assert (bucket.state, "not versioned" in bucket.observed) == ("problem", True)
     client.put_bucket_versioning(Bucket="models", VersioningConfiguration={"Status": "Enabled"})
     found = seen(check_store, **store)
     assert states(found) == dict.fromkeys(["store", "store bucket", "store keys"], "ok")
     refused = seen(check_store, **{**store, "store_secret": "guessed"})["store"]
-    assert (refused.state, "refused" in refused.seen) == ("problem", True)
-    assert "PODIUM_BUCKET not set" in seen(check_store, **{**store, "bucket": None})["store"].seen
+    assert (refused.state, "refused" in refused.observed) == ("problem", True)
+    assert "PODIUM_BUCKET not set" in seen(check_store, **{**store, "bucket": None})["store"].observed
 
 
 def test_a_store_that_is_open_to_all() -> None:
     with answering({"/models": "<ListBucketResult/>"}) as url:
         keys = {"store_key": "key", "store_secret": "any", "bucket": "models"}
         found = seen(check_store, store_url=url, **keys)["store keys"]
-    assert (found.state, "takes a wrong secret and no signature" in found.seen) == ("problem", True)
+    assert (found.state, "accepts a wrong secret and no signature" in found.observed) == ("problem", True)
 
 
 def health(**changes: Any) -> dict[str, Any]:
@@ -443,7 +446,7 @@ def test_airflow_and_its_heartbeats(tmp_path: Path) -> None:
     with answering(health()) as url:
         found = seen(check_airflow, airflow_url=url)
         assert set(states(found).values()) == {"ok"}
-        assert found["airflow scheduler"].seen == "healthy, last heartbeat 2026-01-01T00:00:00Z"
+        assert found["airflow scheduler"].observed == "healthy, last heartbeat 2026-01-01T00:00:00Z"
         (tmp_path / "requirements.txt").write_text("apache-airflow==3.3.1 \\\n    --hash=sha256:00\n")
         drifted = seen(check_airflow, airflow_url=url, home=tmp_path)["airflow"]
         assert (drifted.state, drifted.remedy) == ("warning", "install apache-airflow==3.3.1 there")
@@ -454,7 +457,7 @@ def test_airflow_and_its_heartbeats(tmp_path: Path) -> None:
         "airflow triggerer",
     }
     with answering({"/api/v2/version": "<html>"}) as url:
-        assert "is that Airflow 3?" in seen(check_airflow, airflow_url=url)["airflow"].seen
+        assert "is that Airflow 3?" in seen(check_airflow, airflow_url=url)["airflow"].observed
 
 
 def user(name: str, *roles: str, active: bool = True) -> dict[str, Any]:
@@ -470,7 +473,7 @@ def role(name: str, *may: str) -> dict[str, Any]:
     ("approval", "said"),
     [
         ({"approvers": ["AMY", " role: Approver "]}, ["AMY, any Approver: Airflow lets them answer"]),
-        ({"approvers": ["eve"]}, ["eve has no account in Airflow", "1 must approve, and 0 can"]),
+        ({"approvers": ["eve"]}, ["eve has no account in Airflow", "1 must approve, but only 0 can"]),
         ({"approvers": ["amy", "bob"]}, ["the account bob is not active"]),
         ({"approvers": ["amy", "olga"]}, ["olga has the roles Operator, which may not answer"]),
         ({"approvers": ["amy", "role:Nope"]}, ["Airflow has no role Nope"]),
@@ -480,7 +483,7 @@ def role(name: str, *may: str) -> dict[str, Any]:
             ["the role Operator has no right to answer (can_edit HITL Detail)"],
         ),
         ({"approvers": ["amy", "role:Empty"]}, ["nobody with an active account has the role Empty"]),
-        ({"approvers": ["role:Approver"], "required": 2}, ["2 must approve, and 1 can"]),
+        ({"approvers": ["role:Approver"], "required": 2}, ["2 must approve, but only 1 can"]),
         ({"approvers": ["twin", "amy"]}, ["Twin and twin are two accounts: neither counts"]),
     ],
 )
@@ -499,7 +502,7 @@ def test_approvers_whom_airflow_does_not_know_or_lets_not_answer(
     with answering(pages) as url:
         places = {"PODIUM_AIRFLOW_URL": url, "PODIUM_LOOKUP_PASSWORD": "x", "PODIUM_MODELS_DIR": path.parent}
         found = list(check_approvers(Settings(**places)))
-    assert [(finding.part, finding.seen) for finding in found] == [
+    assert [(finding.part, finding.observed) for finding in found] == [
         ("approvers of toy", line) for line in said
     ]
     assert {finding.state for finding in found} == {State.OK if "lets them" in said[0] else State.PROBLEM}
@@ -512,9 +515,9 @@ def test_clocks_that_differ(ledger_url: str) -> None:
     with answering({"/health": "OK"}, at=lambda: time.time() + 3600) as url:
         (late,) = seen(check_clocks, mlflow_tracking_uri=url, **places).values()
     assert (fine.state, late.state) == ("ok", "warning")
-    assert "MLflow +3" in late.seen
-    assert "Postgres +0.0 s" in late.seen.replace("-0.0", "+0.0")
-    assert "Airflow" not in late.seen
+    assert "MLflow +3" in late.observed
+    assert "Postgres +0.0 s" in late.observed.replace("-0.0", "+0.0")
+    assert "Airflow" not in late.observed
 
 
 def test_a_busy_server_is_no_clock_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,7 +543,7 @@ def test_libraries_that_drifted_from_the_lock(tmp_path: Path) -> None:
     )
     (found,) = seen(check_libraries, home=tmp_path).values()
     assert found.state == "warning"
-    assert found.seen.startswith(
+    assert found.observed.startswith(
         f"2 of 2 differ: mlflow is {mlflow.__version__}, locked 0.1, no-such-thing is"
     )
     (found,) = seen(check_libraries, home=tmp_path / "away").values()
@@ -553,7 +556,7 @@ def test_little_space(ledger_url: str, tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(machine_checks.shutil, "disk_usage", lambda _, free=free: Usage(2**41, 0, free))
         found = seen(check_space, home=tmp_path, ledger_url=ledger_url)
         assert found["disk space"].state == state
-    assert "ledger " in found["database sizes"].seen
+    assert "ledger " in found["database sizes"].observed
 
 
 def champions() -> dict[str, Finding]:
@@ -569,21 +572,21 @@ def test_a_champion_that_was_moved_or_changed_is_found(own_services: Services, t
     working: list[str] = []
     (fine,) = check_champions(working.append)
     assert (fine.part, fine.state) == (champion, "ok")
-    assert fine.seen.startswith("v1, its 7 files (")
+    assert fine.observed.startswith("v1, its 7 files (")
     assert working == [f"reading the files of {name} v1"]
     with changed_bytes(stored_files(own_services, name, 1), "flipped"):
         found = champions()[champion]
-        assert (found.state, "model.skops differs" in found.seen) == ("problem", True)
+        assert (found.state, "model.skops differs" in found.observed) == ("problem", True)
     own_services.registry.set_alias(name, Alias.CHAMPION, 2)
     found = champions()[aliases]
-    assert found.seen == f"{name}: alias champion is v2, the ledger says v1"
+    assert found.observed == f"{name}: alias champion is v2, the ledger says v1"
     assert "settle_champion" in found.remedy
 
 
 def test_a_wrong_model_file(toy_file: Callable[..., Path]) -> None:
     path = toy_file(owner=3)
     (found,) = seen(check_model_files, models_dir=path.parent).values()
-    assert (found.state, "owner" in found.seen) == ("problem", True)
+    assert (found.state, "owner" in found.observed) == ("problem", True)
 
 
 def test_findings_come_as_they_are_made(ledger_url: str) -> None:

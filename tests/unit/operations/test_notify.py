@@ -162,7 +162,7 @@ def test_a_request_whose_report_cannot_be_read_is_told_and_keeps_none_back(
     first, second, last = hook.got
     assert "log loss 0.8667 -> 0.8666" in first["message"]
     assert second["title"].startswith("Podium: toy-shop v6 waits for approval")
-    assert "holds no gate report that can be read" in second["message"]
+    assert "holds no readable gate report" in second["message"]
     assert last["event"] == "champion_changed"
 
 
@@ -197,11 +197,11 @@ def test_all_of_one_request_is_one_thread_and_one_key(
             {"from_version": 4},
             ": FROZEN: the champion was moved outside Podium, v4 to v5",
         ),
-        (EventKind.OUTSIDE_MOVE_REVERTED, {}, ": free again: the champion is back at v5"),
+        (EventKind.OUTSIDE_MOVE_REVERTED, {}, ": no longer frozen: the champion is back at v5"),
         (
             EventKind.OUTSIDE_MOVE_ACCEPTED,
             {},
-            ": free again: the move outside Podium to v5 was accepted",
+            ": no longer frozen: the move outside Podium to v5 was accepted",
         ),
     ],
 )
@@ -330,7 +330,7 @@ def test_the_doctor_names_the_channel_and_the_last_error(
     )
     found = {finding.part: finding for finding in check_notifications(settings)}
     assert found["channel hook"].state is State.PROBLEM
-    assert "error=500" in found["channel hook"].seen
+    assert "error=500" in found["channel hook"].observed
     assert found["channel gone"].state is State.WARNING
     hook.status = 200
     tell(notify='{"all": ["hook"]}')
@@ -350,7 +350,7 @@ def test_quiet_hours_hold_back_all_but_what_is_urgent(
     assert [post["event"] for post in hook.got] == ["moved_outside", "approval_wanted"]
     assert is_quiet("22:00-07:00", night)
     assert not is_quiet("22:00-07:00 Asia/Tokyo", night)
-    with pytest.raises(PodiumError, match=r"PODIUM_NOTIFY_QUIET: 'nights' are no hours"):
+    with pytest.raises(PodiumError, match=r"PODIUM_NOTIFY_QUIET: 'nights' are not hours"):
         is_quiet("nights", night)
 
 
@@ -415,7 +415,7 @@ def test_a_damaged_ledger_is_told_once_a_day(
     for _ in range(2):
         tell(**only)
     (posted,) = hook.got
-    assert posted["title"] == "Podium: the ledger is damaged: its record is not as it was written"
+    assert posted["title"] == "Podium: the ledger is damaged: its record was changed"
     assert "event 1" in posted["message"]
     tell(**only, now=datetime.now(UTC) + timedelta(days=1))
     assert len(hook.got) == 2
@@ -471,7 +471,7 @@ def test_a_channel_is_tried_and_a_dry_run_sends_nothing(
     assert failed.exit_code == 1
     assert "error=500" in " ".join(failed.output.split())
     gone = run(app, ["notify", "test", "chat"])
-    assert "no channel 'chat'; there are: hook" in " ".join(gone.output.split())
+    assert "no channel 'chat'; available: hook" in " ".join(gone.output.split())
 
 
 class FakeAirflow:

@@ -30,14 +30,14 @@ def test_only_pictures_are_listed_by_their_names() -> None:
 
 @pytest.mark.parametrize("name", ["../model/MLmodel", "a/b.png", "..png", "x.svg", "", "a.png?run_uuid=r2"])
 def test_what_is_no_name_of_a_picture_is_not_asked_for(name: str) -> None:
-    with pytest.raises(NotFound, match="no name of a picture"):
+    with pytest.raises(NotFound, match="not the name of a picture"):
         Reader("http://127.0.0.1:1", LOGIN).picture("r1", "", name)
 
 
 def test_a_picture_is_returned_and_nothing_else() -> None:
     with answering({GET: PNG}) as url:
         assert Reader(url, LOGIN).picture("r1", "", "calibration.png") == PNG
-    with answering({GET: "<html>"}) as url, pytest.raises(NotFound, match="no picture that can be shown"):
+    with answering({GET: "<html>"}) as url, pytest.raises(NotFound, match="not a picture that can be shown"):
         Reader(url, LOGIN).picture("r1", "", "calibration.png")
 
 

@@ -71,7 +71,7 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     )
     assert first[6].startswith("Who may decide: 2 of: amy, ben, any Op. A reason of at least 10")
     # The picture of the state has the words of the state.
-    assert f"[![Approved by 0 of 2 when this card was put up; open until {until}](/podium/x.svg)]" in body
+    assert f"[![Approved by 0 of 2 when this card was created; open until {until}](/podium/x.svg)]" in body
     assert "[all about this decision](/podium/decisions/7)" in body
     assert body.index("Who may decide") < body.index("A toy.") < body.index("| gate | measured")
     assert f"`{request.manifest[:12]}`" in body
@@ -174,7 +174,7 @@ def test_the_card_shows_candidate_and_champion_side_by_side(services: Services, 
         services.registry.version(spec.name, number).tags[Tag.MANIFEST_DIGEST][:12] for number in (2, 1)
     ]
     assert "| | candidate v2 | champion v1 |" in body
-    assert f"| files (sha256 of the manifest) | `{digests[0]}` | `{digests[1]}` |" in body
+    assert f"| checksum of all files | `{digests[0]}` | `{digests[1]}` |" in body
     assert "champion v1 |" in body.split("holdout rows", 1)[1]
     # Nobody triggered the run, and there is no checklist.
     assert "triggered this run" not in body

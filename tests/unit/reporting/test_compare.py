@@ -82,7 +82,7 @@ def test_none_is_the_best_across_different_rows() -> None:
     assert easy.best("log_loss") is None
     assert easy.as_json()["best"] is None
     (said,) = easy.rows()
-    assert said.endswith("such numbers have no order: none is the best.")
+    assert said.endswith("their numbers cannot be compared: none is the best.")
     assert "they were judged on different rows" in easy.no_best()
     # Other rows of the same days, too.
     assert compared(SIDE, replace(BETTER, data_version="e")).best("log_loss") is None
@@ -179,7 +179,7 @@ def test_runs_of_different_rows_have_no_best_and_none_is_nominated(
         app, ["compare", toy_spec.name, "--runs", "--nominate-best", "--user", "x", "--password", "y"]
     )
     assert done.exit_code == 1
-    assert "they were judged on different rows, and such numbers have no order" in " ".join(
+    assert "they were judged on different rows, so their numbers cannot be compared" in " ".join(
         done.stderr.split()
     )
     assert "*" not in done.stdout
@@ -189,7 +189,7 @@ def test_versions_are_compared_with_their_aliases(services: Services, toy_spec: 
     promote_as_of(services, toy_spec, FIRST)
     promote_as_of(services, toy_spec, SECOND)
     # The tests share the training runs of another model's name.
-    with pytest.raises(NotFound, match=r"\(trained-once, FINISHED\) is no finished training run of toy-"):
+    with pytest.raises(NotFound, match=r"\(trained-once, FINISHED\) is not a finished training run of toy-"):
         compare_versions(services, toy_spec, None)
     renamed = toy_spec.model_copy(update={"name": "trained-once"})
     found = compare_runs(services, renamed, None)
@@ -223,7 +223,7 @@ def test_another_metric_decides_where_asked_and_an_unknown_one_is_explained(
 ) -> None:
     train(services, toy_spec, strength=3.0)
     assert compare_runs(services, toy_spec, "accuracy").greater_is_better
-    with pytest.raises(PodiumError, match="no metric 'acuracy'; there are: accuracy, brier_score"):
+    with pytest.raises(PodiumError, match="no metric 'acuracy'; available: accuracy, brier_score"):
         compare_runs(services, toy_spec, "acuracy")
 
 

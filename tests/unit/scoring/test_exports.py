@@ -121,15 +121,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"signed_on": EPOCH_SECONDS / 86400 + 25569},
         "signed_on is a number, and no number is a moment",
     ),
-    "YYYYMMDD as text": ({"signed_on": MONTHS.strftime("%Y%m%d")}, "signed_on is no moment in ISO 8601"),
-    "German dates": ({"signed_on": MONTHS.strftime("%d.%m.%Y")}, "signed_on is no moment in ISO 8601"),
+    "YYYYMMDD as text": ({"signed_on": MONTHS.strftime("%Y%m%d")}, "signed_on is not a moment in ISO 8601"),
+    "German dates": ({"signed_on": MONTHS.strftime("%d.%m.%Y")}, "signed_on is not a moment in ISO 8601"),
     "flags as words": (
         {"paperless": np.where(GOOD["paperless"], "yes", "no")},
         "paperless is neither true nor false",
     ),
     "no country at all": ({"country": pa.nulls(ROWS)}, "country is missing"),
     "no amount at all": ({"amount": pa.nulls(ROWS)}, "amount is missing"),
-    "thousands": ({"amount": ["1,234.50"] * ROWS}, "amount is no number"),
+    "thousands": ({"amount": ["1,234.50"] * ROWS}, "amount is not a number"),
 }
 
 
@@ -207,7 +207,7 @@ def test_texts_with_blanks_around_them_are_named(scorer: Scorer, tmp_path: Path)
 
 def test_moments_of_another_zone_are_named(scorer: Scorer, tmp_path: Path) -> None:
     for zone, said in (
-        ("Europe/Berlin", {"signed_on is brought from Europe/Berlin to UTC": ROWS}),
+        ("Europe/Berlin", {"signed_on is converted from Europe/Berlin to UTC": ROWS}),
         ("UTC", {}),
     ):
         column = TABLE["signed_on"].cast(pa.timestamp("us", zone))

@@ -23,13 +23,13 @@ GOOD: dict[Kind, tuple[Any, str]] = {
     Kind.DATETIME: (MOMENT, "2026-01-01 12:30:00"),
 }
 WRONG: dict[Kind, tuple[bytes, str]] = {
-    Kind.DOUBLE: (b"oops", "c is no number"),
-    Kind.FLOAT: (b"oops", "c is no number"),
-    Kind.LONG: (b"1.5", "c is no whole number"),
-    Kind.INTEGER: (b"3000000000", "c is no whole number"),
+    Kind.DOUBLE: (b"oops", "c is not a number"),
+    Kind.FLOAT: (b"oops", "c is not a number"),
+    Kind.LONG: (b"1.5", "c is not a whole number"),
+    Kind.INTEGER: (b"3000000000", "c is not a whole number"),
     Kind.BOOLEAN: (b"maybe", "c is neither true nor false"),
-    Kind.STRING: (b"\xff", "c is no text in UTF-8"),
-    Kind.DATETIME: (b"soon", "c is no moment in ISO 8601"),
+    Kind.STRING: (b"\xff", "c is not a text in UTF-8"),
+    Kind.DATETIME: (b"soon", "c is not a moment in ISO 8601"),
 }
 
 
@@ -88,7 +88,7 @@ def test_no_number_is_a_moment(moments: pa.Array) -> None:
     _, reasons = columns(Kind.DATETIME).convert(pa.table({"c": moments}))
     assert reasons == {0: "c is a number, and no number is a moment"}
     _, reasons = columns(Kind.DATETIME).convert(pa.table({"c": pa.array([str(moments[0]).encode()])}))
-    assert reasons == {0: "c is no moment in ISO 8601"}
+    assert reasons == {0: "c is not a moment in ISO 8601"}
 
 
 @pytest.mark.parametrize(

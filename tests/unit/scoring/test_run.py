@@ -142,8 +142,8 @@ def test_each_row_that_cannot_be_scored_is_rejected_with_its_reason_and_its_colu
     reasons = rejects(tmp_path, done)
     assert [row for row, _ in sorted(reasons)] == [2, 3, 4, 5, 6, 10, 11]
     told = dict(reasons)
-    assert told[2] == "x is no number"
-    assert told[3] == "n is no whole number"
+    assert told[2] == "x is not a number"
+    assert told[3] == "n is not a whole number"
     assert told[4] == "x is missing"
     assert told[5] == "n is missing"
     assert told[6] == "the line has 2 columns, not 3: too few,1"
@@ -191,11 +191,11 @@ def test_scored_and_rejected_rows_are_all_rows_and_scores_are_those_of_a_bare_pr
 def test_a_missing_column_fails_the_partition_and_names_the_column(line: Scorer, tmp_path: Path) -> None:
     write(tmp_path / "rows.csv", rows_of(5).drop(columns="x"))
     with pytest.raises(
-        DataError, match=r"rows.csv: no column 'x', which the model takes; there are: name, n"
+        DataError, match=r"rows.csv: no column 'x', which the model takes; available: name, n"
     ):
         score(line, Source("rows.csv", tmp_path), tmp_path)
     write(tmp_path / "rows.csv", rows_of(5))
-    with pytest.raises(DataError, match="no column 'id' .keys.; there are: name, x, n"):
+    with pytest.raises(DataError, match="no column 'id' .keys.; available: name, x, n"):
         score(line, Source("rows.csv", tmp_path), tmp_path, keys=["id"])
     assert not (tmp_path / "scores").exists() or not list((tmp_path / "scores").glob("*.parquet"))
 
@@ -207,7 +207,7 @@ def test_a_file_of_which_no_row_can_be_scored_fails_and_what_was_there_stays(
     before = score(line, Source("rows.csv", tmp_path), tmp_path)
     bytes_before = (tmp_path / before.output).read_bytes()
     write(tmp_path / "rows.csv", rows_of(5).assign(x="oops"))
-    with pytest.raises(DataError, match=r"none of 5 rows can be scored by toy v3: x is no number .5."):
+    with pytest.raises(DataError, match=r"none of 5 rows can be scored by toy v3: x is not a number .5."):
         score(line, Source("rows.csv", tmp_path), tmp_path)
     assert (tmp_path / before.output).read_bytes() == bytes_before
     assert [path.name for path in (tmp_path / "scores").rglob("*") if path.is_file()] == ["rows.parquet"]

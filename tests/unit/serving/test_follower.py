@@ -275,7 +275,7 @@ def test_one_version_can_be_served_for_good_and_a_candidate_by_its_alias(
         assert server.client.post("/predict", json=RECORD).json()["version"] == second
     services.registry.set_alias(model, Alias.CANDIDATE, second)
     with serving(services, model, alias="candidate") as server:
-        server.wait_for(lambda: "is not nominated" in problem(server), "a refusal")
+        server.wait_for(lambda: "has no nomination" in problem(server), "a refusal")
         services.ledger.append(NewEvent(EventKind.NOMINATED, model, second, from_version=first, run="r"))
         services.registry.set_alias(model, Alias.CANDIDATE, first)
         server.wait_for(lambda: f"v{first} is not served" in problem(server), "the champion is no candidate")

@@ -21,7 +21,7 @@ DESCRIBED: dict[Kind, dict[str, Any]] = {
     Kind.STRING: {"type": ["string", "null"]},
     Kind.DATETIME: {
         "type": ["string", "null"],
-        "description": "A moment in ISO 8601; with a zone it is brought to UTC.",
+        "description": "A moment in ISO 8601; one with a time zone is converted to UTC.",
     },
     Kind.BINARY: {"type": "string", "contentEncoding": "base64"},
 }

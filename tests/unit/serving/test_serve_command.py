@@ -228,7 +228,7 @@ def test_what_cannot_be_served_is_said_at_once(services: Services) -> None:
     for arguments, message in (
         ([""], "models.0"),
         (["a", "a"], "each model once"),
-        (["a", "b", "--version", "3"], "--version goes with one model"),
+        (["a", "b", "--version", "3"], "--version needs exactly one model"),
     ):
         told = CliRunner().invoke(app, ["serve", *arguments])
         assert told.exit_code == 1
@@ -253,11 +253,11 @@ def test_a_server_that_could_append_to_the_ledger_is_warned_of(
     assert for_servers is not None
     both = {"PODIUM_LEDGER_URL": ledger_url, "PODIUM_LEDGER_SERVER_URL": for_servers.get_secret_value()}
     assert told(**both) == ""
-    warning = "role podium may append events, approvals too: set PODIUM_LEDGER_SERVER_URL"
+    warning = "role podium can append events, even approvals. Set PODIUM_LEDGER_SERVER_URL"
     assert warning in told(PODIUM_LEDGER_URL=ledger_url)
     assert warning in told(PODIUM_LEDGER_SERVER_URL=ledger_url)
     away = make_url(ledger_url).set(port=1).render_as_string(hide_password=False)
-    assert "in the ledger are not known: the ledger database did not" in told(PODIUM_LEDGER_URL=away)
+    assert "in the ledger could not be checked: the ledger database did not" in told(PODIUM_LEDGER_URL=away)
 
 
 def test_a_killed_process_is_replaced_and_what_it_left_is_removed(running: Running) -> None:

@@ -119,7 +119,9 @@ def test_nothing_is_stored_of_a_share_of_zero_nor_where_there_is_no_candidate(
 def test_what_serves_cannot_be_its_own_shadow_and_an_alias_that_is_not_there_is_told(
     services: Services, model: str
 ) -> None:
-    with pytest.raises(PodiumError, match="--shadow champion is what serves: name another alias or version"):
+    with pytest.raises(
+        PodiumError, match="--shadow champion is the version that serves: name another alias or version"
+    ):
         load_serving_settings(models=(model,), shadow="champion")
     make_champion(services, model, register_model(services, model, regression(1), ROWS))
     with serving(services, model, shadow="candidat") as server:

@@ -37,7 +37,7 @@ def test_each_file_of_a_folder_or_pattern_is_a_partition(tmp_path: Path) -> None
     write(tmp_path / "in" / "day=1" / "a.parquet")
     for source, only, message in (
         ("in", "*", "two partitions are called day=1/a, so one would replace the other"),
-        ("in/day=2", "x*", "no partition is called x.; there are: a, b"),
+        ("in/day=2", "x*", "no partition is called x.; available: a, b"),
         ("in/*.csv", "*", "no file of .csv, .csv.gz, .parquet in"),
         ("away", "*", "there is no .*away"),
         ("in/notes.txt", "*", "notes.txt: allowed are .csv"),

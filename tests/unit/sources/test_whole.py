@@ -133,12 +133,12 @@ def test_a_quoted_text_may_go_on_over_lines_and_hold_quotes(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b,a\n1,2,3\n", "rows.csv: column 'a' is there twice"),
+        ("a,b,a\n1,2,3\n", "rows.csv: column 'a' appears twice"),
         ("", "rows.csv cannot be read"),
         ("a,\u00e9\n1,2\n".encode("utf-16"), "rows.csv: the names of its columns are not in UTF-8"),
         (
             "a,b\n1,caf\u00e9\n".encode("latin-1"),
-            r"rows.csv cannot be read: column b: b'caf\\xe9' is no text in utf-8",
+            r"rows.csv cannot be read: column b: b'caf\\xe9' is not a text in UTF-8",
         ),
     ],
 )

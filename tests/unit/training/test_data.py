@@ -66,13 +66,13 @@ def test_parquet_is_read_as_csv_is(
     ("changes", "error", "message"),
     [
         ({"data__source": "none.csv"}, DataError, "data.source: there is no file .*none.csv"),
-        ({"data__time_column": "date"}, DataError, "toy.csv: no column 'date'; there are: day, x, y"),
+        ({"data__time_column": "date"}, DataError, "toy.csv: no column 'date'; available: day, x, y"),
         (
             {"data__time_column": "y"},
             DataError,
-            "column y: row 0 'no' is no moment in ISO8601; 600 such rows",
+            "column y: row 0 'no' is not a moment in ISO8601; 600 such rows",
         ),
-        ({"data__label": "z"}, DataError, "toy.csv: no column 'z'; there are: day, x, y"),
+        ({"data__label": "z"}, DataError, "toy.csv: no column 'z'; available: day, x, y"),
         ({"data__inputs": ["x", "w"]}, DataError, "toy.csv: no column 'w'"),
         ({"holdout__days": 9999}, DataError, "no training rows as of 2025-06-01"),
         ({"data__examples": "support.toy_trainer:nothing"}, TrainerError, "has no function 'nothing'"),
@@ -199,7 +199,7 @@ def test_every_wart_is_counted_and_none_crashes(bugs: Callable[..., ModelSpec], 
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("undated", "column reported: row 5 'someday' is no moment in ISO8601 or %d/%m/%Y; 1 such rows"),
+        ("undated", "column reported: row 5 'someday' is not a moment in ISO8601 or %d/%m/%Y; 1 such rows"),
         ("unlabelled", "row 2 has no label; 1 such rows. data.unlabelled: drop leaves them out"),
         ("unknown_labels", "row 2 has the label 'banana'; 1 such rows. data.unknown_labels: drop leaves"),
     ],
@@ -229,7 +229,7 @@ def test_rows_of_one_group_stay_together(bugs: Callable[..., ModelSpec], tmp_pat
     rows.assign(id=rows.index % 5).to_csv(tmp_path / "bugs.csv", index=False)
     window = load_window(bugs(holdout={"share": 0.4, "by": "id"}), AS_OF, tmp_path)
     assert not set(window.train.others["id"]) & set(window.holdout.others["id"])
-    with pytest.raises(DataError, match="the examples have no column 'idd'; there are: title, id"):
+    with pytest.raises(DataError, match="the examples have no column 'idd'; available: title, id"):
         load_window(bugs(holdout={"share": 0.4, "by": "idd"}), AS_OF, tmp_path)
 
 
@@ -272,7 +272,7 @@ def test_the_data_version_is_of_the_tables_too(shop_spec: ModelSpec, tmp_path: P
 
 ODD = {
     "more": ("a,1\nb,2,3\nc,4\n", r"row 2 has 3 fields, and there are 2 columns; 1 such rows"),
-    "twice": ("", r"column 'x' is there twice"),
+    "twice": ("", r"column 'x' appears twice"),
     "unclosed": ('a,1\n"b,2\nc,3\n', r"a quote is opened in row 2 and not closed"),
 }
 
@@ -364,9 +364,9 @@ def test_a_folder_of_parts_is_a_source_and_its_folders_are_columns(
         (pa.array([date(2025, 3, 1), date(2025, 3, 2)] * 100), None),
         (
             pa.array([1740787200, 1740873600] * 100),
-            "column day: row 0 '?1740787200'? is no moment in ISO8601",
+            "column day: row 0 '?1740787200'? is not a moment in ISO8601",
         ),
-        (pa.array([45717, 45718] * 100), "column day: row 0 '?45717'? is no moment in ISO8601"),
+        (pa.array([45717, 45718] * 100), "column day: row 0 '?45717'? is not a moment in ISO8601"),
     ],
 )
 def test_a_whole_number_is_no_moment_unless_it_is_written_as_one(

@@ -164,7 +164,7 @@ def test_an_empty_folder_is_filled_and_a_full_one_left_as_it_is(project: Path, t
 @pytest.mark.parametrize(
     ("changes", "as_of", "message"),
     [
-        ({}, "soon", "--as-of: 'soon' is no date; write 2025-03-01"),
+        ({}, "soon", "--as-of: 'soon' is not a date; write 2025-03-01"),
         ({}, "9999-12-31", "--as-of: 9999-12-31T00:00:00 is not between the years 1900 and 2200"),
         ({}, "2024-01-02", "no training rows as of 2024-01-02"),
         ({"trainer": "support.toy_trainer:crash"}, "2025-06-01", "crash: KeyError: 'no such param'"),
@@ -196,7 +196,7 @@ def test_what_goes_wrong_is_explained_and_leaves_no_folder(
 def test_a_wrong_model_or_place_is_explained(project: Path, toy_spec: ModelSpec) -> None:
     done = train_into(project / "out", "tyo")
     assert "no model 'tyo' in " in told(done)
-    assert f"there are: {toy_spec.name}" in told(done)
+    assert f"available: {toy_spec.name}" in told(done)
     done = train_into(project / "toy.csv" / "out", toy_spec.name)
     assert done.exit_code == 1
     assert "toy.csv: File exists" in told(done)

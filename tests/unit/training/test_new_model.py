@@ -119,9 +119,9 @@ def test_nothing_is_written_over_and_what_is_wrong_is_named(home: Path) -> None:
     assert written[0].read_text() == "mine"
     with pytest.raises(PodiumError, match="'Home Wins': must be lower-case words joined by '-'"):
         write_model(new(name="Home Wins"), home)
-    with pytest.raises(DataError, match="no column 'lost'; there are: day, it's odd"):
+    with pytest.raises(DataError, match="no column 'lost'; available: day, it's odd"):
         write_model(new("lost", "other"), home)
-    with pytest.raises(DataError, match="column won: '?1'? is no ISO 8601 date|column won"):
+    with pytest.raises(DataError, match="column won: '?1'? is not an ISO 8601 date|column won"):
         write_model(new("price", "other", time="won"), home)
     with pytest.raises(DataError, match=r"there is no file or folder .*nowhere\.csv"):
         write_model(NewModel("other", "me", Path("nowhere.csv"), "x", "y"), home)

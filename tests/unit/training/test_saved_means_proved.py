@@ -119,7 +119,9 @@ def test_gaps_among_flags_are_asked_too(tmp_path: Path, monkeypatch: pytest.Monk
             return real(*paths)
 
         monkeypatch.setattr(proof, "fresh_problem", after_an_edit)
-        with pytest.raises(TrainerError, match=r"predicts \[8.0\] for rows with gaps, not \[7.0\] as when"):
+        with pytest.raises(
+            TrainerError, match=r"predicts \[8.0\] for rows with gaps, not \[7.0\] as in training"
+        ):
             save_model(tmp_path / "bad", ready, inputs, [], trusted)
 
 
@@ -242,7 +244,7 @@ def script(tmp_path: Path) -> Callable[..., FromCode]:
     ("first", "factor", "message"),
     [
         ("from support.toy import TOY", "2", r"does not load .* No module named 'support'.*FromCode"),
-        ("import os", "os.getpid()", r"the saved model predicts .* for its input example, not .* as when"),
+        ("import os", "os.getpid()", r"the saved model predicts .* for its input example, not .* as in"),
     ],
 )
 def test_a_script_that_needs_the_project_or_this_process_is_refused(

@@ -78,7 +78,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     for tag, collection in _TAGS.items():
         if kind is collection:
             return {tag: [plain(item, depth + 1) for item in value]}
-    raise NotPlain(f"a value of type {kind.__name__}, which is no plain data")
+    raise NotPlain(f"a value of type {kind.__name__}, which is not plain data")
 
 
 def value_of(encoded: Any) -> Any:

@@ -153,7 +153,7 @@ def describe_backup(index: Index) -> str:
         f"sha256 of the backup's index, which names all of its bytes: {index.digest()}",
     ]
     if index.problems:
-        lines.append(f"Not whole when it was copied ({len(index.problems)}):")
+        lines.append(f"Damaged when it was copied ({len(index.problems)}):")
         lines += [f"  {problem}" for problem in index.problems[:_MOST_PROBLEMS_SHOWN]]
         lines += ["  ..."] if len(index.problems) > _MOST_PROBLEMS_SHOWN else []
     return "\n".join(lines)
@@ -171,7 +171,7 @@ def stores_of(settings: Settings) -> BackupStores:
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "PODIUM_BUCKET",
-        why="a backup needs to know what to copy",
+        why="a backup copies the databases and the bucket that these variables name",
     )
     return BackupStores(url, Store(endpoint, key, secret, bucket))
 

@@ -166,7 +166,7 @@ def read_facts(taken: Mapping[str, Snapshot]) -> Facts:
         chain = walk(noted(record_on(ledger)))
         problems = [*(f"the ledger: {difference}" for difference in chain.differences), *unreadable]
         problems += [
-            f"the ledger: event {seq}, which MLflow was told of for {model}, is not in it"
+            f"the ledger: event {seq} is not in it, although MLflow has it on record for {model}"
             for seq, (model, digest) in told.items()
             if there.get(seq) != digest and not chain.difference
         ]
@@ -201,7 +201,7 @@ def missing_files(facts: Facts, objects: Iterable[StoredObject], bucket: str) ->
         for file in manifest.files:
             item = copied.get(f"{root}/{file.path}")
             if item is None or item.sha256 != file.sha256:
-                what = "is not in the bucket" if item is None else "is not what was registered"
+                what = "is not in the bucket" if item is None else "differs from the registered file"
                 said.append(f"{model} {version_name(number)}: {file.path} {what}")
     return said
 
@@ -239,7 +239,7 @@ def assert_empty(url: str) -> None:
     if busy:
         who = ", ".join(f"{count} connected to {name}" for name, count in busy)
         raise PodiumError(
-            f"somebody works with the databases ({who}): stop Airflow, MLflow and servers first"
+            f"clients are connected to the databases ({who}): stop Airflow, MLflow and servers first"
         )
     held = [said for name in _IN_ORDER for said in _in_use(url, name)]
     if held:
@@ -338,7 +338,8 @@ def _answers() -> Iterator[None]:
     except sa.exc.ProgrammingError as error:
         cause = str(error.orig).strip().splitlines()[0]
         raise PodiumError(
-            f"the databases are not as they must be (all migrated? asked as the superuser?): {cause}"
+            f"the databases do not have the expected tables or rights (all migrated? run as the superuser?): "
+            f"{cause}"
         ) from error
 
 

@@ -115,7 +115,7 @@ def new_backup(folder: Path) -> Iterator[Path]:
     """
     partial = folder.with_name(folder.name + _PARTIAL)
     if folder.name.endswith(_PARTIAL):
-        raise PodiumError(f"{folder}: a backup cannot be called so: {_PARTIAL} marks one that has not ended")
+        raise PodiumError(f"{folder}: choose another name: {_PARTIAL} marks an unfinished backup")
     if folder.exists():
         raise PodiumError(f"{folder} exists already: name a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -123,7 +123,7 @@ def new_backup(folder: Path) -> Iterator[Path]:
         partial.mkdir(mode=0o700)
     except FileExistsError as error:
         raise PodiumError(
-            f"{partial} is there: another backup is being written, or one was killed. If none runs, remove it"
+            f"{partial} exists: another backup is being written, or one was killed. If none runs, remove it"
         ) from error
     try:
         yield partial
@@ -152,19 +152,21 @@ def read_index(folder: Path) -> Index:
     """
     path = folder / INDEX
     if folder.name.endswith(_PARTIAL):
-        raise PodiumError(f"{folder} is no backup: it was never finished. Remove it and take another one")
+        raise PodiumError(
+            f"{folder} is not a complete backup: it was never finished. Remove it and make a new one"
+        )
     if not path.is_file():
-        raise PodiumError(f"{folder} is no backup: there is no {INDEX} in it")
+        raise PodiumError(f"{folder} is not a backup: it has no {INDEX}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         said = content.pop("sha256")
         index = Index.model_validate(content)
     except (ValueError, ValidationError, KeyError, AttributeError) as error:
         raise PodiumError(
-            f"{path} cannot be read: it was changed, or is of another Podium: {error}"
+            f"{path} cannot be read: it was changed, or another version of Podium wrote it: {error}"
         ) from error
     if index.digest() != said:
-        raise PodiumError(f"{path} was changed: its sha256 is not the one that it was written with")
+        raise PodiumError(f"{path} was changed: its sha256 differs from the recorded one")
     return index
 
 

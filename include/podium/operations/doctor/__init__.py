@@ -1,1 +1,1 @@
-"""``podium doctor``: is every part as it must be? What was seen, and what to do about it."""
+"""``podium doctor``: checks every part, and names what to do about each problem."""

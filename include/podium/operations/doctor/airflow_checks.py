@@ -43,8 +43,8 @@ def check_airflow(settings: Settings) -> Iterator[Finding]:
 def _version(version: str, place: str, lock: Mapping[str, str]) -> Finding:
     locked = lock.get("apache-airflow")
     if locked not in (None, version):
-        seen = f"{version} at {place}, but requirements.txt names {locked}"
-        return Finding(AIRFLOW, State.WARNING, seen, f"install apache-airflow=={locked} there")
+        observed = f"{version} at {place}, but requirements.txt names {locked}"
+        return Finding(AIRFLOW, State.WARNING, observed, f"install apache-airflow=={locked} there")
     return Finding(AIRFLOW, State.OK, f"{version} at {place}")
 
 

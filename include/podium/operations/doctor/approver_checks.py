@@ -65,7 +65,7 @@ def approver_problems(
     said += [_role_problem(role, permissions, may_answer, able) for role in policy.roles]
     people = [account for account in able if may_decide(policy, Person(account.name, account.roles))]
     if len(people) < policy.required:
-        said.append(f"{policy.required} must approve, and {len(people)} can")
+        said.append(f"{policy.required} must approve, but only {len(people)} can")
     return [problem for problem in said if problem]
 
 

@@ -30,13 +30,13 @@ class Finding:
     Attributes:
         part: What was looked at, such as ``ledger role``.
         state: How it is.
-        seen: What was seen, or why it was not looked at.
+        observed: What was observed, or why it was not looked at.
         remedy: What to do about it; "" if there is nothing to do.
     """
 
     part: str
     state: State
-    seen: str
+    observed: str
     remedy: str = ""
 
 
@@ -62,7 +62,7 @@ Check = Callable[[Settings], Iterator[Finding]]
 
 def without_secrets(finding: Finding, settings: Settings) -> Finding:
     """Return the finding with whatever an error told of a secret crossed out."""
-    seen = finding.seen
+    observed = finding.observed
     for secret in sorted(secrets_of(settings), key=len, reverse=True):
-        seen = seen.replace(secret, "***")
-    return replace(finding, seen=" ".join(seen.split()))
+        observed = observed.replace(secret, "***")
+    return replace(finding, observed=" ".join(observed.split()))

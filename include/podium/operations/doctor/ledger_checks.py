@@ -138,7 +138,7 @@ def _schema(connection: sa.Connection) -> Finding:
         SCHEMA,
         State.PROBLEM,
         f"at {found}, which this Podium does not know",
-        "install the Podium that it is of",
+        "install the version of Podium that migrated it",
     )
 
 
@@ -148,7 +148,7 @@ def _role(connection: sa.Connection, user: str) -> Finding:
     there = {table.name for table in rights.tables}
     checked = set(connection.scalars(_CHECKED))
     extra += [
-        f"is not checked where it inserts into {name}: the trigger is off or gone"
+        f"inserts into {name} unchecked: the trigger is off or missing"
         for name in store.CHECKED_TABLES
         if name in there - checked
     ]
@@ -157,7 +157,7 @@ def _role(connection: sa.Connection, user: str) -> Finding:
         remedy = f"let PODIUM_LEDGER_URL name a role that owns nothing; {_MIGRATE} and renews its rights"
         return Finding(ROLE, State.PROBLEM, f"{user} {'; '.join([*extra, *missing])}", remedy)
     owners = ", ".join(sorted({table.owner for table in rights.tables}))
-    return Finding(ROLE, State.OK, f"{user} may insert and select, no more; {owners} owns the tables")
+    return Finding(ROLE, State.OK, f"{user} may only insert and select; {owners} owns the tables")
 
 
 def check_server_role(settings: Settings) -> Iterator[Finding]:
@@ -204,7 +204,7 @@ def _server_role(connection: sa.Connection, role: str) -> Finding:
     if extra or missing:
         return Finding(SERVER_ROLE, State.PROBLEM, f"{role} {'; '.join([*extra, *missing])}", _MAKE_ROLE)
     return Finding(
-        SERVER_ROLE, State.OK, f"{role} may read events and insert answers, labels and counts, no more"
+        SERVER_ROLE, State.OK, f"{role} may only read events and insert answers, labels and counts"
     )
 
 
@@ -243,7 +243,7 @@ def _password(url: sa.URL) -> Finding:
             return Finding(
                 PASSWORD,
                 State.PROBLEM,
-                f"{_place(url)} takes any password for {url.username}",
+                f"{_place(url)} accepts any password for {url.username}",
                 "let pg_hba.conf ask for scram-sha-256",
             )
     except Outage:

@@ -64,8 +64,8 @@ def check_libraries(settings: Settings) -> Iterator[Finding]:
             said.append(f"{name} is {found}, locked {wanted}")
     if said:
         more = f" and {len(said) - _FEW} more" if len(said) > _FEW else ""
-        seen = f"{len(said)} of {len(locked)} differ: {', '.join(said[:_FEW])}{more}"
-        yield Finding(LIBRARIES, State.WARNING, seen, "install with --require-hashes -r requirements.txt")
+        observed = f"{len(said)} of {len(locked)} differ: {', '.join(said[:_FEW])}{more}"
+        yield Finding(LIBRARIES, State.WARNING, observed, "install with --require-hashes -r requirements.txt")
     else:
         yield Finding(LIBRARIES, State.OK, f"{len(locked)} as locked in requirements.txt")
 
@@ -79,15 +79,18 @@ def check_clocks(settings: Settings) -> Iterator[Finding]:
         except PodiumError:
             continue  # Its own check has said so.
     if not differences:
-        yield Finding(CLOCKS, State.NOT_CHECKED, "no part told its time")
+        yield Finding(CLOCKS, State.NOT_CHECKED, "no service reported its time")
         return
     told = ", ".join(f"{name} {seconds:+.1f} s" for name, seconds in differences.items())
     if max(map(abs, differences.values())) > LARGEST_DIFFERENCE_SECONDS:
         yield Finding(
-            CLOCKS, State.WARNING, f"beside this machine's: {told}", "let NTP set the clock of each machine"
+            CLOCKS,
+            State.WARNING,
+            f"compared with this machine's clock: {told}",
+            "synchronise the clock of each machine by NTP",
         )
     else:
-        yield Finding(CLOCKS, State.OK, f"beside this machine's: {told}")
+        yield Finding(CLOCKS, State.OK, f"compared with this machine's clock: {told}")
 
 
 def _difference(read: Callable[[], float]) -> float:
@@ -124,7 +127,7 @@ def _http_time(url: str) -> float:
         # The header has no fractions: the time was at most a second later.
         return parsedate_to_datetime(told or "").timestamp() + 0.5
     except ValueError as error:
-        raise PodiumError(f"{url} tells no time") from error
+        raise PodiumError(f"{url} reports no time") from error
 
 
 def _postgres_time(url: str) -> float:
@@ -163,8 +166,10 @@ def _space(what: str, folder: Path) -> Finding:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return Finding(SPACE, State.WARNING, f"{what} folder {folder}: {error.strerror}", "make it")
-    seen = f"{free / 1e9:,.1f} GB free in the {what} folder {folder}"
+    observed = f"{free / 1e9:,.1f} GB free in the {what} folder {folder}"
     if free >= LITTLE_SPACE_BYTES:
-        return Finding(SPACE, State.OK, seen)
+        return Finding(SPACE, State.OK, observed)
     state = State.WARNING if free >= NO_SPACE_BYTES else State.PROBLEM
-    return Finding(SPACE, state, seen, "make space, or set TMPDIR: files of models are checked there")
+    return Finding(
+        SPACE, state, observed, "free some space, or set TMPDIR: Podium checks the files of models there"
+    )

@@ -32,7 +32,9 @@ def check_mlflow(settings: Settings) -> Iterator[Finding]:
     uri = settings.mlflow_tracking_uri.rstrip("/")
     if not uri.startswith(("http://", "https://")):
         yield Finding(
-            MLFLOW, State.NOT_CHECKED, f"{without_login(uri)} is no server: nobody can log in or write to it"
+            MLFLOW,
+            State.NOT_CHECKED,
+            f"{without_login(uri)} is not a server: nobody can log in or write to it",
         )
         return
     login = _login(settings, uri)
@@ -64,11 +66,11 @@ def _server(uri: str, login: AuthBase) -> Finding:
     if not answer.ok:
         return Finding(MLFLOW, State.PROBLEM, f"{without_login(uri)} answered {_short(answer)}", _START)
     version = answer.text.strip()[:30]
-    seen = f"{version} at {without_login(uri)}"
+    observed = f"{version} at {without_login(uri)}"
     if version != mlflow.__version__:
         remedy = f"install mlflow=={version} here, or {mlflow.__version__} there"
-        return Finding(MLFLOW, State.PROBLEM, f"{seen}, but this client is {mlflow.__version__}", remedy)
-    return Finding(MLFLOW, State.OK, f"{seen}, as this client")
+        return Finding(MLFLOW, State.PROBLEM, f"{observed}, but this client is {mlflow.__version__}", remedy)
+    return Finding(MLFLOW, State.OK, f"{observed}, as this client")
 
 
 def _logins(uri: str, username: str | None) -> Finding:
@@ -79,18 +81,18 @@ def _logins(uri: str, username: str | None) -> Finding:
     }
     taken = [how for how, answer in answers.items() if answer.ok]
     if taken:
-        reached = "only this machine reaches it" if is_loopback(uri) else "and others reach it"
+        reached = "only this machine reaches it" if is_loopback(uri) else "and other machines reach it"
         state = State.WARNING if is_loopback(uri) else State.PROBLEM
-        remedy = "run `mlflow server --app-name basic-auth`: else whoever reaches it can move a champion"
-        return Finding(LOGIN, state, f"it takes {' and '.join(taken)}; {reached}", remedy)
+        remedy = "run `mlflow server --app-name basic-auth`: without it, anybody can move a champion"
+        return Finding(LOGIN, state, f"it accepts {' and '.join(taken)}; {reached}", remedy)
     odd = [
         f"{how}: {_short(answer)}" for how, answer in answers.items() if answer.status_code not in (401, 403)
     ]
     if odd:
         return Finding(
-            LOGIN, State.PROBLEM, f"neither taken nor refused: {'; '.join(odd)}", "see MLflow's log"
+            LOGIN, State.PROBLEM, f"neither accepted nor refused: {'; '.join(odd)}", "see MLflow's log"
         )
-    return Finding(LOGIN, State.OK, "no password and a wrong one are refused")
+    return Finding(LOGIN, State.OK, "requests without a password, or with a wrong one, are refused")
 
 
 def _artifacts(uri: str, login: AuthBase) -> Finding:
@@ -110,12 +112,12 @@ def _artifacts(uri: str, login: AuthBase) -> Finding:
     read = ask("GET", name, login)
     deleted = ask("DELETE", name, login)
     if not read.ok or read.content != body:
-        seen = f"what was written came back as {_short(read)}"
-        return Finding(ARTIFACTS, State.PROBLEM, seen, "see the logs of MLflow and of the store")
+        observed = f"the written object came back as {_short(read)}"
+        return Finding(ARTIFACTS, State.PROBLEM, observed, "see the logs of MLflow and of the store")
     if not deleted.ok:
-        seen = f"written and read back, but deleting answered {_short(deleted)}"
+        observed = f"written and read back, but deleting answered {_short(deleted)}"
         return Finding(
-            ARTIFACTS, State.WARNING, seen, f"delete {_PROBE.rpartition('/artifacts/')[2]} in the bucket"
+            ARTIFACTS, State.WARNING, observed, f"delete {_PROBE.rpartition('/artifacts/')[2]} in the bucket"
         )
     return Finding(ARTIFACTS, State.OK, "a small object was written, read back and deleted")
 

@@ -84,5 +84,5 @@ def _champion(
         yield Finding(name, State.PROBLEM, str(error), remedy)
         return
     size = sum(file.size for file in manifest.files) / 1e6
-    seen = f"{version_name(number)}, its {len(manifest.files)} files ({size:,.1f} MB) as registered"
-    yield Finding(name, State.OK, seen)
+    observed = f"{version_name(number)}, its {len(manifest.files)} files ({size:,.1f} MB) as registered"
+    yield Finding(name, State.OK, observed)

@@ -27,13 +27,19 @@ def check_notifications(settings: Settings) -> Iterator[Finding]:
         yield Finding(NOTIFICATIONS, State.PROBLEM, str(error), _SETTINGS)
         return
     if not here and not chosen:
-        yield Finding(NOTIFICATIONS, State.NOT_CHECKED, "PODIUM_NOTIFY_CHANNELS is not set: nobody is told")
+        yield Finding(
+            NOTIFICATIONS, State.NOT_CHECKED, "PODIUM_NOTIFY_CHANNELS is not set: nobody is notified"
+        )
         return
     try:
         ledger = Ledger(settings.ledger_url.get_secret_value())
         failures = {failure.channel: failure for failure in Deliveries(ledger).failures({*here, *chosen})}
     except (PodiumError, sa.exc.ArgumentError) as error:
-        yield Finding(NOTIFICATIONS, State.NOT_CHECKED, f"the ledger knows what was told: {error}")
+        yield Finding(
+            NOTIFICATIONS,
+            State.NOT_CHECKED,
+            f"the ledger, which records sent notices, could not be read: {error}",
+        )
         return
     for channel in sorted({*here, *chosen}):
         part = f"channel {channel}"
@@ -42,7 +48,7 @@ def check_notifications(settings: Settings) -> Iterator[Finding]:
             remedy = f"correct its address, then `podium notify test {channel}`"
             yield Finding(part, State.PROBLEM, f"failed since {in_utc(failed.at)}: {failed.error}", remedy)
         elif channel not in here:
-            seen = "models name it, and PODIUM_NOTIFY_CHANNELS does not"
-            yield Finding(part, State.WARNING, seen, "name it there, or as a connection of Airflow")
+            observed = "models name it, and PODIUM_NOTIFY_CHANNELS does not"
+            yield Finding(part, State.WARNING, observed, "name it there, or as a connection of Airflow")
         else:
-            yield Finding(part, State.OK, "nothing failed since the last message that it took")
+            yield Finding(part, State.OK, "no failure since the last message that it accepted")

@@ -55,13 +55,13 @@ def _bucket(settings: Settings, place: str) -> Iterator[Finding]:
     versioning: dict[str, Any] = {}
     status, error = _status(lambda: versioning.update(client.get_bucket_versioning(Bucket=name)))
     if error:
-        seen = f"{name} is there; whether it is versioned was not told: {error}"
-        yield Finding(BUCKET, State.WARNING, seen, "let these keys read the bucket's versioning")
+        observed = f"{name} exists; its versioning could not be read: {error}"
+        yield Finding(BUCKET, State.WARNING, observed, "let these keys read the bucket's versioning")
     elif versioning.get("Status") != "Enabled":
-        seen = f"{name} is there, but not versioned: what is overwritten is lost"
-        yield Finding(BUCKET, State.PROBLEM, seen, "`podium initialise stores` turns versioning on")
+        observed = f"{name} exists, but is not versioned: overwritten objects are lost"
+        yield Finding(BUCKET, State.PROBLEM, observed, "`podium initialise stores` turns versioning on")
     else:
-        yield Finding(BUCKET, State.OK, f"{name} is there, and versioned")
+        yield Finding(BUCKET, State.OK, f"{name} exists, and is versioned")
 
 
 def _keys(settings: Settings) -> Finding:
@@ -75,15 +75,15 @@ def _keys(settings: Settings) -> Finding:
         elif status not in _REFUSED:
             odd.append(f"{how}: {error}")
     if taken:
-        seen = f"it takes {' and '.join(taken)}: whoever reaches it can change a model"
+        observed = f"it accepts {' and '.join(taken)}: everybody who reaches it can change a model"
         return Finding(
-            KEYS, State.PROBLEM, seen, "turn its access control on: without keys it is open to all"
+            KEYS, State.PROBLEM, observed, "turn on its access control: without keys it is open to everybody"
         )
     if odd:
         return Finding(
-            KEYS, State.PROBLEM, f"neither taken nor refused: {'; '.join(odd)}", "see the store's log"
+            KEYS, State.PROBLEM, f"neither accepted nor refused: {'; '.join(odd)}", "see the store's log"
         )
-    return Finding(KEYS, State.OK, "a wrong secret and no signature are refused")
+    return Finding(KEYS, State.OK, "requests with a wrong secret, or without a signature, are refused")
 
 
 def _client(settings: Settings, secret: str | None) -> Any:

@@ -35,7 +35,7 @@ def read_channels(settings: Settings) -> dict[str, str]:
         found = None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise PodiumError(
-            f"{_VARIABLE} is no JSON object of addresses by name; write such as "
+            f"{_VARIABLE} is not a JSON object of addresses by name; write for example "
             '{"team": "jsons://hooks.example.org/podium"}'
         )
     return found

@@ -34,7 +34,7 @@ def failed_runs(airflow: AirflowClient, specs: Iterable[ModelSpec], now: datetim
         notices.run_failed(
             models[run.dag_id] or str(run.form.get("model", "")),
             f"{run.dag_id}/{run.run_id}",
-            run.note or "Why is in the log of the task that failed.",
+            run.note or "The reason is in the log of the failed task.",
             f"{page}/dags/{run.dag_id}/runs/{quote(run.run_id, safe='')}" if page else "",
         )
         for run in airflow.failed_runs(now - NEWS)

@@ -135,7 +135,7 @@ def is_quiet(hours: str, now: datetime) -> bool:
         local = now.astimezone(ZoneInfo(zone.strip() or "UTC")).time()
     except (ValueError, ZoneInfoNotFoundError) as error:
         raise PodiumError(
-            f"PODIUM_NOTIFY_QUIET: '{hours}' are no hours; write such as 22:00-07:00 Europe/Berlin"
+            f"PODIUM_NOTIFY_QUIET: '{hours}' are not hours; write for example 22:00-07:00 Europe/Berlin"
         ) from error
     return begin <= local < end if begin <= end else local >= begin or local < end
 
@@ -247,7 +247,7 @@ def _of_event(looked: _Look, event: Event) -> Notice | None:
         except Outage:
             raise
         except PodiumError as error:
-            log.warning("event %s cannot be told: %s", event.seq, error)
+            log.warning("event %s cannot be announced: %s", event.seq, error)
             return None
     return notices.of_event(event, looked.page)
 
