@@ -30,6 +30,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 │   ├── StackBusyError     another process starts, stops or owns it
 │   └── PartFailedError    one of its services did not come up
 └── Outage                 a service could not be asked; retried, never read as an answer
+    ├── SourceChanged      somebody wrote to the rows while they were read
     └── DiskFull           a folder of this machine has no room; names it
 
 Only ``model_file.types.WrongKey`` stands outside of it: pydantic asks for a ``ValueError``.
@@ -233,6 +234,12 @@ class DiskFull(Outage):
     def __init__(self, doing: str, folder: Path, why: str) -> None:
         self.folder = folder
         super().__init__(f"{doing}: the disk is full at {folder}: {why}. Make room there, then it goes on")
+
+
+class SourceChanged(Outage):
+    """Somebody wrote to a source while its rows were read. Retried: the writer may be done then."""
+
+    code = "PODIUM-SOURCE-CHANGED"
 
 
 class MetricUndefined(PodiumError):

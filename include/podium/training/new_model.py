@@ -24,6 +24,7 @@ from podium.errors import DataError, PodiumError
 from podium.model_file.document import NO_TEXT_CHARACTER
 from podium.model_file.loading import load_spec
 from podium.model_file.metric_names import TaskKind
+from podium.sources.chunks import Source
 from podium.sources.whole import inferred, read_whole
 from podium.training.first_run import measure_first_run
 from podium.training.giveaways import Giveaway, giveaways
@@ -182,7 +183,7 @@ def _in_docstring(text: str) -> str:
 
 
 def _rows(new: NewModel, home: Path) -> pd.DataFrame:
-    table = read_whole(str(new.source), home)
+    table = read_whole(Source(str(new.source), home))
     return inferred(table.rows, table.text)
 
 

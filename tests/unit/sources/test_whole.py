@@ -20,7 +20,7 @@ from podium.sources.whole import WholeTable, inferred, read_whole
 def whole(folder: Path, text: str | bytes, name: str = "rows.csv") -> WholeTable:
     data = text.encode() if isinstance(text, str) else text
     (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    return read_whole(name, folder)
+    return read_whole(Source(name, folder))
 
 
 def scored(folder: Path, name: str = "rows.csv", rows: int = 2) -> tuple[dict[str, list[bytes]], list[int]]:
@@ -154,7 +154,7 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path) -> None:
 
 def test_a_first_column_is_no_index_and_a_nameless_one_has_its_place_for_a_name(tmp_path: Path) -> None:
     pd.DataFrame({"x": ["p", "q"]}).to_csv(tmp_path / "rows.csv")
-    table = read_whole("rows.csv", tmp_path)
+    table = read_whole(Source("rows.csv", tmp_path))
     assert table.rows.to_dict("list") == {"Unnamed: 0": ["0", "1"], "x": ["p", "q"]}
     assert list(scored(tmp_path)[0]) == ["Unnamed: 0", "x"]
 
@@ -162,7 +162,7 @@ def test_a_first_column_is_no_index_and_a_nameless_one_has_its_place_for_a_name(
 def test_types_are_those_of_the_values_and_numbers_are_read_to_the_last_bit(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0).normal(size=1000)
     pd.DataFrame({"x": numbers, "self": "NA", "n": range(1000)}).to_csv(tmp_path / "rows.csv", index=False)
-    table = read_whole("rows.csv", tmp_path)
+    table = read_whole(Source("rows.csv", tmp_path))
     rows = inferred(table.rows, table.text)
     assert (rows["x"] == numbers).all()
     assert rows["self"].isna().all()
@@ -180,13 +180,13 @@ def test_a_named_index_of_a_parquet_file_is_a_column(
     tmp_path: Path, index: pd.Index, expected: list[object]
 ) -> None:
     pd.DataFrame({"x": [1, 2, 3]}, index=index).to_parquet(tmp_path / "rows.parquet")
-    assert read_whole("rows.parquet", tmp_path).rows.to_dict("list") == {"x": [1, 2, 3], "id": expected}
+    assert read_whole(Source("rows.parquet", tmp_path)).rows.to_dict("list") == {"x": [1, 2, 3], "id": expected}
     assert scored(tmp_path, "rows.parquet")[0] == {"x": [1, 2, 3], "id": expected}
 
 
 def test_an_unnamed_index_of_a_parquet_file_is_no_column(tmp_path: Path) -> None:
     pd.DataFrame({"x": [1, 2]}, index=["p", "q"]).to_parquet(tmp_path / "rows.parquet")
-    assert list(read_whole("rows.parquet", tmp_path).rows) == ["x"]
+    assert list(read_whole(Source("rows.parquet", tmp_path)).rows) == ["x"]
     assert list(scored(tmp_path, "rows.parquet")[0]) == ["x"]
 
 
@@ -201,7 +201,7 @@ def test_a_folder_of_parts_is_one_table_and_its_folders_are_columns(tmp_path: Pa
     write(tmp_path / f"in/year=2025/city=07/a.{suffix}", pd.DataFrame({"t": ["r"], "x": [3]}))
     missing = "__HIVE_DEFAULT_PARTITION__"
     write(tmp_path / f"in/year=2025/city={missing}/b.{suffix}", pd.DataFrame({"x": [4], "t": ["s"]}))
-    table = read_whole("in", tmp_path)
+    table = read_whole(Source("in", tmp_path))
     rows = inferred(table.rows, table.text)
     assert rows["x"].tolist() == [1, 2, 3, 4]
     assert rows["t"].tolist() == ["p", "q", "r", "s"]
@@ -232,17 +232,17 @@ def test_of_a_folder_only_what_is_wanted_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_key_that_is_a_column_too_must_say_the_same(tmp_path: Path, suffix: str) -> None:
     write(tmp_path / f"in/day=3/a.{suffix}", pd.DataFrame({"day": [3, 3], "x": [1, 2]}))
-    assert inferred(read_whole("in", tmp_path).rows, ["day"] if suffix == "csv" else [])["day"].tolist() == [
+    assert inferred(read_whole(Source("in", tmp_path)).rows, ["day"] if suffix == "csv" else [])["day"].tolist() == [
         3,
         3,
     ]
     write(tmp_path / f"in/day=4/a.{suffix}", pd.DataFrame({"day": [4, 3], "x": [1, 2]}))
     with pytest.raises(DataError, match=r"day=4/a\.\w+: its folder says that day is '4', and its own column"):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
     (tmp_path / f"in/day=4/a.{suffix}").unlink()
     write(tmp_path / f"in/day=5/day=6/a.{suffix}", pd.DataFrame({"x": [1]}))
     with pytest.raises(DataError, match="two of its folders say day=; one of them must go"):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -250,10 +250,10 @@ def test_parts_have_the_same_columns(tmp_path: Path, suffix: str) -> None:
     write(tmp_path / f"in/a.{suffix}", pd.DataFrame({"x": [1], "y": [1]}))
     write(tmp_path / f"in/b.{suffix}", pd.DataFrame({"x": [2]}))
     with pytest.raises(DataError, match=r"b\.\w+ has no column 'y', which .*a\.\w+ has"):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
     write(tmp_path / f"in/b.{suffix}", pd.DataFrame({"x": [2], "y": [1], "z": [1]}))
     with pytest.raises(DataError, match=r"a\.\w+ has no column 'z', which .*b\.\w+ has"):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
 
 
 def test_parts_may_be_of_types_that_hold_each_other_and_of_no_others(tmp_path: Path) -> None:
@@ -264,15 +264,15 @@ def test_parts_may_be_of_types_that_hold_each_other_and_of_no_others(tmp_path: P
     part("a", pa.array([1, 2]))
     part("b", pa.array([0.5, None]))
     part("c", pa.nulls(1))
-    assert read_whole("in", tmp_path).rows["x"].dropna().tolist() == [1.0, 2.0, 0.5]
+    assert read_whole(Source("in", tmp_path)).rows["x"].dropna().tolist() == [1.0, 2.0, 0.5]
     part("a", pa.array(["p", "q"]).dictionary_encode())
     part("b", pa.array(["r"]).dictionary_encode())
-    assert read_whole("in", tmp_path).rows["x"].tolist()[:3] == ["p", "q", "r"]
+    assert read_whole(Source("in", tmp_path)).rows["x"].tolist()[:3] == ["p", "q", "r"]
     part("b", pa.array(["r"]))
-    assert read_whole("in", tmp_path).rows["x"].tolist()[:3] == ["p", "q", "r"]
+    assert read_whole(Source("in", tmp_path)).rows["x"].tolist()[:3] == ["p", "q", "r"]
     part("b", pa.array([date(2025, 1, 1)]))
     with pytest.raises(DataError, match=r"column x is string in .*a.parquet and date32.day. in .*b.parquet"):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
 
 
 def test_csv_and_parquet_are_not_mixed(tmp_path: Path) -> None:
@@ -281,4 +281,4 @@ def test_csv_and_parquet_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"a.csv and .*b.parquet are parts of one source, and must be files of"
     ):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
