@@ -190,6 +190,7 @@ format: $(HAS_DEV) ## Format the code
 lock: $(HAS_UV) ## Renew requirements*.txt from requirements*.in (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-boost.in -o requirements-boost.txt
+	$(COMPILE) requirements-delta.in -o requirements-delta.txt
 	$(COMPILE) requirements-serving.in -o requirements-serving.txt
 	$(COMPILE) --excludes requirements-torch.txt requirements-llm.in -o requirements-llm.txt
 	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
@@ -222,7 +223,7 @@ $(HAS_LLM): requirements-llm.txt requirements-torch.txt $(HAS_RUN)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-torch.txt
 	@touch $@
 
-$(HAS_DEV): requirements-dev.txt requirements-boost.txt $(HAS_LLM)
-	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt -r requirements-boost.txt \
-		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt -r requirements-boost.txt
+$(HAS_DEV): requirements-dev.txt requirements-boost.txt requirements-delta.txt $(HAS_LLM)
+	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt -r requirements-boost.txt -r requirements-delta.txt \
+		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt -r requirements-boost.txt -r requirements-delta.txt
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,7 +113,12 @@ def database_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+    except sa.exc.OperationalError as error:
+        if isinstance(error.orig, sqlite3.OperationalError) and "locked" not in str(error.orig):
+            # SQLite's word for a wrong query, too.
+            raise DataError(f"{doing}: {_first_line(error)}") from error
+        raise Outage(f"{doing}: the database did not answer: {_first_line(error)}") from error
+    except (sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
         raise Outage(f"{doing}: the database did not answer: {_first_line(error)}") from error
     except sa.exc.DBAPIError as error:
         raise DataError(f"{doing}: {_first_line(error)}") from error

@@ -203,7 +203,7 @@ def _alike_in_type(tables: Sequence[pa.Table], parts: Sequence[_Part]) -> list[p
         types = [table.schema.field(name).type for table in alike]
         if len(set(types)) > 1 and any(map(pa.types.is_dictionary, types)):
             alike = [_with_plain(table, place, name) for table in alike]
-        if len(set(types)) > 1 and all(pa.types.is_timestamp(kind) and kind.tz for kind in types):
+        if len(set(types)) > 1:
             alike = [_in_utc(table, place, name) for table in alike]
         for table, part in zip(alike, parts, strict=True):
             both = [pa.schema([one.schema.field(name)]) for one in (alike[0], table)]
@@ -226,6 +226,8 @@ def _with_plain(table: pa.Table, place: int, name: str) -> pa.Table:
 
 def _in_utc(table: pa.Table, place: int, name: str) -> pa.Table:
     column = table.column(name)
+    if not pa.types.is_timestamp(column.type) or column.type.tz is None:
+        return table
     return table.set_column(place, name, column.cast(pa.timestamp(column.type.unit, "UTC")))
 
 
