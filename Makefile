@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check docs format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-page bench-parse bench-serving bench-score bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check docs format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-page bench-parse bench-serving bench-score bench-sources bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -152,6 +152,9 @@ bench-page: $(HAS_DEV) ## Time the page "Models" with 200 models of up to 1,000 
 
 bench-score: $(HAS_RUN) ## Time batch scoring beside a bare predict
 	$(BIN)/python -W ignore benchmarks/score.py
+
+bench-sources: $(HAS_DEV) ## Time reading 10 million rows of 20 columns from S3 and Postgres beside bare pyarrow and COPY (SIZE=1000000: fewer)
+	$(BIN)/python -W ignore benchmarks/sources.py
 
 bench-serving: $(HAS_DEV) ## Measure the model server beside `mlflow models serve`, LitServe and BentoML, and swaps under load
 	$(BIN)/python benchmarks/serving.py

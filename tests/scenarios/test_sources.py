@@ -25,6 +25,7 @@ from podium.sources.whole import read_whole
 from podium.stack import control
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.running_stack import running_stack
+from support.documents import copy_project, follow
 from support.mlflow_client import raw
 from support.steps import FIRST, new_run, train
 
@@ -135,3 +136,11 @@ def test_objects_are_told_by_their_etags_or_versions_and_broken_ones_are_named(b
     in_s3(rows(), bucket)
     facts = read_whole(source, ["x"]).facts
     assert len({one["version"] for one in facts["objects"]} - {None}) == 3
+
+
+def test_the_document_on_sources_is_followed_literally(bucket: Any, tmp_path: Path) -> None:
+    told = follow(PROJECT_ROOT / "docs" / "training-data.md", tmp_path, copy_project(tmp_path))
+    for place in ("parquet", "s3", "sql", "delta"):
+        assert f"wrote include/models/trips_{place}.yaml" in told
+        assert (tmp_path / "models" / f"trips-{place}" / "model" / "MLmodel").is_file()
+    assert told.count("time: day (the only column with moments)") == 4
