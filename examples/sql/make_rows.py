@@ -18,7 +18,9 @@ invoices = pd.DataFrame(
     }
 )
 public = customers["sector"].to_numpy()[invoices["customer"]] == "public"
-late = draws.random(len(days)) < 1 / (1 + np.exp(2 - invoices["reminders"] - invoices["amount"] / 900 + 2 * public))
+late = draws.random(len(days)) < 1 / (
+    1 + np.exp(2 - invoices["reminders"] - invoices["amount"] / 900 + 2 * public)
+)
 invoices["late"] = np.where(late, "yes", "no")
 with sqlalchemy.create_engine(os.environ["SHOP_DB_URL"]).begin() as connection:
     customers.to_sql("customers", connection, index=False, if_exists="replace")

@@ -28,19 +28,25 @@ def new_model(  # noqa: PLR0913 - what a model needs
             "delta:PATH.",
         ),
     ],
-    label: Annotated[str, typer.Option(help="The column to predict; asked for if its name is not sure.")] = "",
+    label: Annotated[
+        str, typer.Option(help="The column to predict; asked for if its name is not sure.")
+    ] = "",
     time_column: Annotated[
         str, typer.Option("--time", help="The column that says when a row became known; - if there is none.")
     ] = "",
     time_format: Annotated[
         str, typer.Option(help="How times are written: ISO8601, or a format of strptime such as %d/%m/%Y.")
     ] = "",
-    task: Annotated[str, typer.Option(help="classification or regression, where the label may be both.")] = "",
+    task: Annotated[
+        str, typer.Option(help="classification or regression, where the label may be both.")
+    ] = "",
     database: Annotated[
         str | None, typer.Option(help="With sql: the environment variable with the database's URL.")
     ] = None,
     owner: Annotated[str, typer.Option(help="The person or team that answers for the model.")] = "me",
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: refuse where a proposal is not sure.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: refuse where a proposal is not sure.")
+    ] = False,
 ) -> None:
     """Look at a table, and write model file, trainer and test of a new model, ready to run.
 

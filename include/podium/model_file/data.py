@@ -11,6 +11,7 @@ from podium.model_file.source import DELTA, SQL, asks_as_of, check_file, check_s
 from podium.model_file.types import Closed, Columns, ImportPath, Name, WrongKey, once
 from podium.settings import project_home
 
+
 def _check_source(source: str) -> str:
     return check_source(source, project_home())
 
@@ -27,8 +28,8 @@ class DataSpec(Closed):
     """Where the rows come from and what their columns mean."""
 
     source: Source = Field(
-        description="The rows: a `.csv`, `.csv.gz` or `.parquet` file, a folder or pattern of such, also "
-        "`s3://`, `sql:` and a query, or `delta:` and a path. Paths begin at the project's top folder.",
+        description="The rows: a csv or parquet file, folder or pattern, also `s3://...`, `sql:QUERY` or "
+        "`delta:PATH`, from the project's top folder.",
     )
     database: Annotated[str, Field(pattern=VARIABLE)] | None = Field(
         default=None,
@@ -37,13 +38,12 @@ class DataSpec(Closed):
     )
     all_rows: StrictBool = Field(
         default=False,
-        description="The query has no `:as_of`, although there is a `time_column`: each run reads all rows, "
-        "and leaves out later ones itself.",
+        description="A query without `:as_of` is meant: each run reads all rows, and leaves out later ones "
+        "itself.",
     )
     columns: Columns = Field(
         default=(),
-        description="Further columns to read, for the trainer or `examples`. Without it the columns that the "
-        "model file names; all, with `examples` or `duplicates: drop`.",
+        description="Further columns to read. Without it none; all, with `examples` or `duplicates: drop`.",
     )
     examples: ImportPath | None = Field(
         default=None,
@@ -125,7 +125,8 @@ class DataSpec(Closed):
         asks = asks_as_of(self.source)
         if self.source.startswith(SQL) and (others := other_parameters(self.source)):
             raise WrongKey(
-                f"a training has no value for :{others[0]}, only for :as_of; write \\:{others[0]} if it is text",
+                f"a training has no value for :{others[0]}, only for :as_of; if it is text, write "
+                f"\\:{others[0]}",
                 "source",
             )
         if self.all_rows and (asks or not self.source.startswith(SQL) or self.time_column is None):

@@ -26,8 +26,8 @@ class ScoringSpec(Closed):
     """What is scored in batches."""
 
     source: Place = Field(
-        description="Rows to score: a file, folder or pattern with `*`, also `s3://`, `sql:` and a query, or "
-        "`delta:` and a path."
+        description="Rows to score: a file, folder or pattern with `*`, also `s3://...`, `sql:QUERY` or "
+        "`delta:PATH`."
     )
     output: Place = Field(
         description="A folder or `s3://` prefix for one parquet file per partition, or `sql:TABLE`."

@@ -51,8 +51,8 @@ def check_file(source: str, home: Path) -> str:
     """Refuse what is no file, folder or pattern below the project's top folder."""
     if scheme := _SCHEME.match(source):
         raise ValueError(
-            f"no training reads {scheme[0]}; allowed are a file ({', '.join(SUFFIXES)}), a folder or pattern, "
-            f"and for data.source also {S3}, {SQL} and {DELTA}"
+            f"no training reads {scheme[0]}; allowed are a file ({', '.join(SUFFIXES)}), a folder or "
+            f"pattern, and for data.source also {S3}, {SQL} and {DELTA}"
         )
     odd = _WITH_SUFFIX.search(source) and not source.endswith(SUFFIXES) and not _WILD.search(source)
     if odd and not (home / source).is_dir():

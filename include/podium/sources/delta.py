@@ -79,7 +79,9 @@ def _table(source: Source, version: int | None) -> Any:
 def _options() -> dict[str, str]:
     """Return what deltalake does not find in the environment by itself."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    options = {"AWS_REGION": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
+    options = {
+        "AWS_REGION": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    }
     if endpoint:
         options["AWS_ENDPOINT_URL"] = endpoint
     if endpoint.startswith("http://"):

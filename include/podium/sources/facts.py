@@ -19,7 +19,7 @@ from podium.sources.chunks import Partition, Source
 from podium.sources.storage import query_of
 
 Facts = Mapping[str, Any]
-"""JSON: ``files``, ``objects``, ``query`` or ``delta``, and ``dvc`` where such a file stands beside the source."""
+"""JSON: ``files``, ``objects``, ``query`` or ``delta``, and ``dvc`` where there is such a file."""
 
 _ASKING = 8
 
@@ -65,7 +65,9 @@ def changed(before: Facts, after: Facts) -> str:
 def describe(facts: Facts) -> str:
     """Say in one line which state of the source was read."""
     if "query" in facts:
-        read = f"a query of {facts['database']} (sha256 {_sha256(facts['query'])}), read at {facts['read_at']}"
+        read = (
+            f"a query of {facts['database']} (sha256 {_sha256(facts['query'])}), read at {facts['read_at']}"
+        )
         return f"{read}, as of {facts['as_of']}" if facts["as_of"] else read
     if "delta" in facts:
         return f"Delta table {facts['delta']}, version {facts['version']}"

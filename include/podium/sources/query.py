@@ -6,7 +6,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -55,25 +56,50 @@ def query_partitions(source: Source) -> list[Partition]:
 def open_query(source: Source, partition: Partition, wanted: Sequence[str] | None) -> Iterator[Reader]:
     """Open a query; from Postgres only the wanted columns come.
 
-    ``:as_of`` is a moment in UTC. One statement sees one state of the database, whatever is written meanwhile.
+    ``:as_of`` is a moment in UTC. One statement sees one state of the database, whatever is written
+    meanwhile.
     """
-    query, values = query_of(source.source).rstrip("; \n"), _values(source, partition)
     doing, engine = f"reading {source.source}", database_engine(source.database)
     with database_errors(doing), ExitStack() as stack:
         connection = stack.enter_context(engine.connect())
         if engine.dialect.name == "postgresql":
             # Else :as_of, and moments without a zone, would be of the server's zone.
             connection.execute(sa.text("SET TIME ZONE 'UTC'"))
-        types = _plain_types(connection, query, values)
+        asked = _Asked(connection, query_of(source.source).rstrip("; \n"), _values(source, partition))
+        types = _plain_types(asked)
         if types is not None:
             once_each([name for name, _ in types], source.source)
-            yield stack.enter_context(_copied(connection, query, values, dict(types), source, wanted))
+            yield stack.enter_context(_copied(asked, dict(types), source, wanted))
         else:
-            yield _by_rows(connection, query, values, source, wanted)
+            yield _by_rows(asked, source, wanted)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query, and what its parameters stand for."""
+
+    connection: sa.Connection
+    query: str
+    values: Mapping[str, Any]
+
+    def statement(self) -> sa.TextClause:
+        """Return it as SQLAlchemy runs it."""
+        bound = [
+            sa.bindparam(name, value, type_=sa.DateTime(timezone=True) if name == AS_OF else None)
+            for name, value in self.values.items()
+        ]
+        return sa.text(self.query).bindparams(*bound)
+
+    def literal(self, cursor: Any) -> str:
+        """Return it with the values in it, as psycopg2 quotes them: COPY takes no parameters."""
+        compiled = self.statement().compile(dialect=self.connection.dialect)
+        written: bytes = cursor.mogrify(str(compiled), dict(self.values))
+        return written.decode()
 
 
 def _values(source: Source, partition: Partition) -> dict[str, Any]:
-    query, values = query_of(source.source), {}
+    query = query_of(source.source)
+    values: dict[str, Any] = {}
     if PLACEHOLDER.search(query):
         values[PARTITION] = partition.at
     if asks_as_of(query) and source.as_of is not None:
@@ -81,25 +107,10 @@ def _values(source: Source, partition: Partition) -> dict[str, Any]:
     return values
 
 
-def _statement(query: str, values: Mapping[str, Any]) -> sa.TextClause:
-    bound = [
-        sa.bindparam(name, value, type_=sa.DateTime(timezone=True) if isinstance(value, datetime) else None)
-        for name, value in values.items()
-    ]
-    return sa.text(query).bindparams(*bound)
-
-
-def _by_rows(
-    connection: sa.Connection,
-    query: str,
-    values: Mapping[str, Any],
-    source: Source,
-    wanted: Sequence[str] | None,
-) -> Reader:
+def _by_rows(asked: _Asked, source: Source, wanted: Sequence[str] | None) -> Reader:
     doing, rows = f"reading {source.source}", source.chunk_rows or CHUNK_ROWS
-    with database_errors(doing):
-        streaming = connection.execution_options(stream_results=True, max_row_buffer=rows)
-        result = streaming.execute(_statement(query, values))
+    streaming = asked.connection.execution_options(stream_results=True, max_row_buffer=rows)
+    result = streaming.execute(asked.statement())
     columns = list(result.keys())
     once_each(columns, source.source)
     places = [columns.index(name) for name in chosen(columns, wanted) or columns[:1]]
@@ -149,56 +160,46 @@ def _array(name: str, values: Sequence[Any], types: dict[str, pa.DataType]) -> p
         raise DataError(f"column '{name}' of the query: {error}; cast it in the query") from error
 
 
-def _plain_types(
-    connection: sa.Connection, query: str, values: Mapping[str, Any]
-) -> list[tuple[str, int]] | None:
+def _plain_types(asked: _Asked) -> list[tuple[str, int]] | None:
     """Return the columns of a query with their types if COPY can write them; None elsewhere than Postgres."""
-    if (connection.dialect.name, connection.dialect.driver) != ("postgresql", "psycopg2"):
+    dialect = asked.connection.dialect
+    if (dialect.name, dialect.driver) != ("postgresql", "psycopg2"):
         return None
-    with _cursor(connection) as cursor:
-        cursor.execute(f"SELECT * FROM ({_literal(cursor, connection, query, values)}) AS podium_rows LIMIT 0")  # noqa: S608
+    with _cursor(asked) as cursor:
+        # The query is the model file's, which somebody reviewed.
+        cursor.execute(f"SELECT * FROM ({asked.literal(cursor)}) AS podium_rows LIMIT 0")  # noqa: S608
         described = [(column.name, int(column.type_code)) for column in cursor.description]
     return described if all(kind in _PLAIN for _, kind in described) else None
 
 
 @contextmanager
-def _cursor(connection: sa.Connection) -> Iterator[Any]:
+def _cursor(asked: _Asked) -> Iterator[Any]:
     """Give psycopg2's own cursor; what it raises comes as SQLAlchemy says it."""
     import psycopg2
 
+    connection: Any = asked.connection.connection
     try:
-        with connection.connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             yield cursor
     except psycopg2.Error as error:
         raise sa.exc.DBAPIError.instance("", None, error, psycopg2.Error) from error
 
 
-def _literal(cursor: Any, connection: sa.Connection, query: str, values: Mapping[str, Any]) -> str:
-    """Return a query with its values in it: COPY takes no parameters."""
-    compiled = _statement(query, values).compile(dialect=connection.dialect)
-    written: bytes = cursor.mogrify(str(compiled), dict(values))
-    return written.decode()
-
-
 @contextmanager
 def _copied(
-    connection: sa.Connection,
-    query: str,
-    values: Mapping[str, Any],
-    types: Mapping[str, int],
-    source: Source,
-    wanted: Sequence[str] | None,
+    asked: _Asked, types: Mapping[str, int], source: Source, wanted: Sequence[str] | None
 ) -> Iterator[Reader]:
     """Read by COPY: Postgres writes csv into a pipe, and Arrow parses it on the other end."""
     columns = chosen(list(types), wanted) or list(types)[:1]
-    quoted = ", ".join(connection.dialect.identifier_preparer.quote_identifier(name) for name in columns)
+    quote_name = asked.connection.dialect.identifier_preparer.quote_identifier
+    quoted = ", ".join(map(quote_name, columns))
     kinds = {name: _PLAIN[types[name]] for name in columns}
     doing = f"reading {source.source}"
 
     def copy(sink: Any) -> None:
-        with _cursor(connection) as cursor:
-            text = _literal(cursor, connection, query, values)
-            cursor.copy_expert(f"COPY (SELECT {quoted} FROM ({text}) AS podium_rows) TO STDOUT (FORMAT csv)", sink)  # noqa: S608
+        with _cursor(asked) as cursor:
+            chosen_rows = f"SELECT {quoted} FROM ({asked.literal(cursor)}) AS podium_rows"  # noqa: S608
+            cursor.copy_expert(f"COPY ({chosen_rows}) TO STDOUT (FORMAT csv)", sink)
 
     with _piped(copy) as (stream, assert_whole):
 

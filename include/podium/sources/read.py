@@ -23,7 +23,15 @@ from podium.sources.parquet_file import open_parquet
 from podium.sources.query import open_query, query_partitions
 from podium.sources.storage import FilePlace, file_errors, find_files
 
-__all__ = ["Chunk", "Partition", "Reader", "Source", "list_partitions", "open_partition", "the_only_partition"]
+__all__ = [
+    "Chunk",
+    "Partition",
+    "Reader",
+    "Source",
+    "list_partitions",
+    "open_partition",
+    "the_only_partition",
+]
 
 _ALLOWED = f"{', '.join(SUFFIXES[:-1])} and {SUFFIXES[-1]}"
 _WILD = re.compile(r"[*?\[]")

@@ -18,8 +18,6 @@ from pyarrow import fs
 from podium.errors import DataError, Outage, PodiumError
 from podium.model_file.source import S3, SQL
 
-
-
 # Arrow raises the same class for a file that is broken and for a store that does not answer.
 _OF_THE_CONTENT = re.compile(r"thrift|corrupt|parquet|decompress|unexpected end of stream", re.IGNORECASE)
 

@@ -18,7 +18,7 @@ from podium.errors import DataError, SourceChanged
 from podium.sources.chunks import chosen
 from podium.sources.csv_file import MISSING, OddRow
 from podium.sources.facts import Facts, changed, source_facts
-from podium.sources.read import Partition, Source, list_partitions, open_partition
+from podium.sources.read import Chunk, Partition, Source, list_partitions, open_partition
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +72,25 @@ def read_whole(source: Source, wanted: Sequence[str] | None = None) -> WholeTabl
     columns, text = parts[0].columns, [name for name in parts[0].text if name in parts[0].rows.column_names]
     short, dropped = sum(part.short for part in parts), max(part.dropped for part in parts)
     later, index = sum(part.later for part in parts), _index(parts)
-    table = _joined(parts)
+    tables = [_joined(parts)]
     del parts
-    # Each column leaves Arrow's memory as soon as pandas has it, so that no second table is in memory.
-    rows = table.to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True)
+    rows = _frame(tables)
     if index is not None:
         rows.index = index
     return WholeTable(rows, tuple(columns), tuple(text), short, dropped, later, before)
+
+
+def _frame(tables: list[pa.Table]) -> pd.DataFrame:
+    """Turn the one table of a list into a frame, column by column; the list is empty then.
+
+    Each column leaves Arrow's memory when pandas has it, so that no second table is in memory.
+    """
+    table, columns = tables.pop(), {}
+    for name in table.column_names:
+        columns[name] = table.column(name).to_pandas()
+        table = table.drop_columns([name])
+        pa.default_memory_pool().release_unused()
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(table)) if not columns else None, copy=False)
 
 
 def _parts(source: Source, partitions: Sequence[Partition], wanted: Sequence[str] | None) -> list[_Part]:
@@ -99,7 +111,8 @@ def _index(parts: Sequence[_Part]) -> npt.NDArray[np.int64] | None:
     if not any(part.later for part in parts):
         return None
     starts = np.cumsum([0, *(len(part.rows) + part.later for part in parts)])
-    return np.concatenate([part.numbers + start - 1 for part, start in zip(parts, starts[:-1], strict=True)])
+    numbers = [part.numbers if part.later else np.arange(1, 1 + len(part.rows)) for part in parts]
+    return np.concatenate([one + start - 1 for one, start in zip(numbers, starts[:-1], strict=True)])
 
 
 def inferred(rows: pd.DataFrame, text: Sequence[str]) -> pd.DataFrame:
@@ -136,17 +149,33 @@ class _Part:
 def _part(source: Source, partition: Partition, wanted: Sequence[str] | None) -> _Part:
     with open_partition(source, partition, wanted) as reader:
         names = chosen(reader.columns, wanted)
-        chunks = [replace(chunk, rows=chunk.rows.select(names)) for chunk in reader.chunks]
+        chunks = [_slim(chunk, names) for chunk in reader.chunks]
     odd = [row for chunk in chunks for row in chunk.odd]
     short = [row for row in odd if row.fields < row.expected]
     _refuse_long([row for row in odd if row.fields > row.expected], partition.at)
     _tell(short, reader.dropped, partition.at)
     later = sum(chunk.later for chunk in chunks)
-    numbers = np.concatenate([chunk.numbers for chunk in chunks if len(chunk.numbers)] or [np.empty(0, int)])
+    numbers = _numbers(chunks) if later else np.empty(0, dtype=np.int64)
     rows = pa.concat_tables([chunk.rows for chunk in chunks])
     rows = _decoded(rows, [name for name in reader.text if name in names], partition.at)
     rows = _as_numbers(rows, [name for name in reader.decimals if name in names])
     return _Part(partition.at, rows, numbers, reader.columns, reader.text, len(short), reader.dropped, later)
+
+
+def _slim(chunk: Chunk, names: Sequence[str]) -> Chunk:
+    """Leave out other columns, and where all numbers follow one another all but the first of them."""
+    numbers = chunk.numbers
+    follow = len(numbers) > 0 and numbers[-1] - numbers[0] + 1 == len(numbers)
+    return replace(chunk, rows=chunk.rows.select(names), numbers=numbers[:1].copy() if follow else numbers)
+
+
+def _numbers(chunks: Sequence[Chunk]) -> npt.NDArray[np.int64]:
+    """Return the numbers of all rows of slim chunks."""
+    whole = [
+        chunk.numbers[0] + np.arange(len(chunk.rows)) if len(chunk.numbers) == 1 else chunk.numbers
+        for chunk in chunks
+    ]
+    return np.concatenate(whole)
 
 
 def _as_numbers(table: pa.Table, decimals: Sequence[str]) -> pa.Table:

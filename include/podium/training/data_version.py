@@ -76,7 +76,7 @@ def _value_hashes(column: pd.Series) -> Hashes:
     if pd.api.types.is_bool_dtype(kind):
         return _where_there(_mixed(column.to_numpy(np.uint64, na_value=0)) ^ _FLAG, gaps)
     if pd.api.types.is_numeric_dtype(kind) and kind.kind in "iuf":
-        return _where_there(_numbers(column, gaps), gaps)
+        return _where_there(_numbers(column), gaps)
     return _objects(column)
 
 
@@ -84,7 +84,7 @@ def _where_there(hashes: Hashes, gaps: npt.NDArray[np.bool_]) -> Hashes:
     return np.where(gaps, _MISSING, hashes) if gaps.any() else hashes
 
 
-def _numbers(column: pd.Series, gaps: npt.NDArray[np.bool_]) -> Hashes:
+def _numbers(column: pd.Series) -> Hashes:
     kind = column.dtype.kind
     if kind == "i":
         return _mixed(column.to_numpy(np.int64, na_value=0).view(np.uint64)) ^ _NUMBER
@@ -123,7 +123,7 @@ def _objects(column: pd.Series) -> Hashes:
     return _where_there(hashes ^ _OTHER, np.array([text is None for text in texts]))
 
 
-def _plain(value: Any) -> Any:  # noqa: PLR0911 - a line a kind
+def _plain(value: Any) -> Any:
     """Return a value as JSON has it: numbers as numbers, moments in UTC, None where it is missing."""
     if isinstance(value, np.generic):
         value = value.item()

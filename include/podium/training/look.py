@@ -1,6 +1,7 @@
 """A look at the columns of a new table: what each holds, and which may be the label and the time.
 
-What is only likely is asked for. Sure is what follows from the values, or from a name that means nothing else.
+What is only likely is asked for. Sure is what follows from the values, or from a name that means nothing
+else.
 """
 
 from __future__ import annotations

@@ -118,7 +118,9 @@ def asked(new: NewModel, table: pd.DataFrame, ask: Callable[[str, Choice], str])
         chosen = ask(what, choice)
         if chosen not in choice.others:
             raise PodiumError(f"{what}: no '{chosen}'; possible: {', '.join(choice.others)}")
-        whys[what] = choice.why if choice.sure else f"chosen by whoever made this file; proposed: {choice.what}"
+        whys[what] = (
+            choice.why if choice.sure else f"chosen by whoever made this file; proposed: {choice.what}"
+        )
         return chosen
 
     time = answer("time", new.time, likely_time(columns))

@@ -17,7 +17,9 @@ from podium.sources.delta import INSTALL
 from podium.sources.read import list_partitions, open_partition
 from podium.sources.whole import read_whole
 
-ROWS = pd.DataFrame({"day": pd.to_datetime(["2025-01-01", "2025-02-01", None]), "x": [1, 2, 3], "y": ["a", "b", None]})
+ROWS = pd.DataFrame(
+    {"day": pd.to_datetime(["2025-01-01", "2025-02-01", None]), "x": [1, 2, 3], "y": ["a", "b", None]}
+)
 
 
 @pytest.fixture

@@ -42,7 +42,8 @@ def url(layout: Layout, empty_database: str, monkeypatch: pytest.MonkeyPatch) ->
     found = layout.database_url("ledger_owner", empty_database)
     monkeypatch.setenv("SHOP_DB_URL", found)
     columns = ", ".join(f"{name} {kind}" for name, kind in KINDS.items())
-    execute(found, f"CREATE TABLE shop ({columns}); INSERT INTO shop VALUES {FIRST}, {ODD}")
+    execute(found, f"CREATE TABLE shop ({columns})")
+    execute(found, f"INSERT INTO shop VALUES {FIRST}, {ODD}")  # noqa: S608 - values of this file
     return found
 
 
@@ -58,7 +59,10 @@ def test_copy_and_rows_one_by_one_give_the_same(url: str, monkeypatch: pytest.Mo
     one_by_one = read("SELECT * FROM shop")
     assert copied.columns == one_by_one.columns == tuple(KINDS)
     for name in KINDS:
-        values = [table.rows[name].astype(object).where(table.rows[name].notna(), None) for table in (copied, one_by_one)]
+        values = [
+            table.rows[name].astype(object).where(table.rows[name].notna(), None)
+            for table in (copied, one_by_one)
+        ]
         assert values[0].tolist() == values[1].tolist(), name
     assert copied.rows["large"].tolist() == [9007199254740993, 0]
     assert copied.rows["price"].dtype == "float64"
@@ -77,8 +81,12 @@ def test_only_what_is_wanted_comes_and_as_of_is_a_moment_in_utc(url: str) -> Non
         ("seen", "2025-01-01T10:00:01", 1),
         ("day", "2025-01-01", 0),
     ):
-        execute(url, "ALTER DATABASE CURRENT SET timezone = 'Asia/Tokyo'".replace("CURRENT", url.rsplit("/", 1)[1]))
-        found = read(f"SELECT * FROM shop WHERE {column} < :as_of", "price", as_of=as_of)
+        execute(
+            url,
+            "ALTER DATABASE CURRENT SET timezone = 'Asia/Tokyo'".replace("CURRENT", url.rsplit("/", 1)[1]),
+        )
+        query = f"SELECT * FROM shop WHERE {column} < :as_of"  # noqa: S608 - names of this file
+        found = read(query, "price", as_of=as_of)
         assert len(found.rows) == count, (column, as_of)
     # For all_rows: what the query does not leave out is left out as it comes, and counted.
     found = read("SELECT * FROM shop", "price", "day", time_column="day")
@@ -108,7 +116,10 @@ def test_odd_queries_are_read(url: str, text: str, rows: int) -> None:
         ("SELECT nam FROM shop", 'column "nam" does not exist'),
         ("SELECT 1 / (whole - 2) AS x FROM shop", "division by zero"),
         ("SELECT timestamp 'infinity' AS x", "infinity"),
-        ("SELECT name FROM shop WHERE name < :as_of", "operator does not exist: text < timestamp with time zone"),
+        (
+            "SELECT name FROM shop WHERE name < :as_of",
+            "operator does not exist: text < timestamp with time zone",
+        ),
     ],
 )
 def test_what_the_database_refuses_is_told(url: str, text: str, said: str) -> None:

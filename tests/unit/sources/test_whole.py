@@ -183,7 +183,10 @@ def test_a_named_index_of_a_parquet_file_is_a_column(
     tmp_path: Path, index: pd.Index, expected: list[object]
 ) -> None:
     pd.DataFrame({"x": [1, 2, 3]}, index=index).to_parquet(tmp_path / "rows.parquet")
-    assert read_whole(Source("rows.parquet", tmp_path)).rows.to_dict("list") == {"x": [1, 2, 3], "id": expected}
+    assert read_whole(Source("rows.parquet", tmp_path)).rows.to_dict("list") == {
+        "x": [1, 2, 3],
+        "id": expected,
+    }
     assert scored(tmp_path, "rows.parquet")[0] == {"x": [1, 2, 3], "id": expected}
 
 
@@ -235,7 +238,9 @@ def test_of_a_folder_only_what_is_wanted_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_key_that_is_a_column_too_must_say_the_same(tmp_path: Path, suffix: str) -> None:
     write(tmp_path / f"in/day=3/a.{suffix}", pd.DataFrame({"day": [3, 3], "x": [1, 2]}))
-    assert inferred(read_whole(Source("in", tmp_path)).rows, ["day"] if suffix == "csv" else [])["day"].tolist() == [
+    assert inferred(read_whole(Source("in", tmp_path)).rows, ["day"] if suffix == "csv" else [])[
+        "day"
+    ].tolist() == [
         3,
         3,
     ]
@@ -313,11 +318,15 @@ def test_row_groups_that_are_later_are_not_read_and_the_others_keep_their_places
 
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
 @pytest.mark.parametrize("unit", ["s", "ns"])
-def test_moments_are_compared_in_utc_and_rows_without_one_stay(tmp_path: Path, zone: str | None, unit: str) -> None:
+def test_moments_are_compared_in_utc_and_rows_without_one_stay(
+    tmp_path: Path, zone: str | None, unit: str
+) -> None:
     times = pd.Series(pd.to_datetime(["2025-01-05 23:59:59", "2025-01-06 00:00:00", None])).dt.as_unit(unit)
     moments = times if zone is None else times.dt.tz_localize("UTC").dt.tz_convert(zone)
     for size in (1, 9):
-        pd.DataFrame({"day": moments, "x": range(3)}).to_parquet(tmp_path / "rows.parquet", row_group_size=size)
+        pd.DataFrame({"day": moments, "x": range(3)}).to_parquet(
+            tmp_path / "rows.parquet", row_group_size=size
+        )
         source = Source("rows.parquet", tmp_path, as_of=datetime(2025, 1, 6), time_column="day")
         table = read_whole(source)
         assert (table.rows["x"].tolist(), table.later) == ([0, 2], 1)
@@ -329,7 +338,9 @@ def test_zones_that_differ_between_parts_are_brought_to_utc_and_none_is_made_up(
         write(tmp_path / f"in/{name}.parquet", pd.DataFrame({"at": moments.dt.tz_convert(zone)}))
     assert read_whole(Source("in", tmp_path)).rows["at"].tolist() == [moments[0]] * 3
     write(tmp_path / "in/d.parquet", pd.DataFrame({"at": moments.dt.tz_localize(None)}))
-    with pytest.raises(DataError, match=r"column at is timestamp.* in .*a.parquet and timestamp.* in .*d.parquet"):
+    with pytest.raises(
+        DataError, match=r"column at is timestamp.* in .*a.parquet and timestamp.* in .*d.parquet"
+    ):
         read_whole(Source("in", tmp_path))
 
 

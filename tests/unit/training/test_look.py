@@ -84,7 +84,9 @@ def test_a_task_is_not_sure_of_few_numbers_and_of_many_texts(values: Any, task: 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PODIUM_HOME", str(tmp_path))
-    rows = table(y=DRAWS.integers(0, 2, 60), tags=[["a"]] * 60, empty=[None] * 60, one="1", plan=["s", "m"] * 30)
+    rows = table(
+        y=DRAWS.integers(0, 2, 60), tags=[["a"]] * 60, empty=[None] * 60, one="1", plan=["s", "m"] * 30
+    )
     rows.to_parquet(tmp_path / "rows.parquet")
     return tmp_path
 
@@ -103,7 +105,9 @@ def run(home: Path) -> Run:
     return invoke
 
 
-def test_what_is_sure_is_written_without_a_question_and_each_proposal_has_its_reason(run: Run, home: Path) -> None:
+def test_what_is_sure_is_written_without_a_question_and_each_proposal_has_its_reason(
+    run: Run, home: Path
+) -> None:
     code, said = run("--from", "rows.parquet", "--yes")
     assert code == 0, said
     path = home / "include" / "models" / "made.yaml"
@@ -123,7 +127,11 @@ def test_what_is_sure_is_written_without_a_question_and_each_proposal_has_its_re
 
 
 def test_what_is_not_sure_is_refused_or_asked_for(run: Run, home: Path) -> None:
-    rows = pd.read_parquet(home / "rows.parquet").rename(columns={"y": "left"}).assign(seen=DAYS, stars=[1, 2, 3] * 20)
+    rows = (
+        pd.read_parquet(home / "rows.parquet")
+        .rename(columns={"y": "left"})
+        .assign(seen=DAYS, stars=[1, 2, 3] * 20)
+    )
     rows.to_csv(home / "rows.csv", index=False)
     code, said = run("--from", "rows.csv", "--yes")
     assert (code, "Not sure is the time: day is the first of 2 columns" in said) == (1, True), said
@@ -165,5 +173,7 @@ def test_a_query_is_looked_at_too_and_days_may_come_first(
     assert code == 0, said
     data = load_spec(home / "include" / "models" / "made.yaml").data
     assert (data.time_formats, data.database) == (("%d/%m/%Y",), "SHOP_DB_URL")
-    code, said = run("--from", "sql:SELECT * FROM shop", *query[2:], "--time", "day", "--time-format", "%d/%m/%Y")
+    code, said = run(
+        "--from", "sql:SELECT * FROM shop", *query[2:], "--time", "day", "--time-format", "%d/%m/%Y"
+    )
     assert (code, "has no :as_of" in said) == (1, True), said
