@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check docs format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-page bench-parse bench-serving bench-score bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check docs format lock bench bench-quick bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-page bench-parse bench-serving bench-score bench-sources bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -155,6 +155,9 @@ bench-page: $(HAS_DEV) ## Time the page "Models" with 200 models of up to 1,000 
 bench-score: $(HAS_RUN) ## Time batch scoring beside a bare predict
 	$(BIN)/python -W ignore benchmarks/score.py
 
+bench-sources: $(HAS_DEV) ## Time reading 10 million rows of 20 columns from S3 and Postgres beside bare pyarrow and COPY (SIZE=1000000: fewer)
+	$(BIN)/python -W ignore benchmarks/sources.py
+
 bench-serving: $(HAS_DEV) ## Measure the model server beside `mlflow models serve`, LitServe and BentoML, and swaps under load
 	$(BIN)/python benchmarks/serving.py
 
@@ -192,6 +195,7 @@ format: $(HAS_DEV) ## Format the code
 lock: $(HAS_UV) ## Renew requirements*.txt from requirements*.in (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-boost.in -o requirements-boost.txt
+	$(COMPILE) requirements-delta.in -o requirements-delta.txt
 	$(COMPILE) requirements-serving.in -o requirements-serving.txt
 	$(COMPILE) --excludes requirements-torch.txt requirements-llm.in -o requirements-llm.txt
 	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
@@ -224,7 +228,7 @@ $(HAS_LLM): requirements-llm.txt requirements-torch.txt $(HAS_RUN)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-torch.txt
 	@touch $@
 
-$(HAS_DEV): requirements-dev.txt requirements-boost.txt $(HAS_LLM)
-	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt -r requirements-boost.txt \
-		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt -r requirements-boost.txt
+$(HAS_DEV): requirements-dev.txt requirements-boost.txt requirements-delta.txt $(HAS_LLM)
+	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt -r requirements-boost.txt -r requirements-delta.txt \
+		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt -r requirements-boost.txt -r requirements-delta.txt
 	@touch $@

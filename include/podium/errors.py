@@ -30,6 +30,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 │   ├── StackBusyError     another process starts, stops or owns it
 │   └── PartFailedError    one of its services did not come up
 └── Outage                 a service could not be asked; retried, never read as an answer
+    ├── SourceChanged      somebody wrote to the rows while they were read
     └── DiskFull           a folder of this machine has no room; names it
 
 Only ``model_file.types.WrongKey`` stands outside of it: pydantic asks for a ``ValueError``.
@@ -235,6 +236,12 @@ class DiskFull(Outage):
         super().__init__(
             f"{doing}: the disk is full at {folder}: {why}. Free some space there; the task then continues"
         )
+
+
+class SourceChanged(Outage):
+    """Somebody wrote to a source while its rows were read. Retried: the writer may be done then."""
+
+    code = "PODIUM-SOURCE-CHANGED"
 
 
 class MetricUndefined(PodiumError):

@@ -35,6 +35,7 @@ class Tag(StrEnum):
     TRAINED_ON = "podium.trained_on"
     JUDGED_ON = "podium.judged_on"
     DATA_VERSION = "podium.data_version"
+    DATA_SOURCE = "podium.data_source"
     GIT_COMMIT = "podium.git_commit"
     GATES = "podium.gates"
     DECIDED_BY = "podium.decided_by"

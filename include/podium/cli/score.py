@@ -97,7 +97,7 @@ def score(  # noqa: PLR0913 - one for each option of the command
 
 
 def _assert_output(output: str, source: str) -> None:
-    from podium.model_file.scoring import SQL
+    from podium.model_file.source import SQL
 
     if not output.startswith(SQL) and not output.endswith(".parquet"):
         raise PodiumError(f"--output: {output}: allowed are .parquet files, on disk or s3://, and {SQL}TABLE")

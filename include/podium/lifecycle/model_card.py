@@ -188,6 +188,7 @@ def _facts(spec: ModelSpec, training: Training) -> dict[str, str]:
     return {
         "Data": f"`{spec.data.source}`, version `{lineage.get(Tag.DATA_VERSION, '')[:12]}`, as of "
         f"{lineage.get(Tag.AS_OF, 'unknown')[:10]}",
+        "Rows": _plain(lineage.get(Tag.DATA_SOURCE, "unknown")),
         "Trained on": lineage.get(Tag.TRAINED_ON, "unknown"),
         "Judged on": lineage.get(Tag.JUDGED_ON, "unknown"),
         "Trainer": f"`{spec.trainer}`, commit `{short_commit(lineage.get(Tag.GIT_COMMIT, 'unknown'))}`",

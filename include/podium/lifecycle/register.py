@@ -18,7 +18,7 @@ from podium.registry.client import Version
 from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
 from podium.services import Services
-from podium.training.run import LINEAGE, read_trained_run
+from podium.training.run import lineage_of, read_trained_run
 
 log = logging.getLogger(__name__)
 
@@ -74,12 +74,12 @@ def _registration(services: Services, version: Version, run: str, key: str) -> N
         )
     services.registry.log_json(
         version.run_id,
-        {"files": manifest.as_json()},
+        {"files": manifest.as_json(), "rows": version.tags.get(Tag.DATA_SOURCE, "unknown")},
         f"manifests/v{version.number}.json",
         doing=f"keeping the manifest of {version.model} {version_name(version.number)}",
     )
     services.registry.set_tags(version.model, version.number, {Tag.MANIFEST_DIGEST: manifest.digest()})
-    lineage = {str(tag): version.tags[tag] for tag in LINEAGE}
+    lineage = lineage_of(version.tags)
     copied = Tag.COPIED_FROM in version.tags
     origin = {str(tag): version.tags.get(tag, "unknown") for tag in ORIGIN} if copied else {}
     profile = read_trained_run(services.registry, version.run_id).profile

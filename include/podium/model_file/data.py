@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator, model_validator
 
+from podium.model_file.scoring import VARIABLE
+from podium.model_file.source import DELTA, SQL, asks_as_of, check_file, check_source, other_parameters
 from podium.model_file.types import Closed, Columns, ImportPath, Name, WrongKey, once
 from podium.settings import project_home
 
-_SUFFIXES = (".csv", ".csv.gz", ".parquet")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-# What a file of another kind looks like, and a folder such as `2026.v1`; one such as `2026.11` does not.
-_WITH_SUFFIX = re.compile(r"[^/]\.[A-Za-z]\w*$")
-
 
 def _check_source(source: str) -> str:
-    return _readable(source, project_home())
+    return check_source(source, project_home())
 
 
 def _check_table(table: str, others: ValidationInfo) -> str:
-    return _readable(table, (project_home() / others.data.get("source", "")).parent)
-
-
-def _readable(source: str, home: Path) -> str:
-    """Refuse what no training reads: an address, a query, a file of another kind."""
-    if scheme := _SCHEME.match(source):
-        raise ValueError(
-            f"a training does not read {scheme[0]} but files below the project's top folder "
-            f"({', '.join(_SUFFIXES)}); copy the rows there"
-        )
-    if _WITH_SUFFIX.search(source) and not source.endswith(_SUFFIXES) and not (home / source).is_dir():
-        raise ValueError(f"must be a file that ends in {', '.join(_SUFFIXES)}, or a folder that exists")
-    return source
+    return check_file(table, (project_home() / others.data.get("source", "")).parent)
 
 
 Source = Annotated[Name, AfterValidator(_check_source)]
@@ -45,8 +28,22 @@ class DataSpec(Closed):
     """Where the rows come from and what their columns mean."""
 
     source: Source = Field(
-        description="A `.csv`, `.csv.gz` or `.parquet` file, or a folder of such, relative to the project's "
-        "top folder.",
+        description="The rows: a csv or parquet file, folder or pattern, also `s3://...`, `sql:QUERY` or "
+        "`delta:PATH`, from the project's top folder.",
+    )
+    database: Annotated[str, Field(pattern=VARIABLE)] | None = Field(
+        default=None,
+        description="With `sql:` only, and required there: the environment variable that holds the "
+        "database's SQLAlchemy URL.",
+    )
+    all_rows: StrictBool = Field(
+        default=False,
+        description="A query without `:as_of` is meant: each run reads all rows, and leaves out later ones "
+        "itself.",
+    )
+    columns: Columns = Field(
+        default=(),
+        description="Further columns to read. Without it none; all, with `examples` or `duplicates: drop`.",
     )
     examples: ImportPath | None = Field(
         default=None,
@@ -113,6 +110,39 @@ class DataSpec(Closed):
     def _inputs_leak_nothing(self) -> Self:
         if self.label in self.inputs:
             raise WrongKey(f"must not hold the label '{self.label}'", "inputs")
+        return self
+
+    @model_validator(mode="after")
+    def _sql_has_a_database(self) -> Self:
+        if self.source.startswith(SQL) and self.database is None:
+            raise WrongKey("missing; sql: needs the environment variable with the database's URL", "database")
+        if not self.source.startswith(SQL) and self.database is not None:
+            raise WrongKey(f"only goes with a source that begins with {SQL}", "database")
+        return self
+
+    @model_validator(mode="after")
+    def _a_query_sees_no_future(self) -> Self:
+        asks = asks_as_of(self.source)
+        if self.source.startswith(SQL) and (others := other_parameters(self.source)):
+            raise WrongKey(
+                f"a training has no value for :{others[0]}, only for :as_of; if it is text, write "
+                f"\\:{others[0]}",
+                "source",
+            )
+        if self.all_rows and (asks or not self.source.startswith(SQL) or self.time_column is None):
+            raise WrongKey("only goes with a query without :as_of where there is a time_column", "all_rows")
+        if self.source.startswith(SQL) and self.time_column and not asks and not self.all_rows:
+            raise WrongKey(
+                f"has no :as_of, so each run would read the future; write WHERE {self.time_column} < :as_of "
+                "(CAST(:as_of AS date) for a cast), or all_rows: true",
+                "source",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tables_stand_beside_files(self) -> Self:
+        if self.tables and self.source.startswith((SQL, DELTA)):
+            raise WrongKey("stand beside a file or folder; join them in the query", "tables")
         return self
 
     @model_validator(mode="after")

@@ -315,6 +315,17 @@ TaggedGate = Annotated[
 ]
 
 
+def gate_columns(gate: Gate) -> list[str]:
+    """Return the columns of the examples that a gate looks at, beside what the model takes."""
+    if isinstance(gate, SchemaGate):
+        return list(gate.columns_schema)
+    if isinstance(gate, OverlapGate):
+        return list(gate.columns)
+    if isinstance(gate, MetricGate):
+        return [*gate.columns, *([] if gate.slices is None else [gate.slices.column])]
+    return []
+
+
 def misfit(gate: Gate, task: TaskKind, labels: Collection[str]) -> WrongKey | None:
     """Say why a gate does not fit the task or the labels of its model, or None."""
     if isinstance(gate, MetricGate) and (wrong := _other_task(gate.metric, task)):

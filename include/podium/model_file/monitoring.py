@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictFloat, StrictInt
 
-from podium.model_file.scoring import VARIABLE
+from podium.model_file.scoring import VARIABLE, Place
 from podium.model_file.types import Closed, Cron, Duration, Name
 
 
@@ -34,7 +34,7 @@ class RetrainingSpec(Closed):
 class LabelsSpec(Closed):
     """Labels that come later than the rows that are scored."""
 
-    source: Name = Field(
+    source: Place = Field(
         description="Labels by `scoring.keys`: a file, folder or pattern with `*`, also `s3://`, or `sql:` "
         "and a query."
     )

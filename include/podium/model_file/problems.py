@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from podium.model_file.gates import KINDS
 from podium.model_file.scoring import VARIABLE
+from podium.model_file.source import without_passwords
 from podium.model_file.types import IMPORT_PATH, MODEL_NAME, WrongKey, nearest
 
 _GATES = "gates"
@@ -167,6 +168,8 @@ def shown_value(value: object) -> str:
     if isinstance(value, Mapping):
         return "{...}" if value else "{}"
     text = str(value) if isinstance(value, date) else repr(list(value) if isinstance(value, tuple) else value)
+    # Airflow keeps what is wrong in a file, and shows it.
+    text = without_passwords(text)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 

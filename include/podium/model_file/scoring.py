@@ -6,11 +6,11 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, StrictInt, field_validator, model_validator
 
+from podium.model_file.source import SQL, check_no_password
 from podium.model_file.types import Closed, Columns, Cron, ImportPath, Name, WrongKey
 
-SQL = "sql:"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 CHUNK_ROWS = 100_000
 PARTITION = "partition"
@@ -18,16 +18,18 @@ PARTITION = "partition"
 OWN_COLUMNS = (PARTITION, "row", "prediction", "model_version", "model_digest", "scored_at")
 PROBABILITY = "probability_"
 _TABLE = re.compile(rf"^{SQL}\w+(\.\w+)?$")
+Place = Annotated[Name, AfterValidator(check_no_password)]
 PLACEHOLDER = re.compile(rf"(?<![:\w]):{PARTITION}\b")
 
 
 class ScoringSpec(Closed):
     """What is scored in batches."""
 
-    source: Name = Field(
-        description="Rows to score: a file, folder or pattern with `*`, also `s3://`, or `sql:` and a query."
+    source: Place = Field(
+        description="Rows to score: a file, folder or pattern with `*`, also `s3://...`, `sql:QUERY` or "
+        "`delta:PATH`."
     )
-    output: Name = Field(
+    output: Place = Field(
         description="A folder or `s3://` prefix for one parquet file per partition, or `sql:TABLE`."
     )
     database: Annotated[str, Field(pattern=VARIABLE)] | None = Field(

@@ -37,7 +37,7 @@ from podium.registry.errors import mlflow_errors
 from podium.registry.manifest import Manifest, check_same, read_manifest
 from podium.registry.model_files import download_files
 from podium.services import Services
-from podium.training.run import LINEAGE
+from podium.training.run import lineage_of
 from podium.training.tracking import without_links
 
 log = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ def _source(services: Services, model: str, number: int) -> _Source:
     if profile := history.profile_of(events, number):
         raise ProfileOnly(f"{name} is a {profile} version: {profile.purpose}. It is not copied")
     details = registered.details
-    lineage = {str(tag): str(details[tag]) for tag in LINEAGE}
+    lineage = lineage_of(details)
     return _Source(model, number, details["mlflow_run"], lineage, Manifest.from_json(details["manifest"]))
 
 

@@ -19,8 +19,9 @@ import sqlalchemy as sa
 
 from podium.disk import full_disk_named
 from podium.errors import DataError, Outage
-from podium.model_file.scoring import PARTITION, SQL
-from podium.sources.storage import S3, database_engine, database_errors, query_of
+from podium.model_file.scoring import PARTITION
+from podium.model_file.source import S3, SQL
+from podium.sources.storage import database_engine, database_errors, query_of
 
 REJECTS_FOLDER = "_rejects"
 REJECTS_TABLE = "_rejects"

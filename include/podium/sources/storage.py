@@ -1,8 +1,10 @@
-"""The places that batch scoring reads from and writes to: files, ``s3://`` objects, databases."""
+"""The places that training and batch scoring read from and write to: files, ``s3://`` objects, databases."""
 
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +16,10 @@ import sqlalchemy as sa
 from pyarrow import fs
 
 from podium.errors import DataError, Outage, PodiumError
-from podium.model_file.scoring import SQL
+from podium.model_file.source import S3, SQL
 
-S3 = "s3://"
+# Arrow raises the same class for a file that is broken and for a store that does not answer.
+_OF_THE_CONTENT = re.compile(r"thrift|corrupt|parquet|decompress|unexpected end of stream", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def file_errors(place: FilePlace) -> Iterator[None]:
     except pa.ArrowInvalid as error:
         raise DataError(f"{place.shown} cannot be read: {str(error).splitlines()[0]}") from error
     except OSError as error:
-        if place.is_s3:
+        if place.is_s3 and not _OF_THE_CONTENT.search(str(error)):
             raise Outage(f"{place.shown}: the store did not answer: {error}") from error
         raise DataError(f"{place.shown} cannot be read: {error.strerror or error}") from error
 
@@ -91,7 +94,7 @@ def database_engine(variable: str | None) -> sa.Engine:
         raise PodiumError(f"{SQL} needs a database: the environment variable with its SQLAlchemy URL")
     url = os.environ.get(variable)
     if not url:
-        raise PodiumError(f"{variable} is not set: the SQLAlchemy URL of the database to score from or to")
+        raise PodiumError(f"{variable} is not set: the SQLAlchemy URL of the database")
     try:
         return sa.create_engine(url, poolclass=sa.pool.NullPool, hide_parameters=True)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError):
@@ -108,7 +111,12 @@ def database_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+    except sa.exc.OperationalError as error:
+        if isinstance(error.orig, sqlite3.OperationalError) and "locked" not in str(error.orig):
+            # SQLite's word for a wrong query, too.
+            raise DataError(f"{doing}: {_first_line(error)}") from error
+        raise Outage(f"{doing}: the database did not answer: {_first_line(error)}") from error
+    except (sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
         raise Outage(f"{doing}: the database did not answer: {_first_line(error)}") from error
     except sa.exc.DBAPIError as error:
         raise DataError(f"{doing}: {_first_line(error)}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time
@@ -14,11 +13,15 @@ import pandas as pd
 from podium.errors import DataError, TrainerError
 from podium.metrics.labels import spelling
 from podium.model_file.data import DataSpec
+from podium.model_file.gates import gate_columns
 from podium.model_file.metric_names import TaskKind
+from podium.model_file.source import S3
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object, trainer_errors
 from podium.names import moment_problem
+from podium.sources.chunks import Source
 from podium.sources.whole import WholeTable, inferred, read_whole
+from podium.training.data_version import content_digest
 from podium.training.examples import DataReport, DataWindow, TrainingExamples
 from podium.training.freshness import stale_problem
 from podium.training.input_types import for_the_trainer
@@ -48,23 +51,24 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     moment = as_of.astimezone(UTC).replace(tzinfo=None)
     if spec.data.time_resolution == "day":
         moment = datetime.combine(moment, time.min)
-    source = _read(spec.data.source, home)
+    source = _read(_source(spec.data, home, moment), columns_read(spec))
     tables = _tables(spec.data, home)
-    rows, undated = _dated(source.rows, spec.data)
+    rows, undated = _dated(source, spec.data)
     known = rows if spec.data.time_column is None else rows[rows[spec.data.time_column] < moment]
     unique = known.drop_duplicates() if spec.data.duplicates == "drop" else known
     typed = _with_types(unique, spec.data, source.text)
-    examples, unlabelled, unknown, counted = _examples(spec, typed, tables)
+    examples, unlabelled, unknown, counted = _examples(spec, typed, tables, source.columns)
     in_holdout = held_out(spec.holdout, examples, moment)
     window = DataWindow(
-        version=_content_digest(typed, tables, None if spec.data.examples is None else examples),
+        version=_version(typed, tables, None if spec.data.examples is None else examples),
         train=subset(examples, ~in_holdout),
         holdout=subset(examples, in_holdout),
         as_of=moment,
+        facts=source.facts,
         report=DataReport(
-            read=len(source.rows) + source.short,
+            read=len(source.rows) + source.short + source.later,
             short=source.short,
-            later=len(rows) - len(known),
+            later=len(rows) - len(known) + source.later,
             undated=undated,
             duplicated=len(known) - len(unique),
             unlabelled=unlabelled,
@@ -83,32 +87,62 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     return window
 
 
+def columns_read(spec: ModelSpec) -> list[str] | None:
+    """Return the columns of the source that a training reads; None for all.
+
+    All are read for ``data.examples``, which may use any, and to find rows that repeat others, unless
+    ``data.columns`` names some.
+    """
+    data = spec.data
+    if not data.columns and (data.examples is not None or data.duplicates == "drop"):
+        return None
+    one_by_one = (data.time_column, data.label, data.group, data.tests, data.entry_point, spec.holdout.by)
+    named = [*data.columns, *filter(None, one_by_one)]
+    if data.examples is None:
+        named += data.inputs
+    if spec.search is not None and spec.search.validation.by is not None:
+        named.append(spec.search.validation.by)
+    for gate in (*spec.gates, *(gate for profile in spec.profiles.values() for gate in profile.gates or ())):
+        named += gate_columns(gate)
+    return list(dict.fromkeys(named))
+
+
+def _source(data: DataSpec, home: Path, moment: datetime) -> Source:
+    # Rows that are read for all_rows, too, are compared with the moment as they come.
+    return Source(data.source, home, data.database, as_of=moment, time_column=data.time_column)
+
+
 def _tables(data: DataSpec, home: Path) -> dict[str, pd.DataFrame]:
     """Read the files that stand beside the source, whole."""
+    bucket, _, _ = data.source.rpartition("/")
     folder = (home / data.source).parent
-    tables = {name: _read(file, folder, f"data.tables.{name}") for name, file in data.tables.items()}
+    tables = {}
+    for name, file in data.tables.items():
+        beside = Source(f"{bucket}/{file}" if data.source.startswith(S3) else file, folder)
+        tables[name] = _read(beside, None, f"data.tables.{name}")
     return {name: inferred(table.rows, table.text) for name, table in tables.items()}
 
 
-def _read(source: str, home: Path, key: str = "data.source") -> WholeTable:
-    """Read all rows; those of a csv as text, so that later rows cannot change the types of known ones."""
+def _read(source: Source, wanted: Sequence[str] | None, key: str = "data.source") -> WholeTable:
+    """Read the rows; those of a csv as text, so that later rows cannot change the types of known ones."""
     try:
-        return read_whole(source, home)
+        return read_whole(source, wanted)
     except DataError as error:
         raise DataError(f"{key}: {error}") from error
 
 
-def _dated(raw: pd.DataFrame, data: DataSpec) -> tuple[pd.DataFrame, int]:
+def _dated(source: WholeTable, data: DataSpec) -> tuple[pd.DataFrame, int]:
     """Return the rows with their times parsed, and how many had none."""
+    raw = source.rows
     if data.time_column is None:
         return raw, 0
     if data.time_column not in raw:
-        raise _missing_column(data.source, data.time_column, raw)
+        raise _missing_column(data.source, data.time_column, source.columns)
     moments = parse_times(raw[data.time_column], data.time_formats)
     undated = moments.isna()
     if undated.any() and data.undated == "fail":
-        row = int(undated.to_numpy().argmax())
-        value = raw[data.time_column].iloc[row]
+        place = int(undated.to_numpy().argmax())
+        row, value = int(raw.index[place]), raw[data.time_column].iloc[place]
         formats = " or ".join(data.time_formats)
         said = "is empty" if pd.isna(value) else f"{_shown(value)} is not a moment in {formats}"
         drop = "" if undated.all() else ", data.undated: drop leaves such rows out"
@@ -142,7 +176,7 @@ def _with_types(known: pd.DataFrame, data: DataSpec, text: Sequence[str]) -> pd.
 
 
 def _examples(
-    spec: ModelSpec, known: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
+    spec: ModelSpec, known: pd.DataFrame, tables: Mapping[str, pd.DataFrame], columns: Sequence[str]
 ) -> tuple[TrainingExamples, int, int, dict[str, int]]:
     """Return the labelled examples, how many had no label or an unknown one, and what else was counted."""
     data, examples = spec.data, known
@@ -158,7 +192,7 @@ def _examples(
     named = [name for name in (data.time_column, data.label, data.group) if name is not None]
     for column in filter(None, (*named, *data.inputs, data.tests, data.entry_point)):
         if column not in examples:
-            raise _missing_column(where, column, examples)
+            raise _missing_column(where, column, columns if data.examples is None else examples.columns)
     unlabelled = examples[data.label].isna()
     _refuse_unless_dropped(unlabelled, examples[data.label], f"{where}: column {data.label}", data.unlabelled)
     examples = examples[~unlabelled].reset_index(drop=True)
@@ -224,35 +258,21 @@ def _numbers(label: pd.Series, where: str) -> pd.Series:
     return numbers
 
 
-def _content_digest(
+def _version(
     rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame], examples: TrainingExamples | None
 ) -> str:
     """Return the digest of what was read, and of what a function made of it: it may read elsewhere."""
-    made = {} if examples is None else examples.by_part()
-    digest = hashlib.sha256()
-    for name, table in [("", rows), *sorted(tables.items()), *made.items()]:
-        digest.update(f"{name}{[*table.dtypes.items()]!r}".encode())
-        digest.update(pd.util.hash_pandas_object(_hashable(table), index=False).to_numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _hashable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose lists, mappings and arrays are text."""
-    flat = table.copy(deep=False)
-    for name in table.columns[[kind == np.object_ for kind in table.dtypes]]:
-        flat[name] = table[name].map(_content)
-    return flat
-
-
-def _content(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        return repr(value.tolist())
-    return repr(value) if isinstance(value, list | dict) else value
+    read = {"": rows, **{f"table {name}": table for name, table in tables.items()}}
+    if examples is not None:
+        # Side by side: an input belongs to its label, wherever the row is.
+        parts = [table.add_prefix(f"{part}: ") for part, table in examples.by_part().items()]
+        read["examples"] = pd.concat(parts, axis=1)
+    return content_digest(read)
 
 
 def _shown(value: object) -> str:
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
-def _missing_column(where: str, column: str, rows: pd.DataFrame) -> DataError:
-    return DataError(f"{where}: no column '{column}'; available: {', '.join(map(str, rows.columns))}")
+def _missing_column(where: str, column: str, there: Iterable[str]) -> DataError:
+    return DataError(f"{where}: no column '{column}'; available: {', '.join(map(str, there))}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 
@@ -46,7 +47,7 @@ class TrainingExamples:
             if name in table:
                 return table[name]
         there = ", ".join([*map(str, self.inputs), *map(str, self.others)])
-        raise DataError(f"the examples have no column '{name}'; available: {there}")
+        raise DataError(f"the examples have no column '{name}'; available: {there}. data.columns reads more")
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,13 @@ class DataWindow:
     """What one run trains on and is judged by.
 
     Attributes:
-        version: sha256 of the rows that were known at ``as_of``, of ``data.tables``, and of what
-            ``data.examples`` made of them: same examples, same version.
+        version: sha256 of the values that were known at ``as_of``, of ``data.tables``, and of what
+            ``data.examples`` made of them: same values, same version, in any order and however stored.
         train: Examples before the holdout.
         holdout: The newest days before ``as_of``, or a share of the rows; a trainer never sees them.
         as_of: The moment before which the run sees the world, UTC without a zone.
         report: What was left out.
+        facts: What the source tells of itself; no part of the version.
     """
 
     version: str
@@ -108,3 +110,4 @@ class DataWindow:
     holdout: TrainingExamples
     as_of: datetime
     report: DataReport
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -97,8 +97,13 @@ def measure_first_run(spec: ModelSpec, trainer: Path, as_of: datetime, home: Pat
 
 
 def _older(window: DataWindow) -> TrainingExamples:
-    """Return all training examples but the newest fifth; all where that would leave a label out."""
+    """Return all training examples but the newest fifth; all where that would leave a label out.
+
+    Without times it is the last fifth of the rows.
+    """
     times = window.train.time
+    if times.isna().all():
+        times = pd.Series(range(len(times)))
     older = subset(window.train, times <= times.quantile(_OLDER))
     complete = pd.api.types.is_numeric_dtype(older.label) or set(older.label) == set(window.train.label)
     return older if complete else window.train

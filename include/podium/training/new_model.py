@@ -9,9 +9,9 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,10 +24,23 @@ from podium.errors import DataError, PodiumError
 from podium.model_file.document import NO_TEXT_CHARACTER
 from podium.model_file.loading import load_spec
 from podium.model_file.metric_names import TaskKind
+from podium.model_file.source import SQL
+from podium.sources.chunks import Source
 from podium.sources.whole import inferred, read_whole
+from podium.text import one_line
+from podium.training.data import parse_times
 from podium.training.first_run import measure_first_run
 from podium.training.giveaways import Giveaway, giveaways
 from podium.training.input_types import for_the_trainer
+from podium.training.look import (
+    NONE,
+    Choice,
+    likely_label,
+    likely_task,
+    likely_time,
+    look,
+    unusable,
+)
 from podium.training.proposed_gates import Proposal, positive_label, proposed, without_a_first_run
 
 log = logging.getLogger(__name__)
@@ -35,6 +48,7 @@ log = logging.getLogger(__name__)
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 _MOST_LABELS = 20
+ISO = "ISO8601"
 # A fifth of the days that there are is held out.
 _HELD_OUT = 5
 
@@ -46,16 +60,24 @@ class NewModel:
     Attributes:
         name: Lower-case words joined by ``-``.
         owner: Who answers for it.
-        source: A csv or parquet file, relative to the project's top folder.
+        source: What ``data.source`` of a model file takes.
         label: Its column to predict.
-        time: Its column that says when a row became known.
+        time: Its column that says when a row became known; None where there is none.
+        database: With a query the environment variable with the database's URL.
+        time_format: How the times are written; "" for ISO 8601.
+        task: Classification or regression; None for what the label's values look like.
+        whys: Why ``label``, ``time`` and ``task`` are so, by these names: comments in the model file.
     """
 
     name: str
     owner: str
-    source: Path
+    source: str
     label: str
-    time: str
+    time: str | None
+    database: str | None = None
+    time_format: str = ""
+    task: TaskKind | None = None
+    whys: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -63,7 +85,62 @@ class NewModel:
         return self.name.replace("-", "_")
 
 
-def write_model(new: NewModel, home: Path) -> list[Path]:
+def read_table(source: str, database: str | None, home: Path) -> pd.DataFrame:
+    """Return all rows of a source, with the types that their values show.
+
+    Raises:
+        DataError: It cannot be read.
+        Outage: The store or the database did not answer.
+    """
+    # Of a query all that is known now.
+    table = read_whole(Source(source, home, database, as_of=datetime.now(UTC).replace(tzinfo=None)))
+    return inferred(table.rows, table.text)
+
+
+def asked(new: NewModel, table: pd.DataFrame, ask: Callable[[str, Choice], str]) -> NewModel:
+    """Fill in what is not said yet: the time column, the label and the task.
+
+    Args:
+        new: What is said; "" as time or label, and None as task, is not. ``-`` is no time column.
+        table: The rows.
+        ask: Gets what is asked for and the proposal; returns the answer.
+
+    Raises:
+        DataError: There is no such column, or nothing to predict.
+        PodiumError: An answer is none of those that are possible.
+    """
+    columns, whys = look(table), {}
+    by_name = {column.name: column for column in columns}
+
+    def answer(what: str, said: str | None, choice: Choice) -> str:
+        if said:
+            return said
+        chosen = ask(what, choice)
+        if chosen not in choice.others:
+            raise PodiumError(f"{what}: no '{chosen}'; possible: {', '.join(choice.others)}")
+        whys[what] = (
+            choice.why if choice.sure else f"chosen by the author of this file; proposed: {choice.what}"
+        )
+        return chosen
+
+    time = answer("time", new.time, likely_time(columns))
+    formats = by_name[time].formats if time in by_name else ()
+    # Where day or month may come first, somebody has to say which.
+    how = Choice(formats[0], False, "how its times may be written", formats) if len(formats) > 1 else None
+    time_format = answer("time-format", new.time_format, how) if how else (*formats, ISO)[0]
+    label = answer("label", new.label, likely_label(columns, time))
+    task = TaskKind(answer("task", new.task, likely_task(by_name[label]))) if label in by_name else new.task
+    return replace(
+        new,
+        time=None if time == NONE else time,
+        time_format=time_format,
+        label=label,
+        task=task,
+        whys=whys,
+    )
+
+
+def write_model(new: NewModel, home: Path, table: pd.DataFrame | None = None) -> list[Path]:
     """Write ``include/models/NAME.yaml``, ``include/trainers/NAME.py`` and ``tests/models/test_NAME.py``.
 
     Whether it is a classification or a regression, the labels, the inputs, the length of the holdout and the
@@ -72,6 +149,7 @@ def write_model(new: NewModel, home: Path) -> list[Path]:
     Args:
         new: What to write.
         home: The project's top folder.
+        table: Its rows, if they are read already.
 
     Returns:
         The files, in the order in which to read them.
@@ -89,7 +167,7 @@ def write_model(new: NewModel, home: Path) -> list[Path]:
     }
     if there := [path for path in files if path.exists()]:
         raise PodiumError(f"{there[0]} exists already; nothing was written")
-    table = _rows(new, home)
+    table = read_table(new.source, new.database, home) if table is None else table
     words, templates = _words(new, table), _templates()
     suspicious, proposal = _suspicious(new, table, words), _proposal(templates, words, home)
     words |= {"remarks": _remarks(suspicious), "gates": proposal.gates, "left_out": proposal.left_out}
@@ -103,7 +181,7 @@ def write_model(new: NewModel, home: Path) -> list[Path]:
 
 def _suspicious(new: NewModel, table: pd.DataFrame, words: Mapping[str, Any]) -> list[Giveaway]:
     classes = words["task"] is TaskKind.CLASSIFICATION
-    times = _times(new, table[new.time]).dt.tz_localize(None)
+    times = _times(new, table)
     return giveaways(_usable(table[words["inputs"]]), table[new.label], times, classes=classes)
 
 
@@ -181,30 +259,30 @@ def _in_docstring(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def _rows(new: NewModel, home: Path) -> pd.DataFrame:
-    table = read_whole(str(new.source), home)
-    return inferred(table.rows, table.text)
-
-
 def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, Any]:
-    for column in (new.label, new.time):
+    named = [column for column in (new.label, new.time) if column is not None]
+    for column in named:
         if column not in rows:
             there = ", ".join(map(str, rows.columns))
             raise DataError(f"{new.source}: no column '{column}'; available: {there}")
-    if rows.shape[1] <= len({new.label, new.time}):
-        raise DataError(f"{new.source}: has no column beside {new.label} and {new.time} to predict from")
+    columns = [column for column in look(rows) if column.name not in named]
+    unfit = unusable(rows, columns)
+    inputs = [column.name for column in columns if column.name not in unfit]
+    if not inputs:
+        why = "".join(f"; {name} {said}" for name, said in unfit.items())
+        raise DataError(f"{new.source}: has no column beside {' and '.join(named)} to predict from{why}")
     if rows[new.label].nunique() < 2:
         said = rows[new.label].dropna().unique().tolist() or "no value at all"
         raise DataError(f"{new.source}: column {new.label} holds {said}: there is nothing to predict")
-    task, times = _task(rows[new.label]), _times(new, rows[new.time])
-    newest = times.max().normalize() + pd.Timedelta(days=1)
+    task, times = new.task or _task(rows[new.label]), _times(new, rows)
+    newest = (pd.Timestamp.now() if new.time is None else times.max()).normalize() + pd.Timedelta(days=1)
     labels, positive = _labels(rows[new.label]) if task is TaskKind.CLASSIFICATION else ([], "")
     return {
         **_OF_TASK[task],
         "name": new.name,
         "module": new.module,
         "owner": new.owner,
-        "description": f"Predicts {new.label} from {new.source.name}.",
+        "description": f"Predicts {new.label} from {_short(new)}.",
         "task": task,
         "labels": labels,
         "positive": positive,
@@ -212,11 +290,17 @@ def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, Any]:
         "rows": len(rows),
         "remarks": {},
         "left_out": [],
-        "source": new.source.as_posix(),
+        "source": new.source,
+        "database": new.database,
         "time": new.time,
+        "time_format": "" if new.time_format == ISO else new.time_format,
+        "undated": int(times.isna().sum()) if new.time is not None else 0,
         "label": new.label,
-        "inputs": [str(column) for column in rows if column not in (new.label, new.time)],
-        "days": str(max(1, (times.max() - times.min()).days // _HELD_OUT)),
+        "inputs": inputs,
+        "unfit": {one_line(name): said for name, said in unfit.items()},
+        "whys": {what: one_line(new.whys.get(what, "")) for what in ("task", "time", "label")},
+        "all_days": 0 if new.time is None else (times.max() - times.min()).days,
+        "days": 0 if new.time is None else max(1, (times.max() - times.min()).days // _HELD_OUT),
         "newest": newest,
         "as_of": f"{newest.year}, {newest.month}, {newest.day}",
     }
@@ -239,12 +323,25 @@ def _labels(label: pd.Series) -> tuple[list[str], str]:
     return list(both), positive
 
 
-def _times(new: NewModel, column: pd.Series) -> pd.Series:
-    times = pd.to_datetime(column.astype(str), utc=True, format="ISO8601", errors="coerce")
-    if times.isna().any():
+def _times(new: NewModel, rows: pd.DataFrame) -> pd.Series:
+    """Return the times in UTC without a zone; no moment where there is no such column."""
+    if new.time is None:
+        return pd.Series(pd.NaT, index=rows.index, dtype="datetime64[ns]")
+    column = rows[new.time]
+    times = parse_times(column, [new.time_format or ISO])
+    wrong = times.isna() & column.notna()
+    if wrong.any() or times.isna().all():
         value = column[times.isna()].iloc[0]
-        raise DataError(f"{new.source}: column {new.time}: {value!r} is not an ISO 8601 date")
+        kind = "an ISO 8601 date" if new.time_format in ("", ISO) else f"a moment in {new.time_format}"
+        raise DataError(f"{new.source}: column {new.time}: {value!r} is not {kind}")
     return times
+
+
+def _short(new: NewModel) -> str:
+    """Name the source in a sentence."""
+    if new.source.startswith(SQL):
+        return f"a query of {new.database}"
+    return new.source.rstrip("/").rpartition("/")[2]
 
 
 _OF_TASK = {

@@ -42,6 +42,7 @@ from podium.registry.client import Registry, TrainingRun
 from podium.registry.errors import mlflow_errors
 from podium.registry.pages import run_page
 from podium.settings import Settings
+from podium.sources.facts import describe
 from podium.training.data import load_window
 from podium.training.examples import DataWindow, TrainingExamples
 from podium.training.fit import answers_of, fit
@@ -73,6 +74,10 @@ LINEAGE = (
     Tag.DATA_VERSION,
     Tag.GIT_COMMIT,
 )
+# An artifact of the run: all that the source told of itself.
+DATA_SOURCE = "data_source.json"
+# Where the rows are, and how they are written there: their values are in the data version.
+_STORAGE = {"source", "database", "all_rows", "columns", "time_formats", "tables"}
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
     finished = registry.finished_run(experiment_id, digest)
     if finished is not None:
         log.info("Equal inputs were trained before: run %s is used again.", finished.run_id)
+        log.info("Its rows: %s. Now: %s.", finished.tags.get(Tag.DATA_SOURCE), describe(window.facts))
         return _trained_run(finished)
     tags: dict[str, str] = {
         Tag.AIRFLOW_RUN: run,
@@ -135,6 +141,7 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
         Tag.TRAINED_ON: _in_dates(window.train),
         Tag.JUDGED_ON: _in_dates(window.holdout),
         Tag.DATA_VERSION: window.version,
+        Tag.DATA_SOURCE: describe(window.facts),
         Tag.GIT_COMMIT: settings.git_commit or _git_commit(settings.home),
     }
     name = f"as of {window.as_of.date()}" + (f", {profile}" if profile else "")
@@ -147,6 +154,7 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
         ):
             log_params(fitted.params | ({Tag.PROFILE: profile} if profile else {}))
             mlflow.log_dict(asdict(window.report), "data_report.json")
+            mlflow.log_dict({"source": spec.data.source, **window.facts}, DATA_SOURCE)
             if fitted.search is not None:
                 log_search(fitted.search)
             _log_holdout(spec, fitted.trained, models, window)
@@ -176,6 +184,12 @@ def read_window(spec: ModelSpec, as_of: datetime, home: Path, less: float | None
         *(f"{len(window.train):,}", f"{len(window.holdout):,}", window.version[:12]),
     )
     return window
+
+
+def lineage_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return those tags that are lineage; runs of before 1.1 have none on their source."""
+    told = {str(tag): tags[tag] for tag in (Tag.DATA_SOURCE,) if tag in tags}
+    return {**{str(tag): tags[tag] for tag in LINEAGE}, **told}
 
 
 def read_trained_run(registry: Registry, run_id: str) -> TrainedRun:
@@ -260,7 +274,7 @@ def _trained_run(run: TrainingRun) -> TrainedRun:
     return TrainedRun(
         run_id=run.run_id,
         model_id=run.model_id,
-        tags={tag: run.tags[tag] for tag in LINEAGE},
+        tags=lineage_of(run.tags),
         # A param: unlike a tag it cannot be changed or removed.
         profile=Profile(run.params[Tag.PROFILE]) if Tag.PROFILE in run.params else None,
     )
@@ -290,6 +304,7 @@ def training_digest(spec: ModelSpec, params: Mapping[str, Any]) -> str:
     decides = spec.model_dump(
         mode="json", include={"trainer", "task", "labels", "data", "holdout", "skops_trusted_types"}
     )
+    decides["data"] = {key: value for key, value in decides["data"].items() if key not in _STORAGE}
     if spec.search is not None:
         decides["search"] = spec.search.model_dump(mode="json")
     canonical = yaml.safe_dump([decides, dict(params)], sort_keys=True)

@@ -59,9 +59,20 @@ def test_other_names_of_labels(toy_file: ToyFile) -> None:
     assert load_spec(toy_file(data__label_map=names)).data.label_map == names
 
 
-@pytest.mark.parametrize("source", ["rows.csv.gz", "sales.v2.parquet", "include/data/parts", "v1.2/day=3"])
+SOURCES = ["rows.csv.gz", "sales.v2.parquet", "include/data/parts", "v1.2/day=3", "rows/*.v2*.parquet"]
+SOURCES += ["s3://bucket/day=1", "delta:s3://bucket/table", "delta:include/data/sales"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
 def test_a_file_or_folder_below_the_project_is_a_source(toy_file: ToyFile, source: str) -> None:
     assert load_spec(toy_file(data__source=source)).data.source == source
+
+
+def test_a_query_is_a_source(toy_file: ToyFile) -> None:
+    data = load_spec(toy_file(**QUERY)).data
+    assert (data.source, data.database) == (QUERY["data__source"], "SHOP_DB_URL")
+    whole = {**QUERY, "data__source": "sql:SELECT a::int, '12:30' AS t FROM s", "data__all_rows": True}
+    assert load_spec(toy_file(**whole)).data.all_rows
 
 
 def test_a_param_may_be_null_or_a_list(toy_file: ToyFile) -> None:
@@ -110,8 +121,8 @@ TOP_KEYS = (
     "skops_trusted_types, task, trainer, watch"
 )
 DATA_KEYS = (
-    "duplicates, entry_point, examples, group, inputs, label, label_map, source, tables, tests, time_column, "
-    "time_formats, time_resolution, undated, unknown_labels, unlabelled"
+    "all_rows, columns, database, duplicates, entry_point, examples, group, inputs, label, label_map, "
+    "source, tables, tests, time_column, time_formats, time_resolution, undated, unknown_labels, unlabelled"
 )
 APPROVAL_KEYS = (
     "approvers, checklist, expires_after, prevent_self_approval, reason_min_length, required, valid_for"
@@ -129,9 +140,19 @@ PACKAGE = "must be the name of an installed package such as scikit-learn: no ver
 PYTHONS = "is Python's own; must be a function of yours, such as trainers.my_model:train"
 IN_PROJECT = "must be a file of the project, relative to its top folder, without '..' and hidden folders"
 NOT_READ = (
-    "a training does not read {} but files below the project's top folder (.csv, .csv.gz, .parquet); "
-    "copy the rows there"
+    "no training reads {}; allowed are a file (.csv, .csv.gz, .parquet), a folder or pattern, and for "
+    "data.source also s3://, sql: and delta:"
 )
+NO_FUTURE = (
+    "has no :as_of, so each run would read the future; write WHERE day < :as_of (CAST(:as_of AS date) for a "
+    "cast), or all_rows: true"
+)
+PASSWORD = (
+    "holds a password; credentials come from the environment, a database's URL from the variable that the "
+    "key database names"
+)
+QUERY = {"data__source": "sql:SELECT * FROM sales WHERE day < :as_of", "data__database": "SHOP_DB_URL"}
+ALL_ROWS = "only goes with a query without :as_of where there is a time_column"
 SUFFIX = "must be a file that ends in .csv, .csv.gz, .parquet, or a folder that exists"
 PARAM = "must be text (a date in quotes), a finite number, true, false, null, or a list of these"
 QUOTES = "must be text: write it in quotes"
@@ -192,8 +213,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     *(
         ({"data__source": f"{scheme}{rest}"}, f"data.source: '{scheme}{rest}': {NOT_READ.format(scheme)}")
         for scheme, rest in (
-            ("s3:", "//bucket/rows.parquet"),
-            ("sql:", "SELECT * FROM sales"),
+            ("gs:", "//bucket/rows.parquet"),
             ("https:", "//x.example/rows.csv"),
             ("S3:", "//bucket/day=1"),
             ("file:", "///rows.csv"),
@@ -206,6 +226,42 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     (
         {"data__examples": "a:b", "data__tables": {"places": "s3://bucket/places.csv"}},
         f"data.tables.places: 's3://bucket/places.csv': {NOT_READ.format('s3:')}",
+    ),
+    *(
+        ({"data__source": source}, f"data.source: '{source}': {source} needs {what} behind it")
+        for source, what in (("sql:", "a query"), ("delta:", "a path"), ("s3://", "a bucket"))
+    ),
+    (
+        {"data__source": "sql:SELECT 1"},
+        "data.database: missing; sql: needs the environment variable with the database's URL",
+    ),
+    (
+        {"data__database": "SHOP_DB_URL"},
+        "data.database: 'SHOP_DB_URL': only goes with a source that begins with sql:",
+    ),
+    *(
+        ({**QUERY, "data__source": f"sql:SALES {where}"}, f"data.source: 'sql:SALES {where}': {NO_FUTURE}")
+        for where in ("WHERE day < now()", "-- < :as_of", "/* :as_of */", "WHERE day < x:as_of")
+    ),
+    ({**QUERY, "data__all_rows": True}, f"data.all_rows: true: {ALL_ROWS}"),
+    ({"data__all_rows": True}, f"data.all_rows: true: {ALL_ROWS}"),
+    (
+        {**QUERY, "data__source": "sql:SELECT :x, day FROM s WHERE day < :as_of"},
+        "data.source: 'sql:SELECT :x, day FROM s WHERE day < :as_of': a training has no value for :x, "
+        "only for :as_of; if it is text, write \\:x",
+    ),
+    (
+        {**QUERY, "data__examples": "a:b", "data__tables": {"places": "places.csv"}},
+        "data.tables: stand beside a file or folder; join them in the query",
+    ),
+    (
+        {"data__source": "s3://me:secret@bucket/rows"},
+        f"data.source: 's3://me:***@bucket/rows': {PASSWORD}",
+    ),
+    (
+        {**QUERY, "data__database": "postgresql://me:secret@host/shop"},
+        "data.database: 'postgresql://me:***@host/shop': must be the name of an environment variable, "
+        "such as SHOP_DB_URL",
     ),
     ({"data__examples": "x"}, f"data.examples: 'x': {IMPORT}"),
     ({"data__time_column": 5}, f"data.time_column: 5: {QUOTES}"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
-from datetime import date
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,13 @@ import pytest
 from podium.errors import DataError
 from podium.sources.read import Reader, Source, open_partition, the_only_partition
 from podium.sources.whole import WholeTable, inferred, read_whole
+from podium.training.data_version import content_digest
 
 
 def whole(folder: Path, text: str | bytes, name: str = "rows.csv") -> WholeTable:
     data = text.encode() if isinstance(text, str) else text
     (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    return read_whole(name, folder)
+    return read_whole(Source(name, folder))
 
 
 def scored(folder: Path, name: str = "rows.csv", rows: int = 2) -> tuple[dict[str, list[bytes]], list[int]]:
@@ -154,7 +157,7 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path) -> None:
 
 def test_a_first_column_is_no_index_and_a_nameless_one_has_its_place_for_a_name(tmp_path: Path) -> None:
     pd.DataFrame({"x": ["p", "q"]}).to_csv(tmp_path / "rows.csv")
-    table = read_whole("rows.csv", tmp_path)
+    table = read_whole(Source("rows.csv", tmp_path))
     assert table.rows.to_dict("list") == {"Unnamed: 0": ["0", "1"], "x": ["p", "q"]}
     assert list(scored(tmp_path)[0]) == ["Unnamed: 0", "x"]
 
@@ -162,7 +165,7 @@ def test_a_first_column_is_no_index_and_a_nameless_one_has_its_place_for_a_name(
 def test_types_are_those_of_the_values_and_numbers_are_read_to_the_last_bit(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0).normal(size=1000)
     pd.DataFrame({"x": numbers, "self": "NA", "n": range(1000)}).to_csv(tmp_path / "rows.csv", index=False)
-    table = read_whole("rows.csv", tmp_path)
+    table = read_whole(Source("rows.csv", tmp_path))
     rows = inferred(table.rows, table.text)
     assert (rows["x"] == numbers).all()
     assert rows["self"].isna().all()
@@ -180,13 +183,16 @@ def test_a_named_index_of_a_parquet_file_is_a_column(
     tmp_path: Path, index: pd.Index, expected: list[object]
 ) -> None:
     pd.DataFrame({"x": [1, 2, 3]}, index=index).to_parquet(tmp_path / "rows.parquet")
-    assert read_whole("rows.parquet", tmp_path).rows.to_dict("list") == {"x": [1, 2, 3], "id": expected}
+    assert read_whole(Source("rows.parquet", tmp_path)).rows.to_dict("list") == {
+        "x": [1, 2, 3],
+        "id": expected,
+    }
     assert scored(tmp_path, "rows.parquet")[0] == {"x": [1, 2, 3], "id": expected}
 
 
 def test_an_unnamed_index_of_a_parquet_file_is_no_column(tmp_path: Path) -> None:
     pd.DataFrame({"x": [1, 2]}, index=["p", "q"]).to_parquet(tmp_path / "rows.parquet")
-    assert list(read_whole("rows.parquet", tmp_path).rows) == ["x"]
+    assert list(read_whole(Source("rows.parquet", tmp_path)).rows) == ["x"]
     assert list(scored(tmp_path, "rows.parquet")[0]) == ["x"]
 
 
@@ -201,7 +207,7 @@ def test_a_folder_of_parts_is_one_table_and_its_folders_are_columns(tmp_path: Pa
     write(tmp_path / f"in/year=2025/city=07/a.{suffix}", pd.DataFrame({"t": ["r"], "x": [3]}))
     missing = "__HIVE_DEFAULT_PARTITION__"
     write(tmp_path / f"in/year=2025/city={missing}/b.{suffix}", pd.DataFrame({"x": [4], "t": ["s"]}))
-    table = read_whole("in", tmp_path)
+    table = read_whole(Source("in", tmp_path))
     rows = inferred(table.rows, table.text)
     assert rows["x"].tolist() == [1, 2, 3, 4]
     assert rows["t"].tolist() == ["p", "q", "r", "s"]
@@ -232,17 +238,19 @@ def test_of_a_folder_only_what_is_wanted_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_key_that_is_a_column_too_must_say_the_same(tmp_path: Path, suffix: str) -> None:
     write(tmp_path / f"in/day=3/a.{suffix}", pd.DataFrame({"day": [3, 3], "x": [1, 2]}))
-    assert inferred(read_whole("in", tmp_path).rows, ["day"] if suffix == "csv" else [])["day"].tolist() == [
+    assert inferred(read_whole(Source("in", tmp_path)).rows, ["day"] if suffix == "csv" else [])[
+        "day"
+    ].tolist() == [
         3,
         3,
     ]
     write(tmp_path / f"in/day=4/a.{suffix}", pd.DataFrame({"day": [4, 3], "x": [1, 2]}))
     with pytest.raises(DataError, match=r"day=4/a\.\w+: its folder says that day is '4', and its own column"):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
     (tmp_path / f"in/day=4/a.{suffix}").unlink()
     write(tmp_path / f"in/day=5/day=6/a.{suffix}", pd.DataFrame({"x": [1]}))
     with pytest.raises(DataError, match="two of its folders say day=; one of them must go"):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -250,10 +258,10 @@ def test_parts_have_the_same_columns(tmp_path: Path, suffix: str) -> None:
     write(tmp_path / f"in/a.{suffix}", pd.DataFrame({"x": [1], "y": [1]}))
     write(tmp_path / f"in/b.{suffix}", pd.DataFrame({"x": [2]}))
     with pytest.raises(DataError, match=r"b\.\w+ has no column 'y', which .*a\.\w+ has"):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
     write(tmp_path / f"in/b.{suffix}", pd.DataFrame({"x": [2], "y": [1], "z": [1]}))
     with pytest.raises(DataError, match=r"a\.\w+ has no column 'z', which .*b\.\w+ has"):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
 
 
 def test_parts_may_be_of_types_that_hold_each_other_and_of_no_others(tmp_path: Path) -> None:
@@ -264,15 +272,15 @@ def test_parts_may_be_of_types_that_hold_each_other_and_of_no_others(tmp_path: P
     part("a", pa.array([1, 2]))
     part("b", pa.array([0.5, None]))
     part("c", pa.nulls(1))
-    assert read_whole("in", tmp_path).rows["x"].dropna().tolist() == [1.0, 2.0, 0.5]
+    assert read_whole(Source("in", tmp_path)).rows["x"].dropna().tolist() == [1.0, 2.0, 0.5]
     part("a", pa.array(["p", "q"]).dictionary_encode())
     part("b", pa.array(["r"]).dictionary_encode())
-    assert read_whole("in", tmp_path).rows["x"].tolist()[:3] == ["p", "q", "r"]
+    assert read_whole(Source("in", tmp_path)).rows["x"].tolist()[:3] == ["p", "q", "r"]
     part("b", pa.array(["r"]))
-    assert read_whole("in", tmp_path).rows["x"].tolist()[:3] == ["p", "q", "r"]
+    assert read_whole(Source("in", tmp_path)).rows["x"].tolist()[:3] == ["p", "q", "r"]
     part("b", pa.array([date(2025, 1, 1)]))
     with pytest.raises(DataError, match=r"column x is string in .*a.parquet and date32.day. in .*b.parquet"):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
 
 
 def test_csv_and_parquet_are_not_mixed(tmp_path: Path) -> None:
@@ -281,4 +289,97 @@ def test_csv_and_parquet_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"a.csv and .*b.parquet are parts of one source, and must be files of"
     ):
-        read_whole("in", tmp_path)
+        read_whole(Source("in", tmp_path))
+
+
+def test_row_groups_that_are_later_are_not_read_and_the_others_keep_their_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = pd.date_range("2025-01-01", periods=12)
+    rows = pd.DataFrame({"day": [*days[6:9], *days[:3], *days[9:], *days[3:6]], "x": range(12)})
+    rows.to_parquet(tmp_path / "rows.parquet", row_group_size=3)
+    groups: list[int] = []
+    read = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pq.ParquetFile,
+        "read_row_group",
+        lambda file, group, **options: (groups.append(group), read(file, group, **options))[1],
+    )
+    source = Source("rows.parquet", tmp_path, as_of=datetime(2025, 1, 6), time_column="day")
+    table = read_whole(source, ["x", "day"])
+    assert groups == [1, 3]
+    assert (table.rows["x"].tolist(), table.rows.index.tolist()) == ([3, 4, 5, 9, 10], [3, 4, 5, 9, 10])
+    assert table.later == 7
+    with open_partition(replace(source, chunk_rows=2), the_only_partition(source), ["x", "day"]) as reader:
+        chunks = list(reader.chunks)
+    assert [number for chunk in chunks for number in chunk.numbers] == [4, 5, 6, 10, 11]
+    assert sum(chunk.later for chunk in chunks) == 7
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_moments_are_compared_in_utc_and_rows_without_one_stay(
+    tmp_path: Path, zone: str | None, unit: str
+) -> None:
+    times = pd.Series(pd.to_datetime(["2025-01-05 23:59:59", "2025-01-06 00:00:00", None])).dt.as_unit(unit)
+    moments = times if zone is None else times.dt.tz_localize("UTC").dt.tz_convert(zone)
+    for size in (1, 9):
+        pd.DataFrame({"day": moments, "x": range(3)}).to_parquet(
+            tmp_path / "rows.parquet", row_group_size=size
+        )
+        source = Source("rows.parquet", tmp_path, as_of=datetime(2025, 1, 6), time_column="day")
+        table = read_whole(source)
+        assert (table.rows["x"].tolist(), table.later) == ([0, 2], 1)
+
+
+def test_zones_that_differ_between_parts_are_brought_to_utc_and_none_is_made_up(tmp_path: Path) -> None:
+    moments = pd.Series(pd.to_datetime(["2025-01-01 12:00"])).dt.tz_localize("UTC")
+    for name, zone in (("a", "UTC"), ("b", "Asia/Tokyo"), ("c", "-05:00")):
+        write(tmp_path / f"in/{name}.parquet", pd.DataFrame({"at": moments.dt.tz_convert(zone)}))
+    assert read_whole(Source("in", tmp_path)).rows["at"].tolist() == [moments[0]] * 3
+    write(tmp_path / "in/d.parquet", pd.DataFrame({"at": moments.dt.tz_localize(None)}))
+    with pytest.raises(
+        DataError, match=r"column at is timestamp.* in .*a.parquet and timestamp.* in .*d.parquet"
+    ):
+        read_whole(Source("in", tmp_path))
+
+
+@pytest.mark.parametrize("place", [0, 4, -200])
+def test_a_part_that_cannot_be_read_is_named(tmp_path: Path, place: int) -> None:
+    for name in "abc":
+        write(tmp_path / f"in/{name}.parquet", pd.DataFrame({"x": np.random.default_rng(0).normal(size=999)}))
+    broken = tmp_path / "in" / "b.parquet"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:place] + b"\xff" * 60 + whole[place:][60:] if place else whole[:-1])
+    with pytest.raises(DataError, match=r"in/b\.parquet cannot be read"):
+        read_whole(Source("in", tmp_path))
+
+
+def test_only_wanted_columns_of_a_csv_are_kept_and_all_are_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b,c\n1,2,3\n")
+    table = read_whole(Source("rows.csv", tmp_path), ["c", "a", "z"])
+    assert (table.rows.to_dict("list"), table.columns) == ({"a": ["1"], "c": ["3"]}, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1, None, 3], pa.int16()),
+        pa.array(["p", None, "p"]).dictionary_encode(),
+        pa.array([Decimal("1.10"), None, Decimal("2.25")], pa.decimal128(9, 2)),
+        pa.array([[1, 2], None, []], pa.list_(pa.int32())),
+        pa.array([True, None, False]),
+        pa.array([date(2025, 1, 1), None, date(2025, 1, 2)]),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_odd_types_are_read_and_have_one_version_over_parts_and_in_one_file(
+    tmp_path: Path, column: pa.Array
+) -> None:
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"x": column}), tmp_path / "all.parquet")
+    for place in (2, 0, 1):
+        pq.write_table(pa.table({"x": column[place : place + 1]}), tmp_path / "in" / f"{2 - place}.parquet")
+    one, parts = (read_whole(Source(source, tmp_path)).rows for source in ("all.parquet", "in"))
+    assert content_digest({"": one}) == content_digest({"": parts})
+    assert content_digest({"": one}) != content_digest({"": one.iloc[[0, 0, 0]]})

@@ -290,7 +290,7 @@ def test_source_tables_and_new_models_get_the_same_verdict(
     with pytest.raises(DataError, match=f"data.source: .*t.csv: {message}"):
         load_window(shop_spec, AS_OF, tmp_path)
     with pytest.raises(DataError, match=f"t.csv: {message}"):
-        write_model(NewModel("other", "me", Path("rows/t.csv"), "size", "x"), tmp_path)
+        write_model(NewModel("other", "me", "rows/t.csv", "size", "x"), tmp_path)
     assert not list(tmp_path.rglob("other.*"))
 
 

@@ -41,7 +41,7 @@ ROWS = pd.DataFrame(
 
 
 def new(label: str = "won", name: str = "home-wins", time: str = "day") -> NewModel:
-    return NewModel(name, "football", Path("rows.csv"), label, time)
+    return NewModel(name, "football", "rows.csv", label, time)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_task_the_labels_and_the_inputs_are_read_off_the_data(home: Path) ->
 
 def test_labels_of_numbers_with_gaps_are_whole_ones(home: Path) -> None:
     ROWS.assign(won=[0.0, None] + [0.0, 1.0] * 49).to_parquet(home / "rows.parquet")
-    path, *_ = write_model(NewModel("gaps", "me", Path("rows.parquet"), "won", "day"), home)
+    path, *_ = write_model(NewModel("gaps", "me", "rows.parquet", "won", "day"), home)
     assert load_spec(path).labels == ("0", "1")
 
 
@@ -84,7 +84,7 @@ def test_whatever_the_columns_are_called_the_files_mean_them(
     (label, time, *inputs), other = columns, f"not {named}"
     table = {label: [named, other], time: ["2025-01-01", "2025-01-02"], **{name: [1, 2] for name in inputs}}
     pd.DataFrame(table).to_parquet(home / "rows.parquet")
-    path, trainer, test = write_model(NewModel("odd", owner, Path("rows.parquet"), label, time), home)
+    path, trainer, test = write_model(NewModel("odd", owner, "rows.parquet", label, time), home)
     spec = load_spec(path)
     assert (spec.owner, spec.data.label, spec.data.time_column) == (owner, label, time)
     assert (spec.data.inputs, spec.labels) == (tuple(inputs), tuple(sorted([named, other])))
@@ -96,7 +96,7 @@ def test_whatever_the_columns_are_called_the_files_mean_them(
 
 def test_a_text_that_no_model_file_holds_is_told_and_nothing_is_written(home: Path) -> None:
     with pytest.raises(DataError, match=r"'me\\x00' has the character '\\x00', which no model file holds"):
-        write_model(NewModel("odd", "me\0", Path("rows.csv"), "won", "day"), home)
+        write_model(NewModel("odd", "me\0", "rows.csv", "won", "day"), home)
     assert not list(home.rglob("odd.*"))
 
 
@@ -124,7 +124,7 @@ def test_nothing_is_written_over_and_what_is_wrong_is_named(home: Path) -> None:
     with pytest.raises(DataError, match="column won: '?1'? is not an ISO 8601 date|column won"):
         write_model(new("price", "other", time="won"), home)
     with pytest.raises(DataError, match=r"there is no file or folder .*nowhere\.csv"):
-        write_model(NewModel("other", "me", Path("nowhere.csv"), "x", "y"), home)
+        write_model(NewModel("other", "me", "nowhere.csv", "x", "y"), home)
     assert not list(home.rglob("other.*"))
 
 
@@ -162,7 +162,7 @@ def proposed(home: Path, rows: pd.DataFrame, label: str = "state") -> tuple[str,
     rows.to_csv(home / "rows.csv", index=False)
     shutil.rmtree(home / "include", ignore_errors=True)
     shutil.rmtree(home / "tests", ignore_errors=True)
-    path, *_ = write_model(NewModel("made", "me", Path("rows.csv"), label, "day"), home)
+    path, *_ = write_model(NewModel("made", "me", "rows.csv", label, "day"), home)
     gates = load_spec(path).gates
     return path.read_text(), {getattr(gate, "against", None) or str(kind_of(gate)): gate for gate in gates}
 
@@ -298,7 +298,7 @@ def test_the_houses_of_the_guide_pass_their_gates_under_other_names(
     monkeypatch.syspath_prepend(str(tmp_path / "include"))
     name = f"flats-{seed}"
     path, *_ = write_model(
-        NewModel(name, "me", Path("include/data/flats.parquet"), "rent/month", "let on"), tmp_path
+        NewModel(name, "me", "include/data/flats.parquet", "rent/month", "let on"), tmp_path
     )
     text = path.read_text()
     assert (

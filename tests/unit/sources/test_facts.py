@@ -1,0 +1,76 @@
+"""What a source tells of itself, and that somebody who writes while rows are read is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from podium.errors import DataError, SourceChanged
+from podium.sources import whole
+from podium.sources.chunks import Partition, Reader, Source
+from podium.sources.facts import describe
+from podium.sources.read import open_partition
+from podium.sources.whole import read_whole
+
+ROWS = pd.DataFrame({"x": [1, 2]})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a", "b"):
+        (tmp_path / "rows").mkdir(exist_ok=True)
+        ROWS.to_parquet(tmp_path / "rows" / f"{name}.parquet")
+    return tmp_path
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "c.parquet was added": lambda rows: ROWS.to_parquet(rows / "c.parquet"),
+    "b.parquet was removed": lambda rows: (rows / "b.parquet").unlink(),
+    "a.parquet was written": lambda rows: pd.concat([ROWS, ROWS]).to_parquet(rows / "a.parquet"),
+}
+
+
+@pytest.mark.parametrize("said", CHANGES)
+def test_a_source_that_changes_while_it_is_read_is_noticed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    @contextmanager
+    def opened(source: Source, partition: Partition, wanted: Sequence[str] | None) -> Iterator[Reader]:
+        with open_partition(source, partition, wanted) as reader:
+            yield reader
+        if partition.name == "b":
+            CHANGES[said](folder / "rows")
+
+    monkeypatch.setattr(whole, "open_partition", opened)
+    with pytest.raises(SourceChanged, match=rf"rows changed while it was read: rows/{said}"):
+        read_whole(Source("rows", folder))
+
+
+def test_files_are_told_with_their_sizes_and_dvc_with_its_hash(folder: Path) -> None:
+    facts = read_whole(Source("rows", folder)).facts
+    assert [one["file"] for one in facts["files"]] == ["rows/a.parquet", "rows/b.parquet"]
+    assert facts["files"][0]["bytes"] == (folder / "rows" / "a.parquet").stat().st_size
+    assert describe(facts).startswith("2 files, sha256 of their names and bytes ")
+    (folder / "rows.dvc").write_text("outs:\n- md5: 0cc175b9.dir\n  size: 9\n  path: rows\n")
+    facts = read_whole(Source("rows/", folder)).facts
+    assert facts["dvc"] == {"file": "rows.dvc", "md5": "0cc175b9.dir"}
+    assert describe(facts).endswith(", DVC md5 0cc175b9.dir")
+    (folder / "rows.dvc").write_text("md5: nothing")
+    with pytest.raises(DataError, match=r"rows\.dvc is no DVC file with one output and its md5"):
+        read_whole(Source("rows", folder))
+
+
+def test_one_part_is_told_by_its_version_and_many_by_a_digest() -> None:
+    one = {"object": "s3://b/a.parquet", "bytes": 1, "etag": "e1", "version": None}
+    assert describe({"objects": [one]}) == "object s3://b/a.parquet, etag e1"
+    versioned = {**one, "version": "v1"}
+    assert describe({"objects": [versioned]}) == "object s3://b/a.parquet, version v1"
+    both, others = ([one, {**one, "object": "s3://b/b.parquet", "etag": etag}] for etag in ("e2", "e3"))
+    assert describe({"objects": both}) != describe({"objects": others})
+    assert describe({"delta": "rows", "version": 3}) == "Delta table rows, version 3"
+    asked = {"query": "SELECT 1", "database": "SHOP", "as_of": "2025-01-01T00:00:00Z", "read_at": "now"}
+    assert describe(asked) == "a query of SHOP (sha256 e004ebd5b553), read at now, as of 2025-01-01T00:00:00Z"
