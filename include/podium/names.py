@@ -35,6 +35,9 @@ class Tag(StrEnum):
     TRAINED_ON = "podium.trained_on"
     JUDGED_ON = "podium.judged_on"
     DATA_VERSION = "podium.data_version"
+    # The manifest that was proved when the model was saved, on its training run.
+    PROVED = "podium.proved"
+    PICKLE = "podium.pickle"
     GIT_COMMIT = "podium.git_commit"
     GATES = "podium.gates"
     DECIDED_BY = "podium.decided_by"

@@ -14,7 +14,7 @@ from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
-from podium.registry.example import load_skops_for
+from podium.registry import flavours
 
 _LOADING = threading.Lock()
 
@@ -34,8 +34,7 @@ def load_model(folder: Path) -> PyFuncModel:
     could get each other's.
     """
     with _LOADING, without_skops_noise():
-        load_skops_for(folder)
-        return mlflow.pyfunc.load_model(str(folder))
+        return flavours.load(str(folder))
 
 
 def read_signature(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ The trainer protocol, all that a user writes besides the model file::
     def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel: ...
 
 It gets the examples before the holdout and the params of the model file (with a run's overrides), and returns
-a fitted scikit-learn estimator or a model from code, with baselines to be shown beside it. It must be
+the fitted model itself or a model from code, with baselines to be shown beside it. It must be
 deterministic: the same examples and params make the same model, because a re-run with equal inputs returns
 the first run's model.
 """
@@ -150,7 +150,10 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
             if fitted.search is not None:
                 log_search(fitted.search)
             _log_holdout(spec, fitted.trained, models, window)
-            log_model(models[CANDIDATE], window.train.inputs, pinned(spec), spec.skops_trusted_types)
+            proved = log_model(
+                models[CANDIDATE], window.train.inputs, pinned(spec), spec.skops_trusted_types
+            )
+            mlflow.set_tag(Tag.PROVED, proved)
             # Last: by this tag a run is found and used again, so a half-written one must not have it.
             mlflow.set_tag(Tag.INPUTS_DIGEST, digest)
     log.info("In MLflow: %s", run_page(settings.mlflow_pages, experiment_id, run_id))
@@ -290,6 +293,8 @@ def training_digest(spec: ModelSpec, params: Mapping[str, Any]) -> str:
     decides = spec.model_dump(
         mode="json", include={"trainer", "task", "labels", "data", "holdout", "skops_trusted_types"}
     )
+    if spec.pickle:
+        decides["pickle"] = spec.pickle
     if spec.search is not None:
         decides["search"] = spec.search.model_dump(mode="json")
     canonical = yaml.safe_dump([decides, dict(params)], sort_keys=True)
