@@ -44,7 +44,9 @@ def _problem(model: PyFuncModel, rows: Any, expected: Any, what: str) -> str:
     return f"predicts {found} for {what}, not {expected} as when trained"
 
 
-def equal(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any], tolerance: tuple[float, float]) -> bool:
+def equal(
+    expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any], tolerance: tuple[float, float]
+) -> bool:
     """Tell whether answers are the same: numbers but for a relative and an absolute difference."""
     if expected.shape != found.shape:
         return False

@@ -77,7 +77,8 @@ def fit(
     metric = spec.search.metric
 
     def attempt(_: int, params: Mapping[str, Any]) -> float:
-        model = TrainedModel(call_trainer(spec, trainer, rest, params).model)
+        found = call_trainer(spec, trainer, rest, params)
+        model = TrainedModel(found.model, classes=found.classes)
         with usable_models(spec, model, home) as models, trainer_errors(spec.trainer):
             value, why = measured(metric, answers_of(spec, models[CANDIDATE], scored))
         if not math.isfinite(value):
@@ -127,7 +128,8 @@ def _check_probabilities(spec: ModelSpec, answer: Numbers) -> None:
     sums = answer.sum(axis=-1)
     if answer.min() < -_ROUNDED or np.abs(sums - 1).max() > _ROUNDED:
         raise TrainerError(
-            f"{spec.trainer}: a model answers with numbers from {answer.min():.4g} to {answer.max():.4g}, whose "
-            f"sums are {sums.min():.4g} to {sums.max():.4g}, and a classification needs probabilities: end a "
-            "network with softmax (two labels: sigmoid), train a booster with an objective of probabilities"
+            f"{spec.trainer}: a model answers with numbers from {answer.min():.4g} to {answer.max():.4g}, "
+            f"whose sums are {sums.min():.4g} to {sums.max():.4g}, and a classification needs probabilities: "
+            "end a network with softmax (two labels: sigmoid), train a booster with an objective of "
+            "probabilities"
         )

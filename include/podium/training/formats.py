@@ -1,4 +1,4 @@
-"""How a model of each flavour becomes files: as data wherever its library can, else as a pickle that is trusted.
+"""How a model of each flavour becomes files: as data wherever its library can, else as a trusted pickle.
 
 Each is saved by MLflow's own flavour, so that everybody's tools load it.
 """
@@ -182,7 +182,9 @@ def _write_onnx(folder: Path, model: Any, described: Described) -> None:
 
 def _write_keras(folder: Path, model: Any, described: Described) -> None:
     tensors = _tensors(described)
-    mlflow.keras.save_model(model, str(folder), **{**described.for_mlflow(), **tensors, "input_example": None})
+    mlflow.keras.save_model(
+        model, str(folder), **{**described.for_mlflow(), **tensors, "input_example": None}
+    )
     _describe_by_columns(folder, described)
 
 
@@ -221,7 +223,7 @@ def _tensors(described: Described) -> dict[str, Any]:
 
 
 def _describe_by_columns(folder: Path, described: Described) -> None:
-    """Write the columns by name, as for every other model, over the tensor that MLflow's flavour insists on."""
+    """Write the columns by name, as for every other model, over the tensor that MLflow's flavour wants."""
     saved = Model.load(str(folder))
     saved.signature = described.signature
     # https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/models/utils.py

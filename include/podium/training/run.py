@@ -84,12 +84,14 @@ class TrainedRun:
         model_id: The MLflow logged model, to be registered.
         tags: Lineage for the version: digest of the inputs, as_of, windows, data version, git commit.
         profile: What it was trained in, if not in full.
+        proved: Podium saved the model, and saw it answer its example in a process of its own.
     """
 
     run_id: str
     model_id: str
     tags: Mapping[str, str]
     profile: Profile | None = None
+    proved: bool = True
 
 
 def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
@@ -150,9 +152,7 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
             if fitted.search is not None:
                 log_search(fitted.search)
             _log_holdout(spec, fitted.trained, models, window)
-            proved = log_model(
-                models[CANDIDATE], window.train.inputs, pinned(spec), spec.skops_trusted_types
-            )
+            proved = log_model(models[CANDIDATE], window.train.inputs, pinned(spec), spec.skops_trusted_types)
             mlflow.set_tag(Tag.PROVED, proved)
             # Last: by this tag a run is found and used again, so a half-written one must not have it.
             mlflow.set_tag(Tag.INPUTS_DIGEST, digest)
@@ -266,6 +266,7 @@ def _trained_run(run: TrainingRun) -> TrainedRun:
         tags={tag: run.tags[tag] for tag in LINEAGE},
         # A param: unlike a tag it cannot be changed or removed.
         profile=Profile(run.params[Tag.PROFILE]) if Tag.PROFILE in run.params else None,
+        proved=Tag.PROVED in run.tags,
     )
 
 

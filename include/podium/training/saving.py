@@ -1,7 +1,7 @@
 """How a trained model becomes files in MLflow, and answers before it is there.
 
-MLflow's own flavour saves it (``formats``): an estimator by skops, a booster or a network as its library's data.
-A model ``FromCode`` is a script, which is run when the model is loaded, and the files that the trainer wrote.
+MLflow's own flavour saves it (``formats``): an estimator by skops, a booster or a network as data of its
+library. A model ``FromCode`` is a script, which is run when the model is loaded, and the trainer's files.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def usable(
     flavour = Flavour.PYFUNC if isinstance(model, FromCode) else flavour_of(model)
     if needs_pickle(model, flavour) and not pickle:
         raise TrainerError(
-            f"a {type(model).__name__} can only be saved as a pickle, which runs code when it is loaded: say in "
-            "the model file why it is trusted, `pickle: we trained it ourselves, of our own rows`"
+            f"a {type(model).__name__} can only be saved as a pickle, which runs code when it is loaded: say "
+            "in the model file why it is trusted, `pickle: we trained it ourselves, of our own rows`"
         )
     trusted = pickle if is_pickled(model, flavour, pickle) else ""
     known = _classes(model, classes) if classifies else ()
@@ -229,8 +229,8 @@ def _check_order(predict: Answer, rows: pd.DataFrame, expected: Any, flavour: Fl
         numbers = [np.nan_to_num(np.asarray(answers, dtype=float)) for answers in (wanted, found)]
         if not equal(numbers[0], numbers[1], tolerance({flavour: None})):
             raise TrainerError(
-                f"the model answers {what} otherwise than among {len(rows)} rows: each row must have an answer of "
-                "its own, in the order of the rows"
+                f"the model answers {what} otherwise than among {len(rows)} rows: each row must have an "
+                "answer of its own, in the order of the rows"
             )
 
 

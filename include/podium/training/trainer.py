@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from podium.errors import TrainerError
 from podium.metrics.labels import spelling
+from podium.model_file.extras import how_to_install
 from podium.model_file.problems import problems
 from podium.model_file.spec import ModelSpec
 from podium.model_file.types import Closed
@@ -88,7 +89,9 @@ def _given_classes(spec: ModelSpec, classes: Sequence[str]) -> tuple[str, ...]:
     unknown = [name for name in given if name not in spec.labels]
     if unknown or len(set(given)) < len(given):
         allowed = ", ".join(spec.labels) or f"none, for a {spec.task}"
-        raise TrainerError(f"{spec.trainer}: classes {list(given)}: each must be one label, once; allowed: {allowed}")
+        raise TrainerError(
+            f"{spec.trainer}: classes {list(given)}: each must be one label, once; allowed: {allowed}"
+        )
     return given
 
 
@@ -122,12 +125,12 @@ def _check_labels(spec: ModelSpec, name: str, classes: Collection[str]) -> None:
 
 
 def _check_needs(spec: ModelSpec, name: str, flavour: Flavour) -> None:
-    """What a flavour needs to load must be among the requirements, which are pinned and saved with the model."""
+    """What a flavour needs to load must be among the requirements, which are saved with the model."""
     for packages in NEEDS.get(flavour, ()):
         if not set(packages) & set(spec.requirements):
             raise TrainerError(
-                f"{spec.trainer}: {name} needs {' or '.join(packages)} to load; add it to requirements in the "
-                "model file"
+                f"{spec.trainer}: {name} needs {' or '.join(packages)} to load; add it to requirements in "
+                "the model file"
             )
 
 
@@ -207,4 +210,6 @@ def pinned(spec: ModelSpec) -> list[str]:
         # What stands after a + names the build of this machine, such as 2.13.0+cpu.
         return [f"{name}=={installed_version(name).partition('+')[0]}" for name in spec.requirements]
     except PackageNotFoundError as error:
-        raise TrainerError(f"{spec.name}: requirements: {error.name} is not installed here") from error
+        raise TrainerError(
+            f"{spec.name}: requirements: {error.name} is not installed here{how_to_install(error.name)}"
+        ) from error
