@@ -27,7 +27,7 @@ def train(
     """Train a model into a folder, without MLflow or the ledger running.
 
     Writes model/, metrics.json, data_report.json and pictures; search/ too, if the model file says search.
-    model/ is an MLflow model folder, with no pickle in it: mlflow.pyfunc.load_model("FOLDER/model") loads it.
+    model/ is an MLflow model folder: mlflow.pyfunc.load_model("FOLDER/model") loads it.
     Nothing is registered or promoted: that is for the model's Dag.
     """
     from podium.model_file.loading import find_spec

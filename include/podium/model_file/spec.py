@@ -116,8 +116,8 @@ class ModelSpec(Closed):
     )
     pickle: Name | None = Field(
         default=None,
-        description="Why the model is trusted although it only exists as a pickle, which runs code when it "
-        "is loaded. Without it no pickle is saved or registered.",
+        description="Why a model that only exists as a pickle is trusted; without it none is saved or "
+        "registered.",
     )
     schedule: Cron | None = Field(
         default=None,

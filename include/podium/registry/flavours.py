@@ -146,7 +146,8 @@ def _by_keras(model: Any, inputs: pd.DataFrame, _: Sequence[str]) -> Any:
 
 
 def _of_32_bits(inputs: pd.DataFrame) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(inputs.to_numpy(dtype=np.float32))
+    # PyTorch wants an array of its own, which it may write to.
+    return np.array(inputs, dtype=np.float32, order="C")
 
 
 def _by_onnx(model: Any, inputs: pd.DataFrame, classes: Sequence[str]) -> Any:

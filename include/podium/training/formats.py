@@ -215,7 +215,7 @@ def _tensors(described: Described) -> dict[str, Any]:
 
     PyTorch takes a batch of a single row for a constant.
     """
-    rows = described.example.to_numpy(dtype=np.float32)
+    rows = np.array(described.example, dtype=np.float32)
     rows = np.concatenate([rows, rows]) if len(rows) == 1 else rows
     taken = Schema([TensorSpec(np.dtype(np.float32), (-1, rows.shape[1]))])
     signature = ModelSignature(inputs=taken, outputs=described.signature.outputs)
