@@ -217,8 +217,8 @@ def _check_order(predict: Answer, rows: pd.DataFrame, expected: Any, flavour: Fl
         TrainerError: It has not.
     """
     sizes = {f"its first {size} rows" if size > 1 else "a row alone": size for size in (1, 2, len(rows))}
-    asked = {what: (rows.head(size), expected[:size]) for what, size in sizes.items()}
-    asked["the same rows in another order"] = (rows.iloc[::-1], expected[::-1])
+    asked = {"the same rows in another order": (rows.iloc[::-1], expected[::-1])}
+    asked |= {what: (rows.head(size), expected[:size]) for what, size in sizes.items()}
     for what, (some, wanted) in asked.items():
         try:
             found = np.asarray(predict(some))
