@@ -13,7 +13,7 @@ RUN python3 -m venv /opt/serving
 # More files, each after -r, for models that need more (docs/containers.md).
 ARG SERVING_REQUIREMENTS=requirements-serving.txt
 WORKDIR /opt/requirements
-COPY requirements-serving.txt requirements-boost.txt requirements-delta.txt ./
+COPY requirements-serving.txt requirements-boost.txt requirements-delta.txt requirements-keras.txt requirements-onnx.txt requirements-statsmodels.txt ./
 RUN /opt/serving/bin/pip install --no-cache-dir --require-hashes -r ${SERVING_REQUIREMENTS} \
     && /opt/serving/bin/pip uninstall -y pip setuptools
 
@@ -48,7 +48,7 @@ USER 50000
 # More files, each after -r, for models that need more (docs/containers.md).
 ARG AIRFLOW_REQUIREMENTS=requirements.txt
 WORKDIR /opt/airflow
-COPY --chown=airflow:0 requirements.txt requirements-boost.txt requirements-delta.txt ./
+COPY --chown=airflow:0 requirements.txt requirements-boost.txt requirements-delta.txt requirements-keras.txt requirements-onnx.txt requirements-statsmodels.txt ./
 RUN uv pip install --no-cache --require-hashes --compile-bytecode -r ${AIRFLOW_REQUIREMENTS}
 
 COPY --chown=airflow:0 include include

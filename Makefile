@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(PY_FITS)' 2>/dev/null && { echo $$p; exit; }; done; echo python3)
 UV_VERSION := 0.13.8
 UPGRADE ?=
+# Libraries of models, by requirements-NAME.txt; PyTorch is apart.
+EXTRAS := boost delta keras onnx statsmodels
 
 BIN := .venv/bin
 UV := $(BIN)/uv
@@ -13,6 +15,7 @@ HAS_UV := .venv/.stamp-uv
 HAS_RUN := .venv/.stamp-run
 HAS_LLM := .venv/.stamp-llm
 HAS_DEV := .venv/.stamp-dev
+FOR_DEV := -r requirements-dev.txt $(EXTRAS:%=-r requirements-%.txt)
 # All examples of each property; plain pytest and test-fast try fewer (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --hypothesis-profile=thorough
 # The commit goes into the image: lineage of what is trained in it.
@@ -194,8 +197,7 @@ format: $(HAS_DEV) ## Format the code
 
 lock: $(HAS_UV) ## Renew requirements*.txt from requirements*.in (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) requirements.in -o requirements.txt
-	$(COMPILE) requirements-boost.in -o requirements-boost.txt
-	$(COMPILE) requirements-delta.in -o requirements-delta.txt
+	for extra in $(EXTRAS); do $(COMPILE) requirements-$$extra.in -o requirements-$$extra.txt || exit 1; done
 	$(COMPILE) requirements-serving.in -o requirements-serving.txt
 	$(COMPILE) --excludes requirements-torch.txt requirements-llm.in -o requirements-llm.txt
 	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
@@ -228,7 +230,7 @@ $(HAS_LLM): requirements-llm.txt requirements-torch.txt $(HAS_RUN)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-torch.txt
 	@touch $@
 
-$(HAS_DEV): requirements-dev.txt requirements-boost.txt requirements-delta.txt $(HAS_LLM)
-	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt -r requirements-boost.txt -r requirements-delta.txt \
-		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt -r requirements-boost.txt -r requirements-delta.txt
+$(HAS_DEV): requirements-dev.txt $(EXTRAS:%=requirements-%.txt) $(HAS_LLM)
+	$(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode $(FOR_DEV) \
+		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes $(FOR_DEV)
 	@touch $@

@@ -36,6 +36,9 @@ class Tag(StrEnum):
     JUDGED_ON = "podium.judged_on"
     DATA_VERSION = "podium.data_version"
     DATA_SOURCE = "podium.data_source"
+    # The manifest that was proved when the model was saved, on its training run.
+    PROVED = "podium.proved"
+    PICKLE = "podium.pickle"
     GIT_COMMIT = "podium.git_commit"
     GATES = "podium.gates"
     DECIDED_BY = "podium.decided_by"

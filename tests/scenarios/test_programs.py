@@ -14,7 +14,7 @@ from support.patience import PATIENCE_SECONDS
 
 LOAD_SKOPS = """
 import sys
-from podium.registry.example import load_skops
+from podium.registry.flavours import load_skops
 load_skops()
 print("skops.io" in sys.modules, "torch" in sys.modules)
 import sklearn.externals.array_api_compat.torch

@@ -132,6 +132,8 @@ LIBRARIES = (
     PrivateApi("mlflow.pyfunc.scoring_server:_parse_json_data", "data, metadata, input_schema"),
     PrivateApi("mlflow.pyfunc.scoring_server:ParsedJsonInput.data", found_by="_parse_json_data"),
     PrivateApi("mlflow.models.model:Model._is_signature_from_type_hint", ""),
+    PrivateApi("mlflow.models.utils:_save_example", "mlflow_model, input_example, path"),
+    PrivateApi("mlflow.pyfunc:PyFuncModel", "model_meta=, model_impl=", found_by="PyFuncModel(model_meta"),
     PrivateApi("mlflow.utils.proto_json_utils:NumpyEncoder.default", "o", found_by="NumpyEncoder"),
     PrivateApi("mlflow.utils.credentials:read_mlflow_creds", ""),
     PrivateApi("mlflow.utils:requirements_utils._MODULES_TO_PACKAGES"),

@@ -33,9 +33,7 @@ def new_model(  # noqa: PLR0913 - what a model needs
     ] = "",
     time_column: Annotated[
         str,
-        typer.Option(
-            "--time", help="The column that says when a row became known; write - where no column does."
-        ),
+        typer.Option("--time", help="The column that says when a row became known; - where no column does."),
     ] = "",
     time_format: Annotated[
         str, typer.Option(help="How times are written: ISO8601, or a format of strptime such as %d/%m/%Y.")
@@ -88,8 +86,8 @@ def _refuse(what: str, choice: Choice) -> str:
         console.print(f"{what}: {choice.what} ({choice.why})", highlight=False)
         return choice.what
     raise PodiumError(
-        f"--yes takes only what is sure, and the {what} is not sure: {choice.what} is {choice.why}; possible: "
-        f"{', '.join(choice.others)}. Name it with --{what.split()[0]}"
+        f"--yes takes only what is sure, and the {what} is not sure: {choice.what} is {choice.why}; "
+        f"possible: {', '.join(choice.others)}. Name it with --{what.split()[0]}"
     )
 
 

@@ -28,7 +28,7 @@ def train(
     """Train a model into a folder; works offline, without MLflow and the ledger.
 
     Writes model/, metrics.json, data_report.json and pictures; with a search also search/.
-    model/ is an MLflow model folder, with no pickle in it: mlflow.pyfunc.load_model("FOLDER/model") loads it.
+    model/ is an MLflow model folder: mlflow.pyfunc.load_model("FOLDER/model") loads it.
     Only the model's Dag registers and promotes.
     """
     from podium.model_file.loading import find_spec

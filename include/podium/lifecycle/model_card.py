@@ -185,6 +185,7 @@ def _predicts(spec: ModelSpec) -> str:
 def _facts(spec: ModelSpec, training: Training) -> dict[str, str]:
     lineage, found = training.lineage, training.search
     params = [f"`{_plain(name)}` = `{_plain(value)}`" for name, value in sorted(training.params.items())]
+    pickle = lineage.get(Tag.PICKLE)
     return {
         "Data": f"`{spec.data.source}`, version `{lineage.get(Tag.DATA_VERSION, '')[:12]}`, as of "
         f"{lineage.get(Tag.AS_OF, 'unknown')[:10]}",
@@ -195,6 +196,7 @@ def _facts(spec: ModelSpec, training: Training) -> dict[str, str]:
         "Params": ", ".join(params) or "none",
         "Search": "none" if found is None else cell(found["in_words"]),
         "Files": f"sha256 of the manifest `{lineage.get(Tag.MANIFEST_DIGEST, '')[:12]}`",
+        **({"Pickle": f"runs code when it is loaded; trusted because `{_plain(pickle)}`"} if pickle else {}),
     }
 
 

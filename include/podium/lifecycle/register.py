@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from podium.errors import BytesChanged, PodiumError
+from podium.errors import BytesChanged, PodiumError, TrainerError
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.history import PROFILE
 from podium.lifecycle.edited import refuse_number, refuse_taken_numbers
@@ -16,9 +18,10 @@ from podium.model_file.spec import ModelSpec
 from podium.names import ORIGIN, Tag, version_name
 from podium.registry.client import Version
 from podium.registry.manifest import downloaded, read_manifest
-from podium.registry.model_files import read_signature
+from podium.registry.model_files import pickled_parts, read_signature, trusted_pickle
+from podium.registry.proof import prove
 from podium.services import Services
-from podium.training.run import lineage_of, read_trained_run
+from podium.training.run import TrainedRun, lineage_of, read_trained_run
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +40,15 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
 
     Raises:
         NotFound: There is no such training run.
+        TrainerError: Podium did not save the model, and it does not load in a process of its own or holds a
+            pickle that the model file does not trust; nothing is registered.
         BytesChanged: The version was copied here, and its files are not those that were copied.
         EditedByHand: The registered model was renamed, deleted or made again; nothing is registered.
         Outage: A part did not answer.
     """
     trained = read_trained_run(services.registry, mlflow_run)
+    if not trained.proved:
+        _prove(services, spec, trained)
     tags = {
         **trained.tags,
         Tag.VALIDATION_STATUS: "pending",
@@ -54,7 +61,7 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
         version = services.registry.register(spec.name, trained.run_id, trained.model_id, tags)
         key = f"registered:{spec.name}:{version.number}"
         if (found := services.ledger.find(key)) is None:
-            record(services, _registration(services, version, run, key))
+            record(services, _registration(services, spec, version, run, key))
         elif found.details.get("mlflow_run", version.run_id) != version.run_id:
             services.registry.delete_version(spec.name, version.number)
             refuse_number(found)
@@ -63,10 +70,28 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
     return version.number
 
 
-def _registration(services: Services, version: Version, run: str, key: str) -> NewEvent:
+def _prove(services: Services, spec: ModelSpec, trained: TrainedRun) -> None:
+    """See that a model that Podium did not save answers its example in a process of its own."""
+    name = f"{spec.name}: run {trained.run_id} is not registered"
+    with TemporaryDirectory(prefix="podium-") as copied:
+        folder = Path(copied)
+        services.registry.download_model(trained.model_id, folder)
+        if not spec.pickle and (parts := pickled_parts(folder)):
+            raise TrainerError(
+                f"{name}: its model is a pickle ({', '.join(parts)}), which runs code when it is loaded; "
+                "write in the model file why it is trusted: `pickle: ...`"
+            )
+        try:
+            prove(folder)
+        except TrainerError as error:
+            raise TrainerError(f"{name}: {error}") from error
+
+
+def _registration(services: Services, spec: ModelSpec, version: Version, run: str, key: str) -> NewEvent:
     """Make the manifest of what the store holds, and leave it on the version and its training run as well."""
     with downloaded(services.registry, version.model, version.number) as folder:
         manifest, signature = read_manifest(folder), read_signature(folder)
+        pickle = trusted_pickle(folder) or (pickled_parts(folder) and spec.pickle)
     if version.tags.get(Tag.MANIFEST_DIGEST, manifest.digest()) != manifest.digest():
         raise BytesChanged(
             f"{version.model} {version_name(version.number)}: its files in the store do not match "
@@ -78,7 +103,9 @@ def _registration(services: Services, version: Version, run: str, key: str) -> N
         f"manifests/v{version.number}.json",
         doing=f"keeping the manifest of {version.model} {version_name(version.number)}",
     )
-    services.registry.set_tags(version.model, version.number, {Tag.MANIFEST_DIGEST: manifest.digest()})
+    trust = {str(Tag.PICKLE): pickle} if pickle else {}
+    tags = {Tag.MANIFEST_DIGEST: manifest.digest(), **trust}
+    services.registry.set_tags(version.model, version.number, tags)
     lineage = lineage_of(version.tags)
     copied = Tag.COPIED_FROM in version.tags
     origin = {str(tag): version.tags.get(tag, "unknown") for tag in ORIGIN} if copied else {}
@@ -97,6 +124,7 @@ def _registration(services: Services, version: Version, run: str, key: str) -> N
             **lineage,
             **origin,
             **({PROFILE: str(profile)} if profile else {}),
+            **trust,
             "manifest": manifest.as_json(),
             "manifest_digest": manifest.digest(),
             "signature": signature,

@@ -114,6 +114,11 @@ class ModelSpec(Closed):
         default=(),
         description="Types beyond scikit-learn's usual ones that the saved model may contain; review them.",
     )
+    pickle: Name | None = Field(
+        default=None,
+        description="Why a model that only exists as a pickle is trusted; without it none is saved or "
+        "registered.",
+    )
     schedule: Cron | None = Field(
         default=None,
         description="When the lifecycle runs, as a cron expression in UTC; without it only by hand.",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import PodiumError, TrainerError
+from podium.model_file.extras import how_to_install
 from podium.settings import PROJECT_ROOT
 
 INSTALLED = {"site-packages", "dist-packages"}
@@ -31,7 +32,8 @@ def trainer_errors(path: str) -> Iterator[None]:
     except (PodiumError, OSError):
         raise
     except Exception as error:
-        raise TrainerError(f"{path}: {type(error).__name__}: {error}") from error
+        hint = how_to_install(error.name) if isinstance(error, ImportError) else ""
+        raise TrainerError(f"{path}: {type(error).__name__}: {error}{hint}") from error
 
 
 def import_object(path: str) -> Callable[..., Any]:
@@ -46,7 +48,9 @@ def import_object(path: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except (ImportError, SyntaxError) as error:
-        raise TrainerError(f"'{path}' cannot be imported: {error}; {_HOME_OF_TRAINERS}") from error
+        hint = how_to_install(error.name) if isinstance(error, ImportError) else ""
+        why = f"{error}{hint or f'; {_HOME_OF_TRAINERS}'}"
+        raise TrainerError(f"'{path}' cannot be imported: {why}") from error
     if not callable(getattr(module, name, None)):
         raise TrainerError(f"'{path}': the module {module_name} has no function '{name}'")
     function: Callable[..., Any] = getattr(module, name)

@@ -398,6 +398,16 @@ class Registry:
         with self._about(model, f"downloading {model} {version_name(number)}"):
             download_files(f"{model}/{number}", folder)
 
+    def download_model(self, model_id: str, folder: Path) -> None:
+        """Copy the files of a logged model, which need be no version yet, into a folder.
+
+        Raises:
+            NotFound: There is no such model.
+            Outage: MLflow or the store did not answer.
+        """
+        with mlflow_errors(f"downloading the model {model_id}"):
+            download_files(model_id, folder)
+
     def download_artifacts(self, run_id: str, path: str, folder: Path) -> Path:
         """Copy a folder of a run's artifacts into a folder and return where it is.
 

@@ -1,12 +1,11 @@
 """The stored example of a model: does it predict it as when it was trained?
 
-Run as a program, with the folder of a model, it tells in JSON what ``problem_in`` says. It needs MLflow
-alone, so that it can be run where nothing of the project can be imported.
+Run as a program, with the folder of a model, it tells in JSON what ``problem_in`` says. It needs MLflow and
+``flavours`` alone, so that it can be run where nothing else of the project can be imported.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -15,16 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from podium.registry import flavours
+
 # Imported late: skops is to come before it.
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 EXAMPLE_OUTPUT = "input_example_output"
-# Imports PyTorch where it is installed; private to scikit-learn:
-# https://github.com/scikit-learn/scikit-learn/tree/1.9.1/sklearn/externals/array_api_compat
-_WITH_PYTORCH = "sklearn.externals.array_api_compat.torch"
-_RELATIVE_TOLERANCE = 1e-6
-_ABSOLUTE_TOLERANCE = 1e-9
 
 
 def example_output(answer: Any) -> list[Any]:
@@ -43,39 +39,21 @@ def example_problem(model: PyFuncModel) -> str:
 
 def _problem(model: PyFuncModel, rows: Any, expected: Any, what: str) -> str:
     found = example_output(model.predict(rows))
-    if _equal(np.asarray(expected), np.asarray(found)):
+    if equal(np.asarray(expected), np.asarray(found), flavours.tolerance(model.metadata.flavors)):
         return ""
     return f"predicts {found} for {what}, not {expected} as in training"
 
 
-def _equal(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> bool:
+def equal(
+    expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any], tolerance: tuple[float, float]
+) -> bool:
+    """Tell whether answers are the same: numbers but for a relative and an absolute difference."""
     if expected.shape != found.shape:
         return False
     if np.issubdtype(expected.dtype, np.number) and np.issubdtype(found.dtype, np.number):
-        return np.allclose(expected, found, rtol=_RELATIVE_TOLERANCE, atol=_ABSOLUTE_TOLERANCE)
+        relative, absolute = tolerance
+        return np.allclose(expected, found, rtol=relative, atol=absolute)
     return bool((expected == found).all())
-
-
-def load_skops() -> None:
-    """Import skops, which saves and loads scikit-learn models, without PyTorch: in half the time.
-
-    skops imports all of scikit-learn, to know its estimators, and one part of that imports PyTorch. Then it
-    looks for each NumPy ufunc in every loaded module: the sooner it is imported, the fewer there are.
-    """
-    if _WITH_PYTORCH in sys.modules:
-        return
-    # Python takes this for a module that cannot be imported, and scikit-learn passes over it.
-    sys.modules[_WITH_PYTORCH] = None  # type: ignore[assignment]
-    try:
-        importlib.import_module("skops.io")
-    finally:
-        del sys.modules[_WITH_PYTORCH]
-
-
-def load_skops_for(folder: Path) -> None:
-    """Do so if a model is one that skops saved."""
-    if any(folder.glob("*.skops")):
-        load_skops()
 
 
 def problem_in(folder: str, gaps: str = "") -> str:
@@ -86,10 +64,8 @@ def problem_in(folder: str, gaps: str = "") -> str:
         gaps: A folder with ``rows.parquet`` and ``answers.json``, which the model gave when it was trained:
             rows with gaps that MLflow's example cannot hold.
     """
-    import mlflow
-
     try:
-        model = mlflow.pyfunc.load_model(folder)
+        model = flavours.load(folder)
         problem = example_problem(model)
         if problem or not gaps:
             return problem
@@ -110,6 +86,6 @@ def check_no_requirements() -> None:
 
 
 if __name__ == "__main__":
-    load_skops_for(Path(sys.argv[1]))
+    flavours.load_skops_for(Path(sys.argv[1]))
     check_no_requirements()
     print(json.dumps(problem_in(*sys.argv[1:])))  # noqa: T201 - its answer to whoever started it

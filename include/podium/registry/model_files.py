@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,13 @@ from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
-from podium.registry.example import load_skops_for
+from podium.model_file.extras import how_to_install
+from podium.registry import flavours
+from podium.registry.flavours import Flavour
 
 _LOADING = threading.Lock()
+# Files that libraries write by pickle, joblib and cloudpickle.
+_PICKLES = {".pkl", ".pickle", ".pth", ".pt", ".joblib", ".dill"}
 
 
 def download_files(name: str, folder: Path) -> None:
@@ -32,16 +36,40 @@ def load_model(folder: Path) -> PyFuncModel:
 
     One at a time: MLflow hands a model from code over in a global variable, so two threads that load at once
     could get each other's.
+
+    Raises:
+        ModuleNotFoundError: It needs a package that is not installed; says how to install it.
     """
-    with _LOADING, without_skops_noise():
-        load_skops_for(folder)
-        return mlflow.pyfunc.load_model(str(folder))
+    try:
+        with _LOADING, without_skops_noise():
+            return flavours.load(str(folder))
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}{how_to_install(error.name)}", name=error.name) from error
 
 
 def read_signature(folder: Path) -> dict[str, Any]:
     """Return the signature of the model in a folder, as MLflow's ``ModelSignature.to_dict`` gives it."""
     signature = Model.load(str(folder)).signature
     return {} if signature is None else dict(signature.to_dict())
+
+
+def trusted_pickle(folder: Path) -> str:
+    """Return why the pickle in a folder is trusted, as it was trained; "" if it is none."""
+    return str((Model.load(str(folder)).metadata or {}).get(flavours.PICKLE, ""))
+
+
+def pickled_parts(folder: Path) -> list[str]:
+    """Return the flavours and files of a saved model by which it runs code of a pickle when it is loaded."""
+    saved = Model.load(str(folder)).flavors
+    parts = [f"flavour {name}" for name, settings in saved.items() if _is_pickle(name, settings)]
+    files = (path for path in folder.rglob("*") if path.suffix in _PICKLES)
+    return parts + sorted(path.relative_to(folder).as_posix() for path in files)
+
+
+def _is_pickle(flavour: str, settings: Mapping[str, Any]) -> bool:
+    if flavour == Flavour.SKLEARN:
+        return settings.get("serialization_format") != "skops"
+    return flavour == Flavour.STATSMODELS or "python_model" in settings
 
 
 @contextmanager

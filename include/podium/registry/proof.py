@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile
@@ -15,8 +16,9 @@ from zipfile import ZipFile
 from podium.errors import TrainerError
 from podium.model_file.user_code import INSTALLED, is_project_code
 
-# Run as a program, which needs MLflow and nothing of Podium.
-_PROGRAM = Path(__file__).with_name("example.py")
+# Run as a program, which needs MLflow and nothing else of Podium than these.
+_PROGRAM = "podium.registry.example"
+_ITS_FILES = ("example.py", "flavours.py")
 WAY_OUT = (
     "Make it a model FromCode, whose script is saved with it, or use steps of installed packages "
     "(docs/model-file.md)"
@@ -82,10 +84,11 @@ def fresh_problem(folder: Path, gaps: Path | None = None) -> str:
         TrainerError: The process ended without an answer.
     """
     with TemporaryDirectory(prefix="podium-") as elsewhere:
+        _copy_program(Path(elsewhere))
         done = subprocess.run(
-            [sys.executable, "-P", str(_PROGRAM), *(str(path.resolve()) for path in (folder, gaps) if path)],
+            [sys.executable, "-P", "-m", _PROGRAM, *(str(path.resolve()) for path in (folder, gaps) if path)],
             cwd=elsewhere,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(_path_without_project())},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([elsewhere, *_path_without_project()])},
             capture_output=True,
             text=True,
             check=False,
@@ -96,6 +99,16 @@ def fresh_problem(folder: Path, gaps: Path | None = None) -> str:
         raise TrainerError(f"the saved model ends the process that loads it (code {done.returncode}): {last}")
     problem: str = json.loads(answer)
     return problem
+
+
+def _copy_program(folder: Path) -> None:
+    """Copy the program's own files, under the names by which they import each other."""
+    room = folder.joinpath(*_PROGRAM.split(".")[:-1])
+    room.mkdir(parents=True)
+    for package in (room.parent, room):
+        (package / "__init__.py").touch()
+    for name in _ITS_FILES:
+        copyfile(Path(__file__).with_name(name), room / name)
 
 
 def _path_without_project() -> list[str]:

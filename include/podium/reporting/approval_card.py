@@ -242,6 +242,7 @@ def _lineage(services: Services, events: Sequence[Event], request: Request) -> l
         "data version": [_plain(_fact(side, Tag.DATA_VERSION)[:12]) for side in sides],
         "git commit": [_plain(short_commit(_fact(side, Tag.GIT_COMMIT))) for side in sides],
         "checksum of all files": [_plain(_fact(side, "manifest_digest")[:12]) for side in sides],
+        **_pickle_row(sides),
         "in MLflow": [
             _links(services, request.model, number, side) for number, side in zip(numbers, sides, strict=True)
         ],
@@ -255,6 +256,16 @@ def _lineage(services: Services, events: Sequence[Event], request: Request) -> l
 
 def _profiles_row(profiles: Sequence[Profile | None]) -> dict[str, list[str]]:
     return {"profile": [profile or "in full" for profile in profiles]} if any(profiles) else {}
+
+
+def _pickle_row(sides: Sequence[Event | None]) -> dict[str, list[str]]:
+    """Show why a model is trusted that runs code when it is loaded."""
+    told = [None if side is None else side.details.get(Tag.PICKLE) for side in sides]
+    return (
+        {"a pickle, trusted because": [_plain(why) if why else "no pickle" for why in told]}
+        if any(told)
+        else {}
+    )
 
 
 def _copied_row(sides: Sequence[Event | None]) -> dict[str, list[str]]:

@@ -20,6 +20,7 @@ from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object, trainer_errors
 from podium.names import CANDIDATE
+from podium.registry.flavours import Flavour
 from podium.training.examples import DataWindow, TrainingExamples
 from podium.training.holdout import rows
 from podium.training.saving import Usable
@@ -29,6 +30,9 @@ from podium.training.split import check_split, subset, validation_rows
 from podium.training.trainer import TrainedModel, call_trainer, usable_models
 
 log = logging.getLogger(__name__)
+
+# Probabilities of 32 or 16 bits do not add up to exactly one.
+_ROUNDED = 1e-2
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def fit(
     metric = spec.search.metric
 
     def attempt(_: int, params: Mapping[str, Any]) -> float:
-        model = TrainedModel(call_trainer(spec, trainer, rest, params).model)
+        found = call_trainer(spec, trainer, rest, params)
+        model = TrainedModel(found.model, classes=found.classes)
         with usable_models(spec, model, home) as models, trainer_errors(spec.trainer):
             value, why = measured(metric, answers_of(spec, models[CANDIDATE], scored))
         if not math.isfinite(value):
@@ -106,6 +111,8 @@ def _predictions(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> N
         return score_generation(model.loaded, rows(spec, holdout), spec.data)
     with trainer_errors(spec.trainer):
         answer = np.asarray(model.answer(holdout.inputs), dtype=np.float64)
+    if spec.labels and model.flavour is not Flavour.SKLEARN:
+        _check_probabilities(spec, answer)
     if spec.labels:
         return in_label_order(answer, model.classes, spec.labels, len(holdout))
     if answer.size != len(holdout):
@@ -114,3 +121,14 @@ def _predictions(spec: ModelSpec, model: Usable, holdout: TrainingExamples) -> N
             "one number a row"
         )
     return answer.reshape(len(holdout))
+
+
+def _check_probabilities(spec: ModelSpec, answer: Numbers) -> None:
+    """Boosters and networks answer with whatever their last layer or objective is."""
+    sums = answer.sum(axis=-1)
+    if answer.min() < -_ROUNDED or np.abs(sums - 1).max() > _ROUNDED:
+        raise TrainerError(
+            f"{spec.trainer}: a model answers with numbers from {answer.min():.4g} to {answer.max():.4g}, "
+            f"whose sums are {sums.min():.4g} to {sums.max():.4g}. A classification needs probabilities: end "
+            "a network with softmax (two labels: sigmoid), train a booster with an objective of probabilities"
+        )

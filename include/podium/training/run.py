@@ -5,7 +5,7 @@ The trainer protocol, all that a user writes besides the model file::
     def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel: ...
 
 It gets the examples before the holdout and the params of the model file (with a run's overrides), and returns
-a fitted scikit-learn estimator or a model from code, with baselines to be shown beside it. It must be
+the fitted model itself or a model from code, with baselines to be shown beside it. It must be
 deterministic: the same examples and params make the same model, because a re-run with equal inputs returns
 the first run's model.
 """
@@ -89,12 +89,14 @@ class TrainedRun:
         model_id: The MLflow logged model, to be registered.
         tags: Lineage for the version: digest of the inputs, as_of, windows, data version, git commit.
         profile: What it was trained in, if not in full.
+        proved: Podium saved the model, and saw it answer its example in a process of its own.
     """
 
     run_id: str
     model_id: str
     tags: Mapping[str, str]
     profile: Profile | None = None
+    proved: bool = True
 
 
 def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
@@ -158,7 +160,8 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
             if fitted.search is not None:
                 log_search(fitted.search)
             _log_holdout(spec, fitted.trained, models, window)
-            log_model(models[CANDIDATE], window.train.inputs, pinned(spec), spec.skops_trusted_types)
+            proved = log_model(models[CANDIDATE], window.train.inputs, pinned(spec), spec.skops_trusted_types)
+            mlflow.set_tag(Tag.PROVED, proved)
             # Last: by this tag a run is found and used again, so a half-written one must not have it.
             mlflow.set_tag(Tag.INPUTS_DIGEST, digest)
     log.info("In MLflow: %s", run_page(settings.mlflow_pages, experiment_id, run_id))
@@ -277,6 +280,7 @@ def _trained_run(run: TrainingRun) -> TrainedRun:
         tags=lineage_of(run.tags),
         # A param: unlike a tag it cannot be changed or removed.
         profile=Profile(run.params[Tag.PROFILE]) if Tag.PROFILE in run.params else None,
+        proved=Tag.PROVED in run.tags,
     )
 
 
@@ -305,6 +309,8 @@ def training_digest(spec: ModelSpec, params: Mapping[str, Any]) -> str:
         mode="json", include={"trainer", "task", "labels", "data", "holdout", "skops_trusted_types"}
     )
     decides["data"] = {key: value for key, value in decides["data"].items() if key not in _STORAGE}
+    if spec.pickle:
+        decides["pickle"] = spec.pickle
     if spec.search is not None:
         decides["search"] = spec.search.model_dump(mode="json")
     canonical = yaml.safe_dump([decides, dict(params)], sort_keys=True)

@@ -1,56 +1,51 @@
 """How a trained model becomes files in MLflow, and answers before it is there.
 
-A scikit-learn estimator is saved by skops. Any other model is code and files (MLflow's models from code): a
-script that is run when the model is loaded, and the files that the trainer wrote. Neither is a pickle.
+MLflow's own flavour saves it (``formats``): an estimator by skops, a booster or a network as data of its
+library. A model ``FromCode`` is a script, which is run when the model is loaded, and the trainer's files.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree
 from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature, infer_signature
+from mlflow.models import Model, infer_signature
+from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.pyfunc import PyFuncModel
 
 from podium.errors import TrainerError
-from podium.registry.example import EXAMPLE_OUTPUT, example_output, load_skops
+from podium.registry.example import EXAMPLE_OUTPUT, equal, example_output
+from podium.registry.flavours import CLASSES, PICKLE, Flavour, ask, flavour_of, load_skops, tolerance
+from podium.registry.manifest import read_manifest
 from podium.registry.model_files import load_model, without_skops_noise
 from podium.registry.proof import WAY_OUT, prove, refuse_open
+from podium.training.formats import (
+    Described,
+    FromCode,
+    is_pickled,
+    needs_pickle,
+    write_model,
+    write_to_ask,
+)
 from podium.training.input_types import as_clients_send, category_columns, flags_with_gaps
 
+__all__ = ["FromCode", "Usable", "log_model", "save_model", "usable"]
+
 INPUT_EXAMPLE_ROWS = 5
+# A model must answer so many rows in any order and company.
+_ASKED_ROWS = 64
 
 Answer = Callable[[pd.DataFrame], Any]
-
-
-@dataclass(frozen=True)
-class FromCode:
-    """A model that is code and files.
-
-    Attributes:
-        script: A Python file that ends with ``mlflow.models.set_model(...)`` of a
-            ``mlflow.pyfunc.PythonModel``; the model file names it under ``code``. It may import what
-            ``requirements`` names, and nothing of this project.
-        artifacts: Files and folders by name; the model finds them in ``context.artifacts``.
-        classes: Of a classification: the labels in the order of the columns that ``predict`` answers with.
-        signature: What cannot be read off the input example, such as the params of ``predict``.
-    """
-
-    script: Path
-    artifacts: Mapping[str, Path] = field(default_factory=dict)
-    classes: Sequence[str] = ()
-    signature: ModelSignature | None = None
 
 
 @dataclass(frozen=True)
@@ -61,13 +56,17 @@ class Usable:
         model: As the trainer returned it.
         predict: From rows as it was trained on to an array.
         classes: The labels in the order of the answer's columns; none unless it classifies.
-        loaded: One from code, as a client loads it.
+        flavour: What saves it.
+        loaded: A pyfunc, as a client loads it.
+        pickle: Why it is trusted as a pickle; "" if it is none.
     """
 
     model: Any
     predict: Answer
     classes: tuple[str, ...]
+    flavour: Flavour
     loaded: PyFuncModel | None = None
+    pickle: str = ""
 
     def answer(self, inputs: pd.DataFrame) -> Any:
         """Return what clients will get for rows, an array: of categories they send what they hold.
@@ -88,30 +87,68 @@ class Usable:
 
 
 @contextmanager
-def usable(model: Any, *, classifies: bool, requirements: Sequence[str]) -> Iterator[Usable]:
-    """Hold a trained model ready to answer; one from code is saved and loaded as a client would."""
-    if not isinstance(model, FromCode):
-        classes = tuple(map(str, getattr(model, "classes_", ()))) if classifies else ()
-        yield Usable(model, model.predict_proba if classifies else model.predict, classes)
+def usable(
+    model: Any,
+    *,
+    classifies: bool,
+    requirements: Sequence[str],
+    classes: Sequence[str] = (),
+    pickle: str = "",
+) -> Iterator[Usable]:
+    """Hold a trained model ready to answer; a pyfunc is saved and loaded as a client would.
+
+    Args:
+        model: As the trainer returned it.
+        classifies: It answers with probabilities.
+        requirements: What it needs to load, pinned.
+        classes: The labels in the order of its answers, where it does not know them itself.
+        pickle: Why the model file trusts it as a pickle; "" if it does not.
+
+    Raises:
+        TrainerError: It only exists as a pickle, and the model file does not trust it.
+    """
+    flavour = Flavour.PYFUNC if isinstance(model, FromCode) else flavour_of(model)
+    if needs_pickle(model, flavour) and not pickle:
+        raise TrainerError(
+            f"a {type(model).__name__} can only be saved as a pickle, which runs code when it is loaded: say "
+            "in the model file why it is trusted, `pickle: we trained it ourselves, of our own rows`"
+        )
+    trusted = pickle if is_pickled(model, flavour, pickle) else ""
+    known = _classes(model, classes) if classifies else ()
+    if flavour is not Flavour.PYFUNC:
+        yield Usable(model, _answer(model, flavour, known), known, flavour, pickle=trusted)
         return
     with TemporaryDirectory(prefix="podium-") as folder:
         path = Path(folder) / "model"
-        mlflow.pyfunc.save_model(
-            str(path),
-            python_model=str(model.script),
-            artifacts=_paths(model),
-            pip_requirements=list(requirements),
-        )
+        write_to_ask(path, model, requirements)
         loaded = load_model(path)
-        yield Usable(model, loaded.predict, tuple(model.classes), loaded)
+        yield Usable(model, loaded.predict, known, flavour, loaded, trusted)
+
+
+def _answer(model: Any, flavour: Flavour, classes: tuple[str, ...]) -> Answer:
+    """Return how a model in memory is asked: a network as it is when it was loaded."""
+    if flavour is Flavour.SKLEARN:
+        return model.predict_proba if classes else model.predict  # type: ignore[no-any-return]
+    if flavour is Flavour.PYTORCH:
+        model.cpu().eval()
+    return lambda inputs: ask(model, flavour, inputs, classes)
+
+
+def _classes(model: Any, given: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels that a model knows itself, or those that the trainer gave for its numbers."""
+    own = model.classes if isinstance(model, FromCode) else getattr(model, "classes_", None)
+    known = [] if own is None else list(own)
+    if not known or (given and known == list(range(len(given)))):
+        return tuple(map(str, given))
+    return tuple(map(str, known))
 
 
 def log_model(
     trained: Usable, inputs: pd.DataFrame, requirements: Sequence[str], skops_trusted_types: Sequence[str]
-) -> None:
+) -> str:
     """Log a model to the active run, with its signature, and an input example that it can be proved by later.
 
-    It is saved and proved before.
+    It is saved and proved before; exactly what was proved is logged.
 
     Args:
         trained: The model.
@@ -119,14 +156,33 @@ def log_model(
         requirements: What it needs to load, pinned.
         skops_trusted_types: Types that a saved estimator may hold beyond scikit-learn's usual ones.
 
+    Returns:
+        The digest of the manifest of what was proved.
+
     Raises:
         TrainerError: It cannot be saved, or is not proved.
     """
-    flavor, arguments = _for_mlflow(trained, inputs, requirements, skops_trusted_types)
     with TemporaryDirectory(prefix="podium-") as folder:
-        _save(Path(folder) / "model", trained, inputs, flavor, arguments)
-    with _saving_skops():
-        flavor.log_model(name="model", **arguments)
+        path = Path(folder) / "model"
+        save_model(path, trained, inputs, requirements, skops_trusted_types)
+        name = "mlflow.pyfunc" if trained.flavour is Flavour.PYFUNC else f"mlflow.{trained.flavour}"
+        Model.log(artifact_path=None, name="model", flavor=_Saved(path), flavor_name=name)
+        return read_manifest(path).digest()
+
+
+class _Saved:
+    """What MLflow logs as if it were a flavour: the files of a model that is saved and proved already."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save_model(self, path: str, mlflow_model: Model) -> None:
+        """Copy the files; only what the model is called in MLflow is new."""
+        copytree(self._folder, path)
+        saved = Model.load(str(self._folder))
+        for name in ("artifact_path", "run_id", "model_id", "model_uuid"):
+            setattr(saved, name, getattr(mlflow_model, name))
+        saved.save(str(Path(path) / MLMODEL_FILE_NAME))
 
 
 def save_model(
@@ -136,19 +192,46 @@ def save_model(
     requirements: Sequence[str],
     skops_trusted_types: Sequence[str],
 ) -> None:
-    """Save a model to a new folder and prove it there, as ``log_model`` logs it."""
-    _save(folder, trained, inputs, *_for_mlflow(trained, inputs, requirements, skops_trusted_types))
-
-
-def _save(
-    folder: Path, trained: Usable, inputs: pd.DataFrame, flavor: ModuleType, arguments: Mapping[str, Any]
-) -> None:
+    """Save a model to a new folder and prove it there; arguments as ``log_model``."""
+    rows = inputs.head(_ASKED_ROWS)
+    expected = np.asarray(trained.predict(rows))
+    if np.issubdtype(expected.dtype, np.number):
+        _check_order(trained.predict, rows, expected, trained.flavour)
     with _saving_skops():
-        if not isinstance(trained.model, FromCode):
+        if trained.flavour in (Flavour.SKLEARN, Flavour.LIGHTGBM):
             load_skops()
-        flavor.save_model(path=str(folder), **arguments)
+        described = _described(trained, inputs, requirements, skops_trusted_types)
+        write_model(folder, trained.model, trained.flavour, described)
     with TemporaryDirectory(prefix="podium-") as gaps:
         prove(folder, _with_gaps(Path(gaps), trained, inputs))
+    if trained.flavour not in (Flavour.SKLEARN, Flavour.PYFUNC):
+        _check_order(load_model(folder).predict, as_clients_send(rows), expected, trained.flavour)
+
+
+def _check_order(predict: Answer, rows: pd.DataFrame, expected: Any, flavour: Flavour) -> None:
+    """Make sure that each row has its own answer: alone, among others, and in another order.
+
+    A network may be exported for one size of a batch, and a model may leave rows out.
+
+    Raises:
+        TrainerError: It has not.
+    """
+    sizes = {f"its first {size} rows" if size > 1 else "a row alone": size for size in (1, 2, len(rows))}
+    asked = {"the same rows in another order": (rows.iloc[::-1], expected[::-1])}
+    asked |= {what: (rows.head(size), expected[:size]) for what, size in sizes.items()}
+    for what, (some, wanted) in asked.items():
+        try:
+            found = np.asarray(predict(some))
+        except (ValueError, RuntimeError) as error:
+            raise TrainerError(f"the model does not answer {what}: {error}") from error
+        if len(found) != len(some):
+            raise TrainerError(f"the model gives {len(found)} answers for {len(some)} rows; give one a row")
+        numbers = [np.nan_to_num(np.asarray(answers, dtype=float)) for answers in (wanted, found)]
+        if not equal(numbers[0], numbers[1], tolerance({flavour: None})):
+            raise TrainerError(
+                f"the model answers {what} otherwise than among {len(rows)} rows: each row must have an "
+                "answer of its own, in the order of the rows"
+            )
 
 
 def _with_gaps(folder: Path, trained: Usable, inputs: pd.DataFrame) -> Path | None:
@@ -190,30 +273,24 @@ def _saving_skops() -> Iterator[None]:
         raise
 
 
-def _for_mlflow(
+def _described(
     trained: Usable, inputs: pd.DataFrame, requirements: Sequence[str], skops_trusted_types: Sequence[str]
-) -> tuple[ModuleType, dict[str, Any]]:
-    """Return the part of MLflow that saves a model, and what it has to be told."""
+) -> Described:
+    """Return what is saved with a model."""
     example = _example(inputs)
     # As the trainer had the rows: the proof asks with the same rows as clients send them.
     output = np.asarray(trained.predict(example))
     given = trained.model.signature if isinstance(trained.model, FromCode) else None
-    common = {
-        "signature": given or infer_signature(_kinds_of(as_clients_send(inputs)), output),
-        "input_example": as_clients_send(example),
-        "pip_requirements": list(requirements),
-        "metadata": {"classes": list(trained.classes), EXAMPLE_OUTPUT: example_output(output)},
-    }
-    if isinstance(trained.model, FromCode):
-        script, artifacts = str(trained.model.script), _paths(trained.model)
-        return mlflow.pyfunc, {"python_model": script, "artifacts": artifacts, **common}
-    return mlflow.sklearn, {
-        "sk_model": trained.model,
-        "serialization_format": "skops",
-        "skops_trusted_types": list(skops_trusted_types),
-        "pyfunc_predict_fn": "predict_proba" if trained.classes else "predict",
-        **common,
-    }
+    metadata = {CLASSES: list(trained.classes), EXAMPLE_OUTPUT: example_output(output)}
+    return Described(
+        signature=given or infer_signature(_kinds_of(as_clients_send(inputs)), output),
+        example=as_clients_send(example),
+        requirements=requirements,
+        metadata=metadata | ({PICKLE: trained.pickle} if trained.pickle else {}),
+        skops_trusted_types=skops_trusted_types,
+        classifies=bool(trained.classes),
+        pickle=trained.pickle,
+    )
 
 
 def _example(inputs: pd.DataFrame) -> pd.DataFrame:
@@ -244,7 +321,3 @@ def _kinds_of(inputs: pd.DataFrame) -> pd.DataFrame:
 def _value_and_gap(column: pd.Series) -> pd.Series:
     gaps = column.isna().to_numpy()
     return column.iloc[[int((~gaps).argmax()), int(gaps.argmax())]].reset_index(drop=True)
-
-
-def _paths(model: FromCode) -> dict[str, str]:
-    return {name: str(path) for name, path in model.artifacts.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -15,12 +15,15 @@ from pydantic import ValidationError
 
 from podium.errors import TrainerError
 from podium.metrics.labels import spelling
+from podium.model_file.extras import how_to_install
 from podium.model_file.problems import problems
 from podium.model_file.spec import ModelSpec
 from podium.model_file.types import Closed
 from podium.model_file.user_code import trainer_errors
 from podium.names import CANDIDATE, VERSIONS
+from podium.registry.flavours import Flavour, flavour_of
 from podium.training.examples import TrainingExamples
+from podium.training.formats import NEEDS
 from podium.training.saving import FromCode, Usable, usable
 
 
@@ -46,9 +49,12 @@ class TrainedModel:
     """What a trainer returns.
 
     Attributes:
-        model: A fitted scikit-learn estimator (a classifier has ``predict_proba`` and ``classes_``), or a
-            model ``FromCode``.
+        model: The fitted model itself: of scikit-learn (a classifier has ``predict_proba`` and ``classes_``),
+            LightGBM, XGBoost, CatBoost, statsmodels, PyTorch, Keras or ONNX, or a pyfunc: a model
+            ``FromCode``, or a ``mlflow.pyfunc.PythonModel``.
         baselines: The same, by name, on the same inputs; scored beside the model on the holdout.
+        classes: Of a classification the labels in the order of the answers, for models that do not know them:
+            a ``Booster``, a network, ONNX, or one that learned the numbers 0, 1, ... instead.
         metrics: Numbers that only the trainer knows, such as a loss while fitting; gates call them
             ``trainer.NAME``.
     """
@@ -56,6 +62,7 @@ class TrainedModel:
     model: Any
     baselines: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    classes: Sequence[str] = ()
 
 
 def call_trainer(
@@ -74,7 +81,18 @@ def call_trainer(
     if taken := {*VERSIONS, "model"} & set(trained.baselines):
         raise TrainerError(f"{spec.trainer}: a baseline must not be called {' or '.join(sorted(taken))}")
     metrics = {name: _number(spec, name, value) for name, value in trained.metrics.items()}
-    return replace(trained, metrics=metrics)
+    return replace(trained, metrics=metrics, classes=_given_classes(spec, trained.classes))
+
+
+def _given_classes(spec: ModelSpec, classes: Sequence[str]) -> tuple[str, ...]:
+    given = tuple(map(spelling(spec.labels), map(str, classes)))
+    unknown = [name for name in given if name not in spec.labels]
+    if unknown or len(set(given)) < len(given):
+        allowed = ", ".join(spec.labels) or f"none, for a {spec.task}"
+        raise TrainerError(
+            f"{spec.trainer}: classes {list(given)}: each must be one label, once; allowed: {allowed}"
+        )
+    return given
 
 
 def _check_names(spec: ModelSpec, trained: TrainedModel) -> None:
@@ -103,8 +121,31 @@ def _check_labels(spec: ModelSpec, name: str, classes: Collection[str]) -> None:
     if spec.labels and (not classes or set(classes) - set(spec.labels)):
         raise TrainerError(
             f"{spec.trainer}: {name} knows the labels {sorted(classes)}, "
-            f"the model file lists {list(spec.labels)}"
+            f"the model file lists {list(spec.labels)}. Give the labels of its numbers in their order: "
+            "TrainedModel(classes=[...])"
         )
+
+
+def _check_needs(spec: ModelSpec, name: str, flavour: Flavour) -> None:
+    """What a flavour needs to load must be among the requirements, which are saved with the model."""
+    for packages in NEEDS.get(flavour, ()):
+        if not set(packages) & set(spec.requirements):
+            raise TrainerError(
+                f"{spec.trainer}: {name} needs {' or '.join(packages)} to load; add it to requirements in "
+                "the model file"
+            )
+
+
+def _model_problem(model: Any, *, classifies: bool) -> str:
+    """Say why something is no fitted model that can be asked; "" if it may be one."""
+    flavour = flavour_of(model)
+    if isinstance(model, type) or flavour is Flavour.SKLEARN:
+        return _estimator_problem(model, classifies=classifies)
+    if flavour in (Flavour.PYTORCH, Flavour.ONNX):
+        return ""
+    if not callable(getattr(model, "predict", None)):
+        return f"is not a fitted model but {type(model).__name__}, which has no predict"
+    return ""
 
 
 def _estimator_problem(model: Any, *, classifies: bool) -> str:
@@ -114,7 +155,7 @@ def _estimator_problem(model: Any, *, classifies: bool) -> str:
     if not callable(getattr(model, "predict", None)):
         return (
             f"is not a fitted estimator but {type(model).__name__}, which has no predict; return a "
-            "scikit-learn estimator, or a model FromCode"
+            "scikit-learn estimator, a model of another library (docs/frameworks.md), or a model FromCode"
         )
     if classifies and not callable(getattr(model, "predict_proba", None)):
         return (
@@ -143,13 +184,21 @@ def usable_models(spec: ModelSpec, trained: TrainedModel, home: Path) -> Iterato
             shown = "the model" if name == CANDIDATE else f"the baseline '{name}'"
             if isinstance(model, FromCode):
                 _check_script(spec, model, home)
-            elif problem := _estimator_problem(model, classifies=bool(spec.labels)):
+            elif problem := _model_problem(model, classifies=bool(spec.labels)):
                 raise TrainerError(f"{spec.trainer}: {shown} {problem}")
             with trainer_errors(spec.trainer):
-                loaded = usable(model, classifies=bool(spec.labels), requirements=pinned(spec))
+                loaded = usable(
+                    model,
+                    classifies=bool(spec.labels),
+                    requirements=pinned(spec),
+                    classes=trained.classes,
+                    pickle=spec.pickle or "",
+                )
                 ready = held.enter_context(loaded)
             models[name] = replace(ready, classes=tuple(map(spelling(spec.labels), ready.classes)))
             _check_labels(spec, shown, models[name].classes)
+            if name == CANDIDATE:
+                _check_needs(spec, shown, ready.flavour)
         yield models
 
 
@@ -163,4 +212,6 @@ def pinned(spec: ModelSpec) -> list[str]:
         # What stands after a + names the build of this machine, such as 2.13.0+cpu.
         return [f"{name}=={installed_version(name).partition('+')[0]}" for name in spec.requirements]
     except PackageNotFoundError as error:
-        raise TrainerError(f"{spec.name}: requirements: {error.name} is not installed here") from error
+        raise TrainerError(
+            f"{spec.name}: requirements: {error.name} is not installed here{how_to_install(error.name)}"
+        ) from error

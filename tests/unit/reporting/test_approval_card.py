@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
+import mlflow
 import pandas as pd
 import pytest
 
 from podium.lifecycle import approval, reconcile, register, validate
 from podium.lifecycle import nominate as nominate_module
 from podium.lifecycle.approval_policy import Request
+from podium.lifecycle.model_card import ARTIFACT
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
@@ -98,6 +100,19 @@ def test_the_card_says_who_asked_for_what(services: Services, spec: ModelSpec) -
     # An older Podium did not record it.
     older = approval_card.body(services, spec, replace(request, form=None), PAGES)
     assert "Asked for by" not in older
+
+
+def test_both_cards_say_why_a_pickle_is_trusted(
+    services: Services, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register, "trusted_pickle", lambda _: "we fitted | it ourselves")
+    request = ask(services, spec)
+    shown = approval_card.body(services, spec, request, PAGES)
+    assert "| a pickle, trusted because | `we fitted " in shown
+    version = services.registry.version(spec.name, request.version)
+    card = mlflow.artifacts.load_text(f"runs:/{version.run_id}/{ARTIFACT}")
+    assert "- Pickle: runs code when it is loaded; trusted because `we fitted | it ourselves`" in card
+    monkeypatch.setattr(register, "trusted_pickle", lambda _: "")
 
 
 def test_the_card_says_until_when_it_is_too_early(

@@ -60,7 +60,7 @@ def test_files_are_told_with_their_sizes_and_dvc_with_its_hash(folder: Path) -> 
     assert facts["dvc"] == {"file": "rows.dvc", "md5": "0cc175b9.dir"}
     assert describe(facts).endswith(", DVC md5 0cc175b9.dir")
     (folder / "rows.dvc").write_text("md5: nothing")
-    with pytest.raises(DataError, match=r"rows\.dvc is no DVC file with one output and its md5"):
+    with pytest.raises(DataError, match=r"rows\.dvc is not a DVC file with one output and its md5"):
         read_whole(Source("rows", folder))
 
 

@@ -134,11 +134,11 @@ def test_what_is_not_sure_is_refused_or_asked_for(run: Run, home: Path) -> None:
     )
     rows.to_csv(home / "rows.csv", index=False)
     code, said = run("--from", "rows.csv", "--yes")
-    assert (code, "Not sure is the time: day is the first of 2 columns" in said) == (1, True), said
+    assert (code, "the time is not sure: day is the first of 2 columns" in said) == (1, True), said
     code, said = run("--from", "rows.csv", "--time", "day", "--yes")
-    assert (code, "Not sure is the label: stars is the last column" in said) == (1, True), said
+    assert (code, "the label is not sure: stars is the last column" in said) == (1, True), said
     code, said = run("--from", "rows.csv", "--time", "day", "--label", "stars", "--yes")
-    assert (code, "Not sure is the task" in said, "Name it with --task" in said) == (1, True, True), said
+    assert (code, "the task is not sure" in said, "Name it with --task" in said) == (1, True, True), said
     assert not (home / "include").exists()
     code, said = run("--from", "rows.csv", answers="seen\nleft\n")
     assert code == 0, said
