@@ -59,6 +59,12 @@ def tell_outcome(context: Context, model: str) -> None:
     log.info("Next: %s.", came_out.todo)
 
 
+def tell_sentence(context: Context, sentence: str) -> None:
+    """Say what a run has done; leave it for the note."""
+    leave_note(context, sentence)
+    log.info("%s", one_line(sentence))
+
+
 def tell_event(context: Context, event: Event) -> None:
     """Say what a run has recorded, by whom and why; leave it for the note."""
     from podium.reporting.overview import describe

@@ -114,6 +114,11 @@ class ModelSpec(Closed):
         default=(),
         description="Types beyond scikit-learn's usual ones that the saved model may contain; review them.",
     )
+    pickle: Name | None = Field(
+        default=None,
+        description="Why you trust models of this name that are pickles: whoever loads one runs code of its "
+        "maker. Without this sentence none is loaded or adopted.",
+    )
     schedule: Cron | None = Field(
         default=None,
         description="When the lifecycle runs, as a cron expression in UTC; without it only by hand.",

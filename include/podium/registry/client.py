@@ -39,6 +39,9 @@ class Version:
         ready: MLflow says that its files are all there.
         tags: Its tags.
         created_at: When it was registered.
+        created_by: Who registered it; "" where MLflow does not know.
+        stage: Its stage, such as ``Production``; "" without one.
+        source: Where its files came from.
     """
 
     model: str
@@ -47,6 +50,24 @@ class Version:
     ready: bool
     tags: Mapping[str, str]
     created_at: datetime
+    created_by: str = ""
+    stage: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run that Podium did not start.
+
+    Attributes:
+        name: What it is called in MLflow.
+        user: Who started it; "" where MLflow does not know.
+        deleted: It was deleted, and ``mlflow gc`` removes its files.
+    """
+
+    name: str
+    user: str
+    deleted: bool
 
 
 @dataclass(frozen=True)
@@ -323,6 +344,24 @@ class Registry:
                 )
             }
 
+    def run_facts(self, run_ids: Iterable[str]) -> dict[str, RunFacts]:
+        """Return what is known of runs by id, of deleted ones too; one that is gone is not among them."""
+        with mlflow_errors("looking for the runs of versions"):
+            experiments = [
+                one.experiment_id for one in _all(self._client.search_experiments, view_type=ViewType.ALL)
+            ]
+            return {
+                run.info.run_id: RunFacts(
+                    run.info.run_name or "",
+                    run.data.tags.get("mlflow.user") or run.info.user_id or "",
+                    run.info.lifecycle_stage == "deleted",
+                )
+                for runs in _some(run_ids)
+                for run in self._client.search_runs(
+                    experiments, _in("attributes.run_id", runs), run_view_type=ViewType.ALL
+                )
+            }
+
     def version(self, model: str, number: int) -> Version:
         """Return one version.
 
@@ -572,4 +611,8 @@ def _version(found: Any) -> Version:
         ready=found.status == "READY",
         tags=dict(found.tags),
         created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        created_by=found.user_id or "",
+        # Stages are only read, of versions that come from a time that had them.
+        stage="" if found.current_stage in (None, "None") else found.current_stage,
+        source=found.source or "",
     )
