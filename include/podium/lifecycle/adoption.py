@@ -12,13 +12,13 @@ from podium.errors import CannotAdopt, NotFound, PodiumError
 from podium.ledger import history
 from podium.ledger.events import ENTERED, Event, EventKind
 from podium.lifecycle.champion import refuse_frozen
-from podium.lifecycle.taken_example import refuse_pickles, take_example
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, version_name
 from podium.registry.client import RunFacts, Version
 from podium.registry.manifest import Manifest, check_same, downloaded, read_manifest
 from podium.registry.model_files import read_signature
 from podium.services import Services
+from podium.training.taken_example import refuse_pickles, take_example
 
 # Of these MLflow reads from the store at once; more do not make it faster.
 _AT_ONCE = 4

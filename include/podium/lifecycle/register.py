@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from podium.errors import BytesChanged, PodiumError
 from podium.ledger.events import EventKind, NewEvent
-from podium.ledger.history import PROFILE
+from podium.ledger.history import EXAMPLE, PROFILE
 from podium.lifecycle.edited import refuse_number, refuse_taken_numbers
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.witness import record, witnessed
@@ -19,6 +20,7 @@ from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
 from podium.services import Services
 from podium.training.run import LINEAGE, read_trained_run
+from podium.training.taken_example import take_example
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
 
     Raises:
         NotFound: There is no such training run.
+        CannotAdopt: Another Dag trained it, and it does not load or answer here, or is an untrusted pickle.
         BytesChanged: The version was copied here, and its files are not those that were copied.
         EditedByHand: The registered model was renamed, deleted or made again; nothing is registered.
         Outage: A part did not answer.
@@ -54,7 +57,7 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
         version = services.registry.register(spec.name, trained.run_id, trained.model_id, tags)
         key = f"registered:{spec.name}:{version.number}"
         if (found := services.ledger.find(key)) is None:
-            record(services, _registration(services, version, run, key))
+            record(services, _registration(services, spec, version, run, key))
         elif found.details.get("mlflow_run", version.run_id) != version.run_id:
             services.registry.delete_version(spec.name, version.number)
             refuse_number(found)
@@ -63,10 +66,11 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
     return version.number
 
 
-def _registration(services: Services, version: Version, run: str, key: str) -> NewEvent:
+def _registration(services: Services, spec: ModelSpec, version: Version, run: str, key: str) -> NewEvent:
     """Make the manifest of what the store holds, and leave it on the version and its training run as well."""
     with downloaded(services.registry, version.model, version.number) as folder:
         manifest, signature = read_manifest(folder), read_signature(folder)
+        example = _example_of_elsewhere(services, spec, folder, version)
     if version.tags.get(Tag.MANIFEST_DIGEST, manifest.digest()) != manifest.digest():
         raise BytesChanged(
             f"{version.model} {version_name(version.number)}: its files in the store are not those that "
@@ -100,8 +104,22 @@ def _registration(services: Services, version: Version, run: str, key: str) -> N
             "manifest": manifest.as_json(),
             "manifest_digest": manifest.digest(),
             "signature": signature,
+            **example,
         },
     )
+
+
+def _example_of_elsewhere(
+    services: Services, spec: ModelSpec, folder: Path, version: Version
+) -> dict[str, Any]:
+    """Load a version that another Dag trained, and return by what it can prove itself from now on."""
+    if spec.training is None:
+        return {}
+    name = f"{version.model} {version_name(version.number)}"
+    taken = take_example(spec, services.settings.home, folder, name)
+    for note in taken.notes:
+        log.warning("%s: %s.", name, note)
+    return {EXAMPLE: dict(taken.example)}
 
 
 def run_to_take(services: Services, model: str, form: Mapping[str, Any]) -> str | None:

@@ -18,13 +18,13 @@ from podium.lifecycle.asked import Asked, asking_problem, refused_before
 from podium.lifecycle.champion import refusals_on_record
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
-from podium.lifecycle.taken_example import take_example
 from podium.lifecycle.witness import record, witnessed
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, in_utc, version_name
 from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
 from podium.services import Services
+from podium.training.taken_example import take_example
 from podium.versions import check_bytes, verified
 
 log = logging.getLogger(__name__)

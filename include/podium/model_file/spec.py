@@ -17,7 +17,7 @@ from pydantic import (
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.compute import ComputeSpec
 from podium.model_file.data import DataSpec
-from podium.model_file.gates import CanaryGate, Gate, TaggedGate, misfit, no_label
+from podium.model_file.gates import CanaryGate, Gate, OverlapGate, TaggedGate, misfit, no_label
 from podium.model_file.metric_gate import Level, MetricGate
 from podium.model_file.metric_names import (
     KNOWN_METRICS,
@@ -31,6 +31,7 @@ from podium.model_file.notify import Topic
 from podium.model_file.profiles import Profile, ProfileSpec
 from podium.model_file.scoring import ScoringSpec
 from podium.model_file.search import SearchSpec
+from podium.model_file.training import TrainingSpec
 from podium.model_file.types import (
     MODEL_NAME,
     Closed,
@@ -78,7 +79,13 @@ class ModelSpec(Closed):
     limits: tuple[Name, ...] = Field(
         default=(), description="Sentences on what the model must not be used for, shown on its model card."
     )
-    trainer: ImportPath = Field(description="Import path of the training function, `module:function`.")
+    trainer: ImportPath = Field(
+        default="",
+        description="Import path of the training function, `module:function`; required without `training`.",
+    )
+    training: TrainingSpec | None = Field(
+        default=None, description="Another Dag trains the model, instead of `trainer`."
+    )
     task: TaskKind = Field(
         description="Kind of prediction: a label, a number, the order of the rows of a list, or code."
     )
@@ -108,7 +115,9 @@ class ModelSpec(Closed):
         description="Trial runs on a sample of the data; their versions are never promoted.",
     )
     requirements: tuple[Package, ...] = Field(
-        min_length=1, description="Packages that the model needs to load; pinned to the installed versions."
+        default=(),
+        description="Packages that the model needs to load, required with `trainer`; pinned to the installed "
+        "versions.",
     )
     skops_trusted_types: tuple[Name, ...] = Field(
         default=(),
@@ -171,6 +180,23 @@ class ModelSpec(Closed):
         if taken := next((name for name in params if name.startswith(OWN_PREFIX)), None):
             raise ValueError(f"rename '{taken}': names that begin with {OWN_PREFIX} are Podium's own")
         return params
+
+    @model_validator(mode="after")
+    def _trained_here_or_elsewhere(self) -> Self:
+        if self.training is None:
+            for key in ("trainer", "requirements"):
+                if not getattr(self, key):
+                    raise WrongKey("missing; only a model with the section training has none", key)
+            return self
+        for key in ("trainer", "requirements", "params", "search", "profiles", "code", "skops_trusted_types"):
+            if getattr(self, key):
+                raise WrongKey("goes with trainer only; the Dag that trains has its own", key)
+        leaks = [gate for gate in self.gates if isinstance(gate, OverlapGate)]
+        if not any(gate.level is Level.REQUIRED for gate in leaks):
+            raise WrongKey(
+                "must hold max_train_overlap, required: nobody here sees what another Dag trains on", "gates"
+            )
+        return self
 
     @model_validator(mode="after")
     def _data_fits_the_task(self) -> Self:

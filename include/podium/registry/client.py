@@ -26,6 +26,10 @@ from podium.registry.model_files import download_files
 _Value = TypeVar("_Value")
 # They stand in an address.
 _RUNS_AT_ONCE = 100
+_WITHOUT_TAGS = (
+    f"; it has no tag {Tag.INPUTS_DIGEST}: podium.training.announce gives a run of yours what it lacks "
+    "(docs/training-elsewhere.md), and `podium adopt` takes versions over as they are (docs/adopt.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ class TrainingRun:
         params: What the model was fitted with.
         metrics: On the holdout, and the trainer's, by the names that they were given.
         tags: Lineage among them.
-        model_id: The logged model that it made; "" while it has none.
+        model_id: The logged model that it made, of several the first; "" while it has none.
+        models: How many it made.
     """
 
     run_id: str
@@ -89,6 +94,7 @@ class TrainingRun:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     model_id: str = ""
+    models: int = 0
 
 
 class Registry:
@@ -186,7 +192,8 @@ class Registry:
             or Tag.INPUTS_DIGEST not in run.data.tags
         ):
             what = f"run {run_id} ({experiment.name}, {run.info.status})"
-            raise NotFound(f"{what} is no finished training run of {model}")
+            without = "" if Tag.INPUTS_DIGEST in run.data.tags else _WITHOUT_TAGS
+            raise NotFound(f"{what} is no finished training run of {model}{without}")
         return _training_run(run)
 
     def run(self, run_id: str) -> TrainingRun:
@@ -596,6 +603,7 @@ def _training_run(run: mlflow.entities.Run) -> TrainingRun:
         metrics=_own_names(run.data.metrics),
         tags=dict(run.data.tags),
         model_id=made[0].model_id if made else "",
+        models=len(made),
     )
 
 
