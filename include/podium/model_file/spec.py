@@ -7,12 +7,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Field,
     StrictInt,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.compute import ComputeSpec
@@ -60,8 +63,17 @@ class RetentionSpec(Closed):
     )
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Say of a key nothing that a file could not have: it is missing, or has a value."""
+    schema.pop("default", None)
+
+
 class ModelSpec(Closed):
     """One model file."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["trainer", "requirements"]}, {"required": ["training"]}]}
+    )
 
     name: str = Field(
         pattern=MODEL_NAME,
@@ -79,12 +91,14 @@ class ModelSpec(Closed):
     limits: tuple[Name, ...] = Field(
         default=(), description="Sentences on what the model must not be used for, shown on its model card."
     )
-    trainer: ImportPath = Field(
-        default="",
-        description="Import path of the training function, `module:function`; required without `training`.",
-    )
     training: TrainingSpec | None = Field(
         default=None, description="Another Dag trains the model, instead of `trainer`."
+    )
+    trainer: ImportPath = Field(
+        default="",
+        validate_default=True,
+        json_schema_extra=_without_default,
+        description="Import path of the training function, `module:function`; required without `training`.",
     )
     task: TaskKind = Field(
         description="Kind of prediction: a label, a number, the order of the rows of a list, or code."
@@ -116,6 +130,9 @@ class ModelSpec(Closed):
     )
     requirements: tuple[Package, ...] = Field(
         default=(),
+        min_length=1,
+        validate_default=True,
+        json_schema_extra=_without_default,
         description="Packages that the model needs to load, required with `trainer`; pinned to the installed "
         "versions.",
     )
@@ -125,8 +142,8 @@ class ModelSpec(Closed):
     )
     pickle: Name | None = Field(
         default=None,
-        description="Why you trust models of this name that are pickles: whoever loads one runs code of its "
-        "maker. Without this sentence none is loaded or adopted.",
+        description="Why you trust models that are pickles: whoever loads one runs its maker's code. Without "
+        "it none is adopted.",
     )
     schedule: Cron | None = Field(
         default=None,
@@ -164,6 +181,17 @@ class ModelSpec(Closed):
         "is worse.",
     )
 
+    @field_validator("trainer", "requirements", mode="wrap")
+    @classmethod
+    def _missing_only_where_trained_elsewhere(
+        cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        if value not in ("", ()):
+            return check(value)
+        if info.data.get("training", value) is None:
+            raise PydanticCustomError("missing", "missing")
+        return value
+
     @field_validator("labels")
     @classmethod
     def _labels_fit_the_task(cls, labels: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -182,11 +210,8 @@ class ModelSpec(Closed):
         return params
 
     @model_validator(mode="after")
-    def _trained_here_or_elsewhere(self) -> Self:
+    def _trained_elsewhere(self) -> Self:
         if self.training is None:
-            for key in ("trainer", "requirements"):
-                if not getattr(self, key):
-                    raise WrongKey("missing; only a model with the section training has none", key)
             return self
         for key in ("trainer", "requirements", "params", "search", "profiles", "code", "skops_trusted_types"):
             if getattr(self, key):
