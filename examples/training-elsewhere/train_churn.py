@@ -1,8 +1,8 @@
 """Train a churn model outside of Podium, and start its lifecycle with the run.
 
-Copy this file into `dags/` and `churn.yaml` into `include/models/`. A plain task stands for the job that trains
-on Spark, Ray or SageMaker: whatever runs there logs an MLflow run, and calls `podium.training.announce` in it.
-The task after it updates the asset of the model file's section `training`.
+Copy this file into `dags/` and `churn.yaml` into `include/models/`. A plain task stands for the job that
+trains on Spark, Ray or SageMaker: whatever runs there logs an MLflow run, and calls
+`podium.training.announce` in it. The task after it updates the asset of the model file's section `training`.
 """
 
 from datetime import UTC, timedelta
