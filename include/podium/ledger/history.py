@@ -86,7 +86,7 @@ def former_champions(events: Iterable[Event]) -> list[int]:
         if event.event not in CHAMPION_MOVES:
             continue
         if (before := _adopted_before(event)) is not None:
-            stack.append(before)
+            stack = [*(version for version in stack if version != before), before]
         current = event.version
         if event.event is EventKind.ROLLED_BACK and event.from_version in stack:
             stack.remove(event.from_version)
@@ -110,7 +110,7 @@ def rolled_away(events: Iterable[Event], version: int) -> Event | None:
     for event in events:
         if event.event is EventKind.ROLLED_BACK and event.from_version == version:
             away = event
-        if event.event in CHAMPION_MOVES and event.version == version:
+        if event.event in CHAMPION_MOVES and version in (event.version, _adopted_before(event)):
             away = None
     return away
 
