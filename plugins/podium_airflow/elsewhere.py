@@ -10,7 +10,7 @@ The last task of such a Dag has the asset of the model file's section `training`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
@@ -54,13 +54,22 @@ def _who_asked(context: Context, model: str) -> str | None:
         return name
     if dag_run.run_type == "scheduled":
         return f"schedule of {dag_run.dag_id}"
-    if (
-        dag_run.run_type == "asset_triggered"
-        and retraining_asset(model) in context["triggering_asset_events"]
-    ):
+    if dag_run.run_type == "asset_triggered" and _by_monitoring_alone(context, model):
         retraining_wanted(context, model)
         return f"monitoring of {model}"
     return None
+
+
+def _by_monitoring_alone(context: Context, model: str) -> bool:
+    """Whether tasks of monitoring alone started the run: by another asset a person may have."""
+    events, asset = context["triggering_asset_events"], retraining_asset(model)
+    told = events.get(asset) or ()
+    return bool(told) and list(events) == [asset] and all(map(_by_a_task, told))
+
+
+def _by_a_task(event: Any) -> bool:
+    """Whether a task updated the asset: over the API, which Airflow marks, somebody may name anybody."""
+    return event.source_run_id is not None and "from_rest_api" not in (event.extra or {})
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,4 @@ def announced_by(context: Context, spec: ModelSpec) -> Announced | None:
             f"{spec.name}: the asset {asset.name} was updated without an MLflow run; let the task that "
             "updates it call podium_airflow.elsewhere.tell_trained"
         )
-    # Airflow marks what somebody wrote over its API, who may name anybody there.
-    by_a_task = newest.source_run_id is not None and "from_rest_api" not in extra
-    return Announced(run, extra.get(_ASKED_BY) if by_a_task else None)
+    return Announced(run, extra.get(_ASKED_BY) if _by_a_task(newest) else None)

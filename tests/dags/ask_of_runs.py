@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from podium.model_file.loading import find_spec
 from podium.model_file.training import TrainingSpec
 from podium.settings import models_dir
 from podium_airflow import elsewhere, people, runs
-from podium_airflow.assets import trained_asset
+from podium_airflow.assets import retraining_asset, trained_asset
 from podium_airflow.elsewhere import announced_by, tell_trained
 from podium_airflow.lifecycle_task import LifecycleTask
 
@@ -78,12 +79,14 @@ def moment(as_of: str) -> str:
 ELSEWHERE = SPEC.model_copy(update={"training": TrainingSpec(asset="trained")})
 
 
-def who_is_told(**run: object) -> str | None:
+def who_is_told(events: dict[object, list[object]] | None = None, **run: object) -> str | None:
     """Return whom a task of somebody's own Dag names as who asked for a training."""
     asset, extra = trained_asset(ELSEWHERE), SimpleNamespace(extra=None)
     context = context_of("reconcile", **{"triggering_user_name": None, **run})
-    context |= {"outlet_events": {asset: extra}, "triggering_asset_events": run.pop("events", {})}
+    context |= {"outlet_events": {asset: extra}, "triggering_asset_events": events or {}}
     elsewhere.find_spec = lambda *_: ELSEWHERE
+    # What the ledger says is another test.
+    elsewhere.retraining_wanted = lambda *_: None
     tell_trained(context, ELSEWHERE.name, "a-run")
     assert extra.extra["mlflow_run"] == "a-run"
     return extra.extra["asked_by"]
@@ -103,6 +106,7 @@ def told(minute: int, source: str | None = "r", **extra: object) -> object:
     return SimpleNamespace(timestamp=NOW + timedelta(minutes=minute), source_run_id=source, extra=extra)
 
 
+RETRAINING = retraining_asset(ELSEWHERE.name)
 BY_AMY = {"mlflow_run": "first", "asked_by": "amy"}
 
 
@@ -144,7 +148,17 @@ print(
                 "a backfill, cleared": who_is_told(
                     run_type="backfill", clear_number=1, triggering_user_name="amy"
                 ),
-                "another asset": who_is_told(run_type="asset_triggered"),
+                "monitoring": who_is_told({RETRAINING: [told(1)]}, run_type="asset_triggered"),
+                "monitoring, over the API": who_is_told(
+                    {RETRAINING: [told(1, from_rest_api=True)]}, run_type="asset_triggered"
+                ),
+                "monitoring and another asset": who_is_told(
+                    {RETRAINING: [told(1)], trained_asset(ELSEWHERE): [told(2)]}, run_type="asset_triggered"
+                ),
+                # Airflow's own mapping has an empty list for what it does not hold.
+                "another asset": who_is_told(
+                    defaultdict(list, {trained_asset(ELSEWHERE): [told(2)]}), run_type="asset_triggered"
+                ),
                 "nobody": who_is_told(),
             },
             "taken": {

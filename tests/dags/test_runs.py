@@ -58,6 +58,9 @@ def test_who_asked_for_a_training_elsewhere_is_told_where_somebody_knows(seen: d
         "a person": "amy",
         "a schedule": "schedule of reconcile",
         "a backfill, cleared": None,
+        "monitoring": "monitoring of soccer-match-outcome",
+        "monitoring, over the API": None,
+        "monitoring and another asset": None,
         "another asset": None,
         "nobody": None,
     }
