@@ -15,6 +15,9 @@ note_announced. The last green task before **outcome** is where the run ended; t
 If the model file has a section `monitoring`, a window that shows harm starts the Dag too, as of the end of
 that window. The approval card and the run's note show the reason.
 
+If the model file has a section `training`, another Dag trains. Each update of its asset starts this Dag with
+the MLflow run that the update names, and **train** only adds the holdout.
+
 Trigger it by hand to choose `as_of`, to override params, or for a trial run (`profile`; it ends
 after its gates). You can also take an earlier training run or an existing version instead of training. The
 approval card shows what you asked for. A run that a backfill starts again is refused: trigger it yourself.
@@ -32,6 +35,7 @@ from podium_airflow.approval_sensor import ApprovalSensor
 from podium_airflow.assets import champion_asset
 from podium_airflow.closing import end_approvals
 from podium_airflow.compute import heavy
+from podium_airflow.elsewhere import announced_by
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE
 from podium_airflow.forms import lifecycle_form
 from podium_airflow.lifecycle_task import LifecycleTask
@@ -45,8 +49,10 @@ def train(spec: ModelSpec, context: Context) -> str:
     from podium.lifecycle.train import train
     from podium.services import connect
 
-    form, run, again = context["params"], run_reference(context), started_again(context)
-    moment = as_of(context, spec.name)
+    form, run, again = dict(context["params"]), run_reference(context), started_again(context)
+    if (announced := announced_by(context, spec)) is not None:
+        form["mlflow_run"] = announced.mlflow_run
+    moment = as_of(context, spec)
     return train(connect(), spec, moment, form, run, started_again=again)
 
 
@@ -102,7 +108,7 @@ def note_announced(_: ModelSpec, context: Context) -> None:
 
 def outcome(spec: ModelSpec, context: Context) -> None:
     """Say how the run came out."""
-    tell_outcome(context, spec.name)
+    tell_outcome(context, spec)
 
 
 def build_lifecycle(spec: ModelSpec) -> DAG:

@@ -19,6 +19,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── BytesChanged           the files in the store are not those that were registered
 ├── CannotRollBack         the target never was champion, or fails its proof
 ├── ProfileOnly            the version was made on less, to try the wiring: neither promoted nor served
+├── CannotAdopt            what a registry had before Podium lacks something; says what, and how to give it
 ├── Refused                an outcome: a gate or a person said no; the run ends cleanly
 │   └── NothingToDo        the asked state is already there, or was and has been replaced since
 ├── RequestRefused         a request to the model server cannot be answered as it is
@@ -208,6 +209,12 @@ class CannotRollBack(PodiumError):
     """The rollback target never was champion, or fails its proof."""
 
     code = "PODIUM-CANNOT-ROLL-BACK"
+
+
+class CannotAdopt(PodiumError):
+    """What was made outside Podium lacks something that it needs; says what, and how to give it."""
+
+    code = "PODIUM-CANNOT-ADOPT"
 
 
 class ProfileOnly(PodiumError):

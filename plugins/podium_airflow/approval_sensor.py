@@ -21,6 +21,7 @@ from podium.errors import Outage
 from podium.names import in_utc
 from podium.text import one_line
 from podium_airflow.answers import read_answer
+from podium_airflow.elsewhere import announced_by
 from podium_airflow.failures import task_outcomes
 from podium_airflow.forms import approval_form
 from podium_airflow.people import person
@@ -95,8 +96,7 @@ class ApprovalSensor(HITLOperator):
         if decision := approval.find_decision(services, run):
             return self._close(services, decision)
         policy, model, form = self.spec.approval, self.spec.name, self._form(context)
-        wanted = wanted_by(context, model)
-        who = triggered_by(context) if wanted is None else f"monitoring of {model}"
+        who = self._requester(context)
         again = started_again(context)
         request = approval.open_request(services, policy, model, run, who, form, started_again=again)
         if voided := approval.void_changed_form(services, request, form):
@@ -141,10 +141,24 @@ class ApprovalSensor(HITLOperator):
         self.log.warning("%s %s: %s. Asking again.", one_line(judged.actor), words, one_line(judged.reason))
         return self._ask(services, context, request)
 
+    def _requester(self, context: Context) -> str | None:
+        """Name who asked for what is to be approved; None for a schedule."""
+        from podium.lifecycle.approval_policy import NOBODY_KNOWN
+
+        if (announced := announced_by(context, self.spec)) is not None:
+            return announced.asked_by or NOBODY_KNOWN
+        if wanted_by(context, self.spec) is not None:
+            return f"monitoring of {self.spec.name}"
+        # A schedule takes what somebody has trained meanwhile.
+        return triggered_by(context) or (NOBODY_KNOWN if self.spec.training is not None else None)
+
     def _form(self, context: Context) -> dict[str, Any]:
-        """Return what the run's form asked for, and why monitoring started the run, if it did."""
-        wanted = wanted_by(context, self.spec.name)
-        return asked_for(context) | ({} if wanted is None else {"started by": wanted.reason})
+        """Return what the run's form asked for, and what started the run, if it was an asset."""
+        form = asked_for(context)
+        if (announced := announced_by(context, self.spec)) is not None:
+            return form | {"started by": f"training run {announced.mlflow_run}"}
+        wanted = wanted_by(context, self.spec)
+        return form | ({} if wanted is None else {"started by": wanted.reason})
 
     def _decide(self, services: Services, request: Request) -> Event | None:
         from podium.lifecycle.approval import decide

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias
+
+if TYPE_CHECKING:
+    from podium.model_file.spec import ModelSpec
 
 CHAMPIONS = AssetAlias("champion_moves")
 CHAMPIONS_MOVED_OUTSIDE = AssetAlias("champion_moves_outside")
@@ -23,6 +27,11 @@ def moved_outside_asset(model: str) -> Asset:
 def retraining_asset(model: str) -> Asset:
     """Updated when monitoring says that a model is to be trained again; its lifecycle starts by it."""
     return Asset(name=f"retraining of {model}", uri=f"podium://{model}/retraining")
+
+
+def trained_asset(spec: ModelSpec) -> Asset | None:
+    """The asset by which another Dag tells that it trained a model; None for one that is trained here."""
+    return None if spec.training is None else Asset(name=spec.training.asset)
 
 
 def partitions_scored(model: str) -> AssetAlias:

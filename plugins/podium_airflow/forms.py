@@ -111,6 +111,26 @@ def settle_form(models: Iterable[str]) -> dict[str, Any]:
     }
 
 
+def adopt_form(models: Iterable[str]) -> dict[str, Any]:
+    """Return what adopting a registered model that was there before Podium asks for."""
+    return {
+        "model": Param(type="string", enum=list(models) or [""], title="Model"),
+        "champion": Param(
+            None,
+            type=["null", "string"],
+            title="Champion",
+            description="An alias or a version, such as production or 7. Empty: the alias champion.",
+        ),
+        "from_stage": Param(
+            None,
+            type=["null", "string"],
+            title="From stage",
+            description="Instead of it: the one version in this stage is champion, such as Production.",
+        ),
+        "reason": _reason(),
+    }
+
+
 def scoring_form() -> dict[str, Any]:
     """Return what a scoring run can be asked for."""
     return {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
     from podium.ledger.events import Event
+    from podium.model_file.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +41,15 @@ def failures(context: Context) -> dict[str, str]:
     return {task: context["ti"].xcom_pull(task_ids=task, key=NOTE) or "see its log" for task in failed}
 
 
-def tell_outcome(context: Context, model: str) -> None:
+def tell_outcome(context: Context, spec: ModelSpec) -> None:
     """Say how a lifecycle run came out, where the report is and what to do next; leave it for the note."""
     from podium.lifecycle.outcome import outcome_of
     from podium.reporting.links import decision_page, model_page
     from podium.services import connect
 
+    model = spec.name
     came_out = outcome_of(connect(), model, run_reference(context), failures(context))
-    wanted = wanted_by(context, model)
+    wanted = wanted_by(context, spec)
     sentence = came_out.sentence + (f"; started by: {wanted.reason}" if wanted else "")
     leave_note(context, sentence)
     log.info("%s %s", model, one_line(sentence))
@@ -57,6 +59,12 @@ def tell_outcome(context: Context, model: str) -> None:
         model_page(airflow_url(), model) if asked is None else decision_page(airflow_url(), asked),
     )
     log.info("Next: %s.", came_out.todo)
+
+
+def tell_sentence(context: Context, sentence: str) -> None:
+    """Say what a run has done; leave it for the note."""
+    leave_note(context, sentence)
+    log.info("%s", one_line(sentence))
 
 
 def tell_event(context: Context, event: Event) -> None:

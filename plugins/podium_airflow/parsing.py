@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import Asset, AssetAny, AssetOrTimeSchedule, get_parsing_context
 from airflow.timetables.trigger import CronTriggerTimetable
 
-from podium_airflow.assets import champion_asset, retraining_asset
+from podium_airflow.assets import champion_asset, retraining_asset, trained_asset
 
 if TYPE_CHECKING:
     from podium.model_file.spec import ModelSpec
@@ -36,11 +36,14 @@ def scheduled(cron: str | None) -> CronTriggerTimetable | None:
 
 
 def lifecycle_schedule(spec: ModelSpec) -> CronTriggerTimetable | AssetOrTimeSchedule | list[Asset] | None:
-    """Return when a model's lifecycle runs: by its schedule, and when monitoring, if any, asks for it."""
-    timetable = scheduled(spec.schedule)
-    if spec.monitoring is None:
+    """Return when a model's lifecycle runs: by its schedule, and when monitoring, if any, asks for it.
+
+    That of a model which is trained elsewhere runs with each training; whoever trains follows monitoring.
+    """
+    timetable, trained = scheduled(spec.schedule), trained_asset(spec)
+    if trained is None and spec.monitoring is None:
         return timetable
-    asks = [retraining_asset(spec.name)]
+    asks = [retraining_asset(spec.name) if trained is None else trained]
     return asks if timetable is None else AssetOrTimeSchedule(timetable=timetable, assets=asks)
 
 

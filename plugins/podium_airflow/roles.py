@@ -26,8 +26,9 @@ BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
     ),
     "Approver": (
         ("can_edit", "HITL Detail"),
-        # Only an approver settles a champion that was moved outside Podium.
+        # Only an approver settles a champion that was moved outside Podium, or adopts what was there before.
         ("can_create", "DAG Run:settle_champion"),
+        ("can_create", "DAG Run:adopt_model"),
         ("menu_access", "HITL Detail"),
     ),
 }

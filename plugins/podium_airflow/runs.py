@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from podium.ledger.events import Event
     from podium.lifecycle.asked import Asked
+    from podium.model_file.spec import ModelSpec
 
 ANSWERS_PREFIX = "/podium"
 # It is shown on the approval card, and stays in the ledger.
@@ -49,7 +50,7 @@ def answers_url(reference: str) -> str:
     return f"{airflow_path()}{ANSWERS_PREFIX}/answers/{quote(dag_id)}/{quote(run_id, safe='')}.svg"
 
 
-def as_of(context: Context, model: str) -> datetime:
+def as_of(context: Context, spec: ModelSpec) -> datetime:
     """Return the moment as of which the run sees the world: the form's, else the run's logical date.
 
     A run that monitoring started has the end of the window that asked for it, and one triggered without a
@@ -59,7 +60,7 @@ def as_of(context: Context, model: str) -> datetime:
         PodiumError: The form's is none, or an asset event started the run that nothing on record asked for.
     """
     dag_run = context["dag_run"]
-    if (wanted := wanted_by(context, model)) is not None:
+    if (wanted := wanted_by(context, spec)) is not None:
         return datetime.fromisoformat(wanted.details["as_of"])
     if not (chosen := context["params"].get("as_of")):
         known: datetime = dag_run.logical_date or dag_run.run_after
@@ -73,18 +74,26 @@ def as_of(context: Context, model: str) -> datetime:
     return moment
 
 
-def wanted_by(context: Context, model: str) -> Event | None:
+def wanted_by(context: Context, spec: ModelSpec) -> Event | None:
     """Return the event on record by which monitoring started the run; None: it did not.
 
     Raises:
         PodiumError: An asset event started it that is about no such event.
     """
-    from podium_airflow.assets import retraining_asset
-
-    if context["dag_run"].run_type != "asset_triggered":
+    if context["dag_run"].run_type != "asset_triggered" or spec.training is not None:
         return None
+    return retraining_wanted(context, spec.name)
+
+
+def retraining_wanted(context: Context, model: str) -> Event:
+    """Return the event on record by which monitoring asked for a training, of a run that its asset started.
+
+    Raises:
+        PodiumError: There is none.
+    """
     from podium.lifecycle.wanted import retraining_on_record
     from podium.services import connect
+    from podium_airflow.assets import retraining_asset
 
     told = context["triggering_asset_events"][retraining_asset(model)]
     return retraining_on_record(

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from podium.settings import PROJECT_ROOT
+from support.elsewhere import ASSET, elsewhere_toy
 from support.model_files import line_of
 from support.toy import TOY
 
@@ -18,6 +19,7 @@ SHIPPED_MODEL = PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml
 def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
     assert shipped["import_errors"] == {}
     assert sorted(shipped["dags"]) == [
+        "adopt_model",
         "lifecycle_bug_severity_clf",
         "lifecycle_code_generation",
         "lifecycle_rossmann_ensemble",
@@ -138,7 +140,14 @@ def test_windows_are_judged_after_each_promotion_of_a_watched_model(
 
 def test_what_an_emergency_needs_is_never_born_paused(shipped: dict[str, Any]) -> None:
     born_running = {name for name, dag in shipped["dags"].items() if dag["paused_at_creation"] is False}
-    assert born_running == {"notify", "reconcile", "rollback_champion", "settle_champion", "watch_champion"}
+    assert born_running == {
+        "adopt_model",
+        "notify",
+        "reconcile",
+        "rollback_champion",
+        "settle_champion",
+        "watch_champion",
+    }
 
 
 def test_nobody_is_told_on_a_schedule_unless_a_channel_is_configured(
@@ -154,6 +163,22 @@ def test_settling_asks_for_model_settlement_and_reason(shipped: dict[str, Any]) 
     assert dag["edges"] == ["announce >> note_announced", "settle >> announce"]
     assert dag["params"] == ["model", "reason", "settlement"]
     assert dag["schedule"] is None
+
+
+def test_adopting_asks_for_model_champion_and_reason(shipped: dict[str, Any]) -> None:
+    dag = shipped["dags"]["adopt_model"]
+    assert dag["edges"] == ["adopt >> announce", "announce >> note_announced"]
+    assert dag["params"] == ["champion", "from_stage", "model", "reason"]
+    assert (dag["schedule"], dag["outlets"]) == (None, ["champion_moves", "champion_moves_outside"])
+
+
+def test_a_model_that_is_trained_elsewhere_starts_with_that_asset_and_by_its_schedule(
+    parse_dags: ParseDags, tmp_path: Path
+) -> None:
+    content = elsewhere_toy(schedule="0 6 * * 1", monitoring={"windows": "@weekly", "tolerance": 0.1})
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(content))
+    dag = parse_dags(tmp_path)["dags"]["lifecycle_toy"]
+    assert (dag["started_by"], dag["schedule"]) == ([ASSET], "0 6 * * 1")
 
 
 def test_a_wrong_model_file_is_an_import_error_and_stops_no_other_model(
@@ -179,6 +204,7 @@ def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Pa
     found = parse_dags(tmp_path)
     assert found["import_errors"] == {}
     assert sorted(found["dags"]) == [
+        "adopt_model",
         "notify",
         "reconcile",
         "rollback_champion",

@@ -32,6 +32,7 @@ def test_no_task_works_for_a_run_with_a_wrong_form(seen: dict[str, Any]) -> None
     assert set(refusing["lifecycle_soccer_match_outcome"]) == lifecycle
     assert refusing["rollback_champion"] == ["announce", "move_champion_back", "note_announced"]
     assert refusing["settle_champion"] == ["announce", "note_announced", "settle"]
+    assert refusing["adopt_model"] == ["adopt", "announce", "note_announced"]
     assert refusing["reconcile"] == ["compare_with_ledger", "note_announced"]
     assert {"resolve", "score"} <= set(refusing["score_bug_severity_clf"])
 
@@ -50,6 +51,34 @@ def test_what_is_no_moment_is_refused_by_name(seen: dict[str, Any]) -> None:
 def test_only_a_run_of_a_backfill_that_was_cleared_may_have_been_started_again(seen: dict[str, Any]) -> None:
     again = [name for name, answer in seen["started_again"].items() if answer]
     assert again == ["backfill, cleared 1 times"]
+
+
+def test_who_asked_for_a_training_elsewhere_is_told_where_somebody_knows(seen: dict[str, Any]) -> None:
+    assert seen["who is told"] == {
+        "a person": "amy",
+        "a schedule": "schedule of reconcile",
+        "a backfill, cleared": None,
+        "monitoring": "monitoring of soccer-match-outcome",
+        "monitoring, over the API": None,
+        "monitoring and another asset": None,
+        "another asset": None,
+        "nobody": None,
+    }
+
+
+def test_a_training_elsewhere_is_taken_and_only_a_task_is_believed_who_asked(seen: dict[str, Any]) -> None:
+    assert (
+        seen["taken"]
+        .pop("without a run")
+        .startswith("soccer-match-outcome: the asset trained was updated without an MLflow run; let the task")
+    )
+    assert seen["taken"] == {
+        "one": ["first", "amy"],
+        "the newest": ["second", "bo"],
+        "over the API": ["first", None],
+        "of no task": ["first", None],
+        "by hand": None,
+    }
 
 
 def test_nobody_knows_when_a_cleared_run_was_asked_for(seen: dict[str, Any]) -> None:

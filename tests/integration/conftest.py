@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ def approval(**changes: Any) -> dict[str, Any]:
     return {"approval": {**TOY["approval"], "approvers": ["approver"], **changes}}
 
 
+EXAMPLES = PROJECT_ROOT / "examples"
 TOYS: dict[str, dict[str, Any]] = {
     "toy": {"schedule": f"0 {SCHEDULED_HOUR} * * *"},
     "toy-hasty": {},
@@ -77,6 +79,7 @@ def write_models() -> None:
     write_shipped_models(PROJECT)
     TRAINERS.mkdir()
     write_toys()
+    write_examples()
 
 
 def write_toys() -> None:
@@ -91,6 +94,22 @@ def write_toys() -> None:
         (MODELS / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
 
+def write_examples() -> None:
+    """Add the models of `examples/` as their pages say; the Dag of one is in a bundle of its own."""
+    for name in ("training-elsewhere/churn.yaml", "adopted/credit.yaml"):
+        shutil.copy(EXAMPLES / name, MODELS)
+    shutil.copy(EXAMPLES / "adopted" / "credit_trainer.py", TRAINERS / "credit.py")
+
+
+def bundles() -> str:
+    """Return where the stack's Dags are: those of the project, and that of the example."""
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    folders = {"dags-folder": {}, "example": {"path": str(EXAMPLES / "training-elsewhere")}}
+    return json.dumps(
+        [{"name": name, "classpath": local, "kwargs": kwargs} for name, kwargs in folders.items()]
+    )
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The whole embedded stack, from an empty state."""
@@ -98,6 +117,7 @@ def stack() -> Iterator[Stack]:
     write_models()
     path = os.pathsep.join(map(str, (PROJECT_ROOT / "include", PROJECT_ROOT / "plugins", TRAINERS.parent)))
     environment = {"PODIUM_MODELS_DIR": str(MODELS), "PYTHONPATH": path, "PODIUM_EPHEMERAL": "false"}
+    environment["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = bundles()
     # So many models are a tenth of a core every 30 seconds, and what is there at the start is seen at once.
     environment["AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"] = "300"
     # Each look of the scheduler costs tens of milliseconds, more with each run that is parked.

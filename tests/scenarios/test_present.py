@@ -32,6 +32,8 @@ def lives(draw: st.DrawFn) -> Life:
         details: dict[str, Any] = {}
         if kind is EventKind.APPROVAL_REQUESTED:
             details = REQUEST
+        elif kind in (EventKind.ADOPTED, EventKind.OUTSIDE_MOVE_ACCEPTED):
+            details = draw(st.sampled_from([{}, {"manifest": [], "example": {"answer": [1]}}]))
         elif kind is EventKind.REGISTERED or kind in history.GATES:
             details = draw(
                 st.sampled_from([{}, {"profile": "smoke"}, {"profile": "ci-smoke", "manifest": []}])
@@ -56,6 +58,7 @@ def said(events: Sequence[Event]) -> dict[str, Any]:
         "unfinished": history.unfinished_move(events),
         "stopped": [history.stopped_move(events, version) for version in (None, 1, 2)],
         "outside": history.outside_move(events),
+        "foreign": history.is_foreign(events),
         "profiles": history.newest_of_profiles(events),
         "open": open_requests(events),
         "newest": events[-1] if events else None,
@@ -67,6 +70,7 @@ def said_of(events: Sequence[Event], version: int) -> dict[str, Any]:
     return {
         "registration": history.registration(events, version),
         "profile": history.profile_of(events, version),
+        "example": history.example_of(events, version),
         "report": history.gate_report(events, version),
         "away": history.rolled_away(events, version),
         "was": history.was_champion(events, version),

@@ -13,6 +13,8 @@ from support.mlflow_client import raw
 def stored_files(services: Services, model: str, number: int) -> Path:
     """The folder of the store that holds a version's files."""
     source = raw(services.registry).get_model_version(model, str(number)).source
+    if not source.startswith("models:/"):
+        return Path(source.removeprefix("file://"))
     logged = raw(services.registry).get_logged_model(source.removeprefix("models:/"))
     return Path(logged.artifact_location.removeprefix("file://"))
 
@@ -20,7 +22,8 @@ def stored_files(services: Services, model: str, number: int) -> Path:
 @contextmanager
 def changed_bytes(folder: Path, what: str) -> Iterator[None]:
     """Flip a byte of a model, remove a file of it, or add one; undone at the end."""
-    model, added = folder / "model.skops", folder / "extra" / "code.py"
+    there = [path for name in ("model.skops", "model.pkl") if (path := folder / name).is_file()]
+    model, added = there[0], folder / "extra" / "code.py"
     whole = model.read_bytes()
     try:
         if what == "flipped":

@@ -27,7 +27,7 @@ GROUPS = {
         *("drift", "monitor", "watch"),
     ),
     "When something is wrong": ("doctor", "verify", "explain", "rollback", "mend"),
-    "A new model": ("new-model", "validate-spec", "train"),
+    "A new model": ("new-model", "validate-spec", "train", "adopt"),
     "Serve and score": ("serve", "score", "copy"),
     "Operate": ("stack", "backup", "export", "notify", "initialise", "mlflow-server", "heartbeat"),
 }

@@ -6,6 +6,7 @@ import logging
 import os
 
 from podium.cli import (
+    adopt,
     backup,
     compare,
     copy,
@@ -34,6 +35,7 @@ from podium.cli.app import app
 from podium.reporting.terminal import VisibleFormatter
 
 __all__ = [
+    "adopt",
     "app",
     "backup",
     "compare",

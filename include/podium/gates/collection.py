@@ -25,11 +25,11 @@ from podium.gates.evidence import Cost, Evidence, Side, no_answers
 from podium.gates.schema import SchemaFindings
 from podium.gates.seen_rows import seen_rows
 from podium.ledger import history
-from podium.ledger.events import Event
+from podium.ledger.events import Event, EventKind
 from podium.metrics.answers import Numbers, true_values
 from podium.metrics.generated_code import score_generation
 from podium.metrics.labels import spelling
-from podium.metrics.predictions import classes_of, predict
+from podium.metrics.predictions import labels_known, predict
 from podium.model_file.gates import CostGate, CostName, SchemaGate
 from podium.model_file.metric_gate import MetricGate
 from podium.model_file.metric_names import TRAINER_METRIC, TaskKind
@@ -97,6 +97,13 @@ def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
     for name, number in versions.items():
         if broken := sides[name].broken:
             what = f"{name} {case.spec.name} {version_name(number)}"
+            registered = history.registration(case.events, number)
+            if registered is not None and registered.event is not EventKind.REGISTERED:
+                raise Outage(
+                    f"{what}, which was made outside Podium, {broken}: there is nothing to compare with. "
+                    "Correct data.inputs or labels in the model file, or move the alias champion to one "
+                    "that can be scored and let settle_champion accept it (docs/adopt.md)"
+                )
             raise Outage(
                 f"{what} {broken}, so there is nothing to compare with. The task retries. If the problem "
                 f"stays, roll back to a version that can be scored, or repair what it needs"
@@ -206,7 +213,7 @@ class _Scored:
         empty, spelled = no_answers(0, self._spec.answer_columns), spelling(self._spec.labels)
         return Side(
             predictions=np.concatenate(self._answers) if self._answers else empty,
-            classes=() if self.model is None else tuple(map(spelled, classes_of(self.model))),
+            classes=() if self.model is None else tuple(map(spelled, labels_known(self.model))),
             signature={} if self.model is None else _signature(self.model),
             cost=self.cost,
             broken=self.broken,
@@ -236,7 +243,9 @@ def _load(case: Case, number: int) -> _Scored:
                 cost = Cost(load_time=perf_counter() - start, model_size=size)
                 # A champion that was accepted from outside may have no example; to be scored is enough.
                 judged = number == case.version.number
-                return _Scored(case.spec, loaded, cost, example_problem(loaded) if judged else "")
+                recorded = history.example_of(case.events, number)
+                problem = example_problem(loaded, recorded) if judged else ""
+                return _Scored(case.spec, loaded, cost, problem)
         except _Unusable as error:
             return _Scored(case.spec, None, Cost(load_time=None, model_size=size), str(error))
 

@@ -54,6 +54,9 @@ class EventKind(StrEnum):
     RETRAIN_WANTED = "retrain_wanted"
     WATCH_JUDGED = "watch_judged"
     WATCH_SETTLED = "watch_settled"
+    ADOPTED = "adopted"
+    CHAMPION_ADOPTED = "champion_adopted"
+    ADOPTION_REFUSED = "adoption_refused"
 
     @property
     def is_known(self) -> bool:
@@ -70,7 +73,14 @@ class EventKind(StrEnum):
         return kind
 
 
-CHAMPION_MOVES = (EventKind.PROMOTED, EventKind.ROLLED_BACK, EventKind.OUTSIDE_MOVE_ACCEPTED)
+CHAMPION_MOVES = (
+    EventKind.PROMOTED,
+    EventKind.ROLLED_BACK,
+    EventKind.OUTSIDE_MOVE_ACCEPTED,
+    EventKind.CHAMPION_ADOPTED,
+)
+# What holds a version's training run and manifest: made here, or made elsewhere and taken over.
+ENTERED = (EventKind.REGISTERED, EventKind.ADOPTED)
 
 
 @dataclass(frozen=True)

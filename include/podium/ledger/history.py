@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from podium.errors import PodiumError
-from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
+from podium.ledger.events import CHAMPION_MOVES, ENTERED, Event, EventKind
 from podium.model_file.profiles import Profile
 from podium.names import Alias
 
@@ -27,7 +27,14 @@ PROFILE = "profile"
 WATCH_ACTOR = "watch window of "
 _STARTED = (EventKind.PROMOTION_STARTED, EventKind.ROLLBACK_STARTED)
 _REFUSED = (EventKind.PROMOTION_REFUSED, EventKind.ROLLBACK_REFUSED)
-_SETTLED = (EventKind.OUTSIDE_MOVE_REVERTED, EventKind.OUTSIDE_MOVE_ACCEPTED)
+_SETTLED = (
+    EventKind.OUTSIDE_MOVE_REVERTED,
+    EventKind.OUTSIDE_MOVE_ACCEPTED,
+    EventKind.CHAMPION_ADOPTED,
+)
+_WITH_MANIFEST = (*ENTERED, EventKind.OUTSIDE_MOVE_ACCEPTED)
+# Under this name an event holds an example of a version that has none, or no answer to it, in its files.
+EXAMPLE, NO_EXAMPLE = "example", "no_example"
 
 
 class Present(list[Event]):
@@ -59,7 +66,9 @@ def champion(events: Iterable[Event]) -> int | None:
 
 def champions(events: Iterable[Event]) -> set[int]:
     """Return the versions that are or were champion; of ``Present`` the newest ones."""
-    return {event.version for event in events if event.event in CHAMPION_MOVES and event.version is not None}
+    moves = [event for event in events if event.event in CHAMPION_MOVES]
+    made = {move.version for move in moves if move.version is not None}
+    return made | {before for move in moves if (before := _adopted_before(move)) is not None}
 
 
 def former_champions(events: Iterable[Event]) -> list[int]:
@@ -76,6 +85,8 @@ def former_champions(events: Iterable[Event]) -> list[int]:
             continue
         if event.event not in CHAMPION_MOVES:
             continue
+        if (before := _adopted_before(event)) is not None:
+            stack = [*(version for version in stack if version != before), before]
         current = event.version
         if event.event is EventKind.ROLLED_BACK and event.from_version in stack:
             stack.remove(event.from_version)
@@ -99,7 +110,7 @@ def rolled_away(events: Iterable[Event], version: int) -> Event | None:
     for event in events:
         if event.event is EventKind.ROLLED_BACK and event.from_version == version:
             away = event
-        if event.event in CHAMPION_MOVES and event.version == version:
+        if event.event in CHAMPION_MOVES and version in (event.version, _adopted_before(event)):
             away = None
     return away
 
@@ -242,10 +253,25 @@ def registration(events: Iterable[Event], version: int) -> Event | None:
     """Return the event that holds a version's manifest and signature, or None."""
     _refuse_unknown(events, version)
     for event in events:
-        known = event.event in (EventKind.REGISTERED, EventKind.OUTSIDE_MOVE_ACCEPTED)
+        known = event.event in _WITH_MANIFEST
         if known and event.version == version and "manifest" in event.details:
             return event
     return None
+
+
+def example_of(events: Iterable[Event], version: int) -> Mapping[str, Any] | None:
+    """Return the newest example of a version on record (``podium.registry.example``); None if it needs none.
+
+    The files of a version that Podium trained hold its own.
+    """
+    _refuse_unknown(events, version)
+    found = [event for event in events if event.version == version and EXAMPLE in event.details]
+    return found[-1].details[EXAMPLE] if found else None
+
+
+def is_foreign(events: Iterable[Event]) -> bool:
+    """Whether Podium never set an alias of a model: no version was nominated, and none was champion by it."""
+    return not any(event.event in (EventKind.NOMINATED, *CHAMPION_MOVES) for event in events)
 
 
 def with_key(events: Iterable[Event], key: str) -> Event | None:
@@ -257,6 +283,11 @@ def profile_of(events: Iterable[Event], version: int) -> Profile | None:
     """Return the profile that a version was trained in, by its registration; None for a full one."""
     registered = registration(events, version)
     return None if registered is None else _profile_in(registered)
+
+
+def _adopted_before(move: Event) -> int | None:
+    """Return the former champion that was taken over with a champion; None: there was none."""
+    return move.from_version if move.event is EventKind.CHAMPION_ADOPTED else None
 
 
 def _refuse_unknown(events: Iterable[Event], version: int) -> None:

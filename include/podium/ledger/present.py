@@ -34,6 +34,8 @@ _NEWEST_OF_KIND = (
     EventKind.REVERT_STARTED,
     EventKind.OUTSIDE_MOVE_REVERTED,
     EventKind.OUTSIDE_MOVE_ACCEPTED,
+    EventKind.ADOPTED,
+    EventKind.CHAMPION_ADOPTED,
     EventKind.WATCH_JUDGED,
     EventKind.WATCH_SETTLED,
 )

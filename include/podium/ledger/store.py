@@ -28,6 +28,7 @@ from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay
 from podium.errors import Outage, PodiumError
 from podium.ledger.events import (
     CHAMPION_MOVES,
+    ENTERED,
     FIRST_PREVIOUS_HASH,
     Event,
     EventKind,
@@ -365,7 +366,7 @@ class Ledger:
         """Return the training run on record of these versions, by model and number; some have none."""
         query = sa.select(*_EVENT).where(
             sa.tuple_(_EVENTS.c.model, _EVENTS.c.version).in_(_rows_of(versions, sa.Text, sa.Integer)),
-            _EVENTS.c.event == EventKind.REGISTERED,
+            _EVENTS.c.event.in_(ENTERED),
         )
         with outages(), self.engine.connect() as connection:
             events = list(map(_event, connection.execute(query.order_by(_EVENTS.c.seq))))

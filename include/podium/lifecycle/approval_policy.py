@@ -17,6 +17,8 @@ APPROVE = "Approve"
 REJECT = "Reject"
 
 REASON_MAX_LENGTH = 2_000
+# Who asked for a training elsewhere of which nobody knows who started it; no login has such a name.
+NOBODY_KNOWN = "nobody known"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Request:
         version: The candidate.
         champion: The champion at the time of asking: promotion compares it before it swaps.
         run: The Airflow run that asks, as ``dag_id/run_id``.
-        requester: Who triggered that run, as Airflow's login says; None for a scheduled run.
+        requester: Who triggered that run, as Airflow's login says; None for a scheduled run; ``NOBODY_KNOWN``
+            where somebody may have, and nobody knows who.
         manifest: Digest of the candidate's files.
         gates: Digest of the gate report that the approver is shown.
         expires_at: When the request is void.
@@ -168,6 +171,11 @@ def _problems_of_approval(
     found = []
     name = answer.name
     its_own = request.requester is not None and login_key(name) == login_key(request.requester)
+    if policy.prevent_self_approval and request.requester == NOBODY_KNOWN:
+        found.append(
+            "nobody knows who started the training, so it may have been you: trigger the lifecycle yourself "
+            "with its mlflow_run, and let somebody else approve, or set approval.prevent_self_approval: false"
+        )
     if policy.prevent_self_approval and its_own:
         found.append(f"{name} triggered this run and may not approve it; somebody else must")
     if login_key(name) in {login_key(event.actor) for event in given}:

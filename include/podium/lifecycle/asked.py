@@ -13,7 +13,7 @@ from datetime import datetime
 from podium.ledger.events import Event, EventKind
 from podium.names import in_utc
 
-_REFUSED = (EventKind.ROLLBACK_REFUSED, EventKind.SETTLEMENT_REFUSED)
+_REFUSED = (EventKind.ROLLBACK_REFUSED, EventKind.SETTLEMENT_REFUSED, EventKind.ADOPTION_REFUSED)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from podium.errors import EditedByHand, NotFound, NothingToDo
 from podium.ledger import history
-from podium.ledger.events import Event, EventKind
+from podium.ledger.events import ENTERED, Event
 from podium.lifecycle.registry_sync import mirror_all
 from podium.lifecycle.witness import witnessed
 from podium.names import Alias, Tag, version_name
@@ -126,7 +126,7 @@ def _gone_or_made_again(services: Services, model: str, seen: _Seen) -> list[str
     if not seen.is_there:
         renamed = _renamed_to(services, model)
         how = "was deleted" if renamed is None else f"was renamed to {renamed}"
-        count = len(services.ledger.history(model, kinds=[EventKind.REGISTERED]))
+        count = len(services.ledger.history(model, kinds=ENTERED))
         return [f"{model}: the registered model {how} in MLflow; the ledger has {count} versions of it"]
     if others := seen.others():
         return [f"{model}: the registered model was made again in MLflow: {', '.join(others)}"]
@@ -201,12 +201,12 @@ def _runs(events: Sequence[Event]) -> dict[int, str]:
     return {
         int(event.version or 0): str(event.details["mlflow_run"])
         for event in events
-        if event.event is EventKind.REGISTERED and "mlflow_run" in event.details
+        if event.event in ENTERED and "mlflow_run" in event.details
     }
 
 
 def _newest_registered(events: Sequence[Event]) -> Event | None:
-    found = [event for event in events if event.event is EventKind.REGISTERED]
+    found = [event for event in events if event.event in ENTERED]
     return found[-1] if found and "mlflow_run" in found[-1].details else None
 
 
@@ -224,7 +224,7 @@ def _renamed_to(services: Services, model: str) -> str | None:
     """Return the registered model that has this one's versions, where none has its name."""
     if services.registry.exists(model):
         return None
-    runs = _runs(services.ledger.history(model, kinds=[EventKind.REGISTERED]))
+    runs = _runs(services.ledger.history(model, kinds=ENTERED))
     for other in services.registry.models():
         versions = services.registry.versions(other)
         if versions and all(runs.get(version.number) == version.run_id for version in versions):

@@ -192,12 +192,16 @@ def _facts(spec: ModelSpec, training: Training) -> dict[str, str]:
         "Rows": _plain(lineage.get(Tag.DATA_SOURCE, "unknown")),
         "Trained on": lineage.get(Tag.TRAINED_ON, "unknown"),
         "Judged on": lineage.get(Tag.JUDGED_ON, "unknown"),
-        "Trainer": f"`{spec.trainer}`, commit `{short_commit(lineage.get(Tag.GIT_COMMIT, 'unknown'))}`",
+        "Trainer": f"{_trainer(spec)}, commit `{short_commit(lineage.get(Tag.GIT_COMMIT, 'unknown'))}`",
         "Params": ", ".join(params) or "none",
         "Search": "none" if found is None else cell(found["in_words"]),
         "Files": f"sha256 of the manifest `{lineage.get(Tag.MANIFEST_DIGEST, '')[:12]}`",
         **({"Pickle": f"runs code when it is loaded; trusted because `{_plain(pickle)}`"} if pickle else {}),
     }
+
+
+def _trainer(spec: ModelSpec) -> str:
+    return f"`{spec.trainer}`" if spec.training is None else f"the Dag of the asset `{spec.training.asset}`"
 
 
 def _plain(text: str) -> str:

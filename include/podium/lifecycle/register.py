@@ -10,7 +10,7 @@ from typing import Any
 
 from podium.errors import BytesChanged, PodiumError, TrainerError
 from podium.ledger.events import EventKind, NewEvent
-from podium.ledger.history import PROFILE
+from podium.ledger.history import EXAMPLE, PROFILE
 from podium.lifecycle.edited import refuse_number, refuse_taken_numbers
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.witness import record, witnessed
@@ -22,6 +22,7 @@ from podium.registry.model_files import pickled_parts, read_signature, trusted_p
 from podium.registry.proof import prove
 from podium.services import Services
 from podium.training.run import TrainedRun, lineage_of, read_trained_run
+from podium.training.taken_example import take_example
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +43,13 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
         NotFound: There is no such training run.
         TrainerError: Podium did not save the model, and it does not load in a process of its own or holds a
             pickle that the model file does not trust; nothing is registered.
+        CannotAdopt: The same, where another Dag trained it.
         BytesChanged: The version was copied here, and its files are not those that were copied.
         EditedByHand: The registered model was renamed, deleted or made again; nothing is registered.
         Outage: A part did not answer.
     """
     trained = read_trained_run(services.registry, mlflow_run)
-    if not trained.proved:
-        _prove(services, spec, trained)
+    example = {} if trained.proved else _seen_to_answer(services, spec, trained)
     tags = {
         **trained.tags,
         Tag.VALIDATION_STATUS: "pending",
@@ -61,7 +62,7 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
         version = services.registry.register(spec.name, trained.run_id, trained.model_id, tags)
         key = f"registered:{spec.name}:{version.number}"
         if (found := services.ledger.find(key)) is None:
-            record(services, _registration(services, spec, version, run, key))
+            record(services, _registration(services, spec, version, run, key, example))
         elif found.details.get("mlflow_run", version.run_id) != version.run_id:
             services.registry.delete_version(spec.name, version.number)
             refuse_number(found)
@@ -70,12 +71,17 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
     return version.number
 
 
-def _prove(services: Services, spec: ModelSpec, trained: TrainedRun) -> None:
-    """See that a model that Podium did not save answers its example in a process of its own."""
+def _seen_to_answer(services: Services, spec: ModelSpec, trained: TrainedRun) -> dict[str, Any]:
+    """See that a model that Podium did not save answers; return the example of one of another Dag."""
     name = f"{spec.name}: run {trained.run_id} is not registered"
     with TemporaryDirectory(prefix="podium-") as copied:
         folder = Path(copied)
         services.registry.download_model(trained.model_id, folder)
+        if spec.training is not None:
+            taken = take_example(spec, services.settings.home, folder, f"{spec.name}, run {trained.run_id}")
+            for note in taken.notes:
+                log.warning("%s, run %s: %s.", spec.name, trained.run_id, note)
+            return {EXAMPLE: dict(taken.example)}
         if not spec.pickle and (parts := pickled_parts(folder)):
             raise TrainerError(
                 f"{name}: its model is a pickle ({', '.join(parts)}), which runs code when it is loaded; "
@@ -85,9 +91,12 @@ def _prove(services: Services, spec: ModelSpec, trained: TrainedRun) -> None:
             prove(folder)
         except TrainerError as error:
             raise TrainerError(f"{name}: {error}") from error
+    return {}
 
 
-def _registration(services: Services, spec: ModelSpec, version: Version, run: str, key: str) -> NewEvent:
+def _registration(  # noqa: PLR0913 - what is known of a version
+    services: Services, spec: ModelSpec, version: Version, run: str, key: str, example: Mapping[str, Any]
+) -> NewEvent:
     """Make the manifest of what the store holds, and leave it on the version and its training run as well."""
     with downloaded(services.registry, version.model, version.number) as folder:
         manifest, signature = read_manifest(folder), read_signature(folder)
@@ -128,6 +137,7 @@ def _registration(services: Services, spec: ModelSpec, version: Version, run: st
             "manifest": manifest.as_json(),
             "manifest_digest": manifest.digest(),
             "signature": signature,
+            **example,
         },
     )
 

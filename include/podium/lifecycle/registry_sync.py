@@ -56,7 +56,8 @@ def mirror(services: Services, model: str) -> None:
         number
         for event in _new(services, model, live)
         for number in (event.version, event.from_version)
-        if number
+        # Of a version that was only adopted the ledger knows nothing that its tags do not say.
+        if number and event.event is not EventKind.ADOPTED
     }
     pointed = {*live.aliases.values(), *history.aliases(events).values()}
     _mirror(services, model, live, sorted(named | pointed))
@@ -77,7 +78,8 @@ def _mirror(services: Services, model: str, live: Labels, numbers: Sequence[int]
     for alias in (alias for alias in Alias if alias is not Alias.CHAMPION):
         if alias in wanted and live.aliases.get(alias) != wanted[alias]:
             registry.set_alias(model, alias, wanted[alias])
-        elif alias in live.aliases and alias not in wanted:
+        # What others set before Podium knew the model is theirs until it is adopted.
+        elif alias in live.aliases and alias not in wanted and not history.is_foreign(events):
             registry.delete_alias(model, alias)
     for version in versions.values():
         tags = version_tags(events, version.number)

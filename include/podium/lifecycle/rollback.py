@@ -265,7 +265,7 @@ def prove(services: Services, model: str, champion: int | None, number: int) -> 
             raise CannotRollBack(f"{name} is not READY in MLflow")
         _accepts_champions_clients(events, name, number)
         with verified(services, events, model, number) as (folder, manifest):
-            if problem := example_problem(load_model(folder)):
+            if problem := example_problem(load_model(folder), history.example_of(events, number)):
                 raise CannotRollBack(f"{name} {problem}")
     except (NotFound, BytesChanged) as error:
         raise CannotRollBack(str(error)) from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
-from podium.errors import Outage, PodiumError, ProfileOnly, Refused
+from podium.errors import CannotAdopt, Outage, PodiumError, ProfileOnly, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Lock
@@ -17,13 +19,15 @@ from podium.lifecycle.champion import refusals_on_record
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.witness import record, witnessed
-from podium.model_file.approval import ApprovalSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, in_utc, version_name
 from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
 from podium.services import Services
-from podium.versions import check_bytes
+from podium.training.taken_example import take_example
+from podium.versions import check_bytes, verified
+
+log = logging.getLogger(__name__)
 
 
 class Settlement(StrEnum):
@@ -75,7 +79,7 @@ def settle(services: Services, spec: ModelSpec, request: NewEvent, asked: Asked)
                     return record(services, frozen)
                 open_move = _move_that_was_seen(services, events, request, asked)
                 events = services.ledger.present(model, open_move.version, history.champion(events))
-                settled = _settle(services, lock, events, spec.approval, open_move, request)
+                settled = _settle(services, lock, events, spec, open_move, request)
         mirror(services, model)
     return settled
 
@@ -84,13 +88,13 @@ def _settle(  # noqa: PLR0913 - what is settled, by whom and by which rules
     services: Services,
     lock: Lock,
     events: Sequence[Event],
-    policy: ApprovalSpec,
+    spec: ModelSpec,
     open_move: Event,
     request: NewEvent,
 ) -> Event:
     if request.event is EventKind.OUTSIDE_MOVE_REVERTED:
         return revert(services, lock, events, request)
-    return _accept(services, events, policy, open_move, request)
+    return _accept(services, events, spec, open_move, request)
 
 
 def _frozen_by_watch(
@@ -216,9 +220,9 @@ def revert(services: Services, lock: Lock, events: Sequence[Event], reverted: Ne
 
 
 def _accept(
-    services: Services, events: Sequence[Event], policy: ApprovalSpec, open_move: Event, request: NewEvent
+    services: Services, events: Sequence[Event], spec: ModelSpec, open_move: Event, request: NewEvent
 ) -> Event:
-    accepted, digest = _what_is_accepted(services, events, open_move)
+    accepted, digest = _what_is_accepted(services, events, spec, open_move)
     about = {"outside_move": open_move.seq, "manifest_digest": digest}
     given = replace(
         request,
@@ -233,7 +237,7 @@ def _accept(
         open_move.model, after=open_move.seq, kinds=[EventKind.ACCEPTANCE_GIVEN]
     )
     people = dict.fromkeys(event.actor for event in acceptances if event.details == about)
-    if len(people) < policy.required:
+    if len(people) < spec.approval.required:
         return acceptance
     settled = replace(
         request,
@@ -246,7 +250,7 @@ def _accept(
 
 
 def _what_is_accepted(
-    services: Services, events: Sequence[Event], open_move: Event
+    services: Services, events: Sequence[Event], spec: ModelSpec, open_move: Event
 ) -> tuple[dict[str, Any], str | None]:
     """Check the bytes of a registered version; make the manifest of one that Podium never registered.
 
@@ -259,13 +263,29 @@ def _what_is_accepted(
     if problem := promotion_problem(events, version):
         raise ProfileOnly(f"{problem}. Revert the champion")
     if (registered := history.registration(events, version)) is not None:
-        check_bytes(services, events, model, version)
-        return {}, registered.details["manifest_digest"]
+        with verified(services, events, model, version) as (folder, _):
+            made_here = registered.event is EventKind.REGISTERED
+            known = made_here or history.example_of(events, version) is not None
+            taken = {} if known else _example(spec, services, folder, f"{model} {version_name(version)}")
+        return taken, registered.details["manifest_digest"]
     with downloaded(services.registry, model, version) as folder:
         manifest = read_manifest(folder)
         made = {
             "manifest": manifest.as_json(),
             "manifest_digest": manifest.digest(),
             "signature": read_signature(folder),
+            **_example(spec, services, folder, f"{model} {version_name(version)}"),
         }
     return made, manifest.digest()
+
+
+def _example(spec: ModelSpec, services: Services, folder: Path, name: str) -> dict[str, Any]:
+    """Return by what a version that Podium never registered can prove itself, or why it cannot.
+
+    One that cannot stays champion: it is that already. `podium adopt` takes an example later.
+    """
+    try:
+        return {history.EXAMPLE: dict(take_example(spec, services.settings.home, folder, name).example)}
+    except CannotAdopt as error:
+        log.warning("%s. Until then it is neither served nor rolled back to", error)
+        return {history.NO_EXAMPLE: str(error)}

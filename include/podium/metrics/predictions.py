@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,12 @@ def classes_of(model: PyFuncModel) -> tuple[str, ...]:
     return tuple((model.metadata.metadata or {}).get("classes", ()))
 
 
+def labels_known(model: PyFuncModel) -> tuple[str, ...]:
+    """Return the labels in the order of the probabilities: those that are noted, or the estimator's own."""
+    estimator = _estimator(model)
+    return classes_of(model) or (() if estimator is None else tuple(map(str, estimator.classes_)))
+
+
 def predict(model: PyFuncModel, inputs: pd.DataFrame, labels: Sequence[str]) -> Numbers:
     """Return what a model answers to rows.
 
@@ -30,12 +36,28 @@ def predict(model: PyFuncModel, inputs: pd.DataFrame, labels: Sequence[str]) -> 
     Raises:
         PodiumError: The model answers with another shape, or knows none of the labels.
     """
-    answer = np.asarray(model.predict(inputs), dtype=np.float64)
+    estimator = _estimator(model) if labels else None
+    answer = model.predict(inputs) if estimator is None else estimator.predict_proba(inputs)
+    answer = np.asarray(answer, dtype=np.float64)
     if labels:
-        return in_label_order(answer, classes_of(model), labels, len(inputs))
+        return in_label_order(answer, labels_known(model), labels, len(inputs))
     if answer.size != len(inputs):
         raise PodiumError(f"the model answered with shape {answer.shape}, not {(len(inputs),)}")
     return answer.reshape(len(inputs))
+
+
+def _estimator(model: PyFuncModel) -> Any:
+    """Return the classifier in a model that was logged elsewhere, which answers with labels as most do.
+
+    None where there is none, and for one that notes the labels of its probabilities, as Podium's do.
+    """
+    if classes_of(model):
+        return None
+    try:
+        estimator = model.get_raw_model()
+    except (AttributeError, NotImplementedError):
+        return None
+    return estimator if hasattr(estimator, "predict_proba") and hasattr(estimator, "classes_") else None
 
 
 def in_label_order(

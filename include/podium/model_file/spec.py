@@ -7,17 +7,20 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Field,
     StrictInt,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.compute import ComputeSpec
 from podium.model_file.data import DataSpec
-from podium.model_file.gates import CanaryGate, Gate, TaggedGate, misfit, no_label
+from podium.model_file.gates import CanaryGate, Gate, OverlapGate, TaggedGate, misfit, no_label
 from podium.model_file.metric_gate import Level, MetricGate
 from podium.model_file.metric_names import (
     KNOWN_METRICS,
@@ -31,6 +34,7 @@ from podium.model_file.notify import Topic
 from podium.model_file.profiles import Profile, ProfileSpec
 from podium.model_file.scoring import ScoringSpec
 from podium.model_file.search import SearchSpec
+from podium.model_file.training import TrainingSpec
 from podium.model_file.types import (
     MODEL_NAME,
     Closed,
@@ -59,8 +63,17 @@ class RetentionSpec(Closed):
     )
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Say of a key nothing that a file could not have: it is missing, or has a value."""
+    schema.pop("default", None)
+
+
 class ModelSpec(Closed):
     """One model file."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["trainer", "requirements"]}, {"required": ["training"]}]}
+    )
 
     name: str = Field(
         pattern=MODEL_NAME,
@@ -78,7 +91,15 @@ class ModelSpec(Closed):
     limits: tuple[Name, ...] = Field(
         default=(), description="Sentences on what the model must not be used for, shown on its model card."
     )
-    trainer: ImportPath = Field(description="Import path of the training function, `module:function`.")
+    training: TrainingSpec | None = Field(
+        default=None, description="Another Dag trains the model, instead of `trainer`."
+    )
+    trainer: ImportPath = Field(
+        default="",
+        validate_default=True,
+        json_schema_extra=_without_default,
+        description="Import path of the training function, `module:function`; required without `training`.",
+    )
     task: TaskKind = Field(
         description="Kind of prediction: a label, a number, the order of the rows of a list, or code."
     )
@@ -108,7 +129,12 @@ class ModelSpec(Closed):
         description="Trial runs on a sample of the data; their versions are never promoted.",
     )
     requirements: tuple[Package, ...] = Field(
-        min_length=1, description="Packages that the model needs to load; pinned to the installed versions."
+        default=(),
+        min_length=1,
+        validate_default=True,
+        json_schema_extra=_without_default,
+        description="Packages that the model needs to load, required with `trainer`; pinned to the installed "
+        "versions.",
     )
     skops_trusted_types: tuple[Name, ...] = Field(
         default=(),
@@ -116,8 +142,8 @@ class ModelSpec(Closed):
     )
     pickle: Name | None = Field(
         default=None,
-        description="Why a model that only exists as a pickle is trusted; without it none is saved or "
-        "registered.",
+        description="Why you trust pickles, which run their makers' code when loaded; without it none is saved, "
+        "registered or adopted.",
     )
     schedule: Cron | None = Field(
         default=None,
@@ -155,6 +181,17 @@ class ModelSpec(Closed):
         "is worse.",
     )
 
+    @field_validator("trainer", "requirements", mode="wrap")
+    @classmethod
+    def _missing_only_where_trained_elsewhere(
+        cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        if value not in ("", ()):
+            return check(value)
+        if info.data.get("training", value) is None:
+            raise PydanticCustomError("missing", "missing")
+        return value
+
     @field_validator("labels")
     @classmethod
     def _labels_fit_the_task(cls, labels: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -171,6 +208,20 @@ class ModelSpec(Closed):
         if taken := next((name for name in params if name.startswith(OWN_PREFIX)), None):
             raise ValueError(f"rename '{taken}': names that begin with {OWN_PREFIX} are Podium's own")
         return params
+
+    @model_validator(mode="after")
+    def _trained_elsewhere(self) -> Self:
+        if self.training is None:
+            return self
+        for key in ("trainer", "requirements", "params", "search", "profiles", "code", "skops_trusted_types"):
+            if getattr(self, key):
+                raise WrongKey("goes with trainer only; the Dag that trains has its own", key)
+        leaks = [gate for gate in self.gates if isinstance(gate, OverlapGate)]
+        if not any(gate.level is Level.REQUIRED for gate in leaks):
+            raise WrongKey(
+                "must hold max_train_overlap, required: nobody here sees what another Dag trains on", "gates"
+            )
+        return self
 
     @model_validator(mode="after")
     def _data_fits_the_task(self) -> Self:

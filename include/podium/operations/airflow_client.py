@@ -24,6 +24,7 @@ TIMEOUT_SECONDS = 30
 # How long an Airflow that does not answer is asked again by whoever follows a run, which goes on without it.
 SILENCE_SECONDS = 120
 ROLLBACK_DAG = "rollback_champion"
+ADOPT_DAG = "adopt_model"
 _NOT_FOUND = 404
 _ENDED = ("success", "failed")
 _LOOK_AGAIN = wait_fixed(0.5)
@@ -171,7 +172,11 @@ class AirflowClient:
         return datetime.fromisoformat(run["queued_at"]) if run and run["queued_at"] else None
 
     def wait_for_end(
-        self, dag_id: str, run_id: str, on_step: Callable[[str, str], None] | None = None
+        self,
+        dag_id: str,
+        run_id: str,
+        on_step: Callable[[str, str], None] | None = None,
+        on_look: Callable[[], None] | None = None,
     ) -> str:
         """Wait until a run has ended, however long it takes, and return its state.
 
@@ -179,6 +184,7 @@ class AirflowClient:
             dag_id: Of which Dag.
             run_id: The run.
             on_step: Called with task and state each time that a task's state was seen to change.
+            on_look: Called each time that Airflow was asked.
 
         Raises:
             PodiumError: The Dag is paused, so that the run may never end.
@@ -197,6 +203,8 @@ class AirflowClient:
             state = self.run_state(dag_id, run_id)
             if on_step is not None:
                 tell(on_step)
+            if on_look is not None:
+                on_look()
             if state in _ENDED:
                 return state
             self.assert_not_paused(dag_id)

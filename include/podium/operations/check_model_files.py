@@ -60,7 +60,8 @@ def _wrong_code(file: ModelFile) -> Iterator[str]:
 
 def _functions(spec: ModelSpec) -> Iterator[tuple[Location, str]]:
     """Yield the functions that a model file names, each with its key."""
-    yield ("trainer",), spec.trainer
+    if spec.trainer:
+        yield ("trainer",), spec.trainer
     if spec.data.examples is not None:
         yield ("data", "examples"), spec.data.examples
     if spec.scoring is not None and spec.scoring.inputs is not None:

@@ -26,6 +26,10 @@ from podium.registry.model_files import download_files
 _Value = TypeVar("_Value")
 # They stand in an address.
 _RUNS_AT_ONCE = 100
+_WITHOUT_TAGS = (
+    f"; it has no tag {Tag.INPUTS_DIGEST}: podium.training.announce gives a run of yours what it lacks "
+    "(docs/training-elsewhere.md), and `podium adopt` takes versions over as they are (docs/adopt.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,9 @@ class Version:
         ready: MLflow says that its files are all there.
         tags: Its tags.
         created_at: When it was registered.
+        created_by: Who registered it; "" where MLflow does not know.
+        stage: Its stage, such as ``Production``; "" without one.
+        source: Where its files came from.
     """
 
     model: str
@@ -47,6 +54,24 @@ class Version:
     ready: bool
     tags: Mapping[str, str]
     created_at: datetime
+    created_by: str = ""
+    stage: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run that Podium did not start.
+
+    Attributes:
+        name: What it is called in MLflow.
+        user: Who started it; "" where MLflow does not know.
+        deleted: It was deleted, and ``mlflow gc`` removes its files.
+    """
+
+    name: str
+    user: str
+    deleted: bool
 
 
 @dataclass(frozen=True)
@@ -59,7 +84,8 @@ class TrainingRun:
         params: What the model was fitted with.
         metrics: On the holdout, and the trainer's, by the names that they were given.
         tags: Lineage among them.
-        model_id: The logged model that it made; "" while it has none.
+        model_id: The logged model that it made, of several the first; "" while it has none.
+        models: How many it made.
     """
 
     run_id: str
@@ -68,6 +94,7 @@ class TrainingRun:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     model_id: str = ""
+    models: int = 0
 
 
 class Registry:
@@ -165,7 +192,8 @@ class Registry:
             or Tag.INPUTS_DIGEST not in run.data.tags
         ):
             what = f"run {run_id} ({experiment.name}, {run.info.status})"
-            raise NotFound(f"{what} is not a finished training run of {model}")
+            without = "" if Tag.INPUTS_DIGEST in run.data.tags else _WITHOUT_TAGS
+            raise NotFound(f"{what} is not a finished training run of {model}{without}")
         return _training_run(run)
 
     def run(self, run_id: str) -> TrainingRun:
@@ -320,6 +348,24 @@ class Registry:
                 for runs in _some(run_ids)
                 for run in self._client.search_runs(
                     experiments, _in("attributes.run_id", runs), run_view_type=ViewType.DELETED_ONLY
+                )
+            }
+
+    def run_facts(self, run_ids: Iterable[str]) -> dict[str, RunFacts]:
+        """Return what is known of runs by id, of deleted ones too; one that is gone is not among them."""
+        with mlflow_errors("looking for the runs of versions"):
+            experiments = [
+                one.experiment_id for one in _all(self._client.search_experiments, view_type=ViewType.ALL)
+            ]
+            return {
+                run.info.run_id: RunFacts(
+                    run.info.run_name or "",
+                    run.data.tags.get("mlflow.user") or run.info.user_id or "",
+                    run.info.lifecycle_stage == "deleted",
+                )
+                for runs in _some(run_ids)
+                for run in self._client.search_runs(
+                    experiments, _in("attributes.run_id", runs), run_view_type=ViewType.ALL
                 )
             }
 
@@ -567,6 +613,7 @@ def _training_run(run: mlflow.entities.Run) -> TrainingRun:
         metrics=_own_names(run.data.metrics),
         tags=dict(run.data.tags),
         model_id=made[0].model_id if made else "",
+        models=len(made),
     )
 
 
@@ -582,4 +629,8 @@ def _version(found: Any) -> Version:
         ready=found.status == "READY",
         tags=dict(found.tags),
         created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        created_by=found.user_id or "",
+        # Stages are only read, of versions that come from a time that had them.
+        stage="" if found.current_stage in (None, "None") else found.current_stage,
+        source=found.source or "",
     )

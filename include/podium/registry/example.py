@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 EXAMPLE_OUTPUT = "input_example_output"
+ANSWER, ROWS = "answer", "rows"
 
 
 def example_output(answer: Any) -> list[Any]:
@@ -29,19 +31,36 @@ def example_output(answer: Any) -> list[Any]:
     return values
 
 
-def example_problem(model: PyFuncModel) -> str:
-    """Say how a model does not predict its stored input example as when it was trained; "" if it does."""
+def example_problem(model: PyFuncModel, recorded: Mapping[str, Any] | None = None) -> str:
+    """Say how a model does not predict its stored input example as when it was trained; "" if it does.
+
+    Args:
+        model: The model, loaded.
+        recorded: The example of one that was made elsewhere (``podium.registry.recorded_example``).
+    """
+    if recorded is not None:
+        return _problem(model, rows_of(model, recorded), recorded[ANSWER], "its example", "recorded")
     expected = (model.metadata.metadata or {}).get(EXAMPLE_OUTPUT)
     if model.input_example is None or expected is None:
         return "has no input example with an output to check it against"
     return _problem(model, model.input_example, expected, "its input example")
 
 
-def _problem(model: PyFuncModel, rows: Any, expected: Any, what: str) -> str:
+def rows_of(model: PyFuncModel, recorded: Mapping[str, Any]) -> Any:
+    """Return what a model is asked with: rows on record, else the input example of its files."""
+    columns = recorded.get(ROWS)
+    if columns is None:
+        return model.input_example
+    return pd.DataFrame(
+        {name: pd.Series(column["values"], dtype=column["type"]) for name, column in columns.items()}
+    )
+
+
+def _problem(model: PyFuncModel, rows: Any, expected: Any, what: str, when: str = "when trained") -> str:
     found = example_output(model.predict(rows))
     if equal(np.asarray(expected), np.asarray(found), flavours.tolerance(model.metadata.flavors)):
         return ""
-    return f"predicts {found} for {what}, not {expected} as in training"
+    return f"predicts {found} for {what}, not {expected} as {when}"
 
 
 def equal(

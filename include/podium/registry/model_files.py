@@ -17,10 +17,9 @@ from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FIL
 from podium.model_file.extras import how_to_install
 from podium.registry import flavours
 from podium.registry.flavours import Flavour
+from podium.registry.pickles import pickles_in
 
 _LOADING = threading.Lock()
-# Files that libraries write by pickle, joblib and cloudpickle.
-_PICKLES = {".pkl", ".pickle", ".pth", ".pt", ".joblib", ".dill"}
 
 
 def download_files(name: str, folder: Path) -> None:
@@ -62,8 +61,7 @@ def pickled_parts(folder: Path) -> list[str]:
     """Return the flavours and files of a saved model by which it runs code of a pickle when it is loaded."""
     saved = Model.load(str(folder)).flavors
     parts = [f"flavour {name}" for name, settings in saved.items() if _is_pickle(name, settings)]
-    files = (path for path in folder.rglob("*") if path.suffix in _PICKLES)
-    return parts + sorted(path.relative_to(folder).as_posix() for path in files)
+    return parts + pickles_in(folder)
 
 
 def _is_pickle(flavour: str, settings: Mapping[str, Any]) -> bool:

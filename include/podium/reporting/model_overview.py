@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from podium.gates.report import GateReport, number
 from podium.ledger import history
-from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
+from podium.ledger.events import CHAMPION_MOVES, ENTERED, Event, EventKind
 from podium.ledger.history import DECISIONS, GATES, Present
 from podium.lifecycle.approval import report_of
 from podium.lifecycle.approval_policy import Person
@@ -22,7 +22,12 @@ from podium.services import Services
 _EACH = 40
 _SHOWN = 60
 _MOVES = (*CHAMPION_MOVES, EventKind.MOVED_OUTSIDE, EventKind.OUTSIDE_MOVE_REVERTED)
-_REFUSED = (EventKind.PROMOTION_REFUSED, EventKind.ROLLBACK_REFUSED, EventKind.SETTLEMENT_REFUSED)
+_REFUSED = (
+    EventKind.PROMOTION_REFUSED,
+    EventKind.ROLLBACK_REFUSED,
+    EventKind.SETTLEMENT_REFUSED,
+    EventKind.ADOPTION_REFUSED,
+)
 _TOLD = (
     *(EventKind.APPROVAL_REQUESTED, EventKind.APPROVAL_GIVEN, EventKind.ANSWER_INVALID),
     *(EventKind.ACCEPTANCE_GIVEN, EventKind.NOMINATION_REFUSED, *DECISIONS, *_MOVES, *_REFUSED),
@@ -118,7 +123,7 @@ def model_page(
     """
     specs = {} if spec is None else {model: spec}
     row = overview(services, specs, person, lambda name: name == model, live).rows[0]
-    newest = services.ledger.newest([model], [EventKind.REGISTERED, *GATES, *_TOLD], each=_EACH)[model]
+    newest = services.ledger.newest([model], [*ENTERED, *GATES, *_TOLD], each=_EACH)[model]
     events = services.ledger.present(model)
     metric = "" if spec is None else gated_metric(spec)
     lines = _lines(newest, metric)
@@ -169,7 +174,7 @@ def _lines(newest: Sequence[Event], metric: str) -> list[VersionLine]:
 
 def _line(version: int, events: Sequence[Event], metric: str) -> VersionLine:
     judged = [event for event in events if event.event in GATES]
-    registered = [event for event in events if event.event is EventKind.REGISTERED]
+    registered = [event for event in events if event.event in ENTERED]
     became = [event for event in events if event.event in (*DECISIONS, *CHAMPION_MOVES)]
     scores = judged[-1].details.get("scores", {}) if judged else {}
     return VersionLine(
@@ -189,7 +194,7 @@ def _number(metrics: Mapping[str, float | str], metric: str) -> float | None:
 
 
 def _ways_back(events: Present, newest: Sequence[Event]) -> list[WayBack]:
-    registered = {event.version: event for event in newest if event.event is EventKind.REGISTERED}
+    registered = {event.version: event for event in newest if event.event in ENTERED}
     ways = []
     for version in history.former_champions(events):
         moves = [event for event in events if event.event in CHAMPION_MOVES and event.version == version]

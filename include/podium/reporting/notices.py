@@ -164,6 +164,12 @@ def of_event(event: Event, airflow: str) -> Notice | None:
             why,
             follow,
         ),
+        EventKind.CHAMPION_ADOPTED: (
+            Topic.CHAMPION_CHANGED,
+            f"{version} was adopted as champion",
+            why,
+            "Nothing was moved: it was the champion before Podium knew it.",
+        ),
         EventKind.OUTSIDE_MOVE_REVERTED: (
             Topic.SETTLED,
             f"no longer frozen: the champion is back at {version}",

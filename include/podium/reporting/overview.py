@@ -70,6 +70,9 @@ _WORDS = {
     EventKind.RETRAIN_WANTED: "is to be trained again",
     EventKind.WATCH_JUDGED: "came out of its watch window",
     EventKind.WATCH_SETTLED: "stays champion, its watch window was settled",
+    EventKind.ADOPTED: "was adopted",
+    EventKind.CHAMPION_ADOPTED: "was adopted as champion",
+    EventKind.ADOPTION_REFUSED: "was not adopted, asked",
 }
 
 

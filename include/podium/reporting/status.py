@@ -9,7 +9,7 @@ from typing import Any
 
 from podium.errors import NotFound
 from podium.ledger import history
-from podium.ledger.events import Event, EventKind
+from podium.ledger.events import ENTERED, Event
 from podium.ledger.history import Present
 from podium.ledger.present import FEW_MOVES
 from podium.lifecycle.approval import readable_requests
@@ -143,7 +143,7 @@ def _status(model: str, live: Mapping[str, int], events: Present) -> ModelStatus
 
 
 def _newest_version(events: Iterable[Event]) -> int | None:
-    registered = [event.version for event in events if event.event is EventKind.REGISTERED]
+    registered = [event.version for event in events if event.event in ENTERED]
     return registered[-1] if registered else None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from podium.errors import NotFound, Outage, PodiumError
 from podium.ledger import history
-from podium.ledger.events import Event, EventKind
+from podium.ledger.events import ENTERED, Event
 from podium.lifecycle.profile_rules import refuse_alias, refuse_to_serve
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object
@@ -67,7 +67,7 @@ def pin(services: Services, model: str, asked: str, *, allow_rolled_back: bool =
         number = _aliased(services, model, asked)
         events = services.ledger.present(model, number)
     elif history.registration(events, number) is None:
-        registered = services.ledger.history(model, kinds=[EventKind.REGISTERED])
+        registered = services.ledger.history(model, kinds=ENTERED)
         there = [event.version for event in registered]
         raise NotFound(f"{model} has no {version_name(number)}; available: {_names(there)}")
     refuse_alias(asked)
@@ -139,7 +139,7 @@ def loaded(services: Services, spec: ModelSpec, pinned: Pinned) -> Iterator[Scor
     with verified(services, events, pinned.model, pinned.version) as (folder, _):
         prepare = None if path is None else Preparation(path, import_object(path))
         model = load_model(folder)
-        if problem := example_problem(model):
+        if problem := example_problem(model, history.example_of(events, pinned.version)):
             raise PodiumError(
                 f"{pinned.model} {pinned.name} {problem}; nothing was scored. Name another version "
                 "with --version (or in the form), or train again with the present libraries"

@@ -131,7 +131,7 @@ def load_version(  # noqa: PLR0913 - what a version is loaded from, and into
             raise PodiumError(f"{name} cannot be stored on this machine: {error}") from error
         try:
             pyfunc = load_model(folder)
-            problem = example_problem(pyfunc)
+            problem = example_problem(pyfunc, history.example_of(events, number))
         except Exception as error:
             raise PodiumError(f"{name} does not load and predict: {error}") from error
         if problem:

@@ -41,19 +41,33 @@ def store_holdout(
         window: Its training rows are kept as fingerprints only, to find them again in the holdout.
         baselines: Predictions by name.
     """
+    store_rows(folder, spec, window, baselines)
+    store_prints(folder, training_prints(spec, rows(spec, window.train)))
+
+
+def store_rows(folder: Path, spec: ModelSpec, window: DataWindow, baselines: Mapping[str, Numbers]) -> None:
+    """Write the holdout and the baselines' predictions on it; arguments as ``store_holdout``."""
     rows(spec, window.holdout).to_parquet(folder / _EXAMPLES, row_group_size=BATCH_ROWS)
     predictions: dict[str, Numbers] = {}
     for name, answered in baselines.items():
         predictions |= prediction_columns(name, answered, spec.answer_columns)
     pd.DataFrame(predictions, index=range(len(window.holdout))).to_parquet(folder / _BASELINES)
-    training = rows(spec, window.train)
-    pd.DataFrame(
+
+
+def training_prints(spec: ModelSpec, training: pd.DataFrame) -> pd.DataFrame:
+    """Return the fingerprints of training rows, a column for each set of columns that the gates look at."""
+    return pd.DataFrame(
         {
             json.dumps(columns): fingerprints(training, columns or spec.data.inputs)
             for columns in overlap_columns(spec)
             if set(columns) <= set(training)
         }
-    ).to_parquet(folder / _TRAINING_ROWS)
+    )
+
+
+def store_prints(folder: Path, prints: pd.DataFrame) -> None:
+    """Write what ``training_prints`` returned."""
+    prints.to_parquet(folder / _TRAINING_ROWS)
 
 
 def overlap_columns(spec: ModelSpec) -> list[tuple[str, ...]]:

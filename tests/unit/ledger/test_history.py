@@ -285,3 +285,21 @@ def test_the_folds_agree_with_each_other(events: Sequence[Event]) -> None:
         stage = history.lifecycle_stage(events, version)
         assert (stage == "Production") == (version == champion)
         assert (stage == "Staging") == (version == aliases.get(Alias.CANDIDATE))
+
+
+def test_an_adopted_champion_brings_the_one_before_along_and_ends_a_freeze() -> None:
+    adopted = moves((OUTSIDE, 3, None), (EventKind.CHAMPION_ADOPTED, 3, 2))
+    assert history.champion(adopted) == 3
+    assert history.former_champions(adopted) == [2]
+    assert history.was_champion(adopted, 2)
+    assert history.outside_move(adopted) is None
+    assert history.lifecycle_stage(adopted, 2) == "Archived"
+    # Rolled away from, the version before is no way back any more.
+    back = moves((EventKind.CHAMPION_ADOPTED, 3, 2), (ROLLED_BACK, 2, 3))
+    assert history.former_champions(back) == []
+
+
+def test_a_model_is_foreign_until_podium_sets_an_alias_of_it() -> None:
+    assert history.is_foreign(moves((OUTSIDE, 3, None), (EventKind.ADOPTED, 1, None), (REGISTERED, 4, None)))
+    for kind in (NOMINATED, *CHAMPION_MOVES):
+        assert not history.is_foreign(moves((OUTSIDE, 3, None), (kind, 3, None)))

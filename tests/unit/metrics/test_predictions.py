@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from podium.errors import PodiumError
-from podium.metrics.predictions import classes_of, in_label_order, predict
+from podium.metrics.predictions import classes_of, in_label_order, labels_known, predict
 
 
 def model(answer: Any, classes: tuple[str, ...] = ()) -> Any:
@@ -41,3 +41,23 @@ def test_a_model_of_other_labels_or_of_another_shape_cannot_be_scored() -> None:
 def test_numbers_are_one_per_row_also_where_they_stand_in_a_column() -> None:
     assert predict(model([[1], [2]]), ROWS, ()).tolist() == [1.0, 2.0]
     assert classes_of(model(0.0)) == ()
+
+
+def test_of_a_model_that_was_logged_elsewhere_the_classifier_in_it_is_asked() -> None:
+    estimator = SimpleNamespace(
+        classes_=np.array([1, 0]), predict_proba=lambda rows: [[0.9, 0.1]] * len(rows)
+    )
+    plain = model(["1", "1"])
+    plain.get_raw_model = lambda: estimator
+    assert predict(plain, ROWS, ["0", "1"]).tolist() == [[0.1, 0.9], [0.1, 0.9]]
+    assert (labels_known(plain), classes_of(plain)) == (("1", "0"), ())
+
+
+def test_a_model_without_a_classifier_in_it_cannot_be_asked_for_labels() -> None:
+    def none() -> None:
+        raise NotImplementedError
+
+    plain = model([[0.5, 0.5]] * 2)
+    plain.get_raw_model = none
+    with pytest.raises(PodiumError, match=r"the model knows the labels \[\]"):
+        predict(plain, ROWS, ["a", "b"])

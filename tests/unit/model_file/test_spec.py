@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from podium.errors import NotFound, SpecError
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.loading import find_spec, load_spec, load_specs
 from podium.model_file.profiles import Profile
+from podium.model_file.spec import ModelSpec
 from podium.settings import PROJECT_ROOT
+from support.elsewhere import elsewhere_toy
 from support.model_files import RANKING, SEARCH, problem_without_line, profile
+from support.toy import TOY
 
 ToyFile = Callable[..., Path]
 
@@ -118,7 +122,7 @@ def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
 TOP_KEYS = (
     "approval, champion_moved_outside, code, compute, data, description, gates, holdout, labels, limits, "
     "monitoring, name, notify, owner, params, pickle, profiles, requirements, retention, schedule, scoring, "
-    "search, skops_trusted_types, task, trainer, watch"
+    "search, skops_trusted_types, task, trainer, training, watch"
 )
 DATA_KEYS = (
     "all_rows, columns, database, duplicates, entry_point, examples, group, inputs, label, label_map, "
@@ -550,6 +554,21 @@ def test_a_key_that_is_no_text_is_explained(toy_file: ToyFile) -> None:
         shown = {"on": "true"}.get(key, key)
         last = len(path.read_text().splitlines())
         assert str(caught.value) == f"{path}: line {last}: {shown}: unknown key; allowed: {TOP_KEYS}"
+
+
+def test_a_model_that_is_trained_elsewhere_has_no_trainer_and_a_leak_gate() -> None:
+    content = elsewhere_toy()
+    assert ModelSpec.model_validate(content).training is not None
+    leak = "must hold max_train_overlap, required: nobody here sees what another Dag trains on"
+    advisory = [*content["gates"][:1], {"max_train_overlap": 0.0, "level": "advisory"}]
+    for wrong, said in (
+        ({"trainer": TOY["trainer"]}, "goes with trainer only; the Dag that trains has its own"),
+        ({"params": {"depth": 3}}, "goes with trainer only; the Dag that trains has its own"),
+        ({"gates": content["gates"][:1]}, leak),
+        ({"gates": advisory}, leak),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            ModelSpec.model_validate({**content, **wrong})
 
 
 def test_what_a_file_must_have(tmp_path: Path) -> None:

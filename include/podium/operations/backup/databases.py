@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from podium.disk import full_disk_named
 from podium.errors import Outage, PodiumError
 from podium.ledger.chain import Chain, read_head, walk
-from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
+from podium.ledger.events import CHAMPION_MOVES, ENTERED, Event, EventKind
 from podium.ledger.store import CONNECT_TIMEOUT_SECONDS, Ledger, migrate, record_on
 from podium.names import Tag, password_variables, version_name
 from podium.operations.backup.index import Dump, StoredObject, private_file, sha256_of
@@ -153,8 +153,8 @@ def read_facts(taken: Mapping[str, Snapshot]) -> Facts:
                     champions.pop(event.model, None)
                     if event.version is not None:
                         champions[event.model] = event.version
-                # Registered by an earlier version there is none.
-                elif event.event is EventKind.REGISTERED and "manifest" in event.details:
+                # Registered by an earlier version there is none; of an accepted one there may be.
+                if event.event in (*ENTERED, EventKind.OUTSIDE_MOVE_ACCEPTED) and "manifest" in event.details:
                     try:
                         manifest = Manifest.from_json(event.details["manifest"])
                     except TypeError:

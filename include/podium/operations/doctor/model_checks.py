@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from podium.errors import BytesChanged, NotFound, PodiumError
+from podium.ledger import history
+from podium.ledger.events import EventKind
 from podium.lifecycle.edited import edits_of, mending
 from podium.lifecycle.verify import aliases_of, models_to_compare
 from podium.lifecycle.witness import told_problems
@@ -16,6 +18,7 @@ from podium.settings import Settings
 from podium.versions import check_bytes
 
 MODEL_FILES, CHAMPIONS = "model files", "champions"
+_ADOPT = "docs/adopt.md"
 
 
 def check_model_files(settings: Settings) -> Iterator[Finding]:
@@ -78,11 +81,23 @@ def _champion(
         return
     working(f"reading the files of {model} {version_name(number)}")
     try:
-        manifest = check_bytes(services, services.ledger.present(model, number), model, number)
+        events = services.ledger.present(model, number)
+        manifest = check_bytes(services, events, model, number)
     except (BytesChanged, NotFound) as error:
         remedy = "roll back (`podium rollback`), or restore the files from the bucket's older versions"
+        if history.champion_move(events) is None:
+            remedy = f"an approver takes over what is there: `podium adopt {model} --reason ...` ({_ADOPT})"
         yield Finding(name, State.PROBLEM, str(error), remedy)
         return
     size = sum(file.size for file in manifest.files) / 1e6
+    registered = history.registration(events, number)
+    if registered and registered.event is not EventKind.REGISTERED and not history.example_of(events, number):
+        why = registered.details.get(history.NO_EXAMPLE, "")
+        observed = (
+            f"{version_name(number)} was accepted without an example: it scores, and is neither served "
+        )
+        remedy = f"`podium adopt {model} --reason ...` takes an example of it ({_ADOPT})"
+        yield Finding(name, State.WARNING, f"{observed}nor rolled back to{f': {why}' if why else ''}", remedy)
+        return
     observed = f"{version_name(number)}, its {len(manifest.files)} files ({size:,.1f} MB) as registered"
     yield Finding(name, State.OK, observed)
