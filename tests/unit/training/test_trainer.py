@@ -55,7 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-NO_ESTIMATOR = "is no fitted estimator but {}, which has no predict; return a scikit-learn estimator"
+NO_ESTIMATOR = "is not a fitted estimator but {}, which has no predict; return a scikit-learn estimator"
 
 
 @pytest.mark.parametrize("place", ["the model", "the baseline 'base'"])
