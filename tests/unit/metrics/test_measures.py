@@ -218,7 +218,7 @@ def test_a_prediction_that_is_no_number_leaves_no_metric(name: str, strange: flo
 def test_no_rows_leave_no_metric(name: str) -> None:
     answers = drawn(KNOWN_METRICS[name].task)
     with pytest.raises(MetricUndefined, match="no rows"):
-        measure(name, answers.where(np.zeros(len(answers), dtype=bool)))
+        measure(name, answers.subset(np.zeros(len(answers), dtype=bool)))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_an_own_metric_gets_labels_as_text_and_the_columns_that_it_names() -> No
     columns = pd.DataFrame({"amount": [10.0, 20.0, 40.0], "other": 0.0})
     answers = classification([0, 1, 1], probabilities([0.9, 0.2, 0.8]), ("no", "yes"), columns=columns)
     assert measure("support.own_metrics:cost_of_misses", answers, ["amount"]) == pytest.approx(10.0)
-    some = answers.where(np.array([False, True, True]))
+    some = answers.subset(np.array([False, True, True]))
     assert measure("support.own_metrics:cost_of_misses", some, ["amount"]) == pytest.approx(10.0)
 
 
