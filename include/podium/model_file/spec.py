@@ -142,8 +142,8 @@ class ModelSpec(Closed):
     )
     pickle: Name | None = Field(
         default=None,
-        description="Why you trust pickles, which run their makers' code when loaded; without it none is saved, "
-        "registered or adopted.",
+        description="Why you trust pickles, which run their makers' code when loaded; without it none is "
+        "saved, registered or adopted.",
     )
     schedule: Cron | None = Field(
         default=None,

@@ -54,8 +54,8 @@ def refuse_pickles(spec: ModelSpec, folder: Path, name: str) -> None:
     """
     if spec.pickle is None and (found := pickled_parts(folder)):
         raise CannotAdopt(
-            f"{name} is a pickle ({', '.join(found)}): a pickle runs its maker's code when it is loaded. If you "
-            'trust its origin, write pickle: "why you trust it" into the model file, and ask again'
+            f"{name} is a pickle ({', '.join(found)}): a pickle runs its maker's code when it is loaded. If "
+            'you trust its origin, write pickle: "why you trust it" into the model file, and ask again'
         )
 
 

@@ -213,7 +213,9 @@ def test_what_lacks_something_is_refused_with_what_and_how(
     with pytest.raises(CannotAdopt, match="the alias candidate is at v1, and Podium sets that alias itself"):
         take(services, trusting)
     client.delete_registered_model_alias(trusting.name, "candidate")
-    with pytest.raises(PodiumError, match=r"'prod' is no version and no alias; aliases: .*production \(v3\)"):
+    with pytest.raises(
+        PodiumError, match=r"'prod' is neither a version nor an alias; aliases: .*production \(v3\)"
+    ):
         take(services, trusting, champion="prod")
     with pytest.raises(PodiumError, match="not one version is in the stage Staging: none; stages: Archived"):
         take(services, trusting, stage="Staging")
