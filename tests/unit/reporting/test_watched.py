@@ -33,7 +33,7 @@ def judged(said: str, auto_rollback: str = "propose", *, freezes: bool = False) 
     ("event", "then"),
     [
         (judged("good"), "The champion serves on."),
-        (judged("bad"), "roll it back with `podium rollback m --to-version 7`."),
+        (judged("bad"), "The champion serves on until a person decides: a card asks the approvers."),
         (judged("bad", "off"), "The champion serves on."),
         (judged("bad", "on", freezes=True), "It is rolled back by itself, and no version is promoted until"),
         (judged("both bad", freezes=True), "Nothing was moved. No version is promoted until an approver"),
