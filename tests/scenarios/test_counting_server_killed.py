@@ -45,7 +45,8 @@ def real_server(services: Services, model: str, log: Path) -> Iterator[tuple[sub
         subprocess.Popen([sys.executable, "-c", code, *command], env=environment, stderr=told) as process,
     ):
         try:
-            wait_for(lambda: address_in(log))
+            wait_for(lambda: address_in(log) or process.poll() is not None)
+            assert process.poll() is None, log.read_text()
             url = address_in(log)
             wait_for(lambda: httpx.get(f"{url}/version").json().get("watch", {}).get("loaded"))
             yield process, url

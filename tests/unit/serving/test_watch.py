@@ -207,7 +207,7 @@ def test_labels_of_an_answer_that_one_side_alone_gave_are_no_evidence(services: 
     for number, (new, old) in enumerate([("[1.0]", "[1.0]"), ("[9.0]", None), (None, "[1.0]")]):
         both = [said and f'{{"predictions": {said}}}' for said in (new, old)]
         at = promotion.at + timedelta(seconds=1)
-        store.write([LiveAnswer(model, f"r{number}", at, 2, 1, 1, *both)])
+        store.write([LiveAnswer(model, f"r{number}", at, 1, 2, 1, *both)])
         store.add_labels(model, f"r{number}", [1.0])
     looked = standing(services.ledger, window_of(promotion))
     assert looked.seen.sums.rows == 1
