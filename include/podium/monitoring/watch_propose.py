@@ -45,10 +45,12 @@ def owed_proposals(services: Services, models: Sequence[str]) -> list[Event]:
     Raises:
         Outage: The ledger did not answer.
     """
-    specs = load_specs(services.settings.models_dir)[0]
-    newest = services.ledger.newest([model for model in models if model in specs], [EventKind.WATCH_JUDGED])
+    newest = services.ledger.newest(models, [EventKind.WATCH_JUDGED])
     verdicts = [found[-1] for found in newest.values() if found]
-    return [verdict for verdict in verdicts if _is_owed(services.ledger, verdict)]
+    owed = [verdict for verdict in verdicts if _is_owed(services.ledger, verdict)]
+    # Read only then: this is asked every few seconds.
+    specs = load_specs(services.settings.models_dir)[0] if owed else {}
+    return [verdict for verdict in owed if verdict.model in specs]
 
 
 def verdict_of(ledger: Ledger, run: str) -> Event:
