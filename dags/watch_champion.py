@@ -32,7 +32,7 @@ from podium_airflow.watching import WatchSensor, proposed
 
 @podium_task()
 def proposals(**context: Context) -> list[dict[str, str]]:
-    """Name the runs that are to ask people about a rollback."""
+    """Name the runs that are to ask people about a rollback; end those whose champion was moved since."""
     return proposed(context)
 
 

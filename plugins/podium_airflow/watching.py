@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
-PROPOSED = "proposed"
+PROPOSED, CLOSED = "proposed", "closed"
 # Model and run of each rollback, which are announced next.
 RolledBack = list[tuple[str, str]]
 
@@ -61,8 +61,8 @@ class WatchTrigger(BaseTrigger):
 class WatchSensor(BaseOperator):
     """Records the verdicts on watch windows, and rolls back where they say so; waits as long as one is open.
 
-    It ends with the first rollback, so that it is announced, and where people are to be asked about one; what
-    else is open the next run watches.
+    It ends with the first rollback, so that it is announced, and where people are to be asked about one, or
+    no more; what else is open the next run watches.
     """
 
     def execute(self, context: Context) -> RolledBack:
@@ -75,11 +75,11 @@ class WatchSensor(BaseOperator):
             done = act(connect())
             for sentence in done.told:
                 log.info("%s", sentence)
-            end_approvals(done.closed)
             context["ti"].xcom_push(key=PROPOSED, value=done.proposed)
+            context["ti"].xcom_push(key=CLOSED, value=done.closed)
             if done.told:
                 leave_note(context, "; ".join(done.told))
-            if done.rolled_back or done.proposed:
+            if done.rolled_back or done.proposed or done.closed:
                 return done.rolled_back
             if not done.still_open:
                 if not done.told:
@@ -94,7 +94,8 @@ class WatchSensor(BaseOperator):
 
 
 def proposed(context: Context) -> list[dict[str, str]]:
-    """Return how the runs are started that ask people about a rollback."""
+    """Return how the runs are started that ask people about a rollback; end those that nobody need answer."""
+    end_approvals(context["ti"].xcom_pull(task_ids="judge", key=CLOSED) or [])
     runs = context["ti"].xcom_pull(task_ids="judge", key=PROPOSED) or []
     return [{"trigger_run_id": run.partition("/")[2]} for run in runs]
 
