@@ -8,6 +8,8 @@ in the triggerer, without a worker.
   `watch.auto_rollback: on` in its model file, a bad version is rolled back by the steps of
   `rollback_champion`: proof first, compared and swapped, on record as `watch window of v8`. The
   model is frozen then until an approver triggers `settle_champion` with `accept`.
+- **proposals** and **ask** start a run of `propose_rollback` for each bad version of a model with
+  `auto_rollback: propose`, the default. There the approvers decide.
 - **announce** updates the asset of the champion that moved, and **note_announced** records that it did.
 
 It runs after each promotion of a watched model, and every ten minutes in case that one was missed.
@@ -16,6 +18,7 @@ It runs after each promotion of a watched model, and every ten minutes in case t
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Context, dag
 
 from podium.model_file.loading import load_specs
@@ -24,7 +27,13 @@ from podium_airflow.announcing import Announced, announce_on_success, note_annou
 from podium_airflow.assets import CHAMPIONS
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 from podium_airflow.parsing import watch_schedule
-from podium_airflow.watching import WatchSensor
+from podium_airflow.watching import WatchSensor, proposed
+
+
+@podium_task()
+def proposals(**context: Context) -> list[dict[str, str]]:
+    """Name the runs that are to ask people about a rollback; end those whose champion was moved since."""
+    return proposed(context)
 
 
 # What is not announced here reconcile announces; the next window waits for no announcement.
@@ -53,6 +62,15 @@ def watch_champion() -> None:
     """Wire the steps."""
     judged = WatchSensor(task_id="judge", execution_timeout=timedelta(minutes=30))
     note_announced(announce(judged.output))
+    runs = proposals()
+    judged >> runs
+    TriggerDagRunOperator.partial(
+        task_id="ask",
+        trigger_dag_id="propose_rollback",
+        logical_date=None,
+        skip_when_already_exists=True,
+        openlineage_inject_parent_info=False,
+    ).expand_kwargs(runs)
 
 
 watch_champion()

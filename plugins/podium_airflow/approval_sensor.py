@@ -1,4 +1,4 @@
-"""The approval sensor: parks a run until people have decided, and judges each answer itself.
+"""The approval sensors: they park a run until people have decided, and judge each answer themselves.
 
 Airflow's API checks the options and the assigned users of an answer, but not the form. So every answer is
 judged here by the model's policy; one that is not valid is recorded, and the question stays open. The
@@ -7,7 +7,7 @@ decision is written to the ledger, which alone counts for the promotion.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,10 +36,15 @@ from podium_airflow.runs import (
 )
 
 if TYPE_CHECKING:
+    from airflow.sdk.execution_time.hitl import HITLUser
+
     from podium.ledger.events import Event
     from podium.lifecycle.approval_policy import Request
     from podium.model_file.spec import ModelSpec
+    from podium.reporting.approval_card import Pages
     from podium.services import Services
+
+    _Card = Callable[[Services, ModelSpec, Request, Pages], str]
 
 # An answer within a second of parking can make the scheduler fail the task although the answer was accepted
 # (the executor's event comes late and meets the state 'queued'). A retry asks again.
@@ -54,62 +59,42 @@ _while_out = Retrying(
 )
 
 
-class ApprovalSensor(HITLOperator):
-    """Asks the model's approvers whether a candidate shall be champion, and waits without holding a slot.
+class DecisionSensor(HITLOperator):
+    """Asks the approvers of a model, and waits without holding a slot.
 
-    Ends in success when a decision is on record. Whether that promotes is for the ledger to say, not for this
-    task's state: marking it as success approves nothing. What it asks about comes from the ledger as well.
-
-    Args:
-        spec: The model file.
+    Ends in success when a decision is on record. What follows from that is for the ledger to say, not for
+    this task's state: marking it as success approves nothing. What it asks about comes from the ledger as
+    well.
     """
 
     # How an operator asks, parks and is resumed is private to Airflow:
     # https://github.com/apache/airflow/blob/providers-standard/1.21.0/providers/standard/src/airflow/providers/standard/operators/hitl.py
     # https://github.com/apache/airflow/tree/3.3.2/task-sdk/src/airflow/sdk
     template_fields: ClassVar[Collection[str]] = ("subject", "body")
+    spec: ModelSpec
 
-    def __init__(self, *, spec: ModelSpec, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("retries", RETRIES_AFTER_LOST_ANSWERS)
         kwargs.setdefault("retry_delay", timedelta(seconds=3))
         kwargs["retry_exponential_backoff"] = False
-        policy = spec.approval
-        asked = None if policy.roles else [{"id": name, "name": name} for name in policy.approvers]
-        super().__init__(
-            subject=f"Promote a version of {spec.name} to champion?",
-            options=["Approve", "Reject"],
-            assigned_users=asked,
-            response_timeout=policy.expires_after,
-            **kwargs,
-        )
-        self.spec = spec
+        super().__init__(options=["Approve", "Reject"], **kwargs)
 
-    @task_outcomes()
-    def execute(self, context: Context) -> None:
-        """Open the request, put up the card and park; return at once if the run has its decision."""
+    def _put_up(self, services: Services, context: Context, request: Request, card: _Card) -> None:
+        """Put up the card and park; return at once if the request is closed already."""
         from podium.lifecycle import approval
         from podium.reporting import approval_card
         from podium.reporting.links import decision_page
-        from podium.services import connect
 
-        services, run = connect(), run_reference(context)
-        if decision := approval.find_decision(services, run):
-            return self._close(services, decision)
-        policy, model, form = self.spec.approval, self.spec.name, self._form(context)
-        who = self._requester(context)
-        again = started_again(context)
-        request = approval.open_request(services, policy, model, run, who, form, started_again=again)
-        if voided := approval.void_changed_form(services, request, form):
-            return self._close(services, voided)
-        # A newer candidate may have overtaken it before anybody was asked.
+        # It may have been overtaken before anybody was asked.
         if decision := self._decide(services, request):
             return self._close(services, decision)
         earlier_tries = context["task_instance"].try_number - 1
-        if earlier_tries > len(approval.answers(services.ledger.of_run(self.spec.name, run), run)):
+        of_run = services.ledger.of_run(request.model, request.run)
+        if earlier_tries > len(approval.answers(of_run, request.run)):
             approval.record_asked_again(services, request, earlier_tries)
         self.subject = approval_card.subject(request)
-        pages = approval_card.Pages(answers_url(run), decision_page(airflow_path(), request.seq))
-        self.body = approval_card.body(services, self.spec, request, pages)
+        pages = approval_card.Pages(answers_url(request.run), decision_page(airflow_path(), request.seq))
+        self.body = card(services, self.spec, request, pages)
         return self._ask(services, context, request)
 
     @task_outcomes()
@@ -118,6 +103,7 @@ class ApprovalSensor(HITLOperator):
         from podium.services import connect
 
         services = connect()
+        self._read_spec(services, context)
         # Without a retry in place, a person's answer would be lost with the task's try.
         return _while_out(self._judge, services, context, event)
 
@@ -126,7 +112,7 @@ class ApprovalSensor(HITLOperator):
         from podium.lifecycle import approval
 
         request = approval.find_request(services, run_reference(context))
-        if voided := approval.void_changed_form(services, request, self._form(context)):
+        if voided := self._voided(services, context, request):
             return self._close(services, voided)
         if event.get("error_type") == "timeout":
             in_time = self._decide(services, request)
@@ -141,24 +127,12 @@ class ApprovalSensor(HITLOperator):
         self.log.warning("%s %s: %s. Asking again.", one_line(judged.actor), words, one_line(judged.reason))
         return self._ask(services, context, request)
 
-    def _requester(self, context: Context) -> str | None:
-        """Name who asked for what is to be approved; None for a schedule."""
-        from podium.lifecycle.approval_policy import NOBODY_KNOWN
+    def _read_spec(self, services: Services, context: Context) -> None:
+        """Know the model file."""
 
-        if (announced := announced_by(context, self.spec)) is not None:
-            return announced.asked_by or NOBODY_KNOWN
-        if wanted_by(context, self.spec) is not None:
-            return f"monitoring of {self.spec.name}"
-        # A schedule takes what somebody has trained meanwhile.
-        return triggered_by(context) or (NOBODY_KNOWN if self.spec.training is not None else None)
-
-    def _form(self, context: Context) -> dict[str, Any]:
-        """Return what the run's form asked for, and what started the run, if it was an asset."""
-        form = asked_for(context)
-        if (announced := announced_by(context, self.spec)) is not None:
-            return form | {"started by": f"training run {announced.mlflow_run}"}
-        wanted = wanted_by(context, self.spec)
-        return form | ({} if wanted is None else {"started by": wanted.reason})
+    def _voided(self, services: Services, context: Context, request: Request) -> Event | None:  # noqa: ARG002 - of those that have a form
+        """Void a request whose run has another form by now."""
+        return None
 
     def _decide(self, services: Services, request: Request) -> Event | None:
         from podium.lifecycle.approval import decide
@@ -202,3 +176,101 @@ class ApprovalSensor(HITLOperator):
         with services.ledger.lock(decision.model):
             mirror(services, decision.model)
         self.log.info("%s", one_line(describe_decision(decision)))
+
+
+class ApprovalSensor(DecisionSensor):
+    """Asks the model's approvers whether a candidate shall be champion.
+
+    Args:
+        spec: The model file.
+    """
+
+    def __init__(self, *, spec: ModelSpec, **kwargs: Any) -> None:
+        super().__init__(
+            subject=f"Promote a version of {spec.name} to champion?",
+            assigned_users=_assigned(spec),
+            response_timeout=spec.approval.expires_after,
+            **kwargs,
+        )
+        self.spec = spec
+
+    @task_outcomes()
+    def execute(self, context: Context) -> None:
+        """Open the request, put up the card and park; return at once if the run has its decision."""
+        from podium.lifecycle import approval
+        from podium.reporting import approval_card
+        from podium.services import connect
+
+        services, run = connect(), run_reference(context)
+        if decision := approval.find_decision(services, run):
+            return self._close(services, decision)
+        policy, model, form = self.spec.approval, self.spec.name, self._form(context)
+        who = self._requester(context)
+        again = started_again(context)
+        request = approval.open_request(services, policy, model, run, who, form, started_again=again)
+        if voided := self._voided(services, context, request):
+            return self._close(services, voided)
+        return self._put_up(services, context, request, approval_card.body)
+
+    def _voided(self, services: Services, context: Context, request: Request) -> Event | None:
+        from podium.lifecycle.approval import void_changed_form
+
+        return void_changed_form(services, request, self._form(context))
+
+    def _requester(self, context: Context) -> str | None:
+        """Name who asked for what is to be approved; None for a schedule."""
+        from podium.lifecycle.approval_policy import NOBODY_KNOWN
+
+        if (announced := announced_by(context, self.spec)) is not None:
+            return announced.asked_by or NOBODY_KNOWN
+        if wanted_by(context, self.spec) is not None:
+            return f"monitoring of {self.spec.name}"
+        # A schedule takes what somebody has trained meanwhile.
+        return triggered_by(context) or (NOBODY_KNOWN if self.spec.training is not None else None)
+
+    def _form(self, context: Context) -> dict[str, Any]:
+        """Return what the run's form asked for, and what started the run, if it was an asset."""
+        form = asked_for(context)
+        if (announced := announced_by(context, self.spec)) is not None:
+            return form | {"started by": f"training run {announced.mlflow_run}"}
+        wanted = wanted_by(context, self.spec)
+        return form | ({} if wanted is None else {"started by": wanted.reason})
+
+
+class RollbackSensor(DecisionSensor):
+    """Asks the approvers of a model whether to roll back, as a watch window proposes.
+
+    The run is named after the verdict, and so its model is known only when the task runs.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(subject="Roll back?", **kwargs)
+
+    @task_outcomes()
+    def execute(self, context: Context) -> None:
+        """Open the request, put up the card and park; return at once if the run has its decision."""
+        from podium.lifecycle import approval
+        from podium.monitoring.watch_propose import propose
+        from podium.reporting import rollback_card
+        from podium.services import connect
+
+        services, run = connect(), run_reference(context)
+        self._read_spec(services, context)
+        if decision := approval.find_decision(services, run):
+            return self._close(services, decision)
+        request = propose(services, self.spec.approval, run)
+        return self._put_up(services, context, request, rollback_card.body)
+
+    def _read_spec(self, services: Services, context: Context) -> None:
+        from podium.model_file.loading import find_spec
+        from podium.monitoring.watch_propose import verdict_of
+        from podium.settings import models_dir
+
+        self.spec = find_spec(models_dir(), verdict_of(services.ledger, run_reference(context)).model)
+        self.assigned_users = _assigned(self.spec)
+
+
+def _assigned(spec: ModelSpec) -> list[HITLUser] | None:
+    """Return whom Airflow lets answer; None where a role names people, whom the ledger judges then."""
+    policy = spec.approval
+    return None if policy.roles else [{"id": name, "name": name} for name in policy.approvers]

@@ -11,16 +11,18 @@ from airflow.sdk import BaseOperator, Context
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from podium.errors import PodiumError
+from podium_airflow.closing import end_approvals
 from podium_airflow.failures import task_outcomes
 from podium_airflow.notes import leave_note
 from podium_airflow.runs import refuse_wrong_form
 
 if TYPE_CHECKING:
-    from podium.ledger.store import Ledger
+    from podium.services import Services
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
+PROPOSED, CLOSED = "proposed", "closed"
 # Model and run of each rollback, which are announced next.
 RolledBack = list[tuple[str, str]]
 
@@ -43,10 +45,10 @@ class WatchTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; while the ledger is away the windows wait too."""
         # Its connections are used again at each look: Postgres has few.
-        ledger = await asyncio.to_thread(_ledger)
+        services = await asyncio.to_thread(_services)
         while True:
             try:
-                is_due = await asyncio.to_thread(something_is_due, ledger)
+                is_due = await asyncio.to_thread(something_is_due, services)
             except PodiumError as error:
                 log.warning("%s", error)
                 is_due = False
@@ -59,7 +61,8 @@ class WatchTrigger(BaseTrigger):
 class WatchSensor(BaseOperator):
     """Records the verdicts on watch windows, and rolls back where they say so; waits as long as one is open.
 
-    It ends with the first verdict, so that its rollback is announced; what else is open the next run watches.
+    It ends with the first rollback, so that it is announced, and where people are to be asked about one, or
+    no more; what else is open the next run watches.
     """
 
     def execute(self, context: Context) -> RolledBack:
@@ -72,11 +75,15 @@ class WatchSensor(BaseOperator):
             done = act(connect())
             for sentence in done.told:
                 log.info("%s", sentence)
+            context["ti"].xcom_push(key=PROPOSED, value=done.proposed)
+            context["ti"].xcom_push(key=CLOSED, value=done.closed)
             if done.told:
                 leave_note(context, "; ".join(done.told))
+            if done.rolled_back or done.proposed or done.closed:
                 return done.rolled_back
             if not done.still_open:
-                leave_note(context, "no watch window is open")
+                if not done.told:
+                    leave_note(context, "no watch window is open")
                 return []
         self.defer(trigger=WatchTrigger(LOOK_SECONDS), method_name="look_again")
         raise AssertionError("a task that waits does not go on")
@@ -86,14 +93,21 @@ class WatchSensor(BaseOperator):
         return self.execute(context)
 
 
-def something_is_due(ledger: Ledger) -> bool:
-    """Whether a window has its verdict or a rollback is owed; also where no window is open any more."""
+def proposed(context: Context) -> list[dict[str, str]]:
+    """Return how the runs are started that ask people about a rollback; end those that nobody need answer."""
+    end_approvals(context["ti"].xcom_pull(task_ids="judge", key=CLOSED) or [])
+    runs = context["ti"].xcom_pull(task_ids="judge", key=PROPOSED) or []
+    return [{"trigger_run_id": run.partition("/")[2]} for run in runs]
+
+
+def something_is_due(services: Services) -> bool:
+    """Whether ``judge`` has something to do; also where no window is open any more."""
     from podium.monitoring.watch_act import is_due
 
-    return is_due(ledger)
+    return is_due(services)
 
 
-def _ledger() -> Ledger:
+def _services() -> Services:
     from podium.services import connect
 
-    return connect().ledger
+    return connect()

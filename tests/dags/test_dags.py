@@ -26,6 +26,7 @@ def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
         "lifecycle_soccer_match_outcome",
         "monitor_soccer_match_outcome",
         "notify",
+        "propose_rollback",
         "reconcile",
         "rollback_champion",
         "score_bug_severity_clf",
@@ -130,7 +131,12 @@ def test_windows_are_judged_after_each_promotion_of_a_watched_model(
 ) -> None:
     dag = shipped["dags"]["watch_champion"]
     assert dag["schedule"] is None, "no shipped model is watched"
-    assert dag["edges"] == ["announce >> note_announced", "judge >> announce"]
+    assert dag["edges"] == [
+        "announce >> note_announced",
+        "judge >> announce",
+        "judge >> proposals",
+        "proposals >> ask",
+    ]
     assert dag["outlets"] == ["champion_moves"]
     text = SHIPPED_MODEL.read_text()
     (tmp_path / SHIPPED_MODEL.name).write_text(f"{text}\nwatch: {{auto_rollback: on}}\n")
@@ -138,16 +144,16 @@ def test_windows_are_judged_after_each_promotion_of_a_watched_model(
     assert watched["started_by"] == ["champion of soccer-match-outcome"]
 
 
+def test_a_proposed_rollback_is_decided_before_it_is_done(shipped: dict[str, Any]) -> None:
+    dag = shipped["dags"]["propose_rollback"]
+    assert dag["edges"] == ["announce >> note_announced", "approve >> roll_back", "roll_back >> announce"]
+    assert (dag["schedule"], dag["params"]) == (None, [])
+
+
 def test_what_an_emergency_needs_is_never_born_paused(shipped: dict[str, Any]) -> None:
     born_running = {name for name, dag in shipped["dags"].items() if dag["paused_at_creation"] is False}
-    assert born_running == {
-        "adopt_model",
-        "notify",
-        "reconcile",
-        "rollback_champion",
-        "settle_champion",
-        "watch_champion",
-    }
+    emergencies = {"rollback_champion", "settle_champion", "watch_champion", "propose_rollback"}
+    assert born_running == {"adopt_model", "notify", "reconcile", *emergencies}
 
 
 def test_nobody_is_told_on_a_schedule_unless_a_channel_is_configured(
@@ -206,6 +212,7 @@ def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Pa
     assert sorted(found["dags"]) == [
         "adopt_model",
         "notify",
+        "propose_rollback",
         "reconcile",
         "rollback_champion",
         "settle_champion",

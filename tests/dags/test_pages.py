@@ -17,15 +17,22 @@ import yaml
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.servers import Served, tell
 from podium.ledger.store import Ledger
+from podium.ledger.watch_counts import Counts, tell_watched
 from podium.lifecycle import approval
+from podium.lifecycle.approval_policy import Request
+from podium.lifecycle.watched import WATCH
 from podium.model_file.spec import ModelSpec
+from podium.monitoring.watch_propose import propose, run_of
+from podium.monitoring.watch_record import judge_window
 from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from support.services import services_with
 from support.toy import TOY
+from support.watched import terms
 
 PASSWORDS = ("VIEWER", "OPERATOR", "APPROVER", "ADMIN", "LOOKUP")
 SCRIPT = "<script>alert(1)</script>"
+WATCHED = f"paged-watched-{uuid.uuid4().hex[:8]}"
 OTHER = f"paged-too-{uuid.uuid4().hex[:8]}"
 REASON = "a reason that is long enough <b>&"
 
@@ -55,6 +62,7 @@ class Asked:
         content["approval"] = {"approvers": ["Approver"], "reason_min_length": 12, "checklist": ["I looked"]}
         (folder / f"{self.model}.yaml").write_text(yaml.safe_dump(content))
         (folder / "bad.yaml").write_text(yaml.safe_dump({**content, "name": SCRIPT}))
+        (folder / "watched.yaml").write_text(yaml.safe_dump({**content, "name": WATCHED}))
         (folder / "other.yaml").write_text(yaml.safe_dump({**content, "name": OTHER}))
         self.spec = ModelSpec.model_validate(content)
         self.services: Services = services_with(Ledger(ledger_url))
@@ -114,9 +122,10 @@ def told(run_script: Callable[..., dict[str, Any]], asked: Asked) -> Mapping[str
     for number in (1, 2):
         promoted = NewEvent(EventKind.PROMOTED, OTHER, number, number - 1 or None, actor="amy")
         asked.services.ledger.append(promoted)
+    proposal = watch_windows(asked)
     for server, version, problem in (("one:8000", 2, ""), (SCRIPT, 1, SCRIPT)):
         tell(asked.services.ledger, server, 1, [Served(OTHER, version, problem)])
-    asks = {**looks(asked), **answers(asked), **actions(), **outage(asked)}
+    asks = {**looks(asked), **answers(asked), **actions(), **windows(proposal), **outage(asked)}
     found = run_script("ask_pages.py", ASKED=json.dumps(list(asks.values())), **asked.environment)
     assert not found["heavy_before"], "an Airflow process loads these before anybody asks for a page"
     return {name: Told(*one) for name, one in zip(asks, found["told"], strict=True)}
@@ -173,6 +182,32 @@ def actions() -> dict[str, Any]:
     }
 
 
+def watch_windows(asked: Asked) -> Request:
+    """A model with a proposed rollback, and a window that is open."""
+    services, ledger = asked.services, asked.services.ledger
+    manifest = {"manifest": {}, "manifest_digest": "m"}
+    ledger.append(NewEvent(EventKind.REGISTERED, WATCHED, 1, details=manifest))
+    watch = {WATCH: terms().as_json()}
+    promoted = ledger.append(NewEvent(EventKind.PROMOTED, WATCHED, 2, 1, "amy", details=watch))
+    tell_watched(ledger, WATCHED, promoted.seq, "a", Counts(200, 200, new_failed=30), "")
+    verdict = judge_window(services, WATCHED)
+    assert verdict is not None
+    proposal = propose(services, asked.spec.approval, run_of(verdict))
+    promoted = ledger.append(NewEvent(EventKind.PROMOTED, WATCHED, 3, 2, "amy", details=watch))
+    tell_watched(ledger, WATCHED, promoted.seq, "a", Counts(3, 30), SCRIPT)
+    return proposal
+
+
+def windows(proposal: Request) -> dict[str, Any]:
+    page = f"/podium/decisions/{proposal.seq}"
+    return {
+        "proposal": get("approver", page),
+        "window": get("viewer", f"/podium/watch/models/{WATCHED}"),
+        "of a window": get("viewer", f"/podium/models/{WATCHED}"),
+        "window of nobody's": get("podium", f"/podium/watch/models/{WATCHED}"),
+    }
+
+
 def outage(asked: Asked) -> dict[str, Any]:
     away = {"ledger": "postgresql+psycopg2://nobody@127.0.0.1:1/ledger"}
     return {
@@ -215,11 +250,28 @@ def test_pages_show_what_somebody_may_see_and_nothing_that_runs(
 def test_who_may_not_read_a_dag_sees_nothing_of_its_model(told: Mapping[str, Told], asked: Asked) -> None:
     assert told["every of nobody's"].status == 200
     assert f"/podium/models/{asked.model}" not in told["every of nobody's"].text
-    for what in ("one", "decision", "picture", "state"):
+    for what in ("one", "decision", "picture", "state", "window"):
         said = told[f"{what} of nobody's"]
         assert said.status == 404
         assert "or you may not see it" in said.text
         assert "log_loss" not in said.text
+
+
+def test_a_watch_window_is_shown_as_it_grows_and_a_proposed_rollback_with_its_evidence(
+    told: Mapping[str, Told],
+) -> None:
+    proposal, window = told["proposal"].text, told["window"].text
+    assert f"<h1>Roll back {WATCHED} v2 to v1?</h1>" in proposal
+    assert "The watch window of v2 said bad: v2 alone failed 30 and v1 alone 0 of 200 requests." in proposal
+    assert "Approve the rollback" in proposal
+    assert '<span class="bad-word">100%</span>' in proposal
+    assert "Gates" not in proposal
+    assert f"{WATCHED}: v3 beside v2 since " in window
+    assert "open, missing: 10 rows." in window
+    assert "v3 alone failed 0 and v2 alone 0 of 3 requests" in window
+    assert "A server cannot compare: &lt;script&gt;" in window
+    assert f'data-from="/podium/watch/models/{WATCHED}"' in told["of a window"].text
+    assert "open: v3 beside v2 until " in told["every"].text
 
 
 def test_who_is_not_logged_in_is_sent_to_airflows_login_and_back(

@@ -22,9 +22,11 @@ from podium.ledger import store as ledger_module
 from podium.ledger.chain import walk
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.live_answers import LiveStore, VersionOnTrial
+from podium.ledger.watch_counts import told_of
 from podium.lifecycle.verify import alias_differences, told_heads
 from podium.monitoring.on_record import KINDS, judged_in, on_record
 from podium.monitoring.recompute import evidence_differences
+from podium.monitoring.watch_recompute import watch_differences
 from podium.operations import postgres_roles
 from podium.operations.backup import backup, objects
 from podium.operations.backup import databases as databases_module
@@ -130,6 +132,15 @@ def test_judged_windows_still_follow_from_what_was_counted(copied: Copied, copie
     assert len(on_record(events, 1).windows) == 5
     assert any(said == "moved" for event in events for _, _, said in judged_in(event))
     assert evidence_differences(copied_parts.ledger, [SPEC.name]) == []
+
+
+def test_the_verdict_on_a_watch_window_still_follows_from_what_servers_counted(
+    copied: Copied, copied_parts: Services
+) -> None:
+    (judged,) = copied_parts.ledger.history(SPEC.name, kinds=[EventKind.WATCH_JUDGED])
+    assert judged.reason == "good: v2 is not seen to be worse than v1 on 60 rows"
+    assert len(told_of(copied_parts.ledger, SPEC.name, judged.details["promotion"])) == 2
+    assert watch_differences(copied_parts.ledger, [SPEC.name]) == []
 
 
 def test_the_copy_goes_on(copied: Copied, copied_parts: Services) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -17,12 +18,12 @@ from podium.operations.airflow_client import AirflowClient
 from podium.services import Services
 from podium.training.run import FromCode
 from support import odd_script
-from support.airflow import wait_for, wait_for_run
+from support.airflow import LifecycleRun, wait_for, wait_for_run
 from support.serving import Server, make_champion, register_model, serving
 from support.trial import RECORDS, ROWS, regression
 from support.watched import promote_watched, watching
 
-MODEL, DAG = "toy-watched", "watch_champion"
+MODEL, DAG, ASKS = "toy-watched", "watch_champion", "propose_rollback"
 ODD = FromCode(Path(odd_script.__file__), {})
 RAISES = {"x": 101.0, "z": 0.0}
 # From the verdict on record to the old version that answers.
@@ -91,7 +92,8 @@ def test_good_then_bad_that_goes_back_by_itself_then_both_bad(
     (back,) = [event for event in events if event.event is EventKind.ROLLED_BACK]
     assert (back.version, back.from_version, back.actor) == (2, 3, "watch window of v3")
     assert back.reason.startswith("bad: v3 alone failed ")
-    assert operator.task_states(DAG, run) == dict.fromkeys(["judge", "announce", "note_announced"], "success")
+    done = dict.fromkeys(["judge", "announce", "note_announced", "proposals"], "success")
+    assert operator.task_states(DAG, run) == {**done, "ask": "skipped"}
 
     make_champion(stack_services, MODEL, register_model(stack_services, MODEL, ODD, ROWS))
     announced(stack_services)
@@ -104,4 +106,43 @@ def test_good_then_bad_that_goes_back_by_itself_then_both_bad(
     assert wait_for_run(operator, DAG, run) == "success"
     assert stack_services.registry.champion(MODEL) == promoted.version
     assert watch_freeze(stack_services.ledger.history(MODEL)) == both
+    assert watch_differences(stack_services.ledger, [MODEL]) == []
+
+
+def test_bad_by_labels_is_proposed_and_approved_by_a_person_and_a_window_may_be_inconclusive(
+    server: Server, stack_services: Services, operator: AirflowClient, approver: AirflowClient
+) -> None:
+    operator.wait_for_dag(ASKS)
+    asks_for = {"rows": 1000, "labelled_rows": 60, "metric": "mean_absolute_error"}
+    promoted = promote(stack_services, server, regression(9), **asks_for)
+    run = operator.trigger(DAG, {})
+    for number, record in enumerate(RECORDS):
+        headers = {"X-Request-Id": f"{promoted.seq}-{number}"}
+        assert server.client.post("/predict", json=[record], headers=headers).status_code == 200
+    for number, record in enumerate(RECORDS):
+        said = {"request_id": f"{promoted.seq}-{number}", "label": record["x"]}
+        wait_for(lambda said=said: server.client.post("/feedback", json=said).status_code == 202, "stored")
+    bad = verdict_on(stack_services, promoted)
+    assert bad.reason.startswith(f"bad: mean absolute error of v{promoted.version} is worse than that of v")
+    assert wait_for_run(operator, DAG, run) == "success"
+    spec = SimpleNamespace(lifecycle_dag_id=ASKS, name=MODEL)
+    asking = LifecycleRun(operator, cast(Any, spec), f"verdict-{bad.seq}")
+    assert f"said {bad.reason}.**" in asking.wait_for_card("Open until")
+    assert "the reason has 5 letters and digits" in asking.answer_in_vain(approver, "Approve", "short")
+    asking.approve(approver, "the labels are right")
+    assert asking.wait_for_end() == "success"
+    back = stack_services.ledger.history(MODEL, kinds=[EventKind.ROLLED_BACK])[-1]
+    assert (back.version, back.from_version) == (promoted.from_version, promoted.version)
+    assert back.actor == "approver"
+    assert back.reason == f"the labels are right; the watch window of v{promoted.version} said {bad.reason}"
+    assert back.version is not None
+    server.wait_for_version(back.version)
+
+    promoted = promote(stack_services, server, regression(2), rows=1000, at_most_seconds=20.0)
+    run = operator.trigger(DAG, {})
+    assert server.client.post("/predict", json=RECORDS[:3]).status_code == 200
+    unsure = verdict_on(stack_services, promoted)
+    assert unsure.reason == "inconclusive: the window is over; missing: 997 rows"
+    assert wait_for_run(operator, DAG, run) == "success"
+    assert stack_services.registry.champion(MODEL) == promoted.version
     assert watch_differences(stack_services.ledger, [MODEL]) == []

@@ -22,7 +22,10 @@ from rich.console import Console
 
 from podium.ledger.events import Event, EventKind
 from podium.ledger.live_answers import LiveCount, LiveStore
+from podium.ledger.watch_counts import Counts, tell_watched
 from podium.model_file.spec import ModelSpec
+from podium.model_file.watch import WatchSpec
+from podium.monitoring.watch_record import judge_window
 from podium.operations.backup.index import Index, read_index
 from podium.registry.model_files import load_model
 from podium.services import Services, connect
@@ -88,7 +91,8 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
     services = parts_of(stack, patch)
     for as_of in DATES:
         TRAINED[as_of] = train(services, SPEC, as_of)
-        promote_as_of(services, SPEC, as_of)
+    promote_as_of(services, SPEC, DATES[0])
+    judge_a_window(services)
     roll_back(services, SPEC)
     counted = count_rows(services)
     record_windows(services, SPEC.name, 1, [0.0, 0.0, 4.0, 4.0, 4.0])
@@ -107,6 +111,16 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
         said[name] = stack_command(COPY, "restore", "--from", str(folder))
     with running_stack(COPY, parts={"mlflow"}) as second:
         yield Copied(second, folder, index, source, answers, counted, len(moved), said)
+
+
+def judge_a_window(services: Services) -> None:
+    """Let the watch window of the second version end, as servers that counted in two processes see it."""
+    watched = SPEC.model_copy(update={"watch": WatchSpec(rows=50, labelled_rows=0)})
+    promoted = promote_as_of(services, watched, DATES[1])
+    for process in ("a", "b"):
+        counts = Counts(30, 30, new_failed=1)
+        tell_watched(as_server(services).ledger, SPEC.name, promoted.seq, process, counts, "")
+    assert judge_window(services, SPEC.name) is not None
 
 
 def count_rows(services: Services) -> LiveCount:

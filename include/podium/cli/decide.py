@@ -9,7 +9,6 @@ import typer
 
 from podium.cli.app import Json, Model, app, console, logged_in_to_airflow, print_json
 from podium.errors import PodiumError
-from podium.names import version_name
 
 if TYPE_CHECKING:
     from podium.ledger.events import Event
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     from podium.services import Services
 
 _TASK = "approve"
+Number = Annotated[
+    int | None, typer.Option("--request", help="Where a promotion and a rollback wait: the number of one.")
+]
 # Enough people have approved: so long it takes until the task has recorded the decision.
 _DECIDES_WITHIN_SECONDS = 60
 Reason = Annotated[str, typer.Option(help="The reason; it goes on record.")]
@@ -44,15 +46,29 @@ def pending(as_json: Json = False) -> None:
 
 
 @app.command()
-def approve(model: Model, reason: Reason, yes: Yes = False, user: User = "", password: Password = "") -> None:
-    """Approve the waiting version through Airflow; prints whether the approval counts."""
-    _answer(model, "Approve", reason, yes=yes, user=user, password=password)
+def approve(  # noqa: PLR0913 - what the command line says
+    model: Model,
+    reason: Reason,
+    yes: Yes = False,
+    number: Number = None,
+    user: User = "",
+    password: Password = "",
+) -> None:
+    """Approve the waiting version or rollback through Airflow; prints whether the approval counts."""
+    _answer(model, "Approve", reason, yes=yes, number=number, user=user, password=password)
 
 
 @app.command()
-def reject(model: Model, reason: Reason, yes: Yes = False, user: User = "", password: Password = "") -> None:
-    """Reject the waiting version through Airflow; prints whether the rejection counts."""
-    _answer(model, "Reject", reason, yes=yes, user=user, password=password)
+def reject(  # noqa: PLR0913 - as above
+    model: Model,
+    reason: Reason,
+    yes: Yes = False,
+    number: Number = None,
+    user: User = "",
+    password: Password = "",
+) -> None:
+    """Reject the waiting version or rollback through Airflow; prints whether the rejection counts."""
+    _answer(model, "Reject", reason, yes=yes, number=number, user=user, password=password)
 
 
 def _show(item: Pending) -> None:
@@ -62,17 +78,17 @@ def _show(item: Pending) -> None:
 
 
 def _answer(  # noqa: PLR0913 - what the command line said
-    model: str, option: str, reason: str, *, yes: bool, user: str, password: str
+    model: str, option: str, reason: str, *, yes: bool, number: int | None, user: str, password: str
 ) -> None:
     from podium.reporting.links import airflow_of
     from podium.reporting.pending import pending_of
     from podium.services import connect
 
     services = connect()
-    item = pending_of(services, model, airflow_of(services.settings))
+    item = pending_of(services, model, airflow_of(services.settings), number)
     _refuse_reason(item, reason)
     _show(item)
-    name = f"{model} {version_name(item.request.version)}"
+    name = item.request.name
     ticks = _ticks(item, yes=yes) if option == "Approve" else {}
     if not yes and not typer.confirm(f"{option} {name}?"):
         raise PodiumError(f"no answer was sent; {name} still waits for approval")
@@ -113,7 +129,7 @@ def _say_what_became_of_it(
     from podium.lifecycle.approval import find_decision
     from podium.model_file.approval import login_key
 
-    name = f"{item.request.model} {version_name(item.request.version)}"
+    name = item.request.name
     own = [event for event in new if login_key(event.actor) == login_key(user)]
     invalid = [event for event in own if event.event == "answer_invalid"]
     if not own:
@@ -140,6 +156,7 @@ def _say_what_became_of_it(
             f"has."
         )
     elif decision.event == "approved":
-        console.print(f"{name} is approved. Podium promotes it now; `podium status` shows when it has.")
+        what = "rolls back" if item.request.rolls_back else "promotes it"
+        console.print(f"{name} is approved. Podium {what} now; `podium status` shows when it has.")
     else:
         raise PodiumError(f"{name} is {decision.event}, not approved: {decision.reason}")

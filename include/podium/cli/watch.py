@@ -10,7 +10,6 @@ import typer
 from podium.cli.app import Json, Model, app, console, print_json
 
 if TYPE_CHECKING:
-    from podium.ledger.events import Event
     from podium.monitoring.watch_record import Standing
 
 _EVERY_SECONDS = 2.0
@@ -26,10 +25,9 @@ def watch(
 
     It asks the ledger alone, and changes nothing. Without an open window it says how the last one ended.
     """
-    from podium.ledger.events import EventKind
     from podium.monitoring.watch_record import standing_of
     from podium.reporting.status import known_model
-    from podium.reporting.watched import watch_json
+    from podium.reporting.watched import last_verdict, last_watch_sentence, watch_json
     from podium.services import connect
 
     services = connect()
@@ -39,8 +37,7 @@ def watch(
         _show(looked)
         time.sleep(_EVERY_SECONDS)
         looked = standing_of(ledger, known)
-    judged = ledger.newest([known], [EventKind.WATCH_JUDGED])[known]
-    last = judged[-1] if judged else None
+    last = last_verdict(ledger, known)
     if as_json:
         print_json(
             {
@@ -52,7 +49,7 @@ def watch(
     elif looked is not None:
         _show(looked)
     else:
-        _tell_last(known, last)
+        console.print(last_watch_sentence(known, last), soft_wrap=True, highlight=False, markup=False)
 
 
 def _show(looked: Standing) -> None:
@@ -62,12 +59,3 @@ def _show(looked: Standing) -> None:
     console.print(watch_table(looked, console.width))
     for problem in problems(looked):
         console.print(f"A server cannot compare: {problem}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _tell_last(model: str, last: Event | None) -> None:
-    from podium.names import in_utc, version_name
-
-    said = f"{model}: no watch window is open."
-    if last is not None:
-        said += f" The last one, of {version_name(last.version)}, ended on {in_utc(last.at)}: {last.reason}."
-    console.print(said, soft_wrap=True, highlight=False, markup=False)

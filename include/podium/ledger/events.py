@@ -53,6 +53,7 @@ class EventKind(StrEnum):
     WINDOWS_JUDGED = "windows_judged"
     RETRAIN_WANTED = "retrain_wanted"
     WATCH_JUDGED = "watch_judged"
+    WATCH_FROZE = "watch_froze"
     WATCH_SETTLED = "watch_settled"
     ADOPTED = "adopted"
     CHAMPION_ADOPTED = "champion_adopted"

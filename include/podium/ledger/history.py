@@ -23,6 +23,9 @@ DECISIONS = (
 GATES = {EventKind.GATES_PASSED: "passed", EventKind.GATES_REFUSED: "failed"}
 # Under this name the registration in the ledger holds the profile; a full run's has none.
 PROFILE = "profile"
+# Under this name a request for a decision, and all answers to it, hold the number of the verdict on a watch
+# window that proposes a rollback; other requests are about a promotion.
+VERDICT = "watch_verdict"
 # With the version that it watches: who rolls back by itself, as it is on record.
 WATCH_ACTOR = "watch window of "
 _STARTED = (EventKind.PROMOTION_STARTED, EventKind.ROLLBACK_STARTED)
@@ -235,14 +238,18 @@ def outside_move(events: Iterable[Event]) -> Event | None:
 
 
 def watch_freeze(events: Iterable[Event]) -> Event | None:
-    """Return the verdict of a watch window that froze the model, or None.
+    """Return the event that froze the model after a watch window, or None.
+
+    It is a verdict, or that a bad version is not rolled back.
 
     An approver settles it; so does a rollback that a person asks for.
     """
     found: Event | None = None
     for event in events:
         by_a_person = event.event is EventKind.ROLLED_BACK and not event.actor.startswith(WATCH_ACTOR)
-        if event.event is EventKind.WATCH_JUDGED and event.details.get("freezes"):
+        if event.event is EventKind.WATCH_FROZE or (
+            event.event is EventKind.WATCH_JUDGED and event.details.get("freezes")
+        ):
             found = event
         elif event.event is EventKind.WATCH_SETTLED or by_a_person:
             found = None

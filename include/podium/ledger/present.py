@@ -37,6 +37,7 @@ _NEWEST_OF_KIND = (
     EventKind.ADOPTED,
     EventKind.CHAMPION_ADOPTED,
     EventKind.WATCH_JUDGED,
+    EventKind.WATCH_FROZE,
     EventKind.WATCH_SETTLED,
 )
 _REFUSALS = (EventKind.PROMOTION_REFUSED, EventKind.ROLLBACK_REFUSED)

@@ -46,6 +46,7 @@ NOTIFICATIONS = Receiver(
         EventKind.WINDOWS_JUDGED,
         EventKind.RETRAIN_WANTED,
         EventKind.WATCH_JUDGED,
+        EventKind.WATCH_FROZE,
         EventKind.WATCH_SETTLED,
     ),
 )

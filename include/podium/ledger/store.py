@@ -336,6 +336,16 @@ class Ledger:
         with outages(), self.engine.connect() as connection:
             return list(filter(_is_known, map(_event, connection.execute(query.order_by(_EVENTS.c.seq)))))
 
+    def now(self) -> datetime:
+        """Return the time by the clock of the ledger's database, which dates events.
+
+        Raises:
+            Outage: The database did not answer.
+        """
+        with outages(), self.engine.connect() as connection:
+            now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            return now
+
     def event(self, seq: int) -> Event | None:
         """Return the event with this number, or None."""
         query = sa.select(*_EVENT).where(_EVENTS.c.seq == seq)

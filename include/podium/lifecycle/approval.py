@@ -19,7 +19,7 @@ from podium.errors import ApprovalNotGiven, NotApproved, NotFound, PodiumError, 
 from podium.gates.report import GateReport
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.history import DECISIONS, GATES
+from podium.ledger.history import DECISIONS, GATES, VERDICT
 from podium.lifecycle import canary
 from podium.lifecycle.approval_policy import (
     APPROVE,
@@ -74,8 +74,8 @@ def open_request(  # noqa: PLR0913 - what a run asks for, and who asked for the 
         NotFound: The run nominated nothing, or the ledger holds no manifest or gate report of it.
         RequesterUnknown: The run asks for the first time, and a backfill may have started it again.
     """
-    if found := services.ledger.find(_request_key(run)):
-        return _request(found)
+    if found := services.ledger.find(request_key(run)):
+        return request_of(found)
     if started_again:
         raise RequesterUnknown(run)
     with services.ledger.lock(model):
@@ -103,7 +103,7 @@ def _open_request(  # noqa: PLR0913 - as above
             from_version=nominated.from_version,
             reason=f"waits for {who_may_decide(policy)}",
             run=run,
-            key=_request_key(run),
+            key=request_key(run),
             details={
                 "requester": requester,
                 "form": dict(form),
@@ -114,7 +114,7 @@ def _open_request(  # noqa: PLR0913 - as above
             },
         ),
     )
-    request = _request(event)
+    request = request_of(event)
     newer = [later for later in events if later.event is EventKind.NOMINATED and later.seq > nominated.seq]
     if newer:
         reason = _overtaken_by(services, newer[-1])
@@ -133,6 +133,11 @@ def void_changed_form(services: Services, request: Request, form: Mapping[str, A
     if request.form_digest in (None, form_digest(form)):
         return None
     reason = f"the run's form was changed; it is now: {shorten(describe_form(form), _SHOWN_OF_A_FORM)}"
+    return void(services, request, reason)
+
+
+def void(services: Services, request: Request, reason: str) -> Event:
+    """Void a request, and return the decision; the run's first one stays as it is."""
     return record(services, _decision(request, EventKind.VOIDED, "podium", reason))
 
 
@@ -147,10 +152,10 @@ def find_request(services: Services, run: str) -> Request:
     Raises:
         NotFound: The run has asked nobody.
     """
-    event = services.ledger.find(_request_key(run))
+    event = services.ledger.find(request_key(run))
     if event is None:
         raise NotFound(f"the ledger holds no approval request of run {run}")
-    return _request(event)
+    return request_of(event)
 
 
 def waiting(services: Services, events: Iterable[Event], but_for: str) -> Event | None:
@@ -165,8 +170,8 @@ def waiting(services: Services, events: Iterable[Event], but_for: str) -> Event 
     if not nominated or nominated[-1].run == but_for:
         return None
     run = str(nominated[-1].run)
-    request = services.ledger.find(_request_key(run))
-    expired = request is not None and _request(request).expires_at <= datetime.now(UTC)
+    request = services.ledger.find(request_key(run))
+    expired = request is not None and request_of(request).expires_at <= datetime.now(UTC)
     return None if expired or is_closed(services, run) else nominated[-1]
 
 
@@ -176,7 +181,7 @@ def open_requests(events: Iterable[Event]) -> list[Request]:
     Raises:
         PodiumError: One cannot be read.
     """
-    return [_request(event) for event in _undecided(events)]
+    return [request_of(event) for event in _undecided(events)]
 
 
 def readable_requests(events: Iterable[Event]) -> list[Request]:
@@ -184,7 +189,7 @@ def readable_requests(events: Iterable[Event]) -> list[Request]:
     found = []
     for event in _undecided(events):
         try:
-            found.append(_request(event))
+            found.append(request_of(event))
         except PodiumError as error:
             log.error("%s", error)
     return found
@@ -215,7 +220,7 @@ def _refuse_not_given(services: Services, decision: Event) -> None:
     if decision.event is not EventKind.APPROVED:
         return
     run = str(decision.run)
-    asked = services.ledger.find(_request_key(run))
+    asked = services.ledger.find(request_key(run))
     if asked is not None and asked.seq < decision.seq and "form_digest" not in asked.details:
         return
     people = decision.details.get("approved_by") or [decision.actor]
@@ -251,7 +256,7 @@ def find_approval(services: Services, model: str, run: str) -> Event:
         record_refusal(services, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
         raise error
     if decision.event is not EventKind.APPROVED:
-        raise Refused(f"{describe_decision(decision)}; nothing is promoted")
+        raise Refused(f"{describe_decision(decision)}; nothing is moved")
     return decision
 
 
@@ -371,7 +376,7 @@ def take_answer(services: Services, policy: ApprovalSpec, request: Request, answ
         return taken
     events = services.ledger.present(request.model, request.version, run=request.run)
     wrong = problems(policy, request, answer, approvals(events, request.run))
-    if answer.option == APPROVE:
+    if answer.option == APPROVE and not request.rolls_back:
         wrong += canary.problems(services, events, request.version, answer.at)
     late = answer.at >= request.expires_at
     if late:
@@ -435,9 +440,10 @@ def changes_since(request: Request, events: Sequence[Event], champion: int | Non
         changed.append(
             f"the champion was {version_name(request.champion)} and is {version_name(champion)} now"
         )
-    report = gate_report(events, request.version)
-    if report.details["digest"] != request.gates:
-        changed.append(f"the gates ran again since, with a different report: {report.reason}")
+    if not request.rolls_back:
+        report = gate_report(events, request.version)
+        if report.details["digest"] != request.gates:
+            changed.append(f"the gates ran again since, with a different report: {report.reason}")
     if manifest_digest(events, request.version) != request.manifest:
         changed.append("its manifest has changed")
     away = history.rolled_away(events, request.version)
@@ -463,9 +469,11 @@ def record_asked_again(services: Services, request: Request, try_number: int) ->
             event=EventKind.ASKED_AGAIN,
             model=request.model,
             version=request.version,
+            from_version=request.champion if request.rolls_back else None,
             reason="the task was cleared, or Airflow lost an answer given within a second of asking",
             run=request.run,
             key=f"asked_again:{request.run}:{try_number}",
+            details=_about(request),
         ),
     )
 
@@ -487,7 +495,7 @@ def supersede(services: Services, nominated: Event) -> list[Event]:
     since = {event.run: event.seq for event in events if event.event is EventKind.NOMINATED}
     reason = _overtaken_by(services, nominated)
     for request in open_requests(events):
-        if since.get(request.run, 0) >= nominated.seq:
+        if request.rolls_back or since.get(request.run, 0) >= nominated.seq:
             continue
         if request.expires_at <= datetime.now(UTC):
             record_expiry(services, request)
@@ -499,10 +507,11 @@ def supersede(services: Services, nominated: Event) -> list[Event]:
 
 def describe_decision(decision: Event) -> str:
     """Say who decided what and why."""
-    return (
-        f"{decision.model} {version_name(decision.version)} was {decision.event} "
-        f"by {decision.actor}: {decision.reason}"
-    )
+    name = f"{decision.model} {version_name(decision.version)}"
+    if VERDICT in decision.details:
+        back = f"{version_name(decision.from_version)} to {version_name(decision.version)}"
+        name = f"{decision.model}: the rollback of {back}"
+    return f"{name} was {decision.event} by {decision.actor}: {decision.reason}"
 
 
 def _overtaken_by(services: Services, newer: Event) -> str:
@@ -522,12 +531,18 @@ def _answered(request: Request, answer: Answer) -> NewEvent:
         event=EventKind.APPROVAL_GIVEN,
         model=request.model,
         version=request.version,
+        from_version=request.champion if request.rolls_back else None,
         actor=answer.name,
         reason=reason,
         run=request.run,
         key=f"answer:{request.run}:{answer.at.astimezone(UTC).isoformat()}:{login_key(answer.name)}",
-        details={"option": answer.option, "reason": reason, "at": answer.at.isoformat()},
+        details={"option": answer.option, "reason": reason, "at": answer.at.isoformat(), **_about(request)},
     )
+
+
+def _about(request: Request) -> dict[str, int]:
+    """Return what tells events about a rollback from those about a promotion."""
+    return {} if request.verdict is None else {VERDICT: request.verdict}
 
 
 def _is_by(decision: Event, answered: NewEvent) -> bool:
@@ -556,6 +571,7 @@ def _decision(
             "request": request.seq,
             "manifest": request.manifest,
             "gates": request.gates,
+            **_about(request),
             **(more or {}),
         },
     )
@@ -571,7 +587,13 @@ def _undecided(events: Iterable[Event]) -> list[Event]:
     return list(pending.values())
 
 
-def _request(event: Event) -> Request:
+def request_of(event: Event) -> Request:
+    """Return what an event ``approval_requested`` asks.
+
+    Raises:
+        NotFound: It names no version.
+        PodiumError: It cannot be read.
+    """
     if event.version is None or event.run is None:
         raise NotFound(f"{event.model}: approval request {event.seq} names no version")
     try:
@@ -589,6 +611,8 @@ def _request(event: Event) -> Request:
             waits=waits,
             form=event.details.get("form"),
             form_digest=event.details.get("form_digest"),
+            verdict=event.details.get(VERDICT),
+            why=event.details.get("why", ""),
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise PodiumError(
@@ -597,7 +621,8 @@ def _request(event: Event) -> Request:
         ) from error
 
 
-def _request_key(run: str) -> str:
+def request_key(run: str) -> str:
+    """Name the request of a run."""
     return f"approval_requested:{run}"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from podium.ledger.events import Event, canonical_json
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
+from podium.names import version_name
 from podium.text import is_unseen
 
 APPROVE = "Approve"
@@ -23,22 +24,24 @@ NOBODY_KNOWN = "nobody known"
 
 @dataclass(frozen=True)
 class Request:
-    """A candidate waiting for a decision.
+    """A candidate, or a rollback that a watch window proposes, waiting for a decision.
 
     Attributes:
         seq: Its number in the ledger.
         model: The registered model.
-        version: The candidate.
+        version: The candidate; of a rollback the version to go back to.
         champion: The champion at the time of asking: promotion compares it before it swaps.
         run: The Airflow run that asks, as ``dag_id/run_id``.
         requester: Who triggered that run, as Airflow's login says; None for a scheduled run; ``NOBODY_KNOWN``
             where somebody may have, and nobody knows who.
         manifest: Digest of the candidate's files.
-        gates: Digest of the gate report that the approver is shown.
+        gates: Digest of the gate report that the approver is shown; of a rollback that of the evidence.
         expires_at: When the request is void.
         waits: How long it waits in all.
         form: What the run's form asked for, without what was left empty; None where an older Podium asked.
         form_digest: ``form_digest`` of it.
+        verdict: The number of the verdict on a watch window that proposes a rollback; None for a promotion.
+        why: That verdict in words.
     """
 
     seq: int
@@ -53,6 +56,22 @@ class Request:
     waits: timedelta
     form: Mapping[str, Any] | None = None
     form_digest: str | None = None
+    verdict: int | None = None
+    why: str = ""
+
+    @property
+    def rolls_back(self) -> bool:
+        """Whether it is about a rollback."""
+        return self.verdict is not None
+
+    @property
+    def name(self) -> str:
+        """What it is about, as part of a sentence."""
+        if self.rolls_back:
+            return (
+                f"{self.model}: the rollback of {version_name(self.champion)} to {version_name(self.version)}"
+            )
+        return f"{self.model} {version_name(self.version)}"
 
 
 @dataclass(frozen=True)

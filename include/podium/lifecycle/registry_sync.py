@@ -134,7 +134,8 @@ def _mirrored(live: Labels) -> int:
 
 def version_tags(events: Sequence[Event], version: int) -> dict[Tag, str]:
     """Return the tags that the ledger gives a version."""
-    about = [event for event in events if event.version == version]
+    # What is asked and decided about a rollback says nothing of whether the version was approved.
+    about = [event for event in events if event.version == version and history.VERDICT not in event.details]
     tags = {
         Tag.LIFECYCLE_STAGE: history.lifecycle_stage(events, version),
         Tag.VALIDATION_STATUS: "pending",

@@ -30,8 +30,7 @@ class WatchSpec(Closed):
     )
     auto_rollback: AutoRollback = Field(
         default="propose",
-        description="A worse version: `off` only says so, `propose` tells people how to roll back, `on` "
-        "rolls back.",
+        description="A worse version: `off` only says so, `propose` asks the approvers, `on` rolls back.",
     )
 
     @field_validator("auto_rollback", mode="before")

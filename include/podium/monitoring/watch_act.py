@@ -1,4 +1,4 @@
-"""What follows from the verdict on a watch window: a rollback by itself, where the model file says so."""
+"""What follows from the verdict on a watch window: a rollback by itself, or people are asked about one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import WATCH_ACTOR
 from podium.ledger.store import Ledger
+from podium.lifecycle import approval
 from podium.lifecycle.asked import Asked
 from podium.lifecycle.champion import refusals_on_record
 from podium.lifecycle.rollback import rollback
+from podium.monitoring.watch_propose import freeze, overtaken, owed_proposals, run_of, void_overtaken
 from podium.monitoring.watch_record import ended_windows, has_verdict, judge_window, open_windows
 from podium.monitoring.watching import Ending
 from podium.names import version_name
@@ -34,16 +36,22 @@ class Acted:
     Attributes:
         told: What happened, a sentence each.
         rolled_back: Model and run of each rollback.
+        proposed: The runs that are to ask people about a rollback, and do not yet.
+        closed: The runs whose question somebody else's move has answered.
         still_open: How many windows are open still.
     """
 
     told: list[str]
     rolled_back: list[tuple[str, str]]
+    proposed: list[str]
+    closed: list[str]
     still_open: int
 
 
 def act(services: Services) -> Acted:
-    """Record the verdicts that there are, and roll back where they say so. Safe to repeat.
+    """Record the verdicts that there are, roll back where they say so, and name what people are to be asked.
+
+    Safe to repeat.
 
     Raises:
         Outage: A part did not answer; run it again.
@@ -60,21 +68,38 @@ def act(services: Services) -> Acted:
         else:
             told.append(f"{name} was rolled back to {version_name(moved.version)}")
             back.append((moved.model, str(moved.run)))
-    return Acted(told, back, len(open_windows(services.ledger, models)))
+    closed = void_overtaken(services, models)
+    told += [approval.describe_decision(decision) for decision in closed]
+    asked = owed_proposals(services, models)
+    told += [
+        f"{verdict.model}: people are asked whether to roll back {version_name(verdict.version)} to "
+        f"{version_name(verdict.from_version)}"
+        for verdict in asked
+    ]
+    return Acted(
+        told,
+        back,
+        proposed=[run_of(verdict) for verdict in asked],
+        closed=[str(decision.run) for decision in closed],
+        still_open=len(open_windows(services.ledger, models)),
+    )
 
 
-def is_due(ledger: Ledger) -> bool:
+def is_due(services: Services) -> bool:
     """Whether ``act`` would do something, or no window is open any more; changes nothing.
 
     Raises:
         Outage: The ledger did not answer.
     """
+    ledger = services.ledger
     models = ledger.models()
     windows = open_windows(ledger, models)
     return (
         not windows
         or any(has_verdict(ledger, window) for window in windows)
         or bool(owed_rollbacks(ledger, models))
+        or bool(owed_proposals(services, models))
+        or bool(overtaken(ledger, models))
     )
 
 
@@ -117,6 +142,9 @@ def roll_back(services: Services, verdict: Event) -> Event | None:
         return rollback(services, request, Asked(verdict.at, verdict.at))
     except Outage:
         raise
+    except CannotRollBack as error:
+        freeze(services, verdict, error)
+        return None
     except PodiumError as error:
         log.error("%s", error)
         return None

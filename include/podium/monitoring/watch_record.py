@@ -48,15 +48,15 @@ class Standing:
     verdict: Verdict
 
 
-def standing(ledger: Ledger, window: WatchWindow, at: datetime | None = None) -> Standing:
-    """Return how a window stands now; changes nothing.
+def standing(ledger: Ledger, window: WatchWindow) -> Standing:
+    """Return how a window stands now, by the clock that opened it; changes nothing.
 
     Raises:
         Outage: The ledger's database did not answer.
     """
     told = told_of(ledger, window.model, window.promotion)
     sums, unread = _labels(ledger, window)
-    seen = _together(told, at or datetime.now(UTC), sums, unread)
+    seen = _together(told, ledger.now(), sums, unread)
     return Standing(window, told, seen, judge(window.terms, names_of(window), window.opened, seen))
 
 

@@ -32,6 +32,9 @@ _PICTURE_ROW = 16
 
 def subject(request: Request) -> str:
     """Return the card's headline."""
+    if request.rolls_back:
+        back = f"{version_name(request.champion)} to {version_name(request.version)}"
+        return f"Roll back {request.model} {back}?"
     champion = "the first champion" if request.champion is None else f"over {version_name(request.champion)}"
     return f"Promote {request.model} {version_name(request.version)} to champion, {champion}?"
 
@@ -134,14 +137,17 @@ def _closing(request: Request, newest: Mapping[EventKind, Event]) -> str:
     """Say how a request was closed; "" while it is open."""
     if done := newest.get(EventKind.PROMOTED):
         return f"Promoted on {in_utc(done.at)}: {version_name(done.version)} became champion."
+    if done := newest.get(EventKind.ROLLED_BACK):
+        return f"Rolled back on {in_utc(done.at)}: {version_name(done.version)} is champion again."
     decision = next((newest[kind] for kind in history.DECISIONS if kind in newest), None)
     if decision is None:
         expired = request.expires_at <= datetime.now(UTC)
         return f"Expired on {in_utc(request.expires_at)}. Answers no longer count." if expired else ""
     when = in_utc(decision.at)
-    stopped = newest.get(EventKind.PROMOTION_REFUSED)
+    stopped = newest.get(EventKind.PROMOTION_REFUSED) or newest.get(EventKind.ROLLBACK_REFUSED)
     if decision.event is EventKind.APPROVED:
-        after = f"Not promoted: {stopped.reason}" if stopped else "The promotion follows"
+        what, is_so = ("rollback", "rolled back") if request.rolls_back else ("promotion", "promoted")
+        after = f"Not {is_so}: {stopped.reason}" if stopped else f"The {what} follows"
         return f"Approved on {when} by {decision.actor}. {after}."
     if decision.event is EventKind.REJECTED:
         return f"Rejected on {when} by {decision.actor}: {decision.reason}. Answers no longer count."

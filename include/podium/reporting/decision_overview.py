@@ -16,6 +16,7 @@ from podium.gates.report import (
 from podium.gates.stored_report import kept_in
 from podium.ledger import history
 from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
+from podium.ledger.evidence import EvidenceStore
 from podium.ledger.history import DECISIONS
 from podium.lifecycle import canary
 from podium.lifecycle.approval import answers, describe_form, find_request, report_asked_about
@@ -23,9 +24,11 @@ from podium.lifecycle.approval_policy import Person, Request
 from podium.model_file.metric_gate import Level
 from podium.model_file.metric_names import KNOWN_METRICS
 from podium.model_file.spec import ModelSpec
+from podium.monitoring.watching import Question
 from podium.names import CHAMPION, Tag, in_utc, short_commit, version_name
 from podium.reporting.comparison import in_one_sentence
 from podium.reporting.overview import Waiting, describe, waiting
+from podium.reporting.watched import evidence_of
 from podium.services import Services
 
 _UNKNOWN = "unknown"
@@ -38,7 +41,10 @@ _FACTS = {
     "checksum of all files": "manifest_digest",
     "copied from": Tag.COPIED_FROM,
 }
-_ENDS = (EventKind.PROMOTED, EventKind.PROMOTION_REFUSED)
+_ENDS = (
+    *(EventKind.PROMOTED, EventKind.PROMOTION_REFUSED),
+    *(EventKind.ROLLED_BACK, EventKind.ROLLBACK_REFUSED),
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class DecisionPage:
     Attributes:
         request: What is asked.
         spec: The model file; None if there is none any more.
-        report: The gate report that the request is bound to.
+        report: The gate report that the request is bound to; None for a rollback.
+        evidence: Of a rollback what the watch window asked and saw.
         waits: Who may decide, and what keeps the reader from it.
         answers: What was answered so far.
         closing: The decision; None while it is open.
@@ -80,7 +87,8 @@ class DecisionPage:
 
     request: Request
     spec: ModelSpec | None
-    report: GateReport
+    report: GateReport | None
+    evidence: Sequence[Question]
     waits: Waiting
     answers: Sequence[Event]
     closing: Event | None
@@ -106,7 +114,7 @@ class DecisionPage:
     @property
     def gates(self) -> list[GateResult]:
         """The gates, those that failed first."""
-        return sorted(self.report.results, key=_gate_order)
+        return [] if self.report is None else sorted(self.report.results, key=_gate_order)
 
     @property
     def pictures(self) -> tuple[str, str]:
@@ -116,13 +124,17 @@ class DecisionPage:
     @property
     def state(self) -> str:
         """Where the request stands, in one sentence."""
-        name = version_name(self.request.version)
-        if self.end is not None and self.end.event is EventKind.PROMOTED:
-            return f"{name} is promoted: it became champion on {in_utc(self.end.at)}."
+        name, move = version_name(self.request.version), "promotion"
+        done, became, could_not = EventKind.PROMOTED, "is promoted: it became champion", "be promoted"
+        if self.request.rolls_back:
+            name, move = f"The rollback to {name}", "move"
+            done, became, could_not = EventKind.ROLLED_BACK, "is done: it became champion again", "be done"
+        if self.end is not None and self.end.event is done:
+            return f"{name} {became} on {in_utc(self.end.at)}."
         if self.end is not None:
-            return f"{name} was approved and could not be promoted: {self.end.reason}"
+            return f"{name} was approved and could not {could_not}: {self.end.reason}"
         if self.closing is not None and self.closing.event is EventKind.APPROVED:
-            return f"{name} is approved by {self.closing.actor}; the promotion is under way."
+            return f"{name} is approved by {self.closing.actor}; the {move} is under way."
         if self.closing is not None:
             return (
                 f"Closed on {in_utc(self.closing.at)}: {describe(self.closing)}. No answer counts any more."
@@ -133,6 +145,8 @@ class DecisionPage:
 
     def metrics(self) -> list[Compared]:
         """Compare all metrics of candidate and champion."""
+        if self.report is None:
+            return []
         reference = self.report.scores.references.get(CHAMPION, {})
         return [
             _compared(name, value, reference.get(name))
@@ -141,6 +155,8 @@ class DecisionPage:
 
     def sentence(self) -> str:
         """Say in one sentence what an approval changes."""
+        if self.report is None:
+            return f"The watch window of {version_name(self.request.champion)} said {self.request.why}"
         return in_one_sentence(self.report, self.spec)
 
 
@@ -163,11 +179,15 @@ def decision_page(services: Services, spec: ModelSpec | None, asked: Event, pers
     given = answers(of_run, request.run)
     closing = next((event for event in of_run if event.event in DECISIONS), None)
     mine = [event for event in of_run if event.actor.lower() == person.name.lower() and _is_answer(event)]
-    too_early = [] if closing else canary.problems(services, events, request.version, datetime.now(UTC))
+    back = request.rolls_back
+    too_early = (
+        [] if closing or back else canary.problems(services, events, request.version, datetime.now(UTC))
+    )
     return DecisionPage(
         request=request,
         spec=spec,
-        report=report_asked_about(events, request),
+        report=None if back else report_asked_about(events, request),
+        evidence=evidence_of(EvidenceStore(services.ledger).one(request.gates).read()) if back else (),
         waits=waiting(spec, request, of_run, person),
         answers=given,
         closing=closing,
@@ -183,6 +203,8 @@ def decision_page(services: Services, spec: ModelSpec | None, asked: Event, pers
 
 def asked_for(request: Request) -> str:
     """Say who asked for the version, and with which form."""
+    if request.rolls_back:
+        return f"the watch window of {version_name(request.champion)}"
     who = request.requester or "a schedule or another Dag"
     form = describe_form(request.form) if request.form else "all from the model file"
     return f"{who}: {form}"
@@ -197,7 +219,8 @@ def describe_mine(page: DecisionPage) -> tuple[bool, str]:
     if mine.event is EventKind.ANSWER_INVALID:
         return False, f"Your answer of {when} did not count: {mine.reason}. It decided nothing."
     if mine.event is EventKind.REJECTED:
-        return True, f"Recorded on {when}: you rejected {version_name(page.request.version)}. It ends here."
+        what = "the rollback" if page.request.rolls_back else version_name(page.request.version)
+        return True, f"Recorded on {when}: you rejected {what}. It ends here."
     counts = f"{page.waits.given} of {page.waits.needed} approvals"
     return True, f"Recorded on {when}: your approval counts ({counts})."
 

@@ -31,7 +31,8 @@ _REFUSED = (
 _TOLD = (
     *(EventKind.APPROVAL_REQUESTED, EventKind.APPROVAL_GIVEN, EventKind.ANSWER_INVALID),
     *(EventKind.ACCEPTANCE_GIVEN, EventKind.NOMINATION_REFUSED, *DECISIONS, *_MOVES, *_REFUSED),
-    *(EventKind.RETRAIN_WANTED, EventKind.WATCH_JUDGED, EventKind.WATCH_SETTLED),
+    *(EventKind.RETRAIN_WANTED, EventKind.WATCH_JUDGED),
+    *(EventKind.WATCH_FROZE, EventKind.WATCH_SETTLED),
 )
 _WIDTH, _HEIGHT, _LEFT, _TOP = 720, 220, 64, 24
 
@@ -88,6 +89,7 @@ class ModelPage:
         why: Why the champion is champion, in words.
         picture: An SVG with the metric of each version; "" where there are fewer than two numbers.
         newest: The number of the model's newest event; 0 without one.
+        was_watched: Whether there is a watch window to tell of.
     """
 
     row: ModelRow
@@ -100,6 +102,7 @@ class ModelPage:
     why: str
     picture: str
     newest: int
+    was_watched: bool
 
 
 def model_page(
@@ -139,6 +142,7 @@ def model_page(
         why="" if row.move is None else describe(row.move),
         picture=quality_picture(metric, lines, [event for event in newest if event.event in CHAMPION_MOVES]),
         newest=events[-1].seq if events else 0,
+        was_watched=bool(row.watched),
     )
 
 

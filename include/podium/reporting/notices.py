@@ -39,6 +39,13 @@ _FOLLOWS = {
     EventKind.SUPERSEDED: "Answers to it no longer count. The champion stays {champion}.",
     EventKind.VOIDED: "Nothing was promoted. Start the lifecycle again to ask about the present state.",
 }
+_FOLLOWS_A_ROLLBACK = {
+    EventKind.APPROVED: "Podium rolls back now.",
+    EventKind.REJECTED: "The champion stays {champion}.",
+    EventKind.EXPIRED: "The champion stays {champion}. `podium rollback` still works.",
+    EventKind.SUPERSEDED: "An answer to it counts no more.",
+    EventKind.VOIDED: "An answer to it counts no more.",
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,15 @@ class Notice:
 
 def approval_wanted(request: Request, spec: ModelSpec, comparison: str, airflow: str) -> Notice:
     """Ask for a decision; ``comparison_of`` says how the candidate compares."""
+    if request.rolls_back:
+        return _to_deciders(
+            request,
+            spec.approval,
+            airflow,
+            Topic.APPROVAL_WANTED,
+            f"waits for approval until {in_utc(request.expires_at)}",
+            f"The watch window of {version_name(request.champion)} said {request.why}.",
+        )
     over = "as the first champion" if request.champion is None else f"over {version_name(request.champion)}"
     who = request.requester or "A schedule"
     return _to_deciders(
@@ -119,7 +135,8 @@ def answer_did_not_count(event: Event, request: Request, airflow: str) -> Notice
 def decided(event: Event, request: Request, spec: ModelSpec | None, airflow: str) -> Notice:
     """Say how a request ended."""
     said = _DECIDED[event.event].format(actor=event.actor)
-    then = _FOLLOWS[event.event].format(champion=version_name(request.champion))
+    follows = _FOLLOWS_A_ROLLBACK if request.rolls_back else _FOLLOWS
+    then = follows[event.event].format(champion=version_name(request.champion))
     notice = _of_request(request, airflow, Topic.DECIDED, said, f"Why: {event.reason}.", then)
     asked = () if request.requester is None else (request.requester,)
     deciders = () if spec is None else spec.approval.approvers
@@ -177,7 +194,7 @@ def of_event(event: Event, airflow: str) -> Notice | None:
             follow,
         ),
     }
-    if event.event in (EventKind.WATCH_JUDGED, EventKind.WATCH_SETTLED):
+    if event.event in (EventKind.WATCH_JUDGED, EventKind.WATCH_FROZE, EventKind.WATCH_SETTLED):
         return _of_watch(event, airflow)
     if event.event in (EventKind.WINDOWS_JUDGED, EventKind.RETRAIN_WANTED):
         return _of_monitoring(event, airflow)
@@ -220,7 +237,7 @@ def _of_monitoring(event: Event, airflow: str) -> Notice | None:
 
 def _of_watch(event: Event, airflow: str) -> Notice:
     """Tell how a watch window ended, or that the freeze after one did."""
-    details, back = event.details, f"`podium rollback {event.model} --to-version {event.from_version}`"
+    details = event.details
     said, goes_back = details.get("said"), details.get("auto_rollback")
     then = "The champion serves on."
     if event.event is EventKind.WATCH_SETTLED:
@@ -228,16 +245,16 @@ def _of_watch(event: Event, airflow: str) -> Notice:
     elif said == "bad" and goes_back == "on":
         then = "It is rolled back by itself, and no version is promoted until an approver settles it."
     elif said == "bad" and goes_back == "propose":
-        then = f"The champion serves on until a person decides: roll it back with {back}."
-    elif details.get("freezes"):
+        then = "The champion serves on until a person decides: a card asks the approvers."
+    elif details.get("freezes") or event.event is EventKind.WATCH_FROZE:
         then = (
             "Nothing was moved. No version is promoted until an approver settles it: settle_champion, accept."
         )
-    what = (
-        f"is free again: {event.actor} settled its watch window: {event.reason}"
-        if event.event is EventKind.WATCH_SETTLED
-        else f"came out of its watch window: {event.reason}"
-    )
+    what = f"came out of its watch window: {event.reason}"
+    if event.event is EventKind.WATCH_SETTLED:
+        what = f"is free again: {event.actor} settled its watch window: {event.reason}"
+    elif event.event is EventKind.WATCH_FROZE:
+        what = f"is frozen: {event.reason}"
     return Notice(
         Topic.WATCH,
         event.model,
@@ -332,6 +349,8 @@ def trial(channel: str, now: datetime, airflow: str) -> Notice:
 def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | None) -> str:
     """Say how what is asked about compares with the champion, or why nobody can say.
 
+    Of a rollback that is what the watch window said.
+
     One report that cannot be read keeps no other request from being told.
 
     Args:
@@ -339,6 +358,8 @@ def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | N
         request: What was asked.
         spec: The model file, if there is one.
     """
+    if request.rolls_back:
+        return f"The watch window of {version_name(request.champion)} said {request.why}."
     try:
         report = report_asked_about(events, request)
     except PodiumError as error:
@@ -353,7 +374,7 @@ def time_left(request: Request, share: float) -> datetime:
 
 
 def _of_request(request: Request, airflow: str, topic: Topic, what: str, *sentences: str) -> Notice:
-    name = f"{request.model} {version_name(request.version)}"
+    name = request.name
     return Notice(
         topic,
         request.model,

@@ -17,7 +17,7 @@ from podium.errors import PodiumError
 from podium.gates.report import number
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
-from podium.ledger.history import DECISIONS, GATES, Present
+from podium.ledger.history import DECISIONS, GATES, VERDICT, Present
 from podium.ledger.present import FEW_MOVES
 from podium.ledger.servers import NOBODY, Following, Server, following, servers_of
 from podium.lifecycle.approval import approvals, readable_requests, report_of
@@ -69,11 +69,23 @@ _WORDS = {
     EventKind.WINDOWS_JUDGED: "was monitored",
     EventKind.RETRAIN_WANTED: "is to be trained again",
     EventKind.WATCH_JUDGED: "came out of its watch window",
+    EventKind.WATCH_FROZE: "is frozen",
     EventKind.WATCH_SETTLED: "stays champion, its watch window was settled",
     EventKind.ADOPTED: "was adopted",
     EventKind.CHAMPION_ADOPTED: "was adopted as champion",
     EventKind.ADOPTION_REFUSED: "was not adopted, asked",
 }
+
+
+# What the lens Health shows, and nobody decided.
+_HEALTH = (EventKind.WINDOWS_JUDGED, EventKind.WATCH_JUDGED)
+_ASKED = (
+    EventKind.APPROVAL_REQUESTED,
+    EventKind.APPROVAL_GIVEN,
+    EventKind.ANSWER_INVALID,
+    EventKind.ASKED_AGAIN,
+    *DECISIONS,
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,7 @@ class ModelRow:
         refused_at: When the newest version was refused by its gates, if it was.
         servers: The model servers that follow the champion, as they told within the last day.
         monitored: What the newest judged windows say; "" without any.
+        watched: The open watch window, or how the newest one ended; "" without any.
     """
 
     model: str
@@ -125,6 +138,7 @@ class ModelRow:
     metric: str = ""
     refused_at: datetime | None = None
     monitored: str = ""
+    watched: str = ""
     servers: Following = NOBODY
 
     @property
@@ -183,7 +197,7 @@ def overview(
     now = datetime.now(UTC)
     models = [name for name in sorted({*specs, *services.ledger.models()}) if may_read(name)]
     presents = services.ledger.presents(models, moves=FEW_MOVES)
-    newest = services.ledger.newest(models, [*GATES, *DECISIONS, EventKind.WINDOWS_JUDGED])
+    newest = services.ledger.newest(models, [*GATES, *DECISIONS, *_HEALTH])
     answers = _answers(services, presents.values())
     servers = servers_of(services.ledger, models)
     rows = [
@@ -233,7 +247,7 @@ def _row(  # noqa: PLR0913 - as above
     live: Mapping[str, int | None] | None,
 ) -> ModelRow:
     judged = [event for event in newest if event.event in GATES]
-    decided = [event for event in newest if event.event is not EventKind.WINDOWS_JUDGED]
+    decided = [event for event in newest if event.event not in _HEALTH]
     monitored = [event for event in newest if event.event is EventKind.WINDOWS_JUDGED]
     last = judged[-1] if judged else None
     row = ModelRow(
@@ -247,6 +261,7 @@ def _row(  # noqa: PLR0913 - as above
         decided=describe(decided[-1]) if decided else "nothing was decided yet",
         metric=_numbers(spec, last),
         refused_at=last.at if last is not None and last.event is EventKind.GATES_REFUSED else None,
+        watched=_watch_window(events, newest),
         monitored=f"{version_name(monitored[-1].version)}, {monitored[-1].reason}" if monitored else "",
     )
     return _with_state(row, events, last, live, spec)
@@ -274,6 +289,16 @@ def _with_state(
     if row.champion is None:
         return replace(row, state=State.EMPTY, sentence="No version was champion yet.")
     return replace(row, sentence=f"{version_name(row.champion)} is champion{_watched(events)}.")
+
+
+def _watch_window(events: Present, newest: Sequence[Event]) -> str:
+    """Say which versions are compared until when, or how the newest window ended; "" without any."""
+    judged = [event for event in newest if event.event is EventKind.WATCH_JUDGED]
+    window = open_window(events)
+    if window is not None:
+        new, old = version_name(window.new), version_name(window.old)
+        return f"open: {new} beside {old} until {in_utc(window.closes)} at most"
+    return f"{version_name(judged[-1].version)}, {judged[-1].reason}" if judged else ""
 
 
 def _watched(events: Present) -> str:
@@ -322,7 +347,8 @@ def _waiting(
     in_time = [request for request in requests if request.expires_at > datetime.now(UTC)]
     if not in_time:
         return None
-    request = in_time[-1]
+    # A bad champion serves until somebody decides about that one.
+    request = next((found for found in in_time if found.rolls_back), in_time[-1])
     return waiting(spec, request, answers.get(request.run, []), person)
 
 
@@ -358,6 +384,9 @@ def _asked(waits: Waiting, judged: Event | None, spec: ModelSpec | None) -> str:
     """Say what an approval changes; without numbers where the gates judged another version since."""
     request = waits.request
     given = f" {waits.given} of {waits.needed} approvals given." if waits.needed > 1 else ""
+    if request.rolls_back:
+        back = f"{version_name(request.champion)} to {version_name(request.version)}"
+        return f"Roll back {back}? Its watch window said {request.why}.{given}"
     if judged is not None and judged.details.get("digest") == request.gates:
         return f"{in_one_sentence(report_of(judged), spec)}.{given}"
     over = (
@@ -375,7 +404,10 @@ def describe(event: Event) -> str:
     words = _WORDS.get(event.event, f"was {str(event.event).replace('_', ' ')}")
     what = event.reason if event.event in GATES else f"{words}{who}"
     why = f": {event.reason}" if event.reason and event.event not in GATES else ""
-    return f"{version_name(event.version)} {what}{why}"
+    name = version_name(event.version)
+    if VERDICT in event.details and event.event in _ASKED:
+        name = f"the rollback of {version_name(event.from_version)} to {name}"
+    return f"{name} {what}{why}"
 
 
 def _numbers(spec: ModelSpec | None, judged: Event | None) -> str:

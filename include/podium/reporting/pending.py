@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from podium.errors import NotFound
+from podium.errors import NotFound, PodiumError
 from podium.ledger.present import FEW_MOVES
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Request, who_may_decide
@@ -40,16 +40,17 @@ class Pending:
     def headline(self) -> str:
         """Name what is asked, and until when."""
         asked = self.request
-        over = "the first champion" if asked.champion is None else f"over {version_name(asked.champion)}"
         left = _describe(asked.expires_at - datetime.now(UTC))
-        return (
-            f"{asked.model} {version_name(asked.version)}, {over}: waits until {in_utc(asked.expires_at)} "
-            f"({left} left)"
-        )
+        until = f"waits until {in_utc(asked.expires_at)} ({left} left)"
+        if asked.rolls_back:
+            return f"{asked.name}: {until}"
+        over = "the first champion" if asked.champion is None else f"over {version_name(asked.champion)}"
+        return f"{asked.name}, {over}: {until}"
 
     def people(self) -> str:
         """Say who may decide, who has, and who asked."""
-        asked = f"asked by {self.request.requester or 'a schedule'}"
+        by_itself = "the watch window" if self.request.rolls_back else "a schedule"
+        asked = f"asked by {self.request.requester or by_itself}"
         if self.spec is None:
             return f"{asked}; the model has no model file any more, so nobody may decide"
         policy = self.spec.approval
@@ -67,6 +68,7 @@ class Pending:
             "version": asked.version,
             "champion": asked.champion,
             "request": asked.seq,
+            "rolls_back": asked.rolls_back,
             "run": asked.run,
             "requester": asked.requester,
             "expires_at": asked.expires_at.astimezone(UTC).isoformat(),
@@ -99,17 +101,28 @@ def all_pending(services: Services, airflow: str) -> list[Pending]:
     return sorted(found, key=lambda item: item.request.expires_at)
 
 
-def pending_of(services: Services, model: str, airflow: str) -> Pending:
+def pending_of(services: Services, model: str, airflow: str, number: int | None = None) -> Pending:
     """Return what waits for people of one model.
 
+    Args:
+        services: The ledger alone is asked.
+        model: The registered model.
+        airflow: As for ``all_pending``.
+        number: Of the request; None where only one waits.
+
     Raises:
-        NotFound: Nothing does.
+        NotFound: Nothing does, or not this one.
+        PodiumError: A promotion and a rollback wait, and nobody says which is meant.
         Outage: The ledger did not answer.
     """
     found = [item for item in all_pending(services, airflow) if item.request.model == model]
-    if not found:
+    chosen = [item for item in found if number in (None, item.request.seq)]
+    if not chosen:
         raise NotFound(f"{model}: no version waits for approval; `podium pending` shows what does")
-    return max(found, key=lambda item: item.request.seq)
+    if len({item.request.rolls_back for item in chosen}) > 1:
+        there = "; ".join(f"--request {item.request.seq}: {item.request.name}" for item in chosen)
+        raise PodiumError(f"{model}: more than one decision waits, say which: {there}")
+    return max(chosen, key=lambda item: item.request.seq)
 
 
 def _pending(services: Services, request: Request, spec: ModelSpec | None, airflow: str) -> Pending:

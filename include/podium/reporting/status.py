@@ -23,19 +23,24 @@ from podium.services import Services
 
 @dataclass(frozen=True)
 class Waiting:
-    """A candidate that waits for a person."""
+    """A candidate, or a rollback to a version, that waits for a person."""
 
     version: int
     run: str
     expires_at: datetime
+    rolls_back: bool = False
+
+    @property
+    def _name(self) -> str:
+        return f"{'back to ' if self.rolls_back else ''}{version_name(self.version)}"
 
     def short(self) -> str:
         """Say so in a table, in UTC, of which the year is not in doubt."""
-        return f"{version_name(self.version)} until {self.expires_at.astimezone(UTC):%m-%d %H:%M}"
+        return f"{self._name} until {self.expires_at.astimezone(UTC):%m-%d %H:%M}"
 
     def describe(self) -> str:
         """Say what waits and how long."""
-        return f"{version_name(self.version)} waits for approval until {in_utc(self.expires_at)}"
+        return f"{self._name} waits for approval until {in_utc(self.expires_at)}"
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def _newest_version(events: Iterable[Event]) -> int | None:
 def _waiting(requests: Iterable[Request]) -> Iterable[Waiting]:
     now = datetime.now(UTC)
     return (
-        Waiting(request.version, request.run, request.expires_at)
+        Waiting(request.version, request.run, request.expires_at, request.rolls_back)
         for request in requests
         if request.expires_at > now
     )

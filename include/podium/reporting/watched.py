@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from podium.ledger.events import Event, EventKind
+from podium.ledger.store import Ledger
 from podium.metrics.paired import LOG_THRESHOLD
 from podium.monitoring.watch_record import Standing, names_of
-from podium.names import in_utc
+from podium.monitoring.watching import Question
+from podium.names import in_utc, version_name
 from podium.reporting.tables import Column, fitted
 from podium.reporting.terminal import ShownTable
 
@@ -26,6 +30,20 @@ def watch_sentence(looked: Standing) -> str:
     )
 
 
+def last_watch_sentence(model: str, last: Event | None) -> str:
+    """Say that no window is open, and how the last one ended."""
+    said = f"{model}: no watch window is open."
+    if last is None:
+        return said
+    return f"{said} The last one, of {version_name(last.version)}, ended on {in_utc(last.at)}: {last.reason}."
+
+
+def last_verdict(ledger: Ledger, model: str) -> Event | None:
+    """Return the newest verdict on a watch window of a model, or None."""
+    judged = ledger.newest([model], [EventKind.WATCH_JUDGED])[model]
+    return judged[-1] if judged else None
+
+
 def watch_table(looked: Standing, width: int) -> ShownTable:
     """Render each question with its evidence as a bar up to the threshold."""
     asked = looked.verdict.questions
@@ -41,6 +59,11 @@ def watch_table(looked: Standing, width: int) -> ShownTable:
 def problems(looked: Standing) -> list[str]:
     """Say why processes of servers cannot compare, each reason once."""
     return list(dict.fromkeys(looked.seen.problems))
+
+
+def evidence_of(content: Mapping[str, Any]) -> list[Question]:
+    """Return the questions of a verdict with their evidence, as they are kept."""
+    return [Question(**one) for one in content["questions"]]
 
 
 def bar(share: float) -> str:

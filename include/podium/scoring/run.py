@@ -28,6 +28,7 @@ from podium.scoring.outputs import Output, Writer, output_of, writing
 from podium.scoring.pinned_version import Pinned, loaded, pin, refuse_rolled_away
 from podium.scoring.prefetch import ahead
 from podium.scoring.scorer import Readied, Scored, Scorer
+from podium.scoring.watch import Beside, beside
 from podium.services import Services
 from podium.sources.read import Chunk, Partition, Reader, Source, list_partitions, open_partition
 
@@ -196,8 +197,12 @@ def score_planned(
         refuse_rolled_away(services.ledger.present(spec.name, pinned.version), spec.name, pinned.version)
     output = output_of(scoring.output, partition.name, home, scoring.database)
     job = Job(source_of(spec, home), partition, output, scoring.keys)
-    with loaded(services, spec, pinned) as scorer:
-        done = score_to(scorer, pinned, job, LogProgress(f"{pinned.model} {pinned.name}, {partition.name}"))
+    progress = LogProgress(f"{pinned.model} {pinned.name}, {partition.name}")
+    with (
+        loaded(services, spec, pinned) as scorer,
+        beside(services, spec, pinned, scorer, partition.name) as both,
+    ):
+        done = score_to(scorer, pinned, job, progress, both)
     log.info("%s.", done.describe())
     return done
 
@@ -210,12 +215,29 @@ def total(scored: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {**same, **sums, "partitions": [one["partition"] for one in all_scored]}
 
 
-def score_to(scorer: Scorer, pinned: Pinned, job: Job, tell: Callable[[Progress], None]) -> PartitionScores:
-    """Score rows with a loaded version and write them; see ``score_partition``."""
+def score_to(
+    scorer: Scorer, pinned: Pinned, job: Job, tell: Callable[[Progress], None], both: Beside | None = None
+) -> PartitionScores:
+    """Score rows with a loaded version and write them.
+
+    Args:
+        scorer: The version.
+        pinned: The same, as it is written beside each row.
+        job: Which rows, and where to.
+        tell: Called with how far it is.
+        both: The versions of a watch window; they are compared on a share of the rows.
+
+    Raises:
+        DataError: A column is missing, no row can be scored, or a place cannot be read or written.
+        Outage: A store or database did not answer.
+    """
     with open_partition(job.source, job.partition, columns_read([scorer], job.keys)) as reader:
         assert_keys(job, reader)
         run = _Run(pinned, job, tell)
-        with writing(job.output) as writer, closing(_scored(scorer, reader, job.partition.at)) as chunks:
+        with (
+            writing(job.output) as writer,
+            closing(_scored(scorer, reader, job.partition.at, both)) as chunks,
+        ):
             for scored in chunks:
                 run.write(scored, writer, scorer.labels)
             run.counts.assert_some_scored(f"{pinned.model} {pinned.name}", job.partition)
@@ -250,10 +272,13 @@ def readied(scorer: Scorer, reader: Reader, where: str) -> Generator[Readied]:
         yield scorer.ready(chunk, where)
 
 
-def _scored(scorer: Scorer, reader: Reader, where: str) -> Generator[Scored]:
+def _scored(scorer: Scorer, reader: Reader, where: str, both: Beside | None) -> Generator[Scored]:
     def scored() -> Generator[Scored]:
         with closing(ahead(readied(scorer, reader, where))) as chunks:
             for chunk in chunks:
+                # Before the rows are scored: a version that fails them all ends here, and that counts.
+                if both is not None:
+                    both.compare(chunk.chunk, where)
                 yield scorer.score(chunk)
 
     return ahead(scored())

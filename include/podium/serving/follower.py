@@ -149,9 +149,7 @@ class Follower:
         """
         begun = monotonic()
         try:
-            loaded = self._in_memory(number) or load_version(
-                self._services, events, self.target.model, number, self._max_rows, self._folder
-            )
+            loaded = self._in_memory(number) or self._load(number, events)
         except Outage:
             raise
         except PodiumError:
@@ -171,6 +169,10 @@ class Follower:
             _name(before),
             monotonic() - begun,
         )
+
+    def _load(self, number: int, events: Sequence[Event]) -> LoadedVersion:
+        """Load a version from the store."""
+        return load_version(self._services, events, self.target.model, number, self._max_rows, self._folder)
 
     def _in_memory(self, number: int) -> LoadedVersion | None:
         """Return a version that is loaded already."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
@@ -19,9 +19,11 @@ import numpy as np
 import pandas as pd
 
 from podium.errors import PodiumError
+from podium.ledger.events import Event
 from podium.ledger.live_answers import VersionOnTrial
 from podium.ledger.watch_counts import Counts, tell_watched
 from podium.lifecycle.watched import KINDS, WatchWindow, open_window
+from podium.memory import assert_fits
 from podium.names import Alias, version_name
 from podium.services import Services
 from podium.serving.answers import jsonable
@@ -31,6 +33,7 @@ from podium.serving.recorder import Compared, Recorder
 from podium.serving.requests import Rows
 from podium.serving.settings import ServingSettings
 from podium.serving.shadow import Answered, Outcome, Shadow, rows_for
+from podium.versions import manifest_of
 
 log = logging.getLogger(__name__)
 
@@ -143,12 +146,13 @@ class Watch:
         try:
             events = self._services.ledger.newest([self._model], KINDS)[self._model]
             found = open_window(events)
+            # By the clock that opened it: this machine's may be another.
+            if found is not None and self._services.ledger.now() > found.closes + _GRACE:
+                found = None
         except PodiumError as error:
             self._say(str(error))
             return
         self._looked = (serves, monotonic())
-        if found is not None and datetime.now(UTC) > found.closes + _GRACE:
-            found = None
         if found != self.window:
             self._change(found)
 
@@ -246,6 +250,12 @@ class _Before(Follower):
 
     def _nothing_wanted(self) -> None:
         self.current, self.problem = None, ""
+
+    def _load(self, number: int, events: Sequence[Event]) -> LoadedVersion:
+        manifest = manifest_of(events, self.target.model, number)
+        name = f"{self.target.model} {version_name(number)}"
+        assert_fits(name, sum(file.size for file in manifest.files))
+        return super()._load(number, events)
 
     def _in_memory(self, number: int) -> LoadedVersion | None:
         before = self._serving.previous

@@ -122,19 +122,19 @@ def test_one_look_judges_and_goes_back_and_a_record_that_cannot_be_read_hides_no
     services.ledger.append(
         NewEvent(EventKind.PROMOTED, "odd", 2, from_version=1, details={"watch": {"rows": 1}})
     )
-    assert is_due(services.ledger), "no window is open"
+    assert is_due(services), "no window is open"
     promoted = promoted_over_the_first(services, spec)
-    assert not is_due(services.ledger)
-    assert act(services) == Acted([], [], 1)
+    assert not is_due(services)
+    assert act(services) == Acted([], [], [], [], 1)
     tell(services, promoted, BAD)
-    assert is_due(services.ledger)
+    assert is_due(services)
     done = act(services)
     assert done.told == [
         f"{spec.name} v2: bad: v2 alone failed 30 and v1 alone 0 of 200 requests",
         f"{spec.name} v2 was rolled back to v1",
     ]
     assert done.rolled_back == [(spec.name, f"watch_champion/promotion-{promoted.seq}")]
-    assert act(services) == Acted([], [], 0)
+    assert act(services) == Acted([], [], [], [], 0)
 
 
 def test_both_bad_freezes_and_moves_nothing_and_a_persons_rollback_settles_it(
@@ -178,8 +178,9 @@ def test_two_a_week_go_back_by_themselves_and_the_third_is_refused_on_record(
     judged = judge_window(services, spec.name)
     assert judged is not None
     assert roll_back(services, judged) is None
-    refused = ledger.history(spec.name)[-1]
+    refused, frozen = ledger.history(spec.name)[-2:]
     assert refused.event is EventKind.ROLLBACK_REFUSED
+    assert frozen.reason == f"v2 is {judged.reason}; it is not rolled back to v1: {refused.reason}"
     assert "v11 and v12 were rolled back by their watch windows within seven days" in refused.reason
     assert services.registry.champion(spec.name) == 2
     assert owed_rollbacks(ledger, [spec.name]) == []

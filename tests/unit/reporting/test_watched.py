@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,9 +14,13 @@ from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.history import VERDICT
 from podium.ledger.watch_counts import Counts, tell_watched
+from podium.lifecycle.approval_policy import Request
 from podium.lifecycle.watched import WATCH
-from podium.reporting.notices import of_event
+from podium.model_file.spec import ModelSpec
+from podium.reporting.approval_card import describe_state
+from podium.reporting.notices import approval_wanted, comparison_of, decided, of_event
 from podium.reporting.overview import describe, freeze
 from podium.services import Services
 from support.serving import as_server
@@ -33,7 +38,7 @@ def judged(said: str, auto_rollback: str = "propose", *, freezes: bool = False) 
     ("event", "then"),
     [
         (judged("good"), "The champion serves on."),
-        (judged("bad"), "roll it back with `podium rollback m --to-version 7`."),
+        (judged("bad"), "The champion serves on until a person decides: a card asks the approvers."),
         (judged("bad", "off"), "The champion serves on."),
         (judged("bad", "on", freezes=True), "It is rolled back by itself, and no version is promoted until"),
         (judged("both bad", freezes=True), "Nothing was moved. No version is promoted until an approver"),
@@ -54,6 +59,79 @@ def test_a_frozen_model_is_told_with_who_settles_it() -> None:
     )
     assert freeze("m", [judged("good")], None) == ""
     assert describe(frozen) == "v8 came out of its watch window: both bad: v8 alone failed 12"
+
+
+ASKED = Request(
+    seq=9,
+    model="m",
+    version=7,
+    champion=8,
+    run="propose_rollback/verdict-6",
+    requester=None,
+    manifest="d",
+    gates="e",
+    expires_at=datetime(2026, 5, 4, tzinfo=UTC),
+    waits=timedelta(days=3),
+    verdict=6,
+    why="bad: v8 alone failed 12",
+)
+
+
+def of_request(kind: EventKind, actor: str = "amy", reason: str = "it is true") -> Event:
+    at, details = datetime(2026, 5, 2, tzinfo=UTC), {VERDICT: 6}
+    return Event(10, at, kind, "m", 7, 8, actor, reason, ASKED.run, None, details, "", "")
+
+
+def test_a_proposed_rollback_is_told_to_the_approvers_as_one(toy_spec: ModelSpec) -> None:
+    said = comparison_of([], ASKED, toy_spec)
+    assert said == "The watch window of v8 said bad: v8 alone failed 12."
+    notice = approval_wanted(ASKED, toy_spec, said, "https://a")
+    assert notice.subject == "m: the rollback of v8 to v7 waits for approval until 2026-05-04 00:00 UTC"
+    assert notice.text == f"{said}\nWho may decide: amy."
+    assert (notice.people, notice.link) == (("amy",), "https://a/podium/decisions/9")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "then"),
+    [
+        (EventKind.APPROVED, "was approved by amy", "Podium rolls back now."),
+        (EventKind.REJECTED, "was rejected by amy", "The champion stays v8."),
+        (EventKind.EXPIRED, "expired: nobody decided in time", "The champion stays v8. Whoever may can"),
+        (EventKind.VOIDED, "needs no decision any more", "An answer to it counts no more."),
+    ],
+)
+def test_what_was_decided_about_a_rollback_is_told_as_that(
+    toy_spec: ModelSpec, kind: EventKind, said: str, then: str
+) -> None:
+    notice = decided(of_request(kind), ASKED, toy_spec, "")
+    assert notice.subject.startswith(f"m: the rollback of v8 to v7 {said}")
+    assert then in notice.text
+    assert describe(of_request(kind)) == f"the rollback of v8 to v7 was {kind} by amy: it is true"
+
+
+def test_the_picture_of_a_card_says_how_the_rollback_came_out(toy_spec: ModelSpec) -> None:
+    def state(*kinds: EventKind) -> str:
+        events = [of_request(kind) for kind in kinds]
+        return describe_state(
+            toy_spec.approval, replace(ASKED, expires_at=datetime.max.replace(tzinfo=UTC)), events
+        )[0]
+
+    assert state().startswith("Open until ")
+    assert state(EventKind.APPROVED) == "Approved on 2026-05-02 00:00 UTC by amy. The rollback follows."
+    refused = state(EventKind.APPROVED, EventKind.ROLLBACK_REFUSED)
+    assert refused == "Approved on 2026-05-02 00:00 UTC by amy. Not rolled back: it is true."
+    assert state(EventKind.APPROVED, EventKind.ROLLED_BACK).endswith("v7 is champion again.")
+
+
+def test_a_way_back_that_failed_is_told_with_both_versions() -> None:
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    reason = "v8 is bad; it is not rolled back to v7: its files were changed"
+    froze = Event(7, at, EventKind.WATCH_FROZE, "m", 8, 7, "w", reason, None, None, {"promotion": 5}, "", "")
+    notice = of_event(froze, "")
+    assert notice is not None
+    assert notice.subject == f"m v8 is frozen: {reason}"
+    assert "No version is promoted until an approver settles it" in notice.text
+    assert freeze("m", [froze], None).endswith("settle_champion, accept.")
 
 
 def watch(*arguments: str) -> Result:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,18 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 from sqlalchemy import make_url
 
+from podium import memory
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.live_answers import LiveStore, VersionOnTrial
+from podium.ledger.live_answers import LiveAnswer, LiveStore, VersionOnTrial
 from podium.ledger.store import Ledger
 from podium.ledger.watch_counts import Counts, told_of
+from podium.lifecycle.watched import WatchWindow
+from podium.lifecycle.watched import window_of as window_opened_by
+from podium.monitoring.watch_record import standing
+from podium.monitoring.watching import TIME_TO_LOAD, Ending, judge
 from podium.services import Services
 from podium.serving import recorder, shadow, watch
 from podium.serving.watch import is_answer
@@ -47,6 +55,12 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def promoted(services: Services, model: str, first: Any, second: Any, **terms: Any) -> Event:
     make_champion(services, model, register_model(services, model, first, ROWS))
     return promote_watched(services, model, register_model(services, model, second, ROWS), **terms)
+
+
+def window_of(promotion: Event) -> WatchWindow:
+    window = window_opened_by(promotion)
+    assert window is not None
+    return window
 
 
 def wait_for_counts(services: Services, server: Server, promotion: Event, requests: int) -> Counts:
@@ -146,6 +160,76 @@ def test_a_version_before_that_cannot_be_loaded_is_told(services: Services, mode
     (told,) = told_of(services.ledger, model, promotion.seq)
     assert told.counts == Counts()
     assert f"{model} v1" in told.problem
+
+
+def test_a_version_before_that_is_too_large_is_not_loaded_and_told(
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promotion = promoted(services, model, regression(1), regression(2))
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1024)
+    with serving(services, model, poll_seconds=0.05) as server:
+        server.wait_until_ready()
+        server.wait_for(lambda: told_of(services.ledger, model, promotion.seq), "told")
+        server.wait_for(lambda: told_of(services.ledger, model, promotion.seq)[0].problem, "why")
+        assert predict(server, RECORDS[:1]).headers["X-Model-Version"] == "2"
+    (told,) = told_of(services.ledger, model, promotion.seq)
+    assert told.counts == Counts()
+    assert f"{model} v1 is too large for memory beside the version in use" in told.problem
+    looked = standing(services.ledger, window_of(promotion))
+    later = replace(looked.seen, at=promotion.at + TIME_TO_LOAD)
+    verdict = judge(looked.window.terms, ("v2", "v1"), promotion.at, later)
+    assert verdict.ending is Ending.NOT_JUDGED
+    assert "too large for memory" in verdict.reason
+
+
+def test_a_version_before_of_another_signature_is_no_pair_and_the_window_says_what_is_missing(
+    services: Services, model: str
+) -> None:
+    wider = ROWS.assign(w=0.0)
+    first = LinearRegression().fit(wider, ROWS["x"])
+    make_champion(services, model, register_model(services, model, first, wider))
+    promotion = promote_watched(services, model, register_model(services, model, regression(2), ROWS))
+    with serving(services, model, poll_seconds=0.05) as server:
+        server.wait_until_ready()
+        watching(server, 1)
+        predict(server, RECORDS[:3])
+        predict(server, [{**RECORDS[0], "w": 1.0}])
+        assert wait_for_counts(services, server, promotion, 1) == Counts(1, 1), "what both could read"
+    looked = standing(services.ledger, window_of(promotion))
+    assert looked.verdict.ending is None
+    assert looked.verdict.reason == "missing: 39 rows"
+
+
+def test_labels_of_an_answer_that_one_side_alone_gave_are_no_evidence(services: Services, model: str) -> None:
+    asks = {"labelled_rows": 3, "metric": "mean_absolute_error", "rows": 1}
+    promotion = promoted(services, model, ODD, regression(2), **asks)
+    store = LiveStore(services.ledger)
+    for number, (new, old) in enumerate([("[1.0]", "[1.0]"), ("[9.0]", None), (None, "[1.0]")]):
+        both = [said and f'{{"predictions": {said}}}' for said in (new, old)]
+        at = promotion.at + timedelta(seconds=1)
+        store.write([LiveAnswer(model, f"r{number}", at, 1, 2, 1, *both)])
+        store.add_labels(model, f"r{number}", [1.0])
+    looked = standing(services.ledger, window_of(promotion))
+    assert looked.seen.sums.rows == 1
+    assert looked.verdict.reason == "missing: 1 rows and 2 labelled rows"
+
+
+def test_no_clock_but_the_ledgers_closes_a_window(
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promotion = promoted(services, model, regression(1), regression(2), at_most_seconds=3600.0)
+    window = window_of(promotion)
+    assert standing(services.ledger, window).verdict.ending is None
+    monkeypatch.setattr(Ledger, "now", lambda _: promotion.at + timedelta(seconds=3601))
+    over = standing(services.ledger, window)
+    assert over.verdict.ending is Ending.NOT_JUDGED
+    monkeypatch.setattr(Ledger, "now", lambda _: promotion.at - timedelta(days=400))
+    assert standing(services.ledger, window).verdict.ending is None
+    with serving(services, model, poll_seconds=0.05) as server:
+        server.wait_until_ready()
+        watching(server, 1)
+        monkeypatch.setattr(Ledger, "now", lambda _: promotion.at + timedelta(seconds=3601 + 3600))
+        server.wait_for(lambda: watch_of(server) == {}, "an hour after its time the server stops by itself")
 
 
 @pytest.fixture

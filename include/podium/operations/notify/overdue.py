@@ -22,7 +22,7 @@ from podium.services import Services
 NEWS = timedelta(days=1)
 _LATE = timedelta(minutes=30)
 _BEHIND = timedelta(minutes=5)
-_OF_ALL = (ROLLBACK_DAG, "settle_champion", "reconcile")
+_OF_ALL = (ROLLBACK_DAG, "settle_champion", "reconcile", "watch_champion", "propose_rollback")
 
 
 def failed_runs(airflow: AirflowClient, specs: Iterable[ModelSpec], now: datetime, page: str) -> list[Notice]:

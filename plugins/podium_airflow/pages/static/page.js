@@ -156,6 +156,21 @@ async function loadPictures() {
   place.removeAttribute("aria-busy");
 }
 
+// An open window is shown as it grows, without the rest of the page: somebody may be filling in a form.
+function followWatch() {
+  const place = document.getElementById("watch");
+  if (!place) return;
+  const ask = async () => {
+    try {
+      const answer = await fetch(place.dataset.from);
+      if (answer.ok) place.innerHTML = await answer.text();
+    } finally {
+      setTimeout(ask, place.querySelector("table") ? 3000 : 30000);
+    }
+  };
+  ask();
+}
+
 followTheme();
 followLinks();
 watchReasons();
@@ -163,3 +178,4 @@ sendOnce();
 filterModels();
 look();
 loadPictures();
+followWatch();
