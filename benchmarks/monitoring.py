@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from podium.monitoring.reference import add_counts, count_rows, make_reference, observe
-from podium.monitoring.windows import Window
+from podium.metrics.reference import add_counts, count_rows, make_reference
+from podium.metrics.windows import Window
+from podium.monitoring.journal import observe
 from support.monitored_streams import FIRST, STABLE, Stream, few_labels, football, watch, watch_bikes
 from support.watched_streams import Promotion
 from support.watched_streams import watch as watch_promotion

@@ -32,7 +32,7 @@ def build_monitoring(spec: ModelSpec, section: MonitoringSpec) -> None:
     @podium_task(**heavy(spec.compute))
     def judge(**context: Context) -> None:
         from podium.monitoring.run import describe_window, monitor_window
-        from podium.monitoring.windows import Window, newest_whole
+        from podium.metrics.windows import Window, newest_whole
         from podium.services import connect
 
         # A run that somebody triggered has no data interval.

@@ -9,13 +9,15 @@ import pandas as pd
 
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.evidence import Evidence, EvidenceStore
-from podium.monitoring.evidence import counts_content, reference_content, rules_content
-from podium.monitoring.journal import Judged, Rules
+from podium.metrics.reference import count_rows, make_reference
+from podium.metrics.reference_file import reference_content
+from podium.metrics.windows import Window
+from podium.monitoring.evidence import counts_content, rules_content
+from podium.monitoring.inputs import stream_shares
+from podium.monitoring.journal import Judged, Rules, observe
 from podium.monitoring.on_record import Basis
-from podium.monitoring.reference import count_rows, make_reference, observe, stream_shares
 from podium.monitoring.run import Seen
 from podium.monitoring.run import record_windows as record_seen
-from podium.monitoring.windows import Window
 from podium.services import Services
 
 DAY = timedelta(days=1)

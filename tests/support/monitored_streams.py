@@ -13,20 +13,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from podium.metrics.answers import Answers, Numbers
+from podium.metrics.reference import Column, Reference, count_rows, make_reference
+from podium.metrics.row_scores import row_losses
+from podium.metrics.windows import Window, windows_between
 from podium.model_file.loading import load_spec
 from podium.model_file.metric_names import TaskKind
-from podium.monitoring.harm import after, first_harm, judge_harm, losses, row_losses
-from podium.monitoring.journal import Judged, Observation, Rules, judge_all
+from podium.monitoring.harm import after, first_harm, judge_harm, losses
+from podium.monitoring.inputs import stream_shares
+from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe
 from podium.monitoring.proxies import fit_proxy
-from podium.monitoring.reference import (
-    Column,
-    Reference,
-    count_rows,
-    make_reference,
-    observe,
-    stream_shares,
-)
-from podium.monitoring.windows import Window, windows_between
 from podium.settings import PROJECT_ROOT
 
 FEATURES = 13

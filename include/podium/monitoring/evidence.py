@@ -3,50 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from podium.metrics.answers import Numbers
-from podium.metrics.bins import Bins, Counts
+from podium.metrics.bins import Counts
+from podium.metrics.reference_file import Content, finite, measured_content, read_measured
 from podium.monitoring.harm import HarmJudged, Losses, Sums
 from podium.monitoring.inputs import InputsJudged
 from podium.monitoring.journal import Judged, Observation, Rules
-from podium.monitoring.reference import Column, Reference
 from podium.monitoring.verdicts import Verdict
-from podium.monitoring.windows import Window
 
-Content = dict[str, Any]
 # What is computed again may differ in the last digits: processors round logarithms differently.
 _SAME = 1e-9
-
-
-def reference_content(reference: Reference) -> Content:
-    """Return a reference as it is kept."""
-    return {
-        # A list, for their order is that of the streams.
-        "columns": [
-            {"name": name, **asdict(column.bins), "counts": column.counts.tolist()}
-            for name, column in reference.columns.items()
-        ],
-        "past": [_observation_content(seen) for seen in reference.past],
-        "at_promotion": reference.at_promotion,
-        "unknown": reference.unknown,
-    }
-
-
-def read_reference(content: Mapping[str, Any]) -> Reference:
-    """Return the reference that was kept."""
-    return Reference(
-        {column["name"]: _column(column) for column in content["columns"]},
-        tuple(map(read_observation, content["past"])),
-        content["at_promotion"],
-        content["unknown"],
-    )
 
 
 def rules_content(rules: Rules) -> Content:
@@ -89,18 +62,10 @@ def read_observation(content: Mapping[str, Any]) -> Observation:
     """Return what was seen of a window that was kept."""
     losses = content["losses"]
     return Observation(
-        read_window(content["window"]),
-        content["rows"],
-        content["distances"],
-        content["shifts"],
-        None if losses is None else Losses(Sums(*losses[0]), *losses[1:]),
-        tuple(content["problems"]),
+        **vars(read_measured(content)),
+        losses=None if losses is None else Losses(Sums(*losses[0]), *losses[1:]),
+        problems=tuple(content["problems"]),
     )
-
-
-def read_window(span: Sequence[str]) -> Window:
-    """Return the window that was kept."""
-    return Window(*map(datetime.fromisoformat, span))
 
 
 def difference(kept: object, again: object, *place: str) -> str:
@@ -146,19 +111,16 @@ def _verdicts(judged: Judged) -> dict[str, Verdict]:
 
 def _observation_content(seen: Observation) -> Content:
     return {
-        "window": [seen.window.start.isoformat(), seen.window.end.isoformat()],
-        "rows": seen.rows,
+        **measured_content(seen),
         "problems": list(seen.problems),
         "losses": None if seen.losses is None else list(astuple(seen.losses)),
-        "distances": dict(_finite(seen.distances)),
-        "shifts": dict(_finite(seen.shifts)),
     }
 
 
 def _inputs_content(judged: InputsJudged, streams: Sequence[str]) -> Content:
     arrays = {"p": judged.p, "log_wealth": judged.log_wealth, "dependence": judged.dependence}
     return {
-        **{name: dict(_finite(dict(zip(streams, array, strict=True)))) for name, array in arrays.items()},
+        **{name: dict(finite(dict(zip(streams, array, strict=True)))) for name, array in arrays.items()},
         "alarmed": _names(streams, judged.alarmed),
         "not_judged": judged.not_judged,
         "dependence_known": judged.dependence_known,
@@ -175,21 +137,9 @@ def _harm_content(judged: HarmJudged) -> Content:
     }
 
 
-def _finite(by_name: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    """Yield the finite numbers: JSON has no others."""
-    for name, value in by_name.items():
-        if math.isfinite(value):
-            yield name, float(value)
-
-
 def _or_none(values: Numbers) -> list[float | None]:
     return [float(value) if math.isfinite(value) else None for value in values]
 
 
 def _names(streams: Sequence[str], which: npt.NDArray[np.bool_]) -> list[str]:
     return [name for name, is_so in zip(streams, which, strict=True) if is_so]
-
-
-def _column(content: Mapping[str, Any]) -> Column:
-    bins = Bins(tuple(content["edges"]), tuple(content["categories"]), content["scale"])
-    return Column(bins, np.asarray(content["counts"], dtype=np.int64))

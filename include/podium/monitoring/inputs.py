@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from podium.metrics.answers import Numbers
 from podium.metrics.detectors import alarmed, dependence, grown, log_bets, rank_p, started
+from podium.metrics.reference import MISSING
 
 LEAST_WINDOWS = 12
 # Below so many the dependence between windows is not known well enough to act on an alarm alone.
@@ -124,7 +125,8 @@ def judge_inputs(
         )
         return _unjudged(inputs, depends, f"{reason} in {dependent.sum()} of {len(dependent)} streams")
     p = rank_p(inputs.values[inputs.seasons == window.season], window.values, coin)
-    p = np.where(dependent, np.nan, p)
+    young = (~np.isnan(inputs.values)).sum(axis=0) < LEAST_WINDOWS
+    p = np.where(dependent | young, np.nan, p)
     log_wealth = grown(inputs.log_wealth, log_bets(p))
     raised = alarmed(log_wealth, weights, run_length)
     return InputsJudged(p, log_wealth, raised, depends, "", inputs.calm >= DEPENDENCE_KNOWN)
@@ -178,6 +180,25 @@ def shares(importance: Mapping[str, float], others: Sequence[str]) -> dict[str, 
     }
     by_name |= dict.fromkeys(others, 1.0)
     return {name: share / (features + len(others)) for name, share in by_name.items()}
+
+
+def stream_shares(
+    importance: Mapping[str, float], answers: Sequence[str], detectors: Sequence[str] = ()
+) -> dict[str, float]:
+    """Return the share of the alarms of each stream: of each column its values and its missing ones.
+
+    Args:
+        importance: Of each feature, see ``shares``.
+        answers: Names of answers.
+        detectors: Names of own detectors, each a single stream.
+    """
+    by_stream = {}
+    for name, share in shares(importance, [*answers, *detectors]).items():
+        own = name in detectors
+        by_stream[name] = share * (1 if own else 1 - MISSING_SHARE)
+        if not own:
+            by_stream[MISSING + name] = share * MISSING_SHARE
+    return by_stream
 
 
 def _unjudged(inputs: Inputs, depends: Numbers, reason: str) -> InputsJudged:

@@ -12,11 +12,12 @@ from podium.errors import PodiumError
 from podium.ledger.events import Event, EventKind, canonical_json
 from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.store import Ledger
-from podium.monitoring.evidence import read_reference, read_rules, read_window, window_content
+from podium.metrics.reference import Reference
+from podium.metrics.reference_file import read_reference, read_window
+from podium.metrics.windows import Window
+from podium.monitoring.evidence import read_rules, window_content
 from podium.monitoring.journal import Judged, Observation, Rules, judge_all, judge_none
-from podium.monitoring.reference import Reference
 from podium.monitoring.verdicts import Said, Verdict, worst_of
-from podium.monitoring.windows import Window
 
 KINDS = (EventKind.REFERENCE_MADE, EventKind.WINDOWS_JUDGED)
 

@@ -217,6 +217,11 @@ class Registry:
         with mlflow_errors(doing):
             self._client.log_artifacts(run_id, str(folder), path or None)
 
+    def log_model_file(self, model_id: str, path: Path) -> None:
+        """Put a file among those of a logged model, of which no version is made yet."""
+        with mlflow_errors(f"uploading {path.name} to the model {model_id}"):
+            self._client.log_model_artifact(model_id, str(path))
+
     def artifacts(self, run_id: str, path: str = "") -> list[str]:
         """Return the paths of the artifacts of a run that stand directly below a path, folders too."""
         with mlflow_errors(f"listing {path or 'the artifacts'} of run {run_id}"):

@@ -108,7 +108,7 @@ def usable(model: Any, *, classifies: bool, requirements: Sequence[str]) -> Iter
 
 def log_model(
     trained: Usable, inputs: pd.DataFrame, requirements: Sequence[str], skops_trusted_types: Sequence[str]
-) -> None:
+) -> str:
     """Log a model to the active run, with its signature, and an input example that it can be proved by later.
 
     It is saved and proved before.
@@ -119,6 +119,9 @@ def log_model(
         requirements: What it needs to load, pinned.
         skops_trusted_types: Types that a saved estimator may hold beyond scikit-learn's usual ones.
 
+    Returns:
+        The id of MLflow's logged model.
+
     Raises:
         TrainerError: It cannot be saved, or is not proved.
     """
@@ -126,7 +129,7 @@ def log_model(
     with TemporaryDirectory(prefix="podium-") as folder:
         _save(Path(folder) / "model", trained, inputs, flavor, arguments)
     with _saving_skops():
-        flavor.log_model(name="model", **arguments)
+        return str(flavor.log_model(name="model", **arguments).model_id)
 
 
 def save_model(

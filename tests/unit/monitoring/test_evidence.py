@@ -19,6 +19,7 @@ from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.receivers import RETRAINING_ASSET
 from podium.lifecycle.announce import to_announce
 from podium.lifecycle.wanted import retraining_on_record
+from podium.metrics.windows import Window
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.monitoring import run as monitoring_run
@@ -27,7 +28,6 @@ from podium.monitoring.on_record import KINDS, contents, on_record, read_basis
 from podium.monitoring.recompute import evidence_differences
 from podium.monitoring.run import monitor_window
 from podium.monitoring.verdicts import Said
-from podium.monitoring.windows import Window
 from podium.services import Services
 from podium.stack.layout import Layout
 from support.database import as_superuser

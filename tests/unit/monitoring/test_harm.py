@@ -7,6 +7,7 @@ import pytest
 
 from podium.metrics.answers import Answers
 from podium.metrics.measures import measure
+from podium.metrics.row_scores import row_losses
 from podium.model_file.metric_names import TaskKind
 from podium.monitoring.harm import (
     Sums,
@@ -16,7 +17,6 @@ from podium.monitoring.harm import (
     judge_harm,
     losses,
     proxy_weight,
-    row_losses,
     shown_risk,
     tolerated_loss,
 )

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from podium.metrics.reference import count_rows, make_reference
+from podium.metrics.windows import Window
 from podium.monitoring.harm import losses
-from podium.monitoring.journal import Judged, Observation, Rules, judge_all
-from podium.monitoring.reference import count_rows, make_reference, observe, stream_shares
+from podium.monitoring.inputs import stream_shares
+from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe
 from podium.monitoring.verdicts import Said
 from podium.monitoring.whole import data_problems
-from podium.monitoring.windows import Window
 
 DAY = timedelta(days=1)
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)

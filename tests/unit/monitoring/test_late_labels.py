@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from podium.errors import DataError
+from podium.metrics.windows import Window
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.journal import Judged
 from podium.monitoring.recompute import evidence_differences
 from podium.monitoring.run import monitor_window
 from podium.monitoring.verdicts import Said
-from podium.monitoring.windows import Window
 from podium.services import Services
 from support.steps import FIRST, promote_as_of
 from support.toy import write_toy_rows
