@@ -274,7 +274,10 @@ def _moved(rules: Rules, judged: InputsJudged) -> Verdict:
 
 def _distances(rules: Rules, seen: Measured) -> Distances:
     return Distances(
-        _in_order(rules, seen.distances), _in_order(rules, seen.shifts), season(seen.window, rules.match)
+        _in_order(rules, seen.distances),
+        _in_order(rules, seen.shifts),
+        season(seen.window, rules.match),
+        seen.rows,
     )
 
 

@@ -106,7 +106,7 @@ def test_stable_windows_then_a_shift_are_on_record_and_follow_from_their_counts(
     assert Said.MOVED in said[4:]
     made, *events = recorded(own_services, spec)
     assert (made.event, made.version) == (EventKind.REFERENCE_MADE, 1)
-    assert made.reason == "1 columns and 37 windows of the training data"
+    assert made.reason == "2 columns and 37 windows of the training data, made for the first window"
     assert len(events) == 9
     alarm = events[said.index(Said.MOVED)]
     assert alarm.reason.endswith(": moved, x moved; dependence of the windows not yet known")
