@@ -38,7 +38,7 @@ def test_a_greater_risk_is_known_by_few_labels() -> None:
 
 
 def test_in_twelve_years_of_matches_there_is_one_alarm_at_most_and_no_training() -> None:
-    judged = football()
+    _, judged = football()
     monthly = Counter(one.moved.said for one in judged)
     assert monthly[Said.MOVED] <= 1
     assert monthly[Said.MOVED] + monthly[Said.NOTHING_SEEN] == 67

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,10 +15,12 @@ from podium.metrics.reference import Column, Reference, count_rows, make_referen
 from podium.metrics.row_scores import row_losses
 from podium.metrics.windows import Window, windows_between
 from podium.model_file.loading import load_spec
+from podium.monitoring.evidence import window_content
 from podium.monitoring.harm import after, first_harm, judge_harm, losses
 from podium.monitoring.inputs import stream_shares
 from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe
 from podium.monitoring.known_rows import rules_of
+from podium.monitoring.on_record import RecordedWindow, tolerated_by
 from podium.monitoring.rows import examples_of, inside
 from podium.monitoring.whole import Whole
 from podium.settings import PROJECT_ROOT
@@ -209,7 +211,7 @@ def _observed(
     return seen
 
 
-def football() -> list[Judged]:
+def football() -> tuple[Rules, list[Judged]]:
     """Judge the matches of each month since July 2014 by our model of those before, as its model file says.
 
     The reference, the shares of the alarms and the loss at promotion are those that the version would bring.
@@ -243,4 +245,12 @@ def football() -> list[Judged]:
                 )
             )
     rules = rules_of(spec, section, reference)
-    return list(judge_all(f"{spec.name}/1", rules, reference.past, seen))
+    return rules, list(judge_all(f"{spec.name}/1", rules, reference.past, seen))
+
+
+def recorded(rules: Rules, judged: Sequence[Judged]) -> list[RecordedWindow]:
+    """Return judged windows as they would be on record, of version 1."""
+    return [
+        RecordedWindow(1, one.observation.window, window_content(one, {}), tolerated_by(rules))
+        for one in judged
+    ]

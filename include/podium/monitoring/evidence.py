@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from podium.metrics.answers import Numbers
 from podium.metrics.bins import Counts
+from podium.metrics.detectors import START
 from podium.metrics.reference_file import Content, finite, measured_content, read_measured
 from podium.monitoring.harm import HarmJudged, Losses, Sums
 from podium.monitoring.inputs import InputsJudged
 from podium.monitoring.journal import Judged, Observation, Rules
-from podium.monitoring.verdicts import Verdict
+from podium.monitoring.verdicts import Said, Verdict
 
 # What is computed again may differ in the last digits: processors round logarithms differently.
 _SAME = 1e-9
@@ -56,6 +57,27 @@ def window_content(judged: Judged, judged_by: Mapping[str, str]) -> Content:
         "harm": None if judged.harm is None else _harm_content(judged.harm),
         "verdicts": {name: asdict(verdict) for name, verdict in _verdicts(judged).items()},
     }
+
+
+def read_judged(content: Mapping[str, Any], streams: Sequence[str]) -> Judged:
+    """Return the judged window that was kept, to the last digit.
+
+    Args:
+        content: What was kept.
+        streams: The names of the streams, in the order of all arrays.
+    """
+    verdicts = {
+        name: Verdict(Said(verdict["said"]), verdict["reason"])
+        for name, verdict in content["verdicts"].items()
+    }
+    inputs, harm = content["inputs"], content["harm"]
+    return Judged(
+        read_observation(content),
+        streams,
+        **verdicts,
+        inputs=None if inputs is None else _read_inputs(inputs, streams),
+        harm=None if harm is None else _read_harm(harm),
+    )
 
 
 def read_observation(content: Mapping[str, Any]) -> Observation:
@@ -125,6 +147,35 @@ def _inputs_content(judged: InputsJudged, streams: Sequence[str]) -> Content:
         "not_judged": judged.not_judged,
         "dependence_known": judged.dependence_known,
     }
+
+
+def _read_inputs(content: Mapping[str, Any], streams: Sequence[str]) -> InputsJudged:
+    def array(name: str, missing: float) -> Numbers:
+        return np.asarray([content[name].get(stream, missing) for stream in streams], dtype=float)
+
+    return InputsJudged(
+        array("p", math.nan),
+        array("log_wealth", START),
+        np.asarray([stream in content["alarmed"] for stream in streams]),
+        array("dependence", math.nan),
+        content["not_judged"],
+        content["dependence_known"],
+    )
+
+
+def _read_harm(content: Mapping[str, Any]) -> HarmJudged:
+    numbers = {name: _number(content[name]) for name in ("risk", "error", "weight")}
+    wealth = [START if value is None else value for value in content["log_wealth"]]
+    return HarmJudged(
+        **numbers,
+        log_wealth=np.asarray(wealth, dtype=float),
+        alarmed=content["alarmed"],
+        not_judged=content["not_judged"],
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _harm_content(judged: HarmJudged) -> Content:

@@ -118,8 +118,15 @@ class Judged:
         return worst_of(self.whole, self.moved, self.hurts)
 
 
+_NONE: Mapping[Window, Judged] = {}
+
+
 def judge_all(
-    subject: str, rules: Rules, past: Iterable[Measured], windows: Iterable[Observation]
+    subject: str,
+    rules: Rules,
+    past: Iterable[Measured],
+    windows: Iterable[Observation],
+    known: Mapping[Window, Judged] = _NONE,
 ) -> Iterator[Judged]:
     """Yield the verdicts on the windows of one version, by time.
 
@@ -128,19 +135,28 @@ def judge_all(
         rules: How they are judged.
         past: The windows of the training data; they raise no alarm.
         windows: The windows since, in any order. Of two of the same window the later one counts.
+        known: How windows were judged before, by the same rules. As long as no window differs, they are taken
+            as they are: to judge each one anew takes longer the more there are.
     """
     of_training = by_time(past)
     inputs, harm, since = _after_past(rules, of_training), harms.first_harm(), ""
     numbers = _Numbers(rules.match, _rows_of(rules, of_training))
+    same = True
     for seen in by_time(windows):
-        judged = _judge(subject, rules, inputs, harm, seen, numbers.problem(seen))
-        since = _suspected_since(judged, since)
+        before, wrong_rows = known.get(seen.window), numbers.problem(seen)
+        same = same and before is not None and before.observation == seen
+        if same and before is not None:
+            judged, since = before, _suspected_since(before, since)
+        else:
+            judged = _judge(subject, rules, inputs, harm, seen, wrong_rows)
+            since = _suspected_since(judged, since)
+            if judged.hurts.said is Said.RETRAIN:
+                judged = replace(judged, hurts=Verdict(Said.RETRAIN, f"{judged.hurts.reason} since {since}"))
         if judged.hurts.said is Said.RETRAIN:
-            judged = replace(judged, hurts=Verdict(Said.RETRAIN, f"{judged.hurts.reason} since {since}"))
             since = ""
         if judged.inputs is not None:
-            known = _distances(rules, seen)
-            inputs = moves.after(inputs, known, judged.inputs, rules.weights, rules.run_length)
+            distances = _distances(rules, seen)
+            inputs = moves.after(inputs, distances, judged.inputs, rules.weights, rules.run_length)
         if judged.harm is not None and seen.losses is not None:
             harm = harms.after(harm, seen.losses, judged.harm)
         yield judged

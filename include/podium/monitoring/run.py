@@ -172,7 +172,7 @@ def record_windows(services: Services, basis: Basis, seen: Sequence[Seen], run: 
     counted = {window: str(content["counts"]) for window, content in kept.items()}
     counted |= {window: evidence.digest for window, evidence in counts.items()}
     observations = [*map(read_observation, kept.values()), *(one.observation for one in seen)]
-    judged = list(basis.judged(observations))
+    judged = list(basis.judged(observations, kept))
     changed = []
     for one in judged:
         window = one.observation.window

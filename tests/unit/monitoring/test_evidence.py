@@ -22,7 +22,9 @@ from podium.lifecycle.wanted import retraining_on_record
 from podium.metrics.windows import Window
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
+from podium.monitoring import journal
 from podium.monitoring import run as monitoring_run
+from podium.monitoring.evidence import read_observation
 from podium.monitoring.journal import Judged
 from podium.monitoring.on_record import KINDS, contents, on_record, read_basis
 from podium.monitoring.recompute import evidence_differences
@@ -192,6 +194,37 @@ def test_windows_in_any_order_and_a_run_that_was_killed_leave_the_same_to_the_la
     in_order = basis.judged([one.observation for one in judged])
     again = [basis.content(one, window["counts"]) for one, window in zip(in_order, windows, strict=True)]
     assert again == windows
+
+
+def test_a_new_window_is_judged_alone_and_a_changed_one_with_those_after_it(
+    own_services: Services, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_rows(tmp_path, 0, 2)
+    add_rows(tmp_path, 2, 8, shift=2.0)
+    judged: list[Window] = []
+    judge = journal._judge
+
+    def counted(*arguments: Any) -> Judged:
+        judged.append(arguments[4].window)
+        return judge(*arguments)
+
+    monkeypatch.setattr(journal, "_judge", counted)
+    for number in range(8):
+        monitor(own_services, spec, number)
+        assert judged == [week(number)]
+        judged.clear()
+    windows = kept(own_services, spec)
+    assert any(one["verdicts"]["moved"]["said"] == Said.MOVED for one in windows)
+    # All of them at once from what was observed: the same to the last digit.
+    basis = read_basis(EvidenceStore(own_services.ledger), windows[0], spec.name, 1)
+    at_once = basis.judged([read_observation(one) for one in windows])
+    again = [basis.content(one, window["counts"]) for one, window in zip(at_once, windows, strict=True)]
+    assert again == windows
+    judged.clear()
+    add_rows(tmp_path, 5, 6)
+    monitor(own_services, spec, 5)
+    assert judged == [week(5), week(6), week(7)]
+    assert evidence_differences(own_services.ledger, [spec.name]) == []
 
 
 def test_verify_names_evidence_that_was_changed_or_is_gone(
