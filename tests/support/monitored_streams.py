@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+from sklearn.ensemble import RandomForestClassifier
 
 from podium.metrics.answers import Numbers
 from podium.metrics.predictions import answer_streams
@@ -22,6 +23,7 @@ from podium.monitoring.journal import Judged, Observation, Rules, judge_all, obs
 from podium.monitoring.known_rows import rules_of
 from podium.monitoring.on_record import RecordedWindow, tolerated_by
 from podium.monitoring.rows import examples_of, inside
+from podium.monitoring.verdicts import Said
 from podium.monitoring.whole import Whole
 from podium.settings import PROJECT_ROOT
 from podium.training.data import load_window
@@ -209,6 +211,41 @@ def _observed(
         counts = count_rows(reference.columns, frame[inside])
         seen.append(observe(reference.columns, window, counts))
     return seen
+
+
+def watch_answers(seed: int, *, in_sample: bool, windows: int = 100, rows: int = 200) -> int:
+    """Return how many of some stable windows raise an alarm by what a forest answers.
+
+    Args:
+        seed: Of the draws.
+        in_sample: The answers are held against those to the rows that it was trained on, not to others.
+        windows: How many stable windows.
+        rows: Rows of a window.
+    """
+    draws = np.random.default_rng(seed)
+
+    def drawn(number: int) -> tuple[Numbers, Numbers]:
+        values = draws.normal(size=(number, FEATURES))
+        return values, draws.uniform(size=number) < 1 / (1 + np.exp(-values[:, 0] - values[:, 1]))
+
+    past = 24
+    trained, label = drawn(past * rows)
+    forest = RandomForestClassifier(50, min_samples_leaf=3, random_state=seed).fit(trained, label)
+    known = trained if in_sample else drawn(past * rows)[0]
+
+    def answers(values: Numbers) -> pd.DataFrame:
+        return answer_streams(("no", "yes"), forest.predict_proba(values))
+
+    times = pd.Series(np.repeat(pd.date_range(FIRST, periods=past), rows))
+    reference = make_reference(answers(known), times, "0 0 * * *")
+    seen = []
+    for place in range(windows):
+        start = FIRST + (past + place) * DAY
+        counts = count_rows(reference.columns, answers(drawn(rows)[0]))
+        seen.append(observe(reference.columns, Window(start, start + DAY), counts))
+    rules = Rules(1000, stream_shares({}, tuple(reference.columns)))
+    judged = judge_all(f"answers/{seed}", rules, reference.past, seen)
+    return sum(one.moved.said is Said.MOVED for one in judged)
 
 
 def football() -> tuple[Rules, list[Judged]]:

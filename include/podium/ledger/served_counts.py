@@ -22,7 +22,7 @@ from podium.ledger.store import Ledger, outages
 
 KEPT_DAYS = 100
 _TELL = sa.text(
-    "SELECT tell_served(:model, :version, :bins, :process, :minute, :rows, :lost, :counts)",
+    "SELECT tell_counted(:model, :version, :bins, :process, :minute, :rows, :lost, :counts)",
 )
 _TABLE = sa.table(
     "served_counts",
@@ -90,7 +90,7 @@ class Served:
     counts: Counted
 
 
-def tell_served(ledger: Ledger, minute: Minute) -> None:
+def tell_counted(ledger: Ledger, minute: Minute) -> None:
     """Write what was counted in a minute that has ended; a minute that is written already stays as it is.
 
     Raises:

@@ -22,7 +22,7 @@ import pandas as pd
 from podium.errors import Outage, PodiumError
 from podium.ledger.events import EventKind
 from podium.ledger.evidence import EvidenceStore
-from podium.ledger.served_counts import Minute, OnBins, tell_served
+from podium.ledger.served_counts import Minute, OnBins, tell_counted
 from podium.metrics.bins import Bins, Counts, count
 from podium.metrics.labels import spelling
 from podium.metrics.predictions import ANSWER
@@ -212,7 +212,7 @@ class Counting:
         """Write the minutes that are over; while the database is away they wait."""
         while self._unwritten:
             try:
-                tell_served(self._services.ledger, self._unwritten[0])
+                tell_counted(self._services.ledger, self._unwritten[0])
             except Outage as error:
                 self._say(f"what was counted waits to be written: {error}")
                 return

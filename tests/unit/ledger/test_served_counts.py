@@ -11,7 +11,7 @@ import pytest
 
 from podium.errors import Outage, PodiumError
 from podium.ledger.events import EventKind, NewEvent
-from podium.ledger.served_counts import Minute, OnBins, Span, served_in, tell_served
+from podium.ledger.served_counts import Minute, OnBins, Span, served_in, tell_counted
 from podium.ledger.store import Ledger
 from podium.stack.layout import Layout
 from support.database import as_superuser, execute
@@ -44,7 +44,7 @@ def test_counts_add_up_over_minutes_and_processes_and_a_minute_counts_once(
     ledger: Ledger, server: Ledger, of: OnBins
 ) -> None:
     for told in (minute(of), minute(of, "b", lost=3), minute(of, at=NOW - MINUTE), minute(of)):
-        tell_served(server, told)
+        tell_counted(server, told)
     served = served_in(ledger, of, DAY, SIZES)
     assert (served.rows, served.lost) == (12, 3)
     assert {name: counted.tolist() for name, counted in served.counts.items()} == {
@@ -88,7 +88,7 @@ def test_what_cannot_be_is_refused(server: Ledger, of: OnBins) -> None:
         (replace(minute(of), lost=2**40), "does not take this"),
     ):
         with pytest.raises(PodiumError, match=why):
-            tell_served(server, wrong)
+            tell_counted(server, wrong)
 
 
 @pytest.mark.parametrize("columns", ["x", "prediction, x, y"])
@@ -96,7 +96,7 @@ def test_counts_that_are_none_of_these_columns_are_named_by_their_process(
     ledger: Ledger, server: Ledger, of: OnBins, columns: str
 ) -> None:
     counts = {name: np.array([4, 0, 0]) for name in columns.split(", ")}
-    tell_served(server, replace(minute(of, "odd"), counts=counts))
+    tell_counted(server, replace(minute(of, "odd"), counts=counts))
     with pytest.raises(PodiumError, match=f"{of.model} v2: what the process odd of a model server counted"):
         served_in(ledger, of, DAY, SIZES)
 
@@ -104,7 +104,7 @@ def test_counts_that_are_none_of_these_columns_are_named_by_their_process(
 def test_counts_that_do_not_add_up_to_the_rows_are_refused_by_who_reads_them(
     ledger: Ledger, server: Ledger, of: OnBins
 ) -> None:
-    tell_served(server, replace(minute(of), rows=5))
+    tell_counted(server, replace(minute(of), rows=5))
     with pytest.raises(PodiumError, match="does not add up to 5 rows"):
         served_in(ledger, of, DAY, SIZES)
 
@@ -112,14 +112,14 @@ def test_counts_that_do_not_add_up_to_the_rows_are_refused_by_who_reads_them(
 def test_what_is_older_than_is_kept_is_deleted(
     ledger: Ledger, server: Ledger, of: OnBins, layout: Layout
 ) -> None:
-    tell_served(server, minute(of))
+    tell_counted(server, minute(of))
     old = f"UPDATE served_counts SET minute = minute - interval '101 days' WHERE model = '{of.model}'"  # noqa: S608
     as_superuser(layout, old, "ledger")
-    tell_served(server, minute(of, "b"))
+    tell_counted(server, minute(of, "b"))
     ever = Span(NOW - timedelta(days=200), DAY.end)
     assert served_in(ledger, of, ever, SIZES).rows == 4
 
 
 def test_no_answer_is_an_outage(of: OnBins) -> None:
     with pytest.raises(Outage):
-        tell_served(Ledger("postgresql+psycopg2://podium_server:x@127.0.0.1:1/ledger"), minute(of))
+        tell_counted(Ledger("postgresql+psycopg2://podium_server:x@127.0.0.1:1/ledger"), minute(of))

@@ -12,7 +12,7 @@ depends_on = None
 # written once, so a write that comes twice counts once. There is a version only where its registration is on
 # record, a minute is near to now, and the number of rows is limited: a server that was taken over fills no
 # disk and rewrites no past. What monitoring judged is evidence of its own; older counts are deleted.
-_TELL_SERVED = """CREATE FUNCTION public.tell_served(
+_TELL_COUNTED = """CREATE FUNCTION public.tell_counted(
     its_model text, its_version integer, its_bins text, its_process text, its_minute timestamptz,
     its_rows bigint, its_lost bigint, its_counts text
 ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$BEGIN
@@ -61,4 +61,4 @@ def upgrade() -> None:
         sa.CheckConstraint("least(row_count, lost) >= 0 AND greatest(row_count, lost) < 1000000000", "fits"),
         sa.CheckConstraint("counts IS JSON OBJECT AND length(counts) < 4000000", "its_counts"),
     )
-    op.get_bind().exec_driver_sql(_TELL_SERVED)
+    op.get_bind().exec_driver_sql(_TELL_COUNTED)
