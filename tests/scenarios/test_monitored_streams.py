@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from podium.monitoring.verdicts import Said
-from support.monitored_streams import Stream, few_labels, football, watch, watch_bikes
+from support.monitored_streams import Stream, few_labels, football, watch, watch_answers, watch_bikes
 
 SEEDS = 3
 
@@ -23,6 +23,11 @@ def test_stable_windows_raise_hardly_an_alarm_and_a_shift_is_seen_in_a_few(strea
     assert sum(one.alarms for one in found) <= 1
     assert sum(one.not_judged for one in found) == 0
     assert np.median([one.delay for one in found]) <= 5
+
+
+def test_answers_are_held_against_those_to_other_rows_than_the_training_had() -> None:
+    assert [watch_answers(seed, in_sample=False) for seed in range(2)] == [0, 0]
+    assert min(watch_answers(seed, in_sample=True) for seed in range(2)) >= 1
 
 
 def test_windows_that_depend_on_each_other_are_not_judged() -> None:

@@ -213,7 +213,7 @@ def _observed(
     return seen
 
 
-def watch_answers(seed: int, *, in_sample: bool, windows: int = 100, rows: int = 200) -> int:
+def watch_answers(seed: int, *, in_sample: bool, windows: int = 50, rows: int = 100) -> int:
     """Return how many of some stable windows raise an alarm by what a forest answers.
 
     Args:
@@ -228,7 +228,7 @@ def watch_answers(seed: int, *, in_sample: bool, windows: int = 100, rows: int =
         values = draws.normal(size=(number, FEATURES))
         return values, draws.uniform(size=number) < 1 / (1 + np.exp(-values[:, 0] - values[:, 1]))
 
-    past = 24
+    past = 120
     trained, label = drawn(past * rows)
     forest = RandomForestClassifier(50, min_samples_leaf=3, random_state=seed).fit(trained, label)
     known = trained if in_sample else drawn(past * rows)[0]

@@ -197,10 +197,12 @@ def arrived_labels(spec: ModelSpec, home: Path) -> pd.Series | None:
                 parts.append(pd.Series(values.to_numpy(), _key_texts(chunk.rows, keys)).dropna())
     found = normalised(spec, pd.concat(parts) if parts else pd.Series(dtype=object))
     first = found[~found.index.duplicated()]
-    if contradicting := int((found != first.reindex(found.index)).sum()):
+    contradicting = found[(found != first.reindex(found.index)).to_numpy()]
+    if len(contradicting):
         log.warning(
-            "%s: %s labels in %s contradict earlier ones of the same rows; the first ones count",
-            *(spec.name, f"{contradicting:,}", section.source),
+            "%s: %s labels in %s contradict earlier ones of the same rows, the first one of %s; the first "
+            "label of a row counts",
+            *(spec.name, f"{len(contradicting):,}", section.source, contradicting.index[0]),
         )
     return first
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from podium.errors import DataError
+from podium.errors import ColumnGone, DataError
 from podium.ledger.served_counts import KEPT_DAYS, OnBins, Span, served_in
 from podium.ledger.store import Ledger
 from podium.metrics.bins import Counts
@@ -75,34 +75,64 @@ class Watched:
         return self.spec.monitoring is not None and self.spec.monitoring.rows == "server"
 
 
+@dataclass
+class _Read:
+    """What was read of a window.
+
+    Attributes:
+        rows: How many rows.
+        counts: By column.
+        cost: What they cost; None: nobody asked.
+        problems: What is broken.
+        kept: The rows, for own detectors alone.
+    """
+
+    rows: int = 0
+    counts: dict[str, Counts] = field(default_factory=dict)
+    cost: Losses | None = None
+    problems: tuple[str, ...] = ()
+    kept: list[pd.DataFrame] = field(default_factory=list)
+
+
 def observed(ledger: Ledger, watched: Watched, window: Window, home: Path) -> Seen:
     """Count the rows of a window part by part, or add up what model servers counted."""
     reference = watched.reference
-    rows, counts, whole = 0, dict[str, Counts](), Whole(watched.spec, reference.bins)
-    cost: Losses | None = None
-    own: list[pd.DataFrame] = []
-    asks = watched.spec.monitoring is not None and watched.spec.monitoring.tolerance is not None
-    for part in parts_of(watched.spec, window, home, watched.scorer) if asks or not watched.served else ():
-        cost = _sum(cost, _cost(watched, part))
-        if watched.served:
-            continue
-        counted = count_rows(reference.columns, part.counted)
-        counts = add_counts(counts, counted) if counts else counted
-        whole.add(part.counted)
-        rows += len(part.inputs)
-        own += [part.inputs] if watched.detectors else []
-    problems: Sequence[str] = whole.problems(counts)
+    try:
+        read = _read(watched, window, home)
+    except ColumnGone as error:
+        return Seen(Observation(window, 0, problems=(str(error),)), {})
+    rows, counts, cost, problems = read.rows, read.counts, read.cost, read.problems
     if watched.served:
         rows, counts = _served(ledger, watched, window)
         problems = category_problems(reference.bins, counts)
     if reference.unknown:
         problems = ()
-    found = replace(
-        observe(reference.columns, window, counts), losses=cost, problems=tuple(problems), rows=rows
-    )
-    if own:
-        found = with_own(found, watched.detectors, watched.pool, pd.concat(own, ignore_index=True))
+    found = replace(observe(reference.columns, window, counts), losses=cost, problems=problems, rows=rows)
+    if read.kept:
+        found = with_own(found, watched.detectors, watched.pool, pd.concat(read.kept, ignore_index=True))
     return Seen(found, counts_content(counts))
+
+
+def _read(watched: Watched, window: Window, home: Path) -> _Read:
+    """Read the rows of a window part by part; where servers count, only those that have labels.
+
+    Raises:
+        ColumnGone: They have no such column.
+    """
+    spec, columns = watched.spec, watched.reference.columns
+    asks = spec.monitoring is not None and spec.monitoring.tolerance is not None
+    read, whole = _Read(), Whole(spec, watched.reference.bins)
+    for part in parts_of(spec, window, home, watched.scorer) if asks or not watched.served else ():
+        read.cost = _sum(read.cost, _cost(watched, part))
+        if watched.served:
+            continue
+        counted = count_rows(columns, part.counted)
+        read.counts = add_counts(read.counts, counted) if read.counts else counted
+        whole.add(part.counted)
+        read.rows += len(part.inputs)
+        read.kept += [part.inputs] if watched.detectors else []
+    read.problems = whole.problems(read.counts)
+    return read
 
 
 def _served(ledger: Ledger, watched: Watched, window: Window) -> tuple[int, dict[str, Counts]]:

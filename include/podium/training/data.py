@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from podium.errors import DataError, TrainerError
+from podium.errors import ColumnGone, DataError, TrainerError
 from podium.metrics.labels import spelling
 from podium.model_file.data import DataSpec
 from podium.model_file.metric_names import TaskKind
@@ -254,5 +254,5 @@ def _shown(value: object) -> str:
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
-def _missing_column(where: str, column: str, rows: pd.DataFrame) -> DataError:
-    return DataError(f"{where}: no column '{column}'; there are: {', '.join(map(str, rows.columns))}")
+def _missing_column(where: str, column: str, rows: pd.DataFrame) -> ColumnGone:
+    return ColumnGone(f"{where}: no column '{column}'; there are: {', '.join(map(str, rows.columns))}")
