@@ -271,7 +271,7 @@ def football() -> tuple[Rules, list[Judged]]:
                 continue
             answers = answers_of(spec, model, rows)
             frame = pd.concat([rows.inputs, answer_streams(spec.labels, answers.predictions)], axis=1)
-            counts, whole = count_rows(reference.columns, frame), Whole(spec, reference.bins)
+            counts, whole = count_rows(reference.columns, frame), Whole(spec, reference.columns)
             whole.add(frame)
             costs = row_losses(spec.row_metric, answers)
             seen.append(

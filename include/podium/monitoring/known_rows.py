@@ -106,6 +106,6 @@ def _inside(times: pd.Series, window: Window) -> pd.Series:
 
 
 def _observed(spec: ModelSpec, reference: Reference, window: Window, rows: pd.DataFrame) -> Observation:
-    counts, whole = count_rows(reference.columns, rows), Whole(spec, reference.bins)
+    counts, whole = count_rows(reference.columns, rows), Whole(spec, reference.columns)
     whole.add(rows)
     return replace(observe(reference.columns, window, counts), problems=whole.problems(counts))

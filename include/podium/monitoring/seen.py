@@ -104,7 +104,7 @@ def observed(ledger: Ledger, watched: Watched, window: Window, home: Path) -> Se
     rows, counts, cost, problems = read.rows, read.counts, read.cost, read.problems
     if watched.served:
         rows, counts = _served(ledger, watched, window)
-        problems = category_problems(reference.bins, counts)
+        problems = category_problems(reference.columns, counts)
     if reference.unknown:
         problems = ()
     found = replace(observe(reference.columns, window, counts), losses=cost, problems=problems, rows=rows)
@@ -121,7 +121,7 @@ def _read(watched: Watched, window: Window, home: Path) -> _Read:
     """
     spec, columns = watched.spec, watched.reference.columns
     asks = spec.monitoring is not None and spec.monitoring.tolerance is not None
-    read, whole = _Read(), Whole(spec, watched.reference.bins)
+    read, whole = _Read(), Whole(spec, watched.reference.columns)
     for part in parts_of(spec, window, home, watched.scorer) if asks or not watched.served else ():
         read.cost = _sum(read.cost, _cost(watched, part))
         if watched.served:

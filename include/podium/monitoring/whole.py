@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from podium.gates.schema import SchemaFindings
-from podium.metrics.bins import MOST_CATEGORIES, Bins, Counts, is_numeric, other_rows
+from podium.metrics.bins import Bins, Counts, is_numeric, other_rows
+from podium.metrics.reference import Column
 from podium.model_file.gates import SchemaGate
 from podium.model_file.spec import ModelSpec
 
 _MOST_NEW = 0.01
+_MOST_RARE = 0.002
 
 
 class Whole:
@@ -19,11 +21,11 @@ class Whole:
 
     Args:
         spec: The model file; its gates ``schema`` say what the inputs must be.
-        bins: Of each column of the reference.
+        columns: The reference.
     """
 
-    def __init__(self, spec: ModelSpec, bins: Mapping[str, Bins]) -> None:
-        self._bins = bins
+    def __init__(self, spec: ModelSpec, columns: Mapping[str, Column]) -> None:
+        self._columns = columns
         self._schemas = [SchemaFindings(gate) for gate in _of_inputs(spec)]
         self._wrong: dict[str, str] = {}
         self._rows = 0
@@ -35,8 +37,9 @@ class Whole:
         self._rows += len(frame)
         for schema in self._schemas:
             schema.add(frame)
-        for name, binned in self._bins.items():
-            wrong = _type_problem(name, binned, frame[name]) if name in frame else f"column {name} is gone"
+        for name, column in self._columns.items():
+            there = name in frame
+            wrong = _type_problem(name, column.bins, frame[name]) if there else f"column {name} is gone"
             if wrong:
                 self._wrong.setdefault(name, wrong)
 
@@ -50,15 +53,20 @@ class Whole:
             return ()
         said = [problem for schema in self._schemas for problem in schema.problems()]
         right = {name: counted for name, counted in counts.items() if name not in self._wrong}
-        return (*self._wrong.values(), *category_problems(self._bins, right), *said)
+        return (*self._wrong.values(), *category_problems(self._columns, right), *said)
 
 
-def category_problems(bins: Mapping[str, Bins], counts: Mapping[str, Counts]) -> tuple[str, ...]:
-    """Say which columns have categories that their reference has not, by the counts alone."""
+def category_problems(columns: Mapping[str, Column], counts: Mapping[str, Counts]) -> tuple[str, ...]:
+    """Say which columns have categories that their reference has not, by the counts alone.
+
+    Columns whose reference has rare ones, too, are left to the question whether inputs moved.
+    """
     said = []
     for name, counted in counts.items():
-        rows, new = int(counted.sum()), other_rows(bins[name], counted)
-        if 0 < len(bins[name].categories) < MOST_CATEGORIES and new > _MOST_NEW * rows:
+        bins, reference = columns[name].bins, columns[name].counts
+        rows, new = int(counted.sum()), other_rows(bins, counted)
+        has_rare = other_rows(bins, reference) > _MOST_RARE * reference.sum()
+        if not has_rare and new > _MOST_NEW * rows:
             said.append(f"column {name}: {new:,} of {rows:,} rows have a category that its reference has not")
     return tuple(said)
 

@@ -138,7 +138,7 @@ SPEC = ModelSpec.model_validate(
 
 
 def problems(frame: pd.DataFrame) -> tuple[str, ...]:
-    whole = Whole(SPEC, REFERENCE.bins)
+    whole = Whole(SPEC, REFERENCE.columns)
     for part in (frame[:60], frame[60:]):
         whole.add(part)
     return whole.problems(count_rows(REFERENCE.columns, frame))
