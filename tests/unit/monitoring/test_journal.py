@@ -198,14 +198,12 @@ def test_what_lasts_for_a_dozen_windows_is_broken_no_more() -> None:
     assert said == [Said.BROKEN] * 13 + [Said.NOTHING_SEEN] * 3
 
 
-def test_windows_of_one_weekday_are_compared_by_their_rows_too() -> None:
-    weekly = replace(RULES, match="weekday")
-    windows = [
-        replace(seen(place), rows=5 if seen(place).window.start.weekday() == 6 else 500)
-        for place in range(12 * 7 + 1)
-    ]
-    elsewhere = replace(weekly, past_rows=False)
-    assert Said.BROKEN not in {one.whole.said for one in judge(windows, elsewhere)}
+def test_windows_of_one_season_are_compared_by_their_rows_too() -> None:
+    monthly = replace(RULES, match="month", past_rows=False)
+    in_may, in_june = 31, 14
+    windows = [*numbered(in_may, 500), *numbered(in_june, 40, first=in_may)]
+    assert Said.BROKEN not in {one.whole.said for one in judge(windows, monthly)}
+    assert judge(windows, replace(monthly, match=None))[in_may].whole.said is Said.BROKEN
 
 
 def test_windows_are_compared_with_those_of_about_as_many_rows() -> None:
@@ -213,6 +211,14 @@ def test_windows_are_compared_with_those_of_about_as_many_rows() -> None:
     judged = judge(numbered(14, 5000), elsewhere)
     assert judged[0].moved.reason == "0 past windows of about 5,000 rows, 12 are needed"
     assert [one.moved.said for one in judged] == [Said.NOT_JUDGED] * 12 + [Said.NOTHING_SEEN] * 2
+    # Nearer to the reference than any window of few rows, and further than the others of many.
+    near = [
+        replace(one, distances={"a": 1e-4 * (1 + (place == 12))})
+        for place, one in enumerate(numbered(13, 5000))
+    ]
+    last = judge(near, elsewhere)[-1]
+    assert last.inputs is not None
+    assert last.inputs.p[last.streams.index("a")] <= 1 / 13
 
 
 def test_a_stream_bets_only_when_it_has_a_dozen_past_windows_of_its_own() -> None:
