@@ -34,7 +34,8 @@ sys.path.insert(0, str(PROJECT_ROOT / "tests"))
 from support.serving import make_champion, register_model
 
 CONNECTIONS = 32
-ROUNDS, SECONDS = (4, 2.0) if QUICK else (15, 4.0)
+# Many short turns: what else a machine does lasts longer.
+ROUNDS, SECONDS = (10, 1.0) if QUICK else (60, 1.0)
 ON, OFF = "forest-counted", "forest"
 STATE = PROJECT_ROOT / ".podium" / "bench-counting"
 
@@ -77,15 +78,15 @@ def main() -> None:
             rates = in_turns(on, off)
         with services.ledger.engine.connect() as connection:
             counted = connection.exec_driver_sql("SELECT sum(row_count), sum(lost) FROM served_counts").one()
-    ratios = rates[:, 0] / rates[:, 1]
+    counting, alone = np.median(rates, axis=0)
     table = Table("server", "requests/s (median)")
-    for name, rate in zip((ON, OFF), np.median(rates, axis=0), strict=True):
+    for name, rate in ((ON, counting), (OFF, alone)):
         table.add_row(name, f"{rate:,.0f}")
     Console().print(f"One row a request, {CONNECTIONS} connections, {ROUNDS} rounds in turns.", table)
     figures = [
         Figure("rows counted", float(counted[0]), ""),
         Figure("rows that there was no time to count", float(counted[1]), ""),
-        at_least("requests a second, counting / not counting, median", float(np.median(ratios)), "x", 0.97),
+        at_least("requests a second (median), counting / not counting", counting / alone, "x", 0.97),
     ]
     keep("counting", figures)
     if any(figure.holds is False for figure in figures):

@@ -27,7 +27,7 @@ from podium.monitoring.known_rows import rules_of
 from podium.monitoring.on_record import KINDS, Basis, contents, on_record
 from podium.monitoring.proxies import Proxy, fit_proxy
 from podium.monitoring.retraining import Limits, why_not
-from podium.monitoring.seen import Seen, Watched, observed
+from podium.monitoring.seen import Seen, Watched, observed, still_counted
 from podium.monitoring.version_reference import pool_rows, recorded_reference, trained_as_of
 from podium.names import Tag, version_name
 from podium.scoring.pinned_version import loaded, pin
@@ -143,6 +143,8 @@ def _without_labels(services: Services, spec: ModelSpec, version: int, window: W
         return []
     known = on_record(services.ledger.history(spec.name, kinds=KINDS), version).windows
     newest = sorted((one for one in known if one < window), reverse=True)[: labels.wait]
+    if section_of(spec).rows == "server":
+        newest = [one for one in newest if still_counted(one)]
     found = contents(EvidenceStore(services.ledger), {one: known[one] for one in newest})
     return [one for one, kept in found.items() if kept["harm"] and kept["harm"]["not_judged"]]
 

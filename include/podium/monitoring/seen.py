@@ -135,6 +135,11 @@ def _read(watched: Watched, window: Window, home: Path) -> _Read:
     return read
 
 
+def still_counted(window: Window) -> bool:
+    """Whether the database still keeps all that model servers counted in a window."""
+    return window.start >= datetime.now(UTC) - timedelta(days=KEPT_DAYS)
+
+
 def _served(ledger: Ledger, watched: Watched, window: Window) -> tuple[int, dict[str, Counts]]:
     """Return what model servers counted in a window: the rows, and the counts by column.
 
@@ -142,7 +147,7 @@ def _served(ledger: Ledger, watched: Watched, window: Window) -> tuple[int, dict
         DataError: The window is older than what is kept.
     """
     name = f"{watched.spec.name} {version_name(watched.version)}"
-    if window.start < datetime.now(UTC) - timedelta(days=KEPT_DAYS):
+    if not still_counted(window):
         raise DataError(
             f"{name}: the window {window} begins more than {KEPT_DAYS} days ago, and what model servers "
             "count is kept that long"
