@@ -30,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A foreign PYTHONPATH must not decide which podium runs.
 unexport PYTHONPATH
 
-.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check docs format lock bench bench-quick bench-adopt bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-page bench-parse bench-serving bench-score bench-sources bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
+.PHONY: help venv demo up down clean status backup restore test test-fast test-unit test-scenarios test-integration test-stack test-dags test-browser screenshots check docs format lock bench bench-quick bench-adopt bench-counting bench-fleet bench-gates bench-growth bench-ledger bench-lifecycle bench-live-gate bench-monitoring bench-page bench-parse bench-serving bench-score bench-sources bench-rossmann bench-waiting llm compose-up compose-down compose-backup compose-restore compose-smoke .env-complete
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -127,6 +127,9 @@ bench-quick: $(HAS_DEV) ## The same on small sizes, in under 5 minutes
 
 bench-adopt: $(HAS_DEV) ## Time adopting a registry beside reading its bytes alone (SIZE=1000: so many versions of 5 MB)
 	$(BIN)/python -W ignore benchmarks/adopt.py
+
+bench-counting: $(HAS_DEV) ## Measure the model server with its requests counted, beside one that counts nothing
+	$(BIN)/python -W ignore benchmarks/counting.py
 
 bench-fleet: $(HAS_DEV) ## Say what 1,000 models weekly need, and check the prediction on 50 models at once
 	$(BIN)/python -W ignore benchmarks/fleet.py

@@ -5,6 +5,7 @@ does the model do harm, did its inputs move, is the data whole? docs/monitoring.
 
 - **judge** counts the rows of the window, judges it with all windows before, and records it. A window that
   was judged before is replaced; one that the champion was trained on is skipped.
+- **picture** draws all windows into the MLflow run "monitoring of v3" of the model's experiment.
 - **announce** updates the asset `retraining of <model>` where the record says that the model is to be
   trained again: its lifecycle starts. **note_announced** records that it did.
 
@@ -31,8 +32,8 @@ def build_monitoring(spec: ModelSpec, section: MonitoringSpec) -> None:
 
     @podium_task(**heavy(spec.compute))
     def judge(**context: Context) -> None:
+        from podium.metrics.windows import Window, newest_whole
         from podium.monitoring.run import describe_window, monitor_window
-        from podium.monitoring.windows import Window, newest_whole
         from podium.services import connect
 
         # A run that somebody triggered has no data interval.
@@ -41,6 +42,13 @@ def build_monitoring(spec: ModelSpec, section: MonitoringSpec) -> None:
         window = Window(start, end) if known else newest_whole(section.windows, context["dag_run"].run_after)
         judged = monitor_window(connect(), spec, window, run_reference(context))
         leave_note(context, describe_window(judged, window))
+
+    @podium_task()
+    def picture() -> None:
+        from podium.reporting.drift_run import keep_picture
+        from podium.services import connect
+
+        keep_picture(connect(), spec.name)
 
     @podium_task(outlets=[retraining_asset(spec.name)])
     def announce(**context: Context) -> Announced:
@@ -59,7 +67,7 @@ def build_monitoring(spec: ModelSpec, section: MonitoringSpec) -> None:
     )
     def monitoring() -> None:
         announced = announce()
-        judge() >> announced
+        judge() >> [announced, picture()]
         note_announced(announced)
 
     monitoring()

@@ -3,6 +3,7 @@
 PodiumError                a fault: the task fails at once, for somebody to look
 ├── SpecError              a model file is wrong; names file, line, key, value and what is allowed
 ├── DataError              the data cannot be used as the model file says
+│   └── ColumnGone         it has no such column; to monitoring a verdict on a window
 ├── TrainerError           the user's training code broke its protocol
 ├── MetricUndefined        a metric has no value on these rows: whoever judges by it fails
 ├── NoSlices               the rows cannot be cut as a gate says: the gate fails
@@ -83,6 +84,12 @@ class DataError(PodiumError):
     """The data cannot be used as the model file says: a missing file, column or window."""
 
     code = "PODIUM-DATA"
+
+
+class ColumnGone(DataError):
+    """The data has no such column; to monitoring that is a verdict on a window."""
+
+    code = "PODIUM-COLUMN-GONE"
 
 
 class TrainerError(PodiumError):

@@ -47,6 +47,7 @@ class Tag(StrEnum):
     LEDGER_HEAD = "podium.ledger_head"
     MIRRORED = "podium.mirrored"
     AIRFLOW_RUN = "podium.airflow_run"
+    MONITORED = "podium.monitored"
     PROBLEM = "podium.problem"
     COPIED_FROM = "podium.copied_from"
     COPIED_VERSION = "podium.copied_version"

@@ -101,7 +101,7 @@ def test_a_model_file_with_a_monitoring_section_has_a_dag_that_may_start_its_lif
     shipped: dict[str, Any],
 ) -> None:
     dag = shipped["dags"]["monitor_soccer_match_outcome"]
-    assert dag["edges"] == ["announce >> note_announced", "judge >> announce"]
+    assert dag["edges"] == ["announce >> note_announced", "judge >> announce", "judge >> picture"]
     assert dag["outlets"] == ["retraining of soccer-match-outcome"]
     assert (dag["schedule"], dag["catchup"], dag["owners"]) == ("0 0 1 * *", False, ["football-analytics"])
     started = {name: found["started_by"] for name, found in shipped["dags"].items() if found["started_by"]}

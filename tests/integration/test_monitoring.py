@@ -16,6 +16,7 @@ from podium.model_file.spec import ModelSpec
 from podium.monitoring.on_record import KINDS, on_record
 from podium.monitoring.recompute import evidence_differences
 from podium.operations.airflow_client import AirflowClient
+from podium.reporting.drift_run import PICTURE
 from podium.services import Services
 from support.airflow import LifecycleRun, get, send, wait_for, wait_for_event
 from support.places import MODELS
@@ -111,6 +112,11 @@ def test_harm_starts_the_lifecycle_and_after_its_promotion_the_wealth_is_new(
     assert len(first.windows) >= STABLE + 1
     assert second.windows
     assert first.reference != second.reference
+    references = stack_services.ledger.history(MODEL, kinds=[EventKind.REFERENCE_MADE])
+    assert [event.reason.rpartition(", ")[2] for event in references] == ["made with the version"] * 2
+    for version in (1, 2):
+        pictures = stack_services.registry.artifacts(stack_services.registry.monitoring_run(MODEL, version))
+        assert PICTURE in pictures
     assert evidence_differences(stack_services.ledger, [MODEL]) == []
     notes = [run["note"] for run in runs_of(operator, DAG) if run["note"]]
     assert any("rows: nothing seen" in note for note in notes), json.dumps(notes)

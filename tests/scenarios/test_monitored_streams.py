@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from podium.monitoring.verdicts import Said
-from support.monitored_streams import Stream, few_labels, football, watch, watch_bikes
+from support.monitored_streams import Stream, few_labels, football, watch, watch_answers, watch_bikes
 
 SEEDS = 3
 
@@ -25,6 +25,11 @@ def test_stable_windows_raise_hardly_an_alarm_and_a_shift_is_seen_in_a_few(strea
     assert np.median([one.delay for one in found]) <= 5
 
 
+def test_answers_are_held_against_those_to_other_rows_than_the_training_had() -> None:
+    assert [watch_answers(seed, in_sample=False) for seed in range(2)] == [0, 0]
+    assert min(watch_answers(seed, in_sample=True) for seed in range(2)) >= 1
+
+
 def test_windows_that_depend_on_each_other_are_not_judged() -> None:
     found = [watch(Stream(wobble=0.1, memory=0.9), seed) for seed in range(SEEDS)]
     assert sum(one.alarms for one in found) == 0
@@ -38,7 +43,7 @@ def test_a_greater_risk_is_known_by_few_labels() -> None:
 
 
 def test_in_twelve_years_of_matches_there_is_one_alarm_at_most_and_no_training() -> None:
-    judged = football()
+    _, judged = football()
     monthly = Counter(one.moved.said for one in judged)
     assert monthly[Said.MOVED] <= 1
     assert monthly[Said.MOVED] + monthly[Said.NOTHING_SEEN] == 67

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.ensemble import RandomForestClassifier
 
-from podium.metrics.answers import Answers, Numbers
+from podium.metrics.answers import Numbers
+from podium.metrics.predictions import answer_streams
+from podium.metrics.reference import Column, Reference, count_rows, make_reference
+from podium.metrics.row_scores import row_losses
+from podium.metrics.windows import Window, windows_between
 from podium.model_file.loading import load_spec
-from podium.model_file.metric_names import TaskKind
-from podium.monitoring.harm import after, first_harm, judge_harm, losses, row_losses
-from podium.monitoring.journal import Judged, Observation, Rules, judge_all
-from podium.monitoring.proxies import fit_proxy
-from podium.monitoring.reference import (
-    Column,
-    Reference,
-    count_rows,
-    make_reference,
-    observe,
-    stream_shares,
-)
-from podium.monitoring.windows import Window, windows_between
+from podium.monitoring.evidence import window_content
+from podium.monitoring.harm import after, first_harm, judge_harm, losses
+from podium.monitoring.inputs import stream_shares
+from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe
+from podium.monitoring.known_rows import rules_of
+from podium.monitoring.on_record import RecordedWindow, tolerated_by
+from podium.monitoring.rows import examples_of, inside
+from podium.monitoring.verdicts import Said
+from podium.monitoring.whole import Whole
 from podium.settings import PROJECT_ROOT
+from podium.training.data import load_window
+from podium.training.fit import answers_of, fit
+from podium.training.reference import version_reference
+from podium.training.saving import usable
+from podium.training.split import subset
 
 FEATURES = 13
 STABLE, AFTER = 200, 30
@@ -210,46 +213,81 @@ def _observed(
     return seen
 
 
-def football(min_rows: int = 60) -> list[Judged]:
-    """Judge the matches of each month since July 2014 by a model of those before, with all labels there."""
-    from trainers.soccer_match_outcome import match_examples
+def watch_answers(seed: int, *, in_sample: bool, windows: int = 50, rows: int = 100) -> int:
+    """Return how many of some stable windows raise an alarm by what a forest answers.
 
-    spec = load_spec(PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml")
-    matches = pd.read_csv(PROJECT_ROOT / spec.data.source, parse_dates=["date"])
-    examples = match_examples(matches).reset_index(drop=True)
-    times = pd.to_datetime(examples["date"], utc=True)
-    cut, warm = pd.Timestamp("2014-07-01", tz="UTC"), pd.Timestamp("2004-01-01", tz="UTC")
-    inputs = examples[list(spec.data.inputs)].astype(float)
-    truth = pd.Index(spec.labels).get_indexer(pd.Index(examples["outcome"]))
-    trained = ((times >= warm) & (times < cut)).to_numpy()
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
-    model.fit(inputs[trained].fillna(0), truth[trained])
-    predictions = model.predict_proba(inputs.fillna(0))
+    Args:
+        seed: Of the draws.
+        in_sample: The answers are held against those to the rows that it was trained on, not to others.
+        windows: How many stable windows.
+        rows: Rows of a window.
+    """
+    draws = np.random.default_rng(seed)
 
-    def answers(rows: np.ndarray) -> Answers:
-        return Answers(TaskKind.CLASSIFICATION, spec.labels, truth[rows], predictions[rows])
+    def drawn(number: int) -> tuple[Numbers, Numbers]:
+        values = draws.normal(size=(number, FEATURES))
+        return values, draws.uniform(size=number) < 1 / (1 + np.exp(-values[:, 0] - values[:, 1]))
 
-    named = [f"prediction {label}" for label in spec.labels]
-    frame = pd.concat([inputs, pd.DataFrame(predictions, columns=named)], axis=1)
-    reference = make_reference(frame[trained], times[trained], "0 0 1 * *")
-    held_out = (trained & (times >= pd.Timestamp("2013-07-01", tz="UTC"))).to_numpy()
-    proxy = fit_proxy("log_loss", answers(held_out))
-    windows = windows_between("0 0 1 * *", cut.to_pydatetime(), times.max().to_pydatetime())
+    past = 120
+    trained, label = drawn(past * rows)
+    forest = RandomForestClassifier(50, min_samples_leaf=3, random_state=seed).fit(trained, label)
+    known = trained if in_sample else drawn(past * rows)[0]
+
+    def answers(values: Numbers) -> pd.DataFrame:
+        return answer_streams(("no", "yes"), forest.predict_proba(values))
+
+    times = pd.Series(np.repeat(pd.date_range(FIRST, periods=past), rows))
+    reference = make_reference(answers(known), times, "0 0 * * *")
     seen = []
-    for window in _observed(reference, frame, times, windows):
-        rows = ((times >= window.window.start) & (times < window.window.end)).to_numpy()
-        cost = (
-            losses(row_losses("log_loss", answers(rows)), proxy(predictions[rows]), np.empty(0))
-            if rows.any()
-            else None
-        )
-        seen.append(replace(window, losses=cost))
-    importance = dict(zip(spec.data.inputs, np.abs(model[-1].coef_).mean(axis=0), strict=True))
-    rules = Rules(
-        1000,
-        stream_shares(importance, named),
-        at_promotion=float(row_losses("log_loss", answers(held_out)).mean()),
-        tolerance=0.05,
-        min_rows=min_rows,
-    )
-    return list(judge_all("football/1", rules, reference.past, seen))
+    for place in range(windows):
+        start = FIRST + (past + place) * DAY
+        counts = count_rows(reference.columns, answers(drawn(rows)[0]))
+        seen.append(observe(reference.columns, Window(start, start + DAY), counts))
+    rules = Rules(1000, stream_shares({}, tuple(reference.columns)))
+    judged = judge_all(f"answers/{seed}", rules, reference.past, seen)
+    return sum(one.moved.said is Said.MOVED for one in judged)
+
+
+def football() -> tuple[Rules, list[Judged]]:
+    """Judge the matches of each month since July 2014 by our model of those before, as its model file says.
+
+    The reference, the shares of the alarms and the loss at promotion are those that the version would bring.
+    """
+    spec = load_spec(PROJECT_ROOT / "include" / "models" / "soccer_match_outcome.yaml")
+    section = spec.monitoring
+    assert section is not None
+    cut = datetime(2014, 7, 1, tzinfo=UTC)
+    known = load_window(spec, cut, PROJECT_ROOT)
+    fitted = fit(spec.model_copy(update={"search": None}), known, PROJECT_ROOT, lambda attempt: attempt)
+    with usable(fitted.trained.model, classifies=True, requirements=()) as model:
+        reference = version_reference(spec, section, known, lambda rows: answers_of(spec, model, rows))
+        examples = examples_of(load_window(spec, datetime(2026, 7, 20, tzinfo=UTC), PROJECT_ROOT))
+        windows = windows_between(section.windows, cut, examples.time.max().replace(tzinfo=UTC))
+        seen = []
+        for window in windows:
+            rows = subset(examples, pd.Series(inside(examples.time, window)))
+            if not len(rows):
+                seen.append(Observation(window, 0))
+                continue
+            answers = answers_of(spec, model, rows)
+            frame = pd.concat([rows.inputs, answer_streams(spec.labels, answers.predictions)], axis=1)
+            counts, whole = count_rows(reference.columns, frame), Whole(spec, reference.columns)
+            whole.add(frame)
+            costs = row_losses(spec.row_metric, answers)
+            seen.append(
+                replace(
+                    observe(reference.columns, window, counts),
+                    losses=losses(costs, np.zeros(len(costs)), np.empty(0)),
+                    problems=whole.problems(counts),
+                )
+            )
+    rules = rules_of(spec, section, reference)
+    return rules, list(judge_all(f"{spec.name}/1", rules, reference.past, seen))
+
+
+def recorded(rules: Rules, judged: Sequence[Judged]) -> list[RecordedWindow]:
+    """Return judged windows as they would be on record, of version 1."""
+    return [
+        RecordedWindow(1, one.observation.window, window_content(one, {}), tolerated_by(rules))
+        for one in judged
+    ]

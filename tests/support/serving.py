@@ -18,6 +18,7 @@ from sqlalchemy import make_url
 
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.store import Ledger
+from podium.metrics.reference import Reference
 from podium.names import Alias, Tag
 from podium.registry.manifest import downloaded, read_manifest
 from podium.registry.model_files import read_signature
@@ -25,6 +26,7 @@ from podium.services import Services
 from podium.serving.app import create_app
 from podium.serving.http import UVICORN
 from podium.serving.settings import ServingSettings
+from podium.training.reference import log_reference
 from podium.training.saving import log_model, usable
 from support.patience import PATIENCE_SECONDS
 
@@ -37,12 +39,15 @@ def register_model(
     *,
     classifies: bool = False,
     trusted: Sequence[str] = (),
+    reference: Reference | None = None,
     **details: Any,
 ) -> int:
     """Register a fitted model as a training run would, and record its manifest."""
     mlflow.set_experiment(name)
     with usable(model, classifies=classifies, requirements=()) as trained, mlflow.start_run() as run:
-        log_model(trained, inputs, ["mlflow"], trusted)
+        model_id = log_model(trained, inputs, ["mlflow"], trusted)
+        if reference is not None:
+            log_reference(services.registry, model_id, reference)
     return register_run(services, name, run.info.run_id, **details)
 
 

@@ -38,6 +38,7 @@ def drift(
             console.print(drift_table(windows, console.width))
             console.print(evidence_table(windows, console.width))
     if png is not None and windows:
+        from podium.ledger.events import CHAMPION_MOVES
         from podium.reporting.drift_picture import draw
 
-        draw(windows, png)
+        draw(windows, png, services.ledger.history(model, kinds=CHAMPION_MOVES))

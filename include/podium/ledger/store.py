@@ -110,11 +110,14 @@ PRIVILEGES = {
     # Written by functions of the ledger's owner alone.
     "servers": "SELECT",
     "watch_counts": "SELECT",
+    "served_counts": "SELECT",
     "alembic_version": "SELECT",
 }
 SERVER_PRIVILEGES = {
     **dict.fromkeys(_LIVE_TABLES, "SELECT, INSERT"),
     "ledger_events": "SELECT",
+    # On which bins to count, where the files of a version do not say it.
+    "monitoring_evidence": "SELECT",
     "alembic_version": "SELECT",
 }
 

@@ -17,6 +17,8 @@ from podium.metrics.answers import Numbers
 
 MOST_EDGES = 200
 MOST_CATEGORIES = 200
+# A text of fewer rows is no category: bins are kept, and what few rows have may be somebody's own.
+LEAST_ROWS = 5
 
 Counts = npt.NDArray[np.int64]
 
@@ -55,7 +57,10 @@ def make_bins(column: pd.Series) -> Bins:
     """Return bins of about equally many rows of a reference; of texts one for each of the most frequent."""
     numbers = _numbers(column)
     if numbers is None:
-        return Bins(categories=tuple(_texts(column).value_counts().index[:MOST_CATEGORIES]))
+        rows = _texts(column).value_counts()
+        frequent = tuple(rows[rows >= LEAST_ROWS].index[:MOST_CATEGORIES])
+        # Where none is frequent, all of them are others.
+        return Bins(categories=frequent or ("",) * bool(len(rows)))
     there = numbers[np.isfinite(numbers)]
     if not len(there):
         return Bins()

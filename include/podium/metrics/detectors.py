@@ -111,9 +111,10 @@ def dependence(series: Numbers) -> Numbers:
     Returns:
         Shape (d,): r + (1 + 3 r) / n (Kendall 1954); 0 of what never changes.
     """
-    centred = series - np.nanmean(series, axis=0)
-    centred = np.where(np.isnan(centred), 0.0, centred)
+    there = ~np.isnan(series)
+    known = np.maximum(there.sum(axis=0), 1)
+    centred = np.where(there, series - np.where(there, series, 0.0).sum(axis=0) / known, 0.0)
     spread = (centred**2).sum(axis=0)
     together = (centred[1:] * centred[:-1]).sum(axis=0)
     r = np.divide(together, spread, out=np.zeros_like(spread), where=spread > 0)
-    return np.where(spread > 0, r + (1 + 3 * r) / len(series), 0.0)
+    return np.where(spread > 0, r + (1 + 3 * r) / known, 0.0)

@@ -84,6 +84,23 @@ def in_label_order(
     return ordered
 
 
+# What monitoring calls the answers of a version.
+ANSWER = "prediction"
+
+
+def answer_streams(labels: Sequence[str], predictions: Numbers) -> pd.DataFrame:
+    """Return what a version answers as columns to be counted: one per label, of two labels the second.
+
+    Args:
+        labels: In the order of the answers' columns; none unless it classifies.
+        predictions: Shape (n, labels), or (n,) without labels.
+    """
+    if not labels:
+        return pd.DataFrame({ANSWER: predictions.reshape(len(predictions))})
+    places = range(1, 2) if len(labels) == 2 else range(len(labels))
+    return pd.DataFrame({f"{ANSWER} {labels[place]}": predictions[:, place] for place in places})
+
+
 # Between the name of a model and the label in the columns of the stored predictions.
 _SEPARATOR = ":"
 

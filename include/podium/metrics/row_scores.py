@@ -10,6 +10,7 @@ import numpy.typing as npt
 from podium.metrics.answers import Answers, Numbers
 from podium.metrics.measures import MEANS, one_against_rest
 from podium.metrics.sequential import lower_bound, upper_bound
+from podium.model_file.metric_names import KNOWN_METRICS
 
 
 class RowScores(NamedTuple):
@@ -48,6 +49,29 @@ def row_scores(metric: str, answers: Answers) -> RowScores:
     slope = mean.slope(middle) if middle else 1.0
     start = float(mean.finish(middle)) - slope * middle
     return RowScores(start + slope * values, start, start + slope * most)
+
+
+def row_losses(metric: str, answers: Answers) -> Numbers:
+    """Return the loss of each row: what the metric is a mean of, with a sign so that more is worse.
+
+    Args:
+        metric: A mean over rows.
+        answers: The rows, (n,).
+
+    Returns:
+        Shape (n,); NaN of a row that the metric leaves out.
+    """
+    values = loss_sign(metric) * MEANS[metric].values(answers)
+    if len(values) == len(answers):
+        return np.asarray(values)
+    whole = np.full(len(answers), np.nan)
+    whole[answers.truth != 0] = values
+    return whole
+
+
+def loss_sign(metric: str) -> int:
+    """Return 1 of a metric of which less is better, else -1."""
+    return -1 if KNOWN_METRICS[metric].greater_is_better else 1
 
 
 def highest_difference(one: RowScores, other: RowScores, alpha: float, *, paired: bool) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictFloat, StrictInt
 
 from podium.model_file.scoring import VARIABLE, Place
-from podium.model_file.types import Closed, Cron, Duration, Name
+from podium.model_file.types import Closed, Cron, Duration, ImportPath, Name
 
 
 class AlarmsSpec(Closed):
@@ -70,6 +70,15 @@ class MonitoringSpec(Closed):
     weights: dict[Name, Annotated[StrictFloat, Field(ge=0)]] = Field(
         default_factory=dict,
         description="Which inputs matter, by name; no input has less than a tenth of an equal share.",
+    )
+    rows: Literal["server"] | None = Field(
+        default=None,
+        description="`server`: what model servers counted; without it the rows of `scoring.source`, or those "
+        "of `data.source`.",
+    )
+    detectors: list[ImportPath] = Field(
+        default_factory=list,
+        description="Own functions `f(reference, window)` that return a number: the greater, the further.",
     )
     retrain_on: Literal["inputs"] | None = Field(
         default=None,

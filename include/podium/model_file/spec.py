@@ -321,6 +321,8 @@ class ModelSpec(Closed):
                 f"needs a gate on a mean over rows; for a {self.task} allowed: {allowed}",
                 *("monitoring", "tolerance"),
             )
+        if self.monitoring.rows == "server" and self.monitoring.detectors:
+            raise WrongKey("needs rows, and model servers keep none", "monitoring", "detectors")
         if self.monitoring.labels is not None and (self.scoring is None or not self.scoring.keys):
             raise WrongKey("needs scoring.keys, by which they are joined", "monitoring", "labels")
         return self

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from podium.metrics.answers import Numbers
-from podium.metrics.bins import Bins, Counts
+from podium.metrics.bins import Counts
+from podium.metrics.detectors import START
+from podium.metrics.reference_file import Content, finite, measured_content, read_measured
 from podium.monitoring.harm import HarmJudged, Losses, Sums
 from podium.monitoring.inputs import InputsJudged
 from podium.monitoring.journal import Judged, Observation, Rules
-from podium.monitoring.reference import Column, Reference
-from podium.monitoring.verdicts import Verdict
-from podium.monitoring.windows import Window
+from podium.monitoring.verdicts import Said, Verdict
 
-Content = dict[str, Any]
 # What is computed again may differ in the last digits: processors round logarithms differently.
 _SAME = 1e-9
-
-
-def reference_content(reference: Reference) -> Content:
-    """Return a reference as it is kept."""
-    return {
-        # A list, for their order is that of the streams.
-        "columns": [
-            {"name": name, **asdict(column.bins), "counts": column.counts.tolist()}
-            for name, column in reference.columns.items()
-        ],
-        "past": [_observation_content(seen) for seen in reference.past],
-        "at_promotion": reference.at_promotion,
-        "unknown": reference.unknown,
-    }
-
-
-def read_reference(content: Mapping[str, Any]) -> Reference:
-    """Return the reference that was kept."""
-    return Reference(
-        {column["name"]: _column(column) for column in content["columns"]},
-        tuple(map(read_observation, content["past"])),
-        content["at_promotion"],
-        content["unknown"],
-    )
 
 
 def rules_content(rules: Rules) -> Content:
@@ -85,22 +59,35 @@ def window_content(judged: Judged, judged_by: Mapping[str, str]) -> Content:
     }
 
 
+def read_judged(content: Mapping[str, Any], streams: Sequence[str]) -> Judged:
+    """Return the judged window that was kept, to the last digit.
+
+    Args:
+        content: What was kept.
+        streams: The names of the streams, in the order of all arrays.
+    """
+    verdicts = {
+        name: Verdict(Said(verdict["said"]), verdict["reason"])
+        for name, verdict in content["verdicts"].items()
+    }
+    inputs, harm = content["inputs"], content["harm"]
+    return Judged(
+        read_observation(content),
+        streams,
+        **verdicts,
+        inputs=None if inputs is None else _read_inputs(inputs, streams),
+        harm=None if harm is None else _read_harm(harm),
+    )
+
+
 def read_observation(content: Mapping[str, Any]) -> Observation:
     """Return what was seen of a window that was kept."""
     losses = content["losses"]
     return Observation(
-        read_window(content["window"]),
-        content["rows"],
-        content["distances"],
-        content["shifts"],
-        None if losses is None else Losses(Sums(*losses[0]), *losses[1:]),
-        tuple(content["problems"]),
+        **vars(read_measured(content)),
+        losses=None if losses is None else Losses(Sums(*losses[0]), *losses[1:]),
+        problems=tuple(content["problems"]),
     )
-
-
-def read_window(span: Sequence[str]) -> Window:
-    """Return the window that was kept."""
-    return Window(*map(datetime.fromisoformat, span))
 
 
 def difference(kept: object, again: object, *place: str) -> str:
@@ -146,23 +133,49 @@ def _verdicts(judged: Judged) -> dict[str, Verdict]:
 
 def _observation_content(seen: Observation) -> Content:
     return {
-        "window": [seen.window.start.isoformat(), seen.window.end.isoformat()],
-        "rows": seen.rows,
+        **measured_content(seen),
         "problems": list(seen.problems),
         "losses": None if seen.losses is None else list(astuple(seen.losses)),
-        "distances": dict(_finite(seen.distances)),
-        "shifts": dict(_finite(seen.shifts)),
     }
 
 
 def _inputs_content(judged: InputsJudged, streams: Sequence[str]) -> Content:
     arrays = {"p": judged.p, "log_wealth": judged.log_wealth, "dependence": judged.dependence}
     return {
-        **{name: dict(_finite(dict(zip(streams, array, strict=True)))) for name, array in arrays.items()},
+        **{name: dict(finite(dict(zip(streams, array, strict=True)))) for name, array in arrays.items()},
         "alarmed": _names(streams, judged.alarmed),
         "not_judged": judged.not_judged,
         "dependence_known": judged.dependence_known,
     }
+
+
+def _read_inputs(content: Mapping[str, Any], streams: Sequence[str]) -> InputsJudged:
+    def array(name: str, missing: float) -> Numbers:
+        return np.asarray([content[name].get(stream, missing) for stream in streams], dtype=float)
+
+    return InputsJudged(
+        array("p", math.nan),
+        array("log_wealth", START),
+        np.asarray([stream in content["alarmed"] for stream in streams]),
+        array("dependence", math.nan),
+        content["not_judged"],
+        content["dependence_known"],
+    )
+
+
+def _read_harm(content: Mapping[str, Any]) -> HarmJudged:
+    numbers = {name: _number(content[name]) for name in ("risk", "error", "weight")}
+    wealth = [START if value is None else value for value in content["log_wealth"]]
+    return HarmJudged(
+        **numbers,
+        log_wealth=np.asarray(wealth, dtype=float),
+        alarmed=content["alarmed"],
+        not_judged=content["not_judged"],
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _harm_content(judged: HarmJudged) -> Content:
@@ -175,21 +188,9 @@ def _harm_content(judged: HarmJudged) -> Content:
     }
 
 
-def _finite(by_name: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    """Yield the finite numbers: JSON has no others."""
-    for name, value in by_name.items():
-        if math.isfinite(value):
-            yield name, float(value)
-
-
 def _or_none(values: Numbers) -> list[float | None]:
     return [float(value) if math.isfinite(value) else None for value in values]
 
 
 def _names(streams: Sequence[str], which: npt.NDArray[np.bool_]) -> list[str]:
     return [name for name, is_so in zip(streams, which, strict=True) if is_so]
-
-
-def _column(content: Mapping[str, Any]) -> Column:
-    bins = Bins(tuple(content["edges"]), tuple(content["categories"]), content["scale"])
-    return Column(bins, np.asarray(content["counts"], dtype=np.int64))

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from podium.metrics.answers import Answers, Numbers
+from podium.metrics.answers import Numbers
 from podium.metrics.detectors import grown, log_bets_on_mean, mean_wealth, started
 from podium.metrics.measures import MEANS
-from podium.model_file.metric_names import KNOWN_METRICS
+from podium.metrics.row_scores import loss_sign
 
 LEAST_LABELS = 30
 # Of a mean over few rows that happen to cost the same; else its standard error would be zero.
@@ -194,24 +194,6 @@ def losses(values: Numbers, labelled_proxies: Numbers, rest_proxies: Numbers) ->
     return Losses(sums, len(rest_proxies), float(rest_proxies.sum()), float(rest_proxies @ rest_proxies))
 
 
-def row_losses(metric: str, answers: Answers) -> Numbers:
-    """Return the loss of each row: what the metric is a mean of, with a sign so that more is worse.
-
-    Args:
-        metric: A mean over rows.
-        answers: The rows, (n,).
-
-    Returns:
-        Shape (n,); NaN of a row that the metric leaves out.
-    """
-    values = _sign(metric) * MEANS[metric].values(answers)
-    if len(values) == len(answers):
-        return np.asarray(values)
-    whole = np.full(len(answers), np.nan)
-    whole[answers.truth != 0] = values
-    return whole
-
-
 def tolerated_loss(metric: str, at_promotion: float, tolerance: float) -> float:
     """Return the mean loss at which a metric is so much worse than at promotion.
 
@@ -220,17 +202,13 @@ def tolerated_loss(metric: str, at_promotion: float, tolerance: float) -> float:
         at_promotion: Its mean loss at promotion, as ``row_losses`` has it.
         tolerance: By how much the metric may be worse; zero or more.
     """
-    sign = _sign(metric)
+    sign = loss_sign(metric)
     return float(sign * MEANS[metric].undo(shown_risk(metric, at_promotion) + sign * tolerance))
 
 
 def shown_risk(metric: str, loss: float) -> float:
     """Return the metric of a mean loss, as people know it."""
-    return float(MEANS[metric].finish(_sign(metric) * loss))
-
-
-def _sign(metric: str) -> int:
-    return -1 if KNOWN_METRICS[metric].greater_is_better else 1
+    return float(MEANS[metric].finish(loss_sign(metric) * loss))
 
 
 def _covariance(rows: int, one: float, other: float, product: float) -> float:

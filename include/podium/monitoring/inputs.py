@@ -10,8 +10,11 @@ import numpy.typing as npt
 
 from podium.metrics.answers import Numbers
 from podium.metrics.detectors import alarmed, dependence, grown, log_bets, rank_p, started
+from podium.metrics.reference import MISSING
 
 LEAST_WINDOWS = 12
+# Windows are compared with those of a fifth to five times their rows.
+ROWS_ALIKE = 5
 # Below so many the dependence between windows is not known well enough to act on an alarm alone.
 DEPENDENCE_KNOWN = 50
 MOST_DEPENDENCE = 0.7
@@ -33,11 +36,13 @@ class Distances:
         values: (d,), how far each stream is from the reference; NaN: there is none.
         shifts: (d,), the same with a sign, where there is one.
         season: Windows with an equal one are compared.
+        rows: Windows of about as many rows are compared: of few rows the distance is great by chance.
     """
 
     values: Numbers
     shifts: Numbers
     season: int = 0
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Inputs:
         values: (n, d), the distances of the windows without alarm.
         shifts: (n, d), the same with a sign.
         seasons: (n,), of the windows.
+        rows: (n,), of the windows.
         epochs: (n,), how many alarms were before a window, or before the change that it belongs to.
         calm: How many of the windows, from the first one, are under no suspicion.
         log_wealth: (d,), of the detectors.
@@ -56,6 +62,7 @@ class Inputs:
     values: Numbers
     shifts: Numbers
     seasons: npt.NDArray[np.intp]
+    rows: npt.NDArray[np.intp]
     epochs: npt.NDArray[np.intp]
     calm: int
     log_wealth: Numbers
@@ -86,7 +93,7 @@ def first_inputs(streams: int) -> Inputs:
     """Return what is known before the first window of all."""
     none = np.empty((0, streams))
     no_number = np.empty(0, dtype=np.intp)
-    return Inputs(none, none, no_number, no_number, 0, started(streams))
+    return Inputs(none, none, no_number, no_number, no_number, 0, started(streams))
 
 
 def with_past(inputs: Inputs, window: Distances) -> Inputs:
@@ -96,6 +103,7 @@ def with_past(inputs: Inputs, window: Distances) -> Inputs:
         values=np.vstack([inputs.values, window.values]),
         shifts=np.vstack([inputs.shifts, window.shifts]),
         seasons=np.append(inputs.seasons, window.season),
+        rows=np.append(inputs.rows, window.rows),
         epochs=np.append(inputs.epochs, inputs.epochs[-1:] if len(inputs.epochs) else 0),
         calm=len(inputs.values) + 1,
     )
@@ -113,18 +121,20 @@ def judge_inputs(
         weights: Shape (d,), which add up to 1.
         run_length: The least mean number of windows between two false alarms.
     """
-    windows = len(inputs.values)
-    depends = stream_dependence(inputs) if windows > 1 else np.zeros(len(weights))
+    depends = stream_dependence(inputs) if len(inputs.values) > 1 else np.zeros(len(weights))
     dependent = depends > MOST_DEPENDENCE
-    if windows < LEAST_WINDOWS:
-        return _unjudged(inputs, depends, f"{windows} past windows, {LEAST_WINDOWS} are needed")
+    similar = (inputs.rows <= window.rows * ROWS_ALIKE) & (inputs.rows * ROWS_ALIKE >= window.rows)
+    if similar.sum() < LEAST_WINDOWS:
+        of = "" if similar.all() else f" of about {window.rows:,} rows"
+        return _unjudged(inputs, depends, f"{similar.sum()} past windows{of}, {LEAST_WINDOWS} are needed")
     if dependent.mean() > MOST_DEPENDENT:
         reason = (
             f"windows too dependent: lag-1 correlation up to {depends.max():.2f}, above {MOST_DEPENDENCE}"
         )
         return _unjudged(inputs, depends, f"{reason} in {dependent.sum()} of {len(dependent)} streams")
-    p = rank_p(inputs.values[inputs.seasons == window.season], window.values, coin)
-    p = np.where(dependent, np.nan, p)
+    p = rank_p(inputs.values[similar & (inputs.seasons == window.season)], window.values, coin)
+    young = (~np.isnan(inputs.values[similar])).sum(axis=0) < LEAST_WINDOWS
+    p = np.where(dependent | young, np.nan, p)
     log_wealth = grown(inputs.log_wealth, log_bets(p))
     raised = alarmed(log_wealth, weights, run_length)
     return InputsJudged(p, log_wealth, raised, depends, "", inputs.calm >= DEPENDENCE_KNOWN)
@@ -178,6 +188,25 @@ def shares(importance: Mapping[str, float], others: Sequence[str]) -> dict[str, 
     }
     by_name |= dict.fromkeys(others, 1.0)
     return {name: share / (features + len(others)) for name, share in by_name.items()}
+
+
+def stream_shares(
+    importance: Mapping[str, float], answers: Sequence[str], detectors: Sequence[str] = ()
+) -> dict[str, float]:
+    """Return the share of the alarms of each stream: of each column its values and its missing ones.
+
+    Args:
+        importance: Of each feature, see ``shares``.
+        answers: Names of answers.
+        detectors: Names of own detectors, each a single stream.
+    """
+    by_stream = {}
+    for name, share in shares(importance, [*answers, *detectors]).items():
+        own = name in detectors
+        by_stream[name] = share * (1 if own else 1 - MISSING_SHARE)
+        if not own:
+            by_stream[MISSING + name] = share * MISSING_SHARE
+    return by_stream
 
 
 def _unjudged(inputs: Inputs, depends: Numbers, reason: str) -> InputsJudged:

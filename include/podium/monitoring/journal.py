@@ -6,37 +6,39 @@ The same record gives the same verdicts and the same wealth, to the last digit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from podium.metrics.answers import Numbers
+from podium.metrics.bins import Counts
 from podium.metrics.detectors import coins, mean_wealth
+from podium.metrics.reference import Column, Measured, measure
+from podium.metrics.windows import Match, Window, season
 from podium.monitoring import harm as harms
 from podium.monitoring import inputs as moves
 from podium.monitoring.harm import Harm, HarmJudged, Losses
 from podium.monitoring.inputs import Distances, Inputs, InputsJudged
 from podium.monitoring.verdicts import Said, Verdict, worst_of
-from podium.monitoring.windows import Match, Window, season
+
+SeenT = TypeVar("SeenT", bound=Measured)
+
+# Fewer rows than a tenth of the fewest of the windows before, or more than ten times the most.
+_ROWS_APART = 10
+# Where windows had fewer, one without any is nothing unusual.
+_MANY_ROWS = 30
 
 
 @dataclass(frozen=True)
-class Observation:
+class Observation(Measured):
     """What is kept of one window; holds no row.
 
     Attributes:
-        window: When.
-        rows: How many rows it had.
-        distances: By stream, how far it is from the reference; a stream that has none is left out.
-        shifts: The same with a sign.
         losses: What its rows cost; None: nobody asked.
         problems: What is broken in its data.
     """
 
-    window: Window
-    rows: int
-    distances: Mapping[str, float] = field(default_factory=dict)
-    shifts: Mapping[str, float] = field(default_factory=dict)
     losses: Losses | None = None
     problems: Sequence[str] = ()
 
@@ -54,6 +56,7 @@ class Rules:
         tolerance: By how much the metric may be worse; None: the question is not asked.
         retrain_on_inputs: Whether moved inputs are a reason to train.
         min_rows: A window of fewer rows is not judged by its inputs.
+        past_rows: The training data is of the same source as the windows, so their numbers of rows compare.
     """
 
     at_most_one_in: int
@@ -64,6 +67,7 @@ class Rules:
     tolerance: float | None = None
     retrain_on_inputs: bool = False
     min_rows: int = 30
+    past_rows: bool = True
 
     @property
     def run_length(self) -> float:
@@ -114,8 +118,15 @@ class Judged:
         return worst_of(self.whole, self.moved, self.hurts)
 
 
+_NONE: Mapping[Window, Judged] = {}
+
+
 def judge_all(
-    subject: str, rules: Rules, past: Iterable[Observation], windows: Iterable[Observation]
+    subject: str,
+    rules: Rules,
+    past: Iterable[Measured],
+    windows: Iterable[Observation],
+    known: Mapping[Window, Judged] = _NONE,
 ) -> Iterator[Judged]:
     """Yield the verdicts on the windows of one version, by time.
 
@@ -124,17 +135,28 @@ def judge_all(
         rules: How they are judged.
         past: The windows of the training data; they raise no alarm.
         windows: The windows since, in any order. Of two of the same window the later one counts.
+        known: How windows were judged before, by the same rules. As long as no window differs, they are taken
+            as they are: to judge each one anew takes longer the more there are.
     """
-    inputs, harm, since = _after_past(rules, past), harms.first_harm(), ""
+    of_training = by_time(past)
+    inputs, harm, since = _after_past(rules, of_training), harms.first_harm(), ""
+    numbers = _Numbers(rules.match, _rows_of(rules, of_training))
+    same = True
     for seen in by_time(windows):
-        judged = _judge(subject, rules, inputs, harm, seen)
-        since = _suspected_since(judged, since)
+        before, wrong_rows = known.get(seen.window), numbers.problem(seen)
+        same = same and before is not None and before.observation == seen
+        if same and before is not None:
+            judged, since = before, _suspected_since(before, since)
+        else:
+            judged = _judge(subject, rules, inputs, harm, seen, wrong_rows)
+            since = _suspected_since(judged, since)
+            if judged.hurts.said is Said.RETRAIN:
+                judged = replace(judged, hurts=Verdict(Said.RETRAIN, f"{judged.hurts.reason} since {since}"))
         if judged.hurts.said is Said.RETRAIN:
-            judged = replace(judged, hurts=Verdict(Said.RETRAIN, f"{judged.hurts.reason} since {since}"))
             since = ""
         if judged.inputs is not None:
-            known = _distances(rules, seen)
-            inputs = moves.after(inputs, known, judged.inputs, rules.weights, rules.run_length)
+            distances = _distances(rules, seen)
+            inputs = moves.after(inputs, distances, judged.inputs, rules.weights, rules.run_length)
         if judged.harm is not None and seen.losses is not None:
             harm = harms.after(harm, seen.losses, judged.harm)
         yield judged
@@ -147,13 +169,25 @@ def judge_none(reason: str, windows: Iterable[Observation]) -> Iterator[Judged]:
         yield Judged(seen, (), unjudged, unjudged, unjudged)
 
 
-def by_time(windows: Iterable[Observation]) -> list[Observation]:
+def observe(columns: Mapping[str, Column], window: Window, counts: Mapping[str, Counts]) -> Observation:
+    """Return what is seen of a window by its counts alone, see ``measure``."""
+    return Observation(**vars(measure(columns, window, counts)))
+
+
+def by_time(windows: Iterable[SeenT]) -> list[SeenT]:
     """Return windows by time, each once: as it was seen last."""
     latest = {seen.window: seen for seen in windows}
     return [latest[window] for window in sorted(latest)]
 
 
-def _after_past(rules: Rules, past: Iterable[Observation]) -> Inputs:
+def _rows_of(rules: Rules, past: Sequence[Measured]) -> list[tuple[int, int, bool]]:
+    """Return what is known of numbers of rows before the first window."""
+    if not rules.past_rows:
+        return []
+    return [(season(seen.window, rules.match), seen.rows, False) for seen in past]
+
+
+def _after_past(rules: Rules, past: Iterable[Measured]) -> Inputs:
     inputs = moves.first_inputs(len(rules.shares))
     for seen in by_time(past):
         if seen.rows >= rules.min_rows:
@@ -161,10 +195,51 @@ def _after_past(rules: Rules, past: Iterable[Observation]) -> Inputs:
     return inputs
 
 
-def _judge(subject: str, rules: Rules, inputs: Inputs, harm: Harm, seen: Observation) -> Judged:
-    if seen.problems:
+@dataclass
+class _Numbers:
+    """The numbers of rows of windows, by time.
+
+    Attributes:
+        match: Which windows are compared.
+        known: Of each window so far: its season, its rows, and whether these were far from all others.
+    """
+
+    match: Match | None
+    known: list[tuple[int, int, bool]]
+
+    def problem(self, seen: Observation) -> str:
+        """Say that a window has far fewer or more rows than those before; "" if it has not.
+
+        Far ones count once there are as many windows after them as make a past: what lasts is no defect.
+        """
+        its_season, settled = season(seen.window, self.match), len(self.known) - moves.LEAST_WINDOWS
+        before = [
+            rows
+            for place, (kind, rows, far) in enumerate(self.known)
+            if kind == its_season and (place < settled or not far)
+        ]
+        problem = row_problem(seen.rows, before)
+        self.known.append((its_season, seen.rows, bool(problem)))
+        return problem
+
+
+def row_problem(rows: int, before: Sequence[int]) -> str:
+    """Say that a window has far fewer or more rows than the windows before; "" if it has not."""
+    if len(before) < moves.LEAST_WINDOWS:
+        return ""
+    least, most = min(before), max(before)
+    far_fewer = least >= _MANY_ROWS and rows * _ROWS_APART < least
+    if far_fewer or rows > most * _ROWS_APART:
+        return f"{rows:,} rows; the {len(before)} windows before had {least:,} to {most:,}"
+    return ""
+
+
+def _judge(  # noqa: PLR0913 - what is known before a window, and the window
+    subject: str, rules: Rules, inputs: Inputs, harm: Harm, seen: Observation, wrong_rows: str
+) -> Judged:
+    if problems := [*filter(None, [wrong_rows]), *seen.problems]:
         unjudged = Verdict(Said.NOT_JUDGED, "the data is broken")
-        return Judged(seen, rules.streams, unjudged, unjudged, Verdict(Said.BROKEN, "; ".join(seen.problems)))
+        return Judged(seen, rules.streams, unjudged, unjudged, Verdict(Said.BROKEN, "; ".join(problems)))
     whole = Verdict(Said.NOTHING_SEEN)
     hurts, harm_judged = _judge_harm(rules, harm, seen)
     if seen.rows < rules.min_rows:
@@ -213,9 +288,12 @@ def _moved(rules: Rules, judged: InputsJudged) -> Verdict:
     return Verdict(Said.RETRAIN if rules.retrain_on_inputs else Said.MOVED, reason)
 
 
-def _distances(rules: Rules, seen: Observation) -> Distances:
+def _distances(rules: Rules, seen: Measured) -> Distances:
     return Distances(
-        _in_order(rules, seen.distances), _in_order(rules, seen.shifts), season(seen.window, rules.match)
+        _in_order(rules, seen.distances),
+        _in_order(rules, seen.shifts),
+        season(seen.window, rules.match),
+        seen.rows,
     )
 
 

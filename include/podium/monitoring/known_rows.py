@@ -10,13 +10,15 @@ from pathlib import Path
 import pandas as pd
 
 from podium.errors import DataError
+from podium.metrics.reference import Detector, Reference, count_rows, make_reference
+from podium.metrics.windows import Window, backtest, windows_between
 from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.spec import ModelSpec
-from podium.monitoring.journal import Judged, Observation, Rules, judge_all
-from podium.monitoring.reference import Column, Reference, count_rows, make_reference, observe, stream_shares
-from podium.monitoring.whole import data_problems
-from podium.monitoring.windows import Window, windows_between
+from podium.monitoring.inputs import stream_shares
+from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe
+from podium.monitoring.whole import Whole
 from podium.training.data import load_window
+from podium.training.detectors import own_detectors
 
 
 def judge_known_rows(spec: ModelSpec, since: datetime, as_of: datetime, home: Path) -> list[Judged]:
@@ -31,6 +33,7 @@ def judge_known_rows(spec: ModelSpec, since: datetime, as_of: datetime, home: Pa
     Raises:
         DataError: The model file has no section ``monitoring``, there are no rows on one of the two sides, or
             the rows cannot be read.
+        TrainerError: An own detector broke its protocol.
     """
     if spec.monitoring is None:
         raise DataError(f"{spec.name}: its model file has no section monitoring; see docs/monitoring.md")
@@ -43,18 +46,29 @@ def judge_known_rows(spec: ModelSpec, since: datetime, as_of: datetime, home: Pa
             f"{spec.name}: rows are needed before {since:%Y-%m-%d} and after; they are of "
             f"{times.min():%Y-%m-%d} to {times.max():%Y-%m-%d}"
         )
-    reference = make_reference(inputs[before], times[before], spec.monitoring.windows)
-    windows = windows_between(spec.monitoring.windows, since, times.max().to_pydatetime())
-    seen = [_observed(reference, window, inputs[_inside(times, window) & ~before]) for window in windows]
-    return list(judge_all(spec.name, rules(spec.monitoring, reference.columns), reference.past, seen))
+    schedule, detectors = spec.monitoring.windows, own_detectors(spec.monitoring.detectors)
+    reference = make_reference(inputs[before], times[before], schedule, detectors)
+    pool = inputs[before][backtest(times[before], schedule).pool]
+    windows = windows_between(schedule, since, times.max().to_pydatetime())
+    seen = [
+        with_own(_observed(spec, reference, window, rows), detectors, pool, rows)
+        for window in windows
+        for rows in [inputs[_inside(times, window) & ~before]]
+    ]
+    return list(judge_all(spec.name, rules(spec.monitoring, reference), reference.past, seen))
 
 
-def rules(section: MonitoringSpec, columns: Mapping[str, Column]) -> Rules:
-    """Return the rules of a model file for these columns."""
-    importance = {name: section.weights.get(name, 0.0) for name in columns}
+def rules(section: MonitoringSpec, reference: Reference) -> Rules:
+    """Return the rules of a model file for this reference.
+
+    The features' shares of the alarms are those of the model file, or else follow from how much they matter.
+    """
+    features = [name for name in reference.columns if name not in reference.answers]
+    known = section.weights or reference.importance
+    importance = {name: known.get(name, 0.0) for name in features}
     return Rules(
         section.alarms.at_most_one_in,
-        stream_shares(importance, ()),
+        stream_shares(importance, reference.answers, reference.detectors),
         match=section.match,
         retrain_on_inputs=section.retrain_on == "inputs",
         min_rows=section.min_rows,
@@ -63,19 +77,35 @@ def rules(section: MonitoringSpec, columns: Mapping[str, Column]) -> Rules:
 
 def rules_of(spec: ModelSpec, section: MonitoringSpec, reference: Reference) -> Rules:
     """Return the rules of a model file for a version whose reference this is."""
-    known = rules(section, reference.columns)
-    if reference.at_promotion is None:
+    same_source = section.rows is None and spec.scoring is None
+    known = replace(rules(section, reference), past_rows=same_source)
+    if reference.at_promotion is None or section.tolerance is None:
         return known
-    risk = {"metric": spec.row_metric, "at_promotion": reference.at_promotion}
-    return replace(known, **risk, tolerance=section.tolerance)  # type: ignore[arg-type]  # two kinds of value
+    return replace(
+        known, metric=reference.metric, at_promotion=reference.at_promotion, tolerance=section.tolerance
+    )
+
+
+def with_own(
+    seen: Observation, detectors: Mapping[str, Detector], pool: pd.DataFrame, rows: pd.DataFrame
+) -> Observation:
+    """Add what own detectors say of a window, unless it is empty.
+
+    Args:
+        seen: What is seen of the window.
+        detectors: By name.
+        pool: The rows of the reference.
+        rows: Those of the window.
+    """
+    own = {name: detect(pool, rows) for name, detect in detectors.items()} if len(rows) else {}
+    return replace(seen, distances={**seen.distances, **own}, shifts={**seen.shifts, **own})
 
 
 def _inside(times: pd.Series, window: Window) -> pd.Series:
     return (times >= window.start) & (times < window.end)
 
 
-def _observed(reference: Reference, window: Window, rows: pd.DataFrame) -> Observation:
-    counts = count_rows(reference.columns, rows)
-    bins = {name: column.bins for name, column in reference.columns.items()}
-    problems = data_problems(bins, rows, counts, [past.rows for past in reference.past])
-    return replace(observe(reference.columns, window, counts), problems=problems)
+def _observed(spec: ModelSpec, reference: Reference, window: Window, rows: pd.DataFrame) -> Observation:
+    counts, whole = count_rows(reference.columns, rows), Whole(spec, reference.columns)
+    whole.add(rows)
+    return replace(observe(reference.columns, window, counts), problems=whole.problems(counts))

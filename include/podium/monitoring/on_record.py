@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,11 +13,13 @@ from podium.errors import PodiumError
 from podium.ledger.events import Event, EventKind, canonical_json
 from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.store import Ledger
-from podium.monitoring.evidence import read_reference, read_rules, read_window, window_content
+from podium.metrics.reference import Reference
+from podium.metrics.reference_file import read_reference, read_window
+from podium.metrics.windows import Window
+from podium.monitoring.evidence import read_judged, read_rules, window_content
+from podium.monitoring.harm import tolerated_loss
 from podium.monitoring.journal import Judged, Observation, Rules, judge_all, judge_none
-from podium.monitoring.reference import Reference
 from podium.monitoring.verdicts import Said, Verdict, worst_of
-from podium.monitoring.windows import Window
 
 KINDS = (EventKind.REFERENCE_MADE, EventKind.WINDOWS_JUDGED)
 
@@ -42,11 +45,13 @@ class RecordedWindow:
         version: The version whose rows they were.
         window: When.
         content: What is kept of it, see ``evidence.window_content``.
+        tolerated: The mean loss that was tolerated; NaN where nobody asked.
     """
 
     version: int
     window: Window
     content: Mapping[str, Any]
+    tolerated: float = math.nan
 
     @property
     def worst(self) -> Verdict:
@@ -62,6 +67,12 @@ class RecordedWindow:
         """The estimated mean loss; None where it is not judged."""
         harm = self.content["harm"]
         return None if harm is None else harm["risk"]
+
+    @property
+    def risk_error(self) -> float:
+        """The standard error of the risk; NaN where it is not judged."""
+        harm = self.content["harm"] or {"error": None}
+        return math.nan if harm["error"] is None else float(harm["error"])
 
     def as_json(self) -> dict[str, Any]:
         """Return it with plain JSON values."""
@@ -86,11 +97,25 @@ class Basis:
     rules: Rules
     evidence: Mapping[str, Evidence]
 
-    def judged(self, windows: Iterable[Observation]) -> Iterator[Judged]:
-        """Yield the verdicts on windows, by time."""
+    def judged(
+        self, windows: Iterable[Observation], kept: Mapping[Window, Mapping[str, Any]] | None = None
+    ) -> Iterator[Judged]:
+        """Yield the verdicts on windows, by time.
+
+        Args:
+            windows: The windows.
+            kept: What is kept of windows that were judged before; what was judged by this basis is not judged
+                again, as long as no earlier window differs.
+        """
         if self.reference.unknown:
             return judge_none(self.reference.unknown, windows)
-        return judge_all(f"{self.model}/{self.version}", self.rules, self.reference.past, windows)
+        known = {
+            window: read_judged(content, self.rules.streams)
+            for window, content in (kept or {}).items()
+            if all(content[name] == evidence.digest for name, evidence in self.evidence.items())
+        }
+        subject = f"{self.model}/{self.version}"
+        return judge_all(subject, self.rules, self.reference.past, windows, known)
 
     def content(self, judged: Judged, counts: str) -> dict[str, Any]:
         """Return a judged window as it is kept, as JSON gives it back.
@@ -186,14 +211,52 @@ def recorded_windows(ledger: Ledger, model: str, since: datetime | None = None) 
         PodiumError: Some evidence is not there.
         Outage: The ledger did not answer.
     """
-    events = ledger.history(model, kinds=KINDS)
+    events, store = ledger.history(model, kinds=KINDS), EvidenceStore(ledger)
     found = []
     for version in sorted({int(event.version or 0) for event in events}):
         windows = on_record(events, version).windows
         chosen = {one: digest for one, digest in windows.items() if since is None or one.start >= since}
-        kept = contents(EvidenceStore(ledger), chosen)
-        found += [RecordedWindow(version, window, content) for window, content in kept.items()]
+        kept = contents(store, chosen)
+        rules = {digest: read_rules(store.one(digest).read()) for digest in _named(kept, "rules")}
+        found += [
+            RecordedWindow(version, window, content, tolerated_by(rules[str(content["rules"])]))
+            for window, content in kept.items()
+        ]
     return found
+
+
+def newest_window(ledger: Ledger, events: Sequence[Event]) -> RecordedWindow | None:
+    """Return the newest window of the version that was judged last; None if none was.
+
+    Args:
+        ledger: The record.
+        events: Those of one model.
+
+    Raises:
+        PodiumError: Its evidence is not there.
+        Outage: The ledger did not answer.
+    """
+    judged = [event for event in events if event.event is EventKind.WINDOWS_JUDGED]
+    if not judged:
+        return None
+    version, store = int(judged[-1].version or 0), EvidenceStore(ledger)
+    windows = on_record(judged, version).windows
+    newest = max(windows)
+    (content,) = contents(store, {newest: windows[newest]}).values()
+    rules = read_rules(store.one(str(content["rules"])).read())
+    return RecordedWindow(version, newest, content, tolerated_by(rules))
+
+
+def tolerated_by(rules: Rules) -> float:
+    """Return the mean loss that rules tolerate; NaN where nobody asks whether it hurts."""
+    if rules.tolerance is None:
+        return math.nan
+    return tolerated_loss(rules.metric, rules.at_promotion, rules.tolerance)
+
+
+def _named(kept: Mapping[Window, Mapping[str, Any]], name: str) -> set[str]:
+    """Return the digests that windows name."""
+    return {str(content[name]) for content in kept.values()}
 
 
 def _text(event: Event, name: str) -> str:

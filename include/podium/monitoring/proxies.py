@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeRegressor
 
 from podium.metrics.answers import Answers, Numbers
+from podium.metrics.row_scores import row_losses
 from podium.model_file.metric_names import TaskKind
-from podium.monitoring.harm import row_losses
 
 # Says of predictions, shape (n, k) or (n,), what each row is expected to cost, shape (n,).
 Proxy = Callable[[Numbers], Numbers]

@@ -10,12 +10,11 @@ from podium.errors import Outage, PodiumError
 from podium.ledger.events import Event
 from podium.ledger.evidence import EvidenceStore
 from podium.ledger.store import Ledger
+from podium.metrics.windows import Window
 from podium.monitoring.evidence import difference, read_counts, read_observation
-from podium.monitoring.journal import Observation
+from podium.monitoring.journal import Observation, observe
 from podium.monitoring.on_record import KINDS, Basis, contents, judged_in, on_record, read_basis
-from podium.monitoring.reference import observe
 from podium.monitoring.verdicts import ALARMS
-from podium.monitoring.windows import Window
 from podium.names import version_name
 
 
@@ -78,16 +77,24 @@ def _changed(store: EvidenceStore, events: Sequence[Event], version: int) -> str
     found = {digest: evidence.digest for digest, evidence in store.read(list(named))}
     for digest, window in sorted(named.items(), key=lambda item: item[1]):
         if found.get(digest) != digest:
-            what = "was changed" if digest in found else "is not there"
+            what = "was changed" if digest in found else "is missing"
             return f"the evidence of the window {window} {what} ({digest[:12]})"
     return ""
 
 
 def _not_following(store: EvidenceStore, windows: Mapping[Window, str], model: str, version: int) -> str:
-    kept = contents(store, windows)
-    if not kept:
-        return ""
-    newest = next(reversed(kept.values()))
+    by_reference: dict[str, dict[Window, dict[str, Any]]] = {}
+    for window, content in contents(store, windows).items():
+        by_reference.setdefault(str(content["reference"]), {})[window] = content
+    said = (_not_following_from(store, kept, model, version) for kept in by_reference.values())
+    return next(filter(None, said), "")
+
+
+def _not_following_from(
+    store: EvidenceStore, kept: Mapping[Window, Mapping[str, Any]], model: str, version: int
+) -> str:
+    """Say what does not follow of windows that are held against one reference."""
+    newest = list(kept.values())[-1]
     basis = read_basis(store, newest, model, version)
     seen = [_observed(store, basis, content) for content in kept.values()]
     for judged in basis.judged(seen):
@@ -103,4 +110,5 @@ def _observed(store: EvidenceStore, basis: Basis, content: Mapping[str, Any]) ->
     kept = read_observation(content)
     counts = read_counts(store.one(str(content["counts"])).read())
     again = observe(basis.reference.columns, kept.window, counts)
-    return replace(kept, distances=again.distances, shifts=again.shifts)
+    own = {name: kept.distances[name] for name in basis.reference.detectors if name in kept.distances}
+    return replace(kept, distances={**again.distances, **own}, shifts={**again.shifts, **own})

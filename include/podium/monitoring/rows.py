@@ -15,13 +15,13 @@ import pyarrow as pa
 
 from podium.errors import DataError
 from podium.metrics.answers import Answers, Numbers, true_values
-from podium.metrics.predictions import predict
+from podium.metrics.predictions import answer_streams, predict
+from podium.metrics.windows import Window
 from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
-from podium.monitoring.windows import Window
-from podium.scoring.inputs import text_columns
+from podium.scoring.inputs import scorable, text_columns
 from podium.scoring.run import columns_read, source_of
-from podium.scoring.scorer import Readied, Scorer
+from podium.scoring.scorer import Readied, Scored, Scorer
 from podium.sources.read import Chunk, Source, list_partitions, open_partition
 from podium.training.data import load_window, normalised_labels, parse_times
 from podium.training.examples import DataWindow, TrainingExamples
@@ -37,11 +37,13 @@ class Part:
 
     Attributes:
         inputs: As the model takes them, (n, any).
+        counted: The same, and what the model answered to them.
         answers: Of the rows whose labels are here; None: no label is read.
         rest: What the model answered to the others.
     """
 
     inputs: pd.DataFrame
+    counted: pd.DataFrame
     answers: Answers | None = None
     rest: Numbers | None = None
 
@@ -96,7 +98,12 @@ def _known(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Part:
     which = inside(examples.time, window)
     rows = subset(examples, pd.Series(which))
     asks = spec.monitoring is not None and spec.monitoring.tolerance is not None
-    return Part(as_clients_send(rows.inputs), answered(spec, rows, scorer) if asks else None)
+    inputs = as_clients_send(rows.inputs)
+    if not asks and spec.task is TaskKind.GENERATION:
+        return Part(inputs, inputs)
+    answers = answered(spec, rows, scorer)
+    counted = _with_answers(spec, inputs, answers.predictions, np.ones(len(inputs), dtype=bool))
+    return Part(inputs, counted, answers if asks else None)
 
 
 def _scored(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iterator[Part]:
@@ -111,7 +118,7 @@ def _scored(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iter
                 which = inside(_times(spec, chunk), window)
                 readied = scorer.ready(_only(chunk, which), partition.at)
                 if labels is None:
-                    yield Part(readied.inputs)
+                    yield _unlabelled(spec, readied, scorer)
                     continue
                 texts = _key_texts(chunk.rows, keys)
                 found = labels.index.get_indexer(texts)
@@ -132,13 +139,34 @@ def _scored(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iter
         )
 
 
+def _unlabelled(spec: ModelSpec, readied: Readied, scorer: Scorer) -> Part:
+    if spec.task is TaskKind.GENERATION:
+        return Part(readied.inputs, readied.inputs)
+    return Part(readied.inputs, _scored_rows(spec, readied, scorer.score(readied)))
+
+
 def _answered(spec: ModelSpec, readied: Readied, scorer: Scorer, labels: pd.Series) -> Part:
     scored = scorer.score(readied)
     found = pd.Series(labels.to_numpy()[scored.good])
     here = found.notna().to_numpy()
     truth = true_values(spec.task, found[here], spec.labels)
     answers = Answers(spec.task, spec.labels, truth, scored.answers[here])
-    return Part(readied.inputs, answers, scored.answers[~here])
+    return Part(readied.inputs, _scored_rows(spec, readied, scored), answers, scored.answers[~here])
+
+
+def _scored_rows(spec: ModelSpec, readied: Readied, scored: Scored) -> pd.DataFrame:
+    """Return the rows that could be asked, with the answers to those that the model could answer."""
+    asked = scorable(readied.reasons, len(readied.chunk.numbers))
+    return _with_answers(spec, readied.inputs, scored.answers, scored.good[asked])
+
+
+def _with_answers(
+    spec: ModelSpec, inputs: pd.DataFrame, answers: Numbers, good: npt.NDArray[np.bool_]
+) -> pd.DataFrame:
+    if spec.task is TaskKind.GENERATION:
+        return inputs
+    streams = answer_streams(spec.labels, answers).set_axis(np.flatnonzero(good))
+    return pd.concat([inputs.reset_index(drop=True), streams.reindex(range(len(inputs)))], axis=1)
 
 
 def source_keys(spec: ModelSpec) -> tuple[str, ...]:
@@ -169,10 +197,12 @@ def arrived_labels(spec: ModelSpec, home: Path) -> pd.Series | None:
                 parts.append(pd.Series(values.to_numpy(), _key_texts(chunk.rows, keys)).dropna())
     found = normalised(spec, pd.concat(parts) if parts else pd.Series(dtype=object))
     first = found[~found.index.duplicated()]
-    if contradicting := int((found != first.reindex(found.index)).sum()):
+    contradicting = found[(found != first.reindex(found.index)).to_numpy()]
+    if len(contradicting):
         log.warning(
-            "%s: %s labels in %s contradict earlier ones of the same rows; the first ones count",
-            *(spec.name, f"{contradicting:,}", section.source),
+            "%s: %s labels in %s contradict earlier ones of the same rows, the first one of %s; the first "
+            "label of a row counts",
+            *(spec.name, f"{len(contradicting):,}", section.source, contradicting.index[0]),
         )
     return first
 
@@ -197,7 +227,7 @@ def _key_text(value: object) -> str:
 
 def _assert_there(name: str, why: str, columns: Sequence[str], where: str) -> None:
     if name not in columns:
-        raise DataError(f"{where}: no column '{name}' ({why}); there are: {', '.join(columns)}")
+        raise DataError(f"{where}: no column '{name}' ({why}); available: {', '.join(columns)}")
 
 
 def _times(spec: ModelSpec, chunk: Chunk) -> pd.Series:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
 
-import numpy as np
 import pandas as pd
 
 from podium.errors import NothingToDo, PodiumError
@@ -19,68 +15,28 @@ from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.lifecycle.witness import record
 from podium.metrics.answers import Answers, true_values
-from podium.metrics.bins import Counts
 from podium.metrics.predictions import predict
+from podium.metrics.reference import Reference
+from podium.metrics.reference_file import reference_content
+from podium.metrics.windows import Window
 from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.spec import ModelSpec
-from podium.monitoring.evidence import (
-    counts_content,
-    difference,
-    read_observation,
-    read_reference,
-    reference_content,
-    rules_content,
-)
-from podium.monitoring.harm import Losses, losses, row_losses
-from podium.monitoring.journal import Judged, Observation
+from podium.monitoring.evidence import difference, read_observation, rules_content
+from podium.monitoring.journal import Judged
 from podium.monitoring.known_rows import rules_of
 from podium.monitoring.on_record import KINDS, Basis, contents, on_record
 from podium.monitoring.proxies import Proxy, fit_proxy
-from podium.monitoring.reference import Reference, add_counts, count_rows, make_reference, observe
 from podium.monitoring.retraining import Limits, why_not
-from podium.monitoring.rows import Part, answered, examples_of, parts_of
-from podium.monitoring.whole import data_problems
-from podium.monitoring.windows import Window, windows_between
+from podium.monitoring.seen import Seen, Watched, observed, still_counted
+from podium.monitoring.version_reference import pool_rows, recorded_reference, trained_as_of
 from podium.names import Tag, version_name
 from podium.scoring.pinned_version import loaded, pin
 from podium.scoring.scorer import Scorer
 from podium.services import Services
-from podium.training.data import load_window
+from podium.training.detectors import own_detectors
 from podium.training.holdout import batches
-from podium.training.input_types import as_clients_send
-from podium.training.split import subset
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A window as it was observed.
-
-    Attributes:
-        observation: What is judged.
-        counts: What was counted, as it is kept.
-    """
-
-    observation: Observation
-    counts: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Watched:
-    """The version that is monitored.
-
-    Attributes:
-        spec: The model file.
-        scorer: The version, loaded.
-        reference: What its windows are held against.
-        proxy: What a row is expected to cost before its label is here; None where no label comes later.
-    """
-
-    spec: ModelSpec
-    scorer: Scorer
-    reference: Reference
-    proxy: Proxy | None = None
 
 
 def monitor_window(services: Services, spec: ModelSpec, window: Window, run: str) -> list[Judged]:
@@ -103,9 +59,9 @@ def monitor_window(services: Services, spec: ModelSpec, window: Window, run: str
         DataError: The rows cannot be read.
         Outage: A part did not answer.
     """
-    section_of(spec)
+    section = section_of(spec)
     version, trained = _champion(services, spec.name)
-    as_of = datetime.fromisoformat(str(trained.details[Tag.AS_OF])).replace(tzinfo=UTC)
+    as_of = trained_as_of(trained)
     if window.start < as_of:
         raise NothingToDo(
             f"{spec.name} {version_name(version)} was trained on what was known on {as_of:%Y-%m-%d %H:%M}, "
@@ -113,9 +69,19 @@ def monitor_window(services: Services, spec: ModelSpec, window: Window, run: str
         )
     again = _without_labels(services, spec, version, window)
     with loaded(services, spec, pin(services, spec.name, str(version))) as scorer:
-        reference = _reference(services, spec, trained, scorer, run)
-        watched = Watched(spec, scorer, reference, _proxy(services, spec, version, scorer))
-        seen = [observed(watched, one, services.settings.home) for one in (*again, window)]
+        reference = recorded_reference(services, spec, section, trained, scorer, run)
+        home, detectors = services.settings.home, own_detectors(section.detectors)
+        pool = pool_rows(spec, section, trained, home) if detectors and not reference.unknown else None
+        watched = Watched(
+            spec,
+            version,
+            scorer,
+            reference,
+            proxy=_proxy(services, spec, version, scorer),
+            detectors={} if pool is None else detectors,
+            pool=pd.DataFrame() if pool is None else pool,
+        )
+        seen = [observed(services.ledger, watched, one, home) for one in (*again, window)]
     with services.ledger.lock(spec.name):
         judged = record_windows(services, _basis(spec, version, reference), seen, run)
         asking = _of(judged, window)
@@ -142,23 +108,6 @@ def section_of(spec: ModelSpec) -> MonitoringSpec:
     return spec.monitoring
 
 
-def observed(watched: Watched, window: Window, home: Path) -> Seen:
-    """Count the rows of a window part by part."""
-    spec, scorer, reference = watched.spec, watched.scorer, watched.reference
-    counts: dict[str, Counts] = {}
-    first, cost, rows = None, None, 0
-    for part in parts_of(spec, window, home, scorer):
-        counted = count_rows(reference.columns, part.inputs)
-        counts = add_counts(counts, counted) if counts else counted
-        first = part.inputs if first is None or first.empty else first
-        cost, rows = _sum(cost, _cost(watched, part)), rows + len(part.inputs)
-    bins = {name: column.bins for name, column in reference.columns.items()}
-    past = [known.rows for known in reference.past]
-    problems = () if first is None or reference.unknown else data_problems(bins, first, counts, past)
-    seen = replace(observe(reference.columns, window, counts), losses=cost, problems=problems)
-    return Seen(replace(seen, rows=rows), counts_content(counts))
-
-
 def _of(judged: Sequence[Judged], window: Window) -> Judged:
     return next(one for one in judged if one.observation.window == window)
 
@@ -172,67 +121,6 @@ def _champion(services: Services, model: str) -> tuple[int, Event]:
     if trained is None or Tag.AS_OF not in trained.details:
         raise PodiumError(f"{model} {version_name(version)}: the ledger does not say what it was trained on")
     return version, trained
-
-
-def _reference(services: Services, spec: ModelSpec, trained: Event, scorer: Scorer, run: str) -> Reference:
-    """Return what is on record of a version, or make it of its training data and record that."""
-    version, store = int(trained.version or 0), EvidenceStore(services.ledger)
-    known = on_record(services.ledger.history(spec.name, kinds=KINDS), version)
-    if known.reference:
-        reference = read_reference(store.one(known.reference).read())
-        if not reference.unknown:
-            return reference
-    reference = _made(spec, trained, services.settings.home, scorer)
-    kept = Evidence.of(spec.name, version, reference_content(reference))
-    if kept.digest != known.reference:
-        store.keep([kept])
-        said = reference.unknown or (
-            f"{len(reference.columns)} columns and {len(reference.past)} windows of the training data"
-        )
-        event = NewEvent(
-            EventKind.REFERENCE_MADE,
-            spec.name,
-            version,
-            reason=said,
-            run=run,
-            details={"digest": kept.digest},
-        )
-        with services.ledger.lock(spec.name):
-            record(services, event)
-    return reference
-
-
-def _made(spec: ModelSpec, trained: Event, home: Path, scorer: Scorer) -> Reference:
-    section = section_of(spec)
-    as_of = datetime.fromisoformat(str(trained.details[Tag.AS_OF])).replace(tzinfo=UTC)
-    known = load_window(spec, as_of, home)
-    if known.version != trained.details[Tag.DATA_VERSION]:
-        return Reference(
-            {},
-            (),
-            unknown=f"{spec.data.source} as of {as_of:%Y-%m-%d} is not what the version was trained on",
-        )
-    # The window in which the training ended is not whole.
-    end = windows_between(section.windows, as_of, as_of)[0].start
-    examples = examples_of(known)
-    whole = subset(examples, examples.time < end.replace(tzinfo=None))
-    made = make_reference(as_clients_send(whole.inputs), whole.time, section.windows)
-    if section.tolerance is None:
-        return made
-    costs = row_losses(spec.row_metric, answered(spec, known.holdout, scorer))
-    return replace(made, at_promotion=float(np.nanmean(costs)))
-
-
-def _cost(watched: Watched, part: Part) -> Losses | None:
-    answers, proxy, none = part.answers, watched.proxy, np.empty(0)
-    if answers is None:
-        return None
-    costs = row_losses(watched.spec.row_metric, answers) if len(answers) else none
-    there = ~np.isnan(costs)
-    if proxy is None or part.rest is None:
-        return losses(costs[there], np.zeros(int(there.sum())), none)
-    expected = proxy(answers.predictions[there]) if there.any() else none
-    return losses(costs[there], expected, proxy(part.rest) if len(part.rest) else none)
 
 
 def _proxy(services: Services, spec: ModelSpec, version: int, scorer: Scorer) -> Proxy | None:
@@ -255,12 +143,10 @@ def _without_labels(services: Services, spec: ModelSpec, version: int, window: W
         return []
     known = on_record(services.ledger.history(spec.name, kinds=KINDS), version).windows
     newest = sorted((one for one in known if one < window), reverse=True)[: labels.wait]
+    if section_of(spec).rows == "server":
+        newest = [one for one in newest if still_counted(one)]
     found = contents(EvidenceStore(services.ledger), {one: known[one] for one in newest})
     return [one for one, kept in found.items() if kept["harm"] and kept["harm"]["not_judged"]]
-
-
-def _sum(one: Losses | None, other: Losses | None) -> Losses | None:
-    return one + other if one is not None and other is not None else one or other
 
 
 def _basis(spec: ModelSpec, version: int, reference: Reference) -> Basis:
@@ -274,7 +160,13 @@ def record_windows(services: Services, basis: Basis, seen: Sequence[Seen], run: 
     """Judge all windows of a version, and record those that are new or come out differently."""
     store, model, version = EvidenceStore(services.ledger), basis.model, basis.version
     known = on_record(services.ledger.history(model, kinds=KINDS), version)
-    kept = contents(store, known.windows)
+    # What was counted on other bins says nothing of these.
+    of_this = basis.evidence["reference"].digest
+    kept = {
+        window: content
+        for window, content in contents(store, known.windows).items()
+        if content["reference"] == of_this
+    }
     counts = {
         one.observation.window: Evidence.of(model, version, one.counts, _span(one.observation.window))
         for one in seen
@@ -282,7 +174,7 @@ def record_windows(services: Services, basis: Basis, seen: Sequence[Seen], run: 
     counted = {window: str(content["counts"]) for window, content in kept.items()}
     counted |= {window: evidence.digest for window, evidence in counts.items()}
     observations = [*map(read_observation, kept.values()), *(one.observation for one in seen)]
-    judged = list(basis.judged(observations))
+    judged = list(basis.judged(observations, kept))
     changed = []
     for one in judged:
         window = one.observation.window

@@ -66,6 +66,9 @@ def _functions(spec: ModelSpec) -> Iterator[tuple[Location, str]]:
         yield ("data", "examples"), spec.data.examples
     if spec.scoring is not None and spec.scoring.inputs is not None:
         yield ("scoring", "inputs"), spec.scoring.inputs
+    if spec.monitoring is not None:
+        for place, path in enumerate(spec.monitoring.detectors):
+            yield ("monitoring", "detectors", place), path
     of_profiles = [(("profiles", name.value), less.gates or ()) for name, less in spec.profiles.items()]
     sections: list[tuple[Location, tuple[Gate, ...]]] = [((), spec.gates), *of_profiles]
     for section, gates in sections:

@@ -212,6 +212,21 @@ class Registry:
             run = self._client.create_run(experiment_id, tags=dict(tags), run_name=name)
         return str(run.info.run_id)
 
+    def monitoring_run(self, model: str, version: int) -> str:
+        """Return the run that shows how a version is monitored; makes it if there is none."""
+        experiment_id = self.ensure_experiment(model)
+        with mlflow_errors(f"looking for the run that monitors {model} {version_name(version)}"):
+            found = self._client.search_runs(
+                [experiment_id], f"tags.`{Tag.MONITORED}` = '{version}'", max_results=1
+            )
+        if found:
+            return str(found[0].info.run_id)
+        run_id = self.create_run(
+            experiment_id, f"monitoring of {version_name(version)}", {Tag.MONITORED: str(version)}
+        )
+        self.end_run(run_id, "FINISHED")
+        return run_id
+
     def end_run(self, run_id: str, status: str) -> None:
         """End a run as FINISHED or FAILED."""
         with mlflow_errors(f"ending the run {run_id}"):

@@ -1,8 +1,9 @@
-"""Windows on record as a picture: how much evidence there is by column and window, and the risk below it."""
+"""Windows as a picture: how much evidence there is by column and window, and the risk with its bound."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +11,51 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from podium.errors import PodiumError
+from podium.ledger.events import CHAMPION_MOVES, Event, EventKind
 from podium.monitoring.on_record import RecordedWindow
-from podium.monitoring.verdicts import ALARMS
+from podium.monitoring.verdicts import ALARMS, Said
 from podium.names import version_name
 
 _MOST_STREAMS = 30
+_STANDARD_ERRORS = 2
+_LETTERS = {Said.RETRAIN: "R", Said.MOVED: "x", Said.BROKEN: "b"}
 
 
-def draw(windows: Sequence[RecordedWindow], path: Path) -> None:
+@dataclass(frozen=True)
+class Mark:
+    """A new champion among windows.
+
+    Attributes:
+        place: How many windows are before it.
+        said: What happened.
+        back: It was rolled back to.
+    """
+
+    place: int
+    said: str
+    back: bool
+
+
+def draw(windows: Sequence[RecordedWindow], path: Path, moves: Sequence[Event] = ()) -> None:
     """Draw windows into a file.
+
+    Args:
+        windows: By version and time.
+        path: The file.
+        moves: The events of the model by which its champions changed.
 
     Raises:
         PodiumError: It cannot be written.
     """
     try:
-        drift_picture(windows).savefig(path, format="png", dpi=110)
+        drift_picture(windows, moves).savefig(path, format="png", dpi=110)
     except OSError as error:
         raise PodiumError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def drift_picture(windows: Sequence[RecordedWindow]) -> Figure:
-    """Draw the evidence of each column and the risk, by window; alarms and new versions are marked."""
+def drift_picture(windows: Sequence[RecordedWindow], moves: Sequence[Event] = ()) -> Figure:
+    """Draw the evidence of each column and the risk, by window; alarms and new champions are marked."""
+    windows = sorted(windows, key=lambda one: (one.window, one.version))
     streams = _strongest(windows)
     figure = Figure(figsize=(10, 3.5 + 0.22 * len(streams)), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[max(len(streams), 4), 8])
@@ -38,20 +63,48 @@ def drift_picture(windows: Sequence[RecordedWindow]) -> Figure:
     _risk(below, windows)
     for place, window in enumerate(windows):
         if window.worst.said in ALARMS:
-            above.annotate("x", (place, -0.7), ha="center", annotation_clip=False)
-        if place and window.version != windows[place - 1].version:
-            for axes in (above, below):
-                axes.axvline(place - 0.5, color="black")
-            below.annotate(version_name(window.version), (place - 0.4, below.get_ylim()[1]), va="top")
+            letter = _LETTERS[window.worst.said]
+            above.annotate(letter, (place, -0.7), ha="center", annotation_clip=False)
+    for mark in marks(windows, moves):
+        for axes in (above, below):
+            color, style = ("firebrick", "--") if mark.back else ("black", "-")
+            axes.axvline(mark.place - 0.5, color=color, linestyle=style)
+        below.annotate(mark.said, (mark.place - 0.4, below.get_ylim()[1]), va="top", fontsize=8)
     step = max(1, len(windows) // 12)
     shown = range(0, len(windows), step)
     below.set_xticks(shown, [f"{windows[place].window.start:%Y-%m-%d}" for place in shown], rotation=45)
     return figure
 
 
+def marks(windows: Sequence[RecordedWindow], moves: Sequence[Event]) -> list[Mark]:
+    """Return where other champions begin: windows follow a version, whenever they were judged.
+
+    Args:
+        windows: By time.
+        moves: Promotions and rollbacks, by time. The last one counts too, before there is a window of it.
+    """
+    found = []
+    for place, window in enumerate(windows):
+        if not place or window.version != windows[place - 1].version:
+            found.append(_mark(place, window.version, moves, windows[:place]))
+    moved = [event for event in moves if event.event in CHAMPION_MOVES]
+    if windows and moved and moved[-1].version != windows[-1].version:
+        found.append(_mark(len(windows), int(moved[-1].version or 0), moves, windows))
+    return found
+
+
+def _mark(place: int, version: int, moves: Sequence[Event], before: Sequence[RecordedWindow]) -> Mark:
+    """Return the mark of a version: it was rolled back to where it was promoted before."""
+    name = version_name(version)
+    kinds = [event.event for event in moves if event.version == version]
+    been = any(one.version == version for one in before)
+    back = EventKind.ROLLED_BACK in kinds and (been or EventKind.PROMOTED not in kinds)
+    return Mark(place, f"rolled back to {name}" if back else f"{name} promoted", back)
+
+
 def _heat(axes: Axes, windows: Sequence[RecordedWindow], streams: Sequence[str]) -> None:
     values = [[_wealth(window, name) for window in windows] for name in streams]
-    axes.set_title("Evidence by column (log wealth); x: an alarm")
+    axes.set_title("Evidence by column (log wealth); x: moved, R: retrain, b: broken data", pad=16)
     table = np.asarray(values, dtype=float).reshape(len(streams), len(windows))
     shades = axes.imshow(table, cmap="Reds", vmin=0, aspect="auto")
     axes.set_yticks(range(len(streams)), streams, fontsize=7)
@@ -59,17 +112,31 @@ def _heat(axes: Axes, windows: Sequence[RecordedWindow], streams: Sequence[str])
 
 
 def _risk(axes: Axes, windows: Sequence[RecordedWindow]) -> None:
-    risks = [np.nan if window.risk is None else window.risk for window in windows]
-    axes.plot(range(len(windows)), risks, marker=".", label="risk (mean loss)")
-    axes.set_title("Risk by window; none where too few labels are here")
-    axes.legend(loc="upper left")
+    places = np.arange(len(windows))
+    risks = np.asarray([np.nan if window.risk is None else window.risk for window in windows], dtype=float)
+    errors = np.asarray([window.risk_error for window in windows], dtype=float)
+    bound = np.asarray([window.tolerated for window in windows], dtype=float)
+    axes.errorbar(
+        places,
+        risks,
+        _STANDARD_ERRORS * errors,
+        marker=".",
+        linestyle="",
+        label=f"mean loss, {_STANDARD_ERRORS} standard errors",
+    )
+    if np.isfinite(bound).any():
+        axes.step(places, bound, where="mid", color="firebrick", label="tolerated")
+    axes.set_title("Risk by window", loc="left")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
 
 
 def _strongest(windows: Sequence[RecordedWindow]) -> list[str]:
+    """Return the streams that any bet was made on, the strongest evidence first."""
     most: dict[str, float] = {}
     for window in windows:
-        for name, wealth in (window.content["inputs"] or {"log_wealth": {}})["log_wealth"].items():
-            most[name] = max(most.get(name, -np.inf), wealth)
+        inputs = window.content["inputs"] or {"log_wealth": {}, "p": {}}
+        for name in inputs["p"]:
+            most[name] = max(most.get(name, -np.inf), inputs["log_wealth"].get(name, -np.inf))
     return sorted(most, key=lambda name: -most[name])[:_MOST_STREAMS]
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from mlflow.pyfunc import PyFuncModel
 
-from podium.errors import DataError, PodiumError
+from podium.errors import ColumnGone, PodiumError
 from podium.sources.columns import NESTED, InputColumn, Kind, columns_of
 from podium.sources.json_values import Unfit, values_of
 from podium.sources.values import (
@@ -59,12 +59,12 @@ class InputColumns:
         """Make sure that no column is missing.
 
         Raises:
-            DataError: Names the columns that are.
+            ColumnGone: Names the first one that is.
         """
         if missing := [
             column.name for column in self.columns if column.required and column.name not in there
         ]:
-            raise DataError(
+            raise ColumnGone(
                 f"{where}: no column '{missing[0]}', which the model takes; available: {_list(there)}"
             )
 

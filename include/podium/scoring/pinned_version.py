@@ -145,4 +145,4 @@ def loaded(services: Services, spec: ModelSpec, pinned: Pinned) -> Iterator[Scor
                 "with --version (or in the form), or train again with the present libraries"
             )
         # Some models read their files late.
-        yield Scorer(model, spec.labels, prepare)
+        yield Scorer(model, spec.labels, prepare, folder)

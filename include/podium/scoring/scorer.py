@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,13 @@ class Scorer:
         model: The model.
         labels: The model file's labels; none unless it classifies.
         preparation: From raw rows to inputs; without it the rows have the inputs.
+        folder: Its verified files.
     """
 
     model: PyFuncModel
     labels: Sequence[str]
     preparation: Preparation | None = None
+    folder: Path | None = None
     columns: InputColumns = field(init=False)
     _refuses_missing: dict[str, bool] = field(default_factory=dict)
 

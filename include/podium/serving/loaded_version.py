@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,11 +18,13 @@ import numpy.typing as npt
 import pandas as pd
 from mlflow.pyfunc import PyFuncModel
 
-from podium.errors import PodiumError
+from podium.errors import DataError, PodiumError
 from podium.ledger import history
 from podium.ledger.events import Event
 from podium.lifecycle.profile_rules import refuse_alias, refuse_to_serve
+from podium.metrics.bins import Bins
 from podium.metrics.predictions import classes_of
+from podium.metrics.reference_file import reference_of
 from podium.names import Alias, version_name
 from podium.registry.example import example_problem
 from podium.registry.model_files import load_model
@@ -78,6 +80,7 @@ class LoadedVersion:
             to the last bit, alone and among others.
         pyfunc: The model.
         answer_array: Of a version that takes an array: its answer to one.
+        bins: On which its requests are counted, by column; None where its files do not say it.
     """
 
     model: str
@@ -89,6 +92,7 @@ class LoadedVersion:
     joins: bool
     pyfunc: PyFuncModel = field(repr=False)
     answer_array: Answer | None = field(repr=False, default=None)
+    bins: Mapping[str, Bins] | None = field(repr=False, default=None)
 
     def answer(self, rows: Rows) -> Any:
         """Return what the model answers; raises whatever it raises."""
@@ -137,9 +141,20 @@ def load_version(  # noqa: PLR0913 - what a version is loaded from, and into
         if problem:
             raise PodiumError(f"{name} {problem}")
         loaded = _prepared(pyfunc, model, number, manifest.digest(), _shape(pyfunc, events, max_rows))
+        loaded = replace(loaded, bins=_bins(folder, name))
         # Some models read their files late: they stay as long as the version does.
         weakref.finalize(loaded, files.pop_all().close)
         return loaded
+
+
+def _bins(folder: Path, name: str) -> Mapping[str, Bins] | None:
+    """Return the bins among the files of a version; of a newer Podium's, which it cannot read, none."""
+    try:
+        reference = reference_of(folder)
+    except DataError as error:
+        log.warning("%s: its requests are not counted: %s", name, error)
+        return None
+    return None if reference is None else reference.bins
 
 
 def check_may_serve(events: Sequence[Event], number: int, target: ServedTarget) -> None:

@@ -12,6 +12,7 @@ from podium.names import Alias, version_name
 from podium.services import Services
 from podium.serving import instruments
 from podium.serving.batching import Batcher
+from podium.serving.counting import Counting
 from podium.serving.follower import Follower
 from podium.serving.http import Bodies
 from podium.serving.loaded_version import LoadedVersion, ServedTarget
@@ -41,6 +42,7 @@ class ServedModel:
         self.watch = Watch(services, settings, model, self.follower) if watches else None
         on_trial = settings.shadow or settings.canary
         self.trial = LiveTrial(services, settings, model, self._trial_waits) if on_trial else None
+        self._counting = Counting(services, model, self.follower)
         self._bodies = bodies
         self._batcher = Batcher(model)
         self._poll_seconds = settings.poll_seconds
@@ -49,6 +51,7 @@ class ServedModel:
     def start(self, folder: Path) -> None:
         """Begin to follow; copies of models are kept in the folder."""
         self.follower.start(self._poll_seconds, self._stop, folder)
+        self._counting.start()
         if self.watch is not None:
             self.watch.start(folder)
         if self.trial is not None:
@@ -58,6 +61,7 @@ class ServedModel:
         """Follow no more."""
         self._stop.set()
         self._batcher.close()
+        self._counting.stop()
         if self.watch is not None:
             self.watch.stop()
         if self.trial is not None:
@@ -119,6 +123,7 @@ class ServedModel:
             self._mirror(Answered(request_id, datetime.now(UTC), version, rows, failure, body))
             raise
         answered = Answered(request_id, datetime.now(UTC), version, rows, answer, body)
+        self._counting.answered(answered)
         self._mirror(answered)
         return answered
 

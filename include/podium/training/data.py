@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from podium.errors import DataError, TrainerError
+from podium.errors import ColumnGone, DataError, TrainerError
 from podium.metrics.labels import spelling
 from podium.model_file.data import DataSpec
 from podium.model_file.gates import gate_columns
@@ -274,5 +274,5 @@ def _shown(value: object) -> str:
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
-def _missing_column(where: str, column: str, there: Iterable[str]) -> DataError:
-    return DataError(f"{where}: no column '{column}'; available: {', '.join(map(str, there))}")
+def _missing_column(where: str, column: str, there: Iterable[str]) -> ColumnGone:
+    return ColumnGone(f"{where}: no column '{column}'; available: {', '.join(map(str, there))}")

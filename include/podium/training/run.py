@@ -31,7 +31,9 @@ import yaml
 
 from podium.errors import PodiumError, TrainerError
 from podium.metrics.measures import reported_metrics
+from podium.metrics.reference import Reference
 from podium.model_file.metric_names import TRAINER_METRIC
+from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.problems import shown_value
 from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
@@ -49,6 +51,7 @@ from podium.training.fit import answers_of, fit
 from podium.training.freshness import refuse_a_stale_holdout, say_how_fresh
 from podium.training.holdout import FOLDER as HOLDOUT
 from podium.training.holdout import overlap_columns, store_holdout
+from podium.training.reference import version_reference
 from podium.training.saving import FromCode, Usable, log_model
 from podium.training.split import thinned
 from podium.training.tracking import (
@@ -160,7 +163,14 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
             if fitted.search is not None:
                 log_search(fitted.search)
             _log_holdout(spec, fitted.trained, models, window)
-            proved = log_model(models[CANDIDATE], window.train.inputs, pinned(spec), spec.skops_trusted_types)
+            watched = spec.monitoring if profile is None else None
+            proved = log_model(
+                models[CANDIDATE],
+                window.train.inputs,
+                pinned(spec),
+                spec.skops_trusted_types,
+                None if watched is None else _reference(spec, watched, window, models[CANDIDATE]),
+            )
             mlflow.set_tag(Tag.PROVED, proved)
             # Last: by this tag a run is found and used again, so a half-written one must not have it.
             mlflow.set_tag(Tag.INPUTS_DIGEST, digest)
@@ -264,6 +274,11 @@ def _log_holdout(
         baselines = {name: scored[name].predictions for name in trained.baselines}
         store_holdout(Path(folder), spec, window, baselines)
         mlflow.log_artifacts(folder, HOLDOUT)
+
+
+def _reference(spec: ModelSpec, section: MonitoringSpec, window: DataWindow, model: Usable) -> Reference:
+    """Make what the windows of the version will be held against."""
+    return version_reference(spec, section, window, lambda examples: answers_of(spec, model, examples))
 
 
 def _in_dates(examples: TrainingExamples) -> str:

@@ -24,6 +24,8 @@ from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.pyfunc import PyFuncModel
 
 from podium.errors import TrainerError
+from podium.metrics.reference import Reference
+from podium.metrics.reference_file import write_reference
 from podium.registry.example import EXAMPLE_OUTPUT, equal, example_output
 from podium.registry.flavours import CLASSES, PICKLE, Flavour, ask, flavour_of, load_skops, tolerance
 from podium.registry.manifest import read_manifest
@@ -144,7 +146,11 @@ def _classes(model: Any, given: Sequence[str]) -> tuple[str, ...]:
 
 
 def log_model(
-    trained: Usable, inputs: pd.DataFrame, requirements: Sequence[str], skops_trusted_types: Sequence[str]
+    trained: Usable,
+    inputs: pd.DataFrame,
+    requirements: Sequence[str],
+    skops_trusted_types: Sequence[str],
+    reference: Reference | None = None,
 ) -> str:
     """Log a model to the active run, with its signature, and an input example that it can be proved by later.
 
@@ -155,6 +161,7 @@ def log_model(
         inputs: All rows that it was trained on; some of them are the example.
         requirements: What it needs to load, pinned.
         skops_trusted_types: Types that a saved estimator may hold beyond scikit-learn's usual ones.
+        reference: What its windows are compared with; it becomes one of the model's files.
 
     Returns:
         The digest of the manifest of what was proved.
@@ -165,6 +172,8 @@ def log_model(
     with TemporaryDirectory(prefix="podium-") as folder:
         path = Path(folder) / "model"
         save_model(path, trained, inputs, requirements, skops_trusted_types)
+        if reference is not None:
+            write_reference(path, reference)
         name = "mlflow.pyfunc" if trained.flavour is Flavour.PYFUNC else f"mlflow.{trained.flavour}"
         Model.log(artifact_path=None, name="model", flavor=_Saved(path), flavor_name=name)
         return read_manifest(path).digest()

@@ -55,7 +55,7 @@ def test_a_value_that_never_changed_is_far_from_any_other_on_either_side(other: 
 
 
 def test_categories_are_counted_and_new_ones_together() -> None:
-    reference = pd.Series(["a", "a", "b", None])
+    reference = pd.Series(["a", "a", "b", None] * 5)
     bins = make_bins(reference)
     window = count(bins, pd.Series(["a", "c", "d", None]))
     assert other_rows(bins, window) == 2
@@ -77,3 +77,13 @@ def test_where_there_is_no_value_there_is_no_distance() -> None:
     nothing = count(bins, pd.Series([np.nan, np.nan]))
     assert np.isnan(distance(bins, count(bins, reference), nothing))
     assert np.isnan(distance(Bins(), count(Bins(), pd.Series([np.nan])), count(Bins(), reference)))
+
+
+def test_no_text_that_few_rows_have_is_kept() -> None:
+    names = pd.Series([f"somebody {place}" for place in range(100)] + ["often"] * 5 + ["four times"] * 4)
+    assert make_bins(names).categories == ("often",)
+    only_rare = make_bins(names[:100])
+    assert only_rare.categories == ("",)
+    assert not only_rare.numeric
+    assert count(only_rare, pd.Series(["anybody", None, "somebody 1"])).tolist() == [0, 2, 1]
+    assert make_bins(pd.Series([None, None], dtype=object)).categories == ()

@@ -19,15 +19,17 @@ from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.receivers import RETRAINING_ASSET
 from podium.lifecycle.announce import to_announce
 from podium.lifecycle.wanted import retraining_on_record
+from podium.metrics.windows import Window
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
+from podium.monitoring import journal
 from podium.monitoring import run as monitoring_run
+from podium.monitoring.evidence import read_observation
 from podium.monitoring.journal import Judged
 from podium.monitoring.on_record import KINDS, contents, on_record, read_basis
 from podium.monitoring.recompute import evidence_differences
 from podium.monitoring.run import monitor_window
 from podium.monitoring.verdicts import Said
-from podium.monitoring.windows import Window
 from podium.services import Services
 from podium.stack.layout import Layout
 from support.database import as_superuser
@@ -106,7 +108,7 @@ def test_stable_windows_then_a_shift_are_on_record_and_follow_from_their_counts(
     assert Said.MOVED in said[4:]
     made, *events = recorded(own_services, spec)
     assert (made.event, made.version) == (EventKind.REFERENCE_MADE, 1)
-    assert made.reason == "1 columns and 37 windows of the training data"
+    assert made.reason == "2 columns and 37 windows of the training data, made for the first window"
     assert len(events) == 9
     alarm = events[said.index(Said.MOVED)]
     assert alarm.reason.endswith(": moved, x moved; dependence of the windows not yet known")
@@ -194,6 +196,37 @@ def test_windows_in_any_order_and_a_run_that_was_killed_leave_the_same_to_the_la
     assert again == windows
 
 
+def test_a_new_window_is_judged_alone_and_a_changed_one_with_those_after_it(
+    own_services: Services, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_rows(tmp_path, 0, 2)
+    add_rows(tmp_path, 2, 8, shift=2.0)
+    judged: list[Window] = []
+    judge = journal._judge
+
+    def counted(*arguments: Any) -> Judged:
+        judged.append(arguments[4].window)
+        return judge(*arguments)
+
+    monkeypatch.setattr(journal, "_judge", counted)
+    for number in range(8):
+        monitor(own_services, spec, number)
+        assert judged == [week(number)]
+        judged.clear()
+    windows = kept(own_services, spec)
+    assert any(one["verdicts"]["moved"]["said"] == Said.MOVED for one in windows)
+    # All of them at once from what was observed: the same to the last digit.
+    basis = read_basis(EvidenceStore(own_services.ledger), windows[0], spec.name, 1)
+    at_once = basis.judged([read_observation(one) for one in windows])
+    again = [basis.content(one, window["counts"]) for one, window in zip(at_once, windows, strict=True)]
+    assert again == windows
+    judged.clear()
+    add_rows(tmp_path, 5, 6)
+    monitor(own_services, spec, 5)
+    assert judged == [week(5), week(6), week(7)]
+    assert evidence_differences(own_services.ledger, [spec.name]) == []
+
+
 def test_verify_names_evidence_that_was_changed_or_is_gone(
     own_services: Services, spec: ModelSpec, tmp_path: Path, layout: Layout, empty_database: str
 ) -> None:
@@ -218,7 +251,7 @@ def test_verify_names_evidence_that_was_changed_or_is_gone(
         as_owner(f"UPDATE monitoring_evidence SET content = replace(content, ' }}', '}}') {of_it}")  # noqa: S608
         assert verify()[0] == 0
     as_owner(f"DELETE FROM monitoring_evidence WHERE digest = '{window}'")  # noqa: S608
-    assert "the evidence of the window 2025-06-09 to 2025-06-16 is not there" in verify()[1]
+    assert "the evidence of the window 2025-06-09 to 2025-06-16 is missing" in verify()[1]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from podium.metrics.answers import Answers
 from podium.metrics.measures import measure
+from podium.metrics.row_scores import row_losses
 from podium.model_file.metric_names import TaskKind
 from podium.monitoring.harm import (
     Sums,
@@ -16,7 +17,6 @@ from podium.monitoring.harm import (
     judge_harm,
     losses,
     proxy_weight,
-    row_losses,
     shown_risk,
     tolerated_loss,
 )
@@ -103,7 +103,7 @@ def test_the_proxy_expects_what_overconfident_answers_will_cost() -> None:
     truth = (DRAWS.uniform(size=(4000, 1)) > true.cumsum(axis=1)).sum(axis=1).clip(0, 2)
     said = true**3 / (true**3).sum(axis=1, keepdims=True)
     answers = Answers(TaskKind.CLASSIFICATION, "abc", truth, said)
-    first, second = answers.where(np.arange(4000) < 2000), answers.where(np.arange(4000) >= 2000)
+    first, second = answers.subset(np.arange(4000) < 2000), answers.subset(np.arange(4000) >= 2000)
     assert np.abs(recalibrate(first)(second.predictions) - true[2000:]).max() < 0.1
     expected = fit_proxy("log_loss", first)(second.predictions)
     assert expected.mean() == pytest.approx(row_losses("log_loss", second).mean(), abs=0.05)

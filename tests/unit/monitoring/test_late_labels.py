@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from podium.errors import DataError
+from podium.metrics.windows import Window
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.journal import Judged
 from podium.monitoring.recompute import evidence_differences
 from podium.monitoring.run import monitor_window
 from podium.monitoring.verdicts import Said
-from podium.monitoring.windows import Window
 from podium.services import Services
 from support.steps import FIRST, promote_as_of
 from support.toy import write_toy_rows
@@ -110,7 +110,8 @@ def test_of_labels_that_contradict_each_other_the_first_counts_and_it_is_said_ho
     pd.concat([known, other, known.head(5)]).to_csv(tmp_path / "labels.csv", index=False)
     with caplog.at_level(logging.WARNING):
         judged = monitor(own_services, spec, 0)
-    assert "20 labels in labels.csv contradict earlier ones of the same rows" in caplog.text
+    said = '20 labels in labels.csv contradict earlier ones of the same rows, the first one of ["0"]'
+    assert said in caplog.text
     assert judged[0].hurts.said is Said.NOTHING_SEEN
 
 
@@ -127,6 +128,28 @@ def test_labels_of_no_row_are_counted_and_the_first_one_is_named(
         judged = monitor(own_services, spec, 1)
     assert '3 of 83 labels are of no row of new, the first one of ["9001"]' in caplog.text
     assert judged[0].hurts.said is Said.NOTHING_SEEN
+
+
+def test_a_window_without_a_feature_is_broken_data_and_changes_no_wealth(
+    own_services: Services, spec: ModelSpec, tmp_path: Path
+) -> None:
+    label(tmp_path, {0: 40, 1: 40, 2: 40})
+    monitor(own_services, spec, 0)
+    files = sorted((tmp_path / "new").glob("*.csv"))
+    there = {file: file.read_text() for file in files}
+    for file in files:
+        pd.read_csv(file).rename(columns={"x": "other"}).to_csv(file, index=False)
+    _, broken = monitor(own_services, spec, 1)
+    assert broken.whole.said is Said.BROKEN
+    assert "no column 'x'" in broken.whole.reason
+    assert broken.hurts.said is broken.moved.said is Said.NOT_JUDGED
+    assert evidence_differences(own_services.ledger, [spec.name]) == []
+    for file in files:
+        file.write_text(there[file])
+    mended = monitor(own_services, spec, 1)[1]
+    assert mended.whole.said is Said.NOTHING_SEEN
+    assert mended.observation.rows == ROWS
+    assert evidence_differences(own_services.ledger, [spec.name]) == []
 
 
 def test_a_source_without_the_column_of_times_is_named_with_what_there_is(

@@ -53,7 +53,7 @@ def test_a_shift_a_gap_and_what_was_not_judged_are_told(project: Path, toy_file:
     assert first.startswith("toy: 19 windows from 2024-04-01 to 2024-04-20:")
     assert "1 broken data" in first
     assert "2024-04-05 to 2024-04-06" in done.stdout
-    assert "0 rows; the 46 past windows had 40 to 40" in done.stdout
+    assert "0 rows; the 50 windows before had 40 to 40" in done.stdout
     assert "x moved" in done.stdout
     assert "nothing seen" not in done.stdout.split(":", 2)[2].split("\n", 1)[1]
 

@@ -30,14 +30,18 @@ ALLOWED = {
     ("event_kinds", "SELECT"),
     ("servers", "SELECT"),
     ("watch_counts", "SELECT"),
+    ("served_counts", "SELECT"),
     *(
         (table, privilege)
         for table in ("ledger_events", "announced", "notices", "monitoring_evidence", *ADDED_TO_BY_SERVERS)
         for privilege in ("SELECT", "INSERT")
     ),
 }
-NOT_FOR_SERVERS = ("announced", "notices", "monitoring_evidence", "event_kinds", "servers", "watch_counts")
-ALLOWED_TO_SERVERS = {row for row in ALLOWED if row[0] not in NOT_FOR_SERVERS} - {("ledger_events", "INSERT")}
+NOT_FOR_SERVERS = ("announced", "notices", "event_kinds", "servers", "watch_counts", "served_counts")
+ALLOWED_TO_SERVERS = {row for row in ALLOWED if row[0] not in NOT_FOR_SERVERS} - {
+    ("ledger_events", "INSERT"),
+    ("monitoring_evidence", "INSERT"),
+}
 OWNERS = """
     SELECT relname, relowner::regrole::text FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
@@ -79,6 +83,8 @@ REFUSED = [
     "DELETE FROM servers",
     "UPDATE watch_counts SET new_failed = 0",
     "DELETE FROM watch_counts",
+    "UPDATE served_counts SET lost = 0",
+    "DELETE FROM served_counts",
     "UPDATE monitoring_evidence SET content = '{}'",
     "DELETE FROM monitoring_evidence",
     "SELECT * FROM ledger_events FOR SHARE",

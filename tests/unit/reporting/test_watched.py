@@ -96,7 +96,11 @@ def test_a_proposed_rollback_is_told_to_the_approvers_as_one(toy_spec: ModelSpec
     [
         (EventKind.APPROVED, "was approved by amy", "Podium rolls back now."),
         (EventKind.REJECTED, "was rejected by amy", "The champion stays v8."),
-        (EventKind.EXPIRED, "expired: nobody decided in time", "The champion stays v8. Whoever may can"),
+        (
+            EventKind.EXPIRED,
+            "expired: nobody decided in time",
+            "The champion stays v8. `podium rollback` still",
+        ),
         (EventKind.VOIDED, "needs no decision any more", "An answer to it counts no more."),
     ],
 )

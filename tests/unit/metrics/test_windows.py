@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from podium.errors import DataError
-from podium.monitoring.windows import Window, backtest, newest_whole, season, windows_between
+from podium.metrics.windows import Window, backtest, newest_whole, season, windows_between
 
 DAILY = "0 0 * * *"
 

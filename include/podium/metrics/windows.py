@@ -100,7 +100,8 @@ def newest_whole(schedule: str, moment: datetime) -> Window:
 def backtest(times: pd.Series, schedule: str) -> Backtest:
     """Take the older half of the windows of some training rows as reference, the newer half as windows.
 
-    A row of the reference is in none of the windows: they would be nearer to it than windows to come.
+    A single window is the reference. A row of the reference is in none of the windows: they would be nearer
+    to it than windows to come.
 
     Args:
         times: Shape (n,), n >= 1, the moment of each row; without a time zone they are in UTC.
@@ -111,7 +112,7 @@ def backtest(times: pd.Series, schedule: str) -> Backtest:
     """
     moments = pd.to_datetime(times, utc=True)
     all_windows = windows_between(schedule, moments.min().to_pydatetime(), moments.max().to_pydatetime())
-    older = len(all_windows) // 2
+    older = max(1, len(all_windows) // 2)
     starts = pd.DatetimeIndex([window.start for window in all_windows])
     place = np.asarray(starts.searchsorted(pd.DatetimeIndex(moments), side="right") - 1 - older)
     return Backtest(place < 0, all_windows[older:], np.maximum(place, -1))
