@@ -25,7 +25,9 @@ from podium.sources.chunks import Chunk, Partition, Reader, Source, chosen, numb
 from podium.sources.storage import database_engine, database_errors, query_of
 
 ALL = "all"
-_BLOCK_BYTES = 4 << 20
+_PIPE_BYTES = 4 << 20
+# Large, so that each column of a block has memory of its own, which is given back when it is not needed.
+_BLOCK_BYTES = 32 << 20
 # Types of Postgres by their numbers, which never change (pg_type.dat), that COPY writes as Arrow reads them.
 _DECIMAL = 1700
 _PLAIN: Mapping[int, pa.DataType] = {
@@ -247,7 +249,7 @@ def _piped(write: Callable[[Any], None]) -> Iterator[tuple[Any, Callable[[], Non
 
     def work() -> None:
         try:
-            with os.fdopen(write_end, "wb", buffering=_BLOCK_BYTES) as sink:
+            with os.fdopen(write_end, "wb", buffering=_PIPE_BYTES) as sink:
                 write(sink)
         except BaseException as error:  # noqa: BLE001 - raised again in the reader's thread
             failed.append(error)
@@ -259,7 +261,7 @@ def _piped(write: Callable[[Any], None]) -> Iterator[tuple[Any, Callable[[], Non
         if failed:
             raise failed[0]
 
-    with os.fdopen(read_end, "rb", buffering=_BLOCK_BYTES) as stream:
+    with os.fdopen(read_end, "rb", buffering=_PIPE_BYTES) as stream:
         thread.start()
         yield stream, assert_whole
     # Whoever reads no further closed the pipe, so the thread ends as well.

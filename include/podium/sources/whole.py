@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from podium.sources.read import Chunk, Partition, Source, list_partitions, open_
 log = logging.getLogger(__name__)
 
 # Parts that are read at once: while one waits for its store, another is decoded.
-_READERS = 4
+_READERS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)

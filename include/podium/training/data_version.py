@@ -50,7 +50,7 @@ def _row_hashes(table: pd.DataFrame) -> Hashes:
         salt = np.uint64(int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:8], "little"))
         # Mixed once more with the column's name: values that change columns are other values.
         total += _mixed(_value_hashes(table[name]) ^ salt)
-    return _mixed(total)
+    return total
 
 
 def _mixed(hashes: Hashes) -> Hashes:

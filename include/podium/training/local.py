@@ -26,7 +26,7 @@ from podium.names import CANDIDATE
 from podium.registry.errors import mlflow_errors
 from podium.training.examples import DataWindow
 from podium.training.fit import Fitted, answers_of, fit
-from podium.training.run import read_window
+from podium.training.run import DATA_SOURCE, read_window
 from podium.training.saving import Usable, save_model
 from podium.training.search_files import write_search
 from podium.training.search_result import FOLDER as SEARCH
@@ -74,7 +74,7 @@ class LocalMetrics:
 def train_locally(
     spec: ModelSpec, as_of: datetime, home: Path, folder: Path, profile: Profile | None = None
 ) -> LocalMetrics:
-    """Train a model and write it to a folder: ``model/``, ``metrics.json``, ``data_report.json``, pictures.
+    """Train a model and write it to a folder: ``model/``, ``metrics.json``, reports on the data, pictures.
 
     With ``search`` in the model file also ``search/``: all trials and pictures of them. The folder appears
     when all is written.
@@ -127,7 +127,12 @@ def _describe(
         trainer=fitted.trained.metrics,
         params=fitted.params,
     )
-    for name, content in ((METRICS, metrics.as_json()), (DATA_REPORT, asdict(window.report))):
+    written = {
+        METRICS: metrics.as_json(),
+        DATA_REPORT: asdict(window.report),
+        DATA_SOURCE: dict(window.facts),
+    }
+    for name, content in written.items():
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for name, figure in plots.training_pictures(window.holdout.time, scored).items():
         figure.savefig(folder / f"{name}.png")

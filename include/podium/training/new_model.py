@@ -24,7 +24,7 @@ from podium.errors import DataError, PodiumError
 from podium.model_file.document import NO_TEXT_CHARACTER
 from podium.model_file.loading import load_spec
 from podium.model_file.metric_names import TaskKind
-from podium.model_file.source import SQL
+from podium.model_file.source import SQL, check_source, without_passwords
 from podium.sources.chunks import Source
 from podium.sources.whole import inferred, read_whole
 from podium.text import one_line
@@ -92,6 +92,10 @@ def read_table(source: str, database: str | None, home: Path) -> pd.DataFrame:
         DataError: It cannot be read.
         Outage: The store or the database did not answer.
     """
+    try:
+        check_source(source, home)
+    except ValueError as error:
+        raise DataError(f"{without_passwords(source)}: {error}") from error
     # Of a query all that is known now.
     table = read_whole(Source(source, home, database, as_of=datetime.now(UTC).replace(tzinfo=None)))
     return inferred(table.rows, table.text)

@@ -159,7 +159,7 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
         ):
             log_params(fitted.params | ({Tag.PROFILE: profile} if profile else {}))
             mlflow.log_dict(asdict(window.report), "data_report.json")
-            mlflow.log_dict({"source": spec.data.source, **window.facts}, DATA_SOURCE)
+            mlflow.log_dict(dict(window.facts), DATA_SOURCE)
             if fitted.search is not None:
                 log_search(fitted.search)
             _log_holdout(spec, fitted.trained, models, window)

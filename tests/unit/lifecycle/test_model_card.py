@@ -45,6 +45,7 @@ def test_a_judged_version_has_a_card_as_its_description_and_in_its_run(
         "## Limits\n\n- Not for grown-ups.",
         f"- Trained on: {tags['podium.trained_on']}",
         f"- Judged on: {tags['podium.judged_on']}",
+        "- Rows: file toy.csv, bytes ",
         f"version `{tags['podium.data_version'][:12]}`, as of 2025-06-01",
         "- Params: `strength` = `1.0`",
         "- Search: none",

@@ -35,7 +35,8 @@ from support.toy_line import SCRIPT
 
 pytestmark = pytest.mark.trains
 ToyFile = Callable[..., Path]
-WRITTEN = {"model", "metrics.json", "data_report.json", "confusion_matrix.png", "calibration.png"}
+WRITTEN = {"model", "metrics.json", "data_report.json", "data_source.json"}
+WRITTEN |= {"confusion_matrix.png", "calibration.png"}
 
 
 @pytest.fixture

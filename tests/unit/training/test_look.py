@@ -148,6 +148,11 @@ def test_what_is_not_sure_is_refused_or_asked_for(run: Run, home: Path) -> None:
     assert (code, "time: no 'nowhere'; possible: day, seen, -" in said) == (1, True), said
 
 
+def test_a_password_is_refused_and_not_shown(run: Run) -> None:
+    code, said = run("--from", "s3://me:secret@bucket/rows", "--yes")
+    assert (code, "s3://me:***@bucket/rows: holds a password" in said, "secret" in said) == (1, True, False)
+
+
 def test_a_table_without_times_holds_out_a_share(run: Run, home: Path) -> None:
     pd.read_parquet(home / "rows.parquet").drop(columns="day").to_parquet(home / "rows.parquet")
     code, said = run("--from", "rows.parquet", "--yes")
