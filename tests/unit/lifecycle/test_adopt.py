@@ -6,7 +6,9 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from typer.testing import CliRunner
 
+from podium.cli.main import app
 from podium.errors import CannotAdopt, CannotRollBack, Frozen, NothingToDo, PodiumError
 from podium.ledger import history
 from podium.lifecycle.adopt import Adopted, adopt, adopt_request
@@ -312,3 +314,20 @@ def test_an_accepted_version_that_could_not_prove_itself_gets_an_example_by_adop
     events = services.ledger.present(toy_spec.name, number)
     assert load_version(services, events, toy_spec.name, number, max_rows=10).number == number
     assert alias_differences(services, toy_spec.name) == []
+
+
+def test_a_dry_run_says_what_would_be_adopted_and_records_nothing(
+    services: Services, trusting: ModelSpec, filled: dict[str, int], tmp_path: Path
+) -> None:
+    with (tmp_path / f"{trusting.name}.yaml").open("a") as model_file:
+        model_file.write(f"pickle: {TRUST}\n")
+    done = CliRunner().invoke(app, ["adopt", trusting.name, "--champion", "production", "--dry-run"])
+    said = " ".join(done.output.split())
+    assert done.exit_code == 0, said
+    taken = f"champion v{filled['champion']}, and v{filled['former']} as the one before"
+    assert f"{len(filled)} versions would be adopted, {taken}. Nothing was recorded." in said
+    assert services.ledger.history(trusting.name) == []
+    assert Alias.CHAMPION not in services.registry.aliases(trusting.name)
+    without = CliRunner().invoke(app, ["adopt", trusting.name])
+    assert without.exit_code == 1
+    assert "--reason is missing" in without.output
