@@ -8,6 +8,7 @@ from typing import Any
 
 from podium.disk import full_disk_named
 from podium.errors import RequesterUnknown
+from podium.lifecycle.custody_rules import refuse_retired
 from podium.lifecycle.nominate import refuse_decided_run
 from podium.lifecycle.register import run_to_take
 from podium.model_file.profiles import named_profile
@@ -38,6 +39,7 @@ def train(  # noqa: PLR0913 - what a lifecycle run is asked for
 
     Raises:
         Refused: The run was turned down; another one may ask again.
+        Retired: The model was ended.
         RequesterUnknown: A backfill may have started the run again.
         NotFound: The form names a version or a run that there is not.
         DataError: The data cannot be used as the model file says.
@@ -46,6 +48,7 @@ def train(  # noqa: PLR0913 - what a lifecycle run is asked for
         Outage: A service did not answer.
     """
     refuse_decided_run(services, run)
+    refuse_retired(services.ledger.present(spec.name))
     if started_again:
         raise RequesterUnknown(run)
     if taken := run_to_take(services, spec.name, form):

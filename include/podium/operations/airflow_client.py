@@ -24,6 +24,7 @@ TIMEOUT_SECONDS = 30
 # How long an Airflow that does not answer is asked again by whoever follows a run, which goes on without it.
 SILENCE_SECONDS = 120
 ROLLBACK_DAG = "rollback_champion"
+HOLD_DAG, RETIRE_DAG, RETENTION_DAG = "hold_version", "retire_model", "retention"
 _NOT_FOUND = 404
 _ENDED = ("success", "failed")
 _LOOK_AGAIN = wait_fixed(0.5)

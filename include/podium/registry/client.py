@@ -39,6 +39,7 @@ class Version:
         ready: MLflow says that its files are all there.
         tags: Its tags.
         created_at: When it was registered.
+        source: Where its files are, as MLflow was told.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Version:
     ready: bool
     tags: Mapping[str, str]
     created_at: datetime
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -309,6 +311,22 @@ class Registry:
                 found |= {(version.name, int(version.version)): version.run_id for version in versions}
         return found
 
+    def versions_sharing(self, run_ids: Iterable[str], sources: Iterable[str] = ()) -> list[Version]:
+        """Return the versions of any model that one of these runs made, or whose files are at such a source.
+
+        Raises:
+            Outage: MLflow did not answer.
+        """
+        asked = [_in("run_id", runs) for runs in _some(filter(None, run_ids))]
+        asked += [f"source_path = '{source}'" for source in sources if "'" not in source]
+        with mlflow_errors("looking for versions with the same files"):
+            found = [
+                _version(version)
+                for words in asked
+                for version in _all(self._client.search_model_versions, filter_string=words)
+            ]
+        return list({(version.model, version.number): version for version in found}.values())
+
     def deleted_runs(self, run_ids: Iterable[str]) -> set[str]:
         """Return the runs that were deleted, or whose experiment was, and wait for ``mlflow gc``."""
         with mlflow_errors("looking for deleted runs"):
@@ -345,7 +363,9 @@ class Registry:
             found: list[ModelVersion] = []
             token: str | None = None
             while True:
-                page = self._client.search_model_versions(_named(model), page_token=token)
+                page = self._client.search_model_versions(
+                    _named(model), max_results=MODELS_A_PAGE, page_token=token
+                )
                 found.extend(page)
                 if not (token := page.token):
                     break
@@ -572,4 +592,5 @@ def _version(found: Any) -> Version:
         ready=found.status == "READY",
         tags=dict(found.tags),
         created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        source=found.source or "",
     )

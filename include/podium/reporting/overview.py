@@ -47,6 +47,13 @@ class State(StrEnum):
 _URGENCY = {state: place for place, state in enumerate(State)}
 
 
+# They are about a model, and name no version.
+_OF_MODELS = (
+    EventKind.DELETION_ALLOWED,
+    EventKind.RETENTION_CHECKED,
+    EventKind.RETIRED,
+    EventKind.RETIREMENT_UNDONE,
+)
 _WORDS = {
     EventKind.REGISTERED: "was registered",
     EventKind.NOMINATED: "became the candidate",
@@ -70,6 +77,18 @@ _WORDS = {
     EventKind.RETRAIN_WANTED: "is to be trained again",
     EventKind.WATCH_JUDGED: "came out of its watch window",
     EventKind.WATCH_SETTLED: "stays champion, its watch window was settled",
+    EventKind.HELD: "is held",
+    EventKind.HOLD_RELEASED: "is not held any more,",
+    EventKind.COPIED_TO: "was copied to another registry",
+    EventKind.QUARANTINED: "went to quarantine",
+    EventKind.RESTORED: "was restored from quarantine",
+    EventKind.DELETION_ALLOWED: "more than goes unasked was allowed to go",
+    EventKind.DELETION_STARTED: "is being deleted",
+    EventKind.DELETION_FAILED: "could not be deleted",
+    EventKind.DELETED: "was deleted",
+    EventKind.RETENTION_CHECKED: "what stays was looked at after a deletion",
+    EventKind.RETIRED: "the model was ended",
+    EventKind.RETIREMENT_UNDONE: "the model goes on",
 }
 
 
@@ -372,7 +391,8 @@ def describe(event: Event) -> str:
     words = _WORDS.get(event.event, f"was {str(event.event).replace('_', ' ')}")
     what = event.reason if event.event in GATES else f"{words}{who}"
     why = f": {event.reason}" if event.reason and event.event not in GATES else ""
-    return f"{version_name(event.version)} {what}{why}"
+    of_model = event.version is None and event.event in _OF_MODELS
+    return f"{what}{why}" if of_model else f"{version_name(event.version)} {what}{why}"
 
 
 def _numbers(spec: ModelSpec | None, judged: Event | None) -> str:
