@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import requests
 
@@ -39,8 +37,8 @@ def layout(stack: Stack) -> Layout:
 
 
 @pytest.fixture
-def parts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    yield parts_of(stack, monkeypatch)
+def parts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Services:
+    return parts_of(stack, monkeypatch)
 
 
 def objects_of(layout: Layout, place: str) -> list[str]:

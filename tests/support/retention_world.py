@@ -59,10 +59,10 @@ class World:
         """Count a step, and let happen what is to happen before it."""
         self.asked += 1
         # Nobody can ask and delete at once: between the two a hand in MLflow is faster than any lock.
-        if self.happens is not None and self.happens_at is not None and self.asked >= self.happens_at:
-            if not self.sure:
-                happens, self.happens = self.happens, None
-                happens(self)
+        due = self.happens_at is not None and self.asked >= self.happens_at
+        if self.happens is not None and due and not self.sure:
+            happens, self.happens = self.happens, None
+            happens(self)
         if self.kill_at is not None and self.asked >= self.kill_at:
             self.kill_at = None
             raise Killed
@@ -187,11 +187,8 @@ class World:
                 kept.add(int(event.version or 0))
         kept |= {n for n in range(1, len(self.digests) + 1) if history.hold(seen, n)}
         copied = {one.source for one in self.versions.values() if one.model == OTHER}
-        kept |= {
-            n
-            for n in self.digests
-            if f"models:/{self.place(n)}" in copied or f"models:/{MODEL}/{n}" in copied
-        }
+        sources = {n: {f"models:/{self.place(n)}", f"models:/{MODEL}/{n}"} for n in self.digests}
+        kept |= {n for n, names in sources.items() if names & copied}
         return {number for number in kept if not self.began(number)}
 
     def assert_whole(self) -> None:

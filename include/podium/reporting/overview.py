@@ -22,6 +22,7 @@ from podium.ledger.present import FEW_MOVES
 from podium.ledger.servers import NOBODY, Following, Server, following, servers_of
 from podium.lifecycle.approval import approvals, readable_requests, report_of
 from podium.lifecycle.approval_policy import APPROVE, Answer, Person, Request, problems, who_may_decide
+from podium.lifecycle.custody_rules import retired_problem
 from podium.lifecycle.watched import open_window
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION, in_utc, version_name
@@ -42,6 +43,7 @@ class State(StrEnum):
     REFUSED = "refused"
     SERVES = "champion"
     EMPTY = "no champion"
+    RETIRED = "retired"
 
 
 _URGENCY = {state: place for place, state in enumerate(State)}
@@ -281,6 +283,8 @@ def _with_state(
 ) -> ModelRow:
     if frozen := freeze(row.model, events, live):
         return replace(row, state=State.FROZEN, sentence=frozen)
+    if ended := retired_problem(events):
+        return replace(row, state=State.RETIRED, sentence=f"{ended}.")
     if row.waiting is not None:
         state = State.WAITS if row.waiting.hindrance else State.YOURS
         return replace(row, state=state, sentence=_asked(row.waiting, last, spec))
@@ -316,6 +320,8 @@ def freeze(model: str, events: Sequence[Event], live: Mapping[str, int | None] |
             f"No version is promoted since a watch window ended on {in_utc(froze.at)}, {froze.reason}. An "
             "approver settles it: settle_champion, accept."
         )
+    if damaged := history.damage(events):
+        return f"Nothing moves since {in_utc(damaged.at)}: {damaged.reason}"
     recorded, now = history.champion(events), (live or {}).get(model)
     if live is None or now == recorded or history.stopped_move(events, now) is not None:
         return ""

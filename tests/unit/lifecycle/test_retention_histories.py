@@ -17,18 +17,8 @@ from podium.registry.client import Version
 from support.retention_world import FILES, MODEL, OTHER, Killed, World, patched
 
 BY_HAND = ("alias", "no alias", "copy", "serve")
-BY_PODIUM = (
-    "register",
-    "share",
-    "twin",
-    "promote",
-    "roll back",
-    "hold",
-    "release",
-    "restore",
-    "ask",
-    "decide",
-)
+REGISTERED = ("register", "share", "twin")
+SAID = ("promote", "roll back", "hold", "release", "restore", "ask", "decide")
 PICKS = st.integers(0, 30)
 
 
@@ -56,7 +46,7 @@ def usable(world: World, number: int) -> bool:
 
 def do(world: World, what: str, pick: int) -> None:
     """Do one thing, if Podium or MLflow would let one do it."""
-    if what in ("register", "share", "twin"):
+    if what in REGISTERED:
         register(world, what, pick)
         return
     if not world.digests:
@@ -67,7 +57,7 @@ def do(world: World, what: str, pick: int) -> None:
         by_hand(world, what, number)
     elif what == "no alias":
         world.aliases.pop("theirs", None)
-    elif what in BY_PODIUM:
+    elif what in SAID:
         by_podium(world, what, number)
 
 
@@ -79,9 +69,8 @@ def by_hand(world: World, what: str, number: int) -> None:
     elif what == "copy":
         source = world.versions[MODEL, number]
         of = len(world.versions) + 1000
-        world.versions[OTHER, of] = Version(
-            OTHER, of, source.run_id, True, {}, world.now, f"models:/{MODEL}/{number}"
-        )
+        place = f"models:/{MODEL}/{number}"
+        world.versions[OTHER, of] = Version(OTHER, of, source.run_id, True, {}, world.now, place)
 
 
 def by_podium(world: World, what: str, number: int) -> None:
@@ -106,9 +95,12 @@ def by_podium(world: World, what: str, number: int) -> None:
         world.waiting.discard(number)
 
 
-OPS = st.tuples(st.sampled_from((*BY_HAND, *BY_PODIUM, *("register",) * 4)), PICKS)
+OPS = st.tuples(st.sampled_from((*BY_HAND, *SAID, *REGISTERED, *("register",) * 4)), PICKS)
 RUN = st.tuples(
-    st.none() | st.integers(1, 120), st.integers(1, 80), st.sampled_from((*BY_HAND, "nothing")), PICKS
+    st.none() | st.integers(1, 120),
+    st.integers(1, 50),
+    st.sampled_from((*BY_HAND, "alias", "nothing")),
+    PICKS,
 )
 # What people do, how many days go by, back too, and a run of retention.
 ROUNDS = st.lists(
