@@ -20,6 +20,8 @@ from podium.errors import NotFound, PodiumError
 from podium.names import Tag, version_name
 from podium.registry.errors import mlflow_errors
 
+# What deletes artifacts is private to MLflow:
+# https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/store/artifact/artifact_repository_registry.py
 _LOGGED_MODEL = re.compile(r"m-[0-9a-zA-Z]+")
 _LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
