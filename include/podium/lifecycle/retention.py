@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from podium.errors import BytesChanged, NotFound, Outage, PodiumError
 from podium.ledger import custody, history
@@ -35,6 +36,8 @@ from podium.versions import check_bytes
 log = logging.getLogger(__name__)
 
 ACTOR = "podium retention"
+# What a run made so long ago without a version is not about to get one.
+LONGEST_RUN = timedelta(days=30)
 _MODELS = "models:/"
 
 
@@ -70,6 +73,7 @@ class Done:
         damages: Files that had to stay, and are not those that were registered.
         checked: How many versions' files were looked at afterwards.
         answers: How many live answers were forgotten.
+        orphans: Models of old training runs that no version names; they are only counted.
     """
 
     model: str
@@ -82,6 +86,7 @@ class Done:
     damages: list[str] = field(default_factory=list)
     checked: int = 0
     answers: int = 0
+    orphans: int = 0
 
     def __str__(self) -> str:
         """Say it in words."""
@@ -95,6 +100,8 @@ class Done:
             said.append(f"the files of {self.checked} versions that stay were looked at")
         if self.answers:
             said.append(f"{self.answers:,} live answers forgotten")
+        if self.orphans:
+            said.append(f"{self.orphans:,} models of old runs that no version names are left as they are")
         return "; ".join([*said, *self.kept_meanwhile, *self.failed, *self.damages])
 
 
@@ -140,7 +147,10 @@ def retain(services: Services, spec: ModelSpec, password: str, run: str) -> Done
         return Done(spec.name, "the model file has no section retention; nothing goes")
     disposal = Disposal(services.registry.tracking_uri, Login(RETENTION, password))
     allowed = services.ledger.find(f"{EventKind.DELETION_ALLOWED}:{run}")
-    return run_retention(services, disposal, spec.name, spec.retention, run, allowed=allowed)
+    done = run_retention(services, disposal, spec.name, spec.retention, run, allowed=allowed)
+    old = custody.now(services.ledger) - LONGEST_RUN
+    done.orphans = len(services.registry.models_without_version(spec.name, old))
+    return done
 
 
 def run_retention(  # noqa: PLR0913 - what a run is given

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, StrictFloat, StrictInt, model_validator
+from pydantic import Field, StrictFloat, StrictInt, model_validator
 
-from podium.model_file.types import Closed, Duration, WrongKey, looks_like
-
-_BEST = re.compile(r"best ([1-9][0-9]{0,5})", re.ASCII)
-
-
-def _check_trials(text: str) -> str:
-    if not _BEST.fullmatch(text):
-        raise ValueError("must be 'best' and a number, such as best 3")
-    return text
+from podium.model_file.types import Closed, Duration, WrongKey
 
 
 class AskAboveSpec(Closed):
@@ -47,9 +38,6 @@ class RetentionSpec(Closed):
     retired_days: StrictInt = Field(
         default=90, ge=1, le=3_650, description="How long a retired model keeps all versions."
     )
-    trials: (
-        Annotated[str, AfterValidator(_check_trials), looks_like("best [1-9][0-9]{0,5}", "best 3")] | None
-    ) = Field(default=None, description="Trials of a search that keep their entry in MLflow; without it all.")
     ask_above: AskAboveSpec = Field(
         default=AskAboveSpec(), description="More than this at once goes only if an approver allows it."
     )
@@ -59,8 +47,3 @@ class RetentionSpec(Closed):
         if not self.versions and not self.days:
             raise WrongKey("keeps nothing, since days is 0 too; one of the two must be above 0", "versions")
         return self
-
-    @property
-    def best_trials(self) -> int | None:
-        """How many trials of a search keep their entry; None: all."""
-        return None if self.trials is None else int(self.trials.removeprefix("best "))

@@ -306,7 +306,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     (
         {"retention": {"keep_versions": 20}},
         "retention.keep_versions: unknown key; did you mean 'versions'? allowed: ask_above, days, "
-        "former_champions, live_answers, quarantine_days, retired_days, trials, versions",
+        "former_champions, live_answers, quarantine_days, retired_days, versions",
     ),
     (
         {"retention": {"versions": 0, "days": 0}},
@@ -315,11 +315,6 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"retention": {"former_champions": 0}}, "retention.former_champions: 0: must be at least 1"),
     ({"retention": {"quarantine_days": 0}}, "retention.quarantine_days: 0: must be at least 1"),
     ({"retention": {"live_answers": "90"}}, f"retention.live_answers: '90': {DURATION}"),
-    ({"retention": {"trials": 3}}, "retention.trials: 3: must be text: write it in quotes"),
-    (
-        {"retention": {"trials": "best 0"}},
-        "retention.trials: 'best 0': must be 'best' and a number, such as best 3",
-    ),
     (
         {"retention": {"ask_above": {"gigabytes": -1}}},
         "retention.ask_above.gigabytes: -1: must be at least 0",
