@@ -45,6 +45,7 @@ SECRETS: "dict[str, Callable[[], str]]" = {
     "MLFLOW_ADMIN_PASSWORD": token,
     "MLFLOW_PODIUM_PASSWORD": token,
     "MLFLOW_READER_PASSWORD": token,
+    "MLFLOW_RETENTION_PASSWORD": token,
     "SERVING_TOKEN": token,
     "REDIS_PASSWORD": token,
 }

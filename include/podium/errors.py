@@ -19,9 +19,12 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── DecisionVoid           the decision does not hold any more: too old, or its subject changed
 ├── BytesChanged           the files in the store are not those that were registered
 ├── CannotRollBack         the target never was champion, or fails its proof
+├── OutOfUse               the version is in quarantine, or retention deleted it
+├── Damaged                files that had to stay were changed while others were deleted
 ├── ProfileOnly            the version was made on less, to try the wiring: neither promoted nor served
 ├── CannotAdopt            what a registry had before Podium lacks something; says what, and how to give it
 ├── Refused                an outcome: a gate or a person said no; the run ends cleanly
+│   ├── Retired            somebody ended the model: nothing runs for it any more
 │   └── NothingToDo        the asked state is already there, or was and has been replaced since
 ├── RequestRefused         a request to the model server cannot be answered as it is
 ├── TooBusy                the model server has more rows waiting than it keeps
@@ -114,6 +117,12 @@ class NothingToDo(Refused):
     """The asked state is already there, or was and has been replaced since."""
 
     code = "PODIUM-NOTHING-TO-DO"
+
+
+class Retired(Refused):
+    """Somebody ended the model: no run starts, and no version serves anew."""
+
+    code = "PODIUM-RETIRED"
 
 
 class ChampionChanged(PodiumError):
@@ -222,6 +231,18 @@ class CannotAdopt(PodiumError):
     """What was made outside Podium lacks something that it needs; says what, and how to give it."""
 
     code = "PODIUM-CANNOT-ADOPT"
+
+
+class OutOfUse(PodiumError):
+    """The version is in quarantine, or retention deleted it: it is neither promoted nor served nor scored."""
+
+    code = "PODIUM-OUT-OF-USE"
+
+
+class Damaged(PodiumError):
+    """After a deletion, files of a version that had to stay are not those that were registered."""
+
+    code = "PODIUM-DAMAGED"
 
 
 class ProfileOnly(PodiumError):

@@ -49,6 +49,9 @@ class Tag(StrEnum):
     AIRFLOW_RUN = "podium.airflow_run"
     MONITORED = "podium.monitored"
     PROBLEM = "podium.problem"
+    DELETED_INPUTS = "podium.deleted_inputs"
+    RETENTION = "podium.retention"
+    RETIRED = "podium.retired"
     COPIED_FROM = "podium.copied_from"
     COPIED_VERSION = "podium.copied_version"
     COPIED_RUN = "podium.copied_run"
@@ -71,6 +74,10 @@ PEOPLE: tuple[tuple[str, str], ...] = (
 # PODIUM_AIRFLOW_PASSWORD is that of whoever types `podium`.
 LOOKUP_ACCOUNT = "podium"
 LOOKUP_PASSWORD = "PODIUM_LOOKUP_PASSWORD"  # noqa: S105 - the name of the variable
+
+# MLflow's account that alone deletes files; its password is for the Dag `retention`, and for no other task.
+RETENTION = "retention"
+RETENTION_PASSWORD = "MLFLOW_RETENTION_PASSWORD"  # noqa: S105 - the name of the variable
 
 
 def password_variables() -> dict[str, str]:

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     mlflow_password: SecretStr | None = Field(default=None, alias="MLFLOW_TRACKING_PASSWORD")
     mlflow_admin_password: SecretStr | None = Field(default=None, alias="MLFLOW_AUTH_ADMIN_PASSWORD")
     mlflow_reader_password: SecretStr | None = Field(default=None, alias="MLFLOW_READER_PASSWORD")
+    mlflow_retention_password: SecretStr | None = Field(default=None, alias="MLFLOW_RETENTION_PASSWORD")
     mlflow_public_url: str | None = Field(default=None, alias="PODIUM_MLFLOW_PUBLIC_URL")
 
     ledger_url: SecretStr = Field(default=SecretStr(""), alias="PODIUM_LEDGER_URL")

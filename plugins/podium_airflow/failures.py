@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from podium.errors import Outage, PodiumError, Refused
 from podium_airflow.notes import leave_note
+from podium_airflow.retention_secret import forget_retention_password
 from podium_airflow.runs import refuse_wrong_form
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def task_outcomes() -> Iterator[None]:
         AirflowFailException: Anything else that Podium raises: a retry would not help.
     """
     _log_our_errors_in_one_line()
+    forget_retention_password()
     try:
         yield
     except PodiumError as error:

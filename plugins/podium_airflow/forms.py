@@ -131,6 +131,57 @@ def adopt_form(models: Iterable[str]) -> dict[str, Any]:
     }
 
 
+def hold_form(models: Iterable[str]) -> dict[str, Any]:
+    """Return what a hold, its release or a restore from quarantine asks for."""
+    return {
+        "model": Param(type="string", enum=list(models) or [""], title="Model"),
+        "version": Param(type="integer", minimum=1, maximum=2**31 - 1, title="Version"),
+        "what": Param(
+            type="string",
+            enum=["hold", "release", "restore"],
+            title="What",
+            description="hold: never delete it; release: end the hold; restore: take it out of quarantine.",
+        ),
+        "reason": _reason(),
+    }
+
+
+def retire_form(models: Iterable[str]) -> dict[str, Any]:
+    """Return what the end of a model asks for."""
+    return {
+        "model": Param(type="string", enum=list(models) or [""], title="Model"),
+        "what": Param(
+            "retire",
+            type="string",
+            enum=["retire", "undo"],
+            title="What",
+            description="retire: no run starts any more, and versions go after a while; undo: it continues.",
+        ),
+        "reason": _reason(),
+    }
+
+
+def retention_form(models: Iterable[str]) -> dict[str, Any]:
+    """Return what a run of retention can be asked for."""
+    return {
+        "model": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *models],
+            values_display={"null": "all"},
+            title="Model",
+            description="Empty: all that have a section retention.",
+        ),
+        "allow": Param(
+            False,
+            type="boolean",
+            title="Allow",
+            description="With one model: also more than its ask_above. For its approvers; goes on record.",
+        ),
+        "reason": Param(None, type=["null", "string"], title="Reason", description="Why it is allowed."),
+    }
+
+
 def scoring_form() -> dict[str, Any]:
     """Return what a scoring run can be asked for."""
     return {

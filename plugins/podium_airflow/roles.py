@@ -26,9 +26,13 @@ BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
     ),
     "Approver": (
         ("can_edit", "HITL Detail"),
-        # Only an approver settles a champion that was moved outside Podium, or adopts what was there before.
+        # Only an approver settles a champion that was moved outside Podium, adopts a registry, holds and
+        # restores versions, ends models, and lets much go at once.
         ("can_create", "DAG Run:settle_champion"),
         ("can_create", "DAG Run:adopt_model"),
+        ("can_create", "DAG Run:hold_version"),
+        ("can_create", "DAG Run:retire_model"),
+        ("can_create", "DAG Run:retention"),
         ("menu_access", "HITL Detail"),
     ),
 }

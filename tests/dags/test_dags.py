@@ -20,6 +20,7 @@ def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
     assert shipped["import_errors"] == {}
     assert sorted(shipped["dags"]) == [
         "adopt_model",
+        "hold_version",
         "lifecycle_bug_severity_clf",
         "lifecycle_code_generation",
         "lifecycle_rossmann_ensemble",
@@ -28,6 +29,8 @@ def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
         "notify",
         "propose_rollback",
         "reconcile",
+        "retention",
+        "retire_model",
         "rollback_champion",
         "score_bug_severity_clf",
         "settle_champion",
@@ -153,7 +156,17 @@ def test_a_proposed_rollback_is_decided_before_it_is_done(shipped: dict[str, Any
 def test_what_an_emergency_needs_is_never_born_paused(shipped: dict[str, Any]) -> None:
     born_running = {name for name, dag in shipped["dags"].items() if dag["paused_at_creation"] is False}
     emergencies = {"rollback_champion", "settle_champion", "watch_champion", "propose_rollback"}
-    assert born_running == {"adopt_model", "notify", "reconcile", *emergencies}
+    by_hand = {"adopt_model", "hold_version", "retire_model"}
+    assert born_running == {"notify", "reconcile"} | emergencies | by_hand
+
+
+def test_old_versions_go_once_a_week_and_only_where_somebody_let_the_dag_run(shipped: dict[str, Any]) -> None:
+    dag = shipped["dags"]["retention"]
+    assert (dag["schedule"], dag["catchup"], dag["paused_at_creation"]) == ("30 2 * * 0", False, True)
+    assert dag["edges"] == ["allow_much >> choose_models", "choose_models >> let_go"]
+    assert dag["params"] == ["allow", "model", "reason"]
+    assert shipped["dags"]["hold_version"]["params"] == ["model", "reason", "version", "what"]
+    assert shipped["dags"]["retire_model"]["params"] == ["model", "reason", "what"]
 
 
 def test_nobody_is_told_on_a_schedule_unless_a_channel_is_configured(
@@ -211,9 +224,12 @@ def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Pa
     assert found["import_errors"] == {}
     assert sorted(found["dags"]) == [
         "adopt_model",
+        "hold_version",
         "notify",
         "propose_rollback",
         "reconcile",
+        "retention",
+        "retire_model",
         "rollback_champion",
         "settle_champion",
         "watch_champion",

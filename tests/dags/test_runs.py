@@ -33,6 +33,9 @@ def test_no_task_works_for_a_run_with_a_wrong_form(seen: dict[str, Any]) -> None
     assert refusing["rollback_champion"] == ["announce", "move_champion_back", "note_announced"]
     assert refusing["settle_champion"] == ["announce", "note_announced", "settle"]
     assert refusing["adopt_model"] == ["adopt", "announce", "note_announced"]
+    assert refusing["hold_version"] == ["hold"]
+    assert refusing["retire_model"] == ["retire"]
+    assert refusing["retention"] == ["allow_much", "choose_models", "let_go"]
     assert refusing["reconcile"] == ["compare_with_ledger", "note_announced"]
     assert {"resolve", "score"} <= set(refusing["score_bug_severity_clf"])
 

@@ -66,6 +66,7 @@ TOYS: dict[str, dict[str, Any]] = {
             "retraining": {"cool_down": "14d"},
         },
     },
+    "toy-old": {"retention": {"former_champions": 1, "versions": 1, "days": 0, "quarantine_days": 14}},
     "toy-watched": {"watch": {"rows": 1000, "labelled_rows": 0, "auto_rollback": "on"}},
     "toy-scored": {
         "scoring": {"source": str(PROJECT / "new"), "output": str(PROJECT / "scores" / "toy"), "keys": ["id"]}

@@ -21,6 +21,7 @@ from mlflow.store.db.utils import _get_alembic_config, _verify_schema
 from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy import create_engine
 
+from podium.names import RETENTION
 from podium.operations.mlflow_accounts import MlflowAdmin
 from podium.operations.mlflow_server import PROMOTER, READER, SERVER_FOLDER, upgrade_if_older
 from support.mlflow_routes import TABLE, installed_routes
@@ -31,7 +32,7 @@ from support.route_tables import Route
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant/config"
 OPEN = "/api/2.0/mlflow/runs/get"
 NOT_SERVED = "Podium does not serve"
-PASSWORDS = {PROMOTER: "of the promoter 4711", READER: "of the readers 4711"}
+PASSWORDS = {PROMOTER: "of the promoter 4711", READER: "of the readers 4711", RETENTION: "of retention 4711"}
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from cryptography.fernet import Fernet
 
+from podium.names import RETENTION
 from podium.operations.airflow_client import AirflowClient
 from podium.operations.initialise import make_bucket
 from podium.operations.mlflow_server import ADMIN, PROMOTER, READER
@@ -52,7 +53,8 @@ def opens(layout: Layout, secrets: Secrets, name: str) -> bool:
         except psycopg2.OperationalError:
             return False
     if name.startswith("mlflow_"):
-        login = {"mlflow_admin": ADMIN, "mlflow_podium": PROMOTER, "mlflow_reader": READER}[name]
+        logins = {"mlflow_admin": ADMIN, "mlflow_podium": PROMOTER, "mlflow_reader": READER}
+        login = {**logins, "mlflow_retention": RETENTION}[name]
         path = "api/2.0/mlflow/experiments/get?experiment_id=0"
         return requests.get(f"{layout.mlflow_url}/{path}", auth=(login, value), timeout=PATIENCE_SECONDS).ok
     if name == "airflow_podium":

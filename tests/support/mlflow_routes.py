@@ -20,7 +20,8 @@ from support.patience import PATIENCE_SECONDS
 from support.route_tables import Route, RouteTable
 
 TABLE = RouteTable(
-    PROJECT_ROOT / "tests" / "data" / "mlflow_routes.csv", ("nobody", "reader", "podium", "admin")
+    PROJECT_ROOT / "tests" / "data" / "mlflow_routes.csv",
+    ("nobody", "reader", "podium", "retention", "admin"),
 )
 
 

@@ -124,6 +124,10 @@ LIBRARIES = (
     PrivateApi(f"{_REGISTRY_CLIENT}.delete_model_version_tag", "name, version, key"),
     PrivateApi(f"{_REGISTRY_CLIENT}.set_registered_model_tag", "name, key, value"),
     PrivateApi("mlflow.store.artifact.models_artifact_repo:REGISTERED_MODEL_META_FILE_NAME"),
+    PrivateApi(
+        "mlflow.store.artifact.artifact_repository_registry:get_artifact_repository",
+        "artifact_uri, tracking_uri=",
+    ),
     PrivateApi("mlflow.store.db.utils:_upgrade_db", "engine"),
     PrivateApi("mlflow.store.db_migrations", found_by="db_migrations"),
     PrivateApi("mlflow.store.model_registry.sqlalchemy_store"),

@@ -29,6 +29,7 @@ GROUPS = {
     "When something is wrong": ("doctor", "verify", "explain", "rollback", "mend"),
     "A new model": ("new-model", "validate-spec", "train", "adopt"),
     "Serve and score": ("serve", "score", "copy"),
+    "Old versions": ("retention", "hold", "release", "restore", "retire"),
     "Operate": ("stack", "backup", "export", "notify", "initialise", "mlflow-server", "heartbeat"),
 }
 

@@ -58,6 +58,18 @@ class EventKind(StrEnum):
     ADOPTED = "adopted"
     CHAMPION_ADOPTED = "champion_adopted"
     ADOPTION_REFUSED = "adoption_refused"
+    HELD = "held"
+    HOLD_RELEASED = "hold_released"
+    COPIED_TO = "copied_to"
+    QUARANTINED = "quarantined"
+    RESTORED = "restored"
+    DELETION_ALLOWED = "deletion_allowed"
+    DELETION_STARTED = "deletion_started"
+    DELETION_FAILED = "deletion_failed"
+    DELETED = "deleted"
+    RETENTION_CHECKED = "retention_checked"
+    RETIRED = "retired"
+    RETIREMENT_UNDONE = "retirement_undone"
 
     @property
     def is_known(self) -> bool:

@@ -38,6 +38,16 @@ _SETTLED = (
 _WITH_MANIFEST = (*ENTERED, EventKind.OUTSIDE_MOVE_ACCEPTED)
 # Under this name an event holds an example of a version that has none, or no answer to it, in its files.
 EXAMPLE, NO_EXAMPLE = "example", "no_example"
+# What retention does with a version; the newest of these says where its files are.
+CUSTODY = (
+    EventKind.QUARANTINED,
+    EventKind.RESTORED,
+    EventKind.DELETION_STARTED,
+    EventKind.DELETION_FAILED,
+    EventKind.DELETED,
+)
+# Under this name the record of a check after a deletion holds what it found changed.
+DAMAGES = "damages"
 
 
 class Present(list[Event]):
@@ -254,6 +264,42 @@ def watch_freeze(events: Iterable[Event]) -> Event | None:
         elif event.event is EventKind.WATCH_SETTLED or by_a_person:
             found = None
     return found
+
+
+def custody(events: Iterable[Event], version: int) -> Event | None:
+    """Return what retention did last with a version, one of ``CUSTODY``, or None."""
+    _refuse_unknown(events, version)
+    found = [event for event in events if event.event in CUSTODY and event.version == version]
+    return found[-1] if found else None
+
+
+def hold(events: Iterable[Event], version: int) -> Event | None:
+    """Return the hold on a version that nobody has released, or None."""
+    _refuse_unknown(events, version)
+    found: Event | None = None
+    for event in events:
+        if event.version == version and event.event is EventKind.HELD:
+            found = event
+        elif event.version == version and event.event is EventKind.HOLD_RELEASED:
+            found = None
+    return found
+
+
+def retirement(events: Iterable[Event]) -> Event | None:
+    """Return the event by which a model was ended, or None; somebody may have undone it."""
+    found: Event | None = None
+    for event in events:
+        if event.event is EventKind.RETIRED:
+            found = event
+        elif event.event is EventKind.RETIREMENT_UNDONE:
+            found = None
+    return found
+
+
+def damage(events: Iterable[Event]) -> Event | None:
+    """Return the newest check after a deletion if it found files changed that had to stay, or None."""
+    checks = [event for event in events if event.event is EventKind.RETENTION_CHECKED]
+    return checks[-1] if checks and checks[-1].details.get(DAMAGES) else None
 
 
 def registration(events: Iterable[Event], version: int) -> Event | None:

@@ -19,6 +19,8 @@ from podium.errors import PodiumError
 from podium.ledger.store import Ledger, outages
 from podium.names import version_name
 
+# So few that whoever writes meanwhile does not wait.
+_FORGOTTEN_AT_ONCE = 1000
 _METADATA = sa.MetaData()
 _ANSWERS = sa.Table(
     "live_answers",
@@ -223,6 +225,25 @@ class LiveStore:
         )
         with outages(), self._engine.connect() as connection:
             return int(connection.scalar(query) or 0)
+
+    def forget(self, model: str, before: datetime) -> int:
+        """Delete answers and labels that were given before a moment, in small batches; return how many.
+
+        The database takes no moment of the last day.
+
+        Raises:
+            Outage: The database did not answer.
+            PodiumError: It does not take this, or is older than this Podium.
+        """
+        forget = sa.text("SELECT forget_live_answers(:model, :before, :most)")
+        asked = {"model": model, "before": before, "most": _FORGOTTEN_AT_ONCE}
+        forgotten = 0
+        while True:
+            with outages(), self._engine.begin() as connection:
+                count = int(connection.scalar(forget, asked) or 0)
+            forgotten += count
+            if count < _FORGOTTEN_AT_ONCE:
+                return forgotten
 
     def newest_trial(self, model: str) -> VersionOnTrial | None:
         """Return the two versions that answered last beside each other, or None."""

@@ -39,6 +39,9 @@ _NEWEST_OF_KIND = (
     EventKind.WATCH_JUDGED,
     EventKind.WATCH_FROZE,
     EventKind.WATCH_SETTLED,
+    EventKind.RETENTION_CHECKED,
+    EventKind.RETIRED,
+    EventKind.RETIREMENT_UNDONE,
 )
 _REFUSALS = (EventKind.PROMOTION_REFUSED, EventKind.ROLLBACK_REFUSED)
 

@@ -121,6 +121,9 @@ SERVER_PRIVILEGES = {
     "alembic_version": "SELECT",
 }
 
+# Deletes live answers; the application may call it, and model servers may not.
+_FORGET = "forget_live_answers(text, timestamptz, integer)"
+
 # From one name to the next by the index: DISTINCT would read every event.
 _MODELS = sa.text("""WITH RECURSIVE named (model) AS (
     (SELECT model FROM ledger_events ORDER BY model LIMIT 1)
@@ -591,6 +594,9 @@ def _grant(url: str, by_role: Mapping[str, Mapping[str, str]]) -> None:
             connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM PUBLIC, {quoted(role)}")
             if table in granted:
                 connection.exec_driver_sql(f"GRANT {granted[table]} ON {table} TO {quoted(role)}")
+        for role in by_role:
+            connection.exec_driver_sql(f"REVOKE ALL ON FUNCTION {_FORGET} FROM PUBLIC, {quoted(role)}")
+        connection.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION {_FORGET} TO {quoted(next(iter(by_role)))}")
         kinds = [{"kind": str(kind)} for kind in EventKind]
         connection.execute(insert(_KINDS).on_conflict_do_nothing(), kinds)
         for receiver in RECEIVERS:

@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from podium.errors import EditedByHand, NotFound, NothingToDo
 from podium.ledger import history
+from podium.ledger.custody import deleted_versions
 from podium.ledger.events import ENTERED, Event
 from podium.lifecycle.registry_sync import mirror_all
 from podium.lifecycle.witness import witnessed
@@ -66,7 +67,13 @@ def edits_of(services: Services, models: Sequence[str]) -> dict[str, list[str]]:
     """Say what ``edits`` does of each of these models, by as many requests as for one, pages aside."""
     presents = services.ledger.presents(models, moves=_MOVES)
     newest = {model: found for model in models if (found := _newest_registered(presents[model]))}
-    needed = {model: _needed(presents[model]) for model in newest}
+    gone = deleted_versions(services.ledger, list(newest))
+    needed = {
+        model: {
+            number: what for number, what in _needed(presents[model]).items() if (model, number) not in gone
+        }
+        for model in newest
+    }
     seen = _look(services, {model: {int(newest[model].version or 0), *needed[model]} for model in newest})
     deleted = services.registry.deleted_runs(
         run for model in newest for run in _runs_of(seen[model], needed[model]).values()
@@ -243,9 +250,10 @@ def _deleted_runs(model: str, numbers: Sequence[int]) -> list[str]:
 
 def _restored(services: Services, model: str, events: Sequence[Event]) -> list[str]:
     runs = _runs(events)
+    deleted = {number for _, number in deleted_versions(services.ledger, [model])}
     restored = [
         number
-        for number in sorted(_needed(events))
+        for number in sorted(set(_needed(events)) - deleted)
         if number in runs and services.registry.restore(runs[number])
     ]
     if not restored:
@@ -257,7 +265,8 @@ def _made_anew(services: Services, model: str, events: Sequence[Event]) -> list[
     registry, runs = services.registry, _runs(events)
     beside = f"{model}-mended"
     registry.delete_model(beside)  # of an earlier try
-    kept, champion = _kept(services, model, events), history.champion(events)
+    deleted = {number for _, number in deleted_versions(services.ledger, [model])}
+    kept, champion = _kept(services, model, events) - deleted, history.champion(events)
     there = {number for number in kept & set(runs) if registry.made_model(runs[number])}
     if not there or champion not in (None, *there):
         raise NotFound(

@@ -10,6 +10,7 @@ from podium.errors import NotFound, NothingToDo, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.lifecycle.approval import describe_decision, find_decision, supersede, waiting
+from podium.lifecycle.custody_rules import use_problem
 from podium.lifecycle.data_age import describe_as_of, is_older, older_than_champion
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
@@ -56,7 +57,7 @@ def nominate_version(services: Services, model: str, run: str) -> Nomination:
             raise NothingToDo(f"{model} {version_name(number)} is the champion already: nothing to promote")
         if report.event is EventKind.GATES_REFUSED:
             raise Refused(report.details["sentence"])
-        _refuse_profiles(services, events, report)
+        _refuse_unfit(services, events, report)
         superseded: list[Event] = []
         older = older_than_champion(events, number, champion)
         if find_decision(services, run) is None:
@@ -92,9 +93,10 @@ def refuse_decided_run(services: Services, run: str) -> None:
         raise Refused(f"{describe_decision(decision)}. To ask again, start another run")
 
 
-def _refuse_profiles(services: Services, events: Sequence[Event], report: Event) -> None:
-    """Let a run of a profile end after its gates, on record."""
-    if problem := promotion_problem(events, int(report.version or 0)):
+def _refuse_unfit(services: Services, events: Sequence[Event], report: Event) -> None:
+    """Let a run of a profile, or of a version in quarantine, end after its gates, on record."""
+    number = int(report.version or 0)
+    if problem := promotion_problem(events, number) or use_problem(events, number):
         _refuse(services, report, problem, {})
 
 

@@ -17,6 +17,7 @@ from podium.lifecycle.champion import (
     swap,
     swapped_before,
 )
+from podium.lifecycle.custody_rules import refuse_damaged, refuse_out_of_use, refuse_retired
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.watched import WATCH, Terms
 from podium.names import in_utc, version_name
@@ -46,6 +47,9 @@ def promote(services: Services, model: str, run: str, terms: Terms | None = None
         Frozen: The champion was moved outside Podium.
         FrozenByWatch: A watch window ended badly, and nobody has settled that.
         BytesChanged: The version's files are not those that were registered.
+        OutOfUse: The version is in quarantine, or retention deleted it.
+        Retired: The model was ended.
+        Damaged: A deletion changed files that had to stay.
         ProfileOnly: The version was trained in a profile, and the registry is none that is thrown away.
         Outage: A part did not answer; run it again.
 
@@ -70,6 +74,7 @@ def promote(services: Services, model: str, run: str, terms: Terms | None = None
         with refusals_on_record(services, intent):
             compare(move)
             _refuse_profile(move)
+            _refuse_by_retention(move)
             _refuse_frozen_by_watch(move)
             _assert_holds(move, decision)
             check_bytes(services, events, model, move.target)
@@ -100,6 +105,14 @@ def _refuse_frozen_by_watch(move: Move) -> None:
     frozen = history.watch_freeze(move.events)
     if frozen is not None and not swapped_before(move):
         raise FrozenByWatch(move.intent.model, frozen.reason, in_utc(frozen.at))
+
+
+def _refuse_by_retention(move: Move) -> None:
+    """Refuse a version in quarantine, an ended model, and one whose files were damaged."""
+    refuse_out_of_use(move.events, move.target)
+    if not swapped_before(move):
+        refuse_retired(move.events)
+        refuse_damaged(move.events)
 
 
 def _refuse_profile(move: Move) -> None:

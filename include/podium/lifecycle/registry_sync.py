@@ -12,6 +12,7 @@ from podium.ledger import history
 from podium.ledger.chain import write_head
 from podium.ledger.events import Event, EventKind
 from podium.ledger.history import Present
+from podium.lifecycle.custody_rules import retired_problem, use_problem
 from podium.lifecycle.witness import tell, witnessed
 from podium.names import Alias, Tag
 from podium.services import Services
@@ -34,6 +35,7 @@ _MIRRORED = {
     Tag.DECISION_REASON,
     Tag.ROLLED_BACK,
     Tag.PROFILE,
+    Tag.RETENTION,
 }
 
 
@@ -88,9 +90,17 @@ def _mirror(services: Services, model: str, live: Labels, numbers: Sequence[int]
         }
         registry.set_tags(model, version.number, changed)
         registry.delete_tags(model, version.number, _MIRRORED & set(version.tags) - set(tags))
+    _mirror_retirement(services, model, events, live)
     tell(services, events[-1], live)
     if _mirrored(live) != events[-1].seq:
         registry.set_model_tag(model, Tag.MIRRORED, str(events[-1].seq))
+
+
+def _mirror_retirement(services: Services, model: str, events: Present, live: Labels) -> None:
+    """Write on the registered model that it was ended; an empty text says that this was undone."""
+    said = retired_problem(events)[:_LONGEST_TAG]
+    if live.tags.get(Tag.RETIRED, "") != said:
+        services.registry.set_model_tag(model, Tag.RETIRED, said)
 
 
 def is_mirrored(events: Present, live: Labels) -> bool:
@@ -154,6 +164,8 @@ def version_tags(events: Sequence[Event], version: int) -> dict[Tag, str]:
             tags[Tag.APPROVAL_STATUS] = str(event.event)
             tags[Tag.DECIDED_BY] = event.actor
             tags[Tag.DECISION_REASON] = event.reason
+    if kept_back := use_problem(events, version):
+        tags[Tag.RETENTION] = kept_back
     if away := history.rolled_away(events, version):
         tags[Tag.ROLLED_BACK] = f"by {away.actor}: {away.reason}"
     return {tag: value[:_LONGEST_TAG] for tag, value in tags.items()}

@@ -31,6 +31,7 @@ from podium.lifecycle.champion import (
     refuse_frozen,
     swap,
 )
+from podium.lifecycle.custody_rules import use_problem
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.model_file.approval import ApprovalSpec
 from podium.names import in_utc, version_name
@@ -180,7 +181,8 @@ def _other_way_named(services: Services, events: Sequence[Event], request: NewEv
 
 
 def _can_serve(services: Services, events: Sequence[Event], request: NewEvent, number: int) -> bool:
-    if promotion_problem(services.ledger.present(request.model, number), number):
+    seen = services.ledger.present(request.model, number)
+    if promotion_problem(seen, number) or use_problem(seen, number):
         return False
     try:
         prove(services, request.model, history.champion(events), number)
@@ -212,7 +214,7 @@ def _choose_target(
             f"{away.actor}: {away.reason}. It can become champion again by a new approval: run the lifecycle "
             "for it."
         )
-    if problem := promotion_problem(events, target):
+    if problem := promotion_problem(events, target) or use_problem(events, target):
         raise CannotRollBack(problem)
     was = target in former or history.was_champion(events, target)
     if not was and target != current and not request.details.get("forced"):

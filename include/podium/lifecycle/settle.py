@@ -16,6 +16,7 @@ from podium.ledger.store import Lock
 from podium.lifecycle.approval_policy import Person, may_decide, reason_problem, who_may_decide
 from podium.lifecycle.asked import Asked, asking_problem, refused_before
 from podium.lifecycle.champion import refusals_on_record
+from podium.lifecycle.custody_rules import refuse_out_of_use
 from podium.lifecycle.profile_rules import promotion_problem
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.witness import record, witnessed
@@ -64,6 +65,7 @@ def settle(services: Services, spec: ModelSpec, request: NewEvent, asked: Asked)
         NotFound: The version to accept does not exist.
         BytesChanged: The version's files are not those that were registered.
         ProfileOnly: The version to accept was trained in a profile.
+        OutOfUse: The version to accept is in quarantine.
         Outage: A part did not answer.
     """
     model = spec.name
@@ -262,6 +264,7 @@ def _what_is_accepted(
         return {}, None
     if problem := promotion_problem(events, version):
         raise ProfileOnly(f"{problem}. Revert the champion")
+    refuse_out_of_use(events, version)
     if (registered := history.registration(events, version)) is not None:
         with verified(services, events, model, version) as (folder, _):
             made_here = registered.event is EventKind.REGISTERED

@@ -8,6 +8,7 @@ from typing import Any
 
 from podium.disk import full_disk_named
 from podium.errors import PodiumError, RequesterUnknown
+from podium.lifecycle.custody_rules import refuse_retired
 from podium.lifecycle.elsewhere import take_announced
 from podium.lifecycle.nominate import refuse_decided_run
 from podium.lifecycle.register import run_to_take
@@ -40,6 +41,7 @@ def train(  # noqa: PLR0913 - what a lifecycle run is asked for
     Raises:
         Refused: The run was turned down; another one may ask again. Or the model is trained elsewhere, and no
             training waits.
+        Retired: The model was ended.
         RequesterUnknown: A backfill may have started the run again.
         CannotAdopt: A run that was trained elsewhere lacks what ``podium.training.announce`` gives it.
         NotFound: The form names a version or a run that there is not.
@@ -49,6 +51,7 @@ def train(  # noqa: PLR0913 - what a lifecycle run is asked for
         Outage: A service did not answer.
     """
     refuse_decided_run(services, run)
+    refuse_retired(services.ledger.present(spec.name))
     if started_again:
         raise RequesterUnknown(run)
     if spec.training is not None:

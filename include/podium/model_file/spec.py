@@ -9,7 +9,6 @@ from pydantic import (
     AfterValidator,
     ConfigDict,
     Field,
-    StrictInt,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -32,6 +31,7 @@ from podium.model_file.metric_names import (
 from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.notify import Topic
 from podium.model_file.profiles import Profile, ProfileSpec
+from podium.model_file.retention import RetentionSpec
 from podium.model_file.scoring import ScoringSpec
 from podium.model_file.search import SearchSpec
 from podium.model_file.training import TrainingSpec
@@ -51,16 +51,6 @@ from podium.model_file.types import (
 )
 from podium.model_file.watch import WatchSpec
 from podium.names import OWN_PREFIX
-
-
-class RetentionSpec(Closed):
-    """How many old versions to keep; on record only, nothing is deleted yet."""
-
-    keep_versions: StrictInt = Field(
-        default=20,
-        gt=0,
-        description="Old versions to keep, besides those with an alias. Nothing is deleted yet.",
-    )
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -165,7 +155,9 @@ class ModelSpec(Closed):
         description="Which channels get which notices: a topic, or `all` for the rest, and names of "
         "channels. All topics: [notifications.md](notifications.md).",
     )
-    retention: RetentionSpec = Field(default=RetentionSpec(), description="How many old versions to keep.")
+    retention: RetentionSpec | None = Field(
+        default=None, description="Which old versions stay; without this section nothing is ever deleted."
+    )
     compute: ComputeSpec = Field(
         default=ComputeSpec(), description="Resources of the heavy tasks: train, validate and score."
     )

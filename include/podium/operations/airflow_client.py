@@ -25,6 +25,7 @@ TIMEOUT_SECONDS = 30
 SILENCE_SECONDS = 120
 ROLLBACK_DAG = "rollback_champion"
 ADOPT_DAG = "adopt_model"
+HOLD_DAG, RETIRE_DAG, RETENTION_DAG = "hold_version", "retire_model", "retention"
 _NOT_FOUND = 404
 _ENDED = ("success", "failed")
 _LOOK_AGAIN = wait_fixed(0.5)

@@ -29,7 +29,10 @@ from pydantic import SecretStr
 from podium.errors import NotFound, PodiumError, ProfileOnly
 from podium.gates import stored_report
 from podium.ledger import history
+from podium.ledger.events import EventKind, NewEvent
 from podium.lifecycle import model_card
+from podium.lifecycle.custody_rules import refuse_out_of_use
+from podium.lifecycle.witness import record
 from podium.names import Tag, version_name
 from podium.operations.addresses import without_login
 from podium.registry.client import Registry, TrainingRun, Version
@@ -173,6 +176,7 @@ def copy_version(services: Services, model: str, number: int, target: CopyTarget
     Raises:
         NotFound: There is no such version, or its training run is gone.
         BytesChanged: Its files here, or those that arrived, are not those that were registered.
+        OutOfUse: It is in quarantine, or retention deleted it.
         ProfileOnly: It was made on less: the gates there would judge it as if it were not.
         PodiumError: The target has another version of the same inputs, or refused.
         Outage: A part did not answer; run it again.
@@ -188,7 +192,21 @@ def copy_version(services: Services, model: str, number: int, target: CopyTarget
         with target.registry() as there, TemporaryDirectory(prefix="podium-") as folder:
             there.download(model, number_there, Path(folder))
             check_same(source.manifest, Path(folder), f"{model} {version_name(number_there)} at {target.uri}")
+    record(services, _copied_to(source, target, number_there))
     return Copied(model, number, target.uri, number_there, source.manifest.digest(), found is not None)
+
+
+def _copied_to(source: _Source, target: CopyTarget, number: int) -> NewEvent:
+    """Describe where the copy is: its source is kept for as long as the record."""
+    return NewEvent(
+        event=EventKind.COPIED_TO,
+        model=source.model,
+        version=source.number,
+        actor=_who(target.username),
+        reason=f"{target.uri}, where it is {version_name(number)}",
+        key=f"copied_to:{source.model}:{source.number}:{target.uri}",
+        details={"target": target.uri, "version": number},
+    )
 
 
 def _source(services: Services, model: str, number: int) -> _Source:
@@ -200,6 +218,7 @@ def _source(services: Services, model: str, number: int) -> _Source:
             f"{name}: the ledger holds no registration of it by a lifecycle, so its bytes and its training "
             f"run cannot be verified"
         )
+    refuse_out_of_use(events, number)
     if profile := history.profile_of(events, number):
         raise ProfileOnly(f"{name} is a {profile} version: {profile.purpose}. It is not copied")
     details = registered.details

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from podium.errors import PodiumError
 from podium.ledger.store import migrate
 from podium.model_file.loading import load_specs
+from podium.names import RETENTION, RETENTION_PASSWORD
 from podium.operations import postgres_roles
 from podium.operations.mlflow_accounts import MlflowAdmin, register_models
 from podium.operations.mlflow_server import PROMOTER, READER
@@ -46,10 +47,15 @@ def make_registry() -> None:
         Outage: MLflow did not answer.
     """
     settings = load_settings()
-    promoter, reader, admin = settings.require(
-        "MLFLOW_TRACKING_PASSWORD", "MLFLOW_READER_PASSWORD", "MLFLOW_AUTH_ADMIN_PASSWORD", why=_GENERATED
+    promoter, reader, retention, admin = settings.require(
+        "MLFLOW_TRACKING_PASSWORD",
+        "MLFLOW_READER_PASSWORD",
+        RETENTION_PASSWORD,
+        "MLFLOW_AUTH_ADMIN_PASSWORD",
+        why=_GENERATED,
     )
-    url, passwords = settings.mlflow_tracking_uri, {PROMOTER: promoter, READER: reader}
+    url = settings.mlflow_tracking_uri
+    passwords = {PROMOTER: promoter, READER: reader, RETENTION: retention}
     MlflowAdmin(url, admin).make_accounts(passwords)
     log.info("MLflow has the accounts %s.", ", ".join(passwords))
     specs, wrong = load_specs(settings.models_dir)

@@ -1,4 +1,4 @@
-"""MLflow's logins: the promoter's, which alone may change what is registered, and the readers'."""
+"""MLflow's logins: the promoter's, who changes what is registered, retention's, who deletes, the readers'."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 import requests
 
 from podium.errors import Outage, PodiumError
+from podium.names import RETENTION
 from podium.operations.mlflow_server import ADMIN, PROMOTER
 
 _TIMEOUT_SECONDS = 60
 _WORKSPACE = "default"
-_ROLE = "promoter"
+# Both may change everything; the door lets retention alone delete files (``mlflow_door``).
+_ROLES = {PROMOTER: "promoter", RETENTION: "retention"}
 
 
 class MlflowAdmin:
@@ -31,7 +33,7 @@ class MlflowAdmin:
         self._login = (ADMIN, password)
 
     def make_accounts(self, passwords: Mapping[str, str]) -> None:
-        """Make the accounts of the programs, or set their passwords. Only the promoter may change anything.
+        """Make the accounts of the programs, or set their passwords. The readers change nothing.
 
         Args:
             passwords: By login name. Programs have theirs from their environment, so here it is the same.
@@ -47,7 +49,9 @@ class MlflowAdmin:
                 self.set_password(name, password)
             else:
                 self._call("POST", "2.0/mlflow/users/create", {"username": name, "password": password})
-        self._make_promoter()
+        for name in passwords:
+            if name in _ROLES:
+                self._give_role(name, _ROLES[name])
 
     def set_password(self, name: str, password: str) -> None:
         """Give an account another password; after its own, the administrator logs in anew.
@@ -61,13 +65,13 @@ class MlflowAdmin:
             login["current_password"] = self._login[1]  # of one's own account MLflow asks for it
         self._call("PATCH", "2.0/mlflow/users/update-password", login)
 
-    def _make_promoter(self) -> None:
+    def _give_role(self, account: str, name: str) -> None:
         roles = self._call("GET", f"3.0/mlflow/roles/list?workspace={_WORKSPACE}")["roles"]
         known = {role["name"]: role["id"] for role in roles}
-        if _ROLE not in known:
-            made = self._call("POST", "3.0/mlflow/roles/create", {"workspace": _WORKSPACE, "name": _ROLE})
-            known[_ROLE] = made["role"]["id"]
-        role = known[_ROLE]
+        if name not in known:
+            made = self._call("POST", "3.0/mlflow/roles/create", {"workspace": _WORKSPACE, "name": name})
+            known[name] = made["role"]["id"]
+        role = known[name]
         granted = self._call("GET", f"3.0/mlflow/roles/permissions/list?role_id={role}")["role_permissions"]
         for kind, permission in (
             ("workspace", "USE"),
@@ -77,9 +81,9 @@ class MlflowAdmin:
             if (kind, permission) not in {(g["resource_type"], g["permission"]) for g in granted}:
                 grant = {"resource_type": kind, "resource_pattern": "*", "permission": permission}
                 self._call("POST", "3.0/mlflow/roles/permissions/add", {"role_id": role, **grant})
-        mine = self._call("GET", f"3.0/mlflow/users/roles/list?username={PROMOTER}")["roles"]
+        mine = self._call("GET", f"3.0/mlflow/users/roles/list?username={account}")["roles"]
         if role not in [held["id"] for held in mine]:
-            self._call("POST", "3.0/mlflow/roles/assign", {"username": PROMOTER, "role_id": role})
+            self._call("POST", "3.0/mlflow/roles/assign", {"username": account, "role_id": role})
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return _call(method, f"{self._url}/api/{path}", self._login, body)

@@ -7,10 +7,15 @@ whoever it is. So whatever is not listed here is not found, and neither is what 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
+
+from podium.names import RETENTION
+from podium.operations.mlflow_server import ADMIN
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -179,6 +184,37 @@ def is_open(method: str, path: str) -> bool:
     return any(wanted in methods and pattern.fullmatch(path) for pattern, methods in _OPEN)
 
 
+# Deletes a version's files. Whoever registers versions and moves aliases needs that never.
+_DELETES_FILES = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts/.+")
+_MAY_DELETE_FILES = frozenset((ADMIN, RETENTION))
+
+
+def may_delete(method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a request deletes no files, or has the login of who may, whose password MLflow checks.
+
+    Args:
+        method: As the request has it.
+        path: Decoded, as the routers behind the door get it.
+        headers: As ASGI gives them.
+    """
+    if method != "DELETE" or not _DELETES_FILES.fullmatch(path):
+        return True
+    logins = [value for name, value in headers if name.lower() == b"authorization"]
+    # Without a login MLflow asks for one; of two nobody knows which one it would take.
+    return not logins or (len(logins) == 1 and _account(logins[0]) in _MAY_DELETE_FILES)
+
+
+def _account(authorization: bytes) -> str:
+    """Return the name in a Basic login; "" where it is none."""
+    kind, _, login = authorization.decode("latin-1").partition(" ")
+    if kind.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(login.strip(), validate=True).decode().partition(":")[0]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
 class Door:
     """Answers 404 to whatever is not open, before anything of the application behind it runs.
 
@@ -191,7 +227,9 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI prescribes."""
-        if scope["type"] == "lifespan" or (
+        if scope["type"] == "http" and not may_delete(scope["method"], scope["path"], scope["headers"]):
+            await _forbidden(send)
+        elif scope["type"] == "lifespan" or (
             scope["type"] == "http" and is_open(scope["method"], scope["path"])
         ):
             await self.app(scope, receive, send)
@@ -208,9 +246,20 @@ async def _not_found(scope: Scope, send: Send) -> None:
         "message": f"Podium does not serve {scope['method']} {scope['path']} of MLflow: "
         "it serves runs, models, artifacts and accounts. See docs/security.md.",
     }
-    body = b"" if scope["method"] == "HEAD" else json.dumps(answer).encode()
+    await _answer(send, 404, b"" if scope["method"] == "HEAD" else json.dumps(answer).encode())
+
+
+async def _forbidden(send: Send) -> None:
+    answer = {
+        "error_code": "PERMISSION_DENIED",
+        "message": f"Only the account '{RETENTION}' deletes files. See docs/retention.md.",
+    }
+    await _answer(send, 403, json.dumps(answer).encode())
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 404, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -352,6 +352,51 @@ class Registry:
                 found |= {(version.name, int(version.version)): version.run_id for version in versions}
         return found
 
+    def versions_sharing(self, run_ids: Iterable[str], sources: Iterable[str] = ()) -> list[Version]:
+        """Return the versions of any model that one of these runs made, or whose files are at such a source.
+
+        Raises:
+            Outage: MLflow did not answer.
+        """
+        asked = [_in("run_id", runs) for runs in _some(filter(None, run_ids))]
+        asked += [f"source_path = '{source}'" for source in sources if "'" not in source]
+        with mlflow_errors("looking for versions with the same files"):
+            found = [
+                _version(version)
+                for words in asked
+                for version in _all(self._client.search_model_versions, filter_string=words)
+            ]
+        return list({(version.model, version.number): version for version in found}.values())
+
+    def models_without_version(self, model: str, before: datetime) -> list[str]:
+        """Return logged models of a model's experiment, made before a moment, that no version of any names.
+
+        A run that was deleted softly still has its own: somebody may restore it, so it is left out.
+
+        Raises:
+            Outage: MLflow did not answer.
+        """
+        with mlflow_errors(f"looking for files of {model} that no version names"):
+            experiment = self._client.get_experiment_by_name(model)
+            if experiment is None:
+                return []
+            made = {
+                one.model_id: one.source_run_id or ""
+                for one in self._logged_models(experiment.experiment_id)
+                if one.creation_timestamp / 1000 < before.timestamp()
+            }
+        named = {one.source.removeprefix("models:/") for one in self.versions_sharing(made.values())}
+        kept = self.deleted_runs(filter(None, made.values()))
+        return sorted(place for place, run in made.items() if place not in named and run not in kept)
+
+    def _logged_models(self, experiment_id: str) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            page = self._client.search_logged_models([experiment_id], page_token=token)
+            yield from page
+            if not (token := page.token):
+                return
+
     def deleted_runs(self, run_ids: Iterable[str]) -> set[str]:
         """Return the runs that were deleted, or whose experiment was, and wait for ``mlflow gc``."""
         with mlflow_errors("looking for deleted runs"):
@@ -406,7 +451,9 @@ class Registry:
             found: list[ModelVersion] = []
             token: str | None = None
             while True:
-                page = self._client.search_model_versions(_named(model), page_token=token)
+                page = self._client.search_model_versions(
+                    _named(model), max_results=MODELS_A_PAGE, page_token=token
+                )
                 found.extend(page)
                 if not (token := page.token):
                     break

@@ -28,11 +28,16 @@ _REFUSED = (
     EventKind.SETTLEMENT_REFUSED,
     EventKind.ADOPTION_REFUSED,
 )
+_KEPT = (
+    *(EventKind.HELD, EventKind.HOLD_RELEASED, EventKind.QUARANTINED, EventKind.RESTORED),
+    *(EventKind.DELETION_FAILED, EventKind.DELETED),
+)
 _TOLD = (
     *(EventKind.APPROVAL_REQUESTED, EventKind.APPROVAL_GIVEN, EventKind.ANSWER_INVALID),
     *(EventKind.ACCEPTANCE_GIVEN, EventKind.NOMINATION_REFUSED, *DECISIONS, *_MOVES, *_REFUSED),
     *(EventKind.RETRAIN_WANTED, EventKind.WATCH_JUDGED),
     *(EventKind.WATCH_FROZE, EventKind.WATCH_SETTLED),
+    *(*_KEPT, EventKind.RETIRED, EventKind.RETIREMENT_UNDONE, EventKind.RETENTION_CHECKED),
 )
 _WIDTH, _HEIGHT, _LEFT, _TOP = 720, 220, 64, 24
 
@@ -179,7 +184,7 @@ def _lines(newest: Sequence[Event], metric: str) -> list[VersionLine]:
 def _line(version: int, events: Sequence[Event], metric: str) -> VersionLine:
     judged = [event for event in events if event.event in GATES]
     registered = [event for event in events if event.event in ENTERED]
-    became = [event for event in events if event.event in (*DECISIONS, *CHAMPION_MOVES)]
+    became = [event for event in events if event.event in (*DECISIONS, *CHAMPION_MOVES, *_KEPT)]
     scores = judged[-1].details.get("scores", {}) if judged else {}
     return VersionLine(
         version=version,

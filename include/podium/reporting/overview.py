@@ -22,6 +22,7 @@ from podium.ledger.present import FEW_MOVES
 from podium.ledger.servers import NOBODY, Following, Server, following, servers_of
 from podium.lifecycle.approval import approvals, readable_requests, report_of
 from podium.lifecycle.approval_policy import APPROVE, Answer, Person, Request, problems, who_may_decide
+from podium.lifecycle.custody_rules import retired_problem
 from podium.lifecycle.watched import open_window
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION, in_utc, version_name
@@ -42,11 +43,19 @@ class State(StrEnum):
     REFUSED = "refused"
     SERVES = "champion"
     EMPTY = "no champion"
+    RETIRED = "retired"
 
 
 _URGENCY = {state: place for place, state in enumerate(State)}
 
 
+# They are about a model, and name no version.
+_OF_MODELS = (
+    EventKind.DELETION_ALLOWED,
+    EventKind.RETENTION_CHECKED,
+    EventKind.RETIRED,
+    EventKind.RETIREMENT_UNDONE,
+)
 _WORDS = {
     EventKind.REGISTERED: "was registered",
     EventKind.NOMINATED: "became the candidate",
@@ -74,6 +83,18 @@ _WORDS = {
     EventKind.ADOPTED: "was adopted",
     EventKind.CHAMPION_ADOPTED: "was adopted as champion",
     EventKind.ADOPTION_REFUSED: "was not adopted, asked",
+    EventKind.HELD: "is held",
+    EventKind.HOLD_RELEASED: "is not held any more,",
+    EventKind.COPIED_TO: "was copied to another registry",
+    EventKind.QUARANTINED: "went to quarantine",
+    EventKind.RESTORED: "was restored from quarantine",
+    EventKind.DELETION_ALLOWED: "more than goes unasked was allowed to go",
+    EventKind.DELETION_STARTED: "is being deleted",
+    EventKind.DELETION_FAILED: "could not be deleted",
+    EventKind.DELETED: "was deleted",
+    EventKind.RETENTION_CHECKED: "what stays was looked at after a deletion",
+    EventKind.RETIRED: "the model was ended",
+    EventKind.RETIREMENT_UNDONE: "the model continues",
 }
 
 
@@ -280,6 +301,8 @@ def _with_state(
 ) -> ModelRow:
     if frozen := freeze(row.model, events, live):
         return replace(row, state=State.FROZEN, sentence=frozen)
+    if ended := retired_problem(events):
+        return replace(row, state=State.RETIRED, sentence=f"{ended}.")
     if row.waiting is not None:
         state = State.WAITS if row.waiting.hindrance else State.YOURS
         return replace(row, state=state, sentence=_asked(row.waiting, last, spec))
@@ -325,6 +348,8 @@ def freeze(model: str, events: Sequence[Event], live: Mapping[str, int | None] |
             f"No version is promoted since a watch window ended on {in_utc(froze.at)}, {froze.reason}. An "
             "approver settles it: settle_champion, accept."
         )
+    if damaged := history.damage(events):
+        return f"Nothing moves since {in_utc(damaged.at)}: {damaged.reason}"
     recorded, now = history.champion(events), (live or {}).get(model)
     if live is None or now == recorded or history.stopped_move(events, now) is not None:
         return ""
@@ -404,6 +429,8 @@ def describe(event: Event) -> str:
     words = _WORDS.get(event.event, f"was {str(event.event).replace('_', ' ')}")
     what = event.reason if event.event in GATES else f"{words}{who}"
     why = f": {event.reason}" if event.reason and event.event not in GATES else ""
+    if event.version is None and event.event in _OF_MODELS:
+        return f"{what}{why}"
     name = version_name(event.version)
     if VERDICT in event.details and event.event in _ASKED:
         name = f"the rollback of {version_name(event.from_version)} to {name}"

@@ -14,6 +14,7 @@ from podium.ledger.history import Present
 from podium.ledger.present import FEW_MOVES
 from podium.lifecycle.approval import readable_requests
 from podium.lifecycle.approval_policy import Request
+from podium.lifecycle.custody_rules import retired_problem
 from podium.model_file.loading import load_specs
 from podium.model_file.profiles import Profile
 from podium.names import Alias, in_utc, version_name
@@ -50,6 +51,8 @@ class ModelStatus:
     Attributes:
         profiles: The newest version of each profile, by the alias that it bears.
         recorded_champion: What the ledger says; where ``champion`` is another one, the model is frozen.
+        retired: Since when and why the model was ended; "" if it goes on.
+        damaged: Which files a deletion changed; "" if none.
     """
 
     model: str
@@ -60,6 +63,8 @@ class ModelStatus:
     profiles: Mapping[str, int]
     newest_version: int | None
     waiting: tuple[Waiting, ...]
+    retired: str = ""
+    damaged: str = ""
 
     @property
     def is_frozen(self) -> bool:
@@ -73,6 +78,7 @@ class ModelStatus:
             "settle_champion settles it"
         )
         lines = [frozen] if self.is_frozen else []
+        lines += [said for said in (self.damaged, self.retired) if said]
         return [*lines, *(item.describe() for item in self.waiting)]
 
     def as_json(self) -> dict[str, Any]:
@@ -85,6 +91,8 @@ class ModelStatus:
             "previous_champion": self.previous_champion,
             "profiles": dict(self.profiles),
             "newest_version": self.newest_version,
+            "retired": self.retired,
+            "damaged": self.damaged,
             "waiting": [{**asdict(item), "expires_at": item.expires_at.isoformat()} for item in self.waiting],
         }
 
@@ -135,6 +143,7 @@ def _known_models(services: Services) -> list[str]:
 
 
 def _status(model: str, live: Mapping[str, int], events: Present) -> ModelStatus:
+    damaged = history.damage(events)
     return ModelStatus(
         model=model,
         champion=live.get(Alias.CHAMPION),
@@ -144,6 +153,8 @@ def _status(model: str, live: Mapping[str, int], events: Present) -> ModelStatus
         profiles={profile.value: live[profile] for profile in Profile if profile in live},
         newest_version=_newest_version(events),
         waiting=tuple(_waiting(readable_requests(events))),
+        retired=retired_problem(events),
+        damaged="" if damaged is None else f"nothing moves: {damaged.reason}",
     )
 
 

@@ -65,7 +65,8 @@ def status_table(statuses: Iterable[ModelStatus], width: int) -> ShownTable:
 
 
 def _waits(item: ModelStatus) -> str:
-    frozen = ["FROZEN"] if item.is_frozen else []
+    frozen = ["FROZEN"] if item.is_frozen or item.damaged else []
+    frozen += ["retired"] if item.retired else []
     return "\n".join([*frozen, *(waiting.short() for waiting in item.waiting)]) or "-"
 
 

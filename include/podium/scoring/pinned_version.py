@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from podium.errors import NotFound, Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.events import ENTERED, Event
+from podium.lifecycle.custody_rules import refuse_out_of_use, refuse_retired
 from podium.lifecycle.profile_rules import refuse_alias, refuse_to_serve
 from podium.model_file.spec import ModelSpec
 from podium.model_file.user_code import import_object
@@ -55,6 +56,8 @@ def pin(services: Services, model: str, asked: str, *, allow_rolled_back: bool =
         NotFound: The model has no such alias or version.
         BytesChanged: Podium did not register the version, so nobody knows its bytes.
         ProfileOnly: The version was made of toy data.
+        Retired: The model was ended.
+        OutOfUse: The version is in quarantine, or retention deleted it.
         PodiumError: The alias was moved outside Podium, or the version was rolled away from.
         Outage: A part did not answer, or a promotion is half-way.
     """
@@ -72,6 +75,8 @@ def pin(services: Services, model: str, asked: str, *, allow_rolled_back: bool =
         raise NotFound(f"{model} has no {version_name(number)}; available: {_names(there)}")
     refuse_alias(asked)
     refuse_to_serve(events, number)
+    refuse_retired(events)
+    refuse_out_of_use(events, number)
     if not allow_rolled_back:
         refuse_rolled_away(events, model, number)
     return Pinned(model, number, manifest_of(events, model, number).digest(), asked)

@@ -13,7 +13,8 @@ from time import monotonic
 from podium.errors import Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.events import Event
-from podium.names import Alias, version_name
+from podium.lifecycle.custody_rules import retired_problem
+from podium.names import Alias, Tag, version_name
 from podium.services import Services
 from podium.serving import instruments
 from podium.serving.loaded_version import LoadedVersion, ServedTarget, check_may_serve, load_version
@@ -69,6 +70,7 @@ class Follower:
         self._labels = (target.model, target.alias or version_name(target.version))
         self._refused: _Refused | None = None
         self._folder: Path | None = None
+        self._says_retired = False
 
     def start(self, every_seconds: float, stop: threading.Event, folder: Path) -> None:
         """Follow until told to stop, in a thread of its own; copies of models are kept in the folder."""
@@ -93,7 +95,7 @@ class Follower:
             if number is None:
                 self._nothing_wanted()
             elif self.current is not None and number == self.current.number:
-                self._say("")
+                self._say(self._ended())
             else:
                 events = self._services.ledger.present(self.target.model, number)
                 check_may_serve(events, number, self.target)
@@ -121,7 +123,15 @@ class Follower:
     def _wanted(self) -> int | None:
         if self.target.alias is None:
             return self.target.version
-        return self._services.registry.aliases(self.target.model).get(self.target.alias)
+        labels = self._services.registry.labels(self.target.model)
+        self._says_retired = bool(labels.tags.get(Tag.RETIRED))
+        return labels.aliases.get(self.target.alias)
+
+    def _ended(self) -> str:
+        """Say that the model was ended, if the ledger does too; what serves goes on serving."""
+        if not self._says_retired:
+            return ""
+        return retired_problem(self._services.ledger.present(self.target.model))
 
     def _nothing_wanted(self) -> None:
         missing = f"{self.target.model} has no {self.target.alias}; the server serves it as soon as it exists"

@@ -21,6 +21,7 @@ from mlflow.pyfunc import PyFuncModel
 from podium.errors import DataError, PodiumError
 from podium.ledger import history
 from podium.ledger.events import Event
+from podium.lifecycle.custody_rules import refuse_out_of_use, refuse_retired
 from podium.lifecycle.profile_rules import refuse_alias, refuse_to_serve
 from podium.metrics.bins import Bins
 from podium.metrics.predictions import classes_of
@@ -163,11 +164,15 @@ def check_may_serve(events: Sequence[Event], number: int, target: ServedTarget) 
     Aliases can be moved by anybody who reaches the registry. What serves is what was approved.
 
     Raises:
+        Retired: The model was ended.
+        OutOfUse: It is in quarantine, or retention deleted it.
         ProfileOnly: It was made of toy data, or is asked for by that alias.
         PodiumError: The ledger does not know of this champion or candidate.
     """
     refuse_alias(target.alias)
     refuse_to_serve(events, number)
+    refuse_retired(events)
+    refuse_out_of_use(events, number)
     name = f"{target.model} {version_name(number)}"
     if target.alias == Alias.CHAMPION:
         begun = history.unfinished_move(events)

@@ -124,6 +124,7 @@ class Secrets(BaseModel):
     mlflow_admin: str = Field(repr=False, default_factory=_token)
     mlflow_podium: str = Field(repr=False, default_factory=_token)
     mlflow_reader: str = Field(repr=False, default_factory=_token)
+    mlflow_retention: str = Field(repr=False, default_factory=_token)
     people: dict[str, str] = Field(repr=False)
 
     @field_validator("people")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
+from podium.names import RETENTION_PASSWORD
 from podium.stack.environment import airflow_env, mlflow_env, s3_env
 from podium.stack.layout import Layout, Paths
 from podium.stack.parts import Part
@@ -61,8 +62,12 @@ def all_programs(
         Program(Part.MLFLOW, mlflow_command(layout), mlflow_env(layout), stop_seconds=8),
         *_airflow_programs(
             airflow_env(layout, paths, extra_airflow_env),
-            # For the pictures on its pages; no task knows it.
-            {"MLFLOW_READER_PASSWORD": layout.secrets.mlflow_reader},
+            {
+                # For the pictures on its pages; no task knows it.
+                Part.API_SERVER: {"MLFLOW_READER_PASSWORD": layout.secrets.mlflow_reader},
+                # Tasks are its children; all but that of the Dag `retention` forget it first.
+                Part.SCHEDULER: {RETENTION_PASSWORD: layout.secrets.mlflow_retention},
+            },
         ),
     )
 
@@ -107,7 +112,9 @@ def mlflow_command(layout: Layout) -> tuple[str, ...]:
     return (sys.executable, "-m", "podium", "mlflow-server", *address, "--bucket", BUCKET)
 
 
-def _airflow_programs(env: Mapping[str, str], of_api_server: Mapping[str, str]) -> tuple[Program, ...]:
+def _airflow_programs(
+    env: Mapping[str, str], only_of: Mapping[Part, Mapping[str, str]]
+) -> tuple[Program, ...]:
     commands: Mapping[Part, tuple[str, ...]] = {
         Part.API_SERVER: ("api-server",),
         # Logs are read from the folder that all share; the log servers would listen on every address.
@@ -120,7 +127,7 @@ def _airflow_programs(env: Mapping[str, str], of_api_server: Mapping[str, str]) 
         Program(
             part,
             airflow_command(*command),
-            {**env, **of_api_server} if part is Part.API_SERVER else env,
+            {**env, **only_of.get(part, {})},
             stop_seconds=6,
         )
         for part, command in commands.items()

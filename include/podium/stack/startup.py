@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from podium.errors import PartFailedError, StackError
+from podium.names import RETENTION
 from podium.operations.mlflow_accounts import MlflowAdmin
 from podium.operations.mlflow_server import PROMOTER, READER
 from podium.operations.postgres_roles import LEDGER_APP_ROLE, LEDGER_SERVER_ROLE
@@ -204,5 +205,9 @@ def _airflow_as_prepared(layout: Layout) -> str:
 
 def _make_mlflow_accounts(layout: Layout) -> None:
     secrets = layout.secrets
-    passwords = {PROMOTER: secrets.mlflow_podium, READER: secrets.mlflow_reader}
+    passwords = {
+        PROMOTER: secrets.mlflow_podium,
+        READER: secrets.mlflow_reader,
+        RETENTION: secrets.mlflow_retention,
+    }
     MlflowAdmin(layout.mlflow_url, secrets.mlflow_admin).make_accounts(passwords)

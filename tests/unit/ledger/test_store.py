@@ -145,17 +145,22 @@ def test_what_is_no_event_is_refused(ledger: Ledger, model: str, change: dict[st
 def test_an_event_of_a_newer_podium_stops_no_reader(
     layout: Layout, own_ledger: Ledger, empty_database: str, model: str
 ) -> None:
-    execute(layout.database_url("ledger_owner", empty_database), "INSERT INTO event_kinds VALUES ('retired')")
+    execute(
+        layout.database_url("ledger_owner", empty_database),
+        "INSERT INTO event_kinds VALUES ('invented_later')",
+    )
     first = own_ledger.append(NewEvent(EventKind.REGISTERED, model, 1))
-    retired = own_ledger.append(NewEvent(EventKind("retired"), model, 1, key=f"retired:{model}"))
+    retired = own_ledger.append(NewEvent(EventKind("invented_later"), model, 1, key=f"retired:{model}"))
     last = own_ledger.append(NewEvent(PROMOTED, model, 1))
     events = list(own_ledger.record())
     assert events == [first, retired, last]
     assert own_ledger.find(f"retired:{model}") == retired
-    assert own_ledger.append(NewEvent(EventKind("retired"), model, 1, key=f"retired:{model}")) == retired
+    assert (
+        own_ledger.append(NewEvent(EventKind("invented_later"), model, 1, key=f"retired:{model}")) == retired
+    )
     assert own_ledger.history(model) == [first, last]
     assert Event.from_json(json.loads(json.dumps(retired.as_json()))) == retired
-    assert (retired.event, retired.event.is_known, last.event.is_known) == ("retired", False, True)
+    assert (retired.event, retired.event.is_known, last.event.is_known) == ("invented_later", False, True)
     chain = walk(events)
     assert replace(chain, unknown=()) == Chain(3, last.hash, None)
     assert [said.partition(":")[0] for said in chain.unknown] == [

@@ -45,7 +45,7 @@ def test_what_a_file_leaves_out(toy_file: ToyFile) -> None:
     spec = load_spec(toy_file(params={}))
     assert (spec.data.examples, spec.data.group, spec.data.label_map) == (None, None, {})
     assert (spec.data.time_resolution, spec.schedule, spec.skops_trusted_types) == ("day", None, ())
-    assert spec.retention.keep_versions == 20
+    assert spec.retention is None
 
 
 def test_a_ranking_has_groups_and_no_labels(toy_file: ToyFile) -> None:
@@ -363,12 +363,22 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
         {"champion_moved_outside": "accept"},
         "champion_moved_outside: 'accept': allowed: ask, revert",
     ),
-    ({"retention": None}, "retention: null: must be a mapping; allowed keys: keep_versions"),
     (
-        {"retention": {"keep_version": 3}},
-        "retention.keep_version: unknown key; did you mean 'keep_versions'? allowed: keep_versions",
+        {"retention": {"keep_versions": 20}},
+        "retention.keep_versions: unknown key; did you mean 'versions'? allowed: ask_above, days, "
+        "former_champions, live_answers, quarantine_days, retired_days, versions",
     ),
-    ({"retention": {"keep_versions": 0}}, "retention.keep_versions: 0: must be greater than 0"),
+    (
+        {"retention": {"versions": 0, "days": 0}},
+        "retention.versions: 0: keeps nothing, since days is 0 too; one of the two must be above 0",
+    ),
+    ({"retention": {"former_champions": 0}}, "retention.former_champions: 0: must be at least 1"),
+    ({"retention": {"quarantine_days": 0}}, "retention.quarantine_days: 0: must be at least 1"),
+    ({"retention": {"live_answers": "90"}}, f"retention.live_answers: '90': {DURATION}"),
+    (
+        {"retention": {"ask_above": {"gigabytes": -1}}},
+        "retention.ask_above.gigabytes: -1: must be at least 0",
+    ),
     # gates
     ({"gates": []}, "gates: []: needs at least 1"),
     ({"gates": None}, "gates: null: must be a list"),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
 
-from podium.operations.mlflow_door import Door, is_open, open_routes
-from podium.operations.mlflow_server import READER
+from podium.names import RETENTION
+from podium.operations.mlflow_door import Door, is_open, may_delete, open_routes
+from podium.operations.mlflow_server import PROMOTER, READER
 from support.mlflow_routes import TABLE
 
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant/config"
@@ -85,6 +87,59 @@ def test_a_reader_is_let_in_by_no_route_that_writes() -> None:
     )
     let_in = TABLE.let_in(READER)
     assert {route for route in let_in if route[0] != "GET" and not reads.fullmatch(route[1])} == set()
+
+
+def basic(account: str) -> bytes:
+    return b"Basic " + base64.b64encode(f"{account}:of 4711".encode())
+
+
+@pytest.mark.parametrize(
+    ("logins", "may"),
+    [
+        ((), True),  # MLflow asks for a login
+        ((basic(RETENTION),), True),
+        ((basic("admin"),), True),
+        ((basic(PROMOTER),), False),
+        ((basic(READER),), False),
+        ((basic(RETENTION), basic(PROMOTER)), False),
+        ((b"Basic !!!",), False),
+        ((b"Bearer " + base64.b64encode(b"retention:x"),), False),
+    ],
+)
+def test_the_account_of_retention_alone_deletes_files(logins: tuple[bytes, ...], *, may: bool) -> None:
+    headers = [(b"Authorization", login) for login in logins]
+    for prefix in ("/api", "/ajax-api"):
+        path = f"{prefix}/2.0/mlflow-artifacts/artifacts/1/models/m-1/artifacts"
+        assert may_delete("DELETE", path, headers) is may
+        assert may_delete("GET", path, headers)
+        assert may_delete("PUT", path, headers)
+    assert TABLE.let_in(PROMOTER) - TABLE.let_in(RETENTION) == set()
+    assert {path for _, path in TABLE.let_in(RETENTION) - TABLE.let_in(PROMOTER)} == {
+        f"{prefix}/2.0/mlflow-artifacts/artifacts/{{artifact_path:path}}" for prefix in ("/api", "/ajax-api")
+    }
+
+
+def test_who_may_not_delete_files_is_told_so_and_nothing_behind_the_door_runs() -> None:
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def behind(*_: Any) -> None:
+        pytest.fail("it was let through")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "DELETE",
+        "path": f"{ARTIFACTS}/1/models/m-1/artifacts",
+        "headers": [(b"authorization", basic(PROMOTER))],
+    }
+    asyncio.run(Door(behind)(scope, receive, send))
+    assert sent[0]["status"] == 403
+    assert b"Only the account 'retention' deletes files" in sent[1]["body"]
 
 
 def test_nobody_is_let_in_but_by_what_holds_no_data() -> None:

@@ -61,8 +61,8 @@ AIRFLOW_DIFFERS = {
     *("PODIUM_NOTIFY", "PODIUM_NOTIFY_CHANNELS", "PODIUM_NOTIFY_QUIET"),
     "PYTHONPATH",  # the image has its own
 }
-# The embedded stack gives it to this one program (stack/programs.py).
-ONLY_OF = {"api-server": {"MLFLOW_READER_PASSWORD"}}
+# The embedded stack gives each to this one program (stack/programs.py).
+ONLY_OF = {"api-server": {"MLFLOW_READER_PASSWORD"}, "scheduler": {"MLFLOW_RETENTION_PASSWORD"}}
 MLFLOW_DIFFERS = {
     "AWS_ACCESS_KEY_ID",
     "AWS_CONFIG_FILE",  # a developer's own must not reach the embedded store
@@ -102,6 +102,8 @@ MAY_KNOW = {
     "MLFLOW_ADMIN_PASSWORD": {"mlflow", "initialise-registry"},
     "MLFLOW_PODIUM_PASSWORD": AIRFLOW,
     "MLFLOW_READER_PASSWORD": {"model-server", "initialise-registry", "api-server"},
+    # Where trainers run with Celery, nobody knows it.
+    "MLFLOW_RETENTION_PASSWORD": {"initialise-registry", "scheduler", "worker-default"},
     "SERVING_TOKEN": {"model-server"},
     "REDIS_PASSWORD": AIRFLOW | {"redis"},
 }

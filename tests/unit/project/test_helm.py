@@ -66,6 +66,8 @@ NOT_ON_KUBERNETES = {
     "AIRFLOW__METRICS__STATSD_HOST",
     "AIRFLOW__METRICS__STATSD_ON",
     "AIRFLOW__METRICS__STATSD_PORT",
+    # The pod of the Dag `retention` alone gets it (podium_airflow/retention_secret.py).
+    "MLFLOW_RETENTION_PASSWORD",
     "OPENLINEAGE_URL",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "PODIUM_NOTIFY",

@@ -62,7 +62,7 @@ PUBLIC = {"_asdict", "_mapping", "_make"}
 # Of docker-compose.yaml's own .env, and one that only `podium initialise` reads.
 OUR_VARIABLES = {
     *("MLFLOW_ADMIN_PASSWORD", "MLFLOW_DB_PASSWORD", "MLFLOW_PODIUM_PASSWORD", "MLFLOW_PORT"),
-    *("MLFLOW_READER_PASSWORD", "MLFLOW_SESSION_KEY"),
+    *("MLFLOW_READER_PASSWORD", "MLFLOW_RETENTION_PASSWORD", "MLFLOW_SESSION_KEY"),
 }
 
 

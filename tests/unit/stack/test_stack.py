@@ -74,6 +74,14 @@ def test_the_api_server_alone_reads_pictures_from_mlflow(
     assert knows == {Part.API_SERVER}
 
 
+def test_the_scheduler_alone_whose_children_are_the_tasks_knows_who_deletes(
+    programs: tuple[Program, ...], layout: Layout
+) -> None:
+    secret = layout.secrets.mlflow_retention
+    assert {program.part for program in programs if secret in program.env.values()} == {Part.SCHEDULER}
+    assert secret not in client_env(layout).values()
+
+
 def test_supervisor_config_holds_no_secret_and_parses(
     programs: tuple[Program, ...], layout: Layout, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from podium.errors import Outage, PodiumError
 from podium.ledger.chain import Chain, read_head, walk
 from podium.ledger.events import CHAMPION_MOVES, ENTERED, Event, EventKind
 from podium.ledger.store import CONNECT_TIMEOUT_SECONDS, Ledger, migrate, record_on
-from podium.names import Tag, password_variables, version_name
+from podium.names import RETENTION, Tag, password_variables, version_name
 from podium.operations.backup.index import Dump, StoredObject, private_file, sha256_of
 from podium.operations.mlflow_server import ADMIN, PROMOTER, READER
 from podium.operations.postgres_programs import packaged_bin
@@ -57,7 +57,7 @@ _STACK_LOGINS = {
     ),
     MLFLOW: (
         "users",
-        [ADMIN, PROMOTER, READER],
+        [ADMIN, PROMOTER, READER, RETENTION],
         (
             "DELETE FROM user_role_assignments WHERE user_id IN "
             "(SELECT id FROM users WHERE username = ANY(:logins))",

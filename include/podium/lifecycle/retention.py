@@ -1,0 +1,507 @@
+"""Retention: versions that nothing keeps go to quarantine, and are deleted when nobody restored them.
+
+Whether something keeps a version is asked again under the model's lock, right before each step. Of a version
+that is deleted the files go first and the entry last; the ledger keeps all that was ever said of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from podium.errors import BytesChanged, NotFound, Outage, PodiumError
+from podium.ledger import custody, history
+from podium.ledger.custody import OnRecord
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.history import Present
+from podium.ledger.live_answers import LiveStore
+from podium.ledger.servers import servers_of
+from podium.lifecycle.approval import open_requests
+from podium.lifecycle.custody_rules import refuse_damaged
+from podium.lifecycle.registry_sync import mirror
+from podium.lifecycle.retention_rules import Action, Facts, Model, Verdict, describe, goes, judge, must_ask
+from podium.lifecycle.watched import open_window
+from podium.lifecycle.witness import record, witnessed
+from podium.model_file.retention import RetentionSpec
+from podium.model_file.spec import ModelSpec
+from podium.names import RETENTION, version_name
+from podium.registry.client import Version
+from podium.registry.disposal import Disposal, Login
+from podium.services import Services
+from podium.versions import check_bytes
+
+log = logging.getLogger(__name__)
+
+ACTOR = "podium retention"
+# What a run made so long ago without a version is not about to get one.
+LONGEST_RUN = timedelta(days=30)
+_MODELS = "models:/"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A model as retention sees it at one moment.
+
+    Attributes:
+        events: Its present, with all events of the versions that were asked for.
+        verdicts: On these versions, by number.
+    """
+
+    events: Present
+    verdicts: list[Verdict]
+
+    def of(self, number: int) -> Verdict | None:
+        """Return the verdict on a version; None where the ledger does not know it."""
+        return next((one for one in self.verdicts if one.number == number), None)
+
+
+@dataclass
+class Done:
+    """What a run of retention did.
+
+    Attributes:
+        model: The registered model.
+        seen: What it saw first, in one sentence.
+        asks: It did nothing, since more would go than goes unasked.
+        quarantined: The versions that went to quarantine.
+        deleted: Those that were deleted.
+        kept_meanwhile: Those that something kept by the time that their turn came, and what.
+        failed: Those that could not be deleted, and why.
+        damages: Files that had to stay, and are not those that were registered.
+        checked: How many versions' files were looked at afterwards.
+        answers: How many live answers were forgotten.
+        orphans: Models of old training runs that no version names; they are only counted.
+    """
+
+    model: str
+    seen: str = ""
+    asks: bool = False
+    quarantined: list[int] = field(default_factory=list)
+    deleted: list[int] = field(default_factory=list)
+    kept_meanwhile: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    damages: list[str] = field(default_factory=list)
+    checked: int = 0
+    answers: int = 0
+    orphans: int = 0
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        said = [f"{self.model}: {self.seen}"]
+        if self.asks:
+            said.append("more than goes unasked: an approver allows it, or nothing goes")
+        for what, numbers in (("quarantined", self.quarantined), ("deleted", self.deleted)):
+            if numbers:
+                said.append(f"{what}: {', '.join(map(version_name, numbers))}")
+        if self.checked:
+            said.append(f"the files of {self.checked} versions that stay were looked at")
+        if self.answers:
+            said.append(f"{self.answers:,} live answers forgotten")
+        if self.orphans:
+            said.append(f"{self.orphans:,} models of old runs that no version names are left as they are")
+        return "; ".join([*said, *self.kept_meanwhile, *self.failed, *self.damages])
+
+
+def look(
+    services: Services, model: str, rules: RetentionSpec, numbers: Collection[int] | None = None
+) -> Looked:
+    """Judge the versions of a model, or some of them, by what is true now.
+
+    Args:
+        services: The registry and the ledger.
+        model: The registered model.
+        rules: Those of the model file.
+        numbers: Which; those that share files with them are looked at too. None: all.
+
+    Raises:
+        OtherLedger: The ledger lacks what MLflow was told.
+        Outage: A part did not answer.
+    """
+    now = custody.now(services.ledger)
+    # MLflow last: an alias that is moved meanwhile is seen.
+    events = services.ledger.present(model, *(numbers or ()))
+    about = _model(services, model, rules, events)
+    records = custody.versions_on_record(services.ledger, model, None if numbers is None else sorted(numbers))
+    there = _there(services, model, numbers)
+    aliases: Mapping[str, int] = witnessed(services, model).aliases
+    facts = [_facts(one, there, aliases) for one in records]
+    going = goes(judge(facts, about, rules, now))
+    if going:
+        facts = _with_sharers(services, model, facts, going, there, thoroughly=numbers is not None)
+    return Looked(events, judge(facts, about, rules, now))
+
+
+def retain(services: Services, spec: ModelSpec, password: str, run: str) -> Done:
+    """Let go what the rules of a model file do not keep; see ``run_retention``.
+
+    Args:
+        services: The registry and the ledger.
+        spec: The model file.
+        password: Of MLflow's account that may delete.
+        run: The Airflow run; what an approver allowed in it counts.
+    """
+    if spec.retention is None:
+        return Done(spec.name, "the model file has no section retention; nothing goes")
+    disposal = Disposal(services.registry.tracking_uri, Login(RETENTION, password))
+    allowed = services.ledger.find(f"{EventKind.DELETION_ALLOWED}:{run}")
+    done = run_retention(services, disposal, spec.name, spec.retention, run, allowed=allowed)
+    old = custody.now(services.ledger) - LONGEST_RUN
+    done.orphans = len(services.registry.models_without_version(spec.name, old))
+    return done
+
+
+def run_retention(  # noqa: PLR0913 - what a run is given
+    services: Services,
+    disposal: Disposal,
+    model: str,
+    rules: RetentionSpec,
+    run: str,
+    *,
+    allowed: Event | None = None,
+) -> Done:
+    """Move to quarantine what nothing keeps, delete what nobody restored, and look at what stays.
+
+    Run again after it was stopped anywhere, it ends what it began; then it finds nothing more to do.
+
+    Args:
+        services: The registry and the ledger.
+        disposal: What may delete in MLflow.
+        model: The registered model.
+        rules: Those of the model file.
+        run: The Airflow run.
+        allowed: An approver's word that more may go than goes unasked.
+
+    Raises:
+        OtherLedger: The ledger lacks what MLflow was told.
+        Outage: A part did not answer; run it again.
+        Damaged: Files that had to stay are not those that were registered.
+    """
+    done = Done(model)
+    if history.damage(services.ledger.present(model)) is not None:
+        _look_at_what_stays(services, model, rules, run, done)
+        refuse_damaged(services.ledger.present(model))
+    seen = look(services, model, rules)
+    done.seen = describe(seen.verdicts)
+    if must_ask(seen.verdicts, rules) and not _allows(allowed, seen.verdicts):
+        done.asks = True
+        going = _ends_what_was_begun(seen.verdicts)
+    else:
+        going = goes(seen.verdicts)
+    # Deletions last: what was quarantined a moment ago is not deleted in the same run.
+    for verdict in sorted(going, key=lambda one: (one.action is Action.DELETE, one.number)):
+        if verdict.action is Action.QUARANTINE:
+            _quarantine(services, model, rules, verdict.number, run, done)
+        else:
+            _delete(services, disposal, rules, seen.verdicts, verdict, run, done)
+    if done.deleted:
+        _look_at_what_stays(services, model, rules, run, done)
+    done.answers = _forget_answers(services, model, rules)
+    return done
+
+
+def digest_of(verdicts: Sequence[Verdict]) -> list[int]:
+    """Return the numbers of what would go: an approver allows exactly these."""
+    return sorted(one.number for one in goes(verdicts))
+
+
+def _allows(allowed: Event | None, verdicts: Sequence[Verdict]) -> bool:
+    """Whether an approver saw all that would go."""
+    return allowed is not None and set(digest_of(verdicts)) <= set(allowed.details.get("versions", ()))
+
+
+def _ends_what_was_begun(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    return [one for one in goes(verdicts) if one.facts.record.custody is EventKind.DELETION_STARTED]
+
+
+def _quarantine(  # noqa: PLR0913 - as it is called
+    services: Services, model: str, rules: RetentionSpec, number: int, run: str, done: Done
+) -> None:
+    with services.ledger.lock(model) as lock:
+        seen = look(services, model, rules, _group(services, model, number))
+        verdict = seen.of(number)
+        if verdict is None or verdict.action is not Action.QUARANTINE:
+            done.kept_meanwhile += [str(verdict)] if verdict else []
+            return
+        lock.assert_held()
+        record(
+            services,
+            NewEvent(
+                event=EventKind.QUARANTINED,
+                model=model,
+                version=number,
+                actor=ACTOR,
+                reason=f"no rule keeps it; it is deleted after {rules.quarantine_days} days",
+                run=run,
+                details={"manifest_digest": verdict.facts.record.digest, "bytes": verdict.facts.record.size},
+            ),
+        )
+        done.quarantined.append(number)
+        mirror(services, model)
+
+
+def _delete(  # noqa: PLR0913 - as it is called
+    services: Services,
+    disposal: Disposal,
+    rules: RetentionSpec,
+    all_verdicts: Sequence[Verdict],
+    seen_first: Verdict,
+    run: str,
+    done: Done,
+) -> None:
+    number, digest = seen_first.number, seen_first.facts.record.digest
+    equals = {one.number for one in all_verdicts if one.facts.record.digest == digest}
+    with services.ledger.lock(done.model) as lock:
+        seen = look(services, done.model, rules, equals | _group(services, done.model, number))
+        verdict = seen.of(number)
+        if verdict is None or verdict.action is not Action.DELETE:
+            done.kept_meanwhile += [str(verdict)] if verdict else []
+            return
+        refuse_damaged(seen.events)
+        started = _started(services, seen, verdict, run)
+        lock.assert_held()
+        try:
+            _delete_bytes_then_entry(disposal, started)
+        except Outage:
+            raise
+        except PodiumError as error:
+            done.failed.append(_failed(services, disposal, started, verdict, error, run))
+            return
+        record(services, _deleted(started, verdict, run))
+        done.deleted.append(number)
+        mirror(services, done.model)
+
+
+def _started(services: Services, seen: Looked, verdict: Verdict, run: str) -> Event:
+    """Record that a deletion begins; one that began before goes on with what it knew."""
+    before = history.custody(seen.events, verdict.number)
+    if before is not None and before.event is EventKind.DELETION_STARTED:
+        return before
+    record_of, facts = verdict.facts.record, verdict.facts
+    # The last version with these files takes them along.
+    others = [
+        one
+        for one in seen.verdicts
+        if one.facts.place == facts.place and one.number != facts.number and one.facts.there
+    ]
+    return record(
+        services,
+        NewEvent(
+            event=EventKind.DELETION_STARTED,
+            model=seen.events[-1].model,
+            version=verdict.number,
+            actor=ACTOR,
+            reason="nobody restored it from quarantine",
+            run=run,
+            details={
+                "manifest_digest": record_of.digest,
+                "bytes": record_of.size,
+                "place": "" if others else facts.place,
+                "mlflow_run": record_of.run_id,
+            },
+        ),
+    )
+
+
+def _delete_bytes_then_entry(disposal: Disposal, started: Event) -> None:
+    place, run_id = started.details["place"], started.details["mlflow_run"]
+    if place:
+        if run_id:
+            disposal.forget_inputs(run_id)
+        disposal.delete_files(place)
+        if left := disposal.files(place):
+            some = ", ".join(sorted(left)[:3])
+            raise PodiumError(f"the store did not delete {len(left)} of its files: {some}")
+    disposal.delete_version(started.model, int(started.version or 0))
+
+
+def _failed(  # noqa: PLR0913 - what is said of it
+    services: Services, disposal: Disposal, started: Event, verdict: Verdict, error: PodiumError, run: str
+) -> str:
+    """Say that a version was not deleted; one whose files are all there goes back to quarantine."""
+    name = f"{started.model} {version_name(started.version)}"
+    try:
+        left = disposal.files(started.details["place"])
+    except Outage:
+        raise
+    except PodiumError:
+        left = {}
+        whole = True  # Podium never asked the store to delete anything there.
+    else:
+        whole = len(left) == verdict.facts.record.files
+    if whole:
+        failed = NewEvent(
+            event=EventKind.DELETION_FAILED,
+            model=started.model,
+            version=started.version,
+            actor=ACTOR,
+            reason=str(error),
+            run=run,
+            details={"bytes": verdict.facts.record.size},
+        )
+        record(services, failed)
+    said = "it stays whole, in quarantine" if whole else "some of its files are gone; the next run continues"
+    log.error("%s was not deleted: %s; %s", name, error, said)
+    return f"{name} was not deleted: {error}; {said}"
+
+
+def _deleted(started: Event, verdict: Verdict, run: str) -> NewEvent:
+    facts = verdict.facts.record
+    kept = "" if started.details["place"] else ", and its files stay for other versions"
+    return NewEvent(
+        event=EventKind.DELETED,
+        model=started.model,
+        version=started.version,
+        actor=ACTOR,
+        reason=f"{started.reason}{kept}",
+        run=run,
+        key=f"deleted:{started.model}:{started.version}",
+        details={"manifest_digest": facts.digest, "bytes": facts.size, "files": facts.files},
+    )
+
+
+def _look_at_what_stays(services: Services, model: str, rules: RetentionSpec, run: str, done: Done) -> None:
+    """Compare the files of all versions that stay with their manifests, and record what was found."""
+    seen = look(services, model, rules)
+    kept = [
+        one.number
+        for one in seen.verdicts
+        if one.action is Action.KEEP and one.facts.record.custody is not EventKind.DELETION_STARTED
+    ]
+    for number in kept:
+        try:
+            check_bytes(services, services.ledger.present(model, number), model, number)
+        except (BytesChanged, NotFound) as error:
+            done.damages.append(str(error))
+    done.checked = len(kept)
+    found = (
+        "; ".join(done.damages)
+        or f"the files of {len(kept)} versions that stay are those that were registered"
+    )
+    record(
+        services,
+        NewEvent(
+            event=EventKind.RETENTION_CHECKED,
+            model=model,
+            actor=ACTOR,
+            reason=found,
+            run=run,
+            details={history.DAMAGES: done.damages, "versions": kept, "deleted": done.deleted},
+        ),
+    )
+
+
+def _forget_answers(services: Services, model: str, rules: RetentionSpec) -> int:
+    """Delete answers and labels that are old enough, but for those that are still counted."""
+    events = services.ledger.present(model)
+    before = custody.now(services.ledger) - rules.live_answers
+    window, candidate = open_window(events), history.candidate(events)
+    since = None if candidate is None else history.candidate_since(events, candidate)
+    counted = [moment for moment in (window and window.opened, since and since.at) if moment]
+    return LiveStore(services.ledger).forget(model, min([before, *counted]))
+
+
+def _model(services: Services, model: str, rules: RetentionSpec, events: Present) -> Model:
+    window, begun = open_window(events), history.unfinished_move(events)
+    waiting = {request.version for request in open_requests(events)}
+    # Of a move that was begun neither side goes.
+    if begun is not None:
+        waiting |= {number for number in (begun.version, begun.from_version) if number is not None}
+    ended = history.retirement(events)
+    return Model(
+        name=model,
+        champion=history.champion(events),
+        candidate=history.candidate(events),
+        waiting=frozenset(waiting),
+        watched=frozenset() if window is None else frozenset((window.new, window.old)),
+        former=tuple(history.former_champions(events)),
+        newest=frozenset(custody.newest_numbers(services.ledger, model, rules.versions)),
+        served=frozenset(
+            number
+            for server in servers_of(services.ledger, [model])[model]
+            for number in server.versions
+            if number is not None
+        ),
+        retired_at=None if ended is None else ended.at,
+    )
+
+
+def _group(services: Services, model: str, number: int) -> set[int]:
+    """Return a version and those of its model that share its files."""
+    version = services.registry.find_version(model, number)
+    if version is None:
+        return {number}
+    sharing = services.registry.versions_sharing([version.run_id], _sources(version))
+    return {number} | {one.number for one in sharing if one.model == model}
+
+
+def _there(services: Services, model: str, numbers: Collection[int] | None) -> dict[int, Version]:
+    if numbers is None:
+        return {version.number: version for version in services.registry.versions(model)}
+    found = {number: services.registry.find_version(model, number) for number in numbers}
+    return {number: version for number, version in found.items() if version is not None}
+
+
+def _facts(one: OnRecord, there: Mapping[int, Version], aliases: Mapping[str, int]) -> Facts:
+    version = there.get(one.number)
+    return Facts(
+        record=one,
+        there=version is not None,
+        place="" if version is None else _place(version, there),
+        aliases=tuple(sorted(alias for alias, number in aliases.items() if number == one.number)),
+    )
+
+
+def _place(version: Version, there: Mapping[int, Version]) -> str:
+    """Return what names a version's files: the logged model, also where it is a copy of another version."""
+    seen = {version.number}
+    while version.source.startswith(f"{_MODELS}{version.model}/"):
+        number = version.source.rpartition("/")[2]
+        original = there.get(int(number)) if number.isdecimal() else None
+        if original is None or original.number in seen:
+            break
+        seen.add(original.number)
+        version = original
+    return version.source.removeprefix(_MODELS)
+
+
+def _sources(version: Version) -> list[str]:
+    """Return what the source of another version with the same files can be."""
+    return [version.source, f"{_MODELS}{version.model}/{version.number}"]
+
+
+def _with_sharers(  # noqa: PLR0913 - what is known of them
+    services: Services,
+    model: str,
+    facts: Sequence[Facts],
+    going: Sequence[Verdict],
+    there: Mapping[int, Version],
+    *,
+    thoroughly: bool,
+) -> list[Facts]:
+    """Add which versions of other models, or such that the ledger does not know, have the same files."""
+    known = {one.number for one in facts}
+    few = {one.number for one in going}
+    sources = [source for number in few if number in there for source in _sources(there[number])]
+    # Of a few versions each source is asked for; of a whole model the runs, by as few requests as possible.
+    found = services.registry.versions_sharing(
+        {one.facts.record.run_id for one in going}, sources if thoroughly else ()
+    )
+    others: dict[str, list[str]] = defaultdict(list)
+    for version in found:
+        if version.model == model and version.number in known:
+            continue
+        others[version.run_id].append(f"{version.model} {version_name(version.number)}")
+        others[version.source.removeprefix(_MODELS)].append(f"{version.model} {version_name(version.number)}")
+    return [
+        replace(one, shared_with=tuple(dict.fromkeys(_of(others, one, model)))) if one.number in few else one
+        for one in facts
+    ]
+
+
+def _of(others: Mapping[str, Sequence[str]], one: Facts, model: str) -> Iterable[str]:
+    for name in (one.record.run_id, one.place, f"{model}/{one.number}"):
+        if name:
+            yield from others.get(name, ())

@@ -1,0 +1,36 @@
+"""What retention decided, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from podium.lifecycle.retention_rules import Action, Verdict, size_text
+from podium.names import in_utc, version_name
+
+
+def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """Yield a line for each version that is there: what happens to it, its size and age, or why it stays."""
+    for one in verdicts:
+        record = one.facts.record
+        about = f"({size_text(record.size)}, of {in_utc(record.registered_at)})"
+        if one.action is Action.QUARANTINE:
+            yield f"{version_name(one.number)} goes to quarantine {about}"
+        elif one.action is Action.DELETE:
+            yield f"{version_name(one.number)} is deleted {about}"
+        elif one.action is not Action.GONE:
+            yield str(one)
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as plain JSON values."""
+    record = verdict.facts.record
+    return {
+        "version": verdict.number,
+        "action": str(verdict.action),
+        "reasons": [reason.text for reason in verdict.reasons],
+        "until": None if verdict.until is None else verdict.until.isoformat(),
+        "bytes": record.size,
+        "registered_at": record.registered_at.isoformat(),
+        "manifest_digest": record.digest,
+    }

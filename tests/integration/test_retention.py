@@ -1,0 +1,108 @@
+"""Old versions on the embedded stack, with real S3: to quarantine, back, and gone for good."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+from podium.errors import OutOfUse
+from podium.ledger import custody, history
+from podium.ledger.events import EventKind
+from podium.lifecycle.retention import run_retention
+from podium.lifecycle.verify import all_differences
+from podium.model_file.loading import find_spec
+from podium.names import RETENTION, Tag
+from podium.operations.airflow_client import HOLD_DAG, RETENTION_DAG, AirflowClient
+from podium.operations.backup.objects import Store, list_objects
+from podium.operations.mlflow_server import PROMOTER
+from podium.registry.disposal import Disposal, Login
+from podium.scoring.pinned_version import pin
+from podium.services import Services
+from podium.stack.layout import Layout, Paths, load_layout
+from podium.stack.running_stack import Stack
+from support.airflow import get, wait_for_run
+from support.copies import parts_of
+from support.patience import PATIENCE_SECONDS
+from support.places import MODELS
+from support.retained import add_version, crown, later, loads
+
+MODEL = "toy-old"
+
+
+@pytest.fixture
+def layout(stack: Stack) -> Layout:
+    found = load_layout(Paths(stack.state_dir))
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def parts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Services:
+    return parts_of(stack, monkeypatch)
+
+
+def objects_of(layout: Layout, place: str) -> list[str]:
+    store = Store(layout.s3_url, layout.secrets.s3_key, layout.secrets.s3_secret, "mlflow")
+    return [item.key for item in list_objects(store) if f"/{place}/" in item.key]
+
+
+def note_of(client: AirflowClient, dag: str, run: str) -> str:
+    return str(get(client, f"/api/v2/dags/{dag}/dagRuns/{run}")["note"])
+
+
+def custody_of(parts: Services, number: int) -> EventKind | None:
+    kept = history.custody(parts.ledger.present(MODEL, number), number)
+    return kept.event if kept else None
+
+
+def test_an_old_version_goes_to_quarantine_comes_back_and_is_deleted_with_its_files_for_good(
+    stack: Stack, layout: Layout, parts: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        add_version(parts, MODEL)
+    crown(parts, MODEL, 1)
+    crown(parts, MODEL, 2, 1)
+    places = {one.number: one.source.removeprefix("models:/") for one in parts.registry.versions(MODEL)}
+    admin, approver, operator = (
+        AirflowClient(stack.airflow_url, name, stack.passwords[name])
+        for name in ("admin", "approver", "operator")
+    )
+    for dag in (RETENTION_DAG, HOLD_DAG):
+        admin.wait_for_dag(dag)
+    admin.set_paused(RETENTION_DAG, paused=False)
+    run = operator.trigger(RETENTION_DAG, {"model": MODEL})
+    assert wait_for_run(admin, RETENTION_DAG, run) == "success"
+    assert f"{MODEL}: 5 versions" in note_of(admin, RETENTION_DAG, run)
+    assert "quarantined: v3, v4" in note_of(admin, RETENTION_DAG, run)
+    assert all(objects_of(layout, place) for place in places.values())
+
+    # Who registers versions and moves aliases deletes no file.
+    where = f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/artifacts/1/models/{places[1]}/artifacts"
+    login = (PROMOTER, layout.secrets.mlflow_podium)
+    assert requests.delete(where, auth=login, timeout=PATIENCE_SECONDS).status_code == 403
+
+    form = {"model": MODEL, "version": 4, "what": "restore", "reason": "an audit needs it"}
+    run = operator.trigger(HOLD_DAG, form)
+    assert wait_for_run(admin, HOLD_DAG, run) == "failed"
+    assert "operator is not an approver" in note_of(admin, HOLD_DAG, run)
+    run = approver.trigger(HOLD_DAG, form)
+    assert wait_for_run(admin, HOLD_DAG, run) == "success"
+    run = approver.trigger(HOLD_DAG, {**form, "what": "hold"})
+    assert wait_for_run(admin, HOLD_DAG, run) == "success"
+    assert (custody_of(parts, 3), custody_of(parts, 4)) == (EventKind.QUARANTINED, EventKind.RESTORED)
+    assert Tag.RETENTION in parts.registry.version(MODEL, 3).tags
+
+    rules = find_spec(MODELS, MODEL).retention
+    assert rules is not None
+    disposal = Disposal(stack.mlflow_url, Login(RETENTION, layout.secrets.mlflow_retention))
+    monkeypatch.setattr(custody, "now", later(15))
+    done = run_retention(parts, disposal, MODEL, rules, "retention/of-a-test")
+    assert (done.deleted, done.failed, done.damages, done.checked) == ([3], [], [], 4)
+    assert objects_of(layout, places[3]) == []
+    assert parts.registry.find_version(MODEL, 3) is None
+    assert [loads(parts, MODEL, number) for number in (1, 2, 4, 5)] == [True] * 4
+    with pytest.raises(OutOfUse, match="v3 was deleted on .* by podium retention"):
+        pin(parts, MODEL, "3")
+    assert all_differences(parts, [MODEL]) == []
+    again = run_retention(parts, disposal, MODEL, rules, "retention/of-a-test-again")
+    assert (again.quarantined, again.deleted) == ([], [])

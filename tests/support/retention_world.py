@@ -1,0 +1,235 @@
+"""A ledger, a registry and a store in memory, in which retention is killed and interfered with anywhere.
+
+A step is a call of one of them. The ledger's clock may go back, as one that is set does; what is on record
+keeps its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from podium.errors import NotFound, PodiumError
+from podium.ledger import history
+from podium.ledger.custody import OnRecord
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.history import Present
+from podium.lifecycle import retention
+from podium.model_file.retention import AskAboveSpec, RetentionSpec
+from podium.registry.client import Version
+from podium.registry.labels import Labels
+
+RULES = RetentionSpec(
+    former_champions=1, versions=1, days=2, quarantine_days=3, ask_above=AskAboveSpec(versions=1000)
+)
+MODEL, OTHER = "m", "elsewhere"
+FILES = frozenset({"MLmodel", "model.skops"})
+BEGUN = (EventKind.DELETION_STARTED, EventKind.DELETED)
+
+
+class Killed(BaseException):
+    """The process of a run was killed."""
+
+
+@dataclass
+class World:
+    """All that there is; see ``Version`` and ``Event`` for what the names mean."""
+
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    events: list[Event] = field(default_factory=list)
+    versions: dict[tuple[str, int], Version] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)
+    files: dict[str, set[str]] = field(default_factory=dict)
+    digests: dict[int, str] = field(default_factory=dict)
+    served: set[int] = field(default_factory=set)
+    waiting: set[int] = field(default_factory=set)
+    # After so many steps the process is killed, or something happens; asked is how many there were.
+    kill_at: int | None = None
+    happens_at: int | None = None
+    happens: Callable[[World], None] | None = None
+    asked: int = 0
+    locked: bool = False
+    sure: bool = False
+
+    def step(self) -> None:
+        """Count a step, and let happen what is to happen before it."""
+        self.asked += 1
+        # Nobody can ask and delete at once: between the two a hand in MLflow is faster than any lock.
+        due = self.happens_at is not None and self.asked >= self.happens_at
+        if self.happens is not None and due and not self.sure:
+            happens, self.happens = self.happens, None
+            happens(self)
+        if self.kill_at is not None and self.asked >= self.kill_at:
+            self.kill_at = None
+            raise Killed
+
+    # The ledger.
+
+    def append(self, new: NewEvent) -> Event:
+        self.step()
+        if new.key is not None and (found := next((e for e in self.events if e.key == new.key), None)):
+            return found
+        at = max([self.now, *(event.at for event in self.events[-1:])])
+        made = Event(**asdict(new), seq=len(self.events) + 1, at=at, previous_hash="", hash="")
+        self.events.append(made)
+        return made
+
+    def present(self, model: str, *numbers: int | None, **_: Any) -> Present:
+        self.step()
+        return Present([e for e in self.events if e.model == model], filter(None, numbers), 10**9)
+
+    def find(self, key: str) -> Event | None:
+        return next((event for event in self.events if event.key == key), None)
+
+    @contextmanager
+    def lock(self, _: str) -> Iterator[Any]:
+        self.step()
+        self.locked = True
+        try:
+            yield SimpleNamespace(assert_held=self.step)
+        finally:
+            self.locked = self.sure = False
+
+    def on_record(self, _: Any, model: str, numbers: Any = None) -> list[OnRecord]:
+        self.step()
+        found = []
+        for event in self.events:
+            number = int(event.version or 0)
+            if event.event is EventKind.REGISTERED and (numbers is None or number in numbers):
+                seen = Present(self.events, [number], 10**9)
+                kept, held = history.custody(seen, number), history.hold(seen, number)
+                found.append(
+                    OnRecord(
+                        number=number,
+                        registered_at=event.at,
+                        run_id=event.details["run"],
+                        digest=self.digests[number],
+                        size=10,
+                        files=len(FILES),
+                        copied_here=False,
+                        judged=True,
+                        copied_to="",
+                        custody=kept and kept.event,
+                        custody_at=kept and kept.at,
+                        custody_by=kept.actor if kept else "",
+                        held_by=held.actor if held else "",
+                        held_for=held.reason if held else "",
+                    )
+                )
+        return found
+
+    def newest(self, _: Any, model: str, limit: int) -> list[int]:
+        registered = [e.version for e in self.events if e.event is EventKind.REGISTERED and e.model == model]
+        return sorted((number for number in registered if number), reverse=True)[:limit]
+
+    # The registry and its store.
+
+    def registry(self) -> Any:
+        def find_version(model: str, number: int) -> Version | None:
+            self.step()
+            return self.versions.get((model, number))
+
+        def sharing(run_ids: Any, sources: Any = ()) -> list[Version]:
+            self.step()
+            runs, places = set(run_ids), set(sources)
+            return [one for one in self.versions.values() if one.run_id in runs or one.source in places]
+
+        return SimpleNamespace(
+            find_version=find_version,
+            versions=lambda model: [one for one in self.versions.values() if one.model == model],
+            versions_sharing=sharing,
+        )
+
+    def witnessed(self, *_: Any) -> Labels:
+        self.step()
+        self.sure = self.locked
+        return Labels(dict(self.aliases), {})
+
+    def delete_files(self, place: str) -> None:
+        for name in sorted(self.files.get(place, ())):
+            self.step()
+            for number in self.protected():
+                assert self.place(number) != place, f"{name} of {place} is deleted, and v{number} needs it"
+            self.files[place].discard(name)
+
+    def files_of(self, place: str) -> dict[str, int]:
+        self.step()
+        if not place.startswith("m-"):
+            raise PodiumError(f"'{place}' is not the id of a logged model")
+        return dict.fromkeys(self.files.get(place, ()), 5)
+
+    def delete_version(self, model: str, number: int) -> None:
+        self.step()
+        assert number not in self.aliases.values() or self.began(number)
+        self.versions.pop((model, number), None)
+        self.aliases = {alias: n for alias, n in self.aliases.items() if n != number}
+
+    # What must be true.
+
+    def place(self, number: int) -> str:
+        return next(str(e.details["place"]) for e in self.events if e.key == f"registered:{number}")
+
+    def began(self, number: int) -> bool:
+        return any(event.version == number and event.event in BEGUN for event in self.events)
+
+    def protected(self) -> set[int]:
+        """What may not be harmed, said anew; what a hand protects after its deletion began is lost."""
+        seen = Present(self.events, range(1000), 10**9)
+        champion, former = history.champion(seen), history.former_champions(seen)
+        kept = {*former[: RULES.former_champions], *self.newest(None, MODEL, RULES.versions), *self.served}
+        kept |= {*self.aliases.values(), *self.waiting} | ({champion} if champion else set())
+        for event in self.events:
+            if event.event is EventKind.REGISTERED and self.now - event.at < timedelta(days=RULES.days):
+                kept.add(int(event.version or 0))
+        kept |= {n for n in range(1, len(self.digests) + 1) if history.hold(seen, n)}
+        copied = {one.source for one in self.versions.values() if one.model == OTHER}
+        sources = {n: {f"models:/{self.place(n)}", f"models:/{MODEL}/{n}"} for n in self.digests}
+        kept |= {n for n, names in sources.items() if names & copied}
+        return {number for number in kept if not self.began(number)}
+
+    def assert_whole(self) -> None:
+        """Fail if a version that is protected could not be loaded."""
+        for number in self.protected():
+            assert (MODEL, number) in self.versions, f"v{number} has no entry"
+            assert self.files[self.place(number)] == FILES, f"v{number} has lost files"
+
+    def check_bytes(self, _: Any, __: Any, ___: str, number: int) -> None:
+        self.step()
+        if (MODEL, number) not in self.versions:
+            raise NotFound(f"v{number} is gone")
+        assert self.files[self.place(number)] == FILES, f"v{number} has lost files"
+
+    def run(self) -> retention.Done:
+        """Run retention once."""
+        services: Any = SimpleNamespace(ledger=self, registry=self.registry())
+        disposal: Any = SimpleNamespace(
+            forget_inputs=lambda _: self.step(),
+            delete_files=self.delete_files,
+            files=self.files_of,
+            delete_version=self.delete_version,
+        )
+        return retention.run_retention(services, disposal, MODEL, RULES, f"retention/{len(self.events)}")
+
+
+@contextmanager
+def patched(monkeypatch: Any, world: World) -> Iterator[None]:
+    """Let retention see this world."""
+    with monkeypatch.context() as patch:
+        patch.setattr(retention.custody, "now", lambda _: world.now)
+        patch.setattr(retention.custody, "versions_on_record", world.on_record)
+        patch.setattr(retention.custody, "newest_numbers", world.newest)
+        server = SimpleNamespace(versions=world.served)
+        patch.setattr(retention, "servers_of", lambda *_: {MODEL: [server]})
+        patch.setattr(
+            retention, "open_requests", lambda _: [SimpleNamespace(version=one) for one in world.waiting]
+        )
+        patch.setattr(retention, "witnessed", world.witnessed)
+        patch.setattr(retention, "record", lambda _, new: world.append(new))
+        patch.setattr(retention, "mirror", lambda *_: world.step())
+        patch.setattr(retention, "check_bytes", world.check_bytes)
+        patch.setattr(retention, "_forget_answers", lambda *_: 0)
+        yield

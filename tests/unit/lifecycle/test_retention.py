@@ -1,0 +1,282 @@
+"""Retention on the real registry code and a real ledger: what goes, and what stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from podium.errors import CannotRollBack, Damaged, NotFound, NothingToDo, OutOfUse, PodiumError, Retired
+from podium.ledger import custody
+from podium.ledger.events import EventKind, NewEvent
+from podium.lifecycle import promote as promote_module
+from podium.lifecycle import retention, rollback
+from podium.lifecycle.approval_policy import Person
+from podium.lifecycle.holding import Ending, Keeping, ending_request, keeping_request, say
+from podium.lifecycle.retention import Done, run_retention
+from podium.lifecycle.retention_rules import Action
+from podium.lifecycle.verify import all_differences
+from podium.model_file.retention import AskAboveSpec
+from podium.model_file.spec import ModelSpec
+from podium.names import Alias, Tag
+from podium.registry.disposal import Disposal
+from podium.scoring.pinned_version import pin
+from podium.services import Services
+from support.mlflow_client import raw
+from support.retained import RULES, add_version, crown, disposal, later, loads, run_of
+from support.steps import asked_now, new_run
+from support.store import changed_bytes, stored_files
+
+AMY = Person("amy")
+
+
+def go(services: Services, model: str, **options: object) -> Done:
+    return run_retention(services, disposal(services), model, RULES, new_run(), **options)  # type: ignore[arg-type]
+
+
+def tell(services: Services, spec: ModelSpec, keeping: Keeping, number: int) -> None:
+    request = keeping_request(spec, keeping, number, asks=AMY, reason="the court asks", run=new_run())
+    say(services, request)
+
+
+@pytest.fixture
+def model(services: Services, toy_spec: ModelSpec) -> str:
+    """Five versions: v2 is champion, v1 was; v5 is the newest; nothing keeps v3 and v4."""
+    name = toy_spec.name
+    for _ in range(5):
+        add_version(services, name)
+    crown(services, name, 1)
+    crown(services, name, 2, 1)
+    return name
+
+
+def test_what_nothing_keeps_waits_in_quarantine_and_is_deleted_with_its_files_then(
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = go(services, model)
+    assert (first.quarantined, first.deleted) == ([3, 4], [])
+    assert first.seen.startswith("5 versions, ")
+    assert "3 kept, 2 to quarantine; 1 as former champions" in first.seen
+    assert all(loads(services, model, number) for number in range(1, 6))
+    assert "is in quarantine since" in services.registry.version(model, 3).tags[Tag.RETENTION]
+    assert (go(services, model).quarantined, go(services, model).deleted) == ([], [])
+    run_id, stored = run_of(services, model, 3), stored_files(services, model, 3)
+    monkeypatch.setattr(custody, "now", later(15))
+    last = go(services, model)
+    assert (last.deleted, last.checked, last.damages, last.failed) == ([3, 4], 3, [], [])
+    assert not [path for path in stored.rglob("*") if path.is_file()]
+    assert services.registry.find_version(model, 3) is None
+    assert [loads(services, model, number) for number in (1, 2, 5)] == [True] * 3
+    assert Tag.INPUTS_DIGEST not in raw(services.registry).get_run(run_id).data.tags
+    again = go(services, model)
+    assert (again.quarantined, again.deleted, again.checked) == ([], [], 0)
+    assert all_differences(services, [model]) == []
+
+
+def test_every_door_is_shut_for_a_version_in_quarantine_until_it_is_restored(
+    services: Services, toy_spec: ModelSpec, model: str
+) -> None:
+    go(services, model)
+    services.ledger.append(NewEvent(EventKind.PROMOTED, model, 3, 1, actor="of old"))
+    services.ledger.append(NewEvent(EventKind.PROMOTED, model, 2, 3, actor="of old"))
+    asks = rollback.rollback_request(model, 3, asks=AMY, reason="back to it", run=new_run())
+    with pytest.raises(CannotRollBack, match=r"v3 is in quarantine since .*`podium restore .* 3 --reason"):
+        rollback.rollback(services, asks, asked_now())
+    with pytest.raises(OutOfUse, match="v3 is in quarantine since"):
+        pin(services, model, "3")
+    tell(services, toy_spec, Keeping.RESTORE, 3)
+    assert pin(services, model, "3").version == 3
+    assert Tag.RETENTION not in services.registry.version(model, 3).tags
+    with pytest.raises(NothingToDo, match="v3 is not in quarantine"):
+        tell(services, toy_spec, Keeping.RESTORE, 3)
+
+
+def test_a_deleted_version_is_named_with_its_digest_by_whoever_asks_for_it(
+    services: Services, toy_spec: ModelSpec, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(services, model)
+    monkeypatch.setattr(custody, "now", later(15))
+    go(services, model)
+    record = next(one for one in custody.versions_on_record(services.ledger, model) if one.number == 3)
+    sentence = f"v3 was deleted on .* by podium retention; its files had the digest {record.digest[:12]}"
+    for keeping in Keeping:
+        with pytest.raises(OutOfUse, match=sentence):
+            tell(services, toy_spec, keeping, 3)
+    with pytest.raises(OutOfUse, match=sentence):
+        pin(services, model, "3")
+    request = rollback.rollback_request(model, 3, asks=AMY, reason="back", run=new_run())
+    with pytest.raises(CannotRollBack, match=sentence):
+        rollback.rollback(services, request, asked_now())
+
+
+def test_a_hold_keeps_a_version_also_in_quarantine(
+    services: Services, toy_spec: ModelSpec, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(services, toy_spec, Keeping.HOLD, 3)
+    assert go(services, model).quarantined == [4]
+    tell(services, toy_spec, Keeping.HOLD, 4)
+    monkeypatch.setattr(custody, "now", later(15))
+    assert "2 kept by hold" in go(services, model).seen
+    assert loads(services, model, 4)
+    tell(services, toy_spec, Keeping.RELEASE, 4)
+    assert go(services, model).deleted == [4]
+    with pytest.raises(NotFound, match="v9 is not on record; the newest is v5"):
+        tell(services, toy_spec, Keeping.HOLD, 9)
+    with pytest.raises(NothingToDo, match="v3 is held already, by amy: the court asks"):
+        tell(services, toy_spec, Keeping.HOLD, 3)
+    with pytest.raises(PodiumError, match="olga is not an approver"):
+        keeping_request(toy_spec, Keeping.HOLD, 3, asks=Person("olga"), reason="for olga", run="r")
+
+
+def test_an_alias_that_is_moved_while_it_runs_wins(
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(services, model)
+    monkeypatch.setattr(custody, "now", later(15))
+    asked = retention._group
+
+    def moved(services: Services, name: str, number: int) -> set[int]:
+        if number == 4:
+            services.registry.set_alias(name, Alias.SMOKE, 4)
+        return asked(services, name, number)
+
+    monkeypatch.setattr(retention, "_group", moved)
+    done = go(services, model)
+    assert done.deleted == [3]
+    assert done.kept_meanwhile == ["v4 stays: it bears the alias smoke"]
+    assert loads(services, model, 4)
+
+
+def test_files_that_another_version_needs_stay(
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = add_version(services, model, of=run_of(services, model, 3))
+    verdict = retention.look(services, model, RULES).of(3)
+    assert verdict is not None
+    assert str(verdict) == f"v3 stays: it has the same files as v{shares}"
+    raw(services.registry).create_registered_model(f"{model}-copy")
+    raw(services.registry).copy_model_version(f"models:/{model}/4", f"{model}-copy")
+    verdict = retention.look(services, model, RULES).of(4)
+    assert verdict is not None
+    assert str(verdict) == f"v4 stays: it has the same files as {model}-copy v1"
+    # Nothing keeps either of the two: the first goes without its files, the second takes them along.
+    services.ledger.append(NewEvent(EventKind.QUARANTINED, model, shares))
+    services.ledger.append(NewEvent(EventKind.QUARANTINED, model, 3))
+    add_version(services, model)
+    monkeypatch.setattr(custody, "now", later(15))
+    stored = stored_files(services, model, 3)
+    assert go(services, model).deleted == [3, shares]
+    assert not [path for path in stored.rglob("*") if path.is_file()]
+    assert loads(services, model, 4)
+
+
+def test_what_a_run_that_was_killed_began_the_next_one_ends(
+    services: Services, toy_spec: ModelSpec, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(services, model)
+    monkeypatch.setattr(custody, "now", later(15))
+    with monkeypatch.context() as killed:
+        killed.setattr(Disposal, "delete_version", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            go(services, model)
+    with pytest.raises(OutOfUse, match="v3 is being deleted since"):
+        tell(services, toy_spec, Keeping.RESTORE, 3)
+    assert go(services, model).deleted == [3, 4]
+
+
+def test_a_store_that_deletes_nothing_leaves_the_version_whole_and_is_named(
+    services: Services, toy_spec: ModelSpec, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(services, model)
+    monkeypatch.setattr(custody, "now", later(15))
+    with monkeypatch.context() as refuses:
+        refuses.setattr(Disposal, "delete_files", lambda *_: None)
+        done = go(services, model)
+    assert done.deleted == []
+    assert done.failed[0].endswith(
+        "v3 was not deleted: the store did not delete 2 of its files: data/MLmodel, model.skops; "
+        "it stays whole, in quarantine"
+    )
+    tell(services, toy_spec, Keeping.RESTORE, 3)
+    assert go(services, model).deleted == [4]
+
+
+def test_damage_to_what_stays_freezes_the_model_until_its_files_are_back(
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(services, model)
+    monkeypatch.setattr(custody, "now", later(15))
+    with changed_bytes(stored_files(services, model, 1), "missing"):
+        done = go(services, model)
+        assert len(done.damages) == 1
+        assert "v1 is not what was registered" in done.damages[0]
+        for _ in range(2):
+            with pytest.raises(
+                Damaged, match=r"nothing moves since .* v1 is not what was registered: .* is missing"
+            ):
+                go(services, model)
+    add_version(services, model)
+    assert go(services, model).quarantined == [5]
+
+
+def test_much_at_once_needs_the_word_of_an_approver(services: Services, model: str) -> None:
+    rules = RULES.model_copy(update={"ask_above": AskAboveSpec(versions=1)})
+    done = run_retention(services, disposal(services), model, rules, new_run())
+    assert (done.asks, done.quarantined) == (True, [])
+    allowed = NewEvent(EventKind.DELETION_ALLOWED, model, actor="amy", details={"versions": [3]})
+    run = new_run()
+    done = run_retention(
+        services, disposal(services), model, rules, run, allowed=services.ledger.append(allowed)
+    )
+    assert done.asks, "v4 was not seen by who allowed it"
+    allowed = NewEvent(EventKind.DELETION_ALLOWED, model, actor="amy", details={"versions": [3, 4]})
+    done = run_retention(
+        services, disposal(services), model, rules, run, allowed=services.ledger.append(allowed)
+    )
+    assert done.quarantined == [3, 4]
+
+
+def test_an_ended_model_keeps_its_versions_for_its_days_of_grace_and_then_only_what_is_held(
+    services: Services, toy_spec: ModelSpec, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(services, toy_spec, Keeping.HOLD, 1)
+    ended = ending_request(toy_spec, Ending.RETIRE, asks=AMY, reason="nobody needs it", run=new_run())
+    say(services, ended)
+    with pytest.raises(Retired, match="is retired since .*, by amy: nobody needs it"):
+        pin(services, model, "champion")
+    assert services.registry.labels(model).tags[Tag.RETIRED].endswith("by amy: nobody needs it")
+    assert go(services, model).quarantined == []
+    undo = ending_request(toy_spec, Ending.UNDO, asks=AMY, reason="they do need it", run=new_run())
+    say(services, undo)
+    assert pin(services, model, "champion").version == 2
+    assert services.registry.labels(model).tags[Tag.RETIRED] == ""
+    with pytest.raises(NothingToDo, match="is not retired"):
+        say(
+            services,
+            ending_request(toy_spec, Ending.UNDO, asks=AMY, reason="they need it once more", run=new_run()),
+        )
+    say(
+        services,
+        ending_request(toy_spec, Ending.RETIRE, asks=AMY, reason="now it ends for good", run=new_run()),
+    )
+    monkeypatch.setattr(custody, "now", later(91))
+    seen = retention.look(services, model, RULES)
+    assert {one.number for one in seen.verdicts if one.action is Action.KEEP} == {1}
+
+
+def test_a_quarantined_version_that_was_approved_is_not_promoted(
+    services: Services, toy_spec: ModelSpec, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decision = services.ledger.append(
+        NewEvent(
+            EventKind.APPROVED,
+            model,
+            3,
+            2,
+            run="lifecycle_toy/r",
+            details={"valid_until": "2999-01-01T00:00:00+00:00"},
+        )
+    )
+    services.ledger.append(NewEvent(EventKind.QUARANTINED, model, 3))
+    monkeypatch.setattr(promote_module.approval, "find_approval", lambda *_: decision)
+    with pytest.raises(OutOfUse, match="v3 is in quarantine"):
+        promote_module.promote(services, model, "lifecycle_toy/r")
+    assert services.registry.champion(model) == 2
