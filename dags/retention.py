@@ -1,9 +1,9 @@
 """Delete old versions.
 
-Per model with a section `retention`: a version that no rule keeps goes to quarantine, where its files stay and
-an approver can restore it. After `quarantine_days` it is deleted: files first, its entry in MLflow last. All
-rules are asked again right before each step. Afterwards the files of all versions that stay are
-compared with those that were registered. The ledger keeps everything. docs/retention.md explains the rules.
+Per model with a section `retention`: a version that no rule keeps goes to quarantine, where its files stay
+and an approver can restore it. After `quarantine_days` it is deleted: files first, its entry in MLflow last.
+All rules are asked again right before each step. Afterwards the files of all versions that stay are compared
+with those that were registered. The ledger keeps everything. docs/retention.md explains the rules.
 
 Where more than `ask_above` would go at once, nothing goes. Look at `podium retention MODEL --dry-run`; then
 an approver triggers this with the model and `allow`.

@@ -81,8 +81,8 @@ WHERE r.model = :model AND r.event IN ('registered', 'adopted', 'outside_move_ac
 ORDER BY r.version, r.seq""")  # noqa: S608 - kinds of events
 _GONE = sa.text("""SELECT model, version FROM ledger_events
 WHERE model = ANY (CAST(:models AS text[])) AND event = 'deleted'""")
-_NUMBERS = sa.text("""SELECT version FROM ledger_events WHERE model = :model AND event IN ('registered', 'adopted')
-ORDER BY version DESC LIMIT :limit""")
+_NUMBERS = sa.text("""SELECT version FROM ledger_events
+WHERE model = :model AND event IN ('registered', 'adopted') ORDER BY version DESC LIMIT :limit""")
 
 
 def versions_on_record(ledger: Ledger, model: str, numbers: Sequence[int] | None = None) -> list[OnRecord]:

@@ -160,6 +160,8 @@ def _part(source: Source, partition: Partition, wanted: Sequence[str] | None) ->
     rows = pa.concat_tables([chunk.rows for chunk in chunks])
     rows = _decoded(rows, [name for name in reader.text if name in names], partition.at)
     rows = _as_numbers(rows, [name for name in reader.decimals if name in names])
+    # What reading took beside the rows goes back to the system, so that it does not add up over many parts.
+    pa.default_memory_pool().release_unused()
     return _Part(partition.at, rows, numbers, reader.columns, reader.text, len(short), reader.dropped, later)
 
 

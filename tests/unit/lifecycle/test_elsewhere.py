@@ -132,7 +132,7 @@ def test_what_cannot_be_announced_is_refused_where_it_is_trained(
         train_elsewhere(spec.name, rows, until="2025-06-02")
     with pytest.raises(DataError, match="has no zone"):
         train_elsewhere(spec.name, rows, as_of=AS_OF.replace(tzinfo=None))
-    with pytest.raises(DataError, match="trained_on has no column x; there are: day, y"):
+    with pytest.raises(DataError, match="trained_on has no column x; available: day, y"):
         train_elsewhere(spec.name, rows, told=rows[["day", "y"]])
     with pytest.raises(DataError, match="trained_on has no rows"):
         train_elsewhere(spec.name, rows, told=rows.head(0))

@@ -141,7 +141,7 @@ def test_an_alias_that_is_moved_while_it_runs_wins(
     monkeypatch.setattr(retention, "_group", moved)
     done = go(services, model)
     assert done.deleted == [3]
-    assert done.kept_meanwhile == ["v4 stays: it bears the alias smoke"]
+    assert done.kept_meanwhile == ["v4 stays: it has the alias smoke"]
     assert loads(services, model, 4)
 
 
