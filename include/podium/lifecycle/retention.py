@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from podium.errors import BytesChanged, NotFound, Outage, PodiumError
+from podium.errors import BytesChanged, Damaged, NotFound, Outage, PodiumError
 from podium.ledger import custody, history
 from podium.ledger.custody import OnRecord
 from podium.ledger.events import Event, EventKind, NewEvent
@@ -142,6 +142,11 @@ def retain(services: Services, spec: ModelSpec, password: str, run: str) -> Done
         spec: The model file.
         password: Of MLflow's account that may delete.
         run: The Airflow run; what an approver allowed in it counts.
+
+    Raises:
+        Damaged: Files that had to stay are not those that were registered.
+        PodiumError: A version could not be deleted; names it.
+        Outage: A part did not answer; run it again.
     """
     if spec.retention is None:
         return Done(spec.name, "the model file has no section retention; nothing goes")
@@ -150,6 +155,11 @@ def retain(services: Services, spec: ModelSpec, password: str, run: str) -> Done
     done = run_retention(services, disposal, spec.name, spec.retention, run, allowed=allowed)
     old = custody.now(services.ledger) - LONGEST_RUN
     done.orphans = len(services.registry.models_without_version(spec.name, old))
+    # A run that fails is told to people; all else of it is done.
+    if done.damages:
+        raise Damaged(str(done))
+    if done.failed:
+        raise PodiumError(str(done))
     return done
 
 

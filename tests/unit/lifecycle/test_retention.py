@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from types import SimpleNamespace
+
 import pytest
 
-from podium.errors import CannotRollBack, Damaged, NotFound, NothingToDo, OutOfUse, PodiumError, Retired
+from podium.errors import (
+    CannotRollBack,
+    Damaged,
+    NotFound,
+    NothingToDo,
+    OutOfUse,
+    PodiumError,
+    Refused,
+    Retired,
+)
 from podium.ledger import custody
 from podium.ledger.events import EventKind, NewEvent
+from podium.lifecycle import custody_rules, retention, rollback
 from podium.lifecycle import promote as promote_module
-from podium.lifecycle import retention, rollback
 from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.holding import Ending, Keeping, ending_request, keeping_request, say
+from podium.lifecycle.nominate import nominate_version
 from podium.lifecycle.retention import Done, run_retention
 from podium.lifecycle.retention_rules import Action
+from podium.lifecycle.train import train
 from podium.lifecycle.verify import all_differences
 from podium.model_file.retention import AskAboveSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
+from podium.operations.copy_version import CopyTarget, copy_version
 from podium.registry.disposal import Disposal
 from podium.scoring.pinned_version import pin
 from podium.services import Services
+from podium.serving.follower import Follower
+from podium.serving.loaded_version import ServedTarget, check_may_serve
 from support.mlflow_client import raw
 from support.retained import RULES, add_version, crown, disposal, later, loads, run_of
-from support.steps import asked_now, new_run
+from support.steps import FIRST, asked_now, new_run
 from support.store import changed_bytes, stored_files
 
 AMY = Person("amy")
@@ -208,6 +225,8 @@ def test_damage_to_what_stays_freezes_the_model_until_its_files_are_back(
         done = go(services, model)
         assert len(done.damages) == 1
         assert "v1 is not what was registered" in done.damages[0]
+        with pytest.raises(Damaged):
+            custody_rules.refuse_damaged(services.ledger.present(model))
         for _ in range(2):
             with pytest.raises(
                 Damaged, match=r"nothing moves since .* v1 is not what was registered: .* is missing"
@@ -280,3 +299,44 @@ def test_a_quarantined_version_that_was_approved_is_not_promoted(
     with pytest.raises(OutOfUse, match="v3 is in quarantine"):
         promote_module.promote(services, model, "lifecycle_toy/r")
     assert services.registry.champion(model) == 2
+
+
+def test_servers_runs_and_copies_know_what_is_out_of_use(
+    services: Services, toy_spec: ModelSpec, model: str
+) -> None:
+    go(services, model)
+    events = services.ledger.present(model, 3)
+    with pytest.raises(OutOfUse, match="v3 is in quarantine"):
+        check_may_serve(events, 3, ServedTarget(model, None, 3))
+    with pytest.raises(OutOfUse, match="v3 is in quarantine"):
+        copy_version(services, model, 3, CopyTarget("http://127.0.0.1:1", None, None))
+    services.ledger.append(
+        NewEvent(EventKind.GATES_PASSED, model, 3, 2, run="lifecycle_toy/again", details={"digest": "of it"})
+    )
+    with pytest.raises(Refused, match="v3 is in quarantine"):
+        nominate_version(services, model, "lifecycle_toy/again")
+    follower = Follower(services, ServedTarget(model, Alias.CHAMPION, None), 10)
+    follower.current = SimpleNamespace(number=2)  # type: ignore[assignment]
+    say(services, ending_request(toy_spec, Ending.RETIRE, asks=AMY, reason="nobody needs it", run=new_run()))
+    follower.follow_once()
+    assert follower.problem.endswith("by amy: nobody needs it")
+    assert follower.current is not None
+    form = {"mlflow_run": None, "version": None, "profile": None, "params": {}}
+    with pytest.raises(Retired, match="nobody needs it"):
+        train(services, toy_spec, FIRST, form, new_run(), started_again=False)
+    with pytest.raises(Retired, match="nobody needs it"):
+        check_may_serve(services.ledger.present(model, 2), 2, ServedTarget(model, Alias.CHAMPION, None))
+
+
+def test_a_run_counts_old_models_that_no_version_names_and_leaves_them(
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = services.registry.ensure_experiment(model)
+    run = services.registry.create_run(experiment, "never registered", {})
+    folder = stored_files(services, model, 1)
+    place = services.registry.upload_model(experiment, run, "model", folder)
+    now = custody.now(services.ledger)
+    assert services.registry.models_without_version(model, now + timedelta(days=1)) == [place]
+    assert services.registry.models_without_version(model, now - timedelta(days=1)) == []
+    raw(services.registry).delete_run(run)
+    assert services.registry.models_without_version(model, now + timedelta(days=1)) == []
