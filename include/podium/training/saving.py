@@ -23,7 +23,7 @@ from mlflow.models import Model, infer_signature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.pyfunc import PyFuncModel
 
-from podium.errors import TrainerError
+from podium.errors import PodiumError, TrainerError
 from podium.metrics.reference import Reference
 from podium.metrics.reference_file import write_reference
 from podium.registry.example import EXAMPLE_OUTPUT, equal, example_output
@@ -232,8 +232,12 @@ def _check_order(predict: Answer, rows: pd.DataFrame, expected: Any, flavour: Fl
     for what, (some, wanted) in asked.items():
         try:
             found = np.asarray(predict(some))
-        except (ValueError, RuntimeError) as error:
-            raise TrainerError(f"the model does not answer {what}: {error}") from error
+        except (PodiumError, OSError):
+            raise
+        except Exception as error:
+            raise TrainerError(
+                f"the model does not answer {what}: {type(error).__name__}: {error}"
+            ) from error
         if len(found) != len(some):
             raise TrainerError(f"the model gives {len(found)} answers for {len(some)} rows; give one a row")
         numbers = [np.nan_to_num(np.asarray(answers, dtype=float)) for answers in (wanted, found)]
