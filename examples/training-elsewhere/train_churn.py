@@ -50,9 +50,9 @@ def train() -> str:
 
 
 @task(outlets=[TRAINED])
-def tell(run_id: str, **context: Context) -> None:
+def tell(mlflow_run: str, **context: Context) -> None:
     """Start the lifecycle with the run; who triggered this Dag is who asked for it."""
-    tell_trained(context, MODEL, run_id)
+    tell_trained(context, MODEL, mlflow_run)
 
 
 @dag(schedule=None, catchup=False, doc_md=__doc__, tags=["example"], default_args={"owner": "customer-care"})

@@ -3,8 +3,8 @@
 The last task of such a Dag has the asset of the model file's section `training` among its outlets::
 
     @task(outlets=[TRAINED])
-    def tell(run_id: str, **context):
-        tell_trained(context, "churn", run_id)
+    def tell(mlflow_run: str, **context):
+        tell_trained(context, "churn", mlflow_run)
 """
 
 from __future__ import annotations

@@ -70,16 +70,14 @@ def test_a_registry_is_adopted_by_the_documented_commands_and_its_champion_is_go
     assert tried.returncode == 0, tried.stderr
     assert "credit: 3 versions would be adopted, champion v3, and v2 as the one before" in tried.stdout
     assert stack_services.ledger.history("credit") == []
-    login = {"PODIUM_AIRFLOW_USER": "approver", "PODIUM_AIRFLOW_PASSWORD": stack.passwords["approver"]}
-    refused = podium(
-        stack,
-        *_words(real),
-        PODIUM_AIRFLOW_USER="operator",
-        PODIUM_AIRFLOW_PASSWORD=stack.passwords["operator"],
+    as_approver, as_operator = (
+        {"PODIUM_AIRFLOW_USER": name, "PODIUM_AIRFLOW_PASSWORD": stack.passwords[name]}
+        for name in ("approver", "operator")
     )
+    refused = podium(stack, *_words(real), **as_operator)
     assert refused.returncode == 1
     assert stack_services.ledger.history("credit") == []
-    adopted = podium(stack, *_words(real), **login)
+    adopted = podium(stack, *_words(real), **as_approver)
     assert adopted.returncode == 0, adopted.stderr
     assert "credit: 3 versions adopted" in adopted.stdout
     assert "champion v3, by approver" in adopted.stdout
@@ -90,7 +88,7 @@ def test_a_registry_is_adopted_by_the_documented_commands_and_its_champion_is_go
     }
     checked = podium(stack, *_words(look))
     assert "credit" in checked.stdout
-    gone_back = podium(stack, *_words(back), **login)
+    gone_back = podium(stack, *_words(back), **as_operator)
     assert gone_back.returncode == 0, gone_back.stderr
     assert "champion v3 -> v2" in gone_back.stdout
     assert wait_for_event(stack_services, "credit", EventKind.ROLLED_BACK).version == 2
