@@ -36,8 +36,6 @@ from podium_airflow.runs import (
 )
 
 if TYPE_CHECKING:
-    from airflow.sdk.execution_time.hitl import HITLUser
-
     from podium.ledger.events import Event
     from podium.lifecycle.approval_policy import Request
     from podium.model_file.spec import ModelSpec
@@ -270,7 +268,7 @@ class RollbackSensor(DecisionSensor):
         self.assigned_users = _assigned(self.spec)
 
 
-def _assigned(spec: ModelSpec) -> list[HITLUser] | None:
+def _assigned(spec: ModelSpec) -> list[Any] | None:
     """Return whom Airflow lets answer; None where a role names people, whom the ledger judges then."""
     policy = spec.approval
     return None if policy.roles else [{"id": name, "name": name} for name in policy.approvers]
