@@ -71,20 +71,23 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
 
 
 def _prove(services: Services, spec: ModelSpec, trained: TrainedRun) -> None:
-    """See that a model that Podium did not save answers its example in a process of its own."""
-    name = f"{spec.name}: run {trained.run_id} is not registered"
     with TemporaryDirectory(prefix="podium-") as copied:
-        folder = Path(copied)
-        services.registry.download_model(trained.model_id, folder)
-        if not spec.pickle and (parts := pickled_parts(folder)):
-            raise TrainerError(
-                f"{name}: its model is a pickle ({', '.join(parts)}), which runs code when it is loaded; "
-                "write in the model file why it is trusted: `pickle: ...`"
-            )
-        try:
-            prove(folder)
-        except TrainerError as error:
-            raise TrainerError(f"{name}: {error}") from error
+        services.registry.download_model(trained.model_id, Path(copied))
+        _prove_files(spec, trained.run_id, Path(copied))
+
+
+def _prove_files(spec: ModelSpec, run_id: str, folder: Path) -> None:
+    """See that a model that was not saved here answers its example in a process of its own."""
+    name = f"{spec.name}: run {run_id} is not registered"
+    if not spec.pickle and (parts := pickled_parts(folder)):
+        raise TrainerError(
+            f"{name}: its model is a pickle ({', '.join(parts)}), which runs code when it is loaded; "
+            "write in the model file why it is trusted: `pickle: ...`"
+        )
+    try:
+        prove(folder)
+    except TrainerError as error:
+        raise TrainerError(f"{name}: {error}") from error
 
 
 def _registration(services: Services, spec: ModelSpec, version: Version, run: str, key: str) -> NewEvent:
@@ -92,11 +95,14 @@ def _registration(services: Services, spec: ModelSpec, version: Version, run: st
     with downloaded(services.registry, version.model, version.number) as folder:
         manifest, signature = read_manifest(folder), read_signature(folder)
         pickle = trusted_pickle(folder) or (pickled_parts(folder) and spec.pickle)
-    if version.tags.get(Tag.MANIFEST_DIGEST, manifest.digest()) != manifest.digest():
-        raise BytesChanged(
-            f"{version.model} {version_name(version.number)}: its files in the store are not those that "
-            f"{Tag.MANIFEST_DIGEST} names; copy it again from where it came, or train a new version"
-        )
+        if version.tags.get(Tag.MANIFEST_DIGEST, manifest.digest()) != manifest.digest():
+            raise BytesChanged(
+                f"{version.model} {version_name(version.number)}: its files in the store are not those that "
+                f"{Tag.MANIFEST_DIGEST} names; copy it again from where it came, or train a new version"
+            )
+        copied = Tag.COPIED_FROM in version.tags
+        if copied:
+            _prove_files(spec, version.run_id, folder)
     services.registry.log_json(
         version.run_id,
         {"files": manifest.as_json()},
@@ -107,7 +113,6 @@ def _registration(services: Services, spec: ModelSpec, version: Version, run: st
     tags = {Tag.MANIFEST_DIGEST: manifest.digest(), **trust}
     services.registry.set_tags(version.model, version.number, tags)
     lineage = {str(tag): version.tags[tag] for tag in LINEAGE}
-    copied = Tag.COPIED_FROM in version.tags
     origin = {str(tag): version.tags.get(tag, "unknown") for tag in ORIGIN} if copied else {}
     profile = read_trained_run(services.registry, version.run_id).profile
     return NewEvent(
