@@ -72,25 +72,29 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
 
 
 def _seen_to_answer(services: Services, spec: ModelSpec, trained: TrainedRun) -> dict[str, Any]:
-    """See that a model that Podium did not save answers; return the example of one of another Dag."""
-    name = f"{spec.name}: run {trained.run_id} is not registered"
     with TemporaryDirectory(prefix="podium-") as copied:
         folder = Path(copied)
         services.registry.download_model(trained.model_id, folder)
-        if spec.training is not None:
-            taken = take_example(spec, services.settings.home, folder, f"{spec.name}, run {trained.run_id}")
-            for note in taken.notes:
-                log.warning("%s, run %s: %s.", spec.name, trained.run_id, note)
-            return {EXAMPLE: dict(taken.example)}
-        if not spec.pickle and (parts := pickled_parts(folder)):
-            raise TrainerError(
-                f"{name}: its model is a pickle ({', '.join(parts)}), which runs code when it is loaded; "
-                "write in the model file why it is trusted: `pickle: ...`"
-            )
-        try:
-            prove(folder)
-        except TrainerError as error:
-            raise TrainerError(f"{name}: {error}") from error
+        return _answers(services, spec, trained.run_id, folder)
+
+
+def _answers(services: Services, spec: ModelSpec, run_id: str, folder: Path) -> dict[str, Any]:
+    """See that a model that was not saved here answers; return the example of one that another Dag trained."""
+    if spec.training is not None:
+        taken = take_example(spec, services.settings.home, folder, f"{spec.name}, run {run_id}")
+        for note in taken.notes:
+            log.warning("%s, run %s: %s.", spec.name, run_id, note)
+        return {EXAMPLE: dict(taken.example)}
+    name = f"{spec.name}: run {run_id} is not registered"
+    if not spec.pickle and (parts := pickled_parts(folder)):
+        raise TrainerError(
+            f"{name}: its model is a pickle ({', '.join(parts)}), which runs code when it is loaded; "
+            "write in the model file why it is trusted: `pickle: ...`"
+        )
+    try:
+        prove(folder)
+    except TrainerError as error:
+        raise TrainerError(f"{name}: {error}") from error
     return {}
 
 
@@ -101,11 +105,13 @@ def _registration(  # noqa: PLR0913 - what is known of a version
     with downloaded(services.registry, version.model, version.number) as folder:
         manifest, signature = read_manifest(folder), read_signature(folder)
         pickle = trusted_pickle(folder) or (pickled_parts(folder) and spec.pickle)
-    if version.tags.get(Tag.MANIFEST_DIGEST, manifest.digest()) != manifest.digest():
-        raise BytesChanged(
-            f"{version.model} {version_name(version.number)}: its files in the store do not match "
-            f"{Tag.MANIFEST_DIGEST}; copy it again from its source, or train a new version"
-        )
+        if version.tags.get(Tag.MANIFEST_DIGEST, manifest.digest()) != manifest.digest():
+            raise BytesChanged(
+                f"{version.model} {version_name(version.number)}: its files in the store do not match "
+                f"{Tag.MANIFEST_DIGEST}; copy it again from its source, or train a new version"
+            )
+        if copied := Tag.COPIED_FROM in version.tags:
+            example = _answers(services, spec, version.run_id, folder)
     services.registry.log_json(
         version.run_id,
         {"files": manifest.as_json(), "rows": version.tags.get(Tag.DATA_SOURCE, "unknown")},
@@ -116,7 +122,6 @@ def _registration(  # noqa: PLR0913 - what is known of a version
     tags = {Tag.MANIFEST_DIGEST: manifest.digest(), **trust}
     services.registry.set_tags(version.model, version.number, tags)
     lineage = lineage_of(version.tags)
-    copied = Tag.COPIED_FROM in version.tags
     origin = {str(tag): version.tags.get(tag, "unknown") for tag in ORIGIN} if copied else {}
     profile = read_trained_run(services.registry, version.run_id).profile
     return NewEvent(

@@ -92,7 +92,8 @@ class TrainedRun:
         model_id: The MLflow logged model, to be registered.
         tags: Lineage for the version: digest of the inputs, as_of, windows, data version, git commit.
         profile: What it was trained in, if not in full.
-        proved: Podium saved the model, and saw it answer its example in a process of its own.
+        proved: Podium saved the model, and saw it answer its example in a process of its own; or it is a
+            copy, which is proved when it is registered.
     """
 
     run_id: str
@@ -295,7 +296,8 @@ def _trained_run(run: TrainingRun) -> TrainedRun:
         tags=lineage_of(run.tags),
         # A param: unlike a tag it cannot be changed or removed.
         profile=Profile(run.params[Tag.PROFILE]) if Tag.PROFILE in run.params else None,
-        proved=Tag.PROVED in run.tags,
+        # The files of a copy are first compared with those of its origin.
+        proved=Tag.PROVED in run.tags or Tag.COPIED_FROM in run.tags,
     )
 
 
