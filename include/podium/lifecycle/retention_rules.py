@@ -209,15 +209,19 @@ def _by_age(facts: Facts, model: Model, rules: RetentionSpec, now: datetime) -> 
     """Yield what the numbers in the model file keep."""
     record, kept = facts.record, timedelta(days=rules.days)
     if facts.number in model.former[: rules.former_champions]:
-        yield Reason(_FORMER, f"is among the {rules.former_champions} newest former champions")
+        yield Reason(_FORMER, f"is {_among(rules.former_champions, 'former champion')}")
     if facts.number in model.newest:
-        yield Reason("newest", f"is among the {rules.versions} newest versions")
+        yield Reason("newest", f"is {_among(rules.versions, 'version')}")
     if now - record.registered_at < kept:
         yield Reason("recent", f"was registered on {in_utc(record.registered_at)}, within {rules.days} days")
     if record.custody is EventKind.RESTORED and record.custody_at and now - record.custody_at < kept:
         yield Reason("restored", f"was restored by {record.custody_by} on {in_utc(record.custody_at)}")
     if record.copied_here and not record.judged:
         yield Reason("unjudged", "was brought here and not judged yet")
+
+
+def _among(count: int, what: str) -> str:
+    return f"the newest {what}" if count == 1 else f"among the {count} newest {what}s"
 
 
 def _shared(versions: Sequence[Facts], own: dict[int, tuple[Reason, ...]]) -> dict[int, tuple[Reason, ...]]:

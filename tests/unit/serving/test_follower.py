@@ -222,13 +222,13 @@ def test_a_look_at_the_alias_is_one_call_and_the_way_back_loads_nothing(
         follows = server.app.state.models[model].follower
         make_champion(services, model, second)
         follows.follow_once()
-        calls = counted(monkeypatch, Registry, ("aliases", "download", "version", "models", "versions"))
+        calls = counted(monkeypatch, Registry, ("labels", "download", "version", "models", "versions"))
         follows.follow_once()
-        assert calls == ["aliases"]
+        assert calls == ["labels"]
         make_champion(services, model, first)
         calls.clear()
         follows.follow_once()
-        assert (follows.current.number, calls) == (first, ["aliases"])
+        assert (follows.current.number, calls) == (first, ["labels"])
 
 
 def test_it_serves_on_while_the_registry_does_not_answer(
@@ -242,7 +242,7 @@ def test_it_serves_on_while_the_registry_does_not_answer(
             def no_answer(*_: Any) -> dict[str, int]:
                 raise Outage("MLflow did not answer")
 
-            away.setattr(Registry, "aliases", no_answer)
+            away.setattr(Registry, "labels", no_answer)
             second = champion_while_away(services, model)
             server.wait_for(lambda: "did not answer" in problem(server), "the outage")
             assert server.client.post("/predict", json=RECORD).json()["version"] == first
