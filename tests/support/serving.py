@@ -26,7 +26,6 @@ from podium.services import Services
 from podium.serving.app import create_app
 from podium.serving.http import UVICORN
 from podium.serving.settings import ServingSettings
-from podium.training.reference import log_reference
 from podium.training.saving import log_model, usable
 from support.patience import PATIENCE_SECONDS
 
@@ -45,9 +44,7 @@ def register_model(
     """Register a fitted model as a training run would, and record its manifest."""
     mlflow.set_experiment(name)
     with usable(model, classifies=classifies, requirements=()) as trained, mlflow.start_run() as run:
-        model_id = log_model(trained, inputs, ["mlflow"], trusted)
-        if reference is not None:
-            log_reference(services.registry, model_id, reference)
+        log_model(trained, inputs, ["mlflow"], trusted, reference)
     return register_run(services, name, run.info.run_id, **details)
 
 

@@ -30,7 +30,7 @@ GROUPS = {
     "A new model": ("new-model", "validate-spec", "train", "adopt"),
     "Serve and score": ("serve", "score", "copy"),
     "Old versions": ("retention", "hold", "release", "restore", "retire"),
-    "Operate": ("stack", "backup", "export", "notify", "initialise", "mlflow-server", "heartbeat"),
+    "Operate": ("stack", "backup", "export", "notify", "metrics", "initialise", "mlflow-server", "heartbeat"),
 }
 
 

@@ -79,7 +79,7 @@ def _seen_to_answer(services: Services, spec: ModelSpec, trained: TrainedRun) ->
 
 
 def _answers(services: Services, spec: ModelSpec, run_id: str, folder: Path) -> dict[str, Any]:
-    """See that a model that was not saved here answers; return the example of one that another Dag trained."""
+    """See that a model that was not saved here answers; return the example of one of another Dag."""
     if spec.training is not None:
         taken = take_example(spec, services.settings.home, folder, f"{spec.name}, run {run_id}")
         for note in taken.notes:

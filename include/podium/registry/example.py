@@ -56,7 +56,7 @@ def rows_of(model: PyFuncModel, recorded: Mapping[str, Any]) -> Any:
     )
 
 
-def _problem(model: PyFuncModel, rows: Any, expected: Any, what: str, when: str = "when trained") -> str:
+def _problem(model: PyFuncModel, rows: Any, expected: Any, what: str, when: str = "in training") -> str:
     found = example_output(model.predict(rows))
     if equal(np.asarray(expected), np.asarray(found), flavours.tolerance(model.metadata.flavors)):
         return ""

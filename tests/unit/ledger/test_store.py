@@ -164,7 +164,7 @@ def test_an_event_of_a_newer_podium_stops_no_reader(
     chain = walk(events)
     assert replace(chain, unknown=()) == Chain(3, last.hash, None)
     assert [said.partition(":")[0] for said in chain.unknown] == [
-        f"event 2 of {model} has the kind 'retired', which this version of Podium does not know"
+        f"event 2 of {model} has the kind 'invented_later', which this version of Podium does not know"
     ]
 
 

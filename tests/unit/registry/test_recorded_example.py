@@ -30,7 +30,8 @@ ROWS = pd.DataFrame(
 
 
 def model(predict: Any, example: Any = None) -> Any:
-    return SimpleNamespace(predict=predict, input_example=example, metadata=SimpleNamespace(metadata=None))
+    metadata = SimpleNamespace(metadata=None, flavors={})
+    return SimpleNamespace(predict=predict, input_example=example, metadata=metadata)
 
 
 def test_rows_come_back_from_the_record_as_they_were_to_the_last_bit() -> None:
