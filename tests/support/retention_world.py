@@ -73,6 +73,8 @@ class World:
         self.step()
         if new.key is not None and (found := next((e for e in self.events if e.key == new.key), None)):
             return found
+        if new.event in (EventKind.QUARANTINED, EventKind.DELETION_STARTED):
+            assert new.version not in self.protected(), f"{new.event}, and v{new.version} is protected"
         at = max([self.now, *(event.at for event in self.events[-1:])])
         made = Event(**asdict(new), seq=len(self.events) + 1, at=at, previous_hash="", hash="")
         self.events.append(made)
@@ -143,6 +145,10 @@ class World:
             versions=lambda model: [one for one in self.versions.values() if one.model == model],
             versions_sharing=sharing,
         )
+
+    def server(self) -> Any:
+        self.sure = self.locked
+        return SimpleNamespace(versions=set(self.served))
 
     def witnessed(self, *_: Any) -> Labels:
         self.step()
@@ -222,8 +228,7 @@ def patched(monkeypatch: Any, world: World) -> Iterator[None]:
         patch.setattr(retention.custody, "now", lambda _: world.now)
         patch.setattr(retention.custody, "versions_on_record", world.on_record)
         patch.setattr(retention.custody, "newest_numbers", world.newest)
-        server = SimpleNamespace(versions=world.served)
-        patch.setattr(retention, "servers_of", lambda *_: {MODEL: [server]})
+        patch.setattr(retention, "servers_of", lambda *_: {MODEL: [world.server()]})
         patch.setattr(
             retention, "open_requests", lambda _: [SimpleNamespace(version=one) for one in world.waiting]
         )
