@@ -36,7 +36,9 @@ def register(world: World, how: str, pick: int) -> None:
     details = {"run": run, "place": place}
     event = NewEvent(EventKind.REGISTERED, MODEL, number, key=f"registered:{number}", details=details)
     world.append(event)
-    world.versions[MODEL, number] = Version(MODEL, number, run, True, {}, world.now, f"models:/{place}")
+    world.versions[MODEL, number] = Version(
+        MODEL, number, run, True, {}, world.now, source=f"models:/{place}"
+    )
 
 
 def usable(world: World, number: int) -> bool:
@@ -70,7 +72,7 @@ def by_hand(world: World, what: str, number: int) -> None:
         source = world.versions[MODEL, number]
         of = len(world.versions) + 1000
         place = f"models:/{MODEL}/{number}"
-        world.versions[OTHER, of] = Version(OTHER, of, source.run_id, True, {}, world.now, place)
+        world.versions[OTHER, of] = Version(OTHER, of, source.run_id, True, {}, world.now, source=place)
 
 
 def by_podium(world: World, what: str, number: int) -> None:
