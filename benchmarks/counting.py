@@ -86,7 +86,7 @@ def main() -> None:
     figures = [
         Figure("rows counted", float(counted[0]), ""),
         Figure("rows that there was no time to count", float(counted[1]), ""),
-        at_least("requests a second (median), counting / not counting", counting / alone, "x", 0.97),
+        at_least("requests a second (median), counting / not counting", float(counting / alone), "x", 0.97),
     ]
     keep("counting", figures)
     if any(figure.holds is False for figure in figures):

@@ -113,7 +113,8 @@ def test_harm_starts_the_lifecycle_and_after_its_promotion_the_wealth_is_new(
     assert second.windows
     assert first.reference != second.reference
     references = stack_services.ledger.history(MODEL, kinds=[EventKind.REFERENCE_MADE])
-    assert [event.reason.rpartition(", ")[2] for event in references] == ["made with the version"] * 2
+    made = [(event.version, event.reason.rpartition(", ")[2]) for event in references]
+    assert made == [(1, "made with the version"), (2, "made with the version")]
     for version in (1, 2):
         pictures = stack_services.registry.artifacts(stack_services.registry.monitoring_run(MODEL, version))
         assert PICTURE in pictures

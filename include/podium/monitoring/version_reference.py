@@ -66,7 +66,10 @@ def recorded_reference(  # noqa: PLR0913 - a version, loaded from its files, and
             details={"digest": kept.digest},
         )
         with services.ledger.lock(spec.name):
-            record(services, event)
+            # Another run may have made it meanwhile.
+            now = on_record(services.ledger.history(spec.name, kinds=KINDS), version)
+            if now.reference != kept.digest:
+                record(services, event)
     return reference
 
 
