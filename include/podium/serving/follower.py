@@ -18,6 +18,7 @@ from podium.names import Alias, Tag, version_name
 from podium.services import Services
 from podium.serving import instruments
 from podium.serving.loaded_version import LoadedVersion, ServedTarget, check_may_serve, load_version
+from podium.serving.process import spare_collections
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +166,8 @@ class Follower:
         except PodiumError:
             self._refused = _Refused(number, monotonic())
             raise
+        # Before the first version answers, so that no request waits for it.
+        spare_collections()
         before, self.current = self.current, loaded
         self.previous = before if self._keeps_last else None
         self._refused = None

@@ -7,6 +7,8 @@ while its process holds the lock in it, which ends with the process however that
 from __future__ import annotations
 
 import fcntl
+import functools
+import gc
 import logging
 import os
 import shutil
@@ -51,6 +53,17 @@ def _remove_dead(where: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
             continue  # alive, or gone meanwhile
+
+
+@functools.cache
+def spare_collections() -> None:
+    """Keep what is loaded by now out of Python's garbage collections; works once in a process.
+
+    A collection looks at each object, half a million of libraries and of the model, while all requests wait.
+    https://docs.python.org/3.11/library/gc.html#gc.freeze
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def end_with_parent() -> None:
