@@ -106,6 +106,8 @@ def test_status_of_a_model_that_only_the_ledger_knows(services: Services, model:
         "candidate": None,
         "previous_champion": None,
         "profiles": {},
+        "damaged": "",
+        "retired": "",
         "newest_version": 1,
         "waiting": [],
     }
@@ -188,10 +190,10 @@ def test_an_event_of_a_newer_podium_is_named_and_the_rest_is_judged(
     lived: Services, layout: Layout, empty_database: str, toy_spec: ModelSpec, tmp_path: Path
 ) -> None:
     owner = layout.database_url("ledger_owner", empty_database)
-    execute(owner, "INSERT INTO event_kinds VALUES ('retired')")
-    newest = record(lived, NewEvent(EventKind("retired"), toy_spec.name, 1))
+    execute(owner, "INSERT INTO event_kinds VALUES ('invented_later')")
+    newest = record(lived, NewEvent(EventKind("invented_later"), toy_spec.name, 1))
     named = (
-        f"event {newest.seq} of {toy_spec.name} has the kind 'retired', which this version of Podium does "
+        f"event {newest.seq} of {toy_spec.name} has the kind 'invented_later', which this version of Podium does "
         "not know: a newer version recorded it"
     )
     whole = {"whole": True, "events": newest.seq, "head": newest.hash, "differences": [], "unknown": [named]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import tempfile
 import threading
@@ -59,6 +60,8 @@ def test_a_promotion_is_followed_and_each_answer_says_by_whom_it_is(services: Se
     first = champion(services, model, 1.0)
     with serving(services, model) as server:
         server.wait_until_ready()
+        # No collection of garbage looks at the libraries again while requests wait.
+        assert gc.get_freeze_count() > 10_000
         before = server.client.post("/predict", json=RECORD)
         second = champion(services, model, 2.0)
         server.wait_for_version(second)
