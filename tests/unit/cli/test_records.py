@@ -193,8 +193,8 @@ def test_an_event_of_a_newer_podium_is_named_and_the_rest_is_judged(
     execute(owner, "INSERT INTO event_kinds VALUES ('invented_later')")
     newest = record(lived, NewEvent(EventKind("invented_later"), toy_spec.name, 1))
     named = (
-        f"event {newest.seq} of {toy_spec.name} has the kind 'invented_later', which this version of Podium does "
-        "not know: a newer version recorded it"
+        f"event {newest.seq} of {toy_spec.name} has the kind 'invented_later', which this version of Podium "
+        "does not know: a newer version recorded it"
     )
     whole = {"whole": True, "events": newest.seq, "head": newest.hash, "differences": [], "unknown": [named]}
     done = run(app, ["verify"])
