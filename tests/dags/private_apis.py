@@ -55,7 +55,8 @@ def unknown_permissions() -> list[str]:
     """Name what our roles may that FAB has no resource for."""
     constants = {name: value for name, value in vars(permissions).items() if name.startswith("RESOURCE_")}
     known = {value for value in constants.values() if isinstance(value, str)}
-    for dag_id in ("rollback_champion", "settle_champion", "hold_version", "retire_model", "retention"):
+    known_dags = ("rollback_champion", "settle_champion", "adopt_model")
+    for dag_id in (*known_dags, "hold_version", "retire_model", "retention"):
         known |= {permissions.resource_name(dag_id, what) for what in ("DAGs", "DAG Runs")}
     asked = {resource for role in (*BEYOND_VIEWER.values(), LOOKUP) for _, resource in role}
     return sorted(asked - known)

@@ -43,7 +43,7 @@ def test_a_dry_run_says_what_would_go_and_each_reason_why_the_rest_stays(
     told = run("retention", model, "--dry-run")
     assert f"{model}: 4 versions, " in told
     assert "3 kept, 1 to quarantine; 1 kept by hold" in told
-    assert "v1 stays: it is the champion; it bears the alias champion" in told
+    assert "v1 stays: it is the champion; it has the alias champion" in told
     assert "v2 goes to quarantine (" in told
     assert "v3 stays: it is held by amy: case 4711" in told
     assert "v4 stays: it is the newest version" in told

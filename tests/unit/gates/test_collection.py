@@ -144,8 +144,9 @@ def test_a_champion_without_an_example_is_compared_with_all_the_same(
     promote_as_of(services, toy_spec, FIRST)
     real = collection.example_problem
 
-    def none_of_the_champion(model: PyFuncModel) -> str:
-        return "has no input example" if model.metadata.run_id == TRAINED[FIRST].run_id else real(model)
+    def none_of_the_champion(model: PyFuncModel, *recorded: Any) -> str:
+        of_champion = model.metadata.run_id == TRAINED[FIRST].run_id
+        return "has no input example" if of_champion else real(model, *recorded)
 
     monkeypatch.setattr(collection, "example_problem", none_of_the_champion)
     report = validate(services, toy_spec)

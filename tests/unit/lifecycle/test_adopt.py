@@ -154,7 +154,9 @@ def test_pickles_that_nobody_trusts_are_neither_loaded_nor_adopted(
     services: Services, toy_spec: ModelSpec, filled: dict[str, int]
 ) -> None:
     run = new_run()
-    with pytest.raises(CannotAdopt, match=r'is a pickle \(flavour sklearn, model.pkl\).* write pickle: "why you trust it"'):
+    with pytest.raises(
+        CannotAdopt, match=r'is a pickle \(flavour sklearn, model.pkl\).* write pickle: "why you trust it"'
+    ):
         take(services, toy_spec, champion="production", run=run)
     assert kinds(services, toy_spec) == ["adoption_refused"]
     mirror(services, toy_spec.name)
