@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from podium.errors import CannotAdopt, NothingToDo, Outage, PodiumError
+from podium.errors import CannotAdopt, NothingToDo, Outage
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Lock
 from podium.lifecycle.adoption import Plan, Seen, plan_adoption, read_versions
-from podium.lifecycle.approval_policy import Person, may_decide, reason_problem, who_may_decide
+from podium.lifecycle.approval_policy import Person, approver_of
 from podium.lifecycle.asked import Asked, asking_problem, refused_before
 from podium.lifecycle.champion import refusals_on_record
 from podium.lifecycle.registry_sync import mirror
@@ -69,17 +69,12 @@ def adopt_request(spec: ModelSpec, *, asks: Person | None, reason: str, run: str
     Raises:
         PodiumError: Nobody is known to ask, who asks is no approver, or the reason is none.
     """
-    policy, model = spec.approval, spec.name
-    if asks is None:
-        raise PodiumError(f"{model}: who asks is not known; trigger this logged in to Airflow")
-    if not may_decide(policy, asks):
-        raise PodiumError(f"{model}: {asks.name} is not an approver (approvers: {who_may_decide(policy)})")
-    if wrong := reason_problem(reason, policy.reason_min_length):
-        raise PodiumError(f"{model}: {wrong}")
+    model = spec.name
+    actor = approver_of(model, spec.approval, asks, reason)
     return NewEvent(
         event=EventKind.CHAMPION_ADOPTED,
         model=model,
-        actor=asks.name,
+        actor=actor,
         reason=reason.strip(),
         run=run,
         key=f"{EventKind.CHAMPION_ADOPTED}:{run}",

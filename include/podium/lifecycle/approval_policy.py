@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from podium.errors import PodiumError
 from podium.ledger.events import Event, canonical_json
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
 from podium.names import version_name
@@ -155,6 +156,29 @@ def reason_problem(reason: str, at_least: int) -> str | None:
     if found < at_least:
         return f"the reason has {found} letters and digits, at least {at_least} are required"
     return None
+
+
+def approver_of(model: str, policy: ApprovalSpec, asks: Person | None, reason: str) -> str:
+    """Return the login of the approver who asks for something that only approvers may ask.
+
+    Args:
+        model: The model, which messages name.
+        policy: Of the model file.
+        asks: Who is logged in; None if that is unknown.
+        reason: What they say.
+
+    Raises:
+        PodiumError: Nobody is known to ask, the person is not an approver, or the reason is too short.
+    """
+    if asks is None:
+        raise PodiumError(
+            f"{model}: the person who asks is unknown; log in to Airflow and trigger this there"
+        )
+    if not may_decide(policy, asks):
+        raise PodiumError(f"{model}: {asks.name} is not an approver (approvers: {who_may_decide(policy)})")
+    if wrong := reason_problem(reason, policy.reason_min_length):
+        raise PodiumError(f"{model}: {wrong}")
+    return asks.name
 
 
 def problems(

@@ -9,7 +9,7 @@ from podium.errors import NotFound, NothingToDo, OutOfUse, PodiumError
 from podium.ledger import custody, history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import Present
-from podium.lifecycle.approval_policy import Person, may_decide, reason_problem, who_may_decide
+from podium.lifecycle.approval_policy import Person, approver_of
 from podium.lifecycle.custody_rules import use_problem
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.retention import look
@@ -131,13 +131,8 @@ def _refuse_about_version(services: Services, events: Present, request: NewEvent
 
 
 def _request(spec: ModelSpec, event: EventKind, *, asks: Person | None, reason: str, run: str) -> NewEvent:
-    policy, model = spec.approval, spec.name
-    if asks is None:
-        raise PodiumError(f"{model}: who asks is not known; trigger this logged in to Airflow")
-    if not may_decide(policy, asks):
-        raise PodiumError(f"{model}: {asks.name} is not an approver (approvers: {who_may_decide(policy)})")
-    if wrong := reason_problem(reason, policy.reason_min_length):
-        raise PodiumError(f"{model}: {wrong}")
+    model = spec.name
+    actor = approver_of(model, spec.approval, asks, reason)
     return NewEvent(
-        event=event, model=model, actor=asks.name, reason=reason.strip(), run=run, key=f"{event}:{run}"
+        event=event, model=model, actor=actor, reason=reason.strip(), run=run, key=f"{event}:{run}"
     )

@@ -9,11 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from podium.errors import CannotAdopt, Outage, PodiumError, ProfileOnly, Refused
+from podium.errors import CannotAdopt, Outage, ProfileOnly, Refused
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Lock
-from podium.lifecycle.approval_policy import Person, may_decide, reason_problem, who_may_decide
+from podium.lifecycle.approval_policy import Person, approver_of
 from podium.lifecycle.asked import Asked, asking_problem, refused_before
 from podium.lifecycle.champion import refusals_on_record
 from podium.lifecycle.custody_rules import refuse_out_of_use
@@ -160,19 +160,12 @@ def settle_request(
     Raises:
         PodiumError: Nobody is known to ask, who asks is no approver, or the reason is none.
     """
-    policy, model = spec.approval, spec.name
-    if asks is None:
-        raise PodiumError(
-            f"{model}: the person who asks is unknown; log in to Airflow and trigger this there"
-        )
-    if not may_decide(policy, asks):
-        raise PodiumError(f"{model}: {asks.name} is not an approver (approvers: {who_may_decide(policy)})")
-    if wrong := reason_problem(reason, policy.reason_min_length):
-        raise PodiumError(f"{model}: {wrong}")
+    model = spec.name
+    actor = approver_of(model, spec.approval, asks, reason)
     return NewEvent(
         event=_SETTLED_BY[settlement],
         model=model,
-        actor=asks.name,
+        actor=actor,
         reason=reason.strip(),
         run=run,
         key=f"settled:{run}",

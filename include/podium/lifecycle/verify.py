@@ -86,6 +86,9 @@ def _alias_differences(services: Services, model: str, events: Present, live: Ma
     for alias in Alias:
         if wanted.get(alias) == live.get(alias):
             continue
+        # What others set before Podium knew the model is theirs; only a champion must be adopted.
+        if alias is not Alias.CHAMPION and history.is_foreign(events):
+            continue
         why = ""
         if alias is Alias.CHAMPION and stopped is not None:
             why = f" (run {stopped.run} was stopped while moving it; its retry or reconcile finishes that)"

@@ -289,7 +289,7 @@ def test_a_missing_column_is_named_with_what_it_may_be_called(tmp_path: Path) ->
 
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     tracker(title=["größer", "zwei"]).to_csv(tmp_path / "export.csv", index=False, encoding="latin-1")
-    with pytest.raises(DataError, match="export.csv cannot be read: .*utf-8"):
+    with pytest.raises(DataError, match="export.csv cannot be read: .*is not a text in UTF-8"):
         load_window(spec_of(tmp_path, source=tmp_path / "export.csv"), AS_OF, tmp_path)
 
 
