@@ -115,7 +115,7 @@ def test_a_version_that_was_rolled_away_from_is_refused_unless_told(
     run_id, state = run_dag(operator, DAG, version="2")
     assert state == "failed"
     assert tasks(operator, run_id)["resolve"] == "failed"
-    assert "v2 was rolled away from" in log_of(stack, run_id, "resolve")
+    assert "v2 was rolled back on" in log_of(stack, run_id, "resolve")
     _, state = run_dag(operator, DAG, version="2", partitions="monday", allow_rolled_back=True)
     assert state == "success"
     _, state = run_dag(operator, DAG, partitions="monday")

@@ -49,7 +49,7 @@ def test_approvers_are_told_what_waits_with_a_link_that_works_and_then_what_was_
     (wanted,) = hook.got
     assert wanted["event"] == "approval_wanted"
     assert "toy-told v1" in wanted["title"]
-    assert "told hook: " in log
+    assert "Notified hook: " in log
     assert SECRET not in log
     assert wanted["link"] == f"{operator.url}/podium/decisions/{asked.seq}"
     page = approver._session.get(wanted["link"], timeout=PATIENCE_SECONDS)

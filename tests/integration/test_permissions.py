@@ -31,6 +31,7 @@ CALLS: Mapping[str, tuple[str, str, Any]] = {
     "pause a Dag, or let it run": ("PATCH", "/api/v2/dags/no-such-dag", {"is_paused": True}),
     "trigger a run": ("POST", "/api/v2/dags/no-such-dag/dagRuns", {"logical_date": None}),
     "trigger `settle_champion`": ("POST", "/api/v2/dags/settle_champion/dagRuns", {"conf": "wrong"}),
+    "trigger `adopt_model`": ("POST", "/api/v2/dags/adopt_model/dagRuns", {"conf": "wrong"}),
     "trigger `hold_version`": ("POST", "/api/v2/dags/hold_version/dagRuns", {"conf": "wrong"}),
     "trigger `retire_model`": ("POST", "/api/v2/dags/retire_model/dagRuns", {"conf": "wrong"}),
     "trigger `retention`": ("POST", "/api/v2/dags/retention/dagRuns", {"conf": "wrong"}),
