@@ -188,8 +188,8 @@ def test_every_podium_command_of_the_documents_runs(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     documents = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")]
-    # Followed by test_families, test_bring_your_own and test_retention, in tests/scenarios by test_sources and
-    # test_add_a_model, and in tests/unit by test_new_model, test_serve_command and test_copy_version.
+    # Followed by test_families, test_bring_your_own and test_retention; in tests/scenarios by test_sources
+    # and test_add_a_model; in tests/unit by test_new_model, test_serve_command and test_copy_version.
     followed = ("add-a-model", "batch-scoring", "serving", "dev-to-prod", "adopt", "retention")
     for followed_elsewhere in (*followed, "training-data", "frameworks"):
         documents.remove(PROJECT_ROOT / "docs" / f"{followed_elsewhere}.md")
