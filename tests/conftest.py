@@ -141,7 +141,7 @@ def services(
     mlflow_uri: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Services:
+) -> Iterator[Services]:
     """Registry and ledger, with the temporary folder as the project's."""
     from podium.ledger.store import Ledger
     from podium.registry.client import Registry
@@ -154,7 +154,10 @@ def services(
     monkeypatch.setenv("PODIUM_HOME", str(tmp_path))
     monkeypatch.setenv("PODIUM_MODELS_DIR", str(tmp_path))
     monkeypatch.delenv("PODIUM_EPHEMERAL", raising=False)
-    return Services(settings=Settings(), registry=Registry(mlflow_uri), ledger=Ledger(ledger_url))
+    ledger = Ledger(ledger_url)
+    yield Services(settings=Settings(), registry=Registry(mlflow_uri), ledger=ledger)
+    # Its connections would stay until Python collects it, and Postgres has a hundred.
+    ledger.engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -224,11 +227,13 @@ def empty_database(layout: Layout, request: pytest.FixtureRequest) -> Iterator[s
 
 
 @pytest.fixture
-def own_ledger(layout: Layout, empty_database: str) -> Ledger:
+def own_ledger(layout: Layout, empty_database: str) -> Iterator[Ledger]:
     """An empty ledger that no other test writes to."""
     from podium.ledger.store import Ledger
 
-    return Ledger(layout.database_url("podium", empty_database))
+    ledger = Ledger(layout.database_url("podium", empty_database))
+    yield ledger
+    ledger.engine.dispose()
 
 
 @pytest.fixture

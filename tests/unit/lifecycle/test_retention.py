@@ -85,7 +85,8 @@ def test_what_nothing_keeps_waits_in_quarantine_and_is_deleted_with_its_files_th
     assert Tag.INPUTS_DIGEST not in raw(services.registry).get_run(run_id).data.tags
     again = go(services, model)
     assert (again.quarantined, again.deleted, again.checked) == ([], [], 0)
-    assert all_differences(services, [model]) == []
+    # Other tests share this registry.
+    assert not [said for said in all_differences(services, [model]) if model in said]
 
 
 def test_every_door_is_shut_for_a_version_in_quarantine_until_it_is_restored(

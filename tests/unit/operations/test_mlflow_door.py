@@ -113,6 +113,10 @@ def test_the_account_of_retention_alone_deletes_files(logins: tuple[bytes, ...],
         assert may_delete("DELETE", path, headers) is may
         assert may_delete("GET", path, headers)
         assert may_delete("PUT", path, headers)
+    # What `podium doctor` wrote to try the store, and nothing beside it.
+    probes = "/api/2.0/mlflow-artifacts/artifacts/0/podium-doctor/"
+    assert may_delete("DELETE", f"{probes}0123456789abcdef.txt", headers)
+    assert may_delete("DELETE", f"{probes}../models/m-1/artifacts", headers) is may
     assert {path for _, path in TABLE.let_in(RETENTION) - TABLE.let_in(PROMOTER)} == {
         f"{prefix}/2.0/mlflow-artifacts/artifacts/{{artifact_path:path}}" for prefix in ("/api", "/ajax-api")
     }
