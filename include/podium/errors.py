@@ -215,6 +215,12 @@ class DecisionVoid(PodiumError):
     code = "PODIUM-DECISION-VOID"
 
 
+class RampEnded(Refused):
+    """The ramp of an approved version ended before it was champion: it answers no client any more."""
+
+    code = "PODIUM-RAMP-ENDED"
+
+
 class BytesChanged(PodiumError):
     """The files of a version in the store are not those that were registered."""
 
