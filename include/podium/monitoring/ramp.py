@@ -23,7 +23,7 @@ from podium.lifecycle.ramped import OVER, RAMP_KINDS, Ramp, end_key, open_ramp, 
 from podium.lifecycle.watched import Terms
 from podium.lifecycle.witness import record
 from podium.monitoring.watch_record import Standing, content_of, digests, standing
-from podium.monitoring.watching import Ending
+from podium.monitoring.watching import BOTH, Ending
 from podium.names import in_utc, version_name
 from podium.services import Services
 
@@ -188,8 +188,10 @@ def judge_step(ramp: Ramp, looked: Standing) -> NewEvent | None:
         looked: How ``ramp.judged`` stands.
     """
     verdict, at = looked.verdict, looked.seen.at
-    if verdict.ending is Ending.BAD:
-        return _end(ramp, verdict.ending, 0, f"back to 0%, {verdict.ending}: {verdict.reason}")
+    # Also where both fail besides: to answer nobody is safe then too.
+    worse = [one.reason for one in verdict.questions if one.answered and one.name != BOTH]
+    if worse and verdict.ending is not None:
+        return _end(ramp, verdict.ending, 0, f"back to 0%, {Ending.BAD}: {worse[0]}")
     if ramp.stopped:
         nobody = f"it stopped at {ramp.share}%, and nobody decided until {in_utc(ramp.closes)}"
         return _over(ramp, nobody) if at >= ramp.closes else None

@@ -75,7 +75,7 @@ class Watch:
         self._poll_seconds = settings.poll_seconds
         self._serving = serving
         self._beside = _Beside(services, settings, model, self._wanted, serving)
-        self._shadow = Shadow(model, self._beside, self._compare)
+        self._shadow = Shadow(model, self._other, self._compare)
         self._recorder = Recorder(services, model)
         self._process = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -231,6 +231,10 @@ class Watch:
         # The follower of the champion swaps soon, and takes it from memory.
         held = self._beside.current
         return champion if held is not None and held.number == champion else None
+
+    def _other(self) -> LoadedVersion | None:
+        """Return the version that is asked the same as the new one."""
+        return self._beside.current if self.ramp is None else self._serving.current
 
     def _sides(self, window: WatchWindow) -> tuple[int, int]:
         """Return which of a window's versions is champion, and which is beside it: on a ramp the new one."""
