@@ -188,7 +188,7 @@ class Watch:
             if serves == before and monotonic() - at < LOOK_SECONDS:
                 return
         try:
-            kinds = dict.fromkeys((*KINDS, *RAMP_KINDS))
+            kinds = list(dict.fromkeys((*KINDS, *RAMP_KINDS)))
             events = self._services.ledger.newest([self._model], kinds)[self._model]
             found, ramp = open_window(events), open_ramp(events)
             # By the clock that opened them: this machine's may be another.
