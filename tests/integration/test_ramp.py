@@ -13,6 +13,7 @@ from podium.model_file.loading import find_spec
 from podium.monitoring.watch_recompute import watch_differences
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Services
+from podium.serving import watch
 from podium.serving.trial import in_canary
 from support.airflow import LifecycleRun, wait_for
 from support.serving import Server, serving
@@ -26,8 +27,9 @@ CLIENT = next(name for name in map(str, range(1000)) if in_canary(MODEL, name, 5
 
 
 @pytest.fixture
-def server(stack_services: Services, models: Path) -> Iterator[Server]:
+def server(stack_services: Services, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server of a model whose first champion never fails."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 1.0)
     spec = find_spec(models, MODEL)
     promote_past_airflow(stack_services, spec, datetime.now(UTC) - timedelta(days=40))
     with serving(stack_services, MODEL, poll_seconds=0.5) as running:

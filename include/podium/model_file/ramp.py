@@ -29,7 +29,9 @@ class RampSpec(Closed):
         description="Percent of the clients that the version answers, ascending; after the last it becomes "
         "champion.",
     )
-    each: EachStep = Field(default=EachStep(), description="The evidence that each step must have before the next one.")
+    each: EachStep = Field(
+        default=EachStep(), description="The evidence that each step must have before the next one."
+    )
     at_most: Duration = Field(
         default=timedelta(days=7),
         description="The ramp stops where it is after that time; the promotion must begin before.",

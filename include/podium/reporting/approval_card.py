@@ -73,7 +73,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
             "",
             *_profile(spec, events, request.version),
             *report.warnings(),
-            *_ramp_before(events, request),
+            *ramp_before(events, request),
             f"**{cell(report.sentence())}**, on {count_rows(report.scores.rows)}.",
             "",
             *_rules(spec, request),
@@ -208,7 +208,7 @@ def answers_picture(lines: Iterable[str]) -> str:
     )
 
 
-def _ramp_before(events: Sequence[Event], request: Request) -> list[str]:
+def ramp_before(events: Sequence[Event], request: Request) -> list[str]:
     """Say that an earlier ramp of this version stopped or went back."""
     before = {
         event.event: event

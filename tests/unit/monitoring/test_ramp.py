@@ -15,9 +15,13 @@ from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.store import Ledger
 from podium.ledger.watch_counts import Counts, Told, tell_watched
 from podium.lifecycle import promote as promote_module
+from podium.lifecycle.approval import find_request
+from podium.lifecycle.approval_policy import Person
+from podium.lifecycle.outcome import outcome_of
 from podium.lifecycle.ramped import Ramp, open_ramp, ramp_of, ramp_terms
 from podium.lifecycle.watched import Terms, WatchWindow
 from podium.metrics.paired import Sums
+from podium.model_file.notify import Topic
 from podium.model_file.ramp import RampSpec
 from podium.model_file.spec import ModelSpec
 from podium.monitoring import ramp as ramp_module
@@ -32,6 +36,10 @@ from podium.monitoring.ramp import (
 from podium.monitoring.watch_recompute import watch_differences
 from podium.monitoring.watch_record import Standing, names_of
 from podium.monitoring.watching import TIME_TO_LOAD, Seen, judge
+from podium.names import RunOutcome
+from podium.reporting.approval_card import describe_state, ramp_before
+from podium.reporting.notices import of_event
+from podium.reporting.overview import describe, overview
 from podium.services import Services
 from support.serving import as_server
 from support.steps import FIRST, SECOND, decide, kinds, new_run, nominate_unjudged, promote_as_of
@@ -391,3 +399,55 @@ def test_the_share_never_rises_on_bad_or_missing_evidence() -> None:
 
 def _recorded(new: NewEvent, at: datetime) -> Event:
     return Event(**{**vars(new), "details": new.details}, seq=9, at=at, previous_hash="", hash="")
+
+
+def test_people_are_told_where_it_stands_where_it_stopped_and_how_it_ended(
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ramped(toy_spec)
+    run, first = begun(services, spec)
+    request = find_request(services, run)
+
+    def told() -> tuple[str, str]:
+        """What ``status`` says, and the picture on the card."""
+        seen = overview(services, {spec.name: spec}, Person("amy"), lambda name: name == spec.name, None)
+        events = services.ledger.present(spec.name, 2, 1, run=run)
+        return seen.rows[0].sentence, describe_state(spec.approval, request, events)[0]
+
+    status, card = told()
+    assert "v2 answers 5% of the clients until" in status.replace("V2", "v2")
+    assert card.endswith(" at most.")
+    assert "by amy. V2 answers 5% of the clients" in card
+    assert of_event(first, "") is None
+    with monkeypatch.context() as later:
+        later.setattr(Ledger, "now", lambda _: first.at + timedelta(days=7))
+        step_ramp(services, spec.name, run)
+    stopped = services.ledger.history(spec.name)[-1]
+    why = (
+        "The ramp of v2 stopped at 5% of the clients: not judged: no server reported that it compares v2 "
+        "with v1"
+    )
+    for said in told():
+        assert why in said
+    notice = of_event(stopped, "")
+    assert notice is not None
+    assert notice.subject.startswith(f"{spec.name} v2: its ramp stopped at 5% of the clients: not judged")
+    again = approve_another(services, spec)
+    asked = find_request(services, again)
+    events = services.ledger.present(spec.name, asked.version, asked.champion, run=again)
+    assert asked.version == 2
+    assert ramp_before(events, asked)[0] == f"**⚠️ v2 was approved before. {why}.**"
+    tell(services, first, BAD)
+    ended = step_ramp(services, spec.name, run)
+    assert ended is not None
+    went = "went back to 0%, bad: v2 alone failed 30 and v1 alone 0 of 60 requests"
+    assert told()[1].endswith(f"Its ramp {went}.")
+    notice = of_event(ended, "")
+    assert notice is not None
+    assert (notice.subject, notice.topic) == (f"{spec.name} v2: its ramp {went}", Topic.WATCH)
+    assert describe(ended) == f"v2 came to the end of its ramp: {ended.reason}"
+    came_out = outcome_of(services, spec.name, run, {"ramp": ended.reason})
+    assert came_out.kind is RunOutcome.FAILED
+    came_out = outcome_of(services, spec.name, run, {})
+    assert came_out.kind is RunOutcome.RAMP_ENDED
+    assert came_out.sentence.endswith(f"approved by amy, not promoted: its ramp {went}")
