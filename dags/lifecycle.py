@@ -7,6 +7,8 @@ note_announced. The last green task before **outcome** is where the run ended; t
 - **nominate** makes the version the candidate and closes the requests of older runs. A version on older data
   than one that waits for a decision stops here.
 - **approve** waits under *required actions* for the approvers; it holds no worker and no trigger.
+- **ramp**, only with a section `ramp` in the model file, raises the share of the clients that the approved
+  version answers, as long as the evidence is not bad (docs/watch-window.md). It holds no worker.
 - **promote** acts on the decision in the ledger, not on the colour of a task.
 - **announce** updates the asset `champion of <model>`, and **note_announced** records that it did. If neither
   happens, **reconcile** announces the promotion.
@@ -25,7 +27,7 @@ approval card shows what you asked for. A run that a backfill starts again is re
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Context
+from airflow.sdk import DAG, Context, chain
 
 from podium.model_file.loading import load_specs
 from podium.model_file.spec import ModelSpec
@@ -41,6 +43,7 @@ from podium_airflow.forms import lifecycle_form
 from podium_airflow.lifecycle_task import LifecycleTask
 from podium_airflow.notes import tell_outcome
 from podium_airflow.parsing import is_wanted, lifecycle_schedule
+from podium_airflow.ramping import RampSensor, end_ramp
 from podium_airflow.runs import as_of, run_reference, started_again
 
 
@@ -92,7 +95,7 @@ def promote(spec: ModelSpec, context: Context) -> None:
     from podium.lifecycle.watched import Terms
     from podium.services import connect
 
-    promote(connect(), spec.name, run_reference(context), Terms.of(spec))
+    promote(connect(), spec.name, run_reference(context), Terms.of(spec), ramped=spec.ramp is not None)
 
 
 def announce(spec: ModelSpec, context: Context) -> Announced:
@@ -107,7 +110,9 @@ def note_announced(_: ModelSpec, context: Context) -> None:
 
 
 def outcome(spec: ModelSpec, context: Context) -> None:
-    """Say how the run came out."""
+    """End a ramp that led to no promotion, and say how the run came out."""
+    # Also where the model file has no ramp any more.
+    end_ramp(context, spec)
     tell_outcome(context, spec)
 
 
@@ -124,17 +129,18 @@ def build_lifecycle(spec: ModelSpec) -> DAG:
         default_args={"owner": spec.owner, **WAIT_OUT_AN_OUTAGE},
     ) as dag:
         heavily = heavy(spec.compute)
-        (
-            LifecycleTask(function=train, spec=spec, **heavily)
-            >> LifecycleTask(function=register, spec=spec)
-            >> LifecycleTask(function=validate, spec=spec, **heavily)
-            >> LifecycleTask(function=nominate, spec=spec)
-            >> ApprovalSensor(task_id="approve", spec=spec)
-            >> LifecycleTask(function=promote, spec=spec, execution_timeout=timedelta(minutes=30))
-            >> LifecycleTask(function=announce, spec=spec, outlets=[champion_asset(spec.name)])
-            >> LifecycleTask(function=note_announced, spec=spec)
+        chain(
+            LifecycleTask(function=train, spec=spec, **heavily),
+            LifecycleTask(function=register, spec=spec),
+            LifecycleTask(function=validate, spec=spec, **heavily),
+            LifecycleTask(function=nominate, spec=spec),
+            ApprovalSensor(task_id="approve", spec=spec),
+            *([] if spec.ramp is None else [RampSensor(spec=spec)]),
+            LifecycleTask(function=promote, spec=spec, execution_timeout=timedelta(minutes=30)),
+            LifecycleTask(function=announce, spec=spec, outlets=[champion_asset(spec.name)]),
+            LifecycleTask(function=note_announced, spec=spec),
             # A teardown runs whatever came before it, and changes nothing about how the run came out.
-            >> LifecycleTask(function=outcome, spec=spec).as_teardown()
+            LifecycleTask(function=outcome, spec=spec).as_teardown(),
         )
     # Not set before: Airflow would check the schema of each param again, for every model.
     dag.params.update(lifecycle_form(spec))

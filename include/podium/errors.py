@@ -25,6 +25,7 @@ PodiumError                a fault: the task fails at once, for somebody to look
 ├── CannotAdopt            what a registry had before Podium lacks something; says what, and how to give it
 ├── Refused                an outcome: a gate or a person said no; the run ends cleanly
 │   ├── Retired            somebody ended the model: nothing runs for it any more
+│   ├── RampEnded          the approved version went back to no client before it was champion
 │   └── NothingToDo        the asked state is already there, or was and has been replaced since
 ├── RequestRefused         a request to the model server cannot be answered as it is
 ├── TooBusy                the model server has more rows waiting than it keeps
@@ -213,6 +214,12 @@ class DecisionVoid(PodiumError):
     """The decision does not hold any more: too old, or what it was about has changed since."""
 
     code = "PODIUM-DECISION-VOID"
+
+
+class RampEnded(Refused):
+    """The ramp of an approved version ended before it was champion: it answers no client any more."""
+
+    code = "PODIUM-RAMP-ENDED"
 
 
 class BytesChanged(PodiumError):

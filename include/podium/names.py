@@ -128,6 +128,7 @@ class RunOutcome(StrEnum):
     NOTHING_TO_PROMOTE = "nothing_to_promote"
     ONLY_A_PROFILE = "only_a_profile"
     OLDER_DATA = "older_data"
+    RAMP_ENDED = "ramp_ended"
     FAILED = "failed"
     UNDECIDED = "undecided"
 

@@ -42,13 +42,17 @@ class WatchTrigger(BaseTrigger):
         """Say how Airflow makes it again."""
         return "podium_airflow.watching.WatchTrigger", {"seconds": self.seconds}
 
+    def is_due(self, services: Services) -> bool:
+        """Whether the task has something to do."""
+        return something_is_due(services)
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; while the ledger is away the windows wait too."""
         # Its connections are used again at each look: Postgres has few.
         services = await asyncio.to_thread(_services)
         while True:
             try:
-                is_due = await asyncio.to_thread(something_is_due, services)
+                is_due = await asyncio.to_thread(self.is_due, services)
             except PodiumError as error:
                 log.warning("%s", error)
                 is_due = False

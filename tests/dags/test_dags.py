@@ -84,6 +84,16 @@ def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
     assert dag["fileloc"] == "lifecycle.py"
 
 
+def test_a_model_file_with_a_ramp_has_a_task_more_before_the_promotion(
+    parse_dags: ParseDags, tmp_path: Path
+) -> None:
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump({**TOY, "ramp": {"steps": [5, 50]}}))
+    dag = parse_dags(tmp_path)["dags"]["lifecycle_toy"]
+    assert {"approve >> ramp", "ramp >> promote"} <= set(dag["edges"])
+    assert "approve >> promote" not in dag["edges"]
+    assert len(dag["tasks"]) == 10
+
+
 def test_the_rollback_is_manual_and_asks_for_model_version_and_reason(shipped: dict[str, Any]) -> None:
     dag = shipped["dags"]["rollback_champion"]
     assert dag["edges"] == ["announce >> note_announced", "move_champion_back >> announce"]

@@ -68,6 +68,11 @@ TOYS: dict[str, dict[str, Any]] = {
     },
     "toy-old": {"retention": {"former_champions": 1, "versions": 1, "days": 0, "quarantine_days": 14}},
     "toy-watched": {"watch": {"rows": 1000, "labelled_rows": 0, "auto_rollback": "on"}},
+    "toy-ramped": {
+        "trainer": "trainers.toy:train_with_squares",
+        "params": {"strength": 1.0, "squares": False},
+        "ramp": {"steps": [50, 90], "each": {"rows": 5}, "at_most": "1h"},
+    },
     "toy-scored": {
         "scoring": {"source": str(PROJECT / "new"), "output": str(PROJECT / "scores" / "toy"), "keys": ["id"]}
     },

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures
 
 from podium.training import TrainedModel, TrainingExamples
 
@@ -22,6 +22,17 @@ def train(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel
     strength = float(params["strength"])
     return TrainedModel(
         model=LogisticRegression(C=strength).fit(examples.inputs, examples.label),
+        baselines={"class_prior": DummyClassifier(strategy="prior").fit(examples.inputs, examples.label)},
+    )
+
+
+def train_with_squares(examples: TrainingExamples, params: Mapping[str, Any]) -> TrainedModel:
+    """With ``squares`` a model that raises where the square of an input is no finite number."""
+    model = LogisticRegression(C=float(params["strength"]))
+    if params["squares"]:
+        model = make_pipeline(PolynomialFeatures(2), model)
+    return TrainedModel(
+        model=model.fit(examples.inputs, examples.label),
         baselines={"class_prior": DummyClassifier(strategy="prior").fit(examples.inputs, examples.label)},
     )
 

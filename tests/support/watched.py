@@ -63,3 +63,32 @@ def counted(services: Services, promoted: Event) -> Counts:
     for told in told_of(services.ledger, promoted.model, promoted.seq):
         found = found.plus(told.counts)
     return found
+
+
+def ramp_step(services: Services, model: str, number: int, share: int, first: Event | None = None) -> Event:
+    """Let a version answer a share of the clients, on record."""
+    return services.ledger.append(
+        NewEvent(
+            EventKind.RAMP_STEP,
+            model,
+            number,
+            from_version=services.registry.champion(model),
+            run=f"test/{number}",
+            details={
+                "ramp": None if first is None else first.seq,
+                "opened": None if first is None else first.at.isoformat(),
+                "share": share,
+                "steps": [5, 25, 50],
+                "counted": 0,
+                "stopped": False,
+                "terms": terms().as_json(),
+            },
+        )
+    )
+
+
+def ramp_end(services: Services, first: Event, share: int = 0) -> Event:
+    """End a ramp, on record."""
+    details = {"ramp": first.seq, "share": share, "said": "good" if share else "bad"}
+    new = NewEvent(EventKind.RAMP_ENDED, first.model, first.version, run=first.run, details=details)
+    return services.ledger.append(new)

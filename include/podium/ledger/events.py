@@ -55,6 +55,8 @@ class EventKind(StrEnum):
     WATCH_JUDGED = "watch_judged"
     WATCH_FROZE = "watch_froze"
     WATCH_SETTLED = "watch_settled"
+    RAMP_STEP = "ramp_step"
+    RAMP_ENDED = "ramp_ended"
     ADOPTED = "adopted"
     CHAMPION_ADOPTED = "champion_adopted"
     ADOPTION_REFUSED = "adoption_refused"

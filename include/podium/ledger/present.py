@@ -39,6 +39,8 @@ _NEWEST_OF_KIND = (
     EventKind.WATCH_JUDGED,
     EventKind.WATCH_FROZE,
     EventKind.WATCH_SETTLED,
+    EventKind.RAMP_STEP,
+    EventKind.RAMP_ENDED,
     EventKind.RETENTION_CHECKED,
     EventKind.RETIRED,
     EventKind.RETIREMENT_UNDONE,

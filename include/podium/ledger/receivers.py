@@ -48,6 +48,8 @@ NOTIFICATIONS = Receiver(
         EventKind.WATCH_JUDGED,
         EventKind.WATCH_FROZE,
         EventKind.WATCH_SETTLED,
+        EventKind.RAMP_STEP,
+        EventKind.RAMP_ENDED,
     ),
 )
 RETRAINING_ASSET = Receiver("asset: retraining", (EventKind.RETRAIN_WANTED,))

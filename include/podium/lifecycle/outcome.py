@@ -9,6 +9,7 @@ from podium.ledger.events import Event, EventKind
 from podium.ledger.history import GATES
 from podium.lifecycle.data_age import describe_as_of, older_than_champion
 from podium.lifecycle.nominate import WAITS
+from podium.lifecycle.ramped import GOOD
 from podium.names import RunOutcome, version_name
 from podium.services import Services
 
@@ -28,6 +29,7 @@ _NEXT = {
     RunOutcome.NOTHING_TO_PROMOTE: "Nothing to do",
     RunOutcome.ONLY_A_PROFILE: "To get a version that can be promoted, start a run without a profile",
     RunOutcome.OLDER_DATA: "Decide about the version on newer data first",
+    RunOutcome.RAMP_ENDED: "The champion stays. Look at why; to ask again, start a run with version {number}",
     RunOutcome.FAILED: "Read the log of the task that failed; then clear that task, or start a run",
     RunOutcome.UNDECIDED: "To be asked again, clear the task 'approve'",
 }
@@ -102,6 +104,9 @@ def _on_record(newest: Mapping[EventKind, Event]) -> tuple[RunOutcome, str]:
     by = f"approved by {approved.actor}, " if approved else ""
     if stopped:
         return RunOutcome.FAILED, f"{by}not promoted: {stopped.reason}"
+    ended = newest.get(EventKind.RAMP_ENDED)
+    if ended and ended.details.get("said") != GOOD:
+        return RunOutcome.RAMP_ENDED, f"{by}not promoted: its ramp went {ended.reason}"
     if approved:
         return RunOutcome.UNDECIDED, f"{by}not promoted yet"
     return _before_asking(newest)

@@ -19,13 +19,16 @@ from podium.lifecycle.champion import (
 )
 from podium.lifecycle.custody_rules import refuse_damaged, refuse_out_of_use, refuse_retired
 from podium.lifecycle.profile_rules import promotion_problem
+from podium.lifecycle.ramped import last_moment
 from podium.lifecycle.watched import WATCH, Terms
 from podium.names import in_utc, version_name
 from podium.services import Services
 from podium.versions import check_bytes
 
 
-def promote(services: Services, model: str, run: str, terms: Terms | None = None) -> Event:
+def promote(
+    services: Services, model: str, run: str, terms: Terms | None = None, *, ramped: bool = False
+) -> Event:
     """Make the version that a run's decision approved the champion.
 
     Args:
@@ -34,6 +37,7 @@ def promote(services: Services, model: str, run: str, terms: Terms | None = None
         model: The registered model.
         run: The Airflow run, as ``dag_id/run_id``.
         terms: How the new champion is watched; None: it is not.
+        ramped: Whether the model file asks for a ramp before.
 
     Returns:
         The ``promoted`` event; on a re-run, the first one.
@@ -42,7 +46,8 @@ def promote(services: Services, model: str, run: str, terms: Terms | None = None
         NotApproved: There is no decision of this run on record.
         Refused: The decision was no approval.
         NothingToDo: The version is the champion already, or this run made it so and it was moved since.
-        DecisionVoid: The decision is too old, or what it was about has changed since.
+        DecisionVoid: The decision is too old, what it was about has changed since, or its ramp did not end
+            well.
         ChampionChanged: The champion is not the one that the approver saw.
         Frozen: The champion was moved outside Podium.
         FrozenByWatch: A watch window ended badly, and nobody has settled that.
@@ -76,12 +81,12 @@ def promote(services: Services, model: str, run: str, terms: Terms | None = None
             _refuse_profile(move)
             _refuse_by_retention(move)
             _refuse_frozen_by_watch(move)
-            _assert_holds(move, decision)
+            _assert_holds(move, decision, ramped=ramped)
             check_bytes(services, events, model, move.target)
         return swap(move)
 
 
-def _assert_holds(move: Move, decision: Event) -> None:
+def _assert_holds(move: Move, decision: Event, *, ramped: bool) -> None:
     """Refuse a decision that is too old, or about something that has changed since."""
     name = f"{move.intent.model} {version_name(move.target)}"
     request = approval.find_request(move.services, str(decision.run))
@@ -92,7 +97,7 @@ def _assert_holds(move: Move, decision: Event) -> None:
             f"{name}: the approval by {decision.actor} is void, since {'; '.join(changed)}. Nothing was "
             "moved. Run the lifecycle again."
         )
-    valid_until = datetime.fromisoformat(decision.details["valid_until"])
+    valid_until = last_moment(move.events, decision, ramped=ramped)
     if datetime.now(UTC) > valid_until:
         raise DecisionVoid(
             f"{name}: the approval by {decision.actor} was valid until {in_utc(valid_until)}. "

@@ -17,7 +17,7 @@ from podium.ledger.history import WATCH_ACTOR
 from podium.model_file.gates import CostGate, CostName
 from podium.model_file.metric_gate import MetricGate
 from podium.model_file.spec import ModelSpec
-from podium.model_file.watch import AutoRollback
+from podium.model_file.watch import AutoRollback, WatchSpec
 
 # Under this name the record of a promotion holds the terms.
 WATCH = "watch"
@@ -52,8 +52,11 @@ class Terms:
     @classmethod
     def of(cls, spec: ModelSpec) -> Self | None:
         """Return the terms of a model file; None: its champions are not watched."""
-        if (section := spec.watch) is None:
-            return None
+        return None if spec.watch is None else cls.of_section(spec, spec.watch)
+
+    @classmethod
+    def of_section(cls, spec: ModelSpec, section: WatchSpec) -> Self:
+        """Return the terms of a section, with the margins of the model file's gates."""
         asks = section.labelled_rows > 0
         return cls(
             rows=section.rows,
@@ -74,6 +77,11 @@ class Terms:
             TypeError: They are none that Podium records.
         """
         return cls(**{**content, "labels": tuple(content["labels"])})
+
+    @property
+    def stores_answers(self) -> bool:
+        """Whether answers are stored, so that labels can come."""
+        return self.labelled_rows > 0 or bool(self.metric)
 
     def as_json(self) -> dict[str, Any]:
         """Return them as they are recorded."""

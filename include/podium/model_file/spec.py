@@ -31,6 +31,7 @@ from podium.model_file.metric_names import (
 from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.notify import Topic
 from podium.model_file.profiles import Profile, ProfileSpec
+from podium.model_file.ramp import RampSpec
 from podium.model_file.retention import RetentionSpec
 from podium.model_file.scoring import ScoringSpec
 from podium.model_file.search import SearchSpec
@@ -171,6 +172,11 @@ class ModelSpec(Closed):
         default=None,
         description="Servers keep the champion before beside a new one for a while, and say if the new one "
         "is worse.",
+    )
+    ramp: RampSpec | None = Field(
+        default=None,
+        description="After the approval servers raise the share of clients that the version answers, step by "
+        "step, before it becomes champion.",
     )
 
     @field_validator("trainer", "requirements", mode="wrap")

@@ -23,6 +23,8 @@ from podium.metrics.paired import (
 
 # Beyond this share of requests that both versions fail, something in front of them is broken.
 BOTH_FAIL = 0.1
+# The question that says so: it is about neither version.
+BOTH = "both fail"
 # So long servers have to load the version before; then they are taken at their word that they cannot.
 TIME_TO_LOAD = timedelta(minutes=10)
 
@@ -112,7 +114,7 @@ def judge(terms: Terms, names: tuple[str, str], opened: datetime, seen: Seen) ->
     questions = _questions(terms, names, seen)
     answered = [question for question in questions if question.answered]
     both, worse = (
-        next((one for one in answered if (one.name == _BOTH) is wanted), None) for wanted in (True, False)
+        next((one for one in answered if (one.name == BOTH) is wanted), None) for wanted in (True, False)
     )
     missing = _missing(terms, seen)
     if both is not None:
@@ -127,9 +129,6 @@ def judge(terms: Terms, names: tuple[str, str], opened: datetime, seen: Seen) ->
     if age.total_seconds() >= terms.at_most_seconds:
         return Verdict(Ending.INCONCLUSIVE, f"the window is over; missing: {missing}", questions)
     return Verdict(None, f"missing: {missing}", questions)
-
-
-_BOTH = "both fail"
 
 
 def _questions(terms: Terms, names: tuple[str, str], seen: Seen) -> tuple[Question, ...]:
@@ -154,7 +153,7 @@ def _questions(terms: Terms, names: tuple[str, str], seen: Seen) -> tuple[Questi
         asked.append(_losses(terms, names, seen.sums))
     reason = f"{new} and {old} both failed {counts.both_failed:,} of {counts.requests:,} requests"
     wealth = log_wealth_of_share(counts.both_failed, counts.requests - counts.both_failed, BOTH_FAIL)
-    return (*asked, Question(_BOTH, counts.requests, wealth, reason))
+    return (*asked, Question(BOTH, counts.requests, wealth, reason))
 
 
 def _losses(terms: Terms, names: tuple[str, str], sums: Sums) -> Question:

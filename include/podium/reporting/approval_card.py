@@ -14,6 +14,7 @@ from podium.ledger.events import Event, EventKind
 from podium.lifecycle import approval, canary
 from podium.lifecycle.approval_policy import Request, who_may_decide
 from podium.lifecycle.data_age import describe_as_of, older_than_champion
+from podium.lifecycle.ramped import GOOD, ramp_of
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.profiles import Profile
 from podium.model_file.spec import ModelSpec
@@ -72,6 +73,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
             "",
             *_profile(spec, events, request.version),
             *report.warnings(),
+            *ramp_before(events, request),
             f"**{cell(report.sentence())}**, on {count_rows(report.scores.rows)}.",
             "",
             *_rules(spec, request),
@@ -147,12 +149,28 @@ def _closing(request: Request, newest: Mapping[EventKind, Event]) -> str:
     stopped = newest.get(EventKind.PROMOTION_REFUSED) or newest.get(EventKind.ROLLBACK_REFUSED)
     if decision.event is EventKind.APPROVED:
         what, is_so = ("rollback", "rolled back") if request.rolls_back else ("promotion", "promoted")
-        after = f"Not {is_so}: {stopped.reason}" if stopped else f"The {what} follows"
+        follows = describe_ramp(newest) or f"The {what} follows"
+        after = f"Not {is_so}: {stopped.reason}" if stopped else follows
         return f"Approved on {when} by {decision.actor}. {after}."
     if decision.event is EventKind.REJECTED:
         return f"Rejected on {when} by {decision.actor}: {decision.reason}. Answers no longer count."
     word = "Void" if decision.event is EventKind.VOIDED else decision.event.capitalize()
     return f"{word} since {when}: {decision.reason}. Answers no longer count."
+
+
+def describe_ramp(newest: Mapping[EventKind, Event]) -> str:
+    """Say where the ramp of a version stands or how it ended; "" where it had none, or it ended well.
+
+    Args:
+        newest: Of each kind the newest event that counts.
+    """
+    step, ended = newest.get(EventKind.RAMP_STEP), newest.get(EventKind.RAMP_ENDED)
+    if ended is not None and (step is None or ended.seq > step.seq):
+        return "" if ended.details.get("said") == GOOD else f"Its ramp went {ended.reason}"
+    if step is None:
+        return ""
+    said = str(ramp_of(step))
+    return said[0].upper() + said[1:]
 
 
 def describe_answers(policy: ApprovalSpec, answers: Iterable[Event]) -> list[str]:
@@ -188,6 +206,20 @@ def answers_picture(lines: Iterable[str]) -> str:
         f'font-family="monospace" font-size="12">'
         f'<rect width="100%" height="100%" fill="#fff8e1"/>{text}</svg>'
     )
+
+
+def ramp_before(events: Sequence[Event], request: Request) -> list[str]:
+    """Say that an earlier ramp of this version stopped or went back."""
+    before = {
+        event.event: event
+        for event in events
+        if event.version == request.version and event.run != request.run
+    }
+    step = before.get(EventKind.RAMP_STEP)
+    said = describe_ramp(before)
+    if not said or (step is not None and EventKind.RAMP_ENDED not in before and not ramp_of(step).stopped):
+        return []
+    return [f"**⚠️ {version_name(request.version)} was approved before. {cell(said)}.**", ""]
 
 
 def _asked_for(request: Request) -> list[str]:

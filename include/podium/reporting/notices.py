@@ -15,6 +15,7 @@ from podium.gates.report import count_rows
 from podium.ledger.events import Event, EventKind
 from podium.lifecycle.approval import report_asked_about
 from podium.lifecycle.approval_policy import Request, who_may_decide
+from podium.lifecycle.ramped import GOOD
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
 from podium.model_file.notify import Topic
 from podium.model_file.spec import ModelSpec
@@ -196,6 +197,8 @@ def of_event(event: Event, airflow: str) -> Notice | None:
     }
     if event.event in (EventKind.WATCH_JUDGED, EventKind.WATCH_FROZE, EventKind.WATCH_SETTLED):
         return _of_watch(event, airflow)
+    if event.event in (EventKind.RAMP_STEP, EventKind.RAMP_ENDED):
+        return _of_ramp(event, airflow)
     if event.event in (EventKind.WINDOWS_JUDGED, EventKind.RETRAIN_WANTED):
         return _of_monitoring(event, airflow)
     if event.event not in said:
@@ -261,6 +264,30 @@ def _of_watch(event: Event, airflow: str) -> Notice:
         f"{event.model} {version_name(event.version)} {what}",
         then,
         key=f"{event.model}:watch:{details.get('promotion', event.seq)}",
+        id=f"event:{event.seq}",
+        link=model_page(airflow, event.model) if airflow else "",
+    )
+
+
+def _of_ramp(event: Event, airflow: str) -> Notice | None:
+    """Tell that a ramp stopped or went back; None for a step up, and where a promotion follows."""
+    version, share = version_name(event.version), event.details.get("share")
+    if event.event is EventKind.RAMP_STEP:
+        if not event.details.get("stopped"):
+            return None
+        what = f"{version}: its ramp stopped at {share}% of the clients: {event.reason}"
+        then = "The share stays, and goes to 0 on bad evidence. To ask again, start a run with this version."
+    else:
+        if event.details.get("said") == GOOD:
+            return None
+        what = f"{version}: its ramp went {event.reason}"
+        then = "The champion answers all clients."
+    return Notice(
+        Topic.WATCH,
+        event.model,
+        f"{event.model} {what}",
+        then,
+        key=f"{event.model}:ramp:{event.run}",
         id=f"event:{event.seq}",
         link=model_page(airflow, event.model) if airflow else "",
     )

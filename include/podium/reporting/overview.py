@@ -23,6 +23,7 @@ from podium.ledger.servers import NOBODY, Following, Server, following, servers_
 from podium.lifecycle.approval import approvals, readable_requests, report_of
 from podium.lifecycle.approval_policy import APPROVE, Answer, Person, Request, problems, who_may_decide
 from podium.lifecycle.custody_rules import retired_problem
+from podium.lifecycle.ramped import open_ramp
 from podium.lifecycle.watched import open_window
 from podium.model_file.spec import ModelSpec
 from podium.names import CHAMPION, in_utc, version_name
@@ -80,6 +81,8 @@ _WORDS = {
     EventKind.WATCH_JUDGED: "came out of its watch window",
     EventKind.WATCH_FROZE: "is frozen",
     EventKind.WATCH_SETTLED: "stays champion, its watch window was settled",
+    EventKind.RAMP_STEP: "is on its ramp",
+    EventKind.RAMP_ENDED: "came to the end of its ramp",
     EventKind.ADOPTED: "was adopted",
     EventKind.CHAMPION_ADOPTED: "was adopted as champion",
     EventKind.ADOPTION_REFUSED: "was not adopted, asked",
@@ -285,7 +288,16 @@ def _row(  # noqa: PLR0913 - as above
         watched=_watch_window(events, newest),
         monitored=f"{version_name(monitored[-1].version)}, {monitored[-1].reason}" if monitored else "",
     )
-    return _with_state(row, events, last, live, spec)
+    return _with_ramp(_with_state(row, events, last, live, spec), events)
+
+
+def _with_ramp(row: ModelRow, events: Present) -> ModelRow:
+    """Say which share of the clients an approved version answers, or that its ramp stopped, in any state."""
+    ramp = open_ramp(events)
+    if ramp is None:
+        return row
+    said = str(ramp)
+    return replace(row, sentence=f"{row.sentence} {said[0].upper()}{said[1:]}.")
 
 
 def _with_servers(row: ModelRow, servers: Iterable[Server]) -> ModelRow:
@@ -422,9 +434,12 @@ def _asked(waits: Waiting, judged: Event | None, spec: ModelSpec | None) -> str:
     return f"{version_name(request.version)} waits to be champion {over}.{given}"
 
 
+_JUDGED_BY_ITSELF = (EventKind.WATCH_JUDGED, EventKind.RAMP_STEP, EventKind.RAMP_ENDED)
+
+
 def describe(event: Event) -> str:
     """Say in one sentence what was decided or found, by whom and why."""
-    by_itself = event.actor in ("podium", "unknown", "") or event.event is EventKind.WATCH_JUDGED
+    by_itself = event.actor in ("podium", "unknown", "") or event.event in _JUDGED_BY_ITSELF
     who = "" if by_itself else f" by {event.actor}"
     words = _WORDS.get(event.event, f"was {str(event.event).replace('_', ' ')}")
     what = event.reason if event.event in GATES else f"{words}{who}"

@@ -41,6 +41,7 @@ class Follower:
         max_rows: Rows that one request may hold.
         keeps_last: Serve on when the alias points nowhere any more, and keep the version before.
         waits: Says why nothing is to be loaded now; "" if it may be.
+        beside: Returns a version that something else holds in memory.
 
     Attributes:
         target: What it follows.
@@ -50,7 +51,7 @@ class Follower:
         answered_at: When the registry last answered.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what to follow, and what is beside it
         self,
         services: Services,
         target: ServedTarget,
@@ -58,6 +59,7 @@ class Follower:
         *,
         keeps_last: bool = True,
         waits: Callable[[], str] = lambda: "",
+        beside: Callable[[], LoadedVersion | None] = lambda: None,
     ) -> None:
         self.target = target
         self.current: LoadedVersion | None = None
@@ -68,6 +70,7 @@ class Follower:
         self._max_rows = max_rows
         self._keeps_last = keeps_last
         self._waits = waits
+        self._beside = beside
         self._labels = (target.model, target.alias or version_name(target.version))
         self._refused: _Refused | None = None
         self._folder: Path | None = None
@@ -189,7 +192,8 @@ class Follower:
 
     def _in_memory(self, number: int) -> LoadedVersion | None:
         """Return a version that is loaded already."""
-        return self.previous if self.previous is not None and self.previous.number == number else None
+        held = (self.previous, self._beside())
+        return next((one for one in held if one is not None and one.number == number), None)
 
     def _say(self, problem: str) -> None:
         """Keep the problem, and log it when it is another one than before."""

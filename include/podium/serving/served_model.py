@@ -16,7 +16,7 @@ from podium.serving.counting import Counting
 from podium.serving.follower import Follower
 from podium.serving.http import Bodies
 from podium.serving.loaded_version import LoadedVersion, ServedTarget
-from podium.serving.requests import Body
+from podium.serving.requests import Body, Rows
 from podium.serving.settings import ServingSettings
 from podium.serving.shadow import Answered
 from podium.serving.trial import LiveTrial
@@ -36,7 +36,8 @@ class ServedModel:
     def __init__(self, services: Services, settings: ServingSettings, model: str, bodies: Bodies) -> None:
         alias = settings.alias if settings.version is None else None
         self.name = model
-        self.follower = Follower(services, ServedTarget(model, alias, settings.version), settings.max_rows)
+        target = ServedTarget(model, alias, settings.version)
+        self.follower = Follower(services, target, settings.max_rows, beside=self._in_memory)
         # Whoever follows another alias, or none, serves no promotion.
         watches = alias == Alias.CHAMPION
         self.watch = Watch(services, settings, model, self.follower) if watches else None
@@ -84,26 +85,41 @@ class ServedModel:
             body: Its body.
             request_id: Its id.
             client: What tells its client from others; the same version answers it each time.
-            serving: The version that serves now. It answers, but to the canary's clients the candidate does
-                if it can.
+            serving: The version that serves now. It answers, but to the clients of a canary or a ramp the
+                candidate does if it can.
 
         Raises:
             RequestRefused: The rows cannot be read, or the version cannot answer them.
             TooBusy: Too many rows wait already.
         """
-        if self.trial is None:
-            return await self._answer_by(serving, body, request_id)
-        version = self.trial.chosen(serving, client)
+        version, batcher = self._chosen(serving, client)
+        rows = None
         try:
-            answered = await self._answer_by(version, body, request_id)
+            rows = await self._bodies.parse(body, version.shape)
+            answered = await self._answer_by(version, batcher, rows, body, request_id)
         except (RequestRefused, TooBusy):
             if version is serving:
                 raise
-            answered = await self._answer_by(serving, body, request_id)
+            its_rows = await self._bodies.parse(body, serving.shape)
+            answered = await self._answer_by(serving, self._batcher, its_rows, body, request_id)
             instruments.FALLBACKS.labels(self.name).inc()
+            if rows is None and self.watch is not None:
+                self.watch.unread(version, answered)
             return answered
-        self.trial.answered(answered, serving)
+        # What is on its ramp is counted by the watch.
+        if self.trial is not None and (version is serving or batcher is self.trial.batcher):
+            self.trial.answered(answered, serving)
         return answered
+
+    def _chosen(self, serving: LoadedVersion, client: str) -> tuple[LoadedVersion, Batcher]:
+        """Return the version that answers a client, with what asks it; a trial waits while a ramp is open."""
+        for beside in (self.watch, self.trial):
+            if beside is not None and (version := beside.chosen(serving, client)) is not serving:
+                return version, beside.batcher
+        return serving, self._batcher
+
+    def _in_memory(self) -> LoadedVersion | None:
+        return None if self.watch is None else self.watch.in_memory()
 
     def _mirror(self, answered: Answered) -> None:
         if self.watch is not None:
@@ -112,10 +128,9 @@ class ServedModel:
     def _trial_waits(self) -> str:
         return "" if self.watch is None else self.watch.has_the_memory()
 
-    async def _answer_by(self, version: LoadedVersion, body: Body, request_id: str) -> Answered:
-        rows = await self._bodies.parse(body, version.shape)
-        beside = self.trial is not None and version.number != self.version().number
-        batcher = self.trial.batcher if self.trial and beside else self._batcher
+    async def _answer_by(
+        self, version: LoadedVersion, batcher: Batcher, rows: Rows, body: Body, request_id: str
+    ) -> Answered:
         try:
             answer = await batcher.answer(version, rows)
         except RequestRefused as failure:

@@ -14,7 +14,6 @@ from podium.errors import RequestRefused
 from podium.serving import instruments, requests
 from podium.serving.batching import answers_of, layout
 from podium.serving.bounded_queue import BoundedQueue
-from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion
 from podium.serving.requests import Body, Rows
 
@@ -57,13 +56,13 @@ class Shadow:
 
     Args:
         model: The model.
-        follower: Knows the shadow.
+        shadow: Returns the shadow; None while there is none.
         compare: Called with each request after the shadow was asked, or was not.
     """
 
-    def __init__(self, model: str, follower: Follower, compare: Compare) -> None:
+    def __init__(self, model: str, shadow: Callable[[], LoadedVersion | None], compare: Compare) -> None:
         self._model = model
-        self._follower = follower
+        self._shadow = shadow
         self._compare = compare
         self._queue = BoundedQueue[tuple[Answered, LoadedVersion]](MAX_WAITING, MAX_WAITING_BYTES)
         self._stopped = threading.Event()
@@ -81,7 +80,7 @@ class Shadow:
 
     def mirror(self, answered: Answered) -> bool:
         """Ask the shadow later; false where there is none but the version that answered."""
-        version = self._follower.current
+        version = self._shadow()
         if version is None or version.number == answered.version.number:
             return False
         if not self._queue.offer((answered, version), len(answered.body.content)):

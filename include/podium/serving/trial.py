@@ -62,7 +62,8 @@ class LiveTrial:
         if settings.canary:
             shared = self._shadowed if settings.shadow == Alias.CANDIDATE else None
             self._canary = shared or follower(Alias.CANDIDATE)
-        self._shadow = Shadow(model, self._shadowed, self._compare) if self._shadowed else None
+        shadowed = self._shadowed
+        self._shadow = Shadow(model, lambda: shadowed.current, self._compare) if shadowed else None
         self._recorder = Recorder(services, model)
 
     def start(self, folder: Path) -> None:

@@ -1,7 +1,11 @@
-"""After a promotion the champion before stays beside the new one: both are asked the same, and it is counted.
+"""Two versions beside each other, as the ledger says: both are asked the same, and it is counted.
 
-Which window is open the ledger says, to servers as to all. A server only counts: its counts are those of its
-process since it began, and are written again and again as they are, so that nothing is counted twice.
+After a promotion the champion before stays beside the new one. On its ramp an approved version is beside the
+champion, and answers a share of the clients.
+
+Which window or ramp is open the ledger says, to servers as to all. A server only counts: its counts are
+those of its process since it began, and are written again and again as they are, so that nothing is counted
+twice.
 """
 
 from __future__ import annotations
@@ -22,17 +26,20 @@ from podium.errors import PodiumError
 from podium.ledger.events import Event
 from podium.ledger.live_answers import VersionOnTrial
 from podium.ledger.watch_counts import Counts, tell_watched
+from podium.lifecycle.ramped import RAMP_KINDS, Ramp, open_ramp
 from podium.lifecycle.watched import KINDS, WatchWindow, open_window
 from podium.memory import assert_fits
 from podium.names import Alias, version_name
 from podium.services import Services
 from podium.serving.answers import jsonable
+from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion, ServedTarget
 from podium.serving.recorder import Compared, Recorder
 from podium.serving.requests import Rows
 from podium.serving.settings import ServingSettings
 from podium.serving.shadow import Answered, Outcome, Shadow, rows_for
+from podium.serving.trial import in_canary
 from podium.versions import manifest_of
 
 log = logging.getLogger(__name__)
@@ -45,7 +52,7 @@ _STOP_SECONDS = 5.0
 
 
 class Watch:
-    """The watch window of one model, as one process of a server sees it.
+    """The watch window or the ramp of one model, as one process of a server sees it.
 
     Args:
         services: The registry and the ledger.
@@ -54,17 +61,21 @@ class Watch:
         serving: Follows the champion; what it keeps in memory is not loaded again.
 
     Attributes:
-        window: The window that is open, or None.
+        window: The window that is open, or that of the ramp; None where there is neither.
+        ramp: The ramp, while no window of a promotion is open; None where there is none.
+        batcher: Asks the version on its ramp; the champion's clients wait for no slow version.
     """
 
     def __init__(self, services: Services, settings: ServingSettings, model: str, serving: Follower) -> None:
         self.window: WatchWindow | None = None
+        self.ramp: Ramp | None = None
+        self.batcher = Batcher(model)
         self._services = services
         self._model = model
         self._poll_seconds = settings.poll_seconds
         self._serving = serving
-        self._old = _Before(services, settings, model, self._wanted, serving)
-        self._shadow = Shadow(model, self._old, self._compare)
+        self._beside = _Beside(services, settings, model, self._wanted, serving)
+        self._shadow = Shadow(model, self._other, self._compare)
         self._recorder = Recorder(services, model)
         self._process = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -77,7 +88,7 @@ class Watch:
 
     def start(self, folder: Path) -> None:
         """Begin to look for windows; copies of models are kept in the folder."""
-        self._old.hold_in(folder)
+        self._beside.hold_in(folder)
         self._shadow.start()
         self._recorder.start()
         self._thread.start()
@@ -85,6 +96,7 @@ class Watch:
     def stop(self) -> None:
         """Ask and count what waits, and end."""
         self._stop.set()
+        self.batcher.close()
         self._shadow.stop()
         self._recorder.stop()
         if self._thread.is_alive():
@@ -94,10 +106,40 @@ class Watch:
     def stores(self) -> bool:
         """Whether answers are stored, so that labels can come."""
         window = self.window
-        return window is not None and window.terms.labelled_rows > 0
+        return window is not None and window.terms.stores_answers
+
+    def chosen(self, serving: LoadedVersion, client: str) -> LoadedVersion:
+        """Return the version that answers a client: the champion, or for the ramp's share the one on it.
+
+        A server that cannot read the ledger for long routes nobody: the share may be 0 by now.
+        """
+        ramp, beside, looked = self.ramp, self._beside.current, self._looked
+        if ramp is None or beside is None or looked is None:
+            return serving
+        if (serving.number, beside.number) != (ramp.window.old, ramp.window.new):
+            return serving
+        if monotonic() - looked[1] > _GRACE.total_seconds():
+            return serving
+        return beside if in_canary(self._model, client, ramp.share) else serving
+
+    def unread(self, version: LoadedVersion, answered: Answered) -> None:
+        """Count a request that the version on its ramp could not read, and the champion answered."""
+        ramp = self.ramp
+        if ramp is None or version.number != ramp.window.new or not is_answer(answered.answer):
+            return
+        with self._counting:
+            if self.window == ramp.window:
+                self._counts = self._counts.plus(Counts(1, answered.rows.count, new_failed=1))
+
+    def in_memory(self) -> LoadedVersion | None:
+        """Return the version beside: promoted, it serves at once."""
+        return self._beside.current
 
     def mirror(self, answered: Answered) -> None:
-        """Ask the version before the same, later; returns at once."""
+        """Ask the other version the same, later; returns at once.
+
+        It is the new version whose requests are compared, whoever else answers some.
+        """
         window = self.window
         if window is not None and answered.version.number == window.new:
             self._shadow.mirror(answered)
@@ -107,31 +149,33 @@ class Watch:
         window = self.window
         if window is None:
             return ""
+        what = "watch window" if self.ramp is None else "ramp"
         return (
-            f"the watch window of {version_name(window.new)} has the memory until "
+            f"the {what} of {version_name(window.new)} has the memory until "
             f"{window.closes:%Y-%m-%d %H:%M} UTC at most; then the candidate is loaded"
         )
 
     def as_json(self) -> dict[str, Any]:
         """Say which versions are compared, and what is wrong; nothing where no window is open."""
-        window, old = self.window, self._old.current
+        window, beside, ramp = self.window, self._beside.current, self.ramp
         if window is None:
             return {}
         return {
             "watch": {
+                **({} if ramp is None else {"share": ramp.share, "stopped": ramp.stopped}),
                 "promotion": window.promotion,
                 "new": window.new,
                 "old": window.old,
-                "loaded": old is not None and old.number == window.old,
+                "loaded": beside is not None and beside.number == self._sides(window)[1],
                 "counts": self._counts._asdict(),
-                "problem": self._old.problem or self._problem or None,
+                "problem": self._beside.problem or self._problem or None,
             }
         }
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self._look()
-            self._old.follow_once()
+            self._beside.follow_once()
             self._tell()
             self._stop.wait(self._poll_seconds)
         self._tell()
@@ -144,19 +188,29 @@ class Watch:
             if serves == before and monotonic() - at < LOOK_SECONDS:
                 return
         try:
-            events = self._services.ledger.newest([self._model], KINDS)[self._model]
-            found = open_window(events)
-            # By the clock that opened it: this machine's may be another.
-            if found is not None and self._services.ledger.now() > found.closes + _GRACE:
+            kinds = list(dict.fromkeys((*KINDS, *RAMP_KINDS)))
+            events = self._services.ledger.newest([self._model], kinds)[self._model]
+            found, ramp = open_window(events), open_ramp(events)
+            # By the clock that opened them: this machine's may be another.
+            now = self._services.ledger.now()
+            if found is not None and now > found.closes + _GRACE:
                 found = None
+            if found is not None or (ramp is not None and now > ramp.closes + _GRACE):
+                ramp = None
         except PodiumError as error:
             self._say(str(error))
             return
         self._looked = (serves, monotonic())
+        found = found if ramp is None else ramp.window
         if found != self.window:
             self._change(found)
+        if ramp != self.ramp:
+            self.ramp = ramp
+            log.info("%s: %s.", self._model, "no ramp is open any more" if ramp is None else ramp)
 
     def _change(self, found: WatchWindow | None) -> None:
+        # Nobody is routed by a ramp whose counts begin, or have ended.
+        self.ramp = None
         self._tell()
         with self._counting:
             self.window, self._counts, self._told = found, Counts(), None
@@ -167,15 +221,30 @@ class Watch:
             log.info("%s: a watch window is open: %s is compared with %s.", self._model, new, old)
 
     def _wanted(self) -> int | None:
-        """Return the version before, as long as the new one serves here."""
+        """Return the version beside, as long as the other one serves here."""
         window, serves = self.window, self._serving.current
-        if window is None or serves is None or serves.number != window.new:
+        if window is None or serves is None:
             return None
-        return window.old
+        champion, beside = self._sides(window)
+        if serves.number == champion:
+            return beside
+        # The follower of the champion swaps soon, and takes it from memory.
+        held = self._beside.current
+        return champion if held is not None and held.number == champion else None
+
+    def _other(self) -> LoadedVersion | None:
+        """Return the version that is asked the same as the new one."""
+        return self._beside.current if self.ramp is None else self._serving.current
+
+    def _sides(self, window: WatchWindow) -> tuple[int, int]:
+        """Return which of a window's versions is champion, and which is beside it: on a ramp the new one."""
+        ramp = self.ramp
+        on_ramp = ramp is not None and ramp.window == window
+        return (window.old, window.new) if on_ramp else (window.new, window.old)
 
     def _tell(self) -> None:
         """Write the counts as they are; what cannot be written now is in those that are written later."""
-        window, told = self.window, (self._counts, self._old.problem)
+        window, told = self.window, (self._counts, self._beside.problem)
         if window is None or self._serving.current is None or told == self._told:
             return
         try:
@@ -209,7 +278,7 @@ class Watch:
         with self._counting:
             if self.window is window:
                 self._counts = self._counts.plus(counted)
-        if by_new and by_old and window.terms.labelled_rows:
+        if by_new and by_old and window.terms.stores_answers:
             self._keep(answered, old, answer)
 
     def _keep(self, answered: Answered, old: LoadedVersion, answer: Any) -> None:
@@ -226,8 +295,8 @@ class Watch:
         self._problem = problem
 
 
-class _Before(Follower):
-    """Holds the champion before, as long as it is wanted."""
+class _Beside(Follower):
+    """Holds the version that is beside the one that serves, as long as it is wanted."""
 
     def __init__(
         self,

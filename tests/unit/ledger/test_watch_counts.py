@@ -96,7 +96,7 @@ def test_there_is_no_window_without_a_promotion_on_record(
 ) -> None:
     moved = ledger.append(NewEvent(EventKind.ROLLED_BACK, model, 1, from_version=2)).seq
     for name, seq in ((model, moved), ("another", promotion)):
-        with pytest.raises(PodiumError, match="no such promotion is on record"):
+        with pytest.raises(PodiumError, match="no such promotion or step of a ramp is on record"):
             tell_watched(server, name, seq, "a", Counts(), "")
 
 

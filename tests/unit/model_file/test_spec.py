@@ -121,8 +121,8 @@ def test_roles_may_approve_as_many_as_there_are(toy_file: ToyFile) -> None:
 
 TOP_KEYS = (
     "approval, champion_moved_outside, code, compute, data, description, gates, holdout, labels, limits, "
-    "monitoring, name, notify, owner, params, pickle, profiles, requirements, retention, schedule, scoring, "
-    "search, skops_trusted_types, task, trainer, training, watch"
+    "monitoring, name, notify, owner, params, pickle, profiles, ramp, requirements, retention, schedule, "
+    "scoring, search, skops_trusted_types, task, trainer, training, watch"
 )
 DATA_KEYS = (
     "all_rows, columns, database, duplicates, entry_point, examples, group, inputs, label, label_map, "
