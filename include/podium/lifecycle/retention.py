@@ -21,6 +21,7 @@ from podium.ledger.live_answers import LiveStore
 from podium.ledger.servers import servers_of
 from podium.lifecycle.approval import open_requests
 from podium.lifecycle.custody_rules import refuse_damaged
+from podium.lifecycle.ramped import open_ramp
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.retention_rules import Action, Facts, Model, Verdict, describe, goes, judge, must_ask
 from podium.lifecycle.watched import open_window
@@ -414,7 +415,10 @@ def _forget_answers(services: Services, model: str, rules: RetentionSpec) -> int
 
 
 def _model(services: Services, model: str, rules: RetentionSpec, events: Present) -> Model:
-    window, begun = open_window(events), history.unfinished_move(events)
+    window, ramp, begun = open_window(events), open_ramp(events), history.unfinished_move(events)
+    watched = set() if window is None else {window.new, window.old}
+    if ramp is not None:
+        watched |= {ramp.window.new, ramp.window.old}
     waiting = {request.version for request in open_requests(events)}
     # Of a move that was begun neither side goes.
     if begun is not None:
@@ -425,7 +429,7 @@ def _model(services: Services, model: str, rules: RetentionSpec, events: Present
         champion=history.champion(events),
         candidate=history.candidate(events),
         waiting=frozenset(waiting),
-        watched=frozenset() if window is None else frozenset((window.new, window.old)),
+        watched=frozenset(watched),
         former=tuple(history.former_champions(events)),
         newest=frozenset(custody.newest_numbers(services.ledger, model, rules.versions)),
         served=frozenset(

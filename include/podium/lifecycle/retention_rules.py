@@ -66,7 +66,7 @@ class Model:
         champion: By the ledger.
         candidate: By the ledger.
         waiting: Versions about which somebody is asked, or a move of which was begun.
-        watched: Versions in an open watch window.
+        watched: Versions in an open watch window, or on their ramp.
         former: Former champions, the newest first.
         newest: The numbers of the newest versions, as many as are kept.
         served: Versions with which model servers answer.
@@ -189,7 +189,7 @@ def _by_use(facts: Facts, model: Model) -> Iterable[Reason]:
     if number in model.waiting:
         yield Reason("waiting", "waits for a decision")
     if number in model.watched:
-        yield Reason("watched", "is in a watch window")
+        yield Reason("watched", "is in a watch window or on its ramp")
     for alias in facts.aliases:
         yield Reason("alias", f"has the alias {alias}")
 
