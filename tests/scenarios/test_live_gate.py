@@ -101,5 +101,5 @@ def test_the_streams_ask_what_the_gate_asks() -> None:
     at = first_pass("log_loss", sides, 0.02, first=100)
     bound = LiveBound(metric="log_loss", labelled_rows=100, not_worse=Certainty(margin=0.02))
     for rows, passes in ((at, True), (at - 1, False)):
-        candidate, champion = (side.where(np.arange(ROWS) < rows) for side in sides)
+        candidate, champion = (side.subset(np.arange(ROWS) < rows) for side in sides)
         assert (_worse_by(bound, champion, candidate, paired=True) <= 0.02) is passes

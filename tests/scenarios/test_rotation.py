@@ -75,8 +75,8 @@ def opens(layout: Layout, secrets: Secrets, name: str) -> bool:
     return True
 
 
-CHECKED = ["s3_key", "airflow_podium", "mlflow_admin", "mlflow_podium", "mlflow_reader", "postgres_superuser"]
-CHECKED += list(DATABASES)
+CHECKED = ["s3_key", "airflow_podium", "mlflow_admin", "mlflow_podium", "mlflow_reader", "mlflow_retention"]
+CHECKED += ["postgres_superuser", *DATABASES]
 # Known by what they protect: the key of connections and variables, and the sessions that end.
 OTHERS = {"fernet", "s3_secret", "api_secret", "jwt", "mlflow_session"}
 
