@@ -156,8 +156,8 @@ def test_the_command_line_tells_the_same(stack: Stack) -> None:
     assert not [secret for secret in stack_secrets(stack) if secret in examined.stdout + examined.stderr]
     assert wrong.returncode == 1
     assert (
-        "no model 'socer'; available: bug-severity-clf, code-generation, rossmann-ensemble, soccer-match"
-        in wrong.stderr
+        "no model 'socer'; available: bug-severity-clf, churn, code-generation, credit, rossmann-ensemble, "
+        "soccer-match" in wrong.stderr
     )
 
 
