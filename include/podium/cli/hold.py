@@ -48,17 +48,17 @@ def retire(
     from podium.operations.airflow_client import RETIRE_DAG
 
     form = {"model": model, "what": "undo" if undo else "retire", "reason": reason}
-    trigger_and_tell(RETIRE_DAG, form, (user, password))
+    _trigger_and_tell(RETIRE_DAG, form, (user, password))
 
 
 def _say_of_version(model: str, version: int, what: str, reason: str, login: tuple[str, str]) -> None:
     from podium.operations.airflow_client import HOLD_DAG
 
     form = {"model": model, "version": version, "what": what, "reason": reason}
-    trigger_and_tell(HOLD_DAG, form, login)
+    _trigger_and_tell(HOLD_DAG, form, login)
 
 
-def trigger_and_tell(dag: str, form: Mapping[str, Any], login: tuple[str, str]) -> None:
+def _trigger_and_tell(dag: str, form: Mapping[str, Any], login: tuple[str, str]) -> None:
     """Trigger a Dag with a person's login, and say what its run recorded.
 
     Raises:
@@ -75,6 +75,8 @@ def trigger_and_tell(dag: str, form: Mapping[str, Any], login: tuple[str, str]) 
         airflow.wait_for_end(dag, run, lambda *_: None)
     told = services.ledger.of_run(form["model"], f"{dag}/{run}")
     if not told:
-        raise PodiumError(f"nothing was recorded: see the note of run {run} of {dag} in Airflow")
+        raise PodiumError(
+            f"{form['model']}: nothing was recorded; the note of run {run} of {dag} in Airflow says why"
+        )
     for event in told:
         console.print(f"{event.model}: {describe(event)}", soft_wrap=True, highlight=False, markup=False)
