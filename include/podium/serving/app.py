@@ -6,10 +6,11 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import islice
-from time import perf_counter
+from multiprocessing import parent_process
+from time import monotonic, perf_counter
 from typing import Any
 
 import orjson
@@ -36,6 +37,8 @@ from podium.serving.settings import ServingSettings
 log = logging.getLogger(__name__)
 
 _CLIENT_CLOSED_REQUEST = 499
+# How long a process lets the others answer while it loads its models.
+_FIRST_LOOK_SECONDS = 60.0
 _NAMES_IN_HEADER, _LETTERS_IN_HEADER = 50, 1000
 _NOT_FOR_HEADERS = re.compile(r"[^ -~]")
 
@@ -86,12 +89,25 @@ def _lifespan(models: dict[str, ServedModel], presence: Presence) -> Callable[[F
             for model in models.values():
                 model.start(folder)
             presence.start()
+            if parent_process() is not None:
+                await asyncio.to_thread(_wait_for_first_look, models.values())
             yield
             presence.stop()
             for model in models.values():
                 model.stop()
 
     return run
+
+
+def _wait_for_first_look(models: Iterable[ServedModel]) -> None:
+    """Accept nothing before the models are loaded, or could not be.
+
+    All processes accept from one socket: one that takes the place of another would answer 503 while those
+    beside it serve.
+    """
+    until = monotonic() + _FIRST_LOOK_SECONDS
+    for model in models:
+        model.follower.looked.wait(max(0.0, until - monotonic()))
 
 
 async def _health() -> Response:

@@ -49,6 +49,7 @@ class Follower:
         previous: The one before, kept in memory: going back to it is one pointer.
         problem: Why the version that should serve does not; "" if it does.
         answered_at: When the registry last answered.
+        looked: Set once it has looked for the first time, whatever it found.
     """
 
     def __init__(  # noqa: PLR0913 - what to follow, and what is beside it
@@ -66,6 +67,7 @@ class Follower:
         self.previous: LoadedVersion | None = None
         self.problem = f"{target} is not loaded yet"
         self.answered_at: datetime | None = None
+        self.looked = threading.Event()
         self._services = services
         self._max_rows = max_rows
         self._keeps_last = keeps_last
@@ -85,6 +87,7 @@ class Follower:
     def _run(self, every_seconds: float, stop: threading.Event) -> None:
         while not stop.is_set():
             self.follow_once()
+            self.looked.set()
             stop.wait(every_seconds)
 
     def follow_once(self) -> None:

@@ -260,6 +260,11 @@ def test_a_server_that_could_append_to_the_ledger_is_warned_of(
     assert "in the ledger could not be checked: the ledger database did not" in told(PODIUM_LEDGER_URL=away)
 
 
+def answer_of(url: str) -> int:
+    """Ask by a connection of its own."""
+    return httpx.post(f"{url}/predict", json=[{"size": 50.0, "place": "north"}]).status_code
+
+
 def test_a_killed_process_is_replaced_and_what_it_left_is_removed(running: Running) -> None:
     # One folder of each process, with its copy of the model, and one with what both count.
     before = {*running.temporary.glob("podium-serve-*")}
@@ -276,9 +281,14 @@ def test_a_killed_process_is_replaced_and_what_it_left_is_removed(running: Runni
         return {path.parent.parent for path in running.temporary.glob("podium-serve-*/*/MLmodel")}
 
     until = time.monotonic() + PATIENCE_SECONDS
-    while len(copies_now()) != 2 or copies_now() == copies or not is_ready(running.url):
+    while len(copies_now()) != 2 or copies_now() == copies:
         assert time.monotonic() < until
-        time.sleep(0.2)
+        # What takes its place leaves the requests to the other one until it has loaded the model.
+        assert {answer_of(running.url) for _ in range(20)} == {200}
+        time.sleep(0.1)
+    for _ in range(100):
+        assert answer_of(running.url) == 200
+        time.sleep(0.02)
     assert len({*running.temporary.glob("podium-serve-*")}) == 3
 
 
