@@ -84,6 +84,12 @@ def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
     assert dag["fileloc"] == "lifecycle.py"
 
 
+def test_the_first_scheduled_run_is_the_next_one_also_just_after_the_last_tick(
+    shipped: dict[str, Any],
+) -> None:
+    assert shipped["days_to_first_run"] == 6
+
+
 def test_a_model_file_with_a_ramp_has_a_task_more_before_the_promotion(
     parse_dags: ParseDags, tmp_path: Path
 ) -> None:
