@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 from airflow.executors.executor_loader import ExecutorLoader
 from airflow.executors.local_executor import LocalExecutor
+from airflow.sdk import TaskInstanceState
 
 HEAVY = {"mlflow", "pandas", "numpy", "sklearn", "matplotlib", "skops", "scipy", "pyarrow"}
 
@@ -38,6 +40,23 @@ def tasks_wait_for_later_workers() -> bool:
     made.activity_queue.put("a task")
     made._spawn_workers_with_gc_freeze(0)
     return not made.activity_queue.empty()
+
+
+def told_of_an_approval_answered_at_once() -> list[list[str]]:
+    """Give a task to the workers twice; return the events after the end of each process."""
+    made = executor()
+    made.activity_queue, made.result_queue = multiprocessing.SimpleQueue(), multiprocessing.SimpleQueue()
+    made.workers, made._unread_messages = {}, multiprocessing.Value("I")
+    told = []
+    with patch.object(LocalExecutor, "_check_workers"):
+        for _ in range(2):
+            made.queued_tasks["approve"] = SimpleNamespace(key="approve")
+            made._process_workloads([*made.queued_tasks.values()])
+        for _ in range(2):
+            made.result_queue.put(("approve", TaskInstanceState.SUCCESS, None))
+            made.sync()
+            told.append([*made.get_event_buffer()])
+    return told
 
 
 def in_child(ask: Callable[[], object]) -> object:
@@ -77,6 +96,7 @@ seen |= {
     "when_started": loaded(),
     "ours": sorted(name for name in sys.modules if name.partition(".")[0] in ("podium", "trainers")),
     "python_threads": [thread.name for thread in threading.enumerate()],
+    "told_of_an_approval_answered_at_once": told_of_an_approval_answered_at_once(),
     "tasks_wait": tasks_wait_for_later_workers(),
     "tasks": in_child(lambda: [in_child(task), in_child(task)]),
 }

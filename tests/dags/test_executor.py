@@ -45,6 +45,10 @@ def test_workers_that_are_started_after_one_died_find_the_tasks_that_wait(seen: 
     assert seen["tasks_wait"] is True
 
 
+def test_an_approval_that_is_answered_at_once_is_not_taken_for_killed(seen: dict[str, Any]) -> None:
+    assert seen["told_of_an_approval_answered_at_once"] == [[], ["approve"]]
+
+
 def test_loading_is_silent(seen: dict[str, Any]) -> None:
     assert seen["warnings_of_airflow"] == []
 

@@ -217,6 +217,12 @@ AIRFLOW = (
         overridden=True,
     ),
     PrivateApi(
+        "airflow.executors.local_executor:LocalExecutor._process_workloads",
+        "workload_list",
+        overridden=True,
+        found_by="._process_workloads(workload_list)",
+    ),
+    PrivateApi(
         "airflow.executors.local_executor:LocalExecutor.start",
         "",
         overridden=True,
