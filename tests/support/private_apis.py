@@ -115,6 +115,7 @@ LIBRARIES = (
         "mlflow.store.model_registry.sqlalchemy_workspace_store:WorkspaceAwareSqlAlchemyStore", "db_uri"
     ),
     PrivateApi(f"{_STORE}._get_registered_model", "session, name, eager="),
+    PrivateApi(f"{_STORE}._get_latest_versions_for_models", "session, model_names", overridden=True),
     PrivateApi(f"{_STORE}._populate_model_version_aliases", "session, name, version"),
     PrivateApi(f"{_STORE}._get_workspace_clauses", "model"),
     PrivateApi("mlflow.tracking.client:MlflowClient._get_registry_client", ""),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.entities.model_registry.model_version_stages import ALL_STAGES, get_canonical_stage
-from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from sqlalchemy.orm import selectinload
 
@@ -69,18 +69,43 @@ class FlatRegistryStore(WorkspaceAwareSqlAlchemyStore):  # type: ignore[misc]  #
             ]
 
     def _newest(self, session: Session, name: str) -> list[SqlModelVersion]:
-        of_model = [*self._get_workspace_clauses(SqlModelVersion), SqlModelVersion.name == name]
-        # Four looks into the index. Grouped by stage, Postgres would read the keys of all versions.
-        newest = sa.select(
-            *(
-                sa.select(sa.func.max(SqlModelVersion.version))
-                .where(*of_model, SqlModelVersion.current_stage == stage)
-                .scalar_subquery()
-                for stage in ALL_STAGES
+        return self._get_latest_versions_for_models(session, [name]).get(name, [])
+
+    def _get_latest_versions_for_models(
+        self, session: Session, model_names: list[str]
+    ) -> dict[str, list[SqlModelVersion]]:
+        """Return the newest version of each stage; also what MLflow asks for a page of models."""
+        # Four looks into the index a model. Grouped by stage, Postgres would read the keys of all versions.
+        newest = (
+            sa.select(sa.func.max(SqlModelVersion.version))
+            .where(
+                *self._get_workspace_clauses(SqlModelVersion),
+                SqlModelVersion.name == SqlRegisteredModel.name,
+                SqlModelVersion.current_stage == stage,
             )
+            .correlate(SqlRegisteredModel)
+            .scalar_subquery()
+            for stage in ALL_STAGES
+        )
+        of_models = sa.select(SqlRegisteredModel.name, *newest).where(
+            *self._get_workspace_clauses(SqlRegisteredModel), SqlRegisteredModel.name.in_(model_names)
         )
         # Their numbers first: as a part of one query, Postgres reads all versions once more for it.
-        found = sa.select(SqlModelVersion).where(
-            *of_model, SqlModelVersion.version.in_(session.execute(newest).one())
+        numbers = [
+            (name, number)
+            for name, *of_stages in session.execute(of_models)
+            for number in of_stages
+            if number is not None
+        ]
+        found = session.scalars(
+            sa.select(SqlModelVersion)
+            .where(
+                *self._get_workspace_clauses(SqlModelVersion),
+                sa.tuple_(SqlModelVersion.name, SqlModelVersion.version).in_(numbers),
+            )
+            .options(selectinload(SqlModelVersion.model_version_tags))
         )
-        return list(session.scalars(found.options(selectinload(SqlModelVersion.model_version_tags))))
+        versions: dict[str, list[SqlModelVersion]] = {name: [] for name in model_names}
+        for version in found:
+            versions[version.name].append(version)
+        return versions
