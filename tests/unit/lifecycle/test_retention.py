@@ -28,7 +28,6 @@ from podium.lifecycle.retention import Done, run_retention
 from podium.lifecycle.retention_rules import Action
 from podium.lifecycle.train import train
 from podium.lifecycle.verify import all_differences
-from podium.model_file.retention import AskAboveSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.operations.copy_version import CopyTarget, copy_version
@@ -235,23 +234,6 @@ def test_damage_to_what_stays_freezes_the_model_until_its_files_are_back(
                 go(services, model)
     add_version(services, model)
     assert go(services, model).quarantined == [5]
-
-
-def test_much_at_once_needs_the_word_of_an_approver(services: Services, model: str) -> None:
-    rules = RULES.model_copy(update={"ask_above": AskAboveSpec(versions=1)})
-    done = run_retention(services, disposal(services), model, rules, new_run())
-    assert (done.asks, done.quarantined) == (True, [])
-    allowed = NewEvent(EventKind.DELETION_ALLOWED, model, actor="amy", details={"versions": [3]})
-    run = new_run()
-    done = run_retention(
-        services, disposal(services), model, rules, run, allowed=services.ledger.append(allowed)
-    )
-    assert done.asks, "v4 was not seen by who allowed it"
-    allowed = NewEvent(EventKind.DELETION_ALLOWED, model, actor="amy", details={"versions": [3, 4]})
-    done = run_retention(
-        services, disposal(services), model, rules, run, allowed=services.ledger.append(allowed)
-    )
-    assert done.quarantined == [3, 4]
 
 
 def test_an_ended_model_keeps_its_versions_for_its_days_of_grace_and_then_only_what_is_held(
