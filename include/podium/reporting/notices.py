@@ -312,10 +312,11 @@ def of_versions(events: Sequence[Event], airflow: str) -> Notice:
     were = "were" if names[1:] else "was"
     if last.event is EventKind.QUARANTINED:
         topic, what = Topic.QUARANTINED, f"{many} went to quarantine"
-        then = f"Nobody can use them. An approver restores one with `podium restore {last.model} VERSION`."
+        them, one = ("them", "one") if names[1:] else ("it", "it")
+        then = f"Nobody can use {them}. An approver restores {one}: `podium restore {last.model} VERSION`."
     else:
         topic, what = Topic.DELETED, f"{many} {were} deleted for good"
-        then = "Their record stays in the ledger."
+        then = f"{'Their' if names[1:] else 'Its'} record stays in the ledger."
     return Notice(
         topic,
         last.model,
