@@ -48,7 +48,7 @@ def consequences(listed: Sequence[Listed], spec: ModelSpec | None) -> str:
     can_be_restored = any(one.action is Action.QUARANTINE for one in listed)
     restored = f" A version in quarantine can be restored{days}." if can_be_restored else ""
     return (
-        "If you approve, exactly these versions go. What keeps a version is asked again right before it goes."
+        "If you approve, exactly these versions go. All rules are asked again right before each of them goes."
         f"{restored} If you reject, none goes. The next run of retention asks again: hold what has to stay."
     )
 
