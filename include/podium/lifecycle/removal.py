@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from podium.errors import NothingToDo, Outage, PodiumError
@@ -83,6 +83,10 @@ def propose(services: Services, spec: ModelSpec, run: str, requester: str | None
     if found := services.ledger.find(key):
         return found
     seen = look(services, model, spec.retention)
+    for request in approval.open_requests(seen.events):
+        if request.removes and request.expires_at <= datetime.now(UTC):
+            # Its run is gone, and nobody else records that.
+            approval.record_expiry(services, request)
     if removal_asked(seen.events) is not None or not must_ask(seen.verdicts, spec.retention):
         return None
     going = goes(seen.verdicts)
@@ -117,25 +121,17 @@ def propose_all(services: Services, models: Sequence[str], run: str, requester: 
     Raises:
         Outage: A part did not answer; run it again.
     """
+    proposals = []
     for model in models:
         try:
-            propose(services, find_spec(services.settings.models_dir, model), run, requester)
+            spec = find_spec(services.settings.models_dir, model)
+            proposals += filter(None, [propose(services, spec, run, requester)])
         except Outage:
             raise
         except PodiumError as error:
             log.error("%s: nobody is asked: %s", model, error)
-    return [run_of(one) for one in owed_proposals(services, models)]
-
-
-def owed_proposals(services: Services, models: Sequence[str]) -> list[Event]:
-    """Return the newest proposal of each model, if people are to be asked about it and are not yet.
-
-    Raises:
-        Outage: The ledger did not answer.
-    """
-    newest = services.ledger.newest(models, [EventKind.REMOVAL_PROPOSED])
-    proposals = [found[-1] for found in newest.values() if found]
-    return [one for one in proposals if services.ledger.find(approval.request_key(run_of(one))) is None]
+    runs = [run_of(one) for one in proposals]
+    return [one for one in runs if services.ledger.find(approval.request_key(one)) is None]
 
 
 def proposal_of(ledger: Ledger, run: str) -> Event:

@@ -83,7 +83,6 @@ def test_people_approve_a_list_and_exactly_these_versions_go(here: Services, spe
     assert "that is more than goes unasked: nothing goes before an approver has decided" in str(done)
     request = asked(here, spec)
     assert removal.ask(here, spec.approval, request.run) == request, "a task that runs again"
-    assert removal.owed_proposals(here, [spec.name]) == []
     listed = removal.versions_asked_about(here.ledger, request.gates)
     records = custody.versions_on_record(here.ledger, spec.name, [3, 4, 5])
     assert [(one.version, one.digest, one.bytes, one.registered_at) for one in listed] == [
@@ -151,8 +150,7 @@ def test_after_a_rejection_or_without_a_decision_nothing_goes_and_the_next_run_a
         remove(here, spec, request)
     assert not {EventKind.QUARANTINED, EventKind.DELETION_STARTED} & set(kinds(here, spec))
     assert go(here, spec).asks
-    again = proposed(here, spec)
-    assert removal.owed_proposals(here, [spec.name]) == [again]
+    assert proposed(here, spec).seq > request.seq
 
 
 def test_a_question_that_nobody_can_answer_any_more_stops_no_later_one(
@@ -164,6 +162,9 @@ def test_a_question_that_nobody_can_answer_any_more_stops_no_later_one(
     gone = asked(here, short)
     request = asked(here, spec)
     assert request.seq > gone.seq
+    decision = approval.find_decision(here, gone.run)
+    assert decision is not None
+    assert decision.event is EventKind.EXPIRED
     with pytest.raises(NothingToDo, match="another removal waits for a decision"):
         removal.ask(here, spec.approval, removal.run_of(_again(here, spec)))
 
@@ -173,6 +174,23 @@ def _again(services: Services, spec: ModelSpec) -> Event:
     last = services.ledger.newest([spec.name], [EventKind.REMOVAL_PROPOSED])[spec.name][-1]
     proposal = NewEvent(EventKind.REMOVAL_PROPOSED, spec.name, details=last.details)
     return services.ledger.append(proposal)
+
+
+def test_a_run_of_retention_names_the_runs_that_ask_and_one_model_stops_no_other(
+    here: Services, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(_: Path, name: str) -> ModelSpec:
+        if name != spec.name:
+            raise PodiumError(f"there is no model file of {name}")
+        return spec
+
+    monkeypatch.setattr(removal, "find_spec", find)
+    run = new_run()
+    (asks,) = removal.propose_all(here, ["broken", spec.name], run, "olga")
+    assert removal.propose_all(here, [spec.name], run, "olga") == [asks], "a task that runs again"
+    request = removal.ask(here, spec.approval, asks)
+    assert request.requester == "olga"
+    assert removal.propose_all(here, [spec.name], run, "olga") == []
 
 
 def test_only_the_decision_of_people_on_record_removes_and_only_for_a_while(
