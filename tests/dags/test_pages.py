@@ -255,6 +255,7 @@ def keeping(proposal: Request) -> dict[str, Any]:
         "old of nobody's": get("podium", part),
         "kept": get("approver", page),
         "kept for a viewer": get("viewer", page),
+        "kept for an operator": get("operator", page),
         "held": post("approver", "/podium/keep", page, **form),
         "held by operator": post("operator", "/podium/keep", page, **form),
         "held for short": post("approver", "/podium/keep", page, **{**form, "reason": "short"}),
@@ -343,7 +344,11 @@ def test_old_versions_say_what_they_wait_for_and_an_approver_gets_buttons(told: 
     assert "People are asked whether 1 old version may go" in old
     assert '<form id="keep"' in told["kept"].text
     assert f'data-from="/podium/old/models/{KEPT}"' in told["kept"].text
-    assert "your role may not" in told["kept for a viewer"].text
+    for who in ("a viewer", "an operator"):
+        assert '<form id="keep"' not in told[f"kept for {who}"].text
+        assert (
+            "An approver of the model holds, releases and restores versions" in told[f"kept for {who}"].text
+        )
     assert told["old of nobody's"].status == 404
 
 

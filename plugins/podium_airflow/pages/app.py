@@ -31,6 +31,7 @@ from podium.lifecycle.approval_policy import (
     REJECT,
     Answer,
     approver_of,
+    may_decide,
     problems,
     reason_problem,
 )
@@ -204,7 +205,7 @@ def _model(  # noqa: PLR0913 - what is shown, and what was typed
         may_roll_back=spec is not None and who.may_trigger(_ROLLBACK),
         may_settle=spec is not None and who.may_trigger(_SETTLE),
         settle_reason=_approvers_reason(spec),
-        may_keep=spec is not None and who.may_trigger(HOLD_DAG),
+        may_keep=_may_keep(who, spec),
         rollback_reason=_ROLLBACK_REASON,
         version=version,
         report=report,
@@ -244,7 +245,7 @@ def old(request: Request, who: SomeVisitor, model: str) -> Response:
         old=old_versions(connected(), model, None if spec is None else spec.retention),
         has_rules=spec is not None and spec.retention is not None,
         dag=_dags([RETENTION_DAG]).get(RETENTION_DAG),
-        may_keep=spec is not None and who.may_trigger(HOLD_DAG),
+        may_keep=_may_keep(who, spec),
     )
 
 
@@ -300,6 +301,11 @@ async def keep(request: Request, who: SomeVisitor, form: SentForm) -> Response:
         return await _model_again(request, who, model, f"Not sent: {wrong}.", form)
     asked = {"model": model, "version": int(version), "what": what, "reason": reason.strip()}
     return await _triggered(request, who, model, HOLD_DAG, asked, form)
+
+
+def _may_keep(who: Visitor, spec: ModelSpec | None) -> bool:
+    """Tell whether somebody is an approver of a model, and may trigger what holds versions."""
+    return spec is not None and who.may_trigger(HOLD_DAG) and may_decide(spec.approval, who.person())
 
 
 def _cannot_keep(who: Visitor, spec: ModelSpec | None, reason: str) -> str:
