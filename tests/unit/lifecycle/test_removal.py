@@ -256,6 +256,20 @@ def test_the_card_and_the_lists_show_each_version_with_size_and_age(here: Servic
     assert state.endswith(": quarantined: v3, v4, v5.")
 
 
+def test_while_people_are_asked_nothing_else_goes_and_a_new_champion_closes_nothing(
+    here: Services, spec: ModelSpec
+) -> None:
+    request = asked(here, spec)
+    say(here, keeping_request(spec, Keeping.HOLD, 4, asks=AMY, reason="a court asks", run=new_run()))
+    done = go(here, spec)
+    assert (done.asks, done.quarantined) == (True, []), "v3 and v5 would go unasked, and are on the card"
+    crown(here, spec.name, 6, 2)
+    champion = here.registry.champion(spec.name)
+    said = approval.judge(here, spec.approval, request, answer(), champion)
+    assert said.event is EventKind.APPROVED
+    assert remove(here, spec, request).quarantined == [3, 5]
+
+
 def test_a_removal_hides_no_other_question(here: Services, spec: ModelSpec) -> None:
     request = asked(here, spec)
     assert pending_of(here, spec.name, "").request == request
