@@ -121,7 +121,7 @@ def propose_all(services: Services, models: Sequence[str], run: str, requester: 
     Raises:
         Outage: A part did not answer; run it again.
     """
-    proposals = []
+    proposals: list[Event] = []
     for model in models:
         try:
             spec = find_spec(services.settings.models_dir, model)
