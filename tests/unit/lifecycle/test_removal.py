@@ -271,8 +271,20 @@ def test_while_people_are_asked_nothing_else_goes_and_a_new_champion_closes_noth
 
 
 def test_a_removal_hides_no_other_question(here: Services, spec: ModelSpec) -> None:
-    request = asked(here, spec)
-    assert pending_of(here, spec.name, "").request == request
+    removes = asked(here, spec)
+    assert pending_of(here, spec.name, "").request == removes
     verdicts = retention.look(here, spec.name, spec.retention or RULES).verdicts
     waiting = [one.number for one in verdicts if any(reason.kind == "waiting" for reason in one.reasons)]
     assert waiting == [], "what would go does not stay because people are asked about it"
+    run = "lifecycle_toy/r"
+    bound = {"requester": None, "form": {}, "form_digest": "f", "manifest": "m", "gates": "d"}
+    details = {**bound, "expires_after_seconds": 3600.0}
+    key = approval.request_key(run)
+    event = NewEvent(EventKind.APPROVAL_REQUESTED, spec.name, 6, 2, run=run, key=key, details=details)
+    here.ledger.append(event)
+    (row,) = overview(here, {spec.name: spec}, AMY, lambda _: True, None).rows
+    assert row.waiting is not None
+    assert row.waiting.request.run == run, "old versions can wait"
+    with pytest.raises(PodiumError, match=f"--request {removes.seq}: {spec.name}: the removal of 3 old"):
+        pending_of(here, spec.name, "")
+    assert pending_of(here, spec.name, "", removes.seq).request == removes
