@@ -256,10 +256,18 @@ def run_retention(  # noqa: PLR0913 - what a run is given
             _quarantine(services, model, rules, verdict.number, run, done)
         else:
             _delete(services, disposal, rules, seen.verdicts, verdict, run, done)
-    if done.deleted:
+    if done.deleted or _was_not_looked_at(seen):
         _look_at_what_stays(services, model, rules, run, done)
     done.answers = _forget_answers(services, model, rules)
     return done
+
+
+def _was_not_looked_at(seen: Looked) -> bool:
+    """Whether a run was stopped between a deletion and its look at what stays."""
+    records = [one.facts.record for one in seen.verdicts]
+    deleted = [one.custody_at for one in records if one.custody is EventKind.DELETED and one.custody_at]
+    looked = [event.at for event in seen.events if event.event is EventKind.RETENTION_CHECKED]
+    return bool(deleted) and (not looked or max(looked) < max(deleted))
 
 
 def _was_begun(verdict: Verdict) -> bool:

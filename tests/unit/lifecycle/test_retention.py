@@ -199,7 +199,13 @@ def test_what_a_run_that_was_killed_began_the_next_one_ends(
             go(services, model)
     with pytest.raises(OutOfUse, match="v3 is being deleted since"):
         tell(services, toy_spec, Keeping.RESTORE, 3)
-    assert go(services, model).deleted == [3, 4]
+    with monkeypatch.context() as killed:
+        killed.setattr(retention, "_look_at_what_stays", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            go(services, model)
+    again = go(services, model)
+    assert (again.deleted, again.checked) == ([], 3), "v3 and v4 are gone, and nobody looked at what stays"
+    assert go(services, model).checked == 0
 
 
 def test_a_store_that_deletes_nothing_leaves_the_version_whole_and_is_named(
