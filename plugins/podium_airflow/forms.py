@@ -172,13 +172,6 @@ def retention_form(models: Iterable[str]) -> dict[str, Any]:
             title="Model",
             description="Empty: all that have a section retention.",
         ),
-        "allow": Param(
-            False,
-            type="boolean",
-            title="Allow",
-            description="With one model: also more than its ask_above. For its approvers; goes on record.",
-        ),
-        "reason": Param(None, type=["null", "string"], title="Reason", description="Why it is allowed."),
     }
 
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import pytest
 
 from podium.ledger import history
-from podium.ledger.events import EventKind
+from podium.ledger.events import EventKind, NewEvent
 from podium.lifecycle import approval
 from podium.lifecycle.reconcile import reconcile_all
 from podium.model_file.loading import load_spec
@@ -19,6 +19,7 @@ from podium.services import Services
 from podium.stack.running_stack import Stack
 from support.airflow import LifecycleRun, get, wait_for_run
 from support.mlflow_client import raw
+from support.retained import add_version
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FrameLocator, Locator, Page
@@ -152,6 +153,35 @@ def test_a_rollback_a_settlement_and_a_training_are_asked_for_by_the_page(
     page.get_by_label("Train on what was known").fill(days_ago(10)[:10])
     page.get_by_role("button", name="Start a run").click()
     page.get_by_text("Started. Airflow says:").wait_for()
+
+
+def test_an_approver_holds_an_old_version_and_sees_what_came_of_it(
+    visit: Callable[..., Page], services: Services, stack: Stack
+) -> None:
+    model = "late-payment"
+    number = add_version(services, model)
+    name = f"v{number}"
+    services.ledger.append(NewEvent(EventKind.QUARANTINED, model, number))
+    page, stale = (visit("approver", f"/podium/models/{model}") for _ in range(2))
+    page.get_by_text("in quarantine, and stays there").wait_for()
+    page.get_by_role("button", name=f"Hold {name}").click()
+    page.get_by_text("Not sent: the reason has 0 letters and digits").first.wait_for()
+    for button, reason, said in (
+        (f"Hold {name}", "a court asks for it", f"{name} is held by approver: a court asks for it"),
+        (
+            f"Restore {name}",
+            "and it is used again",
+            f"{name} was restored from quarantine by approver: and it",
+        ),
+    ):
+        page.locator("#keep-reason").fill(reason)
+        page.get_by_role("button", name=button).click()
+        page.get_by_text(said).first.wait_for(timeout=WAIT_MS)
+    page.get_by_role("button", name=f"Release {name}").wait_for()
+    # What is refused records nothing; the note of the run says why.
+    stale.locator("#keep-reason").fill("a court asks for it")
+    stale.get_by_role("button", name=f"Hold {name}").click()
+    stale.get_by_text(f"{model} {name} is held already, by approver: a court").wait_for(timeout=WAIT_MS)
 
 
 def test_no_page_has_a_serious_fault_for_screen_readers(

@@ -27,6 +27,7 @@ def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
         "lifecycle_soccer_match_outcome",
         "monitor_soccer_match_outcome",
         "notify",
+        "propose_removal",
         "propose_rollback",
         "reconcile",
         "retention",
@@ -172,15 +173,22 @@ def test_a_proposed_rollback_is_decided_before_it_is_done(shipped: dict[str, Any
 def test_what_an_emergency_needs_is_never_born_paused(shipped: dict[str, Any]) -> None:
     born_running = {name for name, dag in shipped["dags"].items() if dag["paused_at_creation"] is False}
     emergencies = {"rollback_champion", "settle_champion", "watch_champion", "propose_rollback"}
-    by_hand = {"adopt_model", "hold_version", "retire_model"}
+    by_hand = {"adopt_model", "hold_version", "propose_removal", "retire_model"}
     assert born_running == {"notify", "reconcile"} | emergencies | by_hand
 
 
 def test_old_versions_go_once_a_week_and_only_where_somebody_let_the_dag_run(shipped: dict[str, Any]) -> None:
     dag = shipped["dags"]["retention"]
     assert (dag["schedule"], dag["catchup"], dag["paused_at_creation"]) == ("30 2 * * 0", False, True)
-    assert dag["edges"] == ["allow_much >> choose_models", "choose_models >> let_go"]
-    assert dag["params"] == ["allow", "model", "reason"]
+    assert dag["edges"] == [
+        "choose_models >> let_go",
+        "choose_models >> proposals",
+        "proposals >> ask",
+        "proposals >> let_go",
+    ]
+    assert dag["params"] == ["model"]
+    asks = shipped["dags"]["propose_removal"]
+    assert (asks["edges"], asks["schedule"], asks["params"]) == (["approve >> remove"], None, [])
     assert shipped["dags"]["hold_version"]["params"] == ["model", "reason", "version", "what"]
     assert shipped["dags"]["retire_model"]["params"] == ["model", "reason", "what"]
 
@@ -242,6 +250,7 @@ def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Pa
         "adopt_model",
         "hold_version",
         "notify",
+        "propose_removal",
         "propose_rollback",
         "reconcile",
         "retention",

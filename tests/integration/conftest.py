@@ -66,7 +66,12 @@ TOYS: dict[str, dict[str, Any]] = {
             "retraining": {"cool_down": "14d"},
         },
     },
-    "toy-old": {"retention": {"former_champions": 1, "versions": 1, "days": 0, "quarantine_days": 14}},
+    "toy-old": {
+        "retention": {
+            **{"former_champions": 1, "versions": 1, "days": 0, "quarantine_days": 14},
+            "ask_above": {"versions": 1},
+        }
+    },
     "toy-watched": {"watch": {"rows": 1000, "labelled_rows": 0, "auto_rollback": "on"}},
     "toy-ramped": {
         "trainer": "trainers.toy:train_with_squares",

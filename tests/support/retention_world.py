@@ -230,7 +230,9 @@ def patched(monkeypatch: Any, world: World) -> Iterator[None]:
         patch.setattr(retention.custody, "newest_numbers", world.newest)
         patch.setattr(retention, "servers_of", lambda *_: {MODEL: [world.server()]})
         patch.setattr(
-            retention, "open_requests", lambda _: [SimpleNamespace(version=one) for one in world.waiting]
+            retention,
+            "open_requests",
+            lambda _: [SimpleNamespace(version=one, removes=0) for one in world.waiting],
         )
         patch.setattr(retention, "witnessed", world.witnessed)
         patch.setattr(retention, "record", lambda _, new: world.append(new))

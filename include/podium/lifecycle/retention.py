@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from podium.errors import BytesChanged, Damaged, NotFound, Outage, PodiumError
 from podium.ledger import custody, history
@@ -20,10 +20,21 @@ from podium.ledger.history import Present
 from podium.ledger.live_answers import LiveStore
 from podium.ledger.servers import servers_of
 from podium.lifecycle.approval import open_requests
+from podium.lifecycle.approval_policy import Request
 from podium.lifecycle.custody_rules import refuse_damaged
 from podium.lifecycle.ramped import open_ramp
 from podium.lifecycle.registry_sync import mirror
-from podium.lifecycle.retention_rules import Action, Facts, Model, Verdict, describe, goes, judge, must_ask
+from podium.lifecycle.retention_rules import (
+    Action,
+    Approved,
+    Facts,
+    Model,
+    Verdict,
+    describe,
+    goes,
+    judge,
+    must_ask,
+)
 from podium.lifecycle.watched import open_window
 from podium.lifecycle.witness import record, witnessed
 from podium.model_file.retention import RetentionSpec
@@ -66,7 +77,7 @@ class Done:
     Attributes:
         model: The registered model.
         seen: What it saw first, in one sentence.
-        asks: It did nothing, since more would go than goes unasked.
+        asks: It removed nothing new, since more would go than goes unasked, or people are asked already.
         quarantined: The versions that went to quarantine.
         deleted: Those that were deleted.
         kept_meanwhile: Those that something kept by the time that their turn came, and what.
@@ -93,10 +104,9 @@ class Done:
         """Say it in words."""
         said = [f"{self.model}: {self.seen}"]
         if self.asks:
-            said.append("more than goes unasked: an approver allows it, or nothing goes")
-        for what, numbers in (("quarantined", self.quarantined), ("deleted", self.deleted)):
-            if numbers:
-                said.append(f"{what}: {', '.join(map(version_name, numbers))}")
+            said.append("that is more than goes unasked: nothing goes before an approver has decided")
+        if self.quarantined or self.deleted:
+            said.append(self.went())
         if self.checked:
             said.append(f"the files of {self.checked} versions that stay were looked at")
         if self.answers:
@@ -104,6 +114,12 @@ class Done:
         if self.orphans:
             said.append(f"{self.orphans:,} models of old runs that no version names are left as they are")
         return "; ".join([*said, *self.kept_meanwhile, *self.failed, *self.damages])
+
+    def went(self) -> str:
+        """Name the versions that went."""
+        moved = (("quarantined", self.quarantined), ("deleted", self.deleted))
+        told = [f"{what}: {', '.join(map(version_name, numbers))}" for what, numbers in moved if numbers]
+        return "; ".join(told) or "no version went"
 
 
 def look(
@@ -135,14 +151,45 @@ def look(
     return Looked(events, judge(facts, about, rules, now))
 
 
-def retain(services: Services, spec: ModelSpec, password: str, run: str) -> Done:
+def forecast(services: Services, model: str, rules: RetentionSpec) -> list[Verdict]:
+    """Judge all versions of a model by what the ledger alone says, in a second where MLflow takes longer.
+
+    It knows of no alias that somebody set by hand, and of no copy in MLflow: ``look`` asks for these.
+
+    Raises:
+        Outage: The ledger did not answer.
+    """
+    events = services.ledger.present(model)
+    aliases = {str(alias): number for alias, number in history.aliases(events).items()}
+    facts = [
+        Facts(
+            record=one,
+            there=one.custody is not EventKind.DELETED,
+            place="",
+            aliases=tuple(sorted(alias for alias, number in aliases.items() if number == one.number)),
+        )
+        for one in custody.versions_on_record(services.ledger, model)
+    ]
+    return judge(facts, _model(services, model, rules, events), rules, custody.now(services.ledger))
+
+
+def removal_asked(events: Sequence[Event]) -> Request | None:
+    """Return the request about a removal that waits for people; None if there is none."""
+    asked = [request for request in open_requests(events) if request.removes]
+    return next((request for request in asked if request.expires_at > datetime.now(UTC)), None)
+
+
+def retain(
+    services: Services, spec: ModelSpec, password: str, run: str, approved: Approved | None = None
+) -> Done:
     """Let go what the rules of a model file do not keep; see ``run_retention``.
 
     Args:
         services: The registry and the ledger.
         spec: The model file.
         password: Of MLflow's account that may delete.
-        run: The Airflow run; what an approver allowed in it counts.
+        run: The Airflow run.
+        approved: What people approved, if they were asked.
 
     Raises:
         Damaged: Files that had to stay are not those that were registered.
@@ -152,8 +199,7 @@ def retain(services: Services, spec: ModelSpec, password: str, run: str) -> Done
     if spec.retention is None:
         return Done(spec.name, "the model file has no section retention; nothing goes")
     disposal = Disposal(services.registry.tracking_uri, Login(RETENTION, password))
-    allowed = services.ledger.find(f"{EventKind.DELETION_ALLOWED}:{run}")
-    done = run_retention(services, disposal, spec.name, spec.retention, run, allowed=allowed)
+    done = run_retention(services, disposal, spec.name, spec.retention, run, approved=approved)
     old = custody.now(services.ledger) - LONGEST_RUN
     done.orphans = len(services.registry.models_without_version(spec.name, old))
     # A run that fails is told to people; all else of it is done.
@@ -171,7 +217,7 @@ def run_retention(  # noqa: PLR0913 - what a run is given
     rules: RetentionSpec,
     run: str,
     *,
-    allowed: Event | None = None,
+    approved: Approved | None = None,
 ) -> Done:
     """Move to quarantine what nothing keeps, delete what nobody restored, and look at what stays.
 
@@ -183,7 +229,7 @@ def run_retention(  # noqa: PLR0913 - what a run is given
         model: The registered model.
         rules: Those of the model file.
         run: The Airflow run.
-        allowed: An approver's word that more may go than goes unasked.
+        approved: What people approved: exactly this may go. None: what the model file lets go unasked.
 
     Raises:
         OtherLedger: The ledger lacks what MLflow was told.
@@ -196,9 +242,12 @@ def run_retention(  # noqa: PLR0913 - what a run is given
         refuse_damaged(services.ledger.present(model))
     seen = look(services, model, rules)
     done.seen = describe(seen.verdicts)
-    if must_ask(seen.verdicts, rules) and not _allows(allowed, seen.verdicts):
+    if approved is not None:
+        going = [one for one in goes(seen.verdicts) if approved.allows(one) or _was_begun(one)]
+        done.kept_meanwhile += [str(one) for one in seen.verdicts if approved.stays(one)]
+    elif must_ask(seen.verdicts, rules) or removal_asked(seen.events) is not None:
         done.asks = True
-        going = _ends_what_was_begun(seen.verdicts)
+        going = [one for one in goes(seen.verdicts) if _was_begun(one)]
     else:
         going = goes(seen.verdicts)
     # Deletions last: what was quarantined a moment ago is not deleted in the same run.
@@ -207,24 +256,23 @@ def run_retention(  # noqa: PLR0913 - what a run is given
             _quarantine(services, model, rules, verdict.number, run, done)
         else:
             _delete(services, disposal, rules, seen.verdicts, verdict, run, done)
-    if done.deleted:
+    if done.deleted or _was_not_looked_at(seen):
         _look_at_what_stays(services, model, rules, run, done)
     done.answers = _forget_answers(services, model, rules)
     return done
 
 
-def digest_of(verdicts: Sequence[Verdict]) -> list[int]:
-    """Return the numbers of what would go: an approver allows exactly these."""
-    return sorted(one.number for one in goes(verdicts))
+def _was_not_looked_at(seen: Looked) -> bool:
+    """Whether a run was stopped between a deletion and its look at what stays."""
+    records = [one.facts.record for one in seen.verdicts]
+    deleted = [one.custody_at for one in records if one.custody is EventKind.DELETED and one.custody_at]
+    looked = [event.at for event in seen.events if event.event is EventKind.RETENTION_CHECKED]
+    return bool(deleted) and (not looked or max(looked) < max(deleted))
 
 
-def _allows(allowed: Event | None, verdicts: Sequence[Verdict]) -> bool:
-    """Whether an approver saw all that would go."""
-    return allowed is not None and set(digest_of(verdicts)) <= set(allowed.details.get("versions", ()))
-
-
-def _ends_what_was_begun(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    return [one for one in goes(verdicts) if one.facts.record.custody is EventKind.DELETION_STARTED]
+def _was_begun(verdict: Verdict) -> bool:
+    """Whether a deletion was begun: it is ended, whoever is asked."""
+    return verdict.facts.record.custody is EventKind.DELETION_STARTED
 
 
 def _quarantine(  # noqa: PLR0913 - as it is called
@@ -419,7 +467,7 @@ def _model(services: Services, model: str, rules: RetentionSpec, events: Present
     watched = set() if window is None else {window.new, window.old}
     if ramp is not None:
         watched |= {ramp.window.new, ramp.window.old}
-    waiting = {request.version for request in open_requests(events)}
+    waiting = {request.version for request in open_requests(events) if request.version is not None}
     # Of a move that was begun neither side goes.
     if begun is not None:
         waiting |= {number for number in (begun.version, begun.from_version) if number is not None}

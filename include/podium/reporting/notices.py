@@ -6,16 +6,18 @@ an earlier one, or follows it in one thread; each has an id of its own, by which
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from podium.errors import PodiumError
 from podium.gates.report import count_rows
 from podium.ledger.events import Event, EventKind
+from podium.ledger.history import DAMAGES
 from podium.lifecycle.approval import report_asked_about
 from podium.lifecycle.approval_policy import Request, who_may_decide
 from podium.lifecycle.ramped import GOOD
+from podium.lifecycle.retention_rules import size_text
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
 from podium.model_file.notify import Topic
 from podium.model_file.spec import ModelSpec
@@ -25,7 +27,10 @@ from podium.reporting.comparison import in_one_sentence
 from podium.reporting.links import decision_page, model_page, models_page
 
 # Told in quiet hours too.
-URGENT = (Topic.ESCALATION, Topic.MOVED_OUTSIDE, Topic.SERVERS_BEHIND, Topic.LEDGER_DAMAGED)
+URGENT = (
+    *(Topic.ESCALATION, Topic.MOVED_OUTSIDE, Topic.SERVERS_BEHIND, Topic.LEDGER_DAMAGED),
+    Topic.DAMAGED,
+)
 _DECIDED = {
     EventKind.APPROVED: "was approved by {actor}",
     EventKind.REJECTED: "was rejected by {actor}",
@@ -47,6 +52,15 @@ _FOLLOWS_A_ROLLBACK = {
     EventKind.SUPERSEDED: "An answer to it counts no more.",
     EventKind.VOIDED: "An answer to it counts no more.",
 }
+_FOLLOWS_A_REMOVAL = {
+    EventKind.APPROVED: "Podium removes exactly these versions now, as far as nothing keeps them by then.",
+    EventKind.REJECTED: "No version goes. The next run of retention asks again: hold what has to stay.",
+    EventKind.EXPIRED: "No version goes. The next run of retention asks again.",
+    EventKind.SUPERSEDED: "No version goes.",
+    EventKind.VOIDED: "No version goes.",
+}
+# Of these events one run records many: they are told of together.
+OF_MANY_VERSIONS = (EventKind.QUARANTINED, EventKind.DELETED)
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,16 @@ def approval_wanted(request: Request, spec: ModelSpec, comparison: str, airflow:
             f"waits for approval until {in_utc(request.expires_at)}",
             f"The watch window of {version_name(request.champion)} said {request.why}.",
         )
+    if request.removes:
+        return _to_deciders(
+            request,
+            spec.approval,
+            airflow,
+            Topic.REMOVAL_WANTED,
+            f"waits for approval until {in_utc(request.expires_at)}",
+            f"{request.why}.",
+            "Without an approval no version goes. The page of the decision lists each with size and age.",
+        )
     over = "as the first champion" if request.champion is None else f"over {version_name(request.champion)}"
     who = request.requester or "A schedule"
     return _to_deciders(
@@ -113,10 +137,10 @@ def reminder(request: Request, policy: ApprovalSpec, airflow: str) -> Notice:
 def escalation(request: Request, policy: ApprovalSpec, airflow: str) -> Notice:
     """Say that a request is about to expire."""
     what = f"expires at {in_utc(request.expires_at)} unless somebody decides"
-    said = (
-        "Nine tenths of the time are over. A request that expires is closed, and the champion stays "
-        f"{version_name(request.champion)}."
-    )
+    stays = f"the champion stays {version_name(request.champion)}"
+    if request.removes:
+        stays = "no version goes"
+    said = f"Nine tenths of the time are over. A request that expires is closed, and {stays}."
     return _to_deciders(request, policy, airflow, Topic.ESCALATION, what, said)
 
 
@@ -137,6 +161,8 @@ def decided(event: Event, request: Request, spec: ModelSpec | None, airflow: str
     """Say how a request ended."""
     said = _DECIDED[event.event].format(actor=event.actor)
     follows = _FOLLOWS_A_ROLLBACK if request.rolls_back else _FOLLOWS
+    if request.removes:
+        follows = _FOLLOWS_A_REMOVAL
     then = follows[event.event].format(champion=version_name(request.champion))
     notice = _of_request(request, airflow, Topic.DECIDED, said, f"Why: {event.reason}.", then)
     asked = () if request.requester is None else (request.requester,)
@@ -201,6 +227,10 @@ def of_event(event: Event, airflow: str) -> Notice | None:
         return _of_ramp(event, airflow)
     if event.event in (EventKind.WINDOWS_JUDGED, EventKind.RETRAIN_WANTED):
         return _of_monitoring(event, airflow)
+    if event.event in OF_MANY_VERSIONS:
+        return of_versions([event], airflow)
+    if event.event is EventKind.RETENTION_CHECKED:
+        return _of_check(event, airflow)
     if event.event not in said:
         return None
     topic, what, *sentences = said[event.event]
@@ -264,6 +294,55 @@ def _of_watch(event: Event, airflow: str) -> Notice:
         f"{event.model} {version_name(event.version)} {what}",
         then,
         key=f"{event.model}:watch:{details.get('promotion', event.seq)}",
+        id=f"event:{event.seq}",
+        link=model_page(airflow, event.model) if airflow else "",
+    )
+
+
+def of_versions(events: Sequence[Event], airflow: str) -> Notice:
+    """Tell which versions a run of retention put into quarantine, or deleted.
+
+    Args:
+        events: Those of one run and of one of the kinds ``OF_MANY_VERSIONS``, oldest first.
+        airflow: Where Airflow is.
+    """
+    last, names = events[-1], [version_name(event.version) for event in events]
+    size = size_text(sum(int(event.details.get("bytes", 0)) for event in events))
+    many = f"{len(names):,} old version{'s' * (len(names) != 1)}"
+    were = "were" if names[1:] else "was"
+    if last.event is EventKind.QUARANTINED:
+        topic, what = Topic.QUARANTINED, f"{many} went to quarantine"
+        them, one = ("them", "one") if names[1:] else ("it", "it")
+        then = f"Nobody can use {them}. An approver restores {one}: `podium restore {last.model} VERSION`."
+    else:
+        topic, what = Topic.DELETED, f"{many} {were} deleted for good"
+        then = f"{'Their' if names[1:] else 'Its'} record stays in the ledger."
+    return Notice(
+        topic,
+        last.model,
+        f"{last.model}: {what}, {size}",
+        "\n".join([f"{', '.join(names)}: {last.reason}.", then]),
+        key=f"{last.model}:{topic}:{last.run}",
+        id=f"event:{last.seq}",
+        link=model_page(airflow, last.model) if airflow else "",
+    )
+
+
+def _of_check(event: Event, airflow: str) -> Notice | None:
+    """Tell of files that had to stay and are changed or gone; None where all is well."""
+    if not event.details.get(DAMAGES):
+        return None
+    return Notice(
+        Topic.DAMAGED,
+        event.model,
+        f"{event.model}: FROZEN: files of versions that had to stay are damaged",
+        "\n".join(
+            [
+                *event.details[DAMAGES],
+                "Nothing is promoted or deleted. Restore the files from a backup, then run retention again.",
+            ]
+        ),
+        key=f"{event.model}:damaged",
         id=f"event:{event.seq}",
         link=model_page(airflow, event.model) if airflow else "",
     )
@@ -376,7 +455,7 @@ def trial(channel: str, now: datetime, airflow: str) -> Notice:
 def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | None) -> str:
     """Say how what is asked about compares with the champion, or why nobody can say.
 
-    Of a rollback that is what the watch window said.
+    Of a rollback that is what the watch window said, of a removal what would go.
 
     One report that cannot be read keeps no other request from being told.
 
@@ -387,6 +466,8 @@ def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | N
     """
     if request.rolls_back:
         return f"The watch window of {version_name(request.champion)} said {request.why}."
+    if request.removes:
+        return f"{request.why}."
     try:
         report = report_asked_about(events, request)
     except PodiumError as error:

@@ -17,11 +17,19 @@ from podium.errors import PodiumError
 from podium.gates.report import number
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
-from podium.ledger.history import DECISIONS, GATES, VERDICT, Present
+from podium.ledger.history import DECISIONS, GATES, REMOVAL, VERDICT, Present
 from podium.ledger.present import FEW_MOVES
 from podium.ledger.servers import NOBODY, Following, Server, following, servers_of
 from podium.lifecycle.approval import approvals, readable_requests, report_of
-from podium.lifecycle.approval_policy import APPROVE, Answer, Person, Request, problems, who_may_decide
+from podium.lifecycle.approval_policy import (
+    APPROVE,
+    Answer,
+    Person,
+    Request,
+    problems,
+    removal_name,
+    who_may_decide,
+)
 from podium.lifecycle.custody_rules import retired_problem
 from podium.lifecycle.ramped import open_ramp
 from podium.lifecycle.watched import open_window
@@ -52,7 +60,8 @@ _URGENCY = {state: place for place, state in enumerate(State)}
 
 # They are about a model, and name no version.
 _OF_MODELS = (
-    EventKind.DELETION_ALLOWED,
+    EventKind.REMOVAL_PROPOSED,
+    EventKind.REMOVAL_DONE,
     EventKind.RETENTION_CHECKED,
     EventKind.RETIRED,
     EventKind.RETIREMENT_UNDONE,
@@ -91,7 +100,8 @@ _WORDS = {
     EventKind.COPIED_TO: "was copied to another registry",
     EventKind.QUARANTINED: "went to quarantine",
     EventKind.RESTORED: "was restored from quarantine",
-    EventKind.DELETION_ALLOWED: "more than goes unasked was allowed to go",
+    EventKind.REMOVAL_PROPOSED: "people are asked about more than goes unasked",
+    EventKind.REMOVAL_DONE: "the removal was done",
     EventKind.DELETION_STARTED: "is being deleted",
     EventKind.DELETION_FAILED: "could not be deleted",
     EventKind.DELETED: "was deleted",
@@ -384,8 +394,8 @@ def _waiting(
     in_time = [request for request in requests if request.expires_at > datetime.now(UTC)]
     if not in_time:
         return None
-    # A bad champion serves until somebody decides about that one.
-    request = next((found for found in in_time if found.rolls_back), in_time[-1])
+    # A bad champion serves until somebody decides about that one; old versions can wait.
+    request = max(in_time, key=lambda found: (found.rolls_back, found.promotes, found.seq))
     return waiting(spec, request, answers.get(request.run, []), person)
 
 
@@ -424,6 +434,8 @@ def _asked(waits: Waiting, judged: Event | None, spec: ModelSpec | None) -> str:
     if request.rolls_back:
         back = f"{version_name(request.champion)} to {version_name(request.version)}"
         return f"Roll back {back}? Its watch window said {request.why}.{given}"
+    if request.removes:
+        return f"Remove old versions? {request.why}.{given}"
     if judged is not None and judged.details.get("digest") == request.gates:
         return f"{in_one_sentence(report_of(judged), spec)}.{given}"
     over = (
@@ -449,6 +461,8 @@ def describe(event: Event) -> str:
     name = version_name(event.version)
     if VERDICT in event.details and event.event in _ASKED:
         name = f"the rollback of {version_name(event.from_version)} to {name}"
+    if REMOVAL in event.details and event.event in _ASKED:
+        name = removal_name(event.details[REMOVAL])
     return f"{name} {what}{why}"
 
 

@@ -13,7 +13,7 @@ from podium.ledger.events import ENTERED, Event
 from podium.ledger.history import Present
 from podium.ledger.present import FEW_MOVES
 from podium.lifecycle.approval import readable_requests
-from podium.lifecycle.approval_policy import Request
+from podium.lifecycle.approval_policy import Request, removal_name
 from podium.lifecycle.custody_rules import retired_problem
 from podium.model_file.loading import load_specs
 from podium.model_file.profiles import Profile
@@ -24,15 +24,18 @@ from podium.services import Services
 
 @dataclass(frozen=True)
 class Waiting:
-    """A candidate, or a rollback to a version, that waits for a person."""
+    """A candidate, a rollback to a version, or a removal of old versions: it waits for a person."""
 
-    version: int
+    version: int | None
     run: str
     expires_at: datetime
     rolls_back: bool = False
+    removes: int = 0
 
     @property
     def _name(self) -> str:
+        if self.removes:
+            return removal_name(self.removes)
         return f"{'back to ' if self.rolls_back else ''}{version_name(self.version)}"
 
     def short(self) -> str:
@@ -166,7 +169,7 @@ def _newest_version(events: Iterable[Event]) -> int | None:
 def _waiting(requests: Iterable[Request]) -> Iterable[Waiting]:
     now = datetime.now(UTC)
     return (
-        Waiting(request.version, request.run, request.expires_at, request.rolls_back)
+        Waiting(request.version, request.run, request.expires_at, request.rolls_back, request.removes)
         for request in requests
         if request.expires_at > now
     )

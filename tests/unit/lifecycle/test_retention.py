@@ -18,7 +18,7 @@ from podium.errors import (
     Retired,
 )
 from podium.ledger import custody
-from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.events import Event, EventKind, NewEvent
 from podium.lifecycle import custody_rules, retention, rollback
 from podium.lifecycle import promote as promote_module
 from podium.lifecycle.approval_policy import Person
@@ -26,9 +26,9 @@ from podium.lifecycle.holding import Ending, Keeping, ending_request, keeping_re
 from podium.lifecycle.nominate import nominate_version
 from podium.lifecycle.retention import Done, run_retention
 from podium.lifecycle.retention_rules import Action
+from podium.lifecycle.settle import Settlement, settle, settle_request
 from podium.lifecycle.train import train
 from podium.lifecycle.verify import all_differences
-from podium.model_file.retention import AskAboveSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.operations.copy_version import CopyTarget, copy_version
@@ -37,6 +37,8 @@ from podium.scoring.pinned_version import pin
 from podium.services import Services
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import ServedTarget, check_may_serve
+from podium.serving.settings import ServingSettings
+from podium.serving.trial import LiveTrial
 from support.mlflow_client import raw
 from support.retained import RULES, add_version, crown, disposal, later, loads, run_of
 from support.steps import FIRST, asked_now, new_run
@@ -197,7 +199,13 @@ def test_what_a_run_that_was_killed_began_the_next_one_ends(
             go(services, model)
     with pytest.raises(OutOfUse, match="v3 is being deleted since"):
         tell(services, toy_spec, Keeping.RESTORE, 3)
-    assert go(services, model).deleted == [3, 4]
+    with monkeypatch.context() as killed:
+        killed.setattr(retention, "_look_at_what_stays", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            go(services, model)
+    again = go(services, model)
+    assert (again.deleted, again.checked) == ([], 3), "v3 and v4 are gone, and nobody looked at what stays"
+    assert go(services, model).checked == 0
 
 
 def test_a_store_that_deletes_nothing_leaves_the_version_whole_and_is_named(
@@ -235,23 +243,6 @@ def test_damage_to_what_stays_freezes_the_model_until_its_files_are_back(
                 go(services, model)
     add_version(services, model)
     assert go(services, model).quarantined == [5]
-
-
-def test_much_at_once_needs_the_word_of_an_approver(services: Services, model: str) -> None:
-    rules = RULES.model_copy(update={"ask_above": AskAboveSpec(versions=1)})
-    done = run_retention(services, disposal(services), model, rules, new_run())
-    assert (done.asks, done.quarantined) == (True, [])
-    allowed = NewEvent(EventKind.DELETION_ALLOWED, model, actor="amy", details={"versions": [3]})
-    run = new_run()
-    done = run_retention(
-        services, disposal(services), model, rules, run, allowed=services.ledger.append(allowed)
-    )
-    assert done.asks, "v4 was not seen by who allowed it"
-    allowed = NewEvent(EventKind.DELETION_ALLOWED, model, actor="amy", details={"versions": [3, 4]})
-    done = run_retention(
-        services, disposal(services), model, rules, run, allowed=services.ledger.append(allowed)
-    )
-    assert done.quarantined == [3, 4]
 
 
 def test_an_ended_model_keeps_its_versions_for_its_days_of_grace_and_then_only_what_is_held(
@@ -300,6 +291,46 @@ def test_a_quarantined_version_that_was_approved_is_not_promoted(
     with pytest.raises(OutOfUse, match="v3 is in quarantine"):
         promote_module.promote(services, model, "lifecycle_toy/r")
     assert services.registry.champion(model) == 2
+
+
+def test_a_move_outside_to_a_version_in_quarantine_is_not_accepted(
+    services: Services, toy_spec: ModelSpec, model: str
+) -> None:
+    go(services, model)
+    services.registry.set_alias(model, Alias.CHAMPION, 3)
+    services.ledger.append(NewEvent(EventKind.MOVED_OUTSIDE, model, 3, 2))
+
+    def accept() -> Event:
+        said = {"asks": AMY, "reason": "it is what we want", "run": new_run()}
+        return settle(services, toy_spec, settle_request(toy_spec, Settlement.ACCEPT, **said), asked_now())
+
+    with pytest.raises(OutOfUse, match=r"v3 is in quarantine since .*`podium restore .* 3 --reason"):
+        accept()
+    assert services.ledger.history(model)[-1].event is EventKind.SETTLEMENT_REFUSED
+    tell(services, toy_spec, Keeping.RESTORE, 3)
+    accepted = accept()
+    assert (accepted.event, accepted.version) == (EventKind.OUTSIDE_MOVE_ACCEPTED, 3)
+
+
+@pytest.mark.parametrize("followed", ["v3", Alias.CANDIDATE])
+def test_no_server_loads_a_version_in_quarantine_beside_the_champion(
+    services: Services, model: str, followed: str
+) -> None:
+    """Neither as the shadow that ``--shadow v3`` names, nor as the candidate of a canary."""
+    go(services, model)
+    services.registry.set_alias(model, Alias.CANDIDATE, 3)
+    settings = ServingSettings(
+        models=(model,), shadow=followed, canary=10.0 if followed == Alias.CANDIDATE else 0.0
+    )
+    trial = LiveTrial(services, settings, model, lambda: "")
+    for follower in (trial._shadowed, trial._canary):
+        if follower is not None:
+            follower.follow_once()
+    said = trial.as_json()
+    for beside in said.values():
+        assert beside["version"] is None
+        assert "v3 is in quarantine since" in beside["problem"]
+    assert set(said) == ({"shadow"} if followed == "v3" else {"shadow", "canary"})
 
 
 def test_servers_runs_and_copies_know_what_is_out_of_use(
