@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat, StrictInt, model_validator
 
 from podium.model_file.types import Closed, Duration, WrongKey, looks_like
 
@@ -22,6 +22,15 @@ def _parse_best(value: object) -> object:
 
 
 _Best = Annotated[int, BeforeValidator(_parse_best), looks_like(_BEST.pattern, "best 3")]
+
+
+def _check_longest_run(longest: timedelta) -> timedelta:
+    if longest < _SHORTEST_RUN:
+        raise ValueError("must be at least 1d: a model that was just logged has no version yet")
+    return longest
+
+
+_LongestRun = Annotated[Duration, AfterValidator(_check_longest_run)]
 
 
 class AskAboveSpec(Closed):
@@ -56,23 +65,15 @@ class RetentionSpec(Closed):
         default=AskAboveSpec(), description="More than this at once goes only if an approver allows it."
     )
 
-    longest_run: Duration = Field(
+    longest_run: _LongestRun = Field(
         default=timedelta(days=30),
-        description="No run takes longer, from its training to its registration. A model of a run that no "
-        "version names is reported at this age, and deleted so long after the report.",
+        description="Longer than any run, from training to registration: models without a version wait "
+        "so long, twice.",
     )
     trials: _Best | None = Field(
         default=None,
         description="Only the best trials of a version's search stay, after `quarantine_days`.",
     )
-
-    @model_validator(mode="after")
-    def _is_a_run(self) -> Self:
-        if self.longest_run < _SHORTEST_RUN:
-            raise WrongKey(
-                "must be at least 1d: a model that was just logged has no version yet", "longest_run"
-            )
-        return self
 
     @model_validator(mode="after")
     def _keeps_something(self) -> Self:

@@ -292,7 +292,7 @@ def _in_dates(examples: TrainingExamples) -> str:
 def _trained_run(run: TrainingRun) -> TrainedRun:
     if Tag.DELETED_INPUTS in run.tags and Tag.INPUTS_DIGEST not in run.tags:
         raise NotFound(
-            f"run {run.run_id}: retention deleted its model; start the Dag again, and it trains anew"
+            f"run {run.run_id}: retention deleted its model; start the Dag again, and it trains a new one"
         )
     return TrainedRun(
         run_id=run.run_id,

@@ -183,7 +183,7 @@ def read_facts(taken: Mapping[str, Snapshot]) -> Facts:
 
 
 def _note_deletion(event: Event, going: set[tuple[str, int]]) -> None:
-    """Keep the versions whose deletion was begun: retention ends it, and what is missing is gone on purpose."""
+    """Keep the versions whose deletion was begun: what is missing of them is gone on purpose."""
     if event.event is EventKind.DELETION_STARTED:
         going.add((event.model, int(event.version or 0)))
     elif event.event is EventKind.DELETION_FAILED:
