@@ -28,7 +28,14 @@ RULES = RetentionSpec(
 )
 
 
-def add_version(services: Services, model: str, content: str | None = None, of: str | None = None) -> int:
+def add_version(
+    services: Services,
+    model: str,
+    content: str | None = None,
+    of: str | None = None,
+    entered: EventKind = EventKind.REGISTERED,
+    **details: str,
+) -> int:
     """Make the next version; of a run that is there, it shares that run's files."""
     registry = services.registry
     with TemporaryDirectory() as name:
@@ -54,11 +61,17 @@ def add_version(services: Services, model: str, content: str | None = None, of: 
     files = manifest.as_json() if of is None else registered.details["manifest"]
     services.ledger.append(
         NewEvent(
-            EventKind.REGISTERED,
+            entered,
             model,
             number,
             key=f"registered:{model}:{number}",
-            details={"mlflow_run": run, "manifest": files, "manifest_digest": digest, "signature": {}},
+            details={
+                "mlflow_run": run,
+                "manifest": files,
+                "manifest_digest": digest,
+                "signature": {},
+                **details,
+            },
         )
     )
     return number

@@ -326,3 +326,36 @@ def test_servers_runs_and_copies_know_what_is_out_of_use(
         train(services, toy_spec, FIRST, form, new_run(), started_again=False)
     with pytest.raises(Retired, match="nobody needs it"):
         check_may_serve(services.ledger.present(model, 2), 2, ServedTarget(model, Alias.CHAMPION, None))
+
+
+@pytest.mark.parametrize(
+    ("entered", "details"),
+    [(EventKind.ADOPTED, {}), (EventKind.REGISTERED, {"podium.copied_from": "http://dev"})],
+)
+def test_a_version_that_was_adopted_or_copied_here_stays_until_it_was_judged_once(
+    services: Services, model: str, entered: EventKind, details: dict[str, str]
+) -> None:
+    brought = add_version(services, model, entered=entered, **details)
+    add_version(services, model)
+    assert brought not in go(services, model).quarantined
+    verdict = retention_look.look(services, model, RULES).of(brought)
+    assert str(verdict) == f"v{brought} stays: it was brought here and not judged yet"
+    services.ledger.append(
+        NewEvent(EventKind.GATES_REFUSED, model, brought, run="r", details={"digest": "d"})
+    )
+    assert go(services, model).quarantined == [brought]
+
+
+def test_a_version_whose_run_was_deleted_softly_goes_and_the_restored_run_is_not_trained_of(
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, client = run_of(services, model, 3), raw(services.registry)
+    inputs = services.registry.run(run).tags[Tag.INPUTS_DIGEST]
+    client.delete_run(run)
+    go(services, model)
+    monkeypatch.setattr(custody, "now", later(15))
+    done = go(services, model)
+    assert (done.deleted, done.failed) == ([3, 4], [])
+    assert client.get_run(run).info.lifecycle_stage == "deleted", "it stays as somebody left it"
+    client.restore_run(run)
+    assert services.registry.finished_run(services.registry.ensure_experiment(model), inputs) is None
