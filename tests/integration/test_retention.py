@@ -106,3 +106,35 @@ def test_an_old_version_goes_to_quarantine_comes_back_and_is_deleted_with_its_fi
     assert all_differences(parts, [MODEL]) == []
     again = run_retention(parts, disposal, MODEL, rules, "retention/of-a-test-again")
     assert (again.quarantined, again.deleted) == ([], [])
+
+
+def test_an_upload_that_never_ended_is_known_to_the_store_alone(
+    stack: Stack, layout: Layout, parts: Services
+) -> None:
+    number = add_version(parts, "toy-uploads")
+    place = parts.registry.version("toy-uploads", number).source.removeprefix("models:/")
+    experiment = parts.registry.ensure_experiment("toy-uploads")
+    folder = f"{experiment}/models/{place}/artifacts"
+
+    def asked(what: str, who: str, password: str, **form: object) -> requests.Response:
+        url = f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/mpu/{what}/{folder}"
+        form = {"path": "big.bin", **form}
+        return requests.post(url, json=form, auth=(who, password), timeout=PATIENCE_SECONDS)
+
+    begun = asked("create", PROMOTER, layout.secrets.mlflow_podium, num_parts=1)
+    upload = begun.json()["upload_id"]
+    part = requests.put(begun.json()["credentials"][0]["url"], b"x" * 1000, timeout=PATIENCE_SECONDS)
+    assert part.status_code == 200
+    store = Store(layout.s3_url, layout.secrets.s3_key, layout.secrets.s3_secret, "mlflow").client()
+
+    def open_uploads() -> list[str]:
+        found = store.list_multipart_uploads(Bucket="mlflow").get("Uploads", [])
+        return [one["Key"] for one in found if place in one["Key"]]
+
+    assert open_uploads() == [f"{folder}/big.bin"]
+    disposal = Disposal(stack.mlflow_url, Login(RETENTION, layout.secrets.mlflow_retention))
+    assert "big.bin" not in disposal.files(place)
+    disposal.delete_files(place)
+    assert open_uploads() == [f"{folder}/big.bin"], "deleting the folder ends no upload"
+    ended = asked("abort", RETENTION, layout.secrets.mlflow_retention, upload_id=upload)
+    assert (ended.status_code, open_uploads()) == (200, [])

@@ -14,6 +14,7 @@ import pytest
 from podium.errors import NotFound, PodiumError
 from podium.ledger import custody
 from podium.ledger.events import Event, EventKind
+from podium.lifecycle import orphans
 from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.holding import record_allowance
 from podium.lifecycle.orphans import Swept, reported, sweep
@@ -191,6 +192,31 @@ def test_a_model_that_a_version_names_by_hand_or_that_its_run_made_besides_stays
     for days in (DAYS + 1, 3 * DAYS):
         pass_days(monkeypatch, days)
         assert places(go(services, model)) == ([], [])
+
+
+@pytest.mark.parametrize("what", ["unmarked", "deleted", "registered"])
+def test_what_somebody_does_while_it_runs_wins(
+    services: Services, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    run, place = log(services, model, tmp_path / "m")
+    client, asked = raw(services.registry), orphans.due_of
+    by_hand = {
+        "unmarked": lambda: client.delete_tag(run, Tag.ORPHAN_SINCE),
+        "deleted": lambda: client.delete_run(run),
+        "registered": lambda: services.registry.add_version(model, run, {}),
+    }
+    pass_days(monkeypatch, DAYS + 1)
+    go(services, model)
+    pass_days(monkeypatch, 3 * DAYS)
+
+    def meanwhile(*given: Any) -> list[Any]:
+        by_hand[what]()
+        return asked(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(orphans, "due_of", meanwhile)
+        assert places(go(services, model))[1] == []
+    assert files(services, place)
 
 
 def test_a_store_that_deletes_nothing_is_named_and_the_next_run_tries_again(
