@@ -217,6 +217,7 @@ def test_what_somebody_does_while_it_runs_wins(
         patch.setattr(orphans, "due_of", meanwhile)
         assert places(go(services, model))[1] == []
     assert files(services, place)
+    assert places(go(services, model)) == ([place] if what == "unmarked" else [], [])
 
 
 def test_a_store_that_deletes_nothing_is_named_and_the_next_run_tries_again(
