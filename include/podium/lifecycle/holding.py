@@ -11,7 +11,6 @@ from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import Present
 from podium.lifecycle.approval_policy import Person, approver_of
 from podium.lifecycle.custody_rules import use_problem
-from podium.lifecycle.orphans import ORPHANS, due_of, reported
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.retention_look import look
 from podium.lifecycle.retention_rules import goes
@@ -73,11 +72,7 @@ def record_allowance(
         raise PodiumError(f"{spec.name}: the model file has no section retention; nothing goes")
     verdicts = look(services, spec.name, spec.retention).verdicts
     numbers = sorted(one.number for one in goes(verdicts))
-    old = due_of(
-        reported(services, spec.name).values(), spec.retention.longest_run, custody.now(services.ledger)
-    )
-    going = {"versions": numbers, ORPHANS: sorted(one.place for one in old)}
-    return record(services, replace(request, details=going))
+    return record(services, replace(request, details={"versions": numbers}))
 
 
 def say(services: Services, request: NewEvent) -> Event:

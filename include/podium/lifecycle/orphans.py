@@ -8,14 +8,14 @@ run again. Whoever took it before is done after the longest run; only then is th
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from podium.errors import NotFound, Outage, PodiumError
 from podium.ledger import custody
-from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.events import EventKind, NewEvent
 from podium.lifecycle.retention_rules import size_text
 from podium.lifecycle.witness import record
 from podium.model_file.retention import RetentionSpec
@@ -75,13 +75,13 @@ class Swept:
         waiting: Those that are reported.
         deleted: Those that were deleted.
         failed: Those that could not be deleted, and why.
-        asks: More would go than goes unasked, so none went.
+        later: How many are left to later runs, since so many go at once.
     """
 
     waiting: list[Orphan] = field(default_factory=list)
     deleted: list[Orphan] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    asks: bool = False
+    later: int = 0
 
     def lines(self) -> list[str]:
         """Say it in words, a sentence each."""
@@ -90,8 +90,8 @@ class Swept:
             named = ", ".join(map(str, self.waiting[:_NAMED]))
             more = f" and {len(self.waiting) - _NAMED:,} more" if len(self.waiting) > _NAMED else ""
             said.append(f"{_count(self.waiting)} that no version names: {named}{more}")
-        if self.asks:
-            said.append("more of them than goes unasked: an approver allows it, or none goes")
+        if self.later:
+            said.append(f"{self.later:,} of them are left to later runs, by ask_above")
         if self.deleted:
             said.append(f"{_count(self.deleted)} that no version names deleted")
         return said
@@ -102,15 +102,10 @@ def _count(orphans: Sequence[Orphan]) -> str:
     return f"{len(orphans):,} {what} ({size_text(_bytes(orphans))})"
 
 
-def sweep(  # noqa: PLR0913 - what a run of retention is given
-    services: Services,
-    disposal: Disposal,
-    model: str,
-    rules: RetentionSpec,
-    run: str,
-    allowed: Event | None = None,
-) -> Swept:
+def sweep(services: Services, disposal: Disposal, model: str, rules: RetentionSpec, run: str) -> Swept:
     """Report models that no version names, and delete those that were reported long enough.
+
+    It deletes no more at once than goes unasked of versions; the next run goes on.
 
     Args:
         services: The registry and the ledger.
@@ -118,7 +113,6 @@ def sweep(  # noqa: PLR0913 - what a run of retention is given
         model: The registered model, whose experiment is looked at.
         rules: Those of the model file.
         run: The Airflow run.
-        allowed: An approver's word that more may go than goes unasked.
 
     Raises:
         Outage: A part did not answer; run it again.
@@ -136,10 +130,9 @@ def sweep(  # noqa: PLR0913 - what a run of retention is given
         _record_report(services, model, waiting, run)
     swept = Swept(sorted(waiting.values(), key=lambda one: one.made_at))
     due = due_of(swept.waiting, rules.longest_run, now)
-    if _much(due, rules) and not _allows(allowed, due):
-        swept.asks = True
-        return swept
-    for one in due:
+    going = at_once(due, rules)
+    swept.later = len(due) - len(going)
+    for one in going:
         _delete(services, disposal, model, one, run, swept)
     if swept.deleted:
         gone = {one.place for one in swept.deleted}
@@ -246,14 +239,14 @@ def _record_report(services: Services, model: str, waiting: Mapping[str, Orphan]
         )
 
 
-def _much(due: Sequence[Orphan], rules: RetentionSpec) -> bool:
-    most = rules.ask_above
-    return len(due) > most.versions or _bytes(due) > most.gigabytes * 1e9
-
-
-def _allows(allowed: Event | None, due: Collection[Orphan]) -> bool:
-    """Whether an approver saw all that would go."""
-    return allowed is not None and {one.place for one in due} <= set(allowed.details.get(ORPHANS, ()))
+def at_once(due: Iterable[Orphan], rules: RetentionSpec) -> list[Orphan]:
+    """Return so many of the orphans, the oldest first, as may go in one run by ``ask_above``."""
+    going: list[Orphan] = []
+    for one in due:
+        size = _bytes(going) + one.size
+        if len(going) < rules.ask_above.versions and size <= rules.ask_above.gigabytes * 1e9:
+            going.append(one)
+    return going
 
 
 def _bytes(orphans: Iterable[Orphan]) -> int:

@@ -105,7 +105,7 @@ def retain(services: Services, spec: ModelSpec, password: str, run: str) -> Done
     # A run that fails is told to people; all else of it is done.
     if done.damages:
         raise Damaged(str(done))
-    swept = sweep(services, disposal, spec.name, spec.retention, run, allowed)
+    swept = sweep(services, disposal, spec.name, spec.retention, run)
     done.orphans = swept.lines()
     done.failed += swept.failed
     done.trials = thin_trials(services, disposal, spec.name, spec.retention, run)

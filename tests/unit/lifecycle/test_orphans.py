@@ -15,8 +15,6 @@ from podium.errors import NotFound, PodiumError
 from podium.ledger import custody
 from podium.ledger.events import Event, EventKind
 from podium.lifecycle import orphans
-from podium.lifecycle.approval_policy import Person
-from podium.lifecycle.holding import record_allowance
 from podium.lifecycle.orphans import Swept, reported, sweep
 from podium.lifecycle.register import register_version, run_to_take
 from podium.lifecycle.retention import retain
@@ -65,8 +63,8 @@ def log(services: Services, model: str, folder: Path, *, whole: bool = True) -> 
     return run, begun.model_id
 
 
-def go(services: Services, model: str, rules: RetentionSpec = RULES, allowed: Event | None = None) -> Swept:
-    return sweep(services, disposal(services), model, rules, new_run(), allowed)
+def go(services: Services, model: str, rules: RetentionSpec = RULES) -> Swept:
+    return sweep(services, disposal(services), model, rules, new_run())
 
 
 def places(swept: Swept) -> tuple[list[str], list[str]]:
@@ -240,21 +238,20 @@ def test_a_store_that_deletes_nothing_is_named_and_the_next_run_tries_again(
     )
 
 
-def test_much_at_once_needs_the_word_of_an_approver_who_saw_it(
-    services: Services, toy_spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_more_goes_at_once_than_the_model_file_says(
+    services: Services, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = toy_spec.name
     rules = RULES.model_copy(update={"ask_above": AskAboveSpec(versions=1)})
-    spec = toy_spec.model_copy(update={"retention": rules})
-    add_version(services, model)
-    found = sorted(log(services, model, tmp_path / name)[1] for name in "ab")
+    first, second = (log(services, model, tmp_path / name)[1] for name in "ab")
     pass_days(monkeypatch, DAYS + 1)
     go(services, model, rules)
     pass_days(monkeypatch, 3 * DAYS)
+    small = RULES.model_copy(update={"ask_above": AskAboveSpec(gigabytes=1e-9)})
+    assert places(go(services, model, small)) == ([first, second], [])
     swept = go(services, model, rules)
-    assert (swept.asks, swept.deleted) == (True, [])
-    word = record_allowance(services, spec, asks=Person("amy"), reason="I saw these two", run=new_run())
-    assert sorted(places(go(services, model, rules, word))[1]) == found
+    assert places(swept) == ([second], [first])
+    assert "1 of them are left to later runs, by ask_above" in swept.lines()
+    assert places(go(services, model, rules)) == ([], [second])
     assert reported(services, model) == {}
 
 
