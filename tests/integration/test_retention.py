@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import requests
 
 from podium.errors import OutOfUse
 from podium.ledger import custody, history
 from podium.ledger.events import EventKind
+from podium.lifecycle.orphans import sweep
 from podium.lifecycle.retention import run_retention
 from podium.lifecycle.verify import all_differences
 from podium.model_file.loading import find_spec
@@ -24,7 +27,7 @@ from support.airflow import get, wait_for_run
 from support.copies import parts_of
 from support.patience import PATIENCE_SECONDS
 from support.places import MODELS
-from support.retained import add_version, crown, later, loads
+from support.retained import RULES, add_version, crown, later, loads
 
 MODEL = "toy-old"
 
@@ -138,3 +141,26 @@ def test_an_upload_that_never_ended_is_known_to_the_store_alone(
     assert open_uploads() == [f"{folder}/big.bin"], "deleting the folder ends no upload"
     ended = asked("abort", RETENTION, layout.secrets.mlflow_retention, upload_id=upload)
     assert (ended.status_code, open_uploads()) == (200, [])
+
+
+def test_a_model_that_no_version_names_goes_from_real_s3_by_the_account_that_may(
+    stack: Stack, layout: Layout, parts: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, registry = "toy-orphans", parts.registry
+    number = add_version(parts, model)
+    experiment = registry.ensure_experiment(model)
+    (tmp_path / "model.skops").write_text("weights")
+    run = registry.create_run(experiment, "never registered", {Tag.INPUTS_DIGEST: "of nothing else"})
+    place = registry.upload_model(experiment, run, "model", tmp_path)
+    registry.end_run(run, "FINISHED")
+    disposal = Disposal(stack.mlflow_url, Login(RETENTION, layout.secrets.mlflow_retention))
+    for days, (waiting, deleted) in {0: ([], []), 31: ([place], []), 62: ([], [place])}.items():
+        with monkeypatch.context() as ahead:
+            ahead.setattr(custody, "now", later(days))
+            swept = sweep(parts, disposal, model, RULES, f"retention/{days}")
+        assert [one.place for one in swept.waiting] == waiting
+        assert [one.place for one in swept.deleted] == deleted
+        assert bool(objects_of(layout, place)) == (deleted == [])
+    assert loads(parts, model, number)
+    disposal.delete_run(run)
+    assert registry.is_deleted(run)
