@@ -107,7 +107,9 @@ def test_a_version_that_was_deleted_after_the_backup_is_whole_again_and_one_befo
     assert all_differences(copied_parts, [OLD]) == []
     assert not [problem for problem in copied.index.problems if OLD in problem]
     spec = SPEC.model_copy(update={"name": OLD})
-    asks = keeping_request(spec, Keeping.RESTORE, 4, asks=Person("amy"), reason="it is back", run="r/1")
+    asks = keeping_request(
+        spec, Keeping.RESTORE, 4, asks=Person("amy"), reason="an audit needs it", run="r/1"
+    )
     say(copied_parts, asks)
     assert pin(copied_parts, OLD, "4").version == 4
     # The copy has an account of its own that deletes, and goes on where the source was.
