@@ -32,7 +32,7 @@ def retention(
     from podium.lifecycle.orphans import reported
     from podium.lifecycle.retention_look import look
     from podium.lifecycle.retention_rules import describe
-    from podium.reporting.retention import orphan_lines, verdict_json, verdict_lines
+    from podium.reporting.retention import orphan_json, orphan_lines, verdict_json, verdict_lines
     from podium.services import connect
 
     services, rules = connect(), _rules(model)
@@ -42,12 +42,21 @@ def retention(
     found: dict[str, list[Verdict]] = {
         name: look(services, name, section).verdicts for name, section in rules.items()
     }
+    orphans = {name: reported(services, name) for name in rules}
     if as_json:
-        print_json({name: [verdict_json(one) for one in verdicts] for name, verdicts in found.items()})
+        print_json(
+            {
+                name: [
+                    *map(verdict_json, verdicts),
+                    *(orphan_json(one, rules[name].longest_run) for one in orphans[name].values()),
+                ]
+                for name, verdicts in found.items()
+            }
+        )
         return
     for name, verdicts in found.items():
         console.print(f"{name}: {describe(verdicts)}", soft_wrap=True, highlight=False, markup=False)
-        lines = [*verdict_lines(verdicts), *orphan_lines(reported(services, name), rules[name].longest_run)]
+        lines = [*verdict_lines(verdicts), *orphan_lines(orphans[name], rules[name].longest_run)]
         for line in lines:
             console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
 

@@ -30,6 +30,13 @@ def orphan_lines(orphans: Mapping[str, Orphan], longest_run: timedelta) -> Itera
         yield f"no version names {one}; it is deleted after {in_utc(one.since + longest_run)}"
 
 
+def orphan_json(orphan: Orphan, longest_run: timedelta) -> dict[str, Any]:
+    """Return a reported model that no version names as plain JSON values."""
+    until = (orphan.since + longest_run).isoformat()
+    about = {"model_id": orphan.place, **orphan.as_json()}
+    return {"version": None, "action": "orphan", "until": until, **about}
+
+
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """Return a verdict as plain JSON values."""
     record = verdict.facts.record
