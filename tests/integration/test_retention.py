@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +13,9 @@ from podium.errors import OutOfUse
 from podium.ledger import custody, history
 from podium.ledger.events import EventKind
 from podium.lifecycle import removal
-from podium.lifecycle.retention import look, run_retention
+from podium.lifecycle.orphans import sweep
+from podium.lifecycle.retention import run_retention
+from podium.lifecycle.retention_look import look
 from podium.lifecycle.retention_rules import Approved
 from podium.lifecycle.verify import all_differences
 from podium.model_file.loading import find_spec
@@ -29,7 +32,7 @@ from support.airflow import LifecycleRun, get, wait_for_run
 from support.copies import parts_of
 from support.patience import PATIENCE_SECONDS
 from support.places import MODELS
-from support.retained import add_version, crown, later, loads
+from support.retained import RULES, add_version, crown, later, loads
 
 MODEL = "toy-old"
 
@@ -142,3 +145,58 @@ def test_old_versions_go_as_an_approver_approved_and_one_by_itself_with_their_fi
     with pytest.raises(OutOfUse, match="v5 was deleted on .* by podium retention"):
         pin(parts, MODEL, "5")
     assert all_differences(parts, [MODEL]) == []
+
+
+def test_an_upload_that_never_ended_is_known_to_the_store_alone(
+    stack: Stack, layout: Layout, parts: Services
+) -> None:
+    number = add_version(parts, "toy-uploads")
+    place = parts.registry.version("toy-uploads", number).source.removeprefix("models:/")
+    experiment = parts.registry.ensure_experiment("toy-uploads")
+    folder = f"{experiment}/models/{place}/artifacts"
+
+    def asked(what: str, who: str, password: str, **form: object) -> requests.Response:
+        url = f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/mpu/{what}/{folder}"
+        form = {"path": "big.bin", **form}
+        return requests.post(url, json=form, auth=(who, password), timeout=PATIENCE_SECONDS)
+
+    begun = asked("create", PROMOTER, layout.secrets.mlflow_podium, num_parts=1)
+    upload = begun.json()["upload_id"]
+    part = requests.put(begun.json()["credentials"][0]["url"], b"x" * 1000, timeout=PATIENCE_SECONDS)
+    assert part.status_code == 200
+    store = Store(layout.s3_url, layout.secrets.s3_key, layout.secrets.s3_secret, "mlflow").client()
+
+    def open_uploads() -> list[str]:
+        found = store.list_multipart_uploads(Bucket="mlflow").get("Uploads", [])
+        return [one["Key"] for one in found if place in one["Key"]]
+
+    assert open_uploads() == [f"{folder}/big.bin"]
+    disposal = Disposal(stack.mlflow_url, Login(RETENTION, layout.secrets.mlflow_retention))
+    assert "big.bin" not in disposal.files(place)
+    disposal.delete_files(place)
+    assert open_uploads() == [f"{folder}/big.bin"], "deleting the folder ends no upload"
+    ended = asked("abort", RETENTION, layout.secrets.mlflow_retention, upload_id=upload)
+    assert (ended.status_code, open_uploads()) == (200, [])
+
+
+def test_a_model_that_no_version_names_goes_from_real_s3_by_the_account_that_may(
+    stack: Stack, layout: Layout, parts: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, registry = "toy-orphans", parts.registry
+    number = add_version(parts, model)
+    experiment = registry.ensure_experiment(model)
+    (tmp_path / "model.skops").write_text("weights")
+    run = registry.create_run(experiment, "never registered", {Tag.INPUTS_DIGEST: "of nothing else"})
+    place = registry.upload_model(experiment, run, "model", tmp_path)
+    registry.end_run(run, "FINISHED")
+    disposal = Disposal(stack.mlflow_url, Login(RETENTION, layout.secrets.mlflow_retention))
+    for days, (waiting, deleted) in {0: ([], []), 31: ([place], []), 62: ([], [place])}.items():
+        with monkeypatch.context() as ahead:
+            ahead.setattr(custody, "now", later(days))
+            swept = sweep(parts, disposal, model, RULES, f"retention/{days}")
+        assert [one.place for one in swept.waiting] == waiting
+        assert [one.place for one in swept.deleted] == deleted
+        assert bool(objects_of(layout, place)) == (deleted == [])
+    assert loads(parts, model, number)
+    disposal.delete_run(run)
+    assert registry.is_deleted(run)

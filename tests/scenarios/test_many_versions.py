@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from podium.ledger import custody
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.store import Ledger
-from podium.lifecycle.retention import look
+from podium.lifecycle.retention_look import look
 from podium.lifecycle.retention_rules import Action
 from podium.model_file.retention import RetentionSpec
 from podium.registry.client import Registry

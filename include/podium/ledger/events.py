@@ -71,6 +71,9 @@ class EventKind(StrEnum):
     DELETION_FAILED = "deletion_failed"
     DELETED = "deleted"
     RETENTION_CHECKED = "retention_checked"
+    ORPHANS_REPORTED = "orphans_reported"
+    ORPHAN_DELETED = "orphan_deleted"
+    TRIALS_THINNED = "trials_thinned"
     RETIRED = "retired"
     RETIREMENT_UNDONE = "retirement_undone"
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from podium.ledger.events import EventKind
 from podium.lifecycle.approval_policy import Request
 from podium.lifecycle.holding import Keeping
-from podium.lifecycle.retention import forecast, removal_asked
+from podium.lifecycle.retention import removal_asked
+from podium.lifecycle.retention_look import forecast
 from podium.lifecycle.retention_rules import Action, Verdict, describe
 from podium.model_file.retention import RetentionSpec
 from podium.services import Services

@@ -63,6 +63,8 @@ _OF_MODELS = (
     EventKind.REMOVAL_PROPOSED,
     EventKind.REMOVAL_DONE,
     EventKind.RETENTION_CHECKED,
+    EventKind.ORPHANS_REPORTED,
+    EventKind.ORPHAN_DELETED,
     EventKind.RETIRED,
     EventKind.RETIREMENT_UNDONE,
 )
@@ -106,6 +108,9 @@ _WORDS = {
     EventKind.DELETION_FAILED: "could not be deleted",
     EventKind.DELETED: "was deleted",
     EventKind.RETENTION_CHECKED: "what stays was looked at after a deletion",
+    EventKind.ORPHANS_REPORTED: "models that no version names were reported",
+    EventKind.ORPHAN_DELETED: "a model that no version names was deleted",
+    EventKind.TRIALS_THINNED: "was made by a search, whose other trials were deleted",
     EventKind.RETIRED: "the model was ended",
     EventKind.RETIREMENT_UNDONE: "the model continues",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +18,7 @@ from podium.errors import (
 )
 from podium.ledger import custody
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.lifecycle import custody_rules, retention, rollback
+from podium.lifecycle import custody_rules, retention, retention_look, rollback
 from podium.lifecycle import promote as promote_module
 from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.holding import Ending, Keeping, ending_request, keeping_request, say
@@ -151,14 +150,14 @@ def test_an_alias_that_is_moved_while_it_runs_wins(
 ) -> None:
     go(services, model)
     monkeypatch.setattr(custody, "now", later(15))
-    asked = retention._group
+    asked = retention.sharers
 
     def moved(services: Services, name: str, number: int) -> set[int]:
         if number == 4:
             services.registry.set_alias(name, Alias.SMOKE, 4)
         return asked(services, name, number)
 
-    monkeypatch.setattr(retention, "_group", moved)
+    monkeypatch.setattr(retention, "sharers", moved)
     done = go(services, model)
     assert done.deleted == [3]
     assert done.kept_meanwhile == ["v4 stays: it has the alias smoke"]
@@ -169,12 +168,12 @@ def test_files_that_another_version_needs_stay(
     services: Services, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares = add_version(services, model, of=run_of(services, model, 3))
-    verdict = retention.look(services, model, RULES).of(3)
+    verdict = retention_look.look(services, model, RULES).of(3)
     assert verdict is not None
     assert str(verdict) == f"v3 stays: it has the same files as v{shares}"
     raw(services.registry).create_registered_model(f"{model}-copy")
     raw(services.registry).copy_model_version(f"models:/{model}/4", f"{model}-copy")
-    verdict = retention.look(services, model, RULES).of(4)
+    verdict = retention_look.look(services, model, RULES).of(4)
     assert verdict is not None
     assert str(verdict) == f"v4 stays: it has the same files as {model}-copy v1"
     # Nothing keeps either of the two: the first goes without its files, the second takes them along.
@@ -269,7 +268,7 @@ def test_an_ended_model_keeps_its_versions_for_its_days_of_grace_and_then_only_w
         ending_request(toy_spec, Ending.RETIRE, asks=AMY, reason="now it ends for good", run=new_run()),
     )
     monkeypatch.setattr(custody, "now", later(91))
-    seen = retention.look(services, model, RULES)
+    seen = retention_look.look(services, model, RULES)
     assert {one.number for one in seen.verdicts if one.action is Action.KEEP} == {1}
 
 
@@ -360,15 +359,34 @@ def test_servers_runs_and_copies_know_what_is_out_of_use(
         check_may_serve(services.ledger.present(model, 2), 2, ServedTarget(model, Alias.CHAMPION, None))
 
 
-def test_a_run_counts_old_models_that_no_version_names_and_leaves_them(
+@pytest.mark.parametrize(
+    ("entered", "details"),
+    [(EventKind.ADOPTED, {}), (EventKind.REGISTERED, {"podium.copied_from": "http://dev"})],
+)
+def test_a_version_that_was_adopted_or_copied_here_stays_until_it_was_judged_once(
+    services: Services, model: str, entered: EventKind, details: dict[str, str]
+) -> None:
+    brought = add_version(services, model, entered=entered, **details)
+    add_version(services, model)
+    assert brought not in go(services, model).quarantined
+    verdict = retention_look.look(services, model, RULES).of(brought)
+    assert str(verdict) == f"v{brought} stays: it was brought here and not judged yet"
+    services.ledger.append(
+        NewEvent(EventKind.GATES_REFUSED, model, brought, run="r", details={"digest": "d"})
+    )
+    assert go(services, model).quarantined == [brought]
+
+
+def test_a_version_whose_run_was_deleted_softly_goes_and_the_restored_run_is_not_trained_of(
     services: Services, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = services.registry.ensure_experiment(model)
-    run = services.registry.create_run(experiment, "never registered", {})
-    folder = stored_files(services, model, 1)
-    place = services.registry.upload_model(experiment, run, "model", folder)
-    now = custody.now(services.ledger)
-    assert services.registry.models_without_version(model, now + timedelta(days=1)) == [place]
-    assert services.registry.models_without_version(model, now - timedelta(days=1)) == []
-    raw(services.registry).delete_run(run)
-    assert services.registry.models_without_version(model, now + timedelta(days=1)) == []
+    run, client = run_of(services, model, 3), raw(services.registry)
+    inputs = services.registry.run(run).tags[Tag.INPUTS_DIGEST]
+    client.delete_run(run)
+    go(services, model)
+    monkeypatch.setattr(custody, "now", later(15))
+    done = go(services, model)
+    assert (done.deleted, done.failed) == ([3, 4], [])
+    assert client.get_run(run).info.lifecycle_stage == "deleted", "it stays as somebody left it"
+    client.restore_run(run)
+    assert services.registry.finished_run(services.registry.ensure_experiment(model), inputs) is None
