@@ -65,14 +65,21 @@ def counted(services: Services, promoted: Event) -> Counts:
     return found
 
 
-def ramp_step(services: Services, model: str, number: int, share: int, first: Event | None = None) -> Event:
-    """Let a version answer a share of the clients, on record."""
+def ramp_step(
+    services: Services,
+    model: str,
+    number: int,
+    share: int,
+    first: Event | None = None,
+    champion: int | None = None,
+) -> Event:
+    """Let a version answer a share of the clients, on record; the champion is that of the registry."""
     return services.ledger.append(
         NewEvent(
             EventKind.RAMP_STEP,
             model,
             number,
-            from_version=services.registry.champion(model),
+            from_version=champion or services.registry.champion(model),
             run=f"test/{number}",
             details={
                 "ramp": None if first is None else first.seq,

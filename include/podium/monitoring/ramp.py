@@ -146,6 +146,17 @@ def current_ramp(ledger: Ledger, model: str) -> Ramp | None:
     return open_ramp(ledger.newest([model], RAMP_KINDS)[model])
 
 
+def ramp_standing(ledger: Ledger, model: str) -> tuple[Standing, Ramp] | None:
+    """Return how the step of a model's ramp stands, with the ramp; None where there is none.
+
+    Raises:
+        Outage: The ledger did not answer.
+        PodiumError: Its record is not what Podium records.
+    """
+    ramp = current_ramp(ledger, model)
+    return None if ramp is None else (standing(ledger, ramp.judged), ramp)
+
+
 def _step_once(services: Services, model: str, run: str) -> Event | None:
     ledger = services.ledger
     with ledger.lock(model):

@@ -242,6 +242,10 @@ FORGED: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda it: it.update(said="good"), "says bad, its evidence good"),
     (lambda it: it["told"][0].update(process="another"), "what process another counted is not what"),
 ]
+OTHERWISE: list[tuple[dict[str, Any], str]] = [
+    ({"freezes": True}, "freezes is True, recomputed False"),
+    ({"auto_rollback": "on"}, "auto_rollback is on, recomputed propose"),
+]
 
 
 def test_verify_names_what_does_not_follow(services: Services, toy_spec: ModelSpec) -> None:
@@ -260,6 +264,10 @@ def test_verify_names_what_does_not_follow(services: Services, toy_spec: ModelSp
         assert len(found) == number + 1
         assert found[-1].startswith(f"watch window of {spec.name} v2: ")
         assert said in found[-1]
+    for changed, said in OTHERWISE:
+        details = {**judged.details, **changed}
+        ledger.append(NewEvent(EventKind.WATCH_JUDGED, spec.name, 2, 1, details=details))
+        assert watch_differences(ledger, [spec.name])[-1] == f"watch window of {spec.name} v2: {said}"
 
 
 def test_a_record_that_cannot_be_read_is_named(services: Services, toy_spec: ModelSpec) -> None:
