@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
-PROPOSED, CLOSED = "proposed", "closed"
+PROPOSED, CLOSED, STILL_OPEN = "proposed", "closed", "still_open"
 # Model and run of each rollback, which are announced next.
 RolledBack = list[tuple[str, str]]
 
@@ -66,7 +66,7 @@ class WatchSensor(BaseOperator):
     """Records the verdicts on watch windows, and rolls back where they say so; waits as long as one is open.
 
     It ends with the first rollback, so that it is announced, and where people are to be asked about one, or
-    no more; what else is open the next run watches.
+    no more; what else is open the next run watches, which this one starts.
     """
 
     def execute(self, context: Context) -> RolledBack:
@@ -81,6 +81,7 @@ class WatchSensor(BaseOperator):
                 log.info("%s", sentence)
             context["ti"].xcom_push(key=PROPOSED, value=done.proposed)
             context["ti"].xcom_push(key=CLOSED, value=done.closed)
+            context["ti"].xcom_push(key=STILL_OPEN, value=done.still_open)
             if done.told:
                 leave_note(context, "; ".join(done.told))
             if done.rolled_back or done.proposed or done.closed:
@@ -102,6 +103,14 @@ def proposed(context: Context) -> list[dict[str, str]]:
     end_approvals(context["ti"].xcom_pull(task_ids="judge", key=CLOSED) or [])
     runs = context["ti"].xcom_pull(task_ids="judge", key=PROPOSED) or []
     return [{"trigger_run_id": run.partition("/")[2]} for run in runs]
+
+
+def next_run(context: Context) -> list[dict[str, str]]:
+    """Return how the run is started that watches the windows that are open still; nothing if none is."""
+    if not context["ti"].xcom_pull(task_ids="judge", key=STILL_OPEN):
+        return []
+    # The same run however often this is asked, and another after each run.
+    return [{"trigger_run_id": f"after__{context['dag_run'].start_date.isoformat()}"}]
 
 
 def something_is_due(services: Services) -> bool:

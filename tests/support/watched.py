@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.watch_counts import Counts, told_of
 from podium.lifecycle.watched import WATCH, Terms
 from podium.names import Alias
 from podium.services import Services
+from podium.serving.watch import BESIDE
 from support.serving import Server
 
 TERMS: dict[str, Any] = {
@@ -55,6 +58,11 @@ def watching(server: Server, old: int) -> Server:
 def watch_of(server: Server) -> dict[str, Any]:
     found: dict[str, Any] = server.client.get("/version").json().get("watch", {})
     return found
+
+
+def beside(metric: str, model: str) -> float | None:
+    """Return a metric of the version beside the one that serves."""
+    return REGISTRY.get_sample_value(metric, {"model": model, "follows": BESIDE})
 
 
 def counted(services: Services, promoted: Event) -> Counts:

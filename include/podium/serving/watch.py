@@ -29,8 +29,9 @@ from podium.ledger.watch_counts import Counts, tell_watched
 from podium.lifecycle.ramped import RAMP_KINDS, Ramp, open_ramp
 from podium.lifecycle.watched import KINDS, WatchWindow, open_window
 from podium.memory import assert_fits
-from podium.names import Alias, version_name
+from podium.names import version_name
 from podium.services import Services
+from podium.serving import instruments
 from podium.serving.answers import jsonable
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
@@ -49,6 +50,8 @@ LOOK_SECONDS = 30.0
 # Nobody may be there to close a window: then servers do, so long after its time.
 _GRACE = timedelta(hours=1)
 _STOP_SECONDS = 5.0
+# What messages and metrics call it: in a watch window the previous champion, on a ramp the approved version.
+BESIDE = "version_beside"
 
 
 class Watch:
@@ -306,7 +309,7 @@ class _Beside(Follower):
         wanted: Callable[[], int | None],
         serving: Follower,
     ) -> None:
-        target = ServedTarget(model, Alias.PREVIOUS_CHAMPION)
+        target = ServedTarget(model, BESIDE)
         super().__init__(services, target, settings.max_rows, keeps_last=False)
         self._now_wanted, self._serving = wanted, serving
 
@@ -318,7 +321,9 @@ class _Beside(Follower):
         return self._now_wanted()
 
     def _nothing_wanted(self) -> None:
-        self.current, self.problem = None, ""
+        self.current = None
+        instruments.VERSION.labels(*self._labels).set(0)
+        self._say("")
 
     def _load(self, number: int, events: Sequence[Event]) -> LoadedVersion:
         manifest = manifest_of(events, self.target.model, number)

@@ -34,7 +34,7 @@ from support import odd_script
 from support.proxy import Proxy
 from support.serving import Server, make_champion, register_model, serving
 from support.trial import RECORDS, ROWS, nominate, predict, regression
-from support.watched import counted, promote_watched, watch_of, watching
+from support.watched import beside, counted, promote_watched, watch_of, watching
 
 ODD = FromCode(Path(odd_script.__file__), {})
 RAISES = {"x": 101.0, "z": 0.0}
@@ -61,6 +61,13 @@ def window_of(promotion: Event) -> WatchWindow:
     window = window_opened_by(promotion)
     assert window is not None
     return window
+
+
+def end_window(services: Services, promotion: Event) -> None:
+    details = {"promotion": promotion.seq, "said": "good"}
+    services.ledger.append(
+        NewEvent(EventKind.WATCH_JUDGED, promotion.model, promotion.version, details=details)
+    )
 
 
 def wait_for_counts(services: Services, server: Server, promotion: Event, requests: int) -> Counts:
@@ -143,8 +150,7 @@ def test_the_window_has_the_memory_first_and_the_candidate_waits_and_says_so(
 
         server.wait_for(lambda: "watch window of v2 has the memory" in str(state()["problem"]), "it waits")
         assert state()["version"] is None
-        ended = NewEvent(EventKind.WATCH_JUDGED, model, 2, details={"promotion": promotion.seq})
-        services.ledger.append(ended)
+        end_window(services, promotion)
         server.wait_for(lambda: state()["version"] == 3, "the candidate")
         assert watch_of(server) == {}
 
@@ -172,6 +178,10 @@ def test_a_version_before_that_is_too_large_is_not_loaded_and_told(
         server.wait_for(lambda: told_of(services.ledger, model, promotion.seq), "told")
         server.wait_for(lambda: told_of(services.ledger, model, promotion.seq)[0].problem, "why")
         assert predict(server, RECORDS[:1]).headers["X-Model-Version"] == "2"
+        assert beside("podium_serving_expected_version", model) == 0
+        end_window(services, promotion)
+        server.wait_for(lambda: watch_of(server) == {}, "the end of the window")
+        server.wait_for(lambda: beside("podium_serving_expected_version", model) == 1, "nothing is expected")
     (told,) = told_of(services.ledger, model, promotion.seq)
     assert told.counts == Counts()
     assert f"{model} v1 is too large for memory beside the version in use" in told.problem
