@@ -23,8 +23,11 @@ from rich.console import Console
 from podium.ledger.events import Event, EventKind
 from podium.ledger.live_answers import LiveCount, LiveStore
 from podium.ledger.watch_counts import Counts, tell_watched
+from podium.lifecycle.ramped import ramp_terms
+from podium.model_file.ramp import EachStep, RampSpec
 from podium.model_file.spec import ModelSpec
 from podium.model_file.watch import WatchSpec
+from podium.monitoring.ramp import begin_ramp, step_ramp
 from podium.monitoring.watch_record import judge_window
 from podium.operations.backup.index import Index, read_index
 from podium.registry.model_files import load_model
@@ -39,7 +42,7 @@ from support.monitored import record_windows
 from support.patience import PATIENCE_SECONDS
 from support.places import MODELS
 from support.serving import as_server
-from support.steps import TRAINED, promote_as_of, roll_back, train
+from support.steps import TRAINED, decide, new_run, nominate_unjudged, promote_as_of, roll_back, train
 from support.toy import TOY
 
 COPY = PROJECT_ROOT / ".podium" / "test-copy"
@@ -50,6 +53,7 @@ ROWS = pd.DataFrame({"x": [-2.0, -0.1, 0.0, 0.3, 4.0]})
 SPEC = ModelSpec.model_validate(
     {**TOY, "name": "toy-copied", "data": {**TOY["data"], "source": str(MODELS / "toy.csv")}}
 )
+RAMPED = SPEC.model_copy(update={"ramp": RampSpec(each=EachStep(rows=10))})
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
     for as_of in DATES:
         TRAINED[as_of] = train(services, SPEC, as_of)
     promote_as_of(services, SPEC, DATES[0])
+    raise_a_share(services)
     judge_a_window(services)
     roll_back(services, SPEC)
     counted = count_rows(services)
@@ -111,6 +116,20 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
         said[name] = stack_command(COPY, "restore", "--from", str(folder))
     with running_stack(COPY, parts={"mlflow"}) as second:
         yield Copied(second, folder, index, source, answers, counted, len(moved), said)
+
+
+def raise_a_share(services: Services) -> None:
+    """Let a second version go two steps up its ramp, as two processes of servers saw it, and back to 0."""
+    run, terms = new_run(), ramp_terms(RAMPED)
+    assert terms is not None
+    nominate_unjudged(services, RAMPED, DATES[1], run)
+    decide(services, RAMPED, run)
+    first = begin_ramp(services, SPEC.name, run, terms, (5, 25, 50))
+    assert first is not None
+    for counts in (Counts(6, 6, new_failed=1), Counts(12, 12, new_failed=1), Counts(60, 60, new_failed=30)):
+        for process in ("a", "b"):
+            tell_watched(as_server(services).ledger, SPEC.name, first.seq, process, counts, "")
+        step_ramp(services, SPEC.name, run)
 
 
 def judge_a_window(services: Services) -> None:

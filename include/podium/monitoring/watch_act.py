@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from podium.errors import CannotRollBack, Outage, PodiumError
 from podium.ledger import history
@@ -170,7 +170,7 @@ def _refuse_too_many(ledger: Ledger, model: str) -> None:
     Raises:
         CannotRollBack: There were two.
     """
-    since = datetime.now(UTC) - _WEEK
+    since = ledger.now() - _WEEK
     moves = ledger.newest([model], [EventKind.ROLLED_BACK], each=20)[model]
     of_week = [move for move in moves if move.at > since and move.actor.startswith(WATCH_ACTOR)]
     if len(of_week) >= AT_MOST_A_WEEK:

@@ -282,15 +282,11 @@ class Watch:
             if self.window is window:
                 self._counts = self._counts.plus(counted)
         if by_new and by_old and window.terms.stores_answers:
-            self._keep(answered, old, answer)
-
-    def _keep(self, answered: Answered, old: LoadedVersion, answer: Any) -> None:
-        """Store both answers, for labels to come."""
-        trial = VersionOnTrial(answered.version.number, old.number)
-        champion, candidate = (answered.version, answered.answer), (old, answer)
-        self._recorder.keep(
-            Compared(answered.request_id, answered.at, answered.rows.count, trial, champion, candidate)
-        )
+            # The window begins by the ledger's clock; this machine's may be behind.
+            at = max(answered.at, window.opened)
+            trial = VersionOnTrial(window.new, window.old)
+            both = (answered.version, answered.answer), (old, answer)
+            self._recorder.keep(Compared(answered.request_id, at, answered.rows.count, trial, *both))
 
     def _say(self, problem: str) -> None:
         if problem and problem != self._problem:

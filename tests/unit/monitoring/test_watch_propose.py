@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from podium.errors import ApprovalNotGiven, CannotRollBack, DecisionVoid, NothingToDo, PodiumError, Refused
-from podium.ledger.events import EventKind
+from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.history import candidate, watch_freeze
 from podium.lifecycle import approval
 from podium.lifecycle.registry_sync import mirror, version_tags
@@ -160,11 +160,17 @@ def test_an_approval_is_valid_for_a_while(here: Services, toy_spec: ModelSpec) -
 
 
 @pytest.mark.parametrize("auto_rollback", ["propose", "on"])
+@pytest.mark.parametrize("gone", ["deleted", "in quarantine"])
 def test_where_the_version_of_before_cannot_serve_the_model_is_frozen_and_both_are_named(
-    here: Services, toy_spec: ModelSpec, auto_rollback: str
+    here: Services, toy_spec: ModelSpec, auto_rollback: str, gone: str
 ) -> None:
     verdict = found_bad(here, toy_spec, auto_rollback)
-    here.registry._client.delete_model_version(toy_spec.name, "1")
+    if gone == "deleted":
+        here.registry._client.delete_model_version(toy_spec.name, "1")
+        why = f"reading {toy_spec.name} v1"
+    else:
+        here.ledger.append(NewEvent(EventKind.QUARANTINED, toy_spec.name, 1, reason="no rule keeps it"))
+        why = f"{toy_spec.name} v1 is in quarantine since "
     if auto_rollback == "propose":
         answered(here, toy_spec, verdict)
         with pytest.raises(CannotRollBack):
@@ -174,5 +180,5 @@ def test_where_the_version_of_before_cannot_serve_the_model_is_frozen_and_both_a
     frozen = watch_freeze(here.ledger.present(toy_spec.name))
     assert frozen is not None
     assert frozen.event is EventKind.WATCH_FROZE
-    assert frozen.reason.startswith(f"v2 is {SAID}; it is not rolled back to v1: reading {toy_spec.name} v1")
+    assert frozen.reason.startswith(f"v2 is {SAID}; it is not rolled back to v1: {why}")
     assert here.registry.champion(toy_spec.name) == 2

@@ -13,6 +13,7 @@ from podium.errors import FrozenByWatch
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.live_answers import LiveAnswer, LiveStore
+from podium.ledger.store import Ledger
 from podium.ledger.watch_counts import Counts, tell_watched
 from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.settle import Settlement, settle, settle_request
@@ -184,6 +185,23 @@ def test_two_a_week_go_back_by_themselves_and_the_third_is_refused_on_record(
     assert "v11 and v12 were rolled back by their watch windows within seven days" in refused.reason
     assert services.registry.champion(spec.name) == 2
     assert owed_rollbacks(ledger, [spec.name]) == []
+
+
+def test_the_week_is_one_of_the_ledgers_clock(
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, ledger = watched(toy_spec, auto_rollback="on"), services.ledger
+    promote_as_of(services, spec, FIRST)
+    for before in (11, 12):
+        actor = f"watch window of v{before}"
+        ledger.append(NewEvent(EventKind.ROLLED_BACK, spec.name, 1, from_version=before, actor=actor))
+    tell(services, promote_as_of(services, spec, SECOND), BAD)
+    judged = judge_window(services, spec.name)
+    assert judged is not None
+    monkeypatch.setattr(Ledger, "now", lambda _: judged.at + timedelta(days=8))
+    back = roll_back(services, judged)
+    assert back is not None
+    assert (back.version, back.from_version) == (1, 2)
 
 
 def test_a_move_after_the_verdict_comes_first(services: Services, toy_spec: ModelSpec) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from podium.ledger.watch_counts import Counts
 from podium.metrics.paired import LOG_THRESHOLD, Sums
 from podium.monitoring.watching import TIME_TO_LOAD, Ending
-from support.watched_streams import TERMS, Promotion, verdict, watch
+from support.watched_streams import TERMS, Promotion, Ramped, ramp, verdict, watch
 
 WEEK = timedelta(days=7).total_seconds()
 LABELLED = Sums(300, 0.0, 30.0)
@@ -103,6 +103,27 @@ def test_worse_versions_are_seen_as_soon_as_in_the_simulations(
 ) -> None:
     found = [watch(promotion, seed, every=50).requests for seed in range(15)]
     assert asked[0] < np.median(found) < asked[1]
+
+
+@pytest.mark.parametrize(
+    ("promotion", "asked"),
+    [
+        (Promotion(new_fails=0.05), (300, 550)),
+        (Promotion(new_fails=0.5), (15, 40)),
+        (Promotion(worse=0.05), (150, 320)),
+    ],
+)
+def test_a_bad_version_goes_back_at_the_first_step_of_its_ramp(
+    promotion: Promotion, asked: tuple[int, int]
+) -> None:
+    found = [ramp(promotion, seed, every=50) for seed in range(15)]
+    assert {one.said for one in found} == {"bad"}
+    assert asked[0] < np.median([one.requests for one in found]) < asked[1]
+    assert np.median([one.share for one in found]) == 5
+
+
+def test_an_equal_version_comes_to_the_end_of_its_ramp() -> None:
+    assert {ramp(Promotion(), seed, every=200) for seed in range(15)} == {Ramped("good", 50, 3000)}
 
 
 def test_equal_versions_stay() -> None:
