@@ -51,6 +51,8 @@ class WatchTrigger(BaseTrigger):
         # Its connections are used again at each look: Postgres has few.
         services = await asyncio.to_thread(_services)
         while True:
+            # The task has just looked.
+            await asyncio.sleep(self.seconds)
             try:
                 is_due = await asyncio.to_thread(self.is_due, services)
             except PodiumError as error:
@@ -59,7 +61,6 @@ class WatchTrigger(BaseTrigger):
             if is_due:
                 yield TriggerEvent({})
                 return
-            await asyncio.sleep(self.seconds)
 
 
 class WatchSensor(BaseOperator):

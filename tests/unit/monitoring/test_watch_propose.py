@@ -16,12 +16,12 @@ from podium.lifecycle.verify import alias_differences
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.watch_act import act, is_due
 from podium.monitoring.watch_propose import (
+    overtaken,
     owed_proposals,
     propose,
     roll_back_approved,
     run_of,
     verdict_of,
-    void_overtaken,
 )
 from podium.monitoring.watch_recompute import watch_differences
 from podium.names import Tag
@@ -111,7 +111,7 @@ def test_a_newer_candidate_closes_no_proposal_and_both_can_be_told_apart(
 def test_a_move_by_anybody_closes_the_question(here: Services, toy_spec: ModelSpec) -> None:
     verdict = found_bad(here, toy_spec)
     request = propose(here, toy_spec.approval, run_of(verdict))
-    assert void_overtaken(here, [toy_spec.name]) == []
+    assert overtaken(here.ledger, [toy_spec.name]) == []
     roll_back_by_hand(here, toy_spec)
     assert is_due(here)
     assert act(here).closed == [request.run]
