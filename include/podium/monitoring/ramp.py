@@ -127,7 +127,7 @@ def end_unfinished(services: Services, model: str, run: str) -> Event | None:
         Outage: A part did not answer; run it again.
     """
     with services.ledger.lock(model):
-        ramp = open_ramp(services.ledger.newest([model], RAMP_KINDS)[model])
+        ramp = current_ramp(services.ledger, model)
         if ramp is None or ramp.run != run:
             return None
         why = "its run ended without a promotion"

@@ -29,7 +29,7 @@ from podium.ledger.watch_counts import Counts, tell_watched
 from podium.lifecycle.ramped import RAMP_KINDS, Ramp, open_ramp
 from podium.lifecycle.watched import KINDS, WatchWindow, open_window
 from podium.memory import assert_fits
-from podium.names import version_name
+from podium.names import in_utc, version_name
 from podium.services import Services
 from podium.serving import instruments
 from podium.serving.answers import jsonable
@@ -149,13 +149,13 @@ class Watch:
 
     def has_the_memory(self) -> str:
         """Say why no candidate is loaded now; "" if one may be."""
-        window = self.window
+        window, ramp = self.window, self.ramp
         if window is None:
             return ""
-        what = "watch window" if self.ramp is None else "ramp"
+        what, closes = ("watch window", window.closes) if ramp is None else ("ramp", ramp.closes)
         return (
-            f"the {what} of {version_name(window.new)} has the memory until "
-            f"{window.closes:%Y-%m-%d %H:%M} UTC at most; then the candidate is loaded"
+            f"the {what} of {version_name(window.new)} has the memory until {in_utc(closes)} at most; then "
+            "the candidate is loaded"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -177,19 +177,24 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._look()
+            problem = self._look()
             self._beside.follow_once()
-            self._tell()
+            unwritten = self._tell()
+            self._say(problem or unwritten)
             self._stop.wait(self._poll_seconds)
         self._tell()
 
-    def _look(self) -> None:
-        """Ask which window is open; while the ledger is away the one that was goes on."""
+    def _look(self) -> str:
+        """Ask which window is open; while the ledger is away the one that was goes on.
+
+        Returns:
+            What is wrong; "" if nothing is.
+        """
         serves = None if self._serving.current is None else self._serving.current.number
         if self.window is None and self._looked is not None:
             before, at = self._looked
             if serves == before and monotonic() - at < LOOK_SECONDS:
-                return
+                return ""
         try:
             kinds = list(dict.fromkeys((*KINDS, *RAMP_KINDS)))
             events = self._services.ledger.newest([self._model], kinds)[self._model]
@@ -201,8 +206,7 @@ class Watch:
             if found is not None or (ramp is not None and now > ramp.closes + _GRACE):
                 ramp = None
         except PodiumError as error:
-            self._say(str(error))
-            return
+            return str(error)
         self._looked = (serves, monotonic())
         found = found if ramp is None else ramp.window
         if found != self.window:
@@ -210,6 +214,7 @@ class Watch:
         if ramp != self.ramp:
             self.ramp = ramp
             log.info("%s: %s.", self._model, "no ramp is open any more" if ramp is None else ramp)
+        return ""
 
     def _change(self, found: WatchWindow | None) -> None:
         # Nobody is routed by a ramp whose counts begin, or have ended.
@@ -245,18 +250,21 @@ class Watch:
         on_ramp = ramp is not None and ramp.window == window
         return (window.old, window.new) if on_ramp else (window.new, window.old)
 
-    def _tell(self) -> None:
-        """Write the counts as they are; what cannot be written now is in those that are written later."""
+    def _tell(self) -> str:
+        """Write the counts as they are; what cannot be written now is in those that are written later.
+
+        Returns:
+            What is wrong; "" if nothing is.
+        """
         window, told = self.window, (self._counts, self._beside.problem)
         if window is None or self._serving.current is None or told == self._told:
-            return
+            return ""
         try:
             tell_watched(self._services.ledger, self._model, window.promotion, self._process, *told)
         except PodiumError as error:
-            self._say(f"what was counted waits to be written: {error}")
-        else:
-            self._told = told
-            self._say("")
+            return f"what was counted waits to be written: {error}"
+        self._told = told
+        return ""
 
     def _compare(self, answered: Answered, old: LoadedVersion, outcome: Outcome, answer: Any) -> None:
         """Count a request that both were asked; one that only one of them could read is no pair."""

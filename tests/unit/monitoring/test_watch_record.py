@@ -264,7 +264,7 @@ def test_labels_that_cannot_be_read_are_no_labels_and_told(services: Services, t
     store.add_labels(spec.name, "r", ["perhaps"])
     looked = standing_of(services.ledger, spec.name)
     assert looked is not None
-    assert "50 labelled rows; the labels that came cannot be read: " in looked.verdict.reason
+    assert "50 labelled rows and labels that can be read: " in looked.verdict.reason
 
 
 FORGED: list[tuple[Callable[[dict[str, Any]], Any], str]] = [

@@ -27,7 +27,7 @@ def test_good_is_said_only_when_all_rows_and_labels_are_there() -> None:
     for counts, sums, missing in (
         (whole._replace(rows=4000), LABELLED, "1,000 rows"),
         (whole, Sums(10, 0.0, 1.0), "290 labelled rows"),
-        (Counts(1, 1), Sums(), "4,999 rows and 300 labelled rows"),
+        (Counts(1, 1), Sums(), "4,999 rows and 300 labelled rows and 30 timed requests"),
     ):
         assert verdict(counts, sums).ending is None
         assert verdict(counts, sums).reason == f"missing: {missing}"
@@ -36,6 +36,16 @@ def test_good_is_said_only_when_all_rows_and_labels_are_there() -> None:
             Ending.INCONCLUSIVE,
             f"the window is over; missing: {missing}",
         )
+
+
+def test_a_question_without_its_numbers_is_never_good() -> None:
+    whole = Counts(5000, 5000, timed=5000)
+    untimed = verdict(whole._replace(timed=29), LABELLED)
+    assert (untimed.ending, untimed.reason) == (None, "missing: 1 timed requests")
+    unread = verdict(whole, LABELLED, unread="'perhaps' is no label")
+    assert (unread.ending, unread.reason) == (None, "missing: labels that can be read: 'perhaps' is no label")
+    over = verdict(whole, LABELLED, age=WEEK, unread="'perhaps' is no label")
+    assert over.ending is Ending.INCONCLUSIVE
 
 
 def test_each_question_alone_says_bad_and_why() -> None:

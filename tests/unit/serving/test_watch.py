@@ -295,6 +295,12 @@ def test_evidence_waits_while_the_ledger_is_away_for_ten_minutes_and_is_written_
         server.wait_until_ready()
         watching(server, 1)
         proxy.cut()
+        server.wait_for(lambda: "did not answer" in str(watch_of(server)["problem"]), "told")
+        proxy.mend()
+        server.wait_for(
+            lambda: watch_of(server)["problem"] is None, "it is there again, with nothing to write"
+        )
+        proxy.cut()
         asked = [predict(server, [record]).headers["X-Request-Id"] for record in RECORDS[:4]]
         server.wait_for(lambda: watch_of(server)["counts"]["requests"] == 4, "counted in memory")
         server.wait_for(lambda: "did not answer" in str(watch_of(server)["problem"]), "told")
