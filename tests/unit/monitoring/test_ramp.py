@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from podium.errors import DecisionVoid, Outage
+from podium.errors import DecisionVoid, Outage, PodiumError
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.store import Ledger
@@ -279,6 +279,32 @@ def test_a_move_of_the_champion_and_another_approval_end_it(services: Services, 
     last = step_ramp(services, spec.name, other)
     assert last is not None
     assert (last.details["said"], last.details["share"]) == ("over", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "details", "why"),
+    [
+        (EventKind.QUARANTINED, {}, "v2 is in quarantine since "),
+        (EventKind.WATCH_JUDGED, {"freezes": True, "said": "both bad"}, "no version is promoted"),
+        (EventKind.RETIRED, {}, "is retired since "),
+        (EventKind.GATES_PASSED, {"digest": "another", "sentence": "passed"}, "the gates ran again since"),
+    ],
+)
+def test_what_makes_the_approval_void_takes_the_share_to_0(
+    services: Services, toy_spec: ModelSpec, kind: EventKind, details: dict[str, Any], why: str
+) -> None:
+    spec = ramped(toy_spec)
+    run, first = begun(services, spec)
+    tell(services, first, Counts(10, 10))
+    assert step_ramp(services, spec.name, run) is None
+    services.ledger.append(NewEvent(kind, spec.name, 2, 1, reason="of a test", details=details))
+    assert ramp_is_due(services, spec.name, run)
+    ended = step_ramp(services, spec.name, run)
+    assert ended is not None
+    assert why in ended.reason
+    assert shares(services, spec) == [5, 25, 0]
+    with pytest.raises(PodiumError):
+        promote(services, spec, run)
 
 
 def test_a_run_that_ends_without_a_promotion_leaves_no_share(services: Services, toy_spec: ModelSpec) -> None:
