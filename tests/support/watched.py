@@ -79,7 +79,10 @@ def ramp_step(
     number: int,
     share: int,
     first: Event | None = None,
+    *,
     champion: int | None = None,
+    stopped: bool = False,
+    reason: str = "",
 ) -> Event:
     """Let a version answer a share of the clients, on record; the champion is that of the registry."""
     return services.ledger.append(
@@ -88,6 +91,7 @@ def ramp_step(
             model,
             number,
             from_version=champion or services.registry.champion(model),
+            reason=reason,
             run=f"test/{number}",
             details={
                 "ramp": None if first is None else first.seq,
@@ -95,7 +99,7 @@ def ramp_step(
                 "share": share,
                 "steps": [5, 25, 50],
                 "counted": 0,
-                "stopped": False,
+                "stopped": stopped,
                 "terms": terms().as_json(),
             },
         )
