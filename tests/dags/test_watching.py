@@ -20,12 +20,16 @@ def test_while_the_ledger_is_away_the_trigger_waits(seen: dict[str, Any]) -> Non
 
 
 def test_it_waits_as_long_as_a_window_is_open_and_nothing_came_of_it(seen: dict[str, Any]) -> None:
-    assert seen["open"] == {"waits": True, "next": []}
-    assert seen["last"] == {"waits": False, "next": []}
+    assert seen["open"] == {"waits": [], "next": []}
+    assert seen["last"] == {"waits": None, "next": []}
+
+
+def test_a_run_that_was_started_to_ask_people_is_started_once(seen: dict[str, Any]) -> None:
+    assert seen["about to ask"] == {"waits": ["propose_rollback/verdict-7"], "next": []}
 
 
 @pytest.mark.parametrize("what", ["proposed", "rolled back", "closed"])
 def test_where_it_ends_for_one_window_a_run_is_started_for_the_others(
     seen: dict[str, Any], what: str
 ) -> None:
-    assert seen[what] == {"waits": False, "next": [{"trigger_run_id": "after__2026-05-01T00:00:00+00:00"}]}
+    assert seen[what] == {"waits": None, "next": [{"trigger_run_id": "after__2026-05-01T00:00:00+00:00"}]}

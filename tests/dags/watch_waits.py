@@ -23,7 +23,7 @@ LOOKS: list[bool | Outage] = [Outage("the ledger did not answer"), Outage("still
 def looks_left(looks: Iterator[bool | Outage]) -> int:
     """Return how many looks are left when the trigger says that something is to be done."""
 
-    def is_due(_: object) -> bool:
+    def is_due(*_: object) -> bool:
         found = next(looks)
         if isinstance(found, Outage):
             raise found
@@ -39,8 +39,8 @@ def looks_left(looks: Iterator[bool | Outage]) -> int:
     return len(list(looks))
 
 
-def ends(acted: Acted) -> dict[str, Any]:
-    """Return whether the task waits on after a look, and which run is to watch on."""
+def ends(acted: Acted, there: int = 0) -> dict[str, Any]:
+    """Return whether the task waits on after a look, for which runs, and which run is to watch on."""
     pushed: dict[str, Any] = {}
     started = datetime(2026, 5, 1, tzinfo=UTC)
     context: Any = {
@@ -48,6 +48,7 @@ def ends(acted: Acted) -> dict[str, Any]:
         "dag_run": SimpleNamespace(dag_id="watch_champion", run_id="r", conf={}, start_date=started),
         "params": {},
         "ti": SimpleNamespace(
+            get_dr_count=lambda dag_id, run_ids: there,  # noqa: ARG005 - as Airflow calls it
             xcom_push=lambda key, value: pushed.update({key: value}),
             xcom_pull=lambda task_ids, key: pushed[key],  # noqa: ARG005 - as Airflow calls it
         ),
@@ -55,9 +56,10 @@ def ends(acted: Acted) -> dict[str, Any]:
     watch_act.act = lambda _: acted  # type: ignore[assignment]
     try:
         WatchSensor(task_id="judge").execute(context)
-    except TaskDeferred:
-        return {"waits": True, "next": []}
-    return {"waits": False, "next": next_run(context)}
+    except TaskDeferred as waits:
+        trigger: Any = waits.trigger
+        return {"waits": trigger.asking, "next": []}
+    return {"waits": None, "next": next_run(context)}
 
 
 print(
@@ -66,6 +68,7 @@ print(
             "looks left": looks_left(iter(LOOKS)),
             "open": ends(Acted([], [], [], [], 2)),
             "proposed": ends(Acted([], [], ["propose_rollback/verdict-7"], [], 1)),
+            "about to ask": ends(Acted([], [], ["propose_rollback/verdict-7"], [], 1), there=1),
             "rolled back": ends(Acted([], [("m", "r")], [], [], 2)),
             "closed": ends(Acted([], [], [], ["propose_rollback/verdict-7"], 1)),
             "last": ends(Acted(["m v2: good"], [], [], [], 0)),

@@ -42,10 +42,10 @@ def server(stack_services: Services) -> Iterator[Server]:
         yield running
 
 
-def announced(services: Services) -> None:
+def announced(services: Services, model: str = MODEL) -> None:
     """No task announces the test's promotions: the announcement of a rollback would wait for them."""
-    newest = services.ledger.history(MODEL, kinds=[EventKind.PROMOTED])[-1]
-    services.ledger.move_cursor(CHAMPION_ASSET.name, MODEL, newest.seq)
+    newest = services.ledger.history(model, kinds=[EventKind.PROMOTED])[-1]
+    services.ledger.move_cursor(CHAMPION_ASSET.name, model, newest.seq)
 
 
 def promote(services: Services, server: Server, model: Any, **terms: Any) -> Event:
@@ -63,7 +63,9 @@ def open_another(services: Services) -> Event:
     """Open the watch window of another model, of which a server is to tell."""
     model = f"{MODEL}-too"
     make_champion(services, model, register_model(services, model, regression(1), ROWS))
-    return promote_watched(services, model, register_model(services, model, regression(2), ROWS), rows=5)
+    promoted = promote_watched(services, model, register_model(services, model, regression(2), ROWS), rows=5)
+    announced(services, model)
+    return promoted
 
 
 def verdict_on(services: Services, promoted: Event) -> Event:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -101,8 +101,12 @@ def _its_own_problem(told: list[str]) -> Iterator[None]:
         told.append(str(error))
 
 
-def is_due(services: Services) -> bool:
+def is_due(services: Services, asking: Collection[str] = ()) -> bool:
     """Whether ``act`` would do something, or no window is open any more; changes nothing.
+
+    Args:
+        services: The ledger, and the folder of the model files.
+        asking: Runs that were started to ask people about a rollback, and do not yet.
 
     Raises:
         Outage: The ledger did not answer.
@@ -114,7 +118,7 @@ def is_due(services: Services) -> bool:
         not windows
         or any(has_verdict(ledger, window) for window in windows)
         or bool(owed_rollbacks(ledger, models))
-        or bool(owed_proposals(services, models))
+        or any(run_of(verdict) not in asking for verdict in owed_proposals(services, models))
         or bool(overtaken(ledger, models))
     )
 

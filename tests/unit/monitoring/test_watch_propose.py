@@ -13,6 +13,7 @@ from podium.ledger.history import candidate, watch_freeze
 from podium.lifecycle import approval
 from podium.lifecycle.registry_sync import mirror, version_tags
 from podium.lifecycle.verify import alias_differences
+from podium.lifecycle.watched import WATCH
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.watch_act import act, is_due
 from podium.monitoring.watch_propose import (
@@ -33,6 +34,7 @@ from podium.services import Services
 from support.bad_window import answered, found_bad, with_models
 from support.steps import FIRST, kinds, new_run, nominate_unjudged
 from support.steps import roll_back as roll_back_by_hand
+from support.watched import terms
 
 SAID = "bad: v2 alone failed 30 and v1 alone 0 of 200 requests"
 
@@ -42,6 +44,11 @@ def here(own_services: Services, tmp_path: Path) -> Services:
     return with_models(own_services, tmp_path)
 
 
+def open_another(services: Services) -> None:
+    """The watch window of another model, so that there is something to wait for."""
+    services.ledger.append(NewEvent(EventKind.PROMOTED, "another", 2, 1, details={WATCH: terms().as_json()}))
+
+
 def test_people_approve_and_the_champion_goes_back_by_the_safe_steps(
     here: Services, toy_spec: ModelSpec
 ) -> None:
@@ -49,6 +56,9 @@ def test_people_approve_and_the_champion_goes_back_by_the_safe_steps(
     assert is_due(here)
     done = act(here)
     assert done.proposed == [f"propose_rollback/verdict-{verdict.seq}"]
+    open_another(here)
+    assert is_due(here)
+    assert not is_due(here, done.proposed), "a run that is about to ask is waited for"
     assert done.told == [f"{toy_spec.name}: people are asked whether to roll back v2 to v1"]
     request = propose(here, toy_spec.approval, done.proposed[0])
     assert propose(here, toy_spec.approval, done.proposed[0]) == request, "a task that runs again"
