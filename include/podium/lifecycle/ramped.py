@@ -56,6 +56,11 @@ class Ramp:
         return replace(self.window, terms=replace(terms, rows=self.counted + terms.rows))
 
     @property
+    def step(self) -> int:
+        """Which step it is at, from 1 on."""
+        return sum(share <= self.share for share in self.steps)
+
+    @property
     def next_share(self) -> int | None:
         """The share of the next step; None after the last."""
         return next((share for share in self.steps if share > self.share), None)

@@ -164,6 +164,7 @@ class ModelRow:
         servers: The model servers that follow the champion, as they told within the last day.
         monitored: What the newest judged windows say; "" without any.
         watched: The open watch window, or how the newest one ended; "" without any.
+        ramp: Which share of the clients a version answers on its ramp, or that it stopped; "" without one.
     """
 
     model: str
@@ -178,6 +179,7 @@ class ModelRow:
     refused_at: datetime | None = None
     monitored: str = ""
     watched: str = ""
+    ramp: str = ""
     servers: Following = NOBODY
 
     @property
@@ -311,8 +313,8 @@ def _with_ramp(row: ModelRow, events: Present) -> ModelRow:
     ramp = open_ramp(events)
     if ramp is None:
         return row
-    said = str(ramp)
-    return replace(row, sentence=f"{row.sentence} {said[0].upper()}{said[1:]}.")
+    said = f"{str(ramp)[0].upper()}{str(ramp)[1:]}."
+    return replace(row, sentence=f"{row.sentence} {said}", ramp=said)
 
 
 def _with_servers(row: ModelRow, servers: Iterable[Server]) -> ModelRow:

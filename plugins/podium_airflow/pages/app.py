@@ -39,7 +39,6 @@ from podium.lifecycle.holding import Keeping
 from podium.lifecycle.settle import Settlement
 from podium.model_file.loading import load_specs, model_files
 from podium.model_file.spec import ModelSpec, lifecycle_dag_id
-from podium.monitoring.watch_record import standing_of
 from podium.names import LOOKUP_ACCOUNT, Alias
 from podium.operations.airflow_client import HOLD_DAG, RETENTION_DAG
 from podium.registry.labels import all_labels
@@ -221,18 +220,10 @@ def _model(  # noqa: PLR0913 - what is shown, and what was typed
 
 @app.get("/watch/models/{model:path}", response_class=HTMLResponse)
 def watch_window(request: Request, who: SomeVisitor, model: str) -> Response:
-    """Show how a model's watch window stands, as a part of its page that is asked for again and again."""
+    """Show how versions beside each other stand, as a part of a page that is asked for again and again."""
     _known(who, model)
-    ledger = connected().ledger
-    found = standing_of(ledger, model)
-    last = watched.last_watch_sentence(model, watched.last_verdict(ledger, model))
-    return render(
-        request,
-        "watch.html",
-        watched=found,
-        sentence=last if found is None else watched.watch_sentence(found),
-        problems=[] if found is None else watched.problems(found),
-    )
+    beside = watched.beside_each_other(connected().ledger, model)
+    return render(request, "watch.html", watched=watched, beside=beside)
 
 
 @app.get("/old/models/{model:path}", response_class=HTMLResponse)
