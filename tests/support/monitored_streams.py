@@ -21,7 +21,7 @@ from podium.monitoring.harm import after, first_harm, judge_harm, losses
 from podium.monitoring.inputs import stream_shares
 from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe
 from podium.monitoring.known_rows import rules_of
-from podium.monitoring.on_record import RecordedWindow, tolerated_by
+from podium.monitoring.on_record import RecordedWindow
 from podium.monitoring.rows import examples_of, inside
 from podium.monitoring.verdicts import Said
 from podium.monitoring.whole import Whole
@@ -287,7 +287,4 @@ def football() -> tuple[Rules, list[Judged]]:
 
 def recorded(rules: Rules, judged: Sequence[Judged]) -> list[RecordedWindow]:
     """Return judged windows as they would be on record, of version 1."""
-    return [
-        RecordedWindow(1, one.observation.window, window_content(one, {}), tolerated_by(rules))
-        for one in judged
-    ]
+    return [RecordedWindow(1, one.observation.window, window_content(one, {}), rules) for one in judged]
