@@ -17,7 +17,7 @@ from podium.model_file.spec import ModelSpec
 from podium.monitoring.inputs import stream_shares
 from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe
 from podium.monitoring.whole import Whole
-from podium.training.data import load_window
+from podium.training.data import rows_as_of
 from podium.training.detectors import own_detectors
 
 
@@ -37,7 +37,7 @@ def judge_known_rows(spec: ModelSpec, since: datetime, as_of: datetime, home: Pa
     """
     if spec.monitoring is None:
         raise DataError(f"{spec.name}: its model file has no section monitoring; see docs/monitoring.md")
-    known = load_window(spec, as_of, home)
+    known = rows_as_of(spec, as_of, home)
     inputs = pd.concat([known.train.inputs, known.holdout.inputs])
     times = pd.to_datetime(pd.concat([known.train.time, known.holdout.time]), utc=True)
     before = times < since

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from podium.scoring.inputs import scorable, text_columns
 from podium.scoring.run import columns_read, source_of
 from podium.scoring.scorer import Readied, Scored, Scorer
 from podium.sources.read import Chunk, Source, list_partitions, open_partition
-from podium.training.data import load_window, normalised_labels, parse_times
+from podium.training.data import normalised_labels, parse_times, rows_as_of
 from podium.training.examples import DataWindow, TrainingExamples
 from podium.training.input_types import as_clients_send
 from podium.training.split import subset
@@ -94,7 +95,7 @@ def inside(times: pd.Series, window: Window) -> npt.NDArray[np.bool_]:
 
 
 def _known(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Part:
-    examples = examples_of(load_window(spec, window.end, home))
+    examples = examples_of(rows_as_of(spec, _read_until(spec, window.end), home))
     which = inside(examples.time, window)
     rows = subset(examples, pd.Series(which))
     asks = spec.monitoring is not None and spec.monitoring.tolerance is not None
@@ -104,6 +105,14 @@ def _known(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Part:
     answers = answered(spec, rows, scorer)
     counted = _with_answers(spec, inputs, answers.predictions, np.ones(len(inputs), dtype=bool))
     return Part(inputs, counted, answers if asks else None)
+
+
+def _read_until(spec: ModelSpec, end: datetime) -> datetime:
+    """Return until when rows are read for a window: where days are read whole, to the end of its last one."""
+    midnight = end.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if spec.data.time_resolution == "moment" or end == midnight:
+        return end
+    return midnight + timedelta(days=1)
 
 
 def _scored(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iterator[Part]:

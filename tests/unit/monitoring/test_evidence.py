@@ -227,6 +227,25 @@ def test_a_new_window_is_judged_alone_and_a_changed_one_with_those_after_it(
     assert evidence_differences(own_services.ledger, [spec.name]) == []
 
 
+def test_a_window_that_ends_within_a_day_has_its_rows_of_that_day_and_no_later_ones(
+    own_services: Services, spec: ModelSpec, tmp_path: Path
+) -> None:
+    hours = pd.Series([MONDAY.replace(tzinfo=None) + timedelta(hours=hour) for hour in [5] * 30 + [7] * 20])
+    rows = pd.DataFrame({"day": hours.dt.strftime("%Y-%m-%dT%H:%M"), "x": 0.5, "y": "yes"})
+    rows.to_csv(tmp_path / "toy.csv", mode="a", header=False, index=False)
+    window = Window(MONDAY, MONDAY + timedelta(hours=6))
+    (judged,) = monitor_window(own_services, spec, window, "monitor_toy/morning")
+    assert judged.observation.rows == 30
+
+
+def test_a_window_long_after_the_newest_row_is_empty_and_no_error(
+    own_services: Services, spec: ModelSpec, tmp_path: Path
+) -> None:
+    add_rows(tmp_path, 0, 1)
+    (judged,) = monitor(own_services, spec, 20)
+    assert (judged.observation.rows, judged.moved.reason, judged.hurts.reason) == (0, "no rows", "no rows")
+
+
 def test_verify_names_evidence_that_was_changed_or_is_gone(
     own_services: Services, spec: ModelSpec, tmp_path: Path, layout: Layout, empty_database: str
 ) -> None:

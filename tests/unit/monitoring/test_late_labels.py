@@ -152,6 +152,27 @@ def test_a_window_without_a_feature_is_broken_data_and_changes_no_wealth(
     assert evidence_differences(own_services.ledger, [spec.name]) == []
 
 
+@pytest.mark.parametrize("kind", ["moments of Berlin", "texts with their offset"])
+def test_rows_of_the_hour_that_daylight_saving_repeats_are_in_two_windows(
+    own_services: Services, spec: ModelSpec, tmp_path: Path, kind: str
+) -> None:
+    hour = pd.to_datetime(["2025-10-26 00:30", "2025-10-26 01:30"]).tz_localize("UTC")
+    moments = pd.Series(np.repeat(hour, [40, 10])).dt.tz_convert("Europe/Berlin")
+    assert set(moments.dt.hour) == {2}, "by their clock they are the same"
+    for file in (tmp_path / "new").iterdir():
+        file.unlink()
+    rows = pd.DataFrame({"id": range(50), "x": np.linspace(-1, 1, 50)})
+    if kind == "moments of Berlin":
+        rows.assign(day=moments).to_parquet(tmp_path / "new" / "rows.parquet")
+    else:
+        rows.assign(day=moments.map(str)).to_csv(tmp_path / "new" / "rows.csv", index=False)
+    begin = hour[0].floor("h").to_pydatetime()
+    for place, number in enumerate((40, 10)):
+        window = Window(begin + place * timedelta(hours=1), begin + (place + 1) * timedelta(hours=1))
+        judged = monitor_window(own_services, spec, window, "monitor_toy/hour")
+        assert judged[-1].observation.rows == number
+
+
 def test_a_source_without_the_column_of_times_is_named_with_what_there_is(
     own_services: Services, spec: ModelSpec, tmp_path: Path
 ) -> None:

@@ -203,6 +203,19 @@ def test_all_of_one_request_is_one_thread_and_one_key(
             {},
             ": no longer frozen: the move outside Podium to v5 was accepted",
         ),
+        (
+            EventKind.WINDOWS_JUDGED,
+            {
+                "reason": "2026-05-01 to 2026-06-01: moved, price moved",
+                "details": {"windows": [{"said": "nothing seen"}, {"said": "moved"}]},
+            },
+            "v5: monitoring raised an alarm: 2026-05-01 to 2026-06-01: moved, price moved",
+        ),
+        (
+            EventKind.RETRAIN_WANTED,
+            {"reason": "log loss 0.91 over 0.85 + 0.03 since 2026-05-12"},
+            "v5: monitoring asks for a training: log loss 0.91 over 0.85 + 0.03 since 2026-05-12",
+        ),
     ],
 )
 def test_each_event_has_a_subject_that_can_be_read_alone(
@@ -219,6 +232,15 @@ def test_each_event_has_a_subject_that_can_be_read_alone(
     (posted,) = hook.got
     assert posted["title"] == f"Podium: toy-shop{subject if subject[0] == ':' else f' {subject}'}"
     assert posted["link"] == f"{AIRFLOW}/podium/models/toy-shop"
+
+
+def test_of_windows_without_an_alarm_nobody_is_told(
+    model: ModelSpec, record: Announce, tell: Callable[..., Swept], hook: Inbox
+) -> None:
+    windows = [{"said": "nothing seen"}, {"said": "not judged"}]
+    record(EventKind.WINDOWS_JUDGED, details={"windows": windows})
+    tell()
+    assert hook.got == []
 
 
 def test_a_reminder_at_half_of_the_time_and_an_escalation_at_nine_tenths_each_once(
