@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
-import re
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -35,10 +32,10 @@ from podium.monitoring.run import monitor_window
 from podium.monitoring.verdicts import Said
 from podium.names import Tag
 from podium.services import Services
-from podium.settings import PROJECT_ROOT
 from podium.stack.layout import Layout
 from support.patience import PATIENCE_SECONDS
 from support.proxy import Proxy
+from support.serve_process import APP, serve_process, wait_for
 from support.serving import make_champion, register_model
 
 FIVE_MINUTES, MINUTE = timedelta(minutes=5), timedelta(minutes=1)
@@ -152,41 +149,16 @@ def proxies(layout: Layout) -> Iterator[list[Proxy]]:
 def real_server(
     served: Served, layout: Layout, proxy: Proxy, log: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """``podium serve`` in a process of its own, with the rights of a model server, by the test's clock."""
+    """A server in a process of its own, by the test's clock, once it is ready."""
     login = sa.make_url(layout.ledger_server_url).set(port=proxy.port)
-    environment = {
-        **os.environ,
-        "PODIUM_LEDGER_SERVER_URL": login.render_as_string(hide_password=False),
-        "PYTHONPATH": f"{PROJECT_ROOT / 'include'}:{PROJECT_ROOT / 'tests'}",
-    }
+    environment = {"PODIUM_LEDGER_SERVER_URL": login.render_as_string(hide_password=False)}
     code = (
-        "import sys; from pathlib import Path; from support.moved_clock import follow; "
-        "follow(Path(sys.argv.pop(1))); from podium.cli.main import app; app()"
+        "from pathlib import Path; from support.moved_clock import follow; "
+        f"follow(Path({str(served.clock)!r})); {APP}"
     )
-    command = [sys.executable, "-c", code, str(served.clock), "serve", served.spec.name]
-    with (
-        log.open("wb") as told,
-        subprocess.Popen([*command, "--port", "0", "--poll", "0.2"], env=environment, stderr=told) as process,
-    ):
-        try:
-            wait_for(lambda: address_in(log) or process.poll() is not None)
-            assert process.poll() is None, log.read_text()
-            wait_for(lambda: httpx.get(f"{address_in(log)}/ready").status_code == 200)
-            yield process, address_in(log)
-        finally:
-            process.kill()
-
-
-def address_in(log: Path) -> str:
-    found = re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text())
-    return "" if found is None else found[1]
-
-
-def wait_for(look: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with serve_process(served.spec.name, log, environment, code) as (process, url):
+        wait_for(lambda: httpx.get(f"{url}/ready").status_code == 200)
+        yield process, url
 
 
 def rows_of(served: Served) -> int:

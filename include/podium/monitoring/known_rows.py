@@ -11,7 +11,7 @@ import pandas as pd
 
 from podium.errors import DataError
 from podium.metrics.reference import Detector, Reference, count_rows, make_reference
-from podium.metrics.windows import Window, backtest, windows_between
+from podium.metrics.windows import Window, backtest, inside, windows_between
 from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.inputs import stream_shares
@@ -53,7 +53,7 @@ def judge_known_rows(spec: ModelSpec, since: datetime, as_of: datetime, home: Pa
     seen = [
         with_own(_observed(spec, reference, window, rows), detectors, pool, rows)
         for window in windows
-        for rows in [inputs[_inside(times, window) & ~before]]
+        for rows in [inputs[inside(times, window) & ~before]]
     ]
     return list(judge_all(spec.name, rules(spec.monitoring, reference), reference.past, seen))
 
@@ -99,10 +99,6 @@ def with_own(
     """
     own = {name: detect(pool, rows) for name, detect in detectors.items()} if len(rows) else {}
     return replace(seen, distances={**seen.distances, **own}, shifts={**seen.shifts, **own})
-
-
-def _inside(times: pd.Series, window: Window) -> pd.Series:
-    return (times >= window.start) & (times < window.end)
 
 
 def _observed(spec: ModelSpec, reference: Reference, window: Window, rows: pd.DataFrame) -> Observation:

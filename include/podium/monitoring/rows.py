@@ -17,7 +17,7 @@ import pyarrow as pa
 from podium.errors import DataError
 from podium.metrics.answers import Answers, Numbers, true_values
 from podium.metrics.predictions import answer_streams, predict
-from podium.metrics.windows import Window
+from podium.metrics.windows import Window, inside
 from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.scoring.inputs import scorable, text_columns
@@ -86,12 +86,6 @@ def answered(spec: ModelSpec, examples: TrainingExamples, scorer: Scorer) -> Ans
         return Answers(spec.task, spec.labels, truth, none)
     predictions = predict(scorer.model, as_clients_send(examples.inputs), spec.labels)
     return Answers(spec.task, spec.labels, truth, predictions)
-
-
-def inside(times: pd.Series, window: Window) -> npt.NDArray[np.bool_]:
-    """Return which moments are in a window; those without a zone are in UTC."""
-    moments = pd.to_datetime(times, utc=True)
-    return ((moments >= window.start) & (moments < window.end)).to_numpy(bool)
 
 
 def _known(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Part:

@@ -140,7 +140,8 @@ def test_an_asset_event_that_nothing_on_record_asked_for_starts_no_training(
     own_services: Services, spec: ModelSpec
 ) -> None:
     some = own_services.ledger.history(spec.name)[-1]
-    for told in ([], [None, "7"], [some.seq], [10**9]):
+    of_another = own_services.ledger.append(NewEvent(EventKind.RETRAIN_WANTED, "another", 1))
+    for told in ([], [None, "7"], [some.seq], [of_another.seq], [10**9]):
         with pytest.raises(PodiumError, match="nothing on record asked for a training"):
             retraining_on_record(own_services.ledger, spec.name, told)
 
