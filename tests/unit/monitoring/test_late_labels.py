@@ -152,6 +152,30 @@ def test_a_window_without_a_feature_is_broken_data_and_changes_no_wealth(
     assert evidence_differences(own_services.ledger, [spec.name]) == []
 
 
+def test_a_file_without_a_feature_breaks_its_own_window_alone(
+    own_services: Services, spec: ModelSpec, tmp_path: Path
+) -> None:
+    label(tmp_path, {0: 40, 2: 40})
+    broken = tmp_path / "new" / "1.csv"
+    pd.read_csv(broken).drop(columns="x").to_csv(broken, index=False)
+    judged = monitor(own_services, spec, 0, 1, 2)
+    assert [one.whole.said for one in judged] == [Said.NOTHING_SEEN, Said.BROKEN, Said.NOTHING_SEEN]
+    assert [one.observation.rows for one in judged] == [ROWS, 0, ROWS]
+
+
+def test_rows_without_a_time_are_in_no_window_and_it_is_said_how_many_there_are(
+    own_services: Services, spec: ModelSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    some = tmp_path / "new" / "0.csv"
+    rows = pd.read_csv(some)
+    rows.loc[:2, "day"] = ["soon", "", "31/12/2025"]
+    rows.to_csv(some, index=False)
+    with caplog.at_level(logging.WARNING):
+        judged = monitor(own_services, spec, 0)
+    assert judged[0].observation.rows == ROWS - 3
+    assert "3 rows of new are in no window: day holds no time of data.time_formats" in caplog.text
+
+
 @pytest.mark.parametrize("kind", ["moments of Berlin", "texts with their offset"])
 def test_rows_of_the_hour_that_daylight_saving_repeats_are_in_two_windows(
     own_services: Services, spec: ModelSpec, tmp_path: Path, kind: str
