@@ -71,7 +71,8 @@ def drift_picture(windows: Sequence[RecordedWindow], moves: Sequence[Event] = ()
         for axes in (above, below):
             color, style = ("firebrick", "--") if mark.back else ("black", "-")
             axes.axvline(mark.place - 0.5, color=color, linestyle=style)
-        below.annotate(mark.said, (mark.place, below.get_ylim()[1]), va="top", fontsize=8)
+        at = (mark.place - 0.5, below.get_ylim()[1])
+        below.annotate(mark.said, at, (4, -4), textcoords="offset points", va="top", fontsize=8)
     step = max(1, -(-len(windows) // _MOST_DATES))
     shown = range(0, len(windows), step)
     dates = [str(windows[place].window).partition(" to ")[0] for place in shown]
