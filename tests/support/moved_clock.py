@@ -20,4 +20,4 @@ def follow(clock: Path) -> None:
             return datetime.fromisoformat(clock.read_text()).astimezone(tz)
 
     for module in (counting, served_model):
-        module.datetime = Moved  # type: ignore[misc]
+        module.datetime = Moved  # type: ignore[attr-defined]

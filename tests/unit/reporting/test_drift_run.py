@@ -76,7 +76,7 @@ def test_what_raises_an_alarm_is_all_evidence_and_what_was_not_judged_is_grey(
     assert [set(one.evidence) for one in windows] == [{"x"}] * 4, "no bet is made on what is never missing"
     broken = replace(windows[0], content={**windows[0].content, "inputs": None})
     (shades,) = drift_picture([broken, *windows[1:]]).axes[0].images
-    assert np.ma.getmaskarray(shades.get_array()).tolist() == [[True, False, False, False]]
+    assert np.ma.getmaskarray(np.ma.asarray(shades.get_array())).tolist() == [[True, False, False, False]]
 
 
 def test_a_run_of_the_version_keeps_the_picture_and_the_record_and_is_no_training(
