@@ -197,6 +197,8 @@ def test_windows_of_several_servers_see_a_shift_and_miss_only_the_rows_of_one_th
             for url in (first, second):
                 served.ask(url)
         served.set_clock(3)
+        logs = [tmp_path / f"{number}.log" for number in range(2)]
+        wait_for(lambda: all("waits to be written" in log.read_text() for log in logs))
         assert rows_of(served) == 5 * EACH
         proxies[0].mend()
         wait_for(lambda: rows_of(served) == 9 * EACH)
