@@ -251,16 +251,17 @@ def _of_monitoring(event: Event, airflow: str) -> Notice | None:
     version, wanted = version_name(event.version), event.event is EventKind.RETRAIN_WANTED
     if not wanted and not alarms_in(event.details):
         return None
-    what = f"is to be trained again: {event.reason}" if wanted else f"was monitored: {event.reason}"
+    what = "asks for a training" if wanted else "raised an alarm"
     then = (
-        "Its lifecycle starts automatically; gates and approval still apply."
+        "Its lifecycle starts automatically if that Dag is switched on; gates and approval still apply."
         if wanted
-        else "The champion serves on. docs/monitoring.md says what each verdict means."
+        else f"The champion serves on. `podium drift {event.model}` shows the windows; docs/monitoring.md "
+        "explains each verdict."
     )
     return Notice(
         Topic.MONITORING,
         event.model,
-        f"{event.model} {version} {what}",
+        f"{event.model} {version}: monitoring {what}: {event.reason}",
         then,
         key=f"{event.model}:monitoring:{event.version}",
         id=f"event:{event.seq}",

@@ -203,6 +203,19 @@ def test_all_of_one_request_is_one_thread_and_one_key(
             {},
             ": no longer frozen: the move outside Podium to v5 was accepted",
         ),
+        (
+            EventKind.WINDOWS_JUDGED,
+            {
+                "reason": "2026-05-01 to 2026-06-01: moved, price moved",
+                "details": {"windows": [{"said": "nothing seen"}, {"said": "moved"}]},
+            },
+            "v5: monitoring raised an alarm: 2026-05-01 to 2026-06-01: moved, price moved",
+        ),
+        (
+            EventKind.RETRAIN_WANTED,
+            {"reason": "log loss 0.91 over 0.85 + 0.03 since 2026-05-12"},
+            "v5: monitoring asks for a training: log loss 0.91 over 0.85 + 0.03 since 2026-05-12",
+        ),
     ],
 )
 def test_each_event_has_a_subject_that_can_be_read_alone(
@@ -301,6 +314,15 @@ def test_a_removal_that_wants_a_decision_is_told_to_the_approvers_and_how_it_end
     assert "A request that expires is closed, and no version goes." in expires["message"]
     assert decided["title"] == f"{name} was rejected by amy"
     assert "No version goes. The next run of retention asks again" in decided["message"]
+
+
+def test_of_windows_without_an_alarm_nobody_is_told(
+    model: ModelSpec, record: Announce, tell: Callable[..., Swept], hook: Inbox
+) -> None:
+    windows = [{"said": "nothing seen"}, {"said": "not judged"}]
+    record(EventKind.WINDOWS_JUDGED, details={"windows": windows})
+    tell()
+    assert hook.got == []
 
 
 def test_a_reminder_at_half_of_the_time_and_an_escalation_at_nine_tenths_each_once(
