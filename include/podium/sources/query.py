@@ -26,8 +26,8 @@ from podium.sources.storage import database_engine, database_errors, query_of
 
 ALL = "all"
 _PIPE_BYTES = 4 << 20
-# Large, so that each column of a block has memory of its own, which is given back when it is not needed.
-_BLOCK_BYTES = 32 << 20
+# Arrow reads 32 blocks ahead of what it parses.
+_BLOCK_BYTES = 2 << 20
 # Types of Postgres by their numbers, which never change (pg_type.dat), that COPY writes as Arrow reads them.
 _DECIMAL = 1700
 _PLAIN: Mapping[int, pa.DataType] = {
