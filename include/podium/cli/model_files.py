@@ -63,10 +63,8 @@ def new_model(  # noqa: PLR0913 - what a model needs
     home = project_home()
     sample = look_at(source, database, home)
     if sample.which:
-        console.print(
-            f"looked at {sample.which}; labels, gaps and days of the other rows are not known here",
-            highlight=False,
-        )
+        seen = f"looked at {sample.which}; others may have other labels, gaps and days"
+        console.print(seen, highlight=False)
     if task and task not in NEW_TASKS:
         raise PodiumError(f"--task: '{task}'; allowed: {', '.join(NEW_TASKS)}")
     kind = TaskKind(task) if task else None

@@ -283,6 +283,37 @@ def test_parts_may_be_of_types_that_hold_each_other_and_of_no_others(tmp_path: P
         read_whole(Source("in", tmp_path))
 
 
+def test_parts_between_which_others_fit_are_named_too(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, column in {"a": pa.nulls(1), "b": pa.array([1]), "c": pa.array(["x"])}.items():
+        pq.write_table(pa.table({"x": column}), tmp_path / "in" / f"{name}.parquet")
+    with pytest.raises(DataError, match=r"column x is int64 in .*b.parquet and string in .*c.parquet"):
+        read_whole(Source("in", tmp_path))
+
+
+def test_no_whole_number_is_changed_by_parts_that_hold_floats(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, column in {"a": pa.array([2**53 + 1]), "b": pa.array([0.5])}.items():
+        pq.write_table(pa.table({"x": column}), tmp_path / "in" / f"{name}.parquet")
+    with pytest.raises(DataError, match=r"from .*a.parquet to .*b.parquet have no types in common that hold"):
+        read_whole(Source("in", tmp_path))
+
+
+def test_the_numbers_of_rows_count_those_that_small_chunks_left_out(tmp_path: Path) -> None:
+    day = pa.array([date(2025, 1, 1 + place % 3) for place in range(90)])
+    rows = pa.table({"day": day, "x": list(range(90))})
+    pq.write_table(rows, tmp_path / "rows.parquet", row_group_size=7)
+    source = Source("rows.parquet", tmp_path, as_of=datetime(2025, 1, 3), time_column="day")
+    table = read_whole(source)
+    assert (table.later, table.rows.index.tolist()) == (30, table.rows["x"].tolist())
+
+
+def test_a_name_that_a_parquet_file_has_twice_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table([[1], [2], [3]], names=["x", "y", "x"]), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=r"rows.parquet: column 'x' appears twice"):
+        read_whole(Source("rows.parquet", tmp_path))
+
+
 def test_csv_and_parquet_are_not_mixed(tmp_path: Path) -> None:
     write(tmp_path / "in/a.csv", pd.DataFrame({"x": [1]}))
     write(tmp_path / "in/b.parquet", pd.DataFrame({"x": [1]}))
