@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from podium.errors import DataError, Outage, PodiumError
+from podium.model_file.extras import how_to_install
 from podium.model_file.source import DELTA, S3
 from podium.sources.chunks import (
     Partition,
@@ -36,7 +37,6 @@ _OTHER_WAYS = (
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST = 1000
-INSTALL = ".venv/bin/uv pip install --require-hashes -r requirements-delta.txt"
 
 
 def delta_partitions(source: Source) -> list[Partition]:
@@ -95,7 +95,8 @@ def _table(source: Source, version: int | None) -> Any:
     try:
         from deltalake import DeltaTable
     except ImportError as error:
-        raise PodiumError(f"{source.source}: the package deltalake is not installed: {INSTALL}") from error
+        hint = how_to_install("deltalake")
+        raise PodiumError(f"{source.source}: the package deltalake is not installed{hint}") from error
     place = source.source.removeprefix(DELTA).strip()
     is_s3 = place.startswith(S3)
     at = place if is_s3 else str(Path(source.home) / place)

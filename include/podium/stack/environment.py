@@ -11,12 +11,13 @@ from podium.names import LOOKUP_ACCOUNT, LOOKUP_PASSWORD, password_variables
 from podium.operations.mlflow_server import PROMOTER
 from podium.stack.layout import Layout, Paths, repo_root
 
+_S3 = "AWS_"
 # A developer's own settings must not leak into the stack: real AWS keys would become the keys of our store.
 _DROPPED_PREFIXES = (
     "AIRFLOW_",
     "MLFLOW_",
     "_MLFLOW_",
-    "AWS_",
+    _S3,
     "PG",
     "PYTHON",
     "OTEL_",
@@ -114,6 +115,8 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
         **_shared("local-executor"),
         **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
         **_addresses(layout),
+        # For tasks whose rows are in the caller's own S3; no other program gets them.
+        **{name: value for name, value in os.environ.items() if name.startswith(_S3)},
         **extra,
     }
 
