@@ -238,6 +238,10 @@ def _parsed(stream: Any, kinds: Mapping[str, pa.DataType], shown: str) -> Iterat
         )
         yield from reader
     except pa.ArrowInvalid as error:
+        if "straddling" in str(error):
+            # A line longer than a block: https://arrow.apache.org/docs/python/generated/pyarrow.csv.ReadOptions.html
+            long = f"a row is longer than {_BLOCK_BYTES >> 20} MB; leave its long column out of the query"
+            raise DataError(f"{shown}: {long}") from error
         raise DataError(f"{shown}: {str(error).splitlines()[0]}; cast it in the query") from error
 
 

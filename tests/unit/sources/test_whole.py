@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from podium.errors import DataError
+from podium.sources.parts import read_part
 from podium.sources.read import Reader, Source, open_partition, the_only_partition
 from podium.sources.whole import WholeTable, inferred, read_whole
 from podium.training.data_version import content_digest
@@ -35,6 +39,7 @@ def scored(folder: Path, name: str = "rows.csv", rows: int = 2) -> tuple[dict[st
     return pa.concat_tables([chunk.rows for chunk in chunks]).to_pydict(), rejected
 
 
+ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 TRAILING = "room,out,hours\n21.5,6.0,7.5,\n20.9,5.0,12.0,\n21.1,4.0,3.0,\n"
 
 
@@ -417,3 +422,23 @@ def test_odd_types_are_read_and_have_one_version_over_parts_and_in_one_file(
     one, parts = (read_whole(Source(source, tmp_path)).rows for source in ("all.parquet", "in"))
     assert content_digest({"": one}) == content_digest({"": parts})
     assert content_digest({"": one}) != content_digest({"": one.iloc[[0, 0, 0]]})
+
+
+@pytest.mark.parametrize(("given", "taken"), [({}, "system"), ({ALLOCATOR: "mimalloc"}, "mimalloc")])
+def test_arrow_gives_memory_back_unless_somebody_chose_another_allocator(
+    given: dict[str, str], taken: str
+) -> None:
+    others = {name: value for name, value in os.environ.items() if name != ALLOCATOR}
+    program = "import podium, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**others, **given}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == taken
+
+
+def test_small_chunks_become_large_pieces(tmp_path: Path) -> None:
+    csv = "".join(f"{place},{'x' * 90}\n" for place in range(100_000))
+    (tmp_path / "rows.csv").write_text(f"n,text\n{csv}")
+    source = replace(Source("rows.csv", tmp_path), chunk_rows=1000)
+    part = read_part(source, the_only_partition(source), None)
+    assert (len(part.rows), part.rows.column("text").num_chunks) == (100_000, 1)
