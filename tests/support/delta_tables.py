@@ -1,6 +1,6 @@
 """Delta tables as other writers leave them: deletion vectors, mapped columns, features of other readers.
 
-deltalake writes none of these, so its log is written on here: https://github.com/delta-io/delta/blob/master/PROTOCOL.md
+deltalake writes none of these, so its log is written on here, as the protocol of Delta says.
 """
 
 from __future__ import annotations

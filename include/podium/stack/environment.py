@@ -50,6 +50,11 @@ def base_env(environ: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
+def own_s3(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's own S3, for Airflow alone: a task may read rows there."""
+    return {name: value for name, value in environ.items() if name.startswith(_S3)}
+
+
 def client_env(layout: Layout) -> dict[str, str]:
     """Return what a client on this machine needs to reach the stack, a model server too."""
     return {**_addresses(layout), "PODIUM_LEDGER_SERVER_URL": layout.ledger_server_url}
@@ -115,8 +120,6 @@ def airflow_env(layout: Layout, paths: Paths, extra: Mapping[str, str]) -> dict[
         **_shared("local-executor"),
         **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
         **_addresses(layout),
-        # For tasks whose rows are in the caller's own S3; no other program gets them.
-        **{name: value for name, value in os.environ.items() if name.startswith(_S3)},
         **extra,
     }
 

@@ -18,7 +18,7 @@ from supervisor.options import ServerOptions
 from podium.errors import PartFailedError, StackError
 from podium.stack import backups, control, orphans
 from podium.stack.control import clean
-from podium.stack.environment import accounts_env, airflow_env, base_env, client_env, mlflow_env, s3_env
+from podium.stack.environment import accounts_env, airflow_env, base_env, client_env, own_s3
 from podium.stack.layout import (
     Layout,
     Paths,
@@ -160,16 +160,14 @@ def test_foreign_settings_do_not_reach_the_programs() -> None:
     assert env["NO_PROXY"] == "corp,127.0.0.1,localhost"
 
 
-def test_airflow_alone_gets_the_callers_own_s3(
-    layout: Layout, paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://rows.example.com")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
-    assert airflow_env(layout, paths, {})["AWS_ACCESS_KEY_ID"] == "mine"
-    assert airflow_env(layout, paths, {})["AWS_ENDPOINT_URL"] == "https://rows.example.com"
-    for others in (s3_env(layout, paths), mlflow_env(layout), base_env(os.environ)):
-        assert "AWS_ENDPOINT_URL" not in others
-        assert others.get("AWS_ACCESS_KEY_ID") in (layout.secrets.s3_key, None)
+def test_airflow_alone_gets_the_callers_own_s3(layout: Layout, paths: Paths) -> None:
+    callers = {"AWS_ENDPOINT_URL": "https://rows.example.com", "AWS_ACCESS_KEY_ID": "mine", "HOME": "/me"}
+    assert own_s3(callers) == {name: callers[name] for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID")}
+    home = PostgresHome(layout.postgres_home, own_binaries=False, user=None)
+    for program in all_programs(layout, paths, home, own_s3(callers)):
+        is_airflow = program.part not in (Part.POSTGRES, Part.S3, Part.MLFLOW)
+        assert (program.env.get("AWS_ENDPOINT_URL") == "https://rows.example.com") is is_airflow
+        assert ("mine" in program.env.values()) is is_airflow
 
 
 def test_database_urls_name_the_driver(layout: Layout) -> None:
