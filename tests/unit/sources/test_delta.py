@@ -14,6 +14,7 @@ from deltalake import write_deltalake
 
 from podium.errors import DataError, Outage, PodiumError
 from podium.sources.chunks import Source
+from podium.sources.delta import _delta_errors
 from podium.sources.read import list_partitions, open_partition
 from podium.sources.whole import read_whole
 from support.delta_tables import delete_by_vector, rename_columns, require
@@ -118,6 +119,14 @@ def test_a_store_that_does_not_answer_is_an_outage(home: Path, monkeypatch: pyte
         monkeypatch.setenv(f"AWS_{name}", value)
     with pytest.raises(Outage, match=r"^delta:s3://away/rows: the store did not answer: [^\x1b]+$"):
         list_partitions(Source("delta:s3://away/rows", home))
+
+
+def test_a_store_that_ends_while_rows_are_read_is_an_outage_too() -> None:
+    # As the query engine tells it.
+    said = "External error: Object Store error: Generic S3 error: Error performing GET http://store/x"
+    outage = pytest.raises(Outage, match="the store did not answer: .*Error performing GET")
+    with outage, _delta_errors(Source("delta:s3://rows/x", Path())):
+        raise pa.ArrowInvalid(said)
 
 
 def test_what_is_no_table_and_a_package_that_is_not_there_are_told(

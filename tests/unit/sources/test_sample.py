@@ -39,14 +39,14 @@ def test_of_a_large_file_the_first_rows_are_seen(tmp_path: Path, suffix: str) ->
 def test_of_many_parts_some_are_seen_from_the_first_to_the_last(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for place in range(250):
-        rows(4, place * 4).to_csv(tmp_path / "in" / f"{place:03}.csv", index=False)
+        rows(2, place * 2).to_csv(tmp_path / "in" / f"{place:03}.csv", index=False)
     sample = read_sample(Source("in", tmp_path), 200)
     assert sample.which == "200 rows, at most the first 2 of each of 100 of its 250 parts"
     assert sample.rows["x"].tolist()[:2] == [0, 1]
-    assert sample.rows["x"].tolist()[-2:] == [996, 997]
-    few = read_sample(Source("in/00[0-3].csv", tmp_path), 8)
-    assert few.which == "8 rows, at most the first 2 of each of its 4 parts"
-    assert read_sample(Source("in/00[0-3].csv", tmp_path), 16).which == ""
+    assert sample.rows["x"].tolist()[-2:] == [498, 499]
+    few = read_sample(Source("in/00[0-3].csv", tmp_path), 4)
+    assert few.which == "4 rows, at most the first 1 of each of its 4 parts"
+    assert read_sample(Source("in/00[0-3].csv", tmp_path), 8).which == ""
 
 
 def test_of_a_large_csv_only_the_beginning_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -168,6 +169,20 @@ def test_airflow_alone_gets_the_callers_own_s3(layout: Layout, paths: Paths) -> 
         is_airflow = program.part not in (Part.POSTGRES, Part.S3, Part.MLFLOW)
         assert (program.env.get("AWS_ENDPOINT_URL") == "https://rows.example.com") is is_airflow
         assert ("mine" in program.env.values()) is is_airflow
+
+
+def test_a_stack_is_started_with_the_callers_own_s3(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, str] = {}
+
+    def prepare(*arguments: Any) -> None:
+        given.update(arguments[2])
+        raise StackError("seen")
+
+    monkeypatch.setattr(control, "_prepare", prepare)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    with pytest.raises(StackError, match="seen"):
+        control.start(paths, Console(quiet=True), extra_airflow_env={"A": "b"}, detached=True)
+    assert (given["AWS_ACCESS_KEY_ID"], given["A"]) == ("mine", "b")
 
 
 def test_database_urls_name_the_driver(layout: Layout) -> None:
