@@ -42,7 +42,7 @@ from podium.training.data_version import content_digest
 HOME = PROJECT_ROOT / ".podium" / "bench-sources"
 ROWS = int(os.environ.get("SIZE") or (200_000 if QUICK else 10_000_000))
 PART_ROWS = min(500_000, ROWS // 4)
-TURNS = 1 if QUICK else int(os.environ.get("TURNS", "2")) if ROWS > 5_000_000 else 3
+TURNS = 1 if QUICK else 2 if ROWS > 5_000_000 else 3
 NUMBERS, WHOLE = 13, 4
 # Podium sets it as it is imported, here before a child imports Arrow.
 ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
