@@ -88,5 +88,5 @@ class MonitoringSpec(Closed):
         default=None, description="Labels of scored rows; rows of `data.source` have their own."
     )
     retraining: RetrainingSpec = Field(
-        default=RetrainingSpec(), description="How often a verdict starts a training by itself."
+        default=RetrainingSpec(), description="How often a verdict may start a training."
     )

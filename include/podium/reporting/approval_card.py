@@ -84,7 +84,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
             "",
             f"[![{state}; open until {in_utc(request.expires_at)}]({pages.answers})]({pages.answers})",
             "",
-            f"[The state now]({pages.answers}), [all about this decision]({pages.decision})",
+            f"[Current state]({pages.answers}), [the page of this decision]({pages.decision})",
             "",
             spec.description,
             "",
@@ -228,7 +228,7 @@ def _asked_for(request: Request) -> list[str]:
         return []
     who = "a schedule or another Dag" if request.requester is None else _plain(request.requester)
     form = _plain(approval.describe_form(request.form)) if request.form else "all from the model file"
-    return [f"Asked for by {who}: {form}.", ""]
+    return [f"Requested by {who}: {form}.", ""]
 
 
 def _rules(spec: ModelSpec, request: Request) -> list[str]:

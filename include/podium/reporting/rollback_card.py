@@ -28,7 +28,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
     new, old = version_name(request.champion), version_name(request.version)
     events = services.ledger.present(request.model, request.version, run=request.run)
     given = len(approval.approvals(events, request.run))
-    state = f"Approved by {given} of {spec.approval.required} when this card was put up"
+    state = f"Approved by {given} of {spec.approval.required} when this card was created"
     content = EvidenceStore(services.ledger).one(request.gates).read()
     return "\n".join(
         [
@@ -41,11 +41,11 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
             f"{spec.approval.reason_min_length} letters and digits is required, also to reject.",
             *(["To approve, tick every statement of the checklist."] if spec.approval.checklist else []),
             f"Without a valid decision the request expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC, "
-            f"and {new} stays. A move of the champion by anybody closes it.",
+            f"and {new} stays. If anybody moves the champion, the request closes.",
             "",
             f"[![{state}; open until {in_utc(request.expires_at)}]({pages.answers})]({pages.answers})",
             "",
-            f"[The state now]({pages.answers}), [all about this decision]({pages.decision})",
+            f"[Current state]({pages.answers}), [the page of this decision]({pages.decision})",
             "",
             *_evidence(content),
         ]

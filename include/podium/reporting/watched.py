@@ -25,8 +25,8 @@ def watch_sentence(looked: Standing) -> str:
     said = f"{verdict.ending}: {verdict.reason}" if verdict.ending else f"open, {verdict.reason}"
     return (
         f"{window.model}: {new} beside {old} since {in_utc(window.opened)}, until {in_utc(window.closes)} at "
-        f"most; {rows} rows by {processes} server processes; auto_rollback: {window.terms.auto_rollback}. "
-        f"{said}."
+        f"the latest; {rows} rows by {processes} server processes; auto_rollback: "
+        f"{window.terms.auto_rollback}. {said}."
     )
 
 

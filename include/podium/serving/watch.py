@@ -152,7 +152,7 @@ class Watch:
         what = "watch window" if self.ramp is None else "ramp"
         return (
             f"the {what} of {version_name(window.new)} has the memory until "
-            f"{window.closes:%Y-%m-%d %H:%M} UTC at most; then the candidate is loaded"
+            f"{window.closes:%Y-%m-%d %H:%M} UTC at the latest; then the candidate is loaded"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class Watch:
             self._change(found)
         if ramp != self.ramp:
             self.ramp = ramp
-            log.info("%s: %s.", self._model, "no ramp is open any more" if ramp is None else ramp)
+            log.info("%s: %s.", self._model, "the ramp is over" if ramp is None else ramp)
 
     def _change(self, found: WatchWindow | None) -> None:
         # Nobody is routed by a ramp whose counts begin, or have ended.
@@ -215,7 +215,7 @@ class Watch:
         with self._counting:
             self.window, self._counts, self._told = found, Counts(), None
         if found is None:
-            log.info("%s: no watch window is open any more.", self._model)
+            log.info("%s: the watch window is closed.", self._model)
         else:
             new, old = version_name(found.new), version_name(found.old)
             log.info("%s: a watch window is open: %s is compared with %s.", self._model, new, old)
@@ -291,7 +291,7 @@ class Watch:
 
     def _say(self, problem: str) -> None:
         if problem and problem != self._problem:
-            log.warning("%s: %s. Requests go on.", self._model, problem)
+            log.warning("%s: %s. Requests are still answered.", self._model, problem)
         self._problem = problem
 
 

@@ -280,7 +280,7 @@ def test_a_decision_says_what_became_of_an_answer_also_when_it_did_not_count(
     approval.judge(ledger_only, toy_spec.approval, request, answer("Reject"), None)
     page = decision(ledger_only, toy_spec, run, AMY)
     assert not page.open
-    assert "rejected by amy: it is good enough. No answer counts any more." in page.state
+    assert "rejected by amy: it is good enough. Answers no longer count." in page.state
     counts, words = decision_overview.describe_mine(page)
     assert counts
     assert "you rejected" in words
