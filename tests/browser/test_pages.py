@@ -127,12 +127,12 @@ def test_a_rollback_a_settlement_and_a_training_are_asked_for_by_the_page(
     form.get_by_label("Reason, at least 10").fill("Complaints about parcels in the north")
     form.get_by_role("button", name="Roll back").click()
     page.get_by_text(
-        "v1 became champion again by a rollback by operator: Complaints about parcels"
+        "v1 became champion again in a rollback by operator: Complaints about parcels"
     ).first.wait_for(timeout=WAIT_MS)
     assert champion(services, model) == 1
     assert page.locator("svg .down").count() == 1
     noted = note_of_the_run(page, client("viewer"))
-    assert noted.startswith(f"{model}: v1 became champion again by a rollback by operator: Complaints")
+    assert noted.startswith(f"{model}: v1 became champion again in a rollback by operator: Complaints")
 
     raw(services.registry).set_registered_model_alias(model, "champion", "2")
     approver = visit("approver", address)

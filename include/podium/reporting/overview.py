@@ -65,7 +65,7 @@ _WORDS = {
     EventKind.ANSWER_INVALID: "got an answer that did not count,",
     EventKind.ASKED_AGAIN: "was asked about again",
     EventKind.PROMOTED: "was promoted to champion",
-    EventKind.ROLLED_BACK: "became champion again by a rollback",
+    EventKind.ROLLED_BACK: "became champion again in a rollback",
     EventKind.ROLLBACK_REFUSED: "was refused as the target of a rollback, requested",
     EventKind.MOVED_OUTSIDE: "was made champion outside Podium",
     EventKind.OUTSIDE_MOVE_REVERTED: "became champion again, the move outside was reverted",
@@ -353,8 +353,7 @@ def freeze(model: str, events: Sequence[Event], live: Mapping[str, int | None] |
         live: The live champions; None where MLflow did not answer.
     """
     if outside := history.outside_move(events):
-        moved = f"{version_name(outside.from_version)} -> {version_name(outside.version)}"
-        return f"The champion was moved outside Podium, {moved}, found on {in_utc(outside.at)}."
+        return f"{_moved_outside(outside)} outside Podium, found on {in_utc(outside.at)}."
     if froze := history.watch_freeze(events):
         return (
             f"Promotions are stopped: a watch window ended on {in_utc(froze.at)}, {froze.reason}. An "
@@ -369,6 +368,15 @@ def freeze(model: str, events: Sequence[Event], live: Mapping[str, int | None] |
         f"MLflow's champion is {version_name(now)}, the ledger's is {version_name(recorded)}: it was moved "
         "outside Podium. The Dag reconcile records this within minutes; then an approver settles it."
     )
+
+
+def _moved_outside(found: Event) -> str:
+    before, after = version_name(found.from_version), version_name(found.version)
+    if found.from_version is None:
+        return f"{after} was made champion"
+    if found.version is None:
+        return f"The champion, {before}, was removed"
+    return f"The champion was moved from {before} to {after}"
 
 
 def _is_newer(event: Event, than: Event | None) -> bool:
