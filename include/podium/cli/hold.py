@@ -20,7 +20,7 @@ Password = Annotated[
 
 @app.command()
 def hold(model: Model, version: Number, reason: Reason, user: User = "", password: Password = "") -> None:
-    """Keep a version from retention, against all rules of the model file; for approvers of the model."""
+    """Protect a version from deletion, whatever the model file's rules are; for approvers of the model."""
     _say_of_version(model, version, "hold", reason, (user, password))
 
 

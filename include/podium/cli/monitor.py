@@ -20,7 +20,7 @@ def monitor(
     every: Annotated[bool, typer.Option("--all", help="List the windows that need nobody, too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say of the rows in data.source whether inputs moved, and whether they are whole, window by window.
+    """Check the rows in data.source, window by window: did inputs move, and are the rows whole?
 
     The rows before --since are what is usual. It needs no service, and changes nothing.
     """

@@ -21,7 +21,7 @@ def watch(
     follow: Annotated[bool, typer.Option(help="Go on until the window ends.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how a new champion does beside the one before: rows, evidence, and what is missing.
+    """Compare a new champion with the previous one: rows, evidence, and what is still missing.
 
     It asks the ledger alone, and changes nothing. Without an open window it says how the last one ended.
     """
