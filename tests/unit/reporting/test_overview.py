@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.names import CANDIDATE, CHAMPION
 from podium.reporting import decision_overview, model_overview
-from podium.reporting.overview import ModelRow, State, freeze, overview
+from podium.reporting.overview import ModelRow, State, describe, freeze, overview
 from podium.services import Services
 from support.monitored import record_windows
 from support.services import services_with
@@ -332,3 +333,6 @@ def test_a_move_outside_is_told_from_where_to_where(before: int | None, now: int
     at = datetime(2026, 5, 1, tzinfo=UTC)
     moved = Event(6, at, EventKind.MOVED_OUTSIDE, "m", now, before, "unknown", "", None, None, {}, "", "")
     assert freeze("m", [moved], None) == said
+    assert describe(moved) == said.partition(", found on")[0]
+    why = "m: its champion alias, at v1, was deleted, outside Podium; promotions and rollbacks are frozen"
+    assert describe(replace(moved, reason=why)).startswith("Its champion alias, at v1, was deleted, outside")
