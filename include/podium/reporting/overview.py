@@ -455,8 +455,8 @@ def describe(event: Event) -> str:
     if event.version is None and event.event in _OF_MODELS:
         return f"{what}{why}"
     if event.event is EventKind.MOVED_OUTSIDE:
-        said = event.reason.removeprefix(f"{event.model}: ") or f"{_moved_outside(event)} outside Podium"
-        return said[0].upper() + said[1:]
+        said = event.reason.removeprefix(f"{event.model}: ")
+        return said[0].upper() + said[1:] if said else f"{_moved_outside(event)} outside Podium"
     name = version_name(event.version)
     if VERDICT in event.details and event.event in _ASKED:
         name = f"the rollback of {version_name(event.from_version)} to {name}"
