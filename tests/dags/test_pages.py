@@ -303,7 +303,7 @@ def test_pages_show_what_somebody_may_see_and_nothing_that_runs(
     assert "Approve v1" not in theirs
     assert "operator is not an approver (approvers: Approver); operator triggered this run" in theirs
     assert f"<h1>{asked.model}</h1>" in told["tab"].text
-    assert "The Dag rollback_champion belongs to no model" in told["no tab"].text
+    assert "The Dag rollback_champion does not belong to a single model" in told["no tab"].text
     assert told["none"].status == 404
     assert "&lt;script&gt;" in told["none"].text
 

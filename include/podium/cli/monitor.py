@@ -20,7 +20,7 @@ def monitor(
     every: Annotated[bool, typer.Option("--all", help="List windows without an alarm, too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Judge the rows in data.source, window by window: did inputs move, is the data whole?
+    """Check the rows in data.source, window by window: did inputs move, and are the rows whole?
 
     The rows before --since are the reference. It works offline and changes nothing.
     """

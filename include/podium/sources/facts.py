@@ -136,7 +136,7 @@ def _store_errors(address: str) -> Iterator[None]:
         yield
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
-            raise DataError(f"there is no {address} any more") from error
+            raise DataError(f"{address} no longer exists") from error
         raise Outage(f"{address}: the store did not answer: {error}") from error
     except BotoCoreError as error:
         raise Outage(f"{address}: the store did not answer: {error}") from error

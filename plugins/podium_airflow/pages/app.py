@@ -76,7 +76,7 @@ def refused(request: Request, error: AnyHTTPException) -> Response:
     if not lost or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": error.detail}, error.status_code, headers=HEADERS)
     if request.method != "GET":
-        told = "You are not logged in any more, and nothing was done. Log in, go back and send it again."
+        told = "You are no longer logged in, and nothing was done. Log in, go back and send the form again."
         return render(request, "message.html", 401, title="Log in again", told=told)
     here = f"{_airflow(request)}/podium{request.url.path.partition('/podium')[2]}"
     login = urlencode({"next": f"{here}?{request.url.query}" if request.url.query else here})
@@ -427,7 +427,7 @@ def _problem(who: Visitor, asked: Event, spec: ModelSpec | None, form: Mapping[s
     if form.get("option") not in (APPROVE, REJECT):
         return "choose to approve or to reject"
     if spec is None:
-        return f"{asked.model} has no model file any more, so nobody may decide"
+        return f"{asked.model} no longer has a model file, so nobody may decide"
     page = decision_overview.decision_page(connected(), spec, asked, who.person())
     if not page.open:
         return f"the request is closed. {page.state}"
@@ -471,7 +471,7 @@ def of_dag(request: Request, who: SomeVisitor, dag_id: str) -> Response:
     for spec in _specs()[0].values():
         if dag_id in spec.dag_ids:
             return _model(request, who, spec.name)
-    told = f"The Dag {dag_id} belongs to no model: it trains, approves and scores nothing."
+    told = f"The Dag {dag_id} does not belong to a single model."
     return render(request, "message.html", title="No model", told=told)
 
 

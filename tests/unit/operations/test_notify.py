@@ -144,7 +144,7 @@ def test_who_wants_a_decision_says_so_to_each_channel_once(
     assert posted["link"] == f"{AIRFLOW}/podium/decisions/{asked.seq}"
     assert posted["message"].splitlines()[:2] == [
         "operator asks to promote toy-shop v5, over v4.",
-        "v5 replaces v4: log loss 0.8667 -> 0.8666. On 1,050 rows held out it passed all 0 gates.",
+        "v5 replaces v4: log loss 0.8667 -> 0.8666. On the holdout of 1,050 rows it passed all 0 gates.",
     ]
     assert posted["link"] in posted["message"]
 
