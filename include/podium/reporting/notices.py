@@ -252,8 +252,8 @@ def _of_monitoring(event: Event, airflow: str) -> Notice | None:
     then = (
         "Its lifecycle starts automatically if that Dag is switched on; gates and approval still apply."
         if wanted
-        else f"The champion serves on. `podium drift {event.model}` shows the windows; docs/monitoring.md "
-        "explains each verdict."
+        else f"The champion keeps serving. `podium drift {event.model}` shows the windows; "
+        "docs/monitoring.md explains each verdict."
     )
     return Notice(
         Topic.MONITORING,

@@ -60,7 +60,7 @@ class ModelStatus:
         recorded_champion: What the ledger says; where ``champion`` is another one, the model is frozen.
         retired: Since when and why the model was ended; "" if it goes on.
         damaged: Which files a deletion changed; "" if none.
-        unsettled: Why no version is promoted since a watch window ended; "" if nobody need settle it.
+        unsettled: Why no version has been promoted since a watch window ended; "" if nobody need settle it.
         ramp: The ramp of an approved version, or None.
     """
 
@@ -176,7 +176,7 @@ def _status(model: str, live: Mapping[str, int], events: Present) -> ModelStatus
 
 def _unsettled(froze: Event) -> str:
     return (
-        f"no version is promoted since its watch window ended on {in_utc(froze.at)}, {froze.reason}; "
+        f"no version has been promoted since its watch window ended on {in_utc(froze.at)}, {froze.reason}; "
         "settle_champion settles it"
     )
 

@@ -302,7 +302,7 @@ def _may_keep(who: Visitor, spec: ModelSpec | None) -> bool:
 def _cannot_keep(who: Visitor, spec: ModelSpec | None, reason: str) -> str:
     """Say why somebody's word about a version would not count, before it is sent; "" if it would."""
     if spec is None:
-        return "the model has no model file any more, so nobody may decide"
+        return "the model no longer has a model file, so nobody may decide"
     if wrong := reason_problem(reason, _approvers_reason(spec)):
         return wrong
     try:
