@@ -311,7 +311,7 @@ def test_a_removal_that_wants_a_decision_is_told_to_the_approvers_and_how_it_end
     ]
     assert wanted["link"] == f"{AIRFLOW}/podium/decisions/{request.seq}"
     assert reminded["title"] == f"{name} still waits for approval, until {until}"
-    assert "A request that expires is closed, and no version goes." in expires["message"]
+    assert "Without a decision the request is closed then. No version goes." in expires["message"]
     assert decided["title"] == f"{name} was rejected by amy"
     assert "No version goes. The next run of retention asks again" in decided["message"]
 
