@@ -8,7 +8,7 @@ run again. Whoever took it before is done after the longest run; only then is th
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -121,7 +121,7 @@ def sweep(services: Services, disposal: Disposal, model: str, rules: RetentionSp
     now = custody.now(services.ledger)
     # The report first: a mark that somebody takes back meanwhile is seen.
     before = reported(services, model)
-    found = _found(services, leftovers, model, now - rules.longest_run, before)
+    found = _found(services, leftovers, model, now - rules.longest_run)
     marks = leftovers.marked(model)
     for run_id in sorted(set(marks) - {one.run_id for one in found}):
         leftovers.unmark(run_id)
@@ -168,23 +168,17 @@ def due_of(orphans: Iterable[Orphan], longest_run: timedelta, now: datetime) -> 
     return [one for one in orphans if now - one.since >= longest_run]
 
 
-def _found(
-    services: Services, leftovers: Leftovers, model: str, made_before: datetime, known: Collection[str]
-) -> list[LoggedModel]:
+def _found(services: Services, leftovers: Leftovers, model: str, before: datetime) -> list[LoggedModel]:
     """Return old models of runs that no version names; of a run that was deleted softly none.
 
     A run that made a version keeps all of its models, and one of a deleted version has none left.
     """
-    old = leftovers.models(model, made_before)
+    old = leftovers.models(model, before)
     runs = {one.run_id for one in old}
     kept = {one.run_id for one in custody.versions_on_record(services.ledger, model)}
     kept |= {one.run_id for one in services.registry.versions_sharing(runs - kept)}
     kept |= services.registry.deleted_runs(runs - kept)
-    found = [one for one in old if one.run_id not in kept]
-    # A version that somebody made by hand may name the model alone; of few models each is asked for.
-    sources = [_source(one.place) for one in found if one.place in known]
-    named = {one.source for one in services.registry.versions_sharing((), sources)} if sources else set()
-    return [one for one in found if _source(one.place) not in named]
+    return [one for one in old if one.run_id not in kept]
 
 
 def _reported_anew(  # noqa: PLR0913 - what is known of them
