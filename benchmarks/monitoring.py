@@ -35,7 +35,7 @@ from support.monitored_streams import (
     watch_answers,
     watch_bikes,
 )
-from support.watched_streams import Promotion
+from support.watched_streams import RAMP_STEPS, Promotion, ramp
 from support.watched_streams import watch as watch_promotion
 
 SEEDS = 20
@@ -60,6 +60,7 @@ def main() -> None:
     """Print all tables."""
     console = Console(file=sys.stdout, width=140)
     console.print(promotions_table())
+    console.print(ramps_table())
     console.print(counting_table())
     console.print(inputs_table())
     console.print(labels_table())
@@ -74,6 +75,8 @@ PROMOTIONS = {
     "log loss +0.05": (Promotion(worse=0.05), WORSE_PROMOTIONS, "220"),
     "nine of ten requests too slow": (Promotion(slower=0.9), WORSE_PROMOTIONS, "-"),
 }
+# Looks at each request that one version alone fails, and at every fifth.
+LOOKS = 5
 
 
 def promotions_table() -> Table:
@@ -82,10 +85,31 @@ def promotions_table() -> Table:
     for title in ("new version", "promotions", "rolled back", "after requests (median, 90%)", "asked"):
         table.add_column(title)
     for name, (promotion, number, asked) in PROMOTIONS.items():
-        found = np.asarray([watch_promotion(promotion, seed, every=5).requests for seed in range(number)])
+        found = np.asarray([watch_promotion(promotion, seed, LOOKS).requests for seed in range(number)])
         back = np.isfinite(found)
         middle, late = np.quantile(found[back], [0.5, 0.9]) if back.any() else (np.nan, np.nan)
         table.add_row(name, f"{number:,}", f"{back.mean():.2%}", f"{middle:.0f}, {late:.0f}", asked)
+    return table
+
+
+def ramps_table() -> Table:
+    """Return how often the share of an equal version goes back to 0, and how soon that of a worse one."""
+    table = Table(title="Ramps of 5%, 25% and 50% of the clients, 1,000 requests each, all three questions")
+    for title in ("new version", "ramps", "back to 0", "at 5%", "after its requests (median, 90%)", "asked"):
+        table.add_column(title)
+    for name, (promotion, number, asked) in PROMOTIONS.items():
+        back = [one for seed in range(number) if (one := ramp(promotion, seed, LOOKS)).said != "good"]
+        after = [one.requests for one in back] or [np.nan]
+        middle, late = np.quantile(after, [0.5, 0.9])
+        first = np.mean([one.share == RAMP_STEPS[0] for one in back]) if back else np.nan
+        table.add_row(
+            name,
+            f"{number:,}",
+            f"{len(back) / number:.2%}",
+            f"{first:.1%}",
+            f"{middle:.0f}, {late:.0f}",
+            asked if promotion == Promotion() else "-",
+        )
     return table
 
 

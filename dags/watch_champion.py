@@ -1,6 +1,6 @@
-"""Judge new champions beside the ones before.
+"""Judge new champions beside the previous ones.
 
-After a promotion model servers ask the champion before the same requests as the new one, and count
+After a promotion model servers ask the previous champion the same requests as the new one, and count
 (docs/watch-window.md). This Dag adds up the counts every ten seconds while a watch window is open; it waits
 in the triggerer, without a worker.
 
@@ -10,6 +10,7 @@ in the triggerer, without a worker.
   model is frozen then until an approver triggers `settle_champion` with `accept`.
 - **proposals** and **ask** start a run of `propose_rollback` for each bad version of a model with
   `auto_rollback: propose`, the default. There the approvers decide.
+- **others** and **again** start this Dag once more at once where other windows are open still.
 - **announce** updates the asset of the champion that moved, and **note_announced** records that it did.
 
 It runs after each promotion of a watched model, and every ten minutes in case that one was missed.
@@ -27,13 +28,19 @@ from podium_airflow.announcing import Announced, announce_on_success, note_annou
 from podium_airflow.assets import CHAMPIONS
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 from podium_airflow.parsing import watch_schedule
-from podium_airflow.watching import WatchSensor, proposed
+from podium_airflow.watching import WatchSensor, next_run, proposed
 
 
 @podium_task()
 def proposals(**context: Context) -> list[dict[str, str]]:
     """Name the runs that are to ask people about a rollback; end those whose champion was moved since."""
     return proposed(context)
+
+
+@podium_task()
+def others(**context: Context) -> list[dict[str, str]]:
+    """Name the run that watches the windows that are open still; none if none is."""
+    return next_run(context)
 
 
 # What is not announced here reconcile announces; the next window waits for no announcement.
@@ -54,7 +61,7 @@ def announce(rolled_back: list[Any], **context: Context) -> Announced:
     # A bad version would serve on.
     is_paused_upon_creation=False,
     doc_md=__doc__,
-    description="Judge new champions beside the ones before, and roll back if the model file allows it",
+    description="Judge new champions beside the previous ones, and roll back if the model file allows it",
     tags=["podium"],
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
 )
@@ -62,15 +69,21 @@ def watch_champion() -> None:
     """Wire the steps."""
     judged = WatchSensor(task_id="judge", execution_timeout=timedelta(minutes=30))
     note_announced(announce(judged.output))
-    runs = proposals()
-    judged >> runs
-    TriggerDagRunOperator.partial(
-        task_id="ask",
-        trigger_dag_id="propose_rollback",
+    asks, rest = proposals(), others()
+    judged >> [asks, rest]
+    start("ask", "propose_rollback").expand_kwargs(asks)
+    start("again", "watch_champion").expand_kwargs(rest)
+
+
+def start(task_id: str, dag_id: str) -> Any:
+    """Return what starts runs of a Dag, each once."""
+    return TriggerDagRunOperator.partial(
+        task_id=task_id,
+        trigger_dag_id=dag_id,
         logical_date=None,
         skip_when_already_exists=True,
         openlineage_inject_parent_info=False,
-    ).expand_kwargs(runs)
+    )
 
 
 watch_champion()

@@ -200,7 +200,7 @@ class AnswersDoor:
                 await self._pass(scope, body, receive)
         except PodiumError as error:
             log.error("%s: an answer is not on record: %s", run, error.with_code())
-            told = f"Your answer may not be on record: {one_line(str(error))}. Look at the card in a while."
+            told = f"Your answer may not be on record: {one_line(str(error))}. See the card in a minute."
             return _rewritten(response, _UNAVAILABLE, told)
         finally:
             _answering.reset(before)

@@ -177,7 +177,7 @@ class DecisionSensor(HITLOperator):
 
 
 class ApprovalSensor(DecisionSensor):
-    """Asks the model's approvers whether a candidate shall be champion.
+    """Asks the model's approvers whether a candidate should become champion.
 
     Args:
         spec: The model file.

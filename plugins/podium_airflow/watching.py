@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
-PROPOSED, CLOSED = "proposed", "closed"
+PROPOSED, CLOSED, STILL_OPEN = "proposed", "closed", "still_open"
 # Model and run of each rollback, which are announced next.
 RolledBack = list[tuple[str, str]]
 
@@ -32,25 +32,28 @@ class WatchTrigger(BaseTrigger):
 
     Args:
         seconds: Between two looks.
+        asking: Runs that were started to ask people about a rollback, and do not yet.
     """
 
-    def __init__(self, seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, seconds: float = LOOK_SECONDS, asking: Sequence[str] = ()) -> None:
         super().__init__()
-        self.seconds = seconds
+        self.seconds, self.asking = seconds, list(asking)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Say how Airflow makes it again."""
-        return "podium_airflow.watching.WatchTrigger", {"seconds": self.seconds}
+        return "podium_airflow.watching.WatchTrigger", {"seconds": self.seconds, "asking": self.asking}
 
     def is_due(self, services: Services) -> bool:
         """Whether the task has something to do."""
-        return something_is_due(services)
+        return something_is_due(services, self.asking)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; while the ledger is away the windows wait too."""
         # Its connections are used again at each look: Postgres has few.
         services = await asyncio.to_thread(_services)
         while True:
+            # The task has just looked.
+            await asyncio.sleep(self.seconds)
             try:
                 is_due = await asyncio.to_thread(self.is_due, services)
             except PodiumError as error:
@@ -59,14 +62,13 @@ class WatchTrigger(BaseTrigger):
             if is_due:
                 yield TriggerEvent({})
                 return
-            await asyncio.sleep(self.seconds)
 
 
 class WatchSensor(BaseOperator):
     """Records the verdicts on watch windows, and rolls back where they say so; waits as long as one is open.
 
     It ends with the first rollback, so that it is announced, and where people are to be asked about one, or
-    no more; what else is open the next run watches.
+    no more; what else is open the next run watches, which this one starts.
     """
 
     def execute(self, context: Context) -> RolledBack:
@@ -79,18 +81,21 @@ class WatchSensor(BaseOperator):
             done = act(connect())
             for sentence in done.told:
                 log.info("%s", sentence)
-            context["ti"].xcom_push(key=PROPOSED, value=done.proposed)
+            asking = [run for run in done.proposed if _is_started(context, run)]
+            proposed = [run for run in done.proposed if run not in asking]
+            context["ti"].xcom_push(key=PROPOSED, value=proposed)
             context["ti"].xcom_push(key=CLOSED, value=done.closed)
+            context["ti"].xcom_push(key=STILL_OPEN, value=done.still_open)
             if done.told:
                 leave_note(context, "; ".join(done.told))
-            if done.rolled_back or done.proposed or done.closed:
+            if done.rolled_back or proposed or done.closed:
                 return done.rolled_back
             if not done.still_open:
                 if not done.told:
                     leave_note(context, "no watch window is open")
                 return []
-        self.defer(trigger=WatchTrigger(LOOK_SECONDS), method_name="look_again")
-        raise AssertionError("a task that waits does not go on")
+        self.defer(trigger=WatchTrigger(LOOK_SECONDS, asking), method_name="look_again")
+        raise AssertionError("a waiting task does not continue")
 
     def look_again(self, context: Context, event: dict[str, Any]) -> RolledBack:  # noqa: ARG002 - Airflow's signature
         """Judge again after the trigger saw something to do."""
@@ -104,11 +109,25 @@ def proposed(context: Context) -> list[dict[str, str]]:
     return [{"trigger_run_id": run.partition("/")[2]} for run in runs]
 
 
-def something_is_due(services: Services) -> bool:
+def next_run(context: Context) -> list[dict[str, str]]:
+    """Return how the run is started that watches the windows that are open still; nothing if none is."""
+    if not context["ti"].xcom_pull(task_ids="judge", key=STILL_OPEN):
+        return []
+    # The same run however often this is asked, and another after each run.
+    return [{"trigger_run_id": f"after__{context['dag_run'].start_date.isoformat()}"}]
+
+
+def something_is_due(services: Services, asking: Sequence[str]) -> bool:
     """Whether ``judge`` has something to do; also where no window is open any more."""
     from podium.monitoring.watch_act import is_due
 
-    return is_due(services)
+    return is_due(services, asking)
+
+
+def _is_started(context: Context, run: str) -> bool:
+    """Whether a run is there already, as ``dag_id/run_id``; it may not have asked anybody yet."""
+    dag_id, _, run_id = run.partition("/")
+    return context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id]) > 0
 
 
 def _services() -> Services:

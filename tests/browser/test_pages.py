@@ -87,7 +87,7 @@ def test_an_approver_finds_reads_and_answers_in_airflows_frame(
     seen.get_by_label("Reason, at least 10").fill(REASON)
     seen.get_by_role("button", name="Approve v1").click()
     seen.get_by_text("your approval counts (1 of 1 approvals)").wait_for()
-    # The page follows by itself.
+    # The page updates itself.
     seen.get_by_text("v1 is promoted: it became champion").wait_for(timeout=WAIT_MS)
     assert champion(services, "churn-next-month") == 1
     # Airflow's address names the page, so that it can be sent to somebody.
@@ -128,12 +128,12 @@ def test_a_rollback_a_settlement_and_a_training_are_asked_for_by_the_page(
     form.get_by_label("Reason, at least 10").fill("Complaints about parcels in the north")
     form.get_by_role("button", name="Roll back").click()
     page.get_by_text(
-        "v1 became champion again by a rollback by operator: Complaints about parcels"
+        "v1 became champion again in a rollback by operator: Complaints about parcels"
     ).first.wait_for(timeout=WAIT_MS)
     assert champion(services, model) == 1
     assert page.locator("svg .down").count() == 1
     noted = note_of_the_run(page, client("viewer"))
-    assert noted.startswith(f"{model}: v1 became champion again by a rollback by operator: Complaints")
+    assert noted.startswith(f"{model}: v1 became champion again in a rollback by operator: Complaints")
 
     raw(services.registry).set_registered_model_alias(model, "champion", "2")
     approver = visit("approver", address)
@@ -152,7 +152,7 @@ def test_a_rollback_a_settlement_and_a_training_are_asked_for_by_the_page(
     page.get_by_text("Train", exact=True).first.click()
     page.get_by_label("Train on what was known").fill(days_ago(10)[:10])
     page.get_by_role("button", name="Start a run").click()
-    page.get_by_text("Started. Airflow says:").wait_for()
+    page.get_by_text("Started. State in Airflow:").wait_for()
 
 
 def test_an_approver_holds_an_old_version_and_sees_what_came_of_it(
@@ -337,4 +337,4 @@ def test_the_tab_of_a_dag_shows_its_model(visit: Callable[..., Page], stack: Sta
     ).first.click()
     framed(page).get_by_role("heading", name="parcel-delay").wait_for()
     page.goto(f"{stack.airflow_url}/dags/settle_champion/plugin/model")
-    framed(page).get_by_text("The Dag settle_champion belongs to no model").wait_for()
+    framed(page).get_by_text("The Dag settle_champion does not belong to a single model").wait_for()

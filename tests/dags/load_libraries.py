@@ -76,6 +76,7 @@ def task() -> dict[str, object]:
     listed = Path("/proc/self/task")
     return {
         "threads": len(list(listed.iterdir())) if listed.is_dir() else threading.active_count(),
+        "allocator": sys.modules["pyarrow"].default_memory_pool().backend_name,
         "forked": in_child(np.random.random),
         "random": np.random.random(),
         "product": float((np.ones((300, 300)) @ np.ones((300, 300)))[0, 0]),

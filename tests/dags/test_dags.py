@@ -154,7 +154,9 @@ def test_windows_are_judged_after_each_promotion_of_a_watched_model(
     assert dag["edges"] == [
         "announce >> note_announced",
         "judge >> announce",
+        "judge >> others",
         "judge >> proposals",
+        "others >> again",
         "proposals >> ask",
     ]
     assert dag["outlets"] == ["champion_moves"]

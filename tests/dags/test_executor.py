@@ -34,6 +34,10 @@ def test_loading_starts_no_python_thread_and_a_task_has_one_thread(seen: dict[st
     assert [task["product"] for task in seen["tasks"]] == [300.0, 300.0]
 
 
+def test_a_task_gives_the_memory_of_its_tables_back(seen: dict[str, Any]) -> None:
+    assert [task["allocator"] for task in seen["tasks"]] == ["system", "system"]
+
+
 def test_each_task_has_random_numbers_of_its_own(seen: dict[str, Any]) -> None:
     first, second = seen["tasks"]
     assert first["random"] != second["random"]

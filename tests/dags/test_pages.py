@@ -30,11 +30,12 @@ from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from support.services import services_with
 from support.toy import TOY
-from support.watched import terms
+from support.watched import ramp_step, terms
 
 PASSWORDS = ("VIEWER", "OPERATOR", "APPROVER", "ADMIN", "LOOKUP")
 SCRIPT = "<script>alert(1)</script>"
 WATCHED = f"paged-watched-{uuid.uuid4().hex[:8]}"
+RAMPED = f"paged-ramped-{uuid.uuid4().hex[:8]}"
 OTHER = f"paged-too-{uuid.uuid4().hex[:8]}"
 KEPT = f"paged-kept-{uuid.uuid4().hex[:8]}"
 REASON = "a reason that is long enough <b>&"
@@ -66,6 +67,7 @@ class Asked:
         (folder / f"{self.model}.yaml").write_text(yaml.safe_dump(content))
         (folder / "bad.yaml").write_text(yaml.safe_dump({**content, "name": SCRIPT}))
         (folder / "watched.yaml").write_text(yaml.safe_dump({**content, "name": WATCHED}))
+        (folder / "ramped.yaml").write_text(yaml.safe_dump({**content, "name": RAMPED}))
         (folder / "other.yaml").write_text(yaml.safe_dump({**content, "name": OTHER}))
         rules = {"former_champions": 1, "versions": 1, "days": 10}
         (folder / "kept.yaml").write_text(yaml.safe_dump({**content, "name": KEPT, "retention": rules}))
@@ -207,6 +209,8 @@ def watch_windows(asked: Asked) -> Request:
     proposal = propose(services, asked.spec.approval, run_of(verdict))
     promoted = ledger.append(NewEvent(EventKind.PROMOTED, WATCHED, 3, 2, "amy", details=watch))
     tell_watched(ledger, WATCHED, promoted.seq, "a", Counts(3, 30), SCRIPT)
+    first = ramp_step(services, RAMPED, 2, 5, champion=1)
+    tell_watched(ledger, RAMPED, first.seq, "a", Counts(20, 30, new_failed=4), "")
     return proposal
 
 
@@ -217,6 +221,8 @@ def windows(proposal: Request) -> dict[str, Any]:
         "window": get("viewer", f"/podium/watch/models/{WATCHED}"),
         "of a window": get("viewer", f"/podium/models/{WATCHED}"),
         "window of nobody's": get("podium", f"/podium/watch/models/{WATCHED}"),
+        "ramp": get("viewer", f"/podium/watch/models/{RAMPED}"),
+        "of a ramp": get("viewer", f"/podium/models/{RAMPED}"),
     }
 
 
@@ -297,7 +303,7 @@ def test_pages_show_what_somebody_may_see_and_nothing_that_runs(
     assert "Approve v1" not in theirs
     assert "operator is not an approver (approvers: Approver); operator triggered this run" in theirs
     assert f"<h1>{asked.model}</h1>" in told["tab"].text
-    assert "The Dag rollback_champion belongs to no model" in told["no tab"].text
+    assert "The Dag rollback_champion does not belong to a single model" in told["no tab"].text
     assert told["none"].status == 404
     assert "&lt;script&gt;" in told["none"].text
 
@@ -372,6 +378,17 @@ def test_a_removal_is_decided_on_a_page_that_lists_the_versions(told: Mapping[st
     assert "Approve the removal" in page
     for other in ("Gates</h2>", "Lineage</h2>", "Pictures</h2>", "in MLflow"):
         assert other not in page
+
+
+def test_the_step_of_a_ramp_is_shown_with_its_evidence(told: Mapping[str, Told]) -> None:
+    ramp = told["ramp"].text
+    assert f"{RAMPED}: v2 on its ramp beside v1 since " in ramp
+    assert "step 1 of 3, 5% of the clients since " in ramp
+    assert "open, missing: 10 rows." in ramp
+    assert '<td data-label="Answers">the other clients</td>' in ramp
+    assert "v2 alone failed 4 and v1 alone 0 of 20 requests" in ramp
+    assert re.search(r'<progress max="1" value="0\.[1-9]', ramp)
+    assert f'data-from="/podium/watch/models/{RAMPED}"' in told["of a ramp"].text
 
 
 def test_who_is_not_logged_in_is_sent_to_airflows_login_and_back(

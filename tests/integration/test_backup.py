@@ -175,9 +175,17 @@ def test_judged_windows_still_follow_from_what_was_counted(copied: Copied, copie
     assert evidence_differences(copied_parts.ledger, [SPEC.name]) == []
 
 
-def test_the_verdict_on_a_watch_window_still_follows_from_what_servers_counted(
+def test_verdicts_and_steps_of_a_ramp_still_follow_from_what_servers_counted(
     copied: Copied, copied_parts: Services
 ) -> None:
+    ramps = copied_parts.ledger.history(SPEC.name, kinds=[EventKind.RAMP_STEP, EventKind.RAMP_ENDED])
+    assert [(event.details["share"], event.details.get("said")) for event in ramps] == [
+        (5, None),
+        (25, "good"),
+        (50, "good"),
+        (0, "bad"),
+    ]
+    assert len(told_of(copied_parts.ledger, SPEC.name, ramps[0].seq)) == 2
     (judged,) = copied_parts.ledger.history(SPEC.name, kinds=[EventKind.WATCH_JUDGED])
     assert judged.reason == "good: v2 is not seen to be worse than v1 on 60 rows"
     assert len(told_of(copied_parts.ledger, SPEC.name, judged.details["promotion"])) == 2

@@ -12,8 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from podium.errors import DataError, Outage
+from podium.ledger.events import EventKind
+from podium.ledger.watch_counts import Counts
 from podium.model_file.loading import find_spec
 from podium.model_file.spec import ModelSpec
+from podium.model_file.watch import WatchSpec
 from podium.operations.airflow_client import AirflowClient
 from podium.scoring.outputs import output_of
 from podium.scoring.pinned_version import loaded, pin
@@ -21,9 +24,10 @@ from podium.scoring.run import Job, LogProgress, score_to
 from podium.services import Services
 from podium.sources.read import Source, list_partitions
 from podium.stack.running_stack import Stack
-from support.airflow import get
+from support.airflow import get, wait_for_event
 from support.places import PROJECT
 from support.steps import promote_past_airflow
+from support.watched import counted
 
 MODELS, SCORES = PROJECT / "include" / "models", PROJECT / "scores" / "toy"
 MODEL, DAG = "toy-scored", "score_toy_scored"
@@ -121,6 +125,28 @@ def test_a_version_that_was_rolled_away_from_is_refused_unless_told(
     _, state = run_dag(operator, DAG, partitions="monday")
     assert state == "success"
     assert scores().loc[lambda rows: rows["id"].str.startswith("monday"), "model_version"].unique() == [1]
+
+
+def test_a_share_of_a_partition_is_judged_by_the_watch_window(
+    champion: ModelSpec, operator: AirflowClient, stack_services: Services
+) -> None:
+    section = WatchSpec(rows=9, labelled_rows=0, auto_rollback="off")
+    watched = champion.model_copy(update={"watch": section})
+    promote_past_airflow(stack_services, watched, datetime.now(UTC) - timedelta(days=1))
+    promoted = stack_services.ledger.history(MODEL, kinds=[EventKind.PROMOTED])[-1]
+    write_rows("wednesday", 200)
+    for _ in range(2):
+        _, state = run_dag(operator, DAG, partitions="wednesday")
+        assert state == "success"
+        # Of the ten rows nobody can read the first.
+        assert counted(stack_services, promoted) == Counts(9, 9)
+    operator.wait_for_dag("watch_champion")
+    run_id = operator.trigger("watch_champion", {})
+    judged = wait_for_event(stack_services, MODEL, EventKind.WATCH_JUDGED)
+    assert (judged.details["promotion"], judged.version) == (promoted.seq, promoted.version)
+    assert judged.reason.startswith("good: ")
+    assert judged.reason.endswith(" on 9 rows")
+    assert operator.wait_for_end("watch_champion", run_id) == "success"
 
 
 def test_s3_to_s3(

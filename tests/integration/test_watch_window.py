@@ -13,12 +13,13 @@ import pytest
 from podium.ledger.events import Event, EventKind
 from podium.ledger.history import watch_freeze
 from podium.ledger.receivers import CHAMPION_ASSET
+from podium.ledger.watch_counts import Counts, tell_watched
 from podium.monitoring.watch_recompute import watch_differences
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Services
 from podium.training.run import FromCode
 from support import odd_script
-from support.airflow import LifecycleRun, wait_for, wait_for_run
+from support.airflow import LifecycleRun, get, wait_for, wait_for_run
 from support.serving import Server, make_champion, register_model, serving
 from support.trial import RECORDS, ROWS, regression
 from support.watched import promote_watched, watching
@@ -41,10 +42,10 @@ def server(stack_services: Services) -> Iterator[Server]:
         yield running
 
 
-def announced(services: Services) -> None:
+def announced(services: Services, model: str = MODEL) -> None:
     """No task announces the test's promotions: the announcement of a rollback would wait for them."""
-    newest = services.ledger.history(MODEL, kinds=[EventKind.PROMOTED])[-1]
-    services.ledger.move_cursor(CHAMPION_ASSET.name, MODEL, newest.seq)
+    newest = services.ledger.history(model, kinds=[EventKind.PROMOTED])[-1]
+    services.ledger.move_cursor(CHAMPION_ASSET.name, model, newest.seq)
 
 
 def promote(services: Services, server: Server, model: Any, **terms: Any) -> Event:
@@ -58,9 +59,18 @@ def promote(services: Services, server: Server, model: Any, **terms: Any) -> Eve
     return promoted
 
 
+def open_another(services: Services) -> Event:
+    """Open the watch window of another model, of which a server is to tell."""
+    model = f"{MODEL}-too"
+    make_champion(services, model, register_model(services, model, regression(1), ROWS))
+    promoted = promote_watched(services, model, register_model(services, model, regression(2), ROWS), rows=5)
+    announced(services, model)
+    return promoted
+
+
 def verdict_on(services: Services, promoted: Event) -> Event:
     def found() -> list[Event]:
-        events = services.ledger.history(MODEL, kinds=[EventKind.WATCH_JUDGED])
+        events = services.ledger.history(promoted.model, kinds=[EventKind.WATCH_JUDGED])
         return [event for event in events if event.details["promotion"] == promoted.seq]
 
     return wait_for(found, f"the verdict on the window of {promoted.version}")[0]
@@ -93,7 +103,12 @@ def test_good_then_bad_that_goes_back_by_itself_then_both_bad(
     assert (back.version, back.from_version, back.actor) == (2, 3, "watch window of v3")
     assert back.reason.startswith("bad: v3 alone failed ")
     done = dict.fromkeys(["judge", "announce", "note_announced", "proposals"], "success")
-    assert operator.task_states(DAG, run) == {**done, "ask": "skipped"}
+    assert operator.task_states(DAG, run) == {
+        **done,
+        "others": "success",
+        "ask": "skipped",
+        "again": "skipped",
+    }
 
     make_champion(stack_services, MODEL, register_model(stack_services, MODEL, ODD, ROWS))
     announced(stack_services)
@@ -115,6 +130,7 @@ def test_bad_by_labels_is_proposed_and_approved_by_a_person_and_a_window_may_be_
     operator.wait_for_dag(ASKS)
     asks_for = {"rows": 1000, "labelled_rows": 60, "metric": "mean_absolute_error"}
     promoted = promote(stack_services, server, regression(9), **asks_for)
+    other = open_another(stack_services)
     run = operator.trigger(DAG, {})
     for number, record in enumerate(RECORDS):
         headers = {"X-Request-Id": f"{promoted.seq}-{number}"}
@@ -128,6 +144,10 @@ def test_bad_by_labels_is_proposed_and_approved_by_a_person_and_a_window_may_be_
     spec = SimpleNamespace(lifecycle_dag_id=ASKS, name=MODEL)
     asking = LifecycleRun(operator, cast(Any, spec), f"verdict-{bad.seq}")
     assert f"said {bad.reason}.**" in asking.wait_for_card("Open until")
+    tell_watched(stack_services.ledger, other.model, other.seq, "a", Counts(5, 5), "")
+    assert verdict_on(stack_services, other).details["said"] == "good"
+    started = [run["run_id"] for run in get(operator, f"/api/v2/dags/{DAG}/dagRuns")["dag_runs"]]
+    assert [name for name in started if name.startswith("after__")], "no schedule is waited for"
     assert "the reason has 5 letters and digits" in asking.answer_in_vain(approver, "Approve", "short")
     asking.approve(approver, "the labels are right")
     assert asking.wait_for_end() == "success"

@@ -24,9 +24,12 @@ from podium.ledger import custody
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.live_answers import LiveCount, LiveStore
 from podium.ledger.watch_counts import Counts, tell_watched
+from podium.lifecycle.ramped import ramp_terms
 from podium.lifecycle.retention import Done, run_retention
+from podium.model_file.ramp import EachStep, RampSpec
 from podium.model_file.spec import ModelSpec
 from podium.model_file.watch import WatchSpec
+from podium.monitoring.ramp import begin_ramp, step_ramp
 from podium.monitoring.watch_record import judge_window
 from podium.names import RETENTION
 from podium.operations.backup.index import Index, read_index
@@ -44,7 +47,7 @@ from support.patience import PATIENCE_SECONDS
 from support.places import MODELS
 from support.retained import RULES, add_version, crown, later, loads
 from support.serving import as_server
-from support.steps import TRAINED, new_run, promote_as_of, roll_back, train
+from support.steps import TRAINED, decide, new_run, nominate_unjudged, promote_as_of, roll_back, train
 from support.toy import TOY
 
 OLD = "toy-restored"
@@ -56,6 +59,7 @@ ROWS = pd.DataFrame({"x": [-2.0, -0.1, 0.0, 0.3, 4.0]})
 SPEC = ModelSpec.model_validate(
     {**TOY, "name": "toy-copied", "data": {**TOY["data"], "source": str(MODELS / "toy.csv")}}
 )
+RAMPED = SPEC.model_copy(update={"ramp": RampSpec(each=EachStep(rows=10))})
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
     for as_of in DATES:
         TRAINED[as_of] = train(services, SPEC, as_of)
     promote_as_of(services, SPEC, DATES[0])
+    raise_a_share(services)
     judge_a_window(services)
     roll_back(services, SPEC)
     counted = count_rows(services)
@@ -153,6 +158,20 @@ def let_go(services: Services, retention: Disposal, patch: pytest.MonkeyPatch, d
     with patch.context() as ahead:
         ahead.setattr(custody, "now", later(days))
         return run_retention(services, retention, OLD, RULES, new_run())
+
+
+def raise_a_share(services: Services) -> None:
+    """Let a second version go two steps up its ramp, as two processes of servers saw it, and back to 0."""
+    run, terms = new_run(), ramp_terms(RAMPED)
+    assert terms is not None
+    nominate_unjudged(services, RAMPED, DATES[1], run)
+    decide(services, RAMPED, run)
+    first = begin_ramp(services, SPEC.name, run, terms, (5, 25, 50))
+    assert first is not None
+    for counts in (Counts(6, 6, new_failed=1), Counts(12, 12, new_failed=1), Counts(60, 60, new_failed=30)):
+        for process in ("a", "b"):
+            tell_watched(as_server(services).ledger, SPEC.name, first.seq, process, counts, "")
+        step_ramp(services, SPEC.name, run)
 
 
 def judge_a_window(services: Services) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.watch_counts import Counts, told_of
 from podium.lifecycle.watched import WATCH, Terms
 from podium.names import Alias
 from podium.services import Services
+from podium.serving.watch import BESIDE
 from support.serving import Server
 
 TERMS: dict[str, Any] = {
@@ -57,6 +60,11 @@ def watch_of(server: Server) -> dict[str, Any]:
     return found
 
 
+def beside(metric: str, model: str) -> float | None:
+    """Return a metric of the version beside the one that serves."""
+    return REGISTRY.get_sample_value(metric, {"model": model, "follows": BESIDE})
+
+
 def counted(services: Services, promoted: Event) -> Counts:
     """Return what all processes told of a window together."""
     found = Counts()
@@ -65,14 +73,25 @@ def counted(services: Services, promoted: Event) -> Counts:
     return found
 
 
-def ramp_step(services: Services, model: str, number: int, share: int, first: Event | None = None) -> Event:
-    """Let a version answer a share of the clients, on record."""
+def ramp_step(
+    services: Services,
+    model: str,
+    number: int,
+    share: int,
+    first: Event | None = None,
+    *,
+    champion: int | None = None,
+    stopped: bool = False,
+    reason: str = "",
+) -> Event:
+    """Let a version answer a share of the clients, on record; the champion is that of the registry."""
     return services.ledger.append(
         NewEvent(
             EventKind.RAMP_STEP,
             model,
             number,
-            from_version=services.registry.champion(model),
+            from_version=champion or services.registry.champion(model),
+            reason=reason,
             run=f"test/{number}",
             details={
                 "ramp": None if first is None else first.seq,
@@ -80,7 +99,7 @@ def ramp_step(services: Services, model: str, number: int, share: int, first: Ev
                 "share": share,
                 "steps": [5, 25, 50],
                 "counted": 0,
-                "stopped": False,
+                "stopped": stopped,
                 "terms": terms().as_json(),
             },
         )

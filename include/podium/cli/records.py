@@ -45,6 +45,10 @@ def status(as_json: Json = False) -> None:
         for item in statuses:
             if item.is_frozen:
                 console.print(f"{item.model} is {item.needs()[0]}.", style="red")
+            if item.unsettled:
+                console.print(f"{item.model}: {item.unsettled}.", style="red", soft_wrap=True)
+            if item.ramp is not None:
+                console.print(f"{item.model}: {item.ramp}.", soft_wrap=True, highlight=False)
     if outage is not None:
         raise Outage(f"MLflow does not answer; the ledger alone gave this state. {outage}") from outage
 

@@ -28,7 +28,7 @@ def retention(
     user: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_USER")] = "",
     password: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", show_default=False)] = "",
 ) -> None:
-    """Let old versions go by the rules of the model files; --dry-run changes nothing."""
+    """Delete old versions by the rules of the model files; --dry-run changes nothing."""
     from podium.lifecycle.orphans import reported
     from podium.lifecycle.retention_look import look
     from podium.lifecycle.retention_rules import describe

@@ -1,4 +1,4 @@
-"""``podium watch``: how the watch window of a model stands."""
+"""``podium watch``: how the watch window or the ramp of a model stands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import typer
 from podium.cli.app import Json, Model, app, console, print_json
 
 if TYPE_CHECKING:
-    from podium.monitoring.watch_record import Standing
+    from rich.console import Group
+
+    from podium.reporting.terminal import ShownTable
+    from podium.reporting.watched import Beside
 
 _EVERY_SECONDS = 2.0
 
@@ -18,44 +21,50 @@ _EVERY_SECONDS = 2.0
 @app.command()
 def watch(
     model: Model,
-    follow: Annotated[bool, typer.Option(help="Go on until the window ends.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show it once, also in a terminal.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how a new champion does beside the one before: rows, evidence, and what is missing.
+    """Show how a new version does beside the champion: rows, evidence, and what is missing.
 
-    It asks the ledger alone, and changes nothing. Without an open window it says how the last one ended.
+    In a terminal it is shown live, until the watch window or the ramp ends. It asks the ledger alone,
+    and changes nothing. Where nothing is compared, it says how the last window and the last ramp ended.
     """
-    from podium.monitoring.watch_record import standing_of
+    from rich.live import Live
+
     from podium.reporting.status import known_model
-    from podium.reporting.watched import last_verdict, last_watch_sentence, watch_json
+    from podium.reporting.watched import as_json as watched_json
+    from podium.reporting.watched import beside_each_other
     from podium.services import connect
 
     services = connect()
     ledger, known = services.ledger, known_model(services, model)
-    looked = standing_of(ledger, known)
-    while follow and not as_json and looked is not None:
-        _show(looked)
-        time.sleep(_EVERY_SECONDS)
-        looked = standing_of(ledger, known)
-    last = last_verdict(ledger, known)
+    found = beside_each_other(ledger, known)
     if as_json:
-        print_json(
-            {
-                "model": known,
-                "open": None if looked is None else watch_json(looked),
-                "last": None if last is None else last.as_json(),
-            }
-        )
-    elif looked is not None:
-        _show(looked)
+        print_json(watched_json(found))
+    elif once or not found.now or not console.is_terminal:
+        for part in _shown(found):
+            console.print(part, soft_wrap=isinstance(part, str), highlight=False)
     else:
-        console.print(last_watch_sentence(known, last), soft_wrap=True, highlight=False, markup=False)
+        with Live(_together(found), console=console, auto_refresh=False, vertical_overflow="visible") as live:
+            while found.now:
+                time.sleep(_EVERY_SECONDS)
+                found = beside_each_other(ledger, known)
+                live.update(_together(found), refresh=True)
 
 
-def _show(looked: Standing) -> None:
-    from podium.reporting.watched import problems, watch_sentence, watch_table
+def _together(beside: Beside) -> Group:
+    from rich.console import Group
+    from rich.text import Text
 
-    console.print(watch_sentence(looked), soft_wrap=True, highlight=False)
-    console.print(watch_table(looked, console.width))
-    for problem in problems(looked):
-        console.print(f"A server cannot compare: {problem}", soft_wrap=True, highlight=False, markup=False)
+    return Group(*(Text(part) if isinstance(part, str) else part for part in _shown(beside)))
+
+
+def _shown(beside: Beside) -> list[str | ShownTable]:
+    """Return sentences and tables in their order."""
+    from podium.reporting.watched import evidence_table, last_sentence, problems, sentence, sides_table
+
+    shown: list[str | ShownTable] = []
+    for one in beside.now:
+        shown += [sentence(one), sides_table(one, console.width), evidence_table(one, console.width)]
+        shown += [f"A server cannot compare: {problem}" for problem in problems(one)]
+    return shown or [last_sentence(beside)]

@@ -218,7 +218,7 @@ def problems(
     if answer.who is None:
         found.append("the answer has no user")
     elif not answer.who.active:
-        found.append(f"{answer.who.name} has no active account in Airflow any more")
+        found.append(f"{answer.who.name} no longer has an active account in Airflow")
     elif not may_decide(policy, answer.who):
         found.append(f"{answer.who.name} is not an approver (approvers: {who_may_decide(policy)})")
     if answer.option not in (APPROVE, REJECT):

@@ -56,6 +56,11 @@ class Ramp:
         return replace(self.window, terms=replace(terms, rows=self.counted + terms.rows))
 
     @property
+    def step(self) -> int:
+        """Which step it is at, from 1 on."""
+        return sum(share <= self.share for share in self.steps)
+
+    @property
     def next_share(self) -> int | None:
         """The share of the next step; None after the last."""
         return next((share for share in self.steps if share > self.share), None)
@@ -72,7 +77,7 @@ class Ramp:
         name = version_name(self.window.new)
         if self.stopped:
             return f"the ramp of {name} stopped at {self.share}% of the clients: {self.reason}"
-        return f"{name} answers {self.share}% of the clients until {in_utc(self.closes)} at most"
+        return f"{name} answers {self.share}% of the clients until {in_utc(self.closes)} at the latest"
 
 
 def ramp_terms(spec: ModelSpec) -> Terms | None:

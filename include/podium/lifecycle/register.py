@@ -184,7 +184,7 @@ def _run_by_name(services: Services, model: str, run_id: str) -> str:
     found = services.registry.training_run(model, run_id)
     if since := found.tags.get(Tag.ORPHAN_SINCE):
         raise PodiumError(
-            f"{model}: run {run_id} is reported since {since[:10]}: no version names its model, and "
+            f"{model}: run {run_id} has been reported since {since[:10]}: no version names its model, and "
             f"retention deletes it. To register it, remove its tag {Tag.ORPHAN_SINCE} in MLflow first"
         )
     return found.run_id

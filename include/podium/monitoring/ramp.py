@@ -127,7 +127,7 @@ def end_unfinished(services: Services, model: str, run: str) -> Event | None:
         Outage: A part did not answer; run it again.
     """
     with services.ledger.lock(model):
-        ramp = open_ramp(services.ledger.newest([model], RAMP_KINDS)[model])
+        ramp = current_ramp(services.ledger, model)
         if ramp is None or ramp.run != run:
             return None
         why = "its run ended without a promotion"
@@ -144,6 +144,17 @@ def current_ramp(ledger: Ledger, model: str) -> Ramp | None:
         PodiumError: Its record is not what Podium records.
     """
     return open_ramp(ledger.newest([model], RAMP_KINDS)[model])
+
+
+def ramp_standing(ledger: Ledger, model: str) -> tuple[Standing, Ramp] | None:
+    """Return how the step of a model's ramp stands, with the ramp; None where there is none.
+
+    Raises:
+        Outage: The ledger did not answer.
+        PodiumError: Its record is not what Podium records.
+    """
+    ramp = current_ramp(ledger, model)
+    return None if ramp is None else (standing(ledger, ramp.judged), ramp)
 
 
 def _step_once(services: Services, model: str, run: str) -> Event | None:

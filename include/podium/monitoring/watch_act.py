@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from podium.errors import CannotRollBack, Outage, PodiumError
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.history import WATCH_ACTOR
+from podium.ledger.history import VERDICT, WATCH_ACTOR
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
-from podium.lifecycle.asked import Asked
 from podium.lifecycle.champion import refusals_on_record
-from podium.lifecycle.rollback import rollback
-from podium.monitoring.watch_propose import freeze, overtaken, owed_proposals, run_of, void_overtaken
+from podium.monitoring.watch_propose import (
+    frozen_if_refused,
+    overtaken,
+    owed_proposals,
+    roll_back_as_judged,
+    run_of,
+    void_overtaken,
+)
 from podium.monitoring.watch_record import ended_windows, has_verdict, judge_window, open_windows
 from podium.monitoring.watching import Ending
 from podium.names import version_name
@@ -51,42 +57,56 @@ class Acted:
 def act(services: Services) -> Acted:
     """Record the verdicts that there are, roll back where they say so, and name what people are to be asked.
 
-    Safe to repeat.
+    Safe to repeat. What is wrong with one model holds up no other.
 
     Raises:
         Outage: A part did not answer; run it again.
     """
-    models, told, back = services.ledger.models(), [], []
-    for window in ended_windows(services.ledger, models):
-        if (judged := judge_window(services, window.model)) is not None:
-            told.append(f"{judged.model} {version_name(judged.version)}: {judged.reason}")
-    for verdict in owed_rollbacks(services.ledger, models):
-        moved = roll_back(services, verdict)
-        name = f"{verdict.model} {version_name(verdict.version)}"
-        if moved is None:
-            told.append(f"{name} is not rolled back: {_refusal(services.ledger, verdict)}")
-        else:
-            told.append(f"{name} was rolled back to {version_name(moved.version)}")
+    ledger, told = services.ledger, list[str]()
+    models, back, closed = ledger.models(), [], []
+    for window in ended_windows(ledger, models):
+        with _its_own_problem(told):
+            if (judged := judge_window(services, window.model)) is not None:
+                told.append(f"{judged.model} {version_name(judged.version)}: {judged.reason}")
+    for verdict in owed_rollbacks(ledger, models):
+        with _its_own_problem(told):
+            moved = roll_back(services, verdict)
+            was, now = version_name(verdict.version), version_name(moved.version)
+            told.append(f"{moved.model} {was} was rolled back to {now}")
             back.append((moved.model, str(moved.run)))
-    closed = void_overtaken(services, models)
-    told += [approval.describe_decision(decision) for decision in closed]
+    for request, champion in overtaken(ledger, models):
+        with _its_own_problem(told):
+            decision = void_overtaken(services, request, champion)
+            told.append(approval.describe_decision(decision))
+            closed.append(str(decision.run))
     asked = owed_proposals(services, models)
     told += [
         f"{verdict.model}: people are asked whether to roll back {version_name(verdict.version)} to "
         f"{version_name(verdict.from_version)}"
         for verdict in asked
     ]
-    return Acted(
-        told,
-        back,
-        proposed=[run_of(verdict) for verdict in asked],
-        closed=[str(decision.run) for decision in closed],
-        still_open=len(open_windows(services.ledger, models)),
-    )
+    still_open = len(open_windows(ledger, models))
+    return Acted(told, back, [run_of(verdict) for verdict in asked], closed, still_open)
 
 
-def is_due(services: Services) -> bool:
+@contextmanager
+def _its_own_problem(told: list[str]) -> Iterator[None]:
+    """Tell what is wrong with one model, and go on with the others; an outage concerns all."""
+    try:
+        yield
+    except Outage:
+        raise
+    except PodiumError as error:
+        log.error("%s", error)
+        told.append(str(error))
+
+
+def is_due(services: Services, asking: Collection[str] = ()) -> bool:
     """Whether ``act`` would do something, or no window is open any more; changes nothing.
+
+    Args:
+        services: The ledger, and the folder of the model files.
+        asking: Runs that were started to ask people about a rollback, and do not yet.
 
     Raises:
         Outage: The ledger did not answer.
@@ -98,7 +118,7 @@ def is_due(services: Services) -> bool:
         not windows
         or any(has_verdict(ledger, window) for window in windows)
         or bool(owed_rollbacks(ledger, models))
-        or bool(owed_proposals(services, models))
+        or any(run_of(verdict) not in asking for verdict in owed_proposals(services, models))
         or bool(overtaken(ledger, models))
     )
 
@@ -113,17 +133,21 @@ def owed_rollbacks(ledger: Ledger, models: Sequence[str]) -> list[Event]:
     return [verdict for verdict in verdicts if _is_owed(ledger, verdict)]
 
 
-def roll_back(services: Services, verdict: Event) -> Event | None:
+def roll_back(services: Services, verdict: Event) -> Event:
     """Roll back by the same steps as for a person: proof first, compare and swap, on record.
+
+    Where it is refused the model is frozen: neither of the two versions is good.
 
     Args:
         services: The registry and the ledger.
         verdict: The event ``watch_judged``.
 
     Returns:
-        The ``rolled_back`` event; None where it was refused, which is on record.
+        The ``rolled_back`` event; on a re-run, the first one.
 
     Raises:
+        CannotRollBack: There were too many in a week, or the version to go back to fails its proof.
+        ChampionChanged: The champion was moved since the verdict.
         Outage: A part did not answer; run it again.
     """
     request = NewEvent(
@@ -133,21 +157,12 @@ def roll_back(services: Services, verdict: Event) -> Event | None:
         actor=verdict.actor,
         reason=verdict.reason,
         run=verdict.run,
-        details={"verdict": verdict.seq},
+        details={VERDICT: verdict.seq},
     )
-    try:
+    with frozen_if_refused(services, verdict):
         with refusals_on_record(services, request):
             _refuse_too_many(services.ledger, verdict.model)
-        # It means the champion that the verdict is about: a later move of anybody comes first.
-        return rollback(services, request, Asked(verdict.at, verdict.at))
-    except Outage:
-        raise
-    except CannotRollBack as error:
-        freeze(services, verdict, error)
-        return None
-    except PodiumError as error:
-        log.error("%s", error)
-        return None
+        return roll_back_as_judged(services, request, verdict)
 
 
 def _is_owed(ledger: Ledger, verdict: Event) -> bool:
@@ -158,19 +173,13 @@ def _is_owed(ledger: Ledger, verdict: Event) -> bool:
     return not any(event.event in done for event in ledger.of_run(verdict.model, str(verdict.run)))
 
 
-def _refusal(ledger: Ledger, verdict: Event) -> str:
-    events = ledger.of_run(verdict.model, str(verdict.run))
-    refused = [event.reason for event in events if event.event is EventKind.ROLLBACK_REFUSED]
-    return refused[-1] if refused else "see the log"
-
-
 def _refuse_too_many(ledger: Ledger, model: str) -> None:
     """Refuse a third rollback by itself within a week.
 
     Raises:
         CannotRollBack: There were two.
     """
-    since = datetime.now(UTC) - _WEEK
+    since = ledger.now() - _WEEK
     moves = ledger.newest([model], [EventKind.ROLLED_BACK], each=20)[model]
     of_week = [move for move in moves if move.at > since and move.actor.startswith(WATCH_ACTOR)]
     if len(of_week) >= AT_MOST_A_WEEK:

@@ -6,7 +6,8 @@ that a verdict is asked about once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from podium.errors import CannotRollBack, NothingToDo, PodiumError
 from podium.ledger import history
@@ -146,18 +147,29 @@ def roll_back_approved(services: Services, run: str) -> Event:
         [EventKind.ROLLBACK_STARTED],
         "nothing was moved. Run `podium rollback`",
     )
+    with frozen_if_refused(services, verdict):
+        return roll_back_as_judged(services, request, verdict)
+
+
+def roll_back_as_judged(services: Services, request: NewEvent, verdict: Event) -> Event:
+    """Roll back the champion that a verdict is about: a later move of anybody comes first."""
+    return rollback(services, request, Asked(verdict.at, verdict.at))
+
+
+@contextmanager
+def frozen_if_refused(services: Services, verdict: Event) -> Iterator[None]:
+    """Freeze the model where the rollback that follows from a verdict is refused; raises as before."""
     try:
-        # It means the champion that the verdict is about: a later move of anybody comes first.
-        return rollback(services, request, Asked(verdict.at, verdict.at))
+        yield
     except CannotRollBack as error:
-        freeze(services, verdict, error)
+        _freeze(services, verdict, error)
         raise
 
 
-def freeze(services: Services, verdict: Event, error: PodiumError) -> Event:
+def _freeze(services: Services, verdict: Event, error: PodiumError) -> None:
     """Record that a bad version is not rolled back: none is promoted until an approver has looked at both."""
     new, old = version_name(verdict.version), version_name(verdict.from_version)
-    return record(
+    record(
         services,
         NewEvent(
             EventKind.WATCH_FROZE,
@@ -173,16 +185,9 @@ def freeze(services: Services, verdict: Event, error: PodiumError) -> Event:
     )
 
 
-def void_overtaken(services: Services, models: Sequence[str]) -> list[Event]:
-    """Close the proposals whose champion was moved since, by whomever.
-
-    Returns:
-        How each was closed.
-    """
-    return [
-        approval.void(services, request, f"the champion is {version_name(champion)} now")
-        for request, champion in overtaken(services.ledger, models)
-    ]
+def void_overtaken(services: Services, request: Request, champion: int | None) -> Event:
+    """Close a proposal whose champion was moved since, by whomever; returns how it was closed."""
+    return approval.void(services, request, f"the champion is {version_name(champion)} now")
 
 
 def overtaken(ledger: Ledger, models: Sequence[str]) -> list[tuple[Request, int | None]]:

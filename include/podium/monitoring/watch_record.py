@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -115,7 +115,8 @@ def judge_window(services: Services, model: str) -> Event | None:
         window, ending = looked.window, looked.verdict.ending
         evidence = Evidence.of(model, window.new, content_of(looked, digests(ledger, window)))
         EvidenceStore(ledger).keep([evidence])
-        return record(services, _event(window, ending, looked.verdict.reason, evidence.digest))
+        new = verdict_event(window, ending, looked.verdict.reason)
+        return record(services, replace(new, details={**new.details, "digest": evidence.digest}))
 
 
 def digests(ledger: Ledger, window: WatchWindow) -> dict[int, str]:
@@ -171,13 +172,9 @@ def names_of(window: WatchWindow) -> tuple[str, str]:
     return version_name(window.new), version_name(window.old)
 
 
-def freezes(window: WatchWindow, ending: Ending) -> bool:
-    """Whether a model is frozen from this verdict on, until an approver settles it."""
+def verdict_event(window: WatchWindow, ending: Ending, reason: str) -> NewEvent:
+    """Return what is recorded of a verdict, but for the digest of its evidence."""
     goes_back = ending is Ending.BAD and window.terms.auto_rollback == "on"
-    return goes_back or ending is Ending.BOTH_BAD
-
-
-def _event(window: WatchWindow, ending: Ending, reason: str, digest: str) -> NewEvent:
     return NewEvent(
         EventKind.WATCH_JUDGED,
         window.model,
@@ -191,8 +188,8 @@ def _event(window: WatchWindow, ending: Ending, reason: str, digest: str) -> New
             "promotion": window.promotion,
             "said": str(ending),
             "auto_rollback": window.terms.auto_rollback,
-            "freezes": freezes(window, ending),
-            "digest": digest,
+            # The model is frozen until an approver settles it.
+            "freezes": goes_back or ending is Ending.BOTH_BAD,
         },
     )
 

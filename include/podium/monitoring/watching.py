@@ -25,6 +25,8 @@ from podium.metrics.paired import (
 BOTH_FAIL = 0.1
 # The question that says so: it is about neither version.
 BOTH = "both fail"
+# With fewer requests that both were timed on, nothing is known of the latency.
+FEWEST_TIMED = 30
 # So long servers have to load the version before; then they are taken at their word that they cannot.
 TIME_TO_LOAD = timedelta(minutes=10)
 
@@ -172,9 +174,12 @@ def _missing(terms: Terms, seen: Seen) -> str:
     lacking = {
         "rows": terms.rows - seen.counts.rows,
         "labelled rows": terms.labelled_rows - seen.sums.rows if terms.metric else 0,
+        "timed requests": FEWEST_TIMED - seen.counts.timed if terms.max_ratio is not None else 0,
     }
-    said = " and ".join(f"{number:,} {what}" for what, number in lacking.items() if number > 0)
-    return f"{said}; the labels that came cannot be read: {seen.unread}" if said and seen.unread else said
+    said = [f"{number:,} {what}" for what, number in lacking.items() if number > 0]
+    if seen.unread:
+        said.append(f"labels that can be read: {seen.unread}")
+    return " and ".join(said)
 
 
 def _whole(names: tuple[str, str], seen: Seen) -> str:

@@ -69,7 +69,7 @@ def asks_of_itself(
     """
     policy = spec.approval
     given = len(approval.approvals(services.ledger.of_run(request.model, request.run), request.run))
-    state = f"Approved by {given} of {policy.required} when this card was put up"
+    state = f"Approved by {given} of {policy.required} when this card was created"
     by_a_person = policy.prevent_self_approval and request.requester is not None
     return [
         f"Who may decide: {who_may_decide(policy)}. A reason of at least {policy.reason_min_length} letters "
@@ -81,7 +81,7 @@ def asks_of_itself(
         "",
         f"[![{state}; open until {in_utc(request.expires_at)}]({pages.answers})]({pages.answers})",
         "",
-        f"[The state now]({pages.answers}), [all about this decision]({pages.decision})",
+        f"[Current state]({pages.answers}), [the page of this decision]({pages.decision})",
         "",
     ]
 
@@ -117,7 +117,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
             "",
             f"[![{state}; open until {in_utc(request.expires_at)}]({pages.answers})]({pages.answers})",
             "",
-            f"[The state now]({pages.answers}), [all about this decision]({pages.decision})",
+            f"[Current state]({pages.answers}), [the page of this decision]({pages.decision})",
             "",
             spec.description,
             "",
@@ -264,7 +264,7 @@ def _asked_for(request: Request) -> list[str]:
         return []
     who = "a schedule or another Dag" if request.requester is None else _plain(request.requester)
     form = _plain(approval.describe_form(request.form)) if request.form else "all from the model file"
-    return [f"Asked for by {who}: {form}.", ""]
+    return [f"Requested by {who}: {form}.", ""]
 
 
 def _rules(spec: ModelSpec, request: Request) -> list[str]:

@@ -143,13 +143,11 @@ class DecisionPage:
         if self.end is not None:
             return f"{name} was approved and could not {could_not}: {self.end.reason}"
         if self.closing is not None and self.closing.event is EventKind.APPROVED:
-            return f"{name} is approved by {self.closing.actor}; the {move} is under way."
+            return f"{name} was approved by {self.closing.actor}; the {move} is in progress."
         if self.closing is not None:
-            return (
-                f"Closed on {in_utc(self.closing.at)}: {describe(self.closing)}. No answer counts any more."
-            )
+            return f"Closed on {in_utc(self.closing.at)}: {describe(self.closing)}. Answers no longer count."
         if not self.open:
-            return f"Nobody decided until {in_utc(self.request.expires_at)}; no answer counts any more."
+            return f"Expired on {in_utc(self.request.expires_at)}: nobody decided. Answers no longer count."
         return f"Waits for {self.waits.may_decide}; {self.waits.given} of {self.waits.needed} have approved."
 
     def metrics(self) -> list[Compared]:
@@ -233,11 +231,11 @@ def describe_mine(page: DecisionPage) -> tuple[bool, str]:
         return True, ""
     when = in_utc(mine.at)
     if mine.event is EventKind.ANSWER_INVALID:
-        return False, f"Your answer of {when} did not count: {mine.reason}. It decided nothing."
+        return False, f"Your answer of {when} did not count: {mine.reason}. Nothing was decided."
     if mine.event is EventKind.REJECTED:
         what = "the removal" if page.request.removes else version_name(page.request.version)
         what = "the rollback" if page.request.rolls_back else what
-        return True, f"Recorded on {when}: you rejected {what}. It ends here."
+        return True, f"Recorded on {when}: you rejected {what}. The request is closed."
     counts = f"{page.waits.given} of {page.waits.needed} approvals"
     return True, f"Recorded on {when}: your approval counts ({counts})."
 

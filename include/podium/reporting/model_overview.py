@@ -98,7 +98,7 @@ class ModelPage:
         why: Why the champion is champion, in words.
         picture: An SVG with the metric of each version; "" where there are fewer than two numbers.
         newest: The number of the model's newest event; 0 without one.
-        was_watched: Whether there is a watch window to tell of.
+        was_watched: Whether there is a watch window or a ramp to tell of.
     """
 
     row: ModelRow
@@ -151,7 +151,7 @@ def model_page(
         why="" if row.move is None else describe(row.move),
         picture=quality_picture(metric, lines, [event for event in newest if event.event in CHAMPION_MOVES]),
         newest=events[-1].seq if events else 0,
-        was_watched=bool(row.watched),
+        was_watched=bool(row.watched or row.ramp),
     )
 
 

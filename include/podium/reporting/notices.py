@@ -35,22 +35,22 @@ _DECIDED = {
     EventKind.APPROVED: "was approved by {actor}",
     EventKind.REJECTED: "was rejected by {actor}",
     EventKind.EXPIRED: "expired: nobody decided in time",
-    EventKind.SUPERSEDED: "needs no decision any more: a newer candidate took its place",
-    EventKind.VOIDED: "needs no decision any more: what was asked about has changed",
+    EventKind.SUPERSEDED: "no longer needs a decision: a newer candidate replaced it",
+    EventKind.VOIDED: "no longer needs a decision: the version, its gates or the champion changed",
 }
 _FOLLOWS = {
     EventKind.APPROVED: "Podium promotes it now.",
-    EventKind.REJECTED: "The champion stays {champion}.",
-    EventKind.EXPIRED: "The champion stays {champion}. Start the lifecycle again to ask again.",
-    EventKind.SUPERSEDED: "Answers to it no longer count. The champion stays {champion}.",
+    EventKind.REJECTED: "{stays}",
+    EventKind.EXPIRED: "{stays} To ask again, start the lifecycle again.",
+    EventKind.SUPERSEDED: "Answers no longer count. {stays}",
     EventKind.VOIDED: "Nothing was promoted. Start the lifecycle again to ask about the present state.",
 }
 _FOLLOWS_A_ROLLBACK = {
     EventKind.APPROVED: "Podium rolls back now.",
-    EventKind.REJECTED: "The champion stays {champion}.",
-    EventKind.EXPIRED: "The champion stays {champion}. `podium rollback` still works.",
-    EventKind.SUPERSEDED: "An answer to it counts no more.",
-    EventKind.VOIDED: "An answer to it counts no more.",
+    EventKind.REJECTED: "{stays}",
+    EventKind.EXPIRED: "{stays} `podium rollback` still works.",
+    EventKind.SUPERSEDED: "Answers no longer count.",
+    EventKind.VOIDED: "Answers no longer count.",
 }
 _FOLLOWS_A_REMOVAL = {
     EventKind.APPROVED: "Podium removes exactly these versions now, as far as nothing keeps them by then.",
@@ -130,17 +130,14 @@ def approval_wanted(request: Request, spec: ModelSpec, comparison: str, airflow:
 def reminder(request: Request, policy: ApprovalSpec, airflow: str) -> Notice:
     """Say that half of the time is over."""
     what = f"still waits for approval, until {in_utc(request.expires_at)}"
-    said = "Half of the time is over, and there is no decision."
+    said = "Half of the time is over, and nobody has decided."
     return _to_deciders(request, policy, airflow, Topic.REMINDER, what, said)
 
 
 def escalation(request: Request, policy: ApprovalSpec, airflow: str) -> Notice:
     """Say that a request is about to expire."""
     what = f"expires at {in_utc(request.expires_at)} unless somebody decides"
-    stays = f"the champion stays {version_name(request.champion)}"
-    if request.removes:
-        stays = "no version goes"
-    said = f"Nine tenths of the time are over. A request that expires is closed, and {stays}."
+    said = f"90% of the time is over. Without a decision the request is closed then. {_stays(request)}"
     return _to_deciders(request, policy, airflow, Topic.ESCALATION, what, said)
 
 
@@ -152,7 +149,7 @@ def answer_did_not_count(event: Event, request: Request, airflow: str) -> Notice
         Topic.ANSWER_DID_NOT_COUNT,
         f"the answer of {event.actor} did not count",
         f"Why: {event.reason}.",
-        "It decided nothing.",
+        "Nothing was decided.",
     )
     return replace(notice, id=f"event:{event.seq}", people=(event.actor,))
 
@@ -163,7 +160,7 @@ def decided(event: Event, request: Request, spec: ModelSpec | None, airflow: str
     follows = _FOLLOWS_A_ROLLBACK if request.rolls_back else _FOLLOWS
     if request.removes:
         follows = _FOLLOWS_A_REMOVAL
-    then = follows[event.event].format(champion=version_name(request.champion))
+    then = follows[event.event].format(stays=_stays(request))
     notice = _of_request(request, airflow, Topic.DECIDED, said, f"Why: {event.reason}.", then)
     asked = () if request.requester is None else (request.requester,)
     deciders = () if spec is None else spec.approval.approvers
@@ -212,7 +209,7 @@ def of_event(event: Event, airflow: str) -> Notice | None:
             Topic.CHAMPION_CHANGED,
             f"{version} was adopted as champion",
             why,
-            "Nothing was moved: it was the champion before Podium knew it.",
+            "Nothing was moved: it was champion already.",
         ),
         EventKind.OUTSIDE_MOVE_REVERTED: (
             Topic.SETTLED,
@@ -251,16 +248,17 @@ def _of_monitoring(event: Event, airflow: str) -> Notice | None:
     version, wanted = version_name(event.version), event.event is EventKind.RETRAIN_WANTED
     if not wanted and not alarms_in(event.details):
         return None
-    what = f"is to be trained again: {event.reason}" if wanted else f"was monitored: {event.reason}"
+    what = "asks for a training" if wanted else "raised an alarm"
     then = (
-        "Its lifecycle starts automatically; gates and approval still apply."
+        "Its lifecycle starts automatically if that Dag is switched on; gates and approval still apply."
         if wanted
-        else "The champion serves on. docs/monitoring.md says what each verdict means."
+        else f"The champion keeps serving. `podium drift {event.model}` shows the windows; "
+        "docs/monitoring.md explains each verdict."
     )
     return Notice(
         Topic.MONITORING,
         event.model,
-        f"{event.model} {version} {what}",
+        f"{event.model} {version}: monitoring {what}: {event.reason}",
         then,
         key=f"{event.model}:monitoring:{event.version}",
         id=f"event:{event.seq}",
@@ -272,18 +270,18 @@ def _of_watch(event: Event, airflow: str) -> Notice:
     """Tell how a watch window ended, or that the freeze after one did."""
     details = event.details
     said, goes_back = details.get("said"), details.get("auto_rollback")
-    then = "The champion serves on."
+    then = "The champion keeps serving."
     if event.event is EventKind.WATCH_SETTLED:
         then = "Versions of the model can be promoted again."
     elif said == "bad" and goes_back == "on":
-        then = "It is rolled back by itself, and no version is promoted until an approver settles it."
+        then = "Podium rolls it back, and promotes no version until an approver settles it."
     elif said == "bad" and goes_back == "propose":
-        then = "The champion serves on until a person decides: a card asks the approvers."
+        then = "The champion keeps serving until a person decides; a card asks the approvers."
     elif details.get("freezes") or event.event is EventKind.WATCH_FROZE:
         then = (
             "Nothing was moved. No version is promoted until an approver settles it: settle_champion, accept."
         )
-    what = f"came out of its watch window: {event.reason}"
+    what = f"ended its watch window: {event.reason}"
     if event.event is EventKind.WATCH_SETTLED:
         what = f"is free again: {event.actor} settled its watch window: {event.reason}"
     elif event.event is EventKind.WATCH_FROZE:
@@ -472,8 +470,16 @@ def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | N
         report = report_asked_about(events, request)
     except PodiumError as error:
         return f"Its gate report cannot be shown: {error}."
-    judged = f"On {count_rows(report.scores.rows)} held out it {report.verdict()}."
+    judged = f"On the holdout of {count_rows(report.scores.rows)} it {report.verdict()}."
     return f"{in_one_sentence(report, spec)}. {judged}"
+
+
+def _stays(request: Request) -> str:
+    if request.removes:
+        return "No version goes."
+    if request.champion is None:
+        return "There is still no champion."
+    return f"The champion stays {version_name(request.champion)}."
 
 
 def time_left(request: Request, share: float) -> datetime:

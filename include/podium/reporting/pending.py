@@ -52,7 +52,7 @@ class Pending:
         by_itself = "the watch window" if self.request.rolls_back else "a schedule"
         asked = f"asked by {self.request.requester or by_itself}"
         if self.spec is None:
-            return f"{asked}; the model has no model file any more, so nobody may decide"
+            return f"{asked}; the model no longer has a model file, so nobody may decide"
         policy = self.spec.approval
         by = f" ({', '.join(self.given)})" if self.given else ""
         return (

@@ -38,7 +38,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
                 spec,
                 request,
                 pages,
-                f"{new} stays. A move of the champion by anybody closes it.",
+                f"{new} stays. If anybody moves the champion, the request closes.",
             ),
             *_evidence(content),
         ]

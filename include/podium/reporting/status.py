@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from podium.errors import NotFound
+from podium.errors import NotFound, PodiumError
 from podium.ledger import history
 from podium.ledger.events import ENTERED, Event
 from podium.ledger.history import Present
@@ -15,11 +16,14 @@ from podium.ledger.present import FEW_MOVES
 from podium.lifecycle.approval import readable_requests
 from podium.lifecycle.approval_policy import Request, removal_name
 from podium.lifecycle.custody_rules import retired_problem
+from podium.lifecycle.ramped import Ramp, open_ramp
 from podium.model_file.loading import load_specs
 from podium.model_file.profiles import Profile
 from podium.names import Alias, in_utc, version_name
 from podium.registry.labels import Labels
 from podium.services import Services
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class ModelStatus:
         recorded_champion: What the ledger says; where ``champion`` is another one, the model is frozen.
         retired: Since when and why the model was ended; "" if it goes on.
         damaged: Which files a deletion changed; "" if none.
+        unsettled: Why no version has been promoted since a watch window ended; "" if nobody need settle it.
+        ramp: The ramp of an approved version, or None.
     """
 
     model: str
@@ -68,6 +74,8 @@ class ModelStatus:
     waiting: tuple[Waiting, ...]
     retired: str = ""
     damaged: str = ""
+    unsettled: str = ""
+    ramp: Ramp | None = None
 
     @property
     def is_frozen(self) -> bool:
@@ -81,7 +89,8 @@ class ModelStatus:
             "settle_champion settles it"
         )
         lines = [frozen] if self.is_frozen else []
-        lines += [said for said in (self.damaged, self.retired) if said]
+        stopped = str(self.ramp) if self.ramp is not None and self.ramp.stopped else ""
+        lines += [said for said in (self.damaged, self.unsettled, self.retired, stopped) if said]
         return [*lines, *(item.describe() for item in self.waiting)]
 
     def as_json(self) -> dict[str, Any]:
@@ -96,6 +105,8 @@ class ModelStatus:
             "newest_version": self.newest_version,
             "retired": self.retired,
             "damaged": self.damaged,
+            "unsettled": self.unsettled,
+            "ramp": None if self.ramp is None else _ramp_json(self.ramp),
             "waiting": [{**asdict(item), "expires_at": item.expires_at.isoformat()} for item in self.waiting],
         }
 
@@ -146,7 +157,7 @@ def _known_models(services: Services) -> list[str]:
 
 
 def _status(model: str, live: Mapping[str, int], events: Present) -> ModelStatus:
-    damaged = history.damage(events)
+    damaged, froze = history.damage(events), history.watch_freeze(events)
     return ModelStatus(
         model=model,
         champion=live.get(Alias.CHAMPION),
@@ -158,7 +169,30 @@ def _status(model: str, live: Mapping[str, int], events: Present) -> ModelStatus
         waiting=tuple(_waiting(readable_requests(events))),
         retired=retired_problem(events),
         damaged="" if damaged is None else f"nothing moves: {damaged.reason}",
+        unsettled="" if froze is None else _unsettled(froze),
+        ramp=_ramp(events),
     )
+
+
+def _unsettled(froze: Event) -> str:
+    return (
+        f"no version has been promoted since its watch window ended on {in_utc(froze.at)}, {froze.reason}; "
+        "settle_champion settles it"
+    )
+
+
+def _ramp(events: Present) -> Ramp | None:
+    """Return the ramp; one whose record cannot be read hides nothing else."""
+    try:
+        return open_ramp(events)
+    except PodiumError as error:
+        log.error("%s", error)
+        return None
+
+
+def _ramp_json(ramp: Ramp) -> dict[str, Any]:
+    where = {"version": ramp.window.new, "share": ramp.share, "stopped": ramp.stopped}
+    return {**where, "sentence": str(ramp)}
 
 
 def _newest_version(events: Iterable[Event]) -> int | None:

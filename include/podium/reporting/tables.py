@@ -65,8 +65,9 @@ def status_table(statuses: Iterable[ModelStatus], width: int) -> ShownTable:
 
 
 def _waits(item: ModelStatus) -> str:
-    frozen = ["FROZEN"] if item.is_frozen or item.damaged else []
+    frozen = ["FROZEN"] if item.is_frozen or item.damaged or item.unsettled else []
     frozen += ["retired"] if item.retired else []
+    frozen += ["ramp stopped"] if item.ramp is not None and item.ramp.stopped else []
     return "\n".join([*frozen, *(waiting.short() for waiting in item.waiting)]) or "-"
 
 

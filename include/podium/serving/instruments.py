@@ -38,11 +38,13 @@ REFUSALS = Counter(
     "podium_refused_versions", "Versions that the server refused to serve.", ["model", "follows"]
 )
 SHADOWED = Counter(
-    "podium_shadow_rows", "Rows that were copied to the shadow, by outcome.", ["model", "outcome"]
+    "podium_shadow_rows",
+    "Rows that were copied to the shadow, or in a watch window or ramp to the version beside, by outcome.",
+    ["model", "outcome"],
 )
 FALLBACKS = Counter(
     "podium_canary_fallbacks",
-    "Requests that the champion answered because the candidate could not.",
+    "Requests that the champion answered because the candidate, or the version on its ramp, could not.",
     ["model"],
 )
 ROWS_TO_STORE = Counter("podium_kept_rows", "Rows with answers to store, by outcome.", ["model", "outcome"])

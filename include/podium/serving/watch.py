@@ -29,8 +29,9 @@ from podium.ledger.watch_counts import Counts, tell_watched
 from podium.lifecycle.ramped import RAMP_KINDS, Ramp, open_ramp
 from podium.lifecycle.watched import KINDS, WatchWindow, open_window
 from podium.memory import assert_fits
-from podium.names import Alias, version_name
+from podium.names import in_utc, version_name
 from podium.services import Services
+from podium.serving import instruments
 from podium.serving.answers import jsonable
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
@@ -49,6 +50,8 @@ LOOK_SECONDS = 30.0
 # Nobody may be there to close a window: then servers do, so long after its time.
 _GRACE = timedelta(hours=1)
 _STOP_SECONDS = 5.0
+# What messages and metrics call it: in a watch window the previous champion, on a ramp the approved version.
+BESIDE = "version_beside"
 
 
 class Watch:
@@ -146,13 +149,13 @@ class Watch:
 
     def has_the_memory(self) -> str:
         """Say why no candidate is loaded now; "" if one may be."""
-        window = self.window
+        window, ramp = self.window, self.ramp
         if window is None:
             return ""
-        what = "watch window" if self.ramp is None else "ramp"
+        what, closes = ("watch window", window.closes) if ramp is None else ("ramp", ramp.closes)
         return (
-            f"the {what} of {version_name(window.new)} has the memory until "
-            f"{window.closes:%Y-%m-%d %H:%M} UTC at most; then the candidate is loaded"
+            f"the {what} of {version_name(window.new)} has the memory until {in_utc(closes)} at the latest; "
+            "then the candidate is loaded"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -174,19 +177,24 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._look()
+            problem = self._look()
             self._beside.follow_once()
-            self._tell()
+            unwritten = self._tell()
+            self._say(problem or unwritten)
             self._stop.wait(self._poll_seconds)
         self._tell()
 
-    def _look(self) -> None:
-        """Ask which window is open; while the ledger is away the one that was goes on."""
+    def _look(self) -> str:
+        """Ask which window is open; while the ledger is away the one that was goes on.
+
+        Returns:
+            What is wrong; "" if nothing is.
+        """
         serves = None if self._serving.current is None else self._serving.current.number
         if self.window is None and self._looked is not None:
             before, at = self._looked
             if serves == before and monotonic() - at < LOOK_SECONDS:
-                return
+                return ""
         try:
             kinds = list(dict.fromkeys((*KINDS, *RAMP_KINDS)))
             events = self._services.ledger.newest([self._model], kinds)[self._model]
@@ -198,15 +206,15 @@ class Watch:
             if found is not None or (ramp is not None and now > ramp.closes + _GRACE):
                 ramp = None
         except PodiumError as error:
-            self._say(str(error))
-            return
+            return str(error)
         self._looked = (serves, monotonic())
         found = found if ramp is None else ramp.window
         if found != self.window:
             self._change(found)
         if ramp != self.ramp:
             self.ramp = ramp
-            log.info("%s: %s.", self._model, "no ramp is open any more" if ramp is None else ramp)
+            log.info("%s: %s.", self._model, "the ramp is over" if ramp is None else ramp)
+        return ""
 
     def _change(self, found: WatchWindow | None) -> None:
         # Nobody is routed by a ramp whose counts begin, or have ended.
@@ -215,7 +223,7 @@ class Watch:
         with self._counting:
             self.window, self._counts, self._told = found, Counts(), None
         if found is None:
-            log.info("%s: no watch window is open any more.", self._model)
+            log.info("%s: the watch window is closed.", self._model)
         else:
             new, old = version_name(found.new), version_name(found.old)
             log.info("%s: a watch window is open: %s is compared with %s.", self._model, new, old)
@@ -242,18 +250,21 @@ class Watch:
         on_ramp = ramp is not None and ramp.window == window
         return (window.old, window.new) if on_ramp else (window.new, window.old)
 
-    def _tell(self) -> None:
-        """Write the counts as they are; what cannot be written now is in those that are written later."""
+    def _tell(self) -> str:
+        """Write the counts as they are; what cannot be written now is in those that are written later.
+
+        Returns:
+            What is wrong; "" if nothing is.
+        """
         window, told = self.window, (self._counts, self._beside.problem)
         if window is None or self._serving.current is None or told == self._told:
-            return
+            return ""
         try:
             tell_watched(self._services.ledger, self._model, window.promotion, self._process, *told)
         except PodiumError as error:
-            self._say(f"what was counted waits to be written: {error}")
-        else:
-            self._told = told
-            self._say("")
+            return f"what was counted waits to be written: {error}"
+        self._told = told
+        return ""
 
     def _compare(self, answered: Answered, old: LoadedVersion, outcome: Outcome, answer: Any) -> None:
         """Count a request that both were asked; one that only one of them could read is no pair."""
@@ -279,19 +290,15 @@ class Watch:
             if self.window is window:
                 self._counts = self._counts.plus(counted)
         if by_new and by_old and window.terms.stores_answers:
-            self._keep(answered, old, answer)
-
-    def _keep(self, answered: Answered, old: LoadedVersion, answer: Any) -> None:
-        """Store both answers, for labels to come."""
-        trial = VersionOnTrial(answered.version.number, old.number)
-        champion, candidate = (answered.version, answered.answer), (old, answer)
-        self._recorder.keep(
-            Compared(answered.request_id, answered.at, answered.rows.count, trial, champion, candidate)
-        )
+            # The window begins by the ledger's clock; this machine's may be behind.
+            at = max(answered.at, window.opened)
+            trial = VersionOnTrial(window.new, window.old)
+            both = (answered.version, answered.answer), (old, answer)
+            self._recorder.keep(Compared(answered.request_id, at, answered.rows.count, trial, *both))
 
     def _say(self, problem: str) -> None:
         if problem and problem != self._problem:
-            log.warning("%s: %s. Requests go on.", self._model, problem)
+            log.warning("%s: %s. Requests are still answered.", self._model, problem)
         self._problem = problem
 
 
@@ -306,7 +313,7 @@ class _Beside(Follower):
         wanted: Callable[[], int | None],
         serving: Follower,
     ) -> None:
-        target = ServedTarget(model, Alias.PREVIOUS_CHAMPION)
+        target = ServedTarget(model, BESIDE)
         super().__init__(services, target, settings.max_rows, keeps_last=False)
         self._now_wanted, self._serving = wanted, serving
 
@@ -318,7 +325,9 @@ class _Beside(Follower):
         return self._now_wanted()
 
     def _nothing_wanted(self) -> None:
-        self.current, self.problem = None, ""
+        self.current = None
+        instruments.VERSION.labels(*self._labels).set(0)
+        self._say("")
 
     def _load(self, number: int, events: Sequence[Event]) -> LoadedVersion:
         manifest = manifest_of(events, self.target.model, number)

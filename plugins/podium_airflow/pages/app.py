@@ -39,7 +39,6 @@ from podium.lifecycle.holding import Keeping
 from podium.lifecycle.settle import Settlement
 from podium.model_file.loading import load_specs, model_files
 from podium.model_file.spec import ModelSpec, lifecycle_dag_id
-from podium.monitoring.watch_record import standing_of
 from podium.names import LOOKUP_ACCOUNT, Alias
 from podium.operations.airflow_client import HOLD_DAG, RETENTION_DAG
 from podium.registry.labels import all_labels
@@ -77,7 +76,7 @@ def refused(request: Request, error: AnyHTTPException) -> Response:
     if not lost or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": error.detail}, error.status_code, headers=HEADERS)
     if request.method != "GET":
-        told = "You are not logged in any more, and nothing was done. Log in, go back and send it again."
+        told = "You are no longer logged in, and nothing was done. Log in, go back and send the form again."
         return render(request, "message.html", 401, title="Log in again", told=told)
     here = f"{_airflow(request)}/podium{request.url.path.partition('/podium')[2]}"
     login = urlencode({"next": f"{here}?{request.url.query}" if request.url.query else here})
@@ -221,18 +220,10 @@ def _model(  # noqa: PLR0913 - what is shown, and what was typed
 
 @app.get("/watch/models/{model:path}", response_class=HTMLResponse)
 def watch_window(request: Request, who: SomeVisitor, model: str) -> Response:
-    """Show how a model's watch window stands, as a part of its page that is asked for again and again."""
+    """Show how versions beside each other stand, as a part of a page that is asked for again and again."""
     _known(who, model)
-    ledger = connected().ledger
-    found = standing_of(ledger, model)
-    last = watched.last_watch_sentence(model, watched.last_verdict(ledger, model))
-    return render(
-        request,
-        "watch.html",
-        watched=found,
-        sentence=last if found is None else watched.watch_sentence(found),
-        problems=[] if found is None else watched.problems(found),
-    )
+    beside = watched.beside_each_other(connected().ledger, model)
+    return render(request, "watch.html", watched=watched, beside=beside)
 
 
 @app.get("/old/models/{model:path}", response_class=HTMLResponse)
@@ -311,7 +302,7 @@ def _may_keep(who: Visitor, spec: ModelSpec | None) -> bool:
 def _cannot_keep(who: Visitor, spec: ModelSpec | None, reason: str) -> str:
     """Say why somebody's word about a version would not count, before it is sent; "" if it would."""
     if spec is None:
-        return "the model has no model file any more, so nobody may decide"
+        return "the model no longer has a model file, so nobody may decide"
     if wrong := reason_problem(reason, _approvers_reason(spec)):
         return wrong
     try:
@@ -436,7 +427,7 @@ def _problem(who: Visitor, asked: Event, spec: ModelSpec | None, form: Mapping[s
     if form.get("option") not in (APPROVE, REJECT):
         return "choose to approve or to reject"
     if spec is None:
-        return f"{asked.model} has no model file any more, so nobody may decide"
+        return f"{asked.model} no longer has a model file, so nobody may decide"
     page = decision_overview.decision_page(connected(), spec, asked, who.person())
     if not page.open:
         return f"the request is closed. {page.state}"
@@ -480,7 +471,7 @@ def of_dag(request: Request, who: SomeVisitor, dag_id: str) -> Response:
     for spec in _specs()[0].values():
         if dag_id in spec.dag_ids:
             return _model(request, who, spec.name)
-    told = f"The Dag {dag_id} belongs to no model: it trains, approves and scores nothing."
+    told = f"The Dag {dag_id} does not belong to a single model."
     return render(request, "message.html", title="No model", told=told)
 
 

@@ -22,6 +22,7 @@ from podium.services import Services
 from podium.stack.layout import Layout
 from support.database import execute
 from support.steps import FIRST, SECOND, promote_as_of
+from support.watched import ramp_step
 
 run = CliRunner().invoke
 
@@ -108,9 +109,39 @@ def test_status_of_a_model_that_only_the_ledger_knows(services: Services, model:
         "profiles": {},
         "damaged": "",
         "retired": "",
+        "unsettled": "",
+        "ramp": None,
         "newest_version": 1,
         "waiting": [],
     }
+
+
+def test_status_names_a_ramp_that_stopped_and_a_freeze_by_a_watch_window(
+    services: Services, model: str
+) -> None:
+    services.ledger.append(NewEvent(EventKind.PROMOTED, model, 1))
+    first = ramp_step(services, model, 2, 5, champion=1)
+
+    def told() -> tuple[str, Any]:
+        (status,) = (
+            one for one in json.loads(run(app, ["status", "--json"]).stdout) if one["model"] == model
+        )
+        return run(app, ["status"]).stdout, status
+
+    shown, status = told()
+    assert f"{model}: v2 answers 5% of the clients until " in shown
+    assert (status["ramp"]["share"], status["ramp"]["stopped"]) == (5, False)
+    ramp_step(services, model, 2, 5, first, champion=1, stopped=True, reason="not judged: no server reported")
+    shown, status = told()
+    said = "the ramp of v2 stopped at 5% of the clients: not judged: no server reported"
+    assert f"{model}: {said}." in shown
+    assert "ramp stopped" in shown
+    assert (status["ramp"]["sentence"], status["ramp"]["stopped"]) == (said, True)
+    frozen = {"promotion": 1, "said": "both bad", "freezes": True}
+    services.ledger.append(NewEvent(EventKind.WATCH_JUDGED, model, 1, reason="both bad", details=frozen))
+    shown, status = told()
+    assert f"{model}: no version has been promoted since its watch window ended on " in shown
+    assert ", both bad; settle_champion settles it" in status["unsettled"]
 
 
 def test_a_request_that_cannot_be_read_is_named_and_hides_no_other_model(

@@ -60,6 +60,36 @@ def test_whatever_order_writes_come_in_the_newest_counts_stay(
     assert told.counts == Counts(max(order), 2 * max(order))
 
 
+# One of three servers answers, writes, repeats its first write, or is killed and replaced.
+HAPPENS = st.tuples(st.integers(0, 2), st.sampled_from(["answer", "write", "write again", "kill"]))
+
+
+@given(st.lists(HAPPENS, max_size=25))
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whichever_server_is_killed_when_what_was_written_is_summed_once(
+    ledger: Ledger, server: Ledger, model: str, happened: list[tuple[int, str]]
+) -> None:
+    promotion = ledger.append(NewEvent(EventKind.PROMOTED, model, 2, from_version=1)).seq
+    processes = [uuid.uuid4().hex for _ in range(3)]
+    answered, written = dict.fromkeys(processes, 0), dict[str, list[int]]()
+    for place, what in happened:
+        process = processes[place]
+        if what == "answer":
+            answered[process] += 1
+        elif what == "kill":
+            processes[place] = uuid.uuid4().hex
+            answered[processes[place]] = 0
+        else:
+            known = written.setdefault(process, [])
+            seen = known[0] if what == "write again" and known else answered[process]
+            tell_watched(server, model, promotion, process, Counts(seen, 2 * seen, new_failed=seen), "")
+            known.append(seen)
+    told = told_of(ledger, model, promotion)
+    found = sum(one.counts.requests for one in told)
+    assert found == sum(max(known) for known in written.values()) <= sum(answered.values())
+    assert {one.process for one in told} == set(written)
+
+
 @pytest.mark.parametrize(
     "statement",
     [

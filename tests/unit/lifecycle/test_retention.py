@@ -250,7 +250,7 @@ def test_an_ended_model_keeps_its_versions_for_its_days_of_grace_and_then_only_w
     tell(services, toy_spec, Keeping.HOLD, 1)
     ended = ending_request(toy_spec, Ending.RETIRE, asks=AMY, reason="nobody needs it", run=new_run())
     say(services, ended)
-    with pytest.raises(Retired, match="is retired since .*, by amy: nobody needs it"):
+    with pytest.raises(Retired, match="was retired on .* by amy: nobody needs it"):
         pin(services, model, "champion")
     assert services.registry.labels(model).tags[Tag.RETIRED].endswith("by amy: nobody needs it")
     assert go(services, model).quarantined == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from podium.errors import DecisionVoid, Outage
+from podium.errors import DecisionVoid, Outage, PodiumError
 from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.store import Ledger
 from podium.ledger.watch_counts import Counts, Told, tell_watched
 from podium.lifecycle import promote as promote_module
@@ -31,10 +33,11 @@ from podium.monitoring.ramp import (
     end_unfinished,
     judge_step,
     ramp_is_due,
+    ramp_standing,
     step_ramp,
 )
 from podium.monitoring.watch_recompute import watch_differences
-from podium.monitoring.watch_record import Standing, names_of
+from podium.monitoring.watch_record import Standing, content_of, digests, names_of
 from podium.monitoring.watching import TIME_TO_LOAD, Seen, judge
 from podium.names import RunOutcome
 from podium.reporting.approval_card import describe_state, ramp_before
@@ -209,6 +212,7 @@ def test_what_stopped_goes_back_when_nobody_decides(
     ended = step_ramp(services, spec.name, run)
     assert ended is not None
     assert ended.reason.startswith("back to 0%: it stopped at 5%, and nobody decided until")
+    assert watch_differences(services.ledger, [spec.name]) == []
 
 
 def test_an_approval_begins_a_ramp_only_as_long_as_it_is_valid(
@@ -277,6 +281,32 @@ def test_a_move_of_the_champion_and_another_approval_end_it(services: Services, 
     assert (last.details["said"], last.details["share"]) == ("over", 0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "details", "why"),
+    [
+        (EventKind.QUARANTINED, {}, "v2 is in quarantine since "),
+        (EventKind.WATCH_JUDGED, {"freezes": True, "said": "both bad"}, "no version is promoted"),
+        (EventKind.RETIRED, {}, "is retired since "),
+        (EventKind.GATES_PASSED, {"digest": "another", "sentence": "passed"}, "the gates ran again since"),
+    ],
+)
+def test_what_makes_the_approval_void_takes_the_share_to_0(
+    services: Services, toy_spec: ModelSpec, kind: EventKind, details: dict[str, Any], why: str
+) -> None:
+    spec = ramped(toy_spec)
+    run, first = begun(services, spec)
+    tell(services, first, Counts(10, 10))
+    assert step_ramp(services, spec.name, run) is None
+    services.ledger.append(NewEvent(kind, spec.name, 2, 1, reason="of a test", details=details))
+    assert ramp_is_due(services, spec.name, run)
+    ended = step_ramp(services, spec.name, run)
+    assert ended is not None
+    assert why in ended.reason
+    assert shares(services, spec) == [5, 25, 0]
+    with pytest.raises(PodiumError):
+        promote(services, spec, run)
+
+
 def test_a_run_that_ends_without_a_promotion_leaves_no_share(services: Services, toy_spec: ModelSpec) -> None:
     spec = ramped(toy_spec, steps=[50])
     run, first = begun(services, spec)
@@ -324,25 +354,67 @@ def test_killed_at_any_write_it_goes_on_with_the_same_steps(
     assert watch_differences(services.ledger, [spec.name]) == []
 
 
-def test_a_step_that_does_not_follow_from_its_evidence_is_found(
-    services: Services, toy_spec: ModelSpec
-) -> None:
+def test_what_does_not_follow_from_the_record_is_found(services: Services, toy_spec: ModelSpec) -> None:
     spec = ramped(toy_spec)
     run, first = begun(services, spec)
     tell(services, first, Counts(10, 10))
     step_ramp(services, spec.name, run)
     step = services.ledger.history(spec.name)[-1]
-    forged = {**step.details, "share": 50}
-    new = NewEvent(EventKind.RAMP_STEP, spec.name, 2, from_version=1, run=run, details=forged)
-    seq = services.ledger.append(new).seq
-    (said,) = watch_differences(services.ledger, [spec.name])
-    assert said.startswith(f"ramp of {spec.name} v2: ")
-    unproved = {name: value for name, value in forged.items() if name != "digest"} | {"share": 90}
-    services.ledger.append(
-        NewEvent(EventKind.RAMP_STEP, spec.name, 2, from_version=1, run=run, details=unproved)
-    )
-    said = watch_differences(services.ledger, [spec.name])[-1]
-    assert said == f"ramp of {spec.name} v2: event {seq + 1} raises the share without evidence"
+    of_step = dict(step.details)
+    unproved = {name: value for name, value in of_step.items() if name != "digest"}
+    good = {"ramp": first.seq, "share": 25, "said": "good"}
+    forged: list[tuple[EventKind, str, dict[str, Any], str]] = [
+        (EventKind.RAMP_STEP, run, unproved | {"share": 50}, "event {} has no evidence"),
+        (EventKind.RAMP_STEP, run, unproved | {"counted": -90}, "event {} has no evidence"),
+        (EventKind.RAMP_ENDED, run, good, "event {} has no evidence"),
+        (EventKind.RAMP_ENDED, run, good | {"digest": step.details["digest"]}, "recomputed"),
+        (
+            EventKind.RAMP_STEP,
+            new_run(),
+            dict(first.details),
+            "event {} follows from no approval and no step",
+        ),
+    ]
+    other = approve_another(services, spec)
+    not_first = "event {} is not the first step of what was approved"
+    for changed in ({"share": 25}, {"counted": -90}, {"stopped": True}):
+        forged.append((EventKind.RAMP_STEP, other, {**first.details, **changed}, not_first))
+        other = approve_another(services, spec)
+    for number, (kind, of_run, details, said) in enumerate(forged, 1):
+        new = NewEvent(kind, spec.name, 2, from_version=1, run=of_run, details=details)
+        seq = services.ledger.append(new).seq
+        found = watch_differences(services.ledger, [spec.name])
+        assert len(found) == number
+        assert found[-1].startswith(f"ramp of {spec.name} v2: ")
+        assert said.format(seq) in found[-1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"share": 50}, "share is 50, recomputed 25"),
+        ({"counted": 0}, "counted is 0, recomputed 10"),
+        ({"stopped": True}, "stopped is True, recomputed False"),
+        ({"terms": terms(rows=1).as_json()}, "terms "),
+    ],
+)
+def test_a_step_with_evidence_of_another_one_is_found(
+    services: Services, toy_spec: ModelSpec, changed: dict[str, Any], said: str
+) -> None:
+    spec = ramped(toy_spec)
+    _, first = begun(services, spec)
+    tell(services, first, Counts(10, 10))
+    looked = ramp_standing(services.ledger, spec.name)
+    assert looked is not None
+    new = judge_step(looked[1], looked[0])
+    assert new is not None
+    content = content_of(looked[0], digests(services.ledger, looked[0].window))
+    evidence = Evidence.of(spec.name, 2, content)
+    EvidenceStore(services.ledger).keep([evidence])
+    forged = replace(new, details={**new.details, "digest": evidence.digest, **changed})
+    services.ledger.append(forged)
+    (found,) = watch_differences(services.ledger, [spec.name])
+    assert found.startswith(f"ramp of {spec.name} v2: {said}")
 
 
 def test_the_share_never_rises_on_bad_or_missing_evidence() -> None:

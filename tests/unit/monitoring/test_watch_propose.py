@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 from podium.errors import ApprovalNotGiven, CannotRollBack, DecisionVoid, NothingToDo, PodiumError, Refused
-from podium.ledger.events import EventKind
+from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.history import candidate, watch_freeze
 from podium.lifecycle import approval
 from podium.lifecycle.registry_sync import mirror, version_tags
 from podium.lifecycle.verify import alias_differences
+from podium.lifecycle.watched import WATCH
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.watch_act import act, is_due
 from podium.monitoring.watch_propose import (
+    overtaken,
     owed_proposals,
     propose,
     roll_back_approved,
     run_of,
     verdict_of,
-    void_overtaken,
 )
 from podium.monitoring.watch_recompute import watch_differences
 from podium.names import Tag
@@ -33,6 +34,7 @@ from podium.services import Services
 from support.bad_window import answered, found_bad, with_models
 from support.steps import FIRST, kinds, new_run, nominate_unjudged
 from support.steps import roll_back as roll_back_by_hand
+from support.watched import terms
 
 SAID = "bad: v2 alone failed 30 and v1 alone 0 of 200 requests"
 
@@ -42,6 +44,11 @@ def here(own_services: Services, tmp_path: Path) -> Services:
     return with_models(own_services, tmp_path)
 
 
+def open_another(services: Services) -> None:
+    """The watch window of another model, so that there is something to wait for."""
+    services.ledger.append(NewEvent(EventKind.PROMOTED, "another", 2, 1, details={WATCH: terms().as_json()}))
+
+
 def test_people_approve_and_the_champion_goes_back_by_the_safe_steps(
     here: Services, toy_spec: ModelSpec
 ) -> None:
@@ -49,6 +56,9 @@ def test_people_approve_and_the_champion_goes_back_by_the_safe_steps(
     assert is_due(here)
     done = act(here)
     assert done.proposed == [f"propose_rollback/verdict-{verdict.seq}"]
+    open_another(here)
+    assert is_due(here)
+    assert not is_due(here, done.proposed), "a run that is about to ask is waited for"
     assert done.told == [f"{toy_spec.name}: people are asked whether to roll back v2 to v1"]
     request = propose(here, toy_spec.approval, done.proposed[0])
     assert propose(here, toy_spec.approval, done.proposed[0]) == request, "a task that runs again"
@@ -111,7 +121,7 @@ def test_a_newer_candidate_closes_no_proposal_and_both_can_be_told_apart(
 def test_a_move_by_anybody_closes_the_question(here: Services, toy_spec: ModelSpec) -> None:
     verdict = found_bad(here, toy_spec)
     request = propose(here, toy_spec.approval, run_of(verdict))
-    assert void_overtaken(here, [toy_spec.name]) == []
+    assert overtaken(here.ledger, [toy_spec.name]) == []
     roll_back_by_hand(here, toy_spec)
     assert is_due(here)
     assert act(here).closed == [request.run]
@@ -160,11 +170,17 @@ def test_an_approval_is_valid_for_a_while(here: Services, toy_spec: ModelSpec) -
 
 
 @pytest.mark.parametrize("auto_rollback", ["propose", "on"])
+@pytest.mark.parametrize("gone", ["deleted", "in quarantine"])
 def test_where_the_version_of_before_cannot_serve_the_model_is_frozen_and_both_are_named(
-    here: Services, toy_spec: ModelSpec, auto_rollback: str
+    here: Services, toy_spec: ModelSpec, auto_rollback: str, gone: str
 ) -> None:
     verdict = found_bad(here, toy_spec, auto_rollback)
-    here.registry._client.delete_model_version(toy_spec.name, "1")
+    if gone == "deleted":
+        here.registry._client.delete_model_version(toy_spec.name, "1")
+        why = f"reading {toy_spec.name} v1"
+    else:
+        here.ledger.append(NewEvent(EventKind.QUARANTINED, toy_spec.name, 1, reason="no rule keeps it"))
+        why = f"{toy_spec.name} v1 is in quarantine since "
     if auto_rollback == "propose":
         answered(here, toy_spec, verdict)
         with pytest.raises(CannotRollBack):
@@ -174,5 +190,5 @@ def test_where_the_version_of_before_cannot_serve_the_model_is_frozen_and_both_a
     frozen = watch_freeze(here.ledger.present(toy_spec.name))
     assert frozen is not None
     assert frozen.event is EventKind.WATCH_FROZE
-    assert frozen.reason.startswith(f"v2 is {SAID}; it is not rolled back to v1: reading {toy_spec.name} v1")
+    assert frozen.reason.startswith(f"v2 is {SAID}; it is not rolled back to v1: {why}")
     assert here.registry.champion(toy_spec.name) == 2

@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from podium.errors import FrozenByWatch
+from podium.errors import CannotRollBack, ChampionChanged, FrozenByWatch
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.live_answers import LiveAnswer, LiveStore
+from podium.ledger.store import Ledger
 from podium.ledger.watch_counts import Counts, tell_watched
 from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.settle import Settlement, settle, settle_request
@@ -22,6 +23,7 @@ from podium.monitoring.watch_act import Acted, act, is_due, owed_rollbacks, roll
 from podium.monitoring.watch_recompute import watch_differences
 from podium.monitoring.watch_record import ended_windows, judge_window, standing_of
 from podium.monitoring.watching import Ending
+from podium.names import Tag
 from podium.services import Services
 from support.serving import as_server
 from support.steps import (
@@ -94,7 +96,6 @@ def test_a_bad_one_goes_back_by_itself_once_and_the_model_is_frozen_until_a_pers
     assert judged.reason == "bad: v2 alone failed 30 and v1 alone 0 of 200 requests"
     assert owed_rollbacks(services.ledger, [spec.name]) == [judged]
     back = roll_back(services, judged)
-    assert back is not None
     assert (back.version, back.from_version, back.actor) == (1, 2, "watch window of v2")
     assert back.reason == judged.reason
     assert services.registry.champion(spec.name) == 1
@@ -137,6 +138,20 @@ def test_one_look_judges_and_goes_back_and_a_record_that_cannot_be_read_hides_no
     assert act(services) == Acted([], [], [], [], 0)
 
 
+def test_what_is_wrong_with_one_model_holds_up_no_other(own_services: Services, toy_spec: ModelSpec) -> None:
+    services = own_services
+    first, second = (
+        watched(toy_spec.model_copy(update={"name": f"{toy_spec.name}-{name}"})) for name in "ab"
+    )
+    for spec in (first, second):
+        tell(services, promoted_over_the_first(services, spec), Counts(100, 100))
+    services.registry.set_model_tag(first.name, Tag.LEDGER_HEAD, f"999999:{'0' * 64}")
+    done = act(services)
+    assert done.told[0].startswith(f"{first.name}: this is not the ledger that MLflow knows")
+    assert done.told[1].startswith(f"{second.name} v2: good: ")
+    assert done.still_open == 1
+
+
 def test_both_bad_freezes_and_moves_nothing_and_a_persons_rollback_settles_it(
     services: Services, toy_spec: ModelSpec
 ) -> None:
@@ -177,13 +192,30 @@ def test_two_a_week_go_back_by_themselves_and_the_third_is_refused_on_record(
     tell(services, promote_as_of(services, spec, SECOND), BAD)
     judged = judge_window(services, spec.name)
     assert judged is not None
-    assert roll_back(services, judged) is None
+    with pytest.raises(CannotRollBack, match="the next rollback is a person's"):
+        roll_back(services, judged)
     refused, frozen = ledger.history(spec.name)[-2:]
     assert refused.event is EventKind.ROLLBACK_REFUSED
     assert frozen.reason == f"v2 is {judged.reason}; it is not rolled back to v1: {refused.reason}"
     assert "v11 and v12 were rolled back by their watch windows within seven days" in refused.reason
     assert services.registry.champion(spec.name) == 2
     assert owed_rollbacks(ledger, [spec.name]) == []
+
+
+def test_the_week_is_one_of_the_ledgers_clock(
+    services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, ledger = watched(toy_spec, auto_rollback="on"), services.ledger
+    promote_as_of(services, spec, FIRST)
+    for before in (11, 12):
+        actor = f"watch window of v{before}"
+        ledger.append(NewEvent(EventKind.ROLLED_BACK, spec.name, 1, from_version=before, actor=actor))
+    tell(services, promote_as_of(services, spec, SECOND), BAD)
+    judged = judge_window(services, spec.name)
+    assert judged is not None
+    monkeypatch.setattr(Ledger, "now", lambda _: judged.at + timedelta(days=8))
+    back = roll_back(services, judged)
+    assert (back.version, back.from_version) == (1, 2)
 
 
 def test_a_move_after_the_verdict_comes_first(services: Services, toy_spec: ModelSpec) -> None:
@@ -193,7 +225,8 @@ def test_a_move_after_the_verdict_comes_first(services: Services, toy_spec: Mode
     assert judged is not None
     roll_back_by_hand(services, spec)
     assert owed_rollbacks(services.ledger, [spec.name]) == []
-    assert roll_back(services, judged) is None
+    with pytest.raises(ChampionChanged):
+        roll_back(services, judged)
     assert services.registry.champion(spec.name) == 1
 
 
@@ -231,7 +264,7 @@ def test_labels_that_cannot_be_read_are_no_labels_and_told(services: Services, t
     store.add_labels(spec.name, "r", ["perhaps"])
     looked = standing_of(services.ledger, spec.name)
     assert looked is not None
-    assert "50 labelled rows; the labels that came cannot be read: " in looked.verdict.reason
+    assert "50 labelled rows and labels that can be read: " in looked.verdict.reason
 
 
 FORGED: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
@@ -241,6 +274,10 @@ FORGED: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda it: it["terms"].update(rows=3), "terms rows is 3, recomputed 100"),
     (lambda it: it.update(said="good"), "says bad, its evidence good"),
     (lambda it: it["told"][0].update(process="another"), "what process another counted is not what"),
+]
+OTHERWISE: list[tuple[dict[str, Any], str]] = [
+    ({"freezes": True}, "freezes is True, recomputed False"),
+    ({"auto_rollback": "on"}, "auto_rollback is on, recomputed propose"),
 ]
 
 
@@ -260,6 +297,10 @@ def test_verify_names_what_does_not_follow(services: Services, toy_spec: ModelSp
         assert len(found) == number + 1
         assert found[-1].startswith(f"watch window of {spec.name} v2: ")
         assert said in found[-1]
+    for changed, said in OTHERWISE:
+        details = {**judged.details, **changed}
+        ledger.append(NewEvent(EventKind.WATCH_JUDGED, spec.name, 2, 1, details=details))
+        assert watch_differences(ledger, [spec.name])[-1] == f"watch window of {spec.name} v2: {said}"
 
 
 def test_a_record_that_cannot_be_read_is_named(services: Services, toy_spec: ModelSpec) -> None:

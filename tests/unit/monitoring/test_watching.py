@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from podium.ledger.watch_counts import Counts
 from podium.metrics.paired import LOG_THRESHOLD, Sums
 from podium.monitoring.watching import TIME_TO_LOAD, Ending
-from support.watched_streams import TERMS, Promotion, verdict, watch
+from support.watched_streams import TERMS, Promotion, Ramped, ramp, verdict, watch
 
 WEEK = timedelta(days=7).total_seconds()
 LABELLED = Sums(300, 0.0, 30.0)
@@ -27,7 +27,7 @@ def test_good_is_said_only_when_all_rows_and_labels_are_there() -> None:
     for counts, sums, missing in (
         (whole._replace(rows=4000), LABELLED, "1,000 rows"),
         (whole, Sums(10, 0.0, 1.0), "290 labelled rows"),
-        (Counts(1, 1), Sums(), "4,999 rows and 300 labelled rows"),
+        (Counts(1, 1), Sums(), "4,999 rows and 300 labelled rows and 30 timed requests"),
     ):
         assert verdict(counts, sums).ending is None
         assert verdict(counts, sums).reason == f"missing: {missing}"
@@ -36,6 +36,16 @@ def test_good_is_said_only_when_all_rows_and_labels_are_there() -> None:
             Ending.INCONCLUSIVE,
             f"the window is over; missing: {missing}",
         )
+
+
+def test_a_question_without_its_numbers_is_never_good() -> None:
+    whole = Counts(5000, 5000, timed=5000)
+    untimed = verdict(whole._replace(timed=29), LABELLED)
+    assert (untimed.ending, untimed.reason) == (None, "missing: 1 timed requests")
+    unread = verdict(whole, LABELLED, unread="'perhaps' is no label")
+    assert (unread.ending, unread.reason) == (None, "missing: labels that can be read: 'perhaps' is no label")
+    over = verdict(whole, LABELLED, age=WEEK, unread="'perhaps' is no label")
+    assert over.ending is Ending.INCONCLUSIVE
 
 
 def test_each_question_alone_says_bad_and_why() -> None:
@@ -103,6 +113,27 @@ def test_worse_versions_are_seen_as_soon_as_in_the_simulations(
 ) -> None:
     found = [watch(promotion, seed, every=50).requests for seed in range(15)]
     assert asked[0] < np.median(found) < asked[1]
+
+
+@pytest.mark.parametrize(
+    ("promotion", "asked"),
+    [
+        (Promotion(new_fails=0.05), (300, 550)),
+        (Promotion(new_fails=0.5), (15, 40)),
+        (Promotion(worse=0.05), (150, 320)),
+    ],
+)
+def test_a_bad_version_goes_back_at_the_first_step_of_its_ramp(
+    promotion: Promotion, asked: tuple[int, int]
+) -> None:
+    found = [ramp(promotion, seed, every=50) for seed in range(15)]
+    assert {one.said for one in found} == {"bad"}
+    assert asked[0] < np.median([one.requests for one in found]) < asked[1]
+    assert np.median([one.share for one in found]) == 5
+
+
+def test_an_equal_version_comes_to_the_end_of_its_ramp() -> None:
+    assert {ramp(Promotion(), seed, every=200) for seed in range(15)} == {Ramped("good", 50, 3000)}
 
 
 def test_equal_versions_stay() -> None:

@@ -144,7 +144,7 @@ def test_who_wants_a_decision_says_so_to_each_channel_once(
     assert posted["link"] == f"{AIRFLOW}/podium/decisions/{asked.seq}"
     assert posted["message"].splitlines()[:2] == [
         "operator asks to promote toy-shop v5, over v4.",
-        "v5 replaces v4: log loss 0.8667 -> 0.8666. On 1,050 rows held out it passed all 0 gates.",
+        "v5 replaces v4: log loss 0.8667 -> 0.8666. On the holdout of 1,050 rows it passed all 0 gates.",
     ]
     assert posted["link"] in posted["message"]
 
@@ -202,6 +202,19 @@ def test_all_of_one_request_is_one_thread_and_one_key(
             EventKind.OUTSIDE_MOVE_ACCEPTED,
             {},
             ": no longer frozen: the move outside Podium to v5 was accepted",
+        ),
+        (
+            EventKind.WINDOWS_JUDGED,
+            {
+                "reason": "2026-05-01 to 2026-06-01: moved, price moved",
+                "details": {"windows": [{"said": "nothing seen"}, {"said": "moved"}]},
+            },
+            "v5: monitoring raised an alarm: 2026-05-01 to 2026-06-01: moved, price moved",
+        ),
+        (
+            EventKind.RETRAIN_WANTED,
+            {"reason": "log loss 0.91 over 0.85 + 0.03 since 2026-05-12"},
+            "v5: monitoring asks for a training: log loss 0.91 over 0.85 + 0.03 since 2026-05-12",
         ),
     ],
 )
@@ -298,9 +311,18 @@ def test_a_removal_that_wants_a_decision_is_told_to_the_approvers_and_how_it_end
     ]
     assert wanted["link"] == f"{AIRFLOW}/podium/decisions/{request.seq}"
     assert reminded["title"] == f"{name} still waits for approval, until {until}"
-    assert "A request that expires is closed, and no version goes." in expires["message"]
+    assert "Without a decision the request is closed then. No version goes." in expires["message"]
     assert decided["title"] == f"{name} was rejected by amy"
     assert "No version goes. The next run of retention asks again" in decided["message"]
+
+
+def test_of_windows_without_an_alarm_nobody_is_told(
+    model: ModelSpec, record: Announce, tell: Callable[..., Swept], hook: Inbox
+) -> None:
+    windows = [{"said": "nothing seen"}, {"said": "not judged"}]
+    record(EventKind.WINDOWS_JUDGED, details={"windows": windows})
+    tell()
+    assert hook.got == []
 
 
 def test_a_reminder_at_half_of_the_time_and_an_escalation_at_nine_tenths_each_once(

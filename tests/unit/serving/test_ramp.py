@@ -21,7 +21,7 @@ from support import odd_script
 from support.proxy import Proxy
 from support.serving import Server, make_champion, register_model, serving
 from support.trial import RECORDS, ROWS, nominate, predict, regression
-from support.watched import counted, promote_watched, ramp_end, ramp_step, watch_of
+from support.watched import beside, counted, promote_watched, ramp_end, ramp_step, watch_of
 
 ODD = FromCode(Path(odd_script.__file__), {})
 RAISES = {"x": 101.0, "z": 0.0}
@@ -76,6 +76,7 @@ def test_servers_follow_the_share_of_the_ledger_up_and_back_also_after_a_restart
         assert answers(server, early) == 1
         first = ramp_step(services, model, number, 5)
         at_share(server, 5)
+        assert beside("podium_version", model) == 2, "on a ramp it is no previous champion"
         assert [answers(server, who) for who in (early, late, never)] == [2, 1, 1]
         server.wait_for(lambda: counted(services, first) == Counts(1, 1), "the clients of v2 alone")
         ramp_step(services, model, number, 25, first)
@@ -89,6 +90,7 @@ def test_servers_follow_the_share_of_the_ledger_up_and_back_also_after_a_restart
         ramp_end(services, first)
         at_share(again, None)
         assert [answers(again, who) for who in (early, late, never)] == [1, 1, 1]
+        again.wait_for(lambda: beside("podium_version", model) == 0, "nothing is beside")
     with serving(services, model, poll_seconds=0.05) as third:
         third.wait_until_ready()
         assert answers(third, early) == 1

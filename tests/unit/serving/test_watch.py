@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from support import odd_script
 from support.proxy import Proxy
 from support.serving import Server, make_champion, register_model, serving
 from support.trial import RECORDS, ROWS, nominate, predict, regression
-from support.watched import counted, promote_watched, watch_of, watching
+from support.watched import beside, counted, promote_watched, watch_of, watching
 
 ODD = FromCode(Path(odd_script.__file__), {})
 RAISES = {"x": 101.0, "z": 0.0}
@@ -61,6 +61,22 @@ def window_of(promotion: Event) -> WatchWindow:
     window = window_opened_by(promotion)
     assert window is not None
     return window
+
+
+def end_window(services: Services, promotion: Event) -> None:
+    details = {"promotion": promotion.seq, "said": "good"}
+    services.ledger.append(
+        NewEvent(EventKind.WATCH_JUDGED, promotion.model, promotion.version, details=details)
+    )
+
+
+def assert_not_judged(services: Services, promotion: Event, why: str) -> None:
+    """Once servers had time to load the version before, they are taken at their word."""
+    looked = standing(services.ledger, window_of(promotion))
+    later = replace(looked.seen, at=promotion.at + TIME_TO_LOAD)
+    verdict = judge(looked.window.terms, ("v2", "v1"), promotion.at, later)
+    assert verdict.ending is Ending.NOT_JUDGED
+    assert verdict.reason == f"no server can compare v2 with v1: {why}"
 
 
 def wait_for_counts(services: Services, server: Server, promotion: Event, requests: int) -> Counts:
@@ -143,15 +159,20 @@ def test_the_window_has_the_memory_first_and_the_candidate_waits_and_says_so(
 
         server.wait_for(lambda: "watch window of v2 has the memory" in str(state()["problem"]), "it waits")
         assert state()["version"] is None
-        ended = NewEvent(EventKind.WATCH_JUDGED, model, 2, details={"promotion": promotion.seq})
-        services.ledger.append(ended)
+        end_window(services, promotion)
         server.wait_for(lambda: state()["version"] == 3, "the candidate")
         assert watch_of(server) == {}
 
 
-def test_a_version_before_that_cannot_be_loaded_is_told(services: Services, model: str) -> None:
+@pytest.mark.parametrize("gone", ["deleted", "in quarantine"])
+def test_a_version_before_that_cannot_be_loaded_is_told_and_the_window_not_judged(
+    services: Services, model: str, gone: str
+) -> None:
     promotion = promoted(services, model, regression(1), regression(2))
-    mlflow.MlflowClient().delete_model_version(model, "1")
+    if gone == "deleted":
+        mlflow.MlflowClient().delete_model_version(model, "1")
+    else:
+        services.ledger.append(NewEvent(EventKind.QUARANTINED, model, 1, reason="no rule keeps it"))
     with serving(services, model, poll_seconds=0.05) as server:
         server.wait_until_ready()
         server.wait_for(lambda: told_of(services.ledger, model, promotion.seq), "told")
@@ -160,6 +181,8 @@ def test_a_version_before_that_cannot_be_loaded_is_told(services: Services, mode
     (told,) = told_of(services.ledger, model, promotion.seq)
     assert told.counts == Counts()
     assert f"{model} v1" in told.problem
+    assert gone == "deleted" or gone in told.problem
+    assert_not_judged(services, promotion, told.problem)
 
 
 def test_a_version_before_that_is_too_large_is_not_loaded_and_told(
@@ -172,14 +195,14 @@ def test_a_version_before_that_is_too_large_is_not_loaded_and_told(
         server.wait_for(lambda: told_of(services.ledger, model, promotion.seq), "told")
         server.wait_for(lambda: told_of(services.ledger, model, promotion.seq)[0].problem, "why")
         assert predict(server, RECORDS[:1]).headers["X-Model-Version"] == "2"
+        assert beside("podium_serving_expected_version", model) == 0
+        end_window(services, promotion)
+        server.wait_for(lambda: watch_of(server) == {}, "the end of the window")
+        server.wait_for(lambda: beside("podium_serving_expected_version", model) == 1, "nothing is expected")
     (told,) = told_of(services.ledger, model, promotion.seq)
     assert told.counts == Counts()
     assert f"{model} v1 is too large for memory beside the version in use" in told.problem
-    looked = standing(services.ledger, window_of(promotion))
-    later = replace(looked.seen, at=promotion.at + TIME_TO_LOAD)
-    verdict = judge(looked.window.terms, ("v2", "v1"), promotion.at, later)
-    assert verdict.ending is Ending.NOT_JUDGED
-    assert "too large for memory" in verdict.reason
+    assert_not_judged(services, promotion, told.problem)
 
 
 def test_a_version_before_of_another_signature_is_no_pair_and_the_window_says_what_is_missing(
@@ -232,6 +255,27 @@ def test_no_clock_but_the_ledgers_closes_a_window(
         server.wait_for(lambda: watch_of(server) == {}, "an hour after its time the server stops by itself")
 
 
+def test_labels_count_though_the_clock_of_the_server_is_behind(
+    services: Services, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) - timedelta(hours=1)
+
+    monkeypatch.setattr("podium.serving.served_model.datetime", Behind)
+    asks = {"labelled_rows": 3, "metric": "mean_absolute_error"}
+    promotion = promoted(services, model, regression(1), regression(2), **asks)
+    with serving(services, model, poll_seconds=0.05) as server:
+        server.wait_until_ready()
+        watching(server, 1)
+        asked = predict(server, RECORDS[:2]).headers["X-Request-Id"]
+        server.wait_for(lambda: LiveStore(services.ledger).find(model, asked), "stored")
+        labels = {"request_id": asked, "labels": [1.0, 2.0]}
+        assert server.client.post("/feedback", json=labels).status_code == 202
+    assert standing(services.ledger, window_of(promotion)).seen.sums.rows == 2
+
+
 @pytest.fixture
 def proxy(layout: Layout) -> Iterator[Proxy]:
     """A proxy before Postgres."""
@@ -240,23 +284,36 @@ def proxy(layout: Layout) -> Iterator[Proxy]:
     found.close()
 
 
-def test_counts_wait_while_the_ledger_is_away_and_are_written_once(
-    services: Services, model: str, layout: Layout, proxy: Proxy
+def test_evidence_waits_while_the_ledger_is_away_for_ten_minutes_and_is_written_once(
+    services: Services, model: str, layout: Layout, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    promotion = promoted(services, model, regression(1), regression(2))
+    promotion = promoted(services, model, regression(1), regression(2), labelled_rows=4)
     url = make_url(layout.ledger_url).set(port=proxy.port).render_as_string(hide_password=False)
     away = Services(services.settings, registry=services.registry, ledger=Ledger(url))
+    store = LiveStore(services.ledger)
     with serving(away, model, poll_seconds=0.05) as server:
         server.wait_until_ready()
         watching(server, 1)
         proxy.cut()
-        for record in RECORDS[:4]:
-            predict(server, [record])
+        server.wait_for(lambda: "did not answer" in str(watch_of(server)["problem"]), "told")
+        proxy.mend()
+        server.wait_for(
+            lambda: watch_of(server)["problem"] is None, "it is there again, with nothing to write"
+        )
+        proxy.cut()
+        asked = [predict(server, [record]).headers["X-Request-Id"] for record in RECORDS[:4]]
         server.wait_for(lambda: watch_of(server)["counts"]["requests"] == 4, "counted in memory")
         server.wait_for(lambda: "did not answer" in str(watch_of(server)["problem"]), "told")
-        assert counted(services, promotion) == Counts()
+        now = watch.monotonic
+        monkeypatch.setattr(watch, "monotonic", lambda: now() + 600)
+        asked.append(predict(server, [RECORDS[4]]).headers["X-Request-Id"])
+        server.wait_for(lambda: watch_of(server)["counts"]["requests"] == 5, "still counted")
+        assert (counted(services, promotion), store.newest_trial(model)) == (Counts(), None)
         proxy.mend()
-        assert wait_for_counts(services, server, promotion, 4) == Counts(4, 4)
+        assert wait_for_counts(services, server, promotion, 5) == Counts(5, 5)
+        server.wait_for(lambda: all(store.find(model, one) for one in asked), "stored")
+    found = [answer.request_id for answer, _ in store.read(model, VersionOnTrial(2, 1))]
+    assert sorted(found) == sorted(asked)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ function watchReasons() {
     const show = () => {
       const missing = least - count(field.value);
       told.textContent =
-        missing > 0 ? `${count(field.value)} of the ${least} letters and digits that are needed` : `${count(field.value)} letters and digits`;
+        missing > 0 ? `${count(field.value)} of at least ${least} letters and digits` : `${count(field.value)} letters and digits`;
       if (missing <= 0) {
         wrong.textContent = "";
         field.removeAttribute("aria-invalid");
@@ -154,9 +154,9 @@ async function loadPart(id, what) {
   try {
     const answer = await fetch(place.dataset.from);
     place.innerHTML = answer.ok ? await answer.text() : "";
-    if (!answer.ok) place.textContent = `${what} could not be read (${answer.status}).`;
+    if (!answer.ok) place.textContent = `${what} are not available: Airflow answered ${answer.status}.`;
   } catch {
-    place.textContent = `${what} could not be read: Airflow did not answer.`;
+    place.textContent = `${what} are not available: Airflow did not answer.`;
   }
   place.removeAttribute("aria-busy");
 }
