@@ -86,7 +86,6 @@ class World:
     asked: int = 0
     locked: bool = False
     sure: bool = False
-    last_look: bool = False
     swept: orphans.Swept = field(default_factory=orphans.Swept)
 
     def step(self) -> None:
@@ -130,7 +129,7 @@ class World:
         try:
             yield SimpleNamespace(assert_held=self.step)
         finally:
-            self.locked = self.sure = self.last_look = False
+            self.locked = self.sure = False
 
     def on_record(self, _: Any, model: str, numbers: Any = None) -> list[OnRecord]:
         self.step()
@@ -173,7 +172,6 @@ class World:
 
         def sharing(run_ids: Any, sources: Any = ()) -> list[Version]:
             self.step()
-            self.sure = self.sure or self.last_look
             runs, places = set(run_ids), set(sources)
             return [one for one in self.versions.values() if one.run_id in runs or one.source in places]
 
@@ -191,7 +189,8 @@ class World:
 
     def is_deleted(self, run: str) -> bool:
         self.step()
-        self.last_look = self.locked
+        # The last look at what a hand can do to a run.
+        self.sure = self.sure or self.locked
         return self.logged[run].deleted
 
     def models(self, _: str, before: datetime) -> list[LoggedModel]:

@@ -192,13 +192,15 @@ def test_a_model_that_a_version_names_by_hand_or_that_its_run_made_besides_stays
         assert places(go(services, model)) == ([], [])
 
 
-@pytest.mark.parametrize("what", ["unmarked", "deleted", "registered"])
+@pytest.mark.parametrize("what", ["unmarked", "deleted", "registered", "named"])
 def test_what_somebody_does_while_it_runs_wins(
     services: Services, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     run, place = log(services, model, tmp_path / "m")
     client, asked = raw(services.registry), orphans.due_of
+    client.create_registered_model(f"{model}-theirs")
     by_hand = {
+        "named": lambda: client.create_model_version(f"{model}-theirs", f"models:/{place}"),
         "unmarked": lambda: client.delete_tag(run, Tag.ORPHAN_SINCE),
         "deleted": lambda: client.delete_run(run),
         "registered": lambda: services.registry.add_version(model, run, {}),

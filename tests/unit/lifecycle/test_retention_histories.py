@@ -212,4 +212,4 @@ def let_run(world: World, kill_at: int | None, happens_at: int, happens: str, pi
     except Killed:
         pass
     finally:
-        world.kill_at, world.happens, world.sure, world.last_look = None, None, False, False
+        world.kill_at, world.happens, world.sure = None, None, False
