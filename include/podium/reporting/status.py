@@ -9,7 +9,7 @@ from typing import Any
 
 from podium.errors import NotFound
 from podium.ledger import history
-from podium.ledger.events import ENTERED, Event
+from podium.ledger.events import ENTERED, Event, EventKind
 from podium.ledger.history import Present
 from podium.ledger.present import FEW_MOVES
 from podium.lifecycle.approval import readable_requests
@@ -159,8 +159,9 @@ def _status(model: str, live: Mapping[str, int], events: Present) -> ModelStatus
 
 
 def _newest_version(events: Iterable[Event]) -> int | None:
-    registered = [event.version for event in events if event.event in ENTERED]
-    return registered[-1] if registered else None
+    # Of what is adopted, the champion goes on record first, whatever its number is.
+    kinds = (*ENTERED, EventKind.CHAMPION_ADOPTED)
+    return max((int(event.version or 0) for event in events if event.event in kinds), default=None)
 
 
 def _waiting(requests: Iterable[Request]) -> Iterable[Waiting]:
