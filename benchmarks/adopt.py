@@ -45,6 +45,7 @@ def main() -> None:
     ):
         home = Path(folder)
         os.environ |= {**stack.client_env(), "PODIUM_HOME": folder, "PODIUM_MODELS_DIR": folder}
+        os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
         os.chdir(home)
         write_toy_rows(home / "toy.csv", first_day="2024-01-01")
         (home / "toy.yaml").write_text(yaml.safe_dump({**TOY, "pickle": TRUST}))
@@ -59,6 +60,7 @@ def main() -> None:
         seconds = perf_counter() - begun
         if adopted.versions != VERSIONS:
             raise AssertionError(adopted)
+    control.clean(Paths(STATE))
     size = VERSIONS * MEGABYTES
     keep(
         "adopt",

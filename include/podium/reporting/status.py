@@ -10,7 +10,7 @@ from typing import Any
 
 from podium.errors import NotFound, PodiumError
 from podium.ledger import history
-from podium.ledger.events import ENTERED, Event
+from podium.ledger.events import ENTERED, Event, EventKind
 from podium.ledger.history import Present
 from podium.ledger.present import FEW_MOVES
 from podium.lifecycle.approval import readable_requests
@@ -196,8 +196,9 @@ def _ramp_json(ramp: Ramp) -> dict[str, Any]:
 
 
 def _newest_version(events: Iterable[Event]) -> int | None:
-    registered = [event.version for event in events if event.event in ENTERED]
-    return registered[-1] if registered else None
+    # Of what is adopted, the champion goes on record first, whatever its number is.
+    kinds = (*ENTERED, EventKind.CHAMPION_ADOPTED)
+    return max((int(event.version or 0) for event in events if event.event in kinds), default=None)
 
 
 def _waiting(requests: Iterable[Request]) -> Iterable[Waiting]:

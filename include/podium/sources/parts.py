@@ -91,8 +91,8 @@ def _noting(chunks: Iterable[Chunk], names: Sequence[str], noted: list[_Noted]) 
     for chunk in chunks:
         numbers = chunk.numbers
         follow = len(numbers) > 0 and numbers[-1] - numbers[0] + 1 == len(numbers)
-        short = range(int(numbers[0]), int(numbers[-1]) + 1) if follow else numbers
-        noted.append(_Noted(short, chunk.odd, chunk.later))
+        kept = range(int(numbers[0]), int(numbers[-1]) + 1) if follow else numbers
+        noted.append(_Noted(kept, chunk.odd, chunk.later))
         yield chunk.rows.select(names)
 
 
