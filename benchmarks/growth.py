@@ -196,6 +196,8 @@ def grow(services: Services, layout: Layout, spec: ModelSpec, size: int) -> None
                 "generate_series(2, %s) AS n WHERE name = %s AND version = 1",
                 (size, spec.name),
             )
+            # As the database does by itself after some minutes.
+            cursor.execute(f"ANALYZE {table}")
     newest = services.ledger.history(spec.name, newest=1)[0]
     services.registry.set_model_tag(spec.name, Tag.MIRRORED, str(newest.seq))
     services.registry.set_alias(spec.name, Alias.CHAMPION, size)

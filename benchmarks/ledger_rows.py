@@ -62,4 +62,4 @@ def insert(layout: Layout, events: Iterator[Event], *, checked: bool = True) -> 
                 rows.append(tuple(row.values()))
             execute_values(cursor, f"INSERT INTO ledger_events ({', '.join(row)}) VALUES %s", rows)  # noqa: S608
         cursor.execute("ALTER TABLE ledger_events ENABLE TRIGGER continue_ledger")
-        cursor.execute("ANALYZE ledger_events")
+        cursor.execute("ANALYZE")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -68,6 +69,18 @@ def keep(bench: str, figures: Sequence[Figure], folder: Path = FOLDER) -> None:
     Console(file=sys.stdout, width=120).print(_table(bench, figures))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{bench}.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+def most_memory() -> int:
+    """Return the most memory that this process had, in bytes.
+
+    Linux counts in ``ru_maxrss`` what the parent had when it started this process.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def number(value: float) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from results import QUICK, Figure, keep
+from results import QUICK, Figure, keep, most_memory
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -157,14 +156,7 @@ def peak_megabytes(folder: Path, name: str, file: str) -> float:
 def only_score(folder: Path, name: str, file: str) -> None:
     """Score one file and print the peak of the process, in megabytes."""
     score(load(Registry(f"sqlite:///{folder}/mlflow.db"), name), folder, file)
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Linux counts what the parent held before it became this program in ru_maxrss, but not in VmHWM.
-        kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line)
-        peak = int(kilobytes) * 1024
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    sys.stdout.write(f"{json.dumps(peak / 1e6)}\n")
+    sys.stdout.write(f"{json.dumps(most_memory() / 1e6)}\n")
 
 
 def main() -> None:

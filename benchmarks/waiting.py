@@ -3,11 +3,13 @@
 Some toy models really run up to their approval; the other waiting runs are copies of their rows in Airflow's
 database (run, task instances, required action), since a thousand trainings would take an hour. The scheduler
 reads only these rows. Its loop is timed by its own metric, sent over StatsD to this process: with nothing
-waiting, with the real ones, and with all. At the end one of them is answered.
+waiting, with the real ones, and with all. Then one of them is answered. At the end as many runs of Airflow's
+own approval wait, of a Dag that has nothing else: no run that waits can cost less.
 """
 
 from __future__ import annotations
 
+import json
 import socket
 import statistics
 import tempfile
@@ -31,6 +33,7 @@ from podium.model_file.loading import find_spec
 from podium.model_file.spec import ModelSpec
 from podium.operations.airflow_client import AirflowClient
 from podium.services import connect
+from podium.settings import PROJECT_ROOT
 from podium.stack import control
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.parts import Part
@@ -43,6 +46,13 @@ WAITING = 1_000
 A_LOOP = 20
 SETTLE_SECONDS, WINDOW_SECONDS = (3, 10) if QUICK else (15, 60)
 LOOP = "airflow.scheduler.scheduler_loop_duration:"
+BARE = "bare_approval"
+BARE_DAG_FILE = f"""from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG
+
+with DAG("{BARE}", schedule=None, catchup=False):
+    ApprovalOperator(task_id="approve", subject="Approve?")
+"""
 
 console = Console(width=120)
 
@@ -75,9 +85,19 @@ def main() -> None:
         models = write_toys(Path(name), names)
         statsd = {"STATSD_ON": "True", "STATSD_HOST": "127.0.0.1", "STATSD_PORT": str(port)}
         settings = {f"AIRFLOW__METRICS__{key}": value for key, value in statsd.items()}
+        settings["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(bundles(Path(name)))
         with airflow_stack("bench-waiting", models, console, settings) as stack:
             specs = [find_spec(models, name) for name in names]
             keep("waiting", measure(stack, specs, loops))
+
+
+def bundles(folder: Path) -> list[dict[str, Any]]:
+    """Return the project's Dags, and beside them the bare one."""
+    (folder / "bare").mkdir()
+    (folder / "bare" / "bare.py").write_text(BARE_DAG_FILE)
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    paths = {"dags-folder": str(PROJECT_ROOT / "dags"), "bare": str(folder / "bare")}
+    return [{"name": name, "classpath": local, "kwargs": {"path": path}} for name, path in paths.items()]
 
 
 @contextmanager
@@ -110,17 +130,23 @@ def measure(stack: Stack, specs: list[ModelSpec], loops: Loops) -> list[Figure]:
     layout = load_layout(Paths(stack.state_dir))
     if layout is None:
         raise PodiumError(f"there is no stack in {stack.state_dir}")
-    with unpaused(admin, *(spec.lifecycle_dag_id for spec in specs)):
+    dags = [spec.lifecycle_dag_id for spec in specs]
+    with unpaused(admin, *dags):
         idle = watch(stack, loops)
-        runs = parked(operator, specs)
-        copy(layout, specs, runs, A_LOOP)
+        runs = parked(operator, dags)
+        copy(layout, runs, A_LOOP)
         few = watch(stack, loops)
-        copy(layout, specs, runs, WAITING - A_LOOP, "more")
+        copy(layout, runs, WAITING - A_LOOP, "more")
         waiting, slots, triggers = counted(layout)
         console.print(f"{waiting:,} runs wait for approval, {len(runs)} of them really ran")
         many = watch(stack, loops)
         begun = datetime.now(UTC)
-        promoted = answered_at_once(connect(), approver, specs[0], runs[0])
+        promoted = answered_at_once(connect(), approver, specs[0], runs[dags[0]])
+    with airflow_database(layout) as cursor:
+        cursor.execute("DELETE FROM dag_run")
+    with unpaused(admin, BARE):
+        copy(layout, parked(admin, [BARE]), WAITING)
+        floor = watch(stack, loops)
     return [
         Figure("approvals waiting", waiting, ""),
         at_most("task slots that they hold", slots, "", 0),
@@ -132,6 +158,10 @@ def measure(stack: Stack, specs: list[ModelSpec], loops: Loops) -> list[Figure]:
             f"scheduler loop, {waiting:,} waiting / {A_LOOP} waiting", many.loop_ms / few.loop_ms, "x", 1.1
         ),
         at_most(f"scheduler loop, {waiting:,} waiting / idle", many.loop_ms / idle.loop_ms, "x", 1.1),
+        Figure(
+            f"scheduler loop, {WAITING:,} waiting in a Dag of one task of Airflow's own", floor.loop_ms, "ms"
+        ),
+        Figure("that / idle: the floor", floor.loop_ms / idle.loop_ms, "x"),
         Figure("scheduler, idle", 100 * idle.of_a_core, "% of a core"),
         Figure(f"scheduler, {waiting:,} waiting", 100 * many.of_a_core, "% of a core"),
         Figure("one of them answered, to promoted", (promoted - begun).total_seconds(), "s"),
@@ -155,24 +185,24 @@ def watch(stack: Stack, loops: Loops) -> Seen:
     return seen
 
 
-def parked(operator: AirflowClient, specs: list[ModelSpec]) -> list[str]:
-    """Run each model until it waits for its approval, and return the runs."""
-    runs = [operator.trigger(spec.lifecycle_dag_id, {}) for spec in specs]
+def parked(who: AirflowClient, dags: list[str]) -> dict[str, str]:
+    """Run each Dag until it waits for its approval, and return its run."""
+    runs = {dag: who.trigger(dag, {}) for dag in dags}
     until = time.monotonic() + LIMIT_SECONDS
-    for spec, run in zip(specs, runs, strict=True):
-        while (states := operator.task_states(spec.lifecycle_dag_id, run)).get("approve") != "awaiting_input":
+    for dag, run in runs.items():
+        while (states := who.task_states(dag, run)).get("approve") != "awaiting_input":
             if "failed" in states.values() or time.monotonic() > until:
-                raise PodiumError(f"{spec.name}, run {run} does not wait for approval: {states}")
+                raise PodiumError(f"{dag}, run {run} does not wait for approval: {states}")
             time.sleep(1)
     return runs
 
 
-def copy(layout: Layout, specs: list[ModelSpec], runs: list[str], number: int, name: str = "") -> None:
+def copy(layout: Layout, runs: dict[str, str], number: int, name: str = "") -> None:
     """Let copies of the runs wait: with the real ones as many as the number, or so many more under a name."""
     each = number // len(runs) - (0 if name else 1)
     with airflow_database(layout) as cursor:
-        for spec, run in zip(specs, runs, strict=True):
-            values = {"dag": spec.lifecycle_dag_id, "run": run, "each": each, "suffix": f"-copy{name}-"}
+        for dag, run in runs.items():
+            values = {"dag": dag, "run": run, "each": each, "suffix": f"-copy{name}-"}
             for statement in copying(cursor):
                 cursor.execute(statement, values)
         # As the database does by itself after some minutes.

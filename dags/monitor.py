@@ -6,8 +6,8 @@ does the model do harm, did its inputs move, is the data whole? docs/monitoring.
 - **judge** counts the rows of the window, judges it with all windows before, and records it. A window that
   was judged before is replaced; one that the champion was trained on is skipped.
 - **picture** draws all windows into the MLflow run "monitoring of v3" of the model's experiment.
-- **announce** updates the asset `retraining of <model>` where the record says that the model is to be
-  trained again: its lifecycle starts. **note_announced** records that it did.
+- **announce** updates the asset `retraining of <model>` where the record wants a new training of the
+  model: its lifecycle starts. **note_announced** records that it did.
 
 A backfill judges past windows. Clear a run to judge its window again, such as when its labels have come.
 """

@@ -6,7 +6,7 @@ there: a run that somebody starts under another name fails, and asks nobody.
 
 - **approve** waits under *required actions* for the approvers of the model, with the evidence on the card.
 - **roll_back** acts on the decision in the ledger: proof first, compared and swapped, on record under the
-  name of who approved. Where the version to go back to fails its proof, the model is frozen until an approver
+  name of the approver. Where the version to go back to fails its proof, the model is frozen until an approver
   triggers `settle_champion` with `accept`. After a rejection the champion stays.
 - **announce** updates the asset of the champion, and **note_announced** records that it did.
 """

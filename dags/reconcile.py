@@ -19,6 +19,7 @@ from podium.settings import models_dir, reconcile_schedule
 from podium_airflow.announcing import announce_on_success, move_cursors
 from podium_airflow.assets import CHAMPIONS, CHAMPIONS_MOVED_OUTSIDE
 from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
+from podium_airflow.notes import tell_event
 from podium_airflow.parsing import scheduled
 
 
@@ -28,7 +29,9 @@ def compare_with_ledger(**context: Context) -> dict[str, Any]:
     from podium.lifecycle.reconcile import reconcile_all
     from podium.services import connect
 
-    _, errors = reconcile_all(connect(), load_specs(models_dir())[0].values())
+    found, errors = reconcile_all(connect(), load_specs(models_dir())[0].values())
+    if found:
+        tell_event(context, *found)
     # The next task fails with them: a task that fails announces nothing.
     return {"announced": announce_on_success(context), "errors": [error.with_code() for error in errors]}
 

@@ -5,8 +5,8 @@ and an approver can restore it. After `quarantine_days` it is deleted: files fir
 All rules are asked again right before each step. Afterwards the files of all versions that stay are compared
 with those that were registered. The ledger keeps everything. docs/retention.md explains the rules.
 
-Where more than `ask_above` would go at once, nothing goes. Look at `podium retention MODEL --dry-run`; then
-an approver triggers this with the model and `allow`.
+Where more than `ask_above` of a model would go at once, nothing goes. **proposals** and **ask** start a run
+of `propose_removal`, where the approvers decide about exactly these versions.
 
 It is born paused: nothing of yours is deleted before you unpause it.
 """
@@ -14,6 +14,7 @@ It is born paused: nothing of yours is deleted before you unpause it.
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Context, dag
 
 from podium.model_file.loading import load_specs
@@ -22,7 +23,6 @@ from podium_airflow.failures import WAIT_OUT_AN_OUTAGE, podium_task
 from podium_airflow.forms import retention_form
 from podium_airflow.notes import leave_note
 from podium_airflow.parsing import scheduled
-from podium_airflow.people import person
 from podium_airflow.retention_secret import retention_password, with_retention_password
 from podium_airflow.runs import run_reference, triggered_by
 
@@ -30,23 +30,20 @@ _MODELS = sorted(name for name, spec in load_specs(models_dir())[0].items() if s
 
 
 @podium_task()
-def allow_much(**context: Context) -> None:
-    """Record that an approver allows more than goes unasked, if somebody ticked that."""
-    from podium.lifecycle.holding import record_allowance
-    from podium.model_file.loading import find_spec
-    from podium.services import connect
-
-    form = context["params"]
-    if form["allow"]:
-        spec, asks = find_spec(models_dir(), form["model"] or ""), person(triggered_by(context))
-        record_allowance(connect(), spec, asks=asks, reason=form["reason"] or "", run=run_reference(context))
-
-
-@podium_task()
 def choose_models(**context: Context) -> list[str]:
     """Name the models of this run."""
     named = context["params"]["model"]
     return [named] if named else _MODELS
+
+
+@podium_task(execution_timeout=timedelta(hours=1))
+def proposals(models: list[str], **context: Context) -> list[dict[str, str]]:
+    """Record where more would go than goes unasked; name the runs that are to ask people."""
+    from podium.lifecycle.removal import propose_all
+    from podium.services import connect
+
+    runs = propose_all(connect(), models, run_reference(context), triggered_by(context))
+    return [{"trigger_run_id": run.partition("/")[2]} for run in runs]
 
 
 @podium_task(execution_timeout=timedelta(hours=6), max_active_tis_per_dagrun=1, **with_retention_password())
@@ -75,8 +72,15 @@ def let_go(model: str, **context: Context) -> dict[str, Any]:
 def retention() -> None:
     """Wire the steps."""
     models = choose_models()
-    allow_much() >> models
-    let_go.expand(model=models)
+    runs, gone = proposals(models), let_go.expand(model=models)
+    runs >> gone
+    TriggerDagRunOperator.partial(
+        task_id="ask",
+        trigger_dag_id="propose_removal",
+        logical_date=None,
+        skip_when_already_exists=True,
+        openlineage_inject_parent_info=False,
+    ).expand_kwargs(runs)
 
 
 retention().params = retention_form(_MODELS)

@@ -1,8 +1,9 @@
 """End a model.
 
-No run of a retired model does anything any more; model servers say that it is retired, and go on with what
-they have in memory. Its versions are kept for `retention.retired_days`, then they go as old versions do, held
-ones excepted. Its record stays. `undo` lets it go on. Only approvers of the model may trigger this.
+No run of a retired model does anything; model servers report that it is retired, and keep serving what
+they have in memory. Its versions are kept for `retention.retired_days`. Then they are deleted as old versions
+are, except held ones. Its record stays. `undo` lets the model continue. Only approvers of the model may
+trigger this.
 """
 
 from datetime import timedelta
@@ -38,7 +39,7 @@ def retire(**context: Context) -> dict[str, Any]:
     schedule=None,
     is_paused_upon_creation=False,
     doc_md=__doc__,
-    description="End a model: no run starts any more, and its versions go after a while",
+    description="End a model: no run starts, and its versions are deleted after a while",
     tags=["podium"],
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
 )

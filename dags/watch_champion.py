@@ -1,6 +1,6 @@
-"""Judge new champions beside the ones before.
+"""Judge new champions beside the previous ones.
 
-After a promotion model servers ask the champion before the same requests as the new one, and count
+After a promotion model servers ask the previous champion the same requests as the new one, and count
 (docs/watch-window.md). This Dag adds up the counts every ten seconds while a watch window is open; it waits
 in the triggerer, without a worker.
 
@@ -61,7 +61,7 @@ def announce(rolled_back: list[Any], **context: Context) -> Announced:
     # A bad version would serve on.
     is_paused_upon_creation=False,
     doc_md=__doc__,
-    description="Judge new champions beside the ones before, and roll back if the model file allows it",
+    description="Judge new champions beside the previous ones, and roll back if the model file allows it",
     tags=["podium"],
     default_args={"owner": "podium", **WAIT_OUT_AN_OUTAGE},
 )

@@ -5,7 +5,8 @@
 Finds long sentences, wide table cells, inverted clauses, stiff words, commands outside a code block and pages
 that do not open with what the reader can do after them. Code and links' addresses are not read.
 
-In Python files it reads the texts that people may see: errors, logs, the console, cards, help, findings.
+In Python files it reads the texts that people may see: errors, logs, the console, cards, help, findings. In
+templates of pages and their scripts it reads what a browser shows or reads out.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -37,6 +40,13 @@ SHOWN_DOCSTRINGS = ("dags/", "include/podium/cli/")
 MOST_LINES_OF_A_MESSAGE = 4
 # Code in a text stands for one word.
 CODE = "Code"
+# Where a template chooses: what is on both sides is never one sentence.
+CHOICE = "\0"
+_IN_A_PAGE = {"variable_begin": CODE, "block_begin": CHOICE}
+# Elements within a line, elements that are headings or labels, and attributes that people see or hear.
+INLINE = {"a", "b", "code", "i", "small", "span", "time"}
+HEADS = {"button", "caption", "h1", "h2", "h3", "label", "legend", "option", "summary", "th"}
+SAID = {"alt", "aria-label", "placeholder", "title"}
 
 # The first words of a clause.
 _START = r"(?:^|(?<=[;:] ))"
@@ -66,13 +76,28 @@ STIFF = {
     r"\bbears? (?:the|that) alias\b": "has",
     r"\bis asked nothing\b": "nobody asks",
     r"\bis none\b": "is not one",
+    r"\b(?<!other )any more\b(?! than)": "no longer",
+    r"\bcan(?:not)? be told\b(?! apart)": "is unknown, or who can see it",
+    r"\bcounts? no more\b": "no longer counts",
+    r"(?<!as )\bof now\b": "present",
+    r"\bserves on(?=[.,;]| until|$)": "keeps serving",
+    r"\buntil [^.;]{1,40} at most\b": "at the latest",
+    r"\b(?:is|are)(?: not)?(?: (?!unchanged)\w+ed| champion,?| frozen| open| held)? since\b": "has been",
+    r"\b(?:was|were) (?:\w+ )?yet\b": "has been",
+    r"\b(?:by|from|of|to|with) who(?:ever)? [a-z]": "the noun",
+    r"\bwhat (?:becomes?|became|comes?|came) of\b": "result, outcome",
+    r"(?<!what )\b(?:is|are) to be \w+ed\b": "will be, must be",
+    r"\b[Tt]he (?:champion|version) before(?=$|[.,;:\]]| (?:and|as|cannot|is|keeps|serves|stays|was)\b)": (
+        "the previous one"
+    ),
+    r"\bput up\b": "created, shown",
 }
 # Patterns of messages only.
 STIFF_MESSAGES = {
     r"(?<!there )(?<!There )\b(?:is|are) no (?!longer|more|newer|older|better|other)": "is not a",
     r"\bnobody knows (?:if|what|when|which|whether)\b": "is unknown",
     r"\bby what came of it\b": "by outcome",
-    r"\bgoes? on\b(?! record)": "continues",
+    r"\bgo(?:es)? on\b(?! record)": "continues",
     r"\bwhoever\b": "everybody who, or the noun",
     r"\bas it (?:must|should) be\b": "what is expected",
     r"\bthere are: ": "available: ",
@@ -163,13 +188,83 @@ def messages(source: str) -> Iterator[Passage]:
             yield Passage(node.lineno, "prose", _without_code(text))
 
 
+class _Page(HTMLParser):
+    """Collects what a page of HTML says, block by block; a choice of its template ends a block, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Passage] = []
+        self._text, self._line, self._kind = "", 1, "prose"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in INLINE:
+            self._end()
+            self._kind = "heading" if tag in HEADS else "prose"
+        said = [text for name, text in attrs if name in SAID and text]
+        self.found += [Passage(self.getpos()[0], "heading", text.replace(CHOICE, " ")) for text in said]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in INLINE:
+            self._end()
+
+    def handle_data(self, data: str) -> None:
+        line = self.getpos()[0]
+        for text in re.split(f"({CHOICE})", data):
+            if text == CHOICE:
+                self._end()
+                continue
+            if not self._text.strip():
+                self._text, self._line = "", line + text[: len(text) - len(text.lstrip())].count("\n")
+            self._text += text
+            line += text.count("\n")
+
+    def close(self) -> None:
+        super().close()
+        self._end()
+
+    def _end(self) -> None:
+        if text := self._text.strip():
+            self.found.append(Passage(self._line, self._kind, text))
+        self._text = ""
+
+
+def of_template(source: str) -> Iterator[Passage]:
+    """Return what a page made of a Jinja template says: its text, and the texts in its expressions."""
+    page = ""
+    for line, kind, text in Environment(autoescape=True).lex(source):
+        if kind == "string" and _WORDS.search(text):
+            yield Passage(line, "heading", text.strip("\"'"))
+        # As many lines as the template has.
+        page += text if kind == "data" else _IN_A_PAGE.get(kind, "") + "\n" * text.count("\n")
+    parser = _Page()
+    parser.feed(page)
+    parser.close()
+    yield from parser.found
+
+
+_SCRIPT_TEXT = re.compile(r'//[^\n]*|"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
+
+
+def of_script(source: str) -> Iterator[Passage]:
+    """Return the texts in a script of a page that people may read."""
+    for found in _SCRIPT_TEXT.finditer(source):
+        text = re.sub(r"\$\{[^}]*\}", CODE, found[1] or found[2] or "")
+        if _WORDS.search(text):
+            yield Passage(source.count("\n", 0, found.start()) + 1, "prose", text)
+
+
 def _without_code(text: str) -> str:
     return re.sub(r"`[^`]*`", CODE, text)
 
 
-def _check_messages(path: str, source: str) -> Iterator[Finding]:
-    shown = docstrings(source) if path.startswith(SHOWN_DOCSTRINGS) else ()
-    for message in [*messages(source), *shown]:
+def _of_python(path: str, source: str) -> Iterator[Passage]:
+    yield from messages(source)
+    if path.startswith(SHOWN_DOCSTRINGS):
+        yield from docstrings(source)
+
+
+def _check_messages(path: str, read: Iterable[Passage]) -> Iterator[Finding]:
+    for message in read:
         for sentence in sentences(message):
             yield from _check_sentence(path, sentence)
             for pattern, better in STIFF_MESSAGES.items():
@@ -178,9 +273,14 @@ def _check_messages(path: str, source: str) -> Iterator[Finding]:
 
 
 def check(path: str, markdown: str) -> list[Finding]:
-    """Return what is wrong with a document's language, or with that of a Python file's messages."""
-    if path.endswith(".py"):
-        return sorted(set(_check_messages(path, markdown)))
+    """Return what is wrong with the language of a document, of a Python file's messages, or of a page."""
+    match Path(path).suffix:
+        case ".py":
+            return sorted(set(_check_messages(path, _of_python(path, markdown))))
+        case ".html":
+            return sorted(set(_check_messages(path, of_template(markdown))))
+        case ".js":
+            return sorted(set(_check_messages(path, of_script(markdown))))
     found = list(_check_passages(path, passages(markdown)))
     if path.startswith(DECISIONS):
         found += _check_form(path, markdown)
@@ -240,7 +340,7 @@ def unreleased(changelog: str) -> str:
 
 
 def documents(root: Path = ROOT) -> list[Path]:
-    """Return the documents and Python files that are checked."""
+    """Return the documents, Python files, templates and scripts that are checked."""
     top = [root / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
     return [path for path in top if path.is_file()] + [
         path
@@ -248,6 +348,8 @@ def documents(root: Path = ROOT) -> list[Path]:
             ("docs", "*.md"),
             ("include/podium", "*.py"),
             ("plugins", "*.py"),
+            ("plugins", "*.html"),
+            ("plugins", "*.js"),
             ("dags", "*.py"),
         )
         for path in sorted((root / folder).rglob(kind))

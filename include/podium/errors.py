@@ -168,9 +168,9 @@ class FrozenByWatch(PodiumError):
 
     def __init__(self, model: str, verdict: str, when: str) -> None:
         super().__init__(
-            f"{model}: no version is promoted since its watch window ended on {when}, {verdict}. Nothing was "
-            "moved. Look at why; an approver runs settle_champion with accept to keep the champion of now, "
-            "or rolls it back. Then run the lifecycle again."
+            f"{model}: promotions are stopped, because its watch window ended on {when}, {verdict}. Nothing "
+            "was moved. Find the cause; then an approver runs settle_champion with accept to keep the "
+            "present champion, or rolls it back. Then run the lifecycle again."
         )
 
 

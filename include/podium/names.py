@@ -50,6 +50,8 @@ class Tag(StrEnum):
     MONITORED = "podium.monitored"
     PROBLEM = "podium.problem"
     DELETED_INPUTS = "podium.deleted_inputs"
+    # On a run whose model no version names: since when retention reports it.
+    ORPHAN_SINCE = "podium.orphan_since"
     RETENTION = "podium.retention"
     RETIRED = "podium.retired"
     COPIED_FROM = "podium.copied_from"

@@ -124,7 +124,7 @@ def take(run: str, who: str, said: Mapping[str, Any], at: datetime, *, turned_aw
             f"Your answer does not count: {one_line(taken.reason)}. Nothing was decided; answer again in a "
             "few seconds."
         )
-    counts = {"rejected": "decides: the version is rejected", "approval_given": "counts as an approval"}
+    counts = {"rejected": "decides: it is rejected", "approval_given": "counts as an approval"}
     what = counts.get(taken.event, f"does not count: {one_line(taken.reason)}")
     return Taken(f"Another answer came just before. Yours is on record as well, and {what}.", wakes=True)
 
@@ -200,7 +200,7 @@ class AnswersDoor:
                 await self._pass(scope, body, receive)
         except PodiumError as error:
             log.error("%s: an answer is not on record: %s", run, error.with_code())
-            told = f"Your answer may not be on record: {one_line(str(error))}. Look at the card in a while."
+            told = f"Your answer may not be on record: {one_line(str(error))}. See the card in a minute."
             return _rewritten(response, _UNAVAILABLE, told)
         finally:
             _answering.reset(before)

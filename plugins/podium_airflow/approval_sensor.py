@@ -177,7 +177,7 @@ class DecisionSensor(HITLOperator):
 
 
 class ApprovalSensor(DecisionSensor):
-    """Asks the model's approvers whether a candidate shall be champion.
+    """Asks the model's approvers whether a candidate should become champion.
 
     Args:
         spec: The model file.
@@ -235,37 +235,87 @@ class ApprovalSensor(DecisionSensor):
         return form | ({} if wanted is None else {"started by": wanted.reason})
 
 
-class RollbackSensor(DecisionSensor):
-    """Asks the approvers of a model whether to roll back, as a watch window proposes.
+class ProposalSensor(DecisionSensor):
+    """Asks the approvers of a model about what Podium itself proposes.
 
-    The run is named after the verdict, and so its model is known only when the task runs.
+    The run is named after an event on record, and so its model is known only when the task runs.
     """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(subject="Roll back?", **kwargs)
 
     @task_outcomes()
     def execute(self, context: Context) -> None:
         """Open the request, put up the card and park; return at once if the run has its decision."""
         from podium.lifecycle import approval
-        from podium.monitoring.watch_propose import propose
-        from podium.reporting import rollback_card
         from podium.services import connect
 
         services, run = connect(), run_reference(context)
         self._read_spec(services, context)
         if decision := approval.find_decision(services, run):
             return self._close(services, decision)
-        request = propose(services, self.spec.approval, run)
-        return self._put_up(services, context, request, rollback_card.body)
+        request = self._request(services, run)
+        return self._put_up(services, context, request, self._card())
 
     def _read_spec(self, services: Services, context: Context) -> None:
         from podium.model_file.loading import find_spec
-        from podium.monitoring.watch_propose import verdict_of
         from podium.settings import models_dir
 
-        self.spec = find_spec(models_dir(), verdict_of(services.ledger, run_reference(context)).model)
+        self.spec = find_spec(models_dir(), self._proposal(services, run_reference(context)).model)
         self.assigned_users = _assigned(self.spec)
+
+    def _proposal(self, services: Services, run: str) -> Event:
+        """Return the event that the run is named after."""
+        raise NotImplementedError
+
+    def _request(self, services: Services, run: str) -> Request:
+        """Record what the run asks."""
+        raise NotImplementedError
+
+    def _card(self) -> _Card:
+        """Return what writes the card."""
+        raise NotImplementedError
+
+
+class RollbackSensor(ProposalSensor):
+    """Asks the approvers of a model whether to roll back, as a watch window proposes."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(subject="Roll back?", **kwargs)
+
+    def _proposal(self, services: Services, run: str) -> Event:
+        from podium.monitoring.watch_propose import verdict_of
+
+        return verdict_of(services.ledger, run)
+
+    def _request(self, services: Services, run: str) -> Request:
+        from podium.monitoring.watch_propose import propose
+
+        return propose(services, self.spec.approval, run)
+
+    def _card(self) -> _Card:
+        from podium.reporting import rollback_card
+
+        return rollback_card.body
+
+
+class RemovalSensor(ProposalSensor):
+    """Asks the approvers of a model whether many old versions may go."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(subject="Remove old versions?", **kwargs)
+
+    def _proposal(self, services: Services, run: str) -> Event:
+        from podium.lifecycle.removal import proposal_of
+
+        return proposal_of(services.ledger, run)
+
+    def _request(self, services: Services, run: str) -> Request:
+        from podium.lifecycle.removal import ask
+
+        return ask(services, self.spec.approval, run)
+
+    def _card(self) -> _Card:
+        from podium.reporting import removal_card
+
+        return removal_card.body
 
 
 def _assigned(spec: ModelSpec) -> list[Any] | None:

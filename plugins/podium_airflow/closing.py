@@ -34,7 +34,7 @@ def end_approvals(runs: Iterable[str]) -> None:
         state = airflow().end_closed_approval(*run.split("/", 1))
         if state in _BUSY:
             raise Outage(f"{run}: its task '{TASK}' is {state} at this moment, and cannot be ended")
-        log.info("The request of %s is closed; its task '%s' ends by itself.", one_line(run), TASK)
+        log.info("The request of %s is closed; its task '%s' ends without an answer.", one_line(run), TASK)
 
 
 def end_closed_approval(dag_id: str, run_id: str) -> str | None:

@@ -6,6 +6,9 @@ imported, no task has to: up to five seconds of processor time, more than most t
 Workers of a scheduler that was killed finish the task that they have and end; LocalExecutor's own would wait
 for a next one for ever.
 
+The end of a process whose task was started again meanwhile is kept from the scheduler, which would take it
+for the end of the new one.
+
 Only libraries are loaded here, nothing of Podium and no trainer: an edited one counts from the next task on.
 A library that is installed anew counts, like Airflow itself, when the scheduler is started again.
 """
@@ -17,10 +20,12 @@ import itertools
 import multiprocessing
 import os
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.executors.local_executor import LocalExecutor
-from airflow.sdk import Asset
+from airflow.sdk import Asset, TaskInstanceState
 
 # None of them starts a Python thread while it is imported (a test looks): a lock that such a thread holds
 # would stay locked in every task. OpenBLAS and Arrow have threads of their own, and handle forks themselves.
@@ -87,6 +92,29 @@ class PreloadingLocalExecutor(LocalExecutor):
     """LocalExecutor whose tasks find the large libraries loaded; plain where tasks are not forked (macOS)."""
 
     activity_queue: Any
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._on_their_way: Counter[Any] = Counter()
+
+    def _process_workloads(self, workload_list: Sequence[Any]) -> None:
+        """Give tasks to the workers."""
+        self._on_their_way.update(workload.key for workload in workload_list)
+        super()._process_workloads(workload_list)
+
+    def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
+        """Tell the scheduler how a process came out, unless its task was given to the workers again.
+
+        An approval that is answered as soon as it waits is queued again before the end of its first process
+        is told. Airflow takes that for the end of the second, which it fails and tries again seconds later:
+        https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/jobs/scheduler_job_runner.py
+        """
+        if state in (TaskInstanceState.SUCCESS, TaskInstanceState.FAILED):
+            self._on_their_way[key] -= 1
+            if self._on_their_way[key] > 0:
+                return
+            del self._on_their_way[key]
+        super().change_state(key, state, info, remove_running)
 
     # `is_mp_using_fork` and how workers are started are private:
     # https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/executors/local_executor.py

@@ -24,33 +24,37 @@ def lifecycle_form(spec: ModelSpec) -> dict[str, Param]:
             type=["null", "string"],
             format="date-time",
             title="As of",
-            description="Train on what was known at this moment. Empty: the run's logical date.",
+            description="Train on what was known at this moment. Empty: now, or the date of a scheduled run.",
         ),
         "mlflow_run": Param(
             None,
             type=["null", "string"],
             title="MLflow run",
-            description="Take this finished training run instead of training; the gates judge it the same.",
+            description="Use the model of this finished run instead of training; gates and approval still "
+            "apply.",
         ),
         "version": Param(
             None,
             type=["null", "integer"],
             minimum=1,
             title="Version",
-            description="Take this version instead of training, such as one that `podium copy` brought here; "
-            "gates and approval still apply.",
+            description="Use this existing version instead of training, for example one that `podium copy` "
+            "brought here; gates and approval still apply.",
         ),
         # Airflow's form marks as required what must not be null.
         "params": Param(
-            {}, type=["null", "object"], title="Params", description="Replace params of the model file."
+            {},
+            type=["null", "object"],
+            title="Params",
+            description="Values that replace those under params in the model file, as JSON by name.",
         ),
         "profile": Param(
             None,
             type=["null", "string"],
             enum=[None, *(profile.value for profile in spec.profiles)],
-            values_display={"null": "none: in full"},
-            title="Profile",
-            description="Trial run on a sample of the data: its version is never promoted.",
+            values_display={"null": "no trial run: train on all data"},
+            title="Trial run",
+            description="A trial run trains on a sample of the data; its version is never promoted.",
         ),
     }
 
@@ -67,8 +71,8 @@ def approval_form(policy: ApprovalSpec) -> dict[str, Param]:
             type=["null", "string"],
             format="multiline",
             title="Reason",
-            description=f"Why, also to reject; at least {policy.reason_min_length} letters and digits. "
-            "It goes on record.",
+            description=f"Why you approve or reject: at least {policy.reason_min_length} letters and digits. "
+            "It is recorded.",
         ),
         **{name: Param(False, type="boolean", title=statement) for name, statement in policy.ticks.items()},
     }
@@ -84,15 +88,15 @@ def rollback_form(models: Iterable[str]) -> dict[str, Any]:
             minimum=1,
             maximum=2**31 - 1,
             title="To version",
-            description="A former champion. Empty: the previous champion.",
+            description="The number of a former champion. Empty: the previous champion.",
         ),
         "reason": _reason(),
         "force_version": Param(
             False,
             type="boolean",
             title="Force version",
-            description="Allow a version that never was champion. Only approvers of the model may do so; it "
-            "goes on record.",
+            description="Allow a version that was never champion. Only approvers of the model may do so; it "
+            "is recorded.",
         ),
     }
 
@@ -125,7 +129,7 @@ def adopt_form(models: Iterable[str]) -> dict[str, Any]:
             None,
             type=["null", "string"],
             title="From stage",
-            description="Instead of it: the one version in this stage is champion, such as Production.",
+            description="Instead of Champion: the stage whose one version is champion, such as Production.",
         ),
         "reason": _reason(),
     }
@@ -155,7 +159,7 @@ def retire_form(models: Iterable[str]) -> dict[str, Any]:
             type="string",
             enum=["retire", "undo"],
             title="What",
-            description="retire: no run starts any more, and versions go after a while; undo: it continues.",
+            description="retire: no run starts, and versions are deleted after a while; undo: it continues.",
         ),
         "reason": _reason(),
     }
@@ -172,13 +176,6 @@ def retention_form(models: Iterable[str]) -> dict[str, Any]:
             title="Model",
             description="Empty: all that have a section retention.",
         ),
-        "allow": Param(
-            False,
-            type="boolean",
-            title="Allow",
-            description="With one model: also more than its ask_above. For its approvers; goes on record.",
-        ),
-        "reason": Param(None, type=["null", "string"], title="Reason", description="Why it is allowed."),
     }
 
 
@@ -189,23 +186,28 @@ def scoring_form() -> dict[str, Any]:
             None,
             type=["null", "string"],
             title="Version",
-            description="champion, candidate, previous_champion, or a number. Empty: that of the model file.",
+            description="champion, candidate, previous_champion or a number. Empty: the model file's alias.",
         ),
         "partitions": Param(
             "*",
             type="string",
             minLength=1,
             title="Partitions",
-            description="Only those whose name fits this pattern, such as 2026-*.",
+            description="Only partitions whose name fits this pattern, such as 2026-*; * takes all.",
         ),
         "allow_rolled_back": Param(
             False,
             type="boolean",
             title="Allow rolled back",
-            description="Allow a version that a rollback replaced.",
+            description="Also score with a version that a rollback replaced.",
         ),
     }
 
 
 def _reason() -> Param:
-    return Param(type="string", minLength=10, title="Reason", description="Why; at least 10 characters.")
+    return Param(
+        type="string",
+        minLength=10,
+        title="Reason",
+        description="Why: at least 10 characters. It is recorded.",
+    )

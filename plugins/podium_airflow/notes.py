@@ -67,13 +67,11 @@ def tell_sentence(context: Context, sentence: str) -> None:
     log.info("%s", one_line(sentence))
 
 
-def tell_event(context: Context, event: Event) -> None:
+def tell_event(context: Context, *events: Event) -> None:
     """Say what a run has recorded, by whom and why; leave it for the note."""
     from podium.reporting.overview import describe
 
-    said = f"{event.model}: {describe(event)}"
-    leave_note(context, said)
-    log.info("%s", one_line(said))
+    tell_sentence(context, "; ".join(f"{event.model}: {describe(event)}" for event in events))
 
 
 def write_note(dag_run: DagRun) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow.sdk import Asset, AssetAny, AssetOrTimeSchedule, get_parsing_context
@@ -28,11 +29,13 @@ def is_wanted(dag_id: str) -> bool:
 def scheduled(cron: str | None) -> CronTriggerTimetable | None:
     """Return the timetable of a cron expression in UTC; None for a Dag that is only triggered.
 
-    Without a start date the first scheduled run is the next one, not at once the last one. It is the
-    scheduler's timetable: of the SDK's Airflow makes this one each time it serialises a Dag, a sixth of that
-    work.
+    The first scheduled run is the next one. Airflow also starts the last one if it is not long ago: less than
+    a tenth of the time between two runs, which is 17 hours of a week. It is the scheduler's timetable: of the
+    SDK's Airflow makes this one each time it serialises a Dag, a sixth of that work.
     """
-    return CronTriggerTimetable(cron, timezone="UTC") if cron else None
+    # False, the default, still means that tenth:
+    # https://github.com/apache/airflow/blob/3.3.2/airflow-core/src/airflow/timetables/trigger.py
+    return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0)) if cron else None
 
 
 def lifecycle_schedule(spec: ModelSpec) -> CronTriggerTimetable | AssetOrTimeSchedule | list[Asset] | None:

@@ -70,7 +70,7 @@ class RampSensor(BaseOperator):
             services, model, run = connect(), self.spec.name, run_reference(context)
             terms, section = ramp_terms(self.spec), self.spec.ramp
             if terms is None or section is None:
-                raise PodiumError(f"{model}: the model file has no section ramp any more; clear this task")
+                raise PodiumError(f"{model}: the model file no longer has a section ramp; clear this task")
             if begin_ramp(services, model, run, terms, section.steps) is None:
                 log.info("%s has no champion: there is nothing to raise a share beside.", model)
                 return
@@ -83,7 +83,7 @@ class RampSensor(BaseOperator):
                 leave_note(context, str(ramp))
                 log.info("%s: %s.", model, ramp)
         self.defer(trigger=RampTrigger(model, run, LOOK_SECONDS), method_name="look_again")
-        raise AssertionError("a task that waits does not go on")
+        raise AssertionError("a waiting task does not continue")
 
     def look_again(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002 - Airflow's signature
         """Look again after the trigger saw something to do."""

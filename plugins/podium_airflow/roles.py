@@ -27,7 +27,7 @@ BEYOND_VIEWER: Mapping[str, tuple[Permission, ...]] = {
     "Approver": (
         ("can_edit", "HITL Detail"),
         # Only an approver settles a champion that was moved outside Podium, adopts a registry, holds and
-        # restores versions, ends models, and lets much go at once.
+        # restores versions, and ends models. Old versions go, and much at once is asked about, for who asks.
         ("can_create", "DAG Run:settle_champion"),
         ("can_create", "DAG Run:adopt_model"),
         ("can_create", "DAG Run:hold_version"),

@@ -95,7 +95,7 @@ class WatchSensor(BaseOperator):
                     leave_note(context, "no watch window is open")
                 return []
         self.defer(trigger=WatchTrigger(LOOK_SECONDS, asking), method_name="look_again")
-        raise AssertionError("a task that waits does not go on")
+        raise AssertionError("a waiting task does not continue")
 
     def look_again(self, context: Context, event: dict[str, Any]) -> RolledBack:  # noqa: ARG002 - Airflow's signature
         """Judge again after the trigger saw something to do."""

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import pytest
 
 from podium.ledger import history
-from podium.ledger.events import EventKind
+from podium.ledger.events import EventKind, NewEvent
 from podium.lifecycle import approval
 from podium.lifecycle.reconcile import reconcile_all
 from podium.model_file.loading import load_spec
@@ -19,6 +19,7 @@ from podium.services import Services
 from podium.stack.running_stack import Stack
 from support.airflow import LifecycleRun, get, wait_for_run
 from support.mlflow_client import raw
+from support.retained import add_version
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FrameLocator, Locator, Page
@@ -86,7 +87,7 @@ def test_an_approver_finds_reads_and_answers_in_airflows_frame(
     seen.get_by_label("Reason, at least 10").fill(REASON)
     seen.get_by_role("button", name="Approve v1").click()
     seen.get_by_text("your approval counts (1 of 1 approvals)").wait_for()
-    # The page follows by itself.
+    # The page updates itself.
     seen.get_by_text("v1 is promoted: it became champion").wait_for(timeout=WAIT_MS)
     assert champion(services, "churn-next-month") == 1
     # Airflow's address names the page, so that it can be sent to somebody.
@@ -127,12 +128,12 @@ def test_a_rollback_a_settlement_and_a_training_are_asked_for_by_the_page(
     form.get_by_label("Reason, at least 10").fill("Complaints about parcels in the north")
     form.get_by_role("button", name="Roll back").click()
     page.get_by_text(
-        "v1 became champion again by a rollback by operator: Complaints about parcels"
+        "v1 became champion again in a rollback by operator: Complaints about parcels"
     ).first.wait_for(timeout=WAIT_MS)
     assert champion(services, model) == 1
     assert page.locator("svg .down").count() == 1
     noted = note_of_the_run(page, client("viewer"))
-    assert noted.startswith(f"{model}: v1 became champion again by a rollback by operator: Complaints")
+    assert noted.startswith(f"{model}: v1 became champion again in a rollback by operator: Complaints")
 
     raw(services.registry).set_registered_model_alias(model, "champion", "2")
     approver = visit("approver", address)
@@ -151,7 +152,36 @@ def test_a_rollback_a_settlement_and_a_training_are_asked_for_by_the_page(
     page.get_by_text("Train", exact=True).first.click()
     page.get_by_label("Train on what was known").fill(days_ago(10)[:10])
     page.get_by_role("button", name="Start a run").click()
-    page.get_by_text("Started. Airflow says:").wait_for()
+    page.get_by_text("Started. State in Airflow:").wait_for()
+
+
+def test_an_approver_holds_an_old_version_and_sees_what_came_of_it(
+    visit: Callable[..., Page], services: Services, stack: Stack
+) -> None:
+    model = "late-payment"
+    number = add_version(services, model)
+    name = f"v{number}"
+    services.ledger.append(NewEvent(EventKind.QUARANTINED, model, number))
+    page, stale = (visit("approver", f"/podium/models/{model}") for _ in range(2))
+    page.get_by_text("in quarantine, and stays there").wait_for()
+    page.get_by_role("button", name=f"Hold {name}").click()
+    page.get_by_text("Not sent: the reason has 0 letters and digits").first.wait_for()
+    for button, reason, said in (
+        (f"Hold {name}", "a court asks for it", f"{name} is held by approver: a court asks for it"),
+        (
+            f"Restore {name}",
+            "and it is used again",
+            f"{name} was restored from quarantine by approver: and it",
+        ),
+    ):
+        page.locator("#keep-reason").fill(reason)
+        page.get_by_role("button", name=button).click()
+        page.get_by_text(said).first.wait_for(timeout=WAIT_MS)
+    page.get_by_role("button", name=f"Release {name}").wait_for()
+    # What is refused records nothing; the note of the run says why.
+    stale.locator("#keep-reason").fill("a court asks for it")
+    stale.get_by_role("button", name=f"Hold {name}").click()
+    stale.get_by_text(f"{model} {name} is held already, by approver: a court").wait_for(timeout=WAIT_MS)
 
 
 def test_no_page_has_a_serious_fault_for_screen_readers(
@@ -307,4 +337,4 @@ def test_the_tab_of_a_dag_shows_its_model(visit: Callable[..., Page], stack: Sta
     ).first.click()
     framed(page).get_by_role("heading", name="parcel-delay").wait_for()
     page.goto(f"{stack.airflow_url}/dags/settle_champion/plugin/model")
-    framed(page).get_by_text("The Dag settle_champion belongs to no model").wait_for()
+    framed(page).get_by_text("The Dag settle_champion does not belong to a single model").wait_for()

@@ -24,13 +24,14 @@ bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 def run(dag_id: str, task_id: str, run_id: str, argument: Any) -> dict[str, Any]:
     dag = bag.dags[dag_id]
     task = dag.get_task(task_id)
+    notes: list[str] = []
     context: Any = {
         "dag": dag,
         "dag_run": SimpleNamespace(dag_id=dag_id, run_id=run_id, conf={}),
         "outlet_events": OutletEventAccessors(),
-        # The note of the run goes nowhere here.
         "ti": SimpleNamespace(
-            xcom_push=lambda **_: None, xcom_pull=lambda **_: None if argument == "none" else argument
+            xcom_push=lambda value, **_: notes.append(value),
+            xcom_pull=lambda **_: None if argument == "none" else argument,
         ),
     }
     arguments = [] if argument == "none" else [argument]
@@ -52,7 +53,7 @@ def run(dag_id: str, task_id: str, run_id: str, argument: Any) -> dict[str, Any]
             for event in accessor.asset_alias_events
             if event.source_alias_name in outlets
         ]
-    return {"returned": json.loads(json.dumps(returned)), "told": told}
+    return {"returned": json.loads(json.dumps(returned)), "told": told, "notes": notes}
 
 
 done: list[dict[str, Any]] = []

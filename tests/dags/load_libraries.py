@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 from airflow.executors.executor_loader import ExecutorLoader
 from airflow.executors.local_executor import LocalExecutor
+from airflow.sdk import TaskInstanceState
 
 HEAVY = {"mlflow", "pandas", "numpy", "sklearn", "matplotlib", "skops", "scipy", "pyarrow"}
 
@@ -40,6 +42,23 @@ def tasks_wait_for_later_workers() -> bool:
     return not made.activity_queue.empty()
 
 
+def told_of_an_approval_answered_at_once() -> list[list[str]]:
+    """Give a task to the workers twice; return the events after the end of each process."""
+    made = executor()
+    made.activity_queue, made.result_queue = multiprocessing.SimpleQueue(), multiprocessing.SimpleQueue()
+    made.workers, made._unread_messages = {}, multiprocessing.Value("I")
+    told = []
+    with patch.object(LocalExecutor, "_check_workers"):
+        for _ in range(2):
+            made.queued_tasks["approve"] = SimpleNamespace(key="approve")
+            made._process_workloads([*made.queued_tasks.values()])
+        for _ in range(2):
+            made.result_queue.put(("approve", TaskInstanceState.SUCCESS, None))
+            made.sync()
+            told.append([*made.get_event_buffer()])
+    return told
+
+
 def in_child(ask: Callable[[], object]) -> object:
     """Fork, and return what the child answers."""
     reader, writer = os.pipe()
@@ -57,6 +76,7 @@ def task() -> dict[str, object]:
     listed = Path("/proc/self/task")
     return {
         "threads": len(list(listed.iterdir())) if listed.is_dir() else threading.active_count(),
+        "allocator": sys.modules["pyarrow"].default_memory_pool().backend_name,
         "forked": in_child(np.random.random),
         "random": np.random.random(),
         "product": float((np.ones((300, 300)) @ np.ones((300, 300)))[0, 0]),
@@ -77,6 +97,7 @@ seen |= {
     "when_started": loaded(),
     "ours": sorted(name for name in sys.modules if name.partition(".")[0] in ("podium", "trainers")),
     "python_threads": [thread.name for thread in threading.enumerate()],
+    "told_of_an_approval_answered_at_once": told_of_an_approval_answered_at_once(),
     "tasks_wait": tasks_wait_for_later_workers(),
     "tasks": in_child(lambda: [in_child(task), in_child(task)]),
 }

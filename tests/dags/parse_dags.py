@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import warnings
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 connections: list[str] = []
@@ -19,6 +20,9 @@ def connect(self: socket.socket, address: object) -> None:
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, Asset
 from airflow.sdk.definitions.param import process_params
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
+from airflow.timetables.base import TimeRestriction
 
 # With the first asset Airflow asks every provider for the kinds that it knows; Amazon's loads boto3.
 Asset(name="first", uri="podium://first")
@@ -27,6 +31,8 @@ socket.socket.connect = connect  # type: ignore[method-assign]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+from podium_airflow.parsing import scheduled
+
 heavy = {"mlflow", "pandas", "numpy", "sklearn", "matplotlib", "skops", "scipy", "pyarrow", "optuna"}
 heavy |= {"boto3", "celery", "kubernetes", "redis"}
 
@@ -40,6 +46,16 @@ def cron(dag: DAG) -> object:
     return getattr(timetable, "expression", None) or getattr(timetable, "summary", timetable)
 
 
+def first_run_of(cron: str) -> datetime | None:
+    """When a Dag that is made now runs first, as the scheduler reads its timetable from the database."""
+    timetable = decode_timetable(json.loads(json.dumps(encode_timetable(scheduled(cron)))))
+    now_on = TimeRestriction(earliest=None, latest=None, catchup=False)
+    found = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=now_on)
+    return found and found.run_after
+
+
+a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
+weekly = f"{a_minute_ago.minute} {a_minute_ago.hour} * * {a_minute_ago.isoweekday() % 7}"
 dags = {
     dag.dag_id: {
         "edges": sorted(
@@ -75,6 +91,7 @@ print(
             "heavy": sorted(heavy & (set(sys.modules) - before)),
             "connections": connections,
             "warnings": ours,
+            "days_to_first_run": (first_run_of(weekly) - a_minute_ago).days,
         }
     )
 )

@@ -138,6 +138,12 @@ def test_reconcile_announces_and_then_fails_with_what_went_wrong(
         (f"champion of {model}-other moved outside", found.seq),
     ]
     assert told(again) == []
+    # Whoever sees the run in Airflow reads there what it found.
+    assert looked["notes"] == [
+        f"{model}-other: Its champion was moved from none to v1, outside Podium; promotions and rollbacks "
+        "are frozen until that is settled"
+    ]
+    assert again["notes"] == []
     for failed in (noted, noted_again):
         assert failed["raised"] == "AirflowFailException"
         assert f"{model}: its record cannot be read" in failed["text"]

@@ -84,6 +84,16 @@ def test_heavy_tasks_get_what_the_model_file_asks_for(pods: dict[str, Any]) -> N
         assert container["envFrom"] == yaml.safe_load(VALUES["extraEnvFrom"])
 
 
+def test_only_the_two_tasks_that_delete_get_the_password_to_delete(pods: dict[str, Any]) -> None:
+    named = {
+        name: variable["valueFrom"]["secretKeyRef"]["name"]
+        for name, pod in pods.items()
+        for variable in base(pod).get("env", ())
+        if variable["name"] == "MLFLOW_RETENTION_PASSWORD"
+    }
+    assert named == dict.fromkeys(("retention.let_go", "propose_removal.remove"), "podium-retention")
+
+
 def test_all_other_tasks_get_what_the_installation_gives(pods: dict[str, Any]) -> None:
     light = {name: pod for name, pod in pods.items() if name.partition(".")[2] not in HEAVY}
     assert {"lifecycle_asks.register", "lifecycle_asks.promote", "rollback_champion.announce"} <= set(light)

@@ -27,6 +27,7 @@ def test_exactly_these_dags_are_there(shipped: dict[str, Any]) -> None:
         "lifecycle_soccer_match_outcome",
         "monitor_soccer_match_outcome",
         "notify",
+        "propose_removal",
         "propose_rollback",
         "reconcile",
         "retention",
@@ -82,6 +83,12 @@ def test_the_lifecycle_reads_as_the_story(shipped: dict[str, Any]) -> None:
     assert dag["catchup"] is False
     assert dag["params"] == ["as_of", "mlflow_run", "params", "profile", "version"]
     assert dag["fileloc"] == "lifecycle.py"
+
+
+def test_the_first_scheduled_run_is_the_next_one_also_just_after_the_last_tick(
+    shipped: dict[str, Any],
+) -> None:
+    assert shipped["days_to_first_run"] == 6
 
 
 def test_a_model_file_with_a_ramp_has_a_task_more_before_the_promotion(
@@ -168,15 +175,22 @@ def test_a_proposed_rollback_is_decided_before_it_is_done(shipped: dict[str, Any
 def test_what_an_emergency_needs_is_never_born_paused(shipped: dict[str, Any]) -> None:
     born_running = {name for name, dag in shipped["dags"].items() if dag["paused_at_creation"] is False}
     emergencies = {"rollback_champion", "settle_champion", "watch_champion", "propose_rollback"}
-    by_hand = {"adopt_model", "hold_version", "retire_model"}
+    by_hand = {"adopt_model", "hold_version", "propose_removal", "retire_model"}
     assert born_running == {"notify", "reconcile"} | emergencies | by_hand
 
 
 def test_old_versions_go_once_a_week_and_only_where_somebody_let_the_dag_run(shipped: dict[str, Any]) -> None:
     dag = shipped["dags"]["retention"]
     assert (dag["schedule"], dag["catchup"], dag["paused_at_creation"]) == ("30 2 * * 0", False, True)
-    assert dag["edges"] == ["allow_much >> choose_models", "choose_models >> let_go"]
-    assert dag["params"] == ["allow", "model", "reason"]
+    assert dag["edges"] == [
+        "choose_models >> let_go",
+        "choose_models >> proposals",
+        "proposals >> ask",
+        "proposals >> let_go",
+    ]
+    assert dag["params"] == ["model"]
+    asks = shipped["dags"]["propose_removal"]
+    assert (asks["edges"], asks["schedule"], asks["params"]) == (["approve >> remove"], None, [])
     assert shipped["dags"]["hold_version"]["params"] == ["model", "reason", "version", "what"]
     assert shipped["dags"]["retire_model"]["params"] == ["model", "reason", "what"]
 
@@ -238,6 +252,7 @@ def test_a_folder_without_models_is_no_error(parse_dags: ParseDags, tmp_path: Pa
         "adopt_model",
         "hold_version",
         "notify",
+        "propose_removal",
         "propose_rollback",
         "reconcile",
         "retention",

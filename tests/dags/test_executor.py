@@ -34,6 +34,10 @@ def test_loading_starts_no_python_thread_and_a_task_has_one_thread(seen: dict[st
     assert [task["product"] for task in seen["tasks"]] == [300.0, 300.0]
 
 
+def test_a_task_gives_the_memory_of_its_tables_back(seen: dict[str, Any]) -> None:
+    assert [task["allocator"] for task in seen["tasks"]] == ["system", "system"]
+
+
 def test_each_task_has_random_numbers_of_its_own(seen: dict[str, Any]) -> None:
     first, second = seen["tasks"]
     assert first["random"] != second["random"]
@@ -43,6 +47,10 @@ def test_each_task_has_random_numbers_of_its_own(seen: dict[str, Any]) -> None:
 
 def test_workers_that_are_started_after_one_died_find_the_tasks_that_wait(seen: dict[str, Any]) -> None:
     assert seen["tasks_wait"] is True
+
+
+def test_an_approval_that_is_answered_at_once_is_not_taken_for_killed(seen: dict[str, Any]) -> None:
+    assert seen["told_of_an_approval_answered_at_once"] == [[], ["approve"]]
 
 
 def test_loading_is_silent(seen: dict[str, Any]) -> None:

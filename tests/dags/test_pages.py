@@ -16,10 +16,11 @@ import pytest
 import yaml
 
 from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.servers import Served, tell
 from podium.ledger.store import Ledger
 from podium.ledger.watch_counts import Counts, tell_watched
-from podium.lifecycle import approval
+from podium.lifecycle import approval, removal
 from podium.lifecycle.approval_policy import Request
 from podium.lifecycle.watched import WATCH
 from podium.model_file.spec import ModelSpec
@@ -36,6 +37,7 @@ SCRIPT = "<script>alert(1)</script>"
 WATCHED = f"paged-watched-{uuid.uuid4().hex[:8]}"
 RAMPED = f"paged-ramped-{uuid.uuid4().hex[:8]}"
 OTHER = f"paged-too-{uuid.uuid4().hex[:8]}"
+KEPT = f"paged-kept-{uuid.uuid4().hex[:8]}"
 REASON = "a reason that is long enough <b>&"
 
 
@@ -67,12 +69,14 @@ class Asked:
         (folder / "watched.yaml").write_text(yaml.safe_dump({**content, "name": WATCHED}))
         (folder / "ramped.yaml").write_text(yaml.safe_dump({**content, "name": RAMPED}))
         (folder / "other.yaml").write_text(yaml.safe_dump({**content, "name": OTHER}))
+        rules = {"former_champions": 1, "versions": 1, "days": 10}
+        (folder / "kept.yaml").write_text(yaml.safe_dump({**content, "name": KEPT, "retention": rules}))
         self.spec = ModelSpec.model_validate(content)
         self.services: Services = services_with(Ledger(ledger_url))
         self.run = f"{self.spec.lifecycle_dag_id}/r1"
         self.environment = {
             "CARDS": self.run,
-            "DAGS": "rollback_champion settle_champion",
+            "DAGS": "rollback_champion settle_champion hold_version retention",
             "AIRFLOW__CORE__AUTH_MANAGER": "podium_airflow.auth_manager.PodiumFabAuthManager",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
             "AIRFLOW__API__SECRET_KEY": "of-a-test",
@@ -128,7 +132,14 @@ def told(run_script: Callable[..., dict[str, Any]], asked: Asked) -> Mapping[str
     proposal = watch_windows(asked)
     for server, version, problem in (("one:8000", 2, ""), (SCRIPT, 1, SCRIPT)):
         tell(asked.services.ledger, server, 1, [Served(OTHER, version, problem)])
-    asks = {**looks(asked), **answers(asked), **actions(), **windows(proposal), **outage(asked)}
+    asks = {
+        **looks(asked),
+        **answers(asked),
+        **actions(),
+        **windows(proposal),
+        **keeping(old_versions(asked)),
+        **outage(asked),
+    }
     found = run_script("ask_pages.py", ASKED=json.dumps(list(asks.values())), **asked.environment)
     assert not found["heavy_before"], "an Airflow process loads these before anybody asks for a page"
     return {name: Told(*one) for name, one in zip(asks, found["told"], strict=True)}
@@ -215,6 +226,49 @@ def windows(proposal: Request) -> dict[str, Any]:
     }
 
 
+def old_versions(asked: Asked) -> Request:
+    """A model with a version in quarantine, one that is held, and a removal that people are asked about."""
+    services, ledger = asked.services, asked.services.ledger
+    for number in range(1, 6):
+        files = [{"path": "MLmodel", "size": 1_500_000, "sha256": "s"}]
+        details = {"manifest": files, "manifest_digest": f"digest-{number}"}
+        ledger.append(NewEvent(EventKind.REGISTERED, KEPT, number, details=details))
+    ledger.append(NewEvent(EventKind.PROMOTED, KEPT, 5, None, "amy"))
+    ledger.append(NewEvent(EventKind.QUARANTINED, KEPT, 1))
+    ledger.append(NewEvent(EventKind.HELD, KEPT, 2, actor="amy", reason=SCRIPT))
+    listed = {
+        "version": 3,
+        "action": "delete",
+        "digest": "digest-3",
+        "bytes": 1_500_000,
+        "registered_at": "2025-03-01T00:00:00+00:00",
+    }
+    evidence = Evidence.of(KEPT, 3, {"versions": [listed]})
+    EvidenceStore(ledger).keep([evidence])
+    details = {"digest": evidence.digest, "versions": 1, "requester": None}
+    reason = "1 version, 1.5 MB, oldest of March 2025: 1 is deleted for good"
+    proposal = ledger.append(NewEvent(EventKind.REMOVAL_PROPOSED, KEPT, reason=reason, details=details))
+    return removal.ask(services, asked.spec.approval, removal.run_of(proposal))
+
+
+def keeping(proposal: Request) -> dict[str, Any]:
+    page, part = f"/podium/models/{KEPT}", f"/podium/old/models/{KEPT}"
+    form = {"model": KEPT, "keep": "hold:3", "reason": REASON}
+    return {
+        "removal": get("approver", f"/podium/decisions/{proposal.seq}"),
+        "old": get("approver", part),
+        "old for a viewer": get("viewer", part),
+        "old of nobody's": get("podium", part),
+        "kept": get("approver", page),
+        "kept for a viewer": get("viewer", page),
+        "kept for an operator": get("operator", page),
+        "held": post("approver", "/podium/keep", page, **form),
+        "held by operator": post("operator", "/podium/keep", page, **form),
+        "held for short": post("approver", "/podium/keep", page, **{**form, "reason": "short"}),
+        "dropped": post("approver", "/podium/keep", page, **{**form, "keep": "drop:3"}),
+    }
+
+
 def outage(asked: Asked) -> dict[str, Any]:
     away = {"ledger": "postgresql+psycopg2://nobody@127.0.0.1:1/ledger"}
     return {
@@ -249,7 +303,7 @@ def test_pages_show_what_somebody_may_see_and_nothing_that_runs(
     assert "Approve v1" not in theirs
     assert "operator is not an approver (approvers: Approver); operator triggered this run" in theirs
     assert f"<h1>{asked.model}</h1>" in told["tab"].text
-    assert "The Dag rollback_champion belongs to no model" in told["no tab"].text
+    assert "The Dag rollback_champion does not belong to a single model" in told["no tab"].text
     assert told["none"].status == 404
     assert "&lt;script&gt;" in told["none"].text
 
@@ -279,6 +333,51 @@ def test_a_watch_window_is_shown_as_it_grows_and_a_proposed_rollback_with_its_ev
     assert "A server cannot compare: &lt;script&gt;" in window
     assert f'data-from="/podium/watch/models/{WATCHED}"' in told["of a window"].text
     assert "open: v3 beside v2 until " in told["every"].text
+
+
+def test_old_versions_say_what_they_wait_for_and_an_approver_gets_buttons(told: Mapping[str, Told]) -> None:
+    old, seen = told["old"].text, told["old for a viewer"].text
+    assert "5 versions, 7.5 MB, oldest of " in old
+    assert re.search(r"in quarantine, and kept: it was registered on .*, within 10 days", old)
+    assert "held by amy because: &lt;script&gt;" in old
+    assert re.search(r"goes to quarantine from \d+ \w+ 20\d\d on", old)
+    assert "Retention runs next on" not in old, "nothing has scheduled it here"
+    for value in ("hold:1", "restore:1", "release:2", "hold:3"):
+        assert f'<button form="keep" name="keep" value="{value}">' in old
+    assert 'value="restore:3"' not in old
+    assert "held by amy" in seen
+    assert "<button" not in seen
+    assert "People are asked whether 1 old version may go" in old
+    assert '<form id="keep"' in told["kept"].text
+    assert f'data-from="/podium/old/models/{KEPT}"' in told["kept"].text
+    for who in ("a viewer", "an operator"):
+        assert '<form id="keep"' not in told[f"kept for {who}"].text
+        assert (
+            "An approver of the model holds, releases and restores versions" in told[f"kept for {who}"].text
+        )
+    assert told["old of nobody's"].status == 404
+
+
+def test_what_an_approver_says_of_a_version_is_judged_before_it_is_sent(told: Mapping[str, Told]) -> None:
+    names = ("held by operator", "held for short", "dropped")
+    assert [told[name].status for name in names] == [422, 422, 422]
+    assert "operator is not an approver (approvers: Approver)" in told["held by operator"].text
+    assert "Not sent: the reason has 5 letters and digits, at least 12" in told["held for short"].text
+    assert ">short</textarea>" in told["held for short"].text
+    assert "Choose what to do with which version." in told["dropped"].text
+    assert "hold_version" in told["held"].text, "Airflow was asked, which has no such Dag here"
+
+
+def test_a_removal_is_decided_on_a_page_that_lists_the_versions(told: Mapping[str, Told]) -> None:
+    page = told["removal"].text
+    assert f"<h1>Remove 1 old version of {KEPT}?</h1>" in page
+    assert "1 version, 1.5 MB, oldest of March 2025: 1 is deleted for good." in page
+    assert "is deleted for good</td>" in page
+    assert ">1.5 MB</td>" in page
+    assert "2025-03-01 00:00 UTC" in page
+    assert "Approve the removal" in page
+    for other in ("Gates</h2>", "Lineage</h2>", "Pictures</h2>", "in MLflow"):
+        assert other not in page
 
 
 def test_the_step_of_a_ramp_is_shown_with_its_evidence(told: Mapping[str, Told]) -> None:
@@ -322,7 +421,8 @@ def test_who_may_not_do_it_in_airflow_may_not_do_it_here(told: Mapping[str, Told
     assert "Your role in Airflow may not roll back" not in told["ways back"].text
     # No form, so no token either.
     assert told["viewer's"].status == 403
-    assert [told[name].status for name in ("approver's", "operator's short", "unknown")] == [403, 422, 404]
+    assert [told[name].status for name in ("approver's", "operator's short", "unknown")] == [422, 422, 404]
+    assert "Your role in Airflow may not do this. Nothing was done." in told["approver's"].text
     short = "Not sent: the reason has 5 letters and digits, at least 10 are required"
     assert short in told["operator's short"].text
     assert not [kind for kind, _ in asked.events() if kind.startswith("rollback")]

@@ -35,7 +35,8 @@ def test_no_task_works_for_a_run_with_a_wrong_form(seen: dict[str, Any]) -> None
     assert refusing["adopt_model"] == ["adopt", "announce", "note_announced"]
     assert refusing["hold_version"] == ["hold"]
     assert refusing["retire_model"] == ["retire"]
-    assert refusing["retention"] == ["allow_much", "choose_models", "let_go"]
+    assert refusing["retention"] == ["choose_models", "let_go", "proposals"]
+    assert refusing["propose_removal"] == ["remove"]
     assert refusing["reconcile"] == ["compare_with_ledger", "note_announced"]
     assert {"resolve", "score"} <= set(refusing["score_bug_severity_clf"])
 

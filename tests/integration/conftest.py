@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +34,7 @@ def approval(**changes: Any) -> dict[str, Any]:
 
 
 EXAMPLES = PROJECT_ROOT / "examples"
+SHOP_DB_URL = f"sqlite:///{PROJECT}/shop.db"
 TOYS: dict[str, dict[str, Any]] = {
     "toy": {"schedule": f"0 {SCHEDULED_HOUR} * * *"},
     "toy-hasty": {},
@@ -66,7 +69,12 @@ TOYS: dict[str, dict[str, Any]] = {
             "retraining": {"cool_down": "14d"},
         },
     },
-    "toy-old": {"retention": {"former_champions": 1, "versions": 1, "days": 0, "quarantine_days": 14}},
+    "toy-old": {
+        "retention": {
+            **{"former_champions": 1, "versions": 1, "days": 0, "quarantine_days": 14},
+            "ask_above": {"versions": 1},
+        }
+    },
     "toy-watched": {"watch": {"rows": 1000, "labelled_rows": 0, "auto_rollback": "on"}},
     "toy-ramped": {
         "trainer": "trainers.toy:train_with_squares",
@@ -105,6 +113,36 @@ def write_examples() -> None:
     for name in ("training-elsewhere/churn.yaml", "adopted/credit.yaml"):
         shutil.copy(EXAMPLES / name, MODELS)
     shutil.copy(EXAMPLES / "adopted" / "credit_trainer.py", TRAINERS / "credit.py")
+    _run(EXAMPLES / "churn_rows.py")
+    shutil.copytree(EXAMPLES / "lightgbm", PROJECT / "include", dirs_exist_ok=True)
+    lightgbm = MODELS / "churn_lightgbm.yaml"
+    lightgbm.write_text(lightgbm.read_text().replace("source: include", f"source: {PROJECT}/include"))
+    _run(EXAMPLES / "sql" / "make_rows.py")
+    shutil.copy(EXAMPLES / "sql" / "late_payment.yaml", MODELS)
+    shutil.copy(EXAMPLES / "sql" / "late_payment.py", TRAINERS)
+    _run(
+        "-m",
+        "podium",
+        "new-model",
+        "churn-made",
+        "--from",
+        PROJECT / "include/data/churn",
+        "--label",
+        "churned",
+        "--yes",
+    )
+
+
+def _run(*words: str | Path) -> None:
+    """Run a program of the examples, or Podium's, in the toy project."""
+    paths = os.pathsep.join(map(str, (PROJECT_ROOT / "include", TRAINERS.parent)))
+    home = {"PODIUM_HOME": str(PROJECT), "PODIUM_MODELS_DIR": str(MODELS)}
+    subprocess.run(
+        [sys.executable, *map(str, words)],
+        check=True,
+        cwd=PROJECT,
+        env={**os.environ, **home, "SHOP_DB_URL": SHOP_DB_URL, "PYTHONPATH": paths},
+    )
 
 
 def bundles() -> str:
@@ -123,6 +161,7 @@ def stack() -> Iterator[Stack]:
     write_models()
     path = os.pathsep.join(map(str, (PROJECT_ROOT / "include", PROJECT_ROOT / "plugins", TRAINERS.parent)))
     environment = {"PODIUM_MODELS_DIR": str(MODELS), "PYTHONPATH": path, "PODIUM_EPHEMERAL": "false"}
+    environment["SHOP_DB_URL"] = SHOP_DB_URL
     environment["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = bundles()
     # So many models are a tenth of a core every 30 seconds, and what is there at the start is seen at once.
     environment["AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"] = "300"

@@ -16,31 +16,37 @@ import pytest
 from psycopg2.errors import InsufficientPrivilege
 
 from podium.cli.backup import NOT_WHOLE
-from podium.errors import PodiumError
+from podium.errors import OutOfUse, PodiumError
 from podium.ledger import history
 from podium.ledger import store as ledger_module
 from podium.ledger.chain import walk
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.live_answers import LiveStore, VersionOnTrial
 from podium.ledger.watch_counts import told_of
-from podium.lifecycle.verify import alias_differences, told_heads
+from podium.lifecycle.approval_policy import Person
+from podium.lifecycle.holding import Keeping, keeping_request, say
+from podium.lifecycle.verify import alias_differences, all_differences, told_heads
 from podium.monitoring.on_record import KINDS, judged_in, on_record
 from podium.monitoring.recompute import evidence_differences
 from podium.monitoring.watch_recompute import watch_differences
+from podium.names import RETENTION
 from podium.operations import postgres_roles
 from podium.operations.backup import backup, objects
 from podium.operations.backup import databases as databases_module
 from podium.operations.backup.index import read_index
+from podium.registry.disposal import Disposal, Login
+from podium.scoring.pinned_version import pin
 from podium.services import Services
 from podium.settings import PROJECT_ROOT
 from podium.stack import backups, postgres
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.running_stack import Stack
 from podium.versions import check_bytes
-from support.copies import DATES, QUIET, ROWS, SPEC, Copied, answers_of, killed_at, parts_of
+from support.copies import DATES, OLD, QUIET, ROWS, SPEC, Copied, answers_of, killed_at, let_go, parts_of
 from support.database import execute
 from support.mlflow_client import raw
 from support.patience import PATIENCE_SECONDS
+from support.retained import loads
 from support.steps import promote_as_of, roll_back
 
 TABLES = """
@@ -79,6 +85,41 @@ def test_champions_history_and_artifacts_are_intact(copied: Copied, copied_parts
     assert loaded.predict(ROWS).tolist() == copied.answers
     run = registry.version(SPEC.name, 1).run_id
     assert {item.path for item in raw(registry).list_artifacts(run)} >= {"holdout", "manifests"}
+
+
+def test_a_version_that_was_deleted_after_the_backup_is_whole_again_and_one_before_it_is_gone_on_purpose(
+    copied: Copied, copied_parts: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # v3 was deleted before the backup, v4 after it; the deletion of v5 was under way.
+    assert [loads(copied_parts, OLD, number) for number in range(1, 7)] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert pin(copied_parts, OLD, "champion").version == 2
+    with pytest.raises(OutOfUse, match="v3 was deleted on .* by podium retention"):
+        pin(copied_parts, OLD, "3")
+    with pytest.raises(OutOfUse, match="v4 is in quarantine since"):
+        pin(copied_parts, OLD, "4")
+    assert all_differences(copied_parts, [OLD]) == []
+    assert not [problem for problem in copied.index.problems if OLD in problem]
+    spec = SPEC.model_copy(update={"name": OLD})
+    asks = keeping_request(
+        spec, Keeping.RESTORE, 4, asks=Person("amy"), reason="an audit needs it", run="r/1"
+    )
+    say(copied_parts, asks)
+    assert pin(copied_parts, OLD, "4").version == 4
+    # The copy has an account of its own that deletes, and goes on where the source was.
+    retention = Disposal(
+        copied.stack.mlflow_url, Login(RETENTION, layout_of(copied.stack).secrets.mlflow_retention)
+    )
+    assert let_go(copied_parts, retention, monkeypatch).deleted == [5]
+    assert let_go(copied_parts, retention, monkeypatch, days=15).deleted == [4]
+    assert all_differences(copied_parts, [OLD]) == []
+    assert [loads(copied_parts, OLD, number) for number in (1, 2, 6)] == [True] * 3
 
 
 def test_what_was_not_whole_is_named(copied: Copied) -> None:

@@ -1,15 +1,17 @@
-"""What a team brings along, on real Airflow: a Dag that trains elsewhere, and a registry that is adopted."""
+"""What a team brings along, on real Airflow: its tables and frameworks, its trainings, its registry."""
 
 from __future__ import annotations
 
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from podium.ledger.events import EventKind
 from podium.model_file.loading import find_spec
+from podium.names import Tag
 from podium.operations.airflow_client import AirflowClient
 from podium.services import Services
 from podium.settings import PROJECT_ROOT
@@ -20,6 +22,34 @@ from support.places import MODELS
 
 EXAMPLES = PROJECT_ROOT / "examples"
 ADOPT = PROJECT_ROOT / "docs" / "adopt.md"
+
+
+BROUGHT = {
+    "late-payment": "a query of SHOP_DB_URL (sha256 ",
+    "churn-lightgbm": "3 files, sha256 of their names and bytes ",
+    "churn-made": "3 files, sha256 of their names and bytes ",
+}
+
+
+def test_a_query_a_booster_and_a_proposed_model_become_champions(
+    operator: AirflowClient, approver: AirflowClient, stack_services: Services, tmp_path: Path
+) -> None:
+    started = []
+    for name in BROUGHT:
+        spec = find_spec(MODELS, name)
+        operator.wait_for_dag(spec.lifecycle_dag_id)
+        operator.set_paused(spec.lifecycle_dag_id, paused=False)
+        started.append(LifecycleRun(operator, spec, operator.trigger(spec.lifecycle_dag_id, {})))
+    for run in started:
+        run.wait_for_card()
+        run.approve(approver)
+    for run in started:
+        assert run.wait_for_end() == "success"
+        assert wait_for_event(stack_services, run.spec.name, EventKind.PROMOTED).version == 1
+        registered = wait_for_event(stack_services, run.spec.name, EventKind.REGISTERED)
+        assert registered.details[Tag.DATA_SOURCE].startswith(BROUGHT[run.spec.name])
+    stack_services.registry.download("churn-lightgbm", 1, tmp_path)
+    assert list(tmp_path.rglob("model.lgb"))
 
 
 def test_a_dag_of_somebody_elses_trains_and_the_lifecycle_starts_with_its_run(

@@ -88,7 +88,7 @@ def test_harm_starts_the_lifecycle_and_after_its_promotion_the_wealth_is_new(
         "a run that the asset started",
     )
     run = LifecycleRun(operator, champion, started[0]["dag_run_id"])
-    said = f'Asked for by `monitoring of {MODEL}`: `started by "{wanted.reason}"`.'
+    said = f'Requested by `monitoring of {MODEL}`: `started by "{wanted.reason}"`.'
     assert said in run.wait_for_card()
     asked = wait_for_event(stack_services, MODEL, EventKind.APPROVAL_REQUESTED)
     assert asked.details["requester"] == f"monitoring of {MODEL}"

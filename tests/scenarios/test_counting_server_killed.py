@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import subprocess
-import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +16,8 @@ from podium.ledger.watch_counts import told_of
 from podium.monitoring.watch_recompute import watch_differences
 from podium.monitoring.watch_record import judge_window
 from podium.services import Services
-from podium.settings import PROJECT_ROOT
 from support.patience import PATIENCE_SECONDS
+from support.serve_process import serve_process, wait_for
 from support.serving import make_champion, register_model
 from support.trial import RECORDS, ROWS, regression
 from support.watched import counted, promote_watched
@@ -29,41 +25,16 @@ from support.watched import counted, promote_watched
 
 @contextmanager
 def real_server(services: Services, model: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """``podium serve`` as people start it, with the rights of a model server."""
+    """A server in a process of its own, once it compares with the version before."""
     login = services.settings.ledger_server_url
     assert login is not None
     environment = {
-        **os.environ,
         "MLFLOW_TRACKING_URI": services.settings.mlflow_tracking_uri,
         "PODIUM_LEDGER_SERVER_URL": login.get_secret_value(),
-        "PYTHONPATH": str(PROJECT_ROOT / "include"),
     }
-    command = ["serve", model, "--port", "0", "--poll", "0.2"]
-    code = "from podium.cli.main import app; app()"
-    with (
-        log.open("wb") as told,
-        subprocess.Popen([sys.executable, "-c", code, *command], env=environment, stderr=told) as process,
-    ):
-        try:
-            wait_for(lambda: address_in(log) or process.poll() is not None)
-            assert process.poll() is None, log.read_text()
-            url = address_in(log)
-            wait_for(lambda: httpx.get(f"{url}/version").json().get("watch", {}).get("loaded"))
-            yield process, url
-        finally:
-            process.kill()
-
-
-def address_in(log: Path) -> str:
-    found = re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text())
-    return "" if found is None else found[1]
-
-
-def wait_for(look: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with serve_process(model, log, environment) as (process, url):
+        wait_for(lambda: httpx.get(f"{url}/version").json().get("watch", {}).get("loaded"))
+        yield process, url
 
 
 def test_of_a_server_that_is_killed_what_it_wrote_counts_once(services: Services, tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from mlflow import MlflowClient
 from podium.ledger import custody
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.store import Ledger
-from podium.lifecycle.retention import look
+from podium.lifecycle.retention_look import look
 from podium.lifecycle.retention_rules import Action
 from podium.model_file.retention import RetentionSpec
 from podium.registry.client import Registry
+from podium.reporting.old_versions import old_versions
 from support.services import services_with
 
 MANY = 1_500
@@ -72,7 +73,8 @@ def test_thousands_of_versions_are_judged_by_as_many_requests_as_there_are_pages
             return _real(self, *given, **more)
 
         monkeypatch.setattr(MlflowClient, name, counted)
-    seen = look(services_with(own_ledger, Registry(mlflow_uri)), model, RULES)
+    services = services_with(own_ledger, Registry(mlflow_uri))
+    seen = look(services, model, RULES)
     actions = Counter(one.action for one in seen.verdicts)
     assert actions == {Action.QUARANTINE: MANY - 20, Action.KEEP: 20}
     # Pages of a thousand versions, and of each hundred runs a look for whoever shares their files.
@@ -80,3 +82,8 @@ def test_thousands_of_versions_are_judged_by_as_many_requests_as_there_are_pages
     assert asked["get_model_version"] == 0
     assert asked["search_registered_models"] <= 2
     assert custody.newest_numbers(own_ledger, model, 1) == [MANY]
+    # The page of a model asks the ledger alone.
+    asked.clear()
+    found = old_versions(services, model, RULES)
+    assert (len(found.rows), found.more) == (30, MANY - 50)
+    assert not asked

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from podium.sources.whole import read_whole
 from podium.stack import control
 from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.running_stack import running_stack
+from podium.training.data_version import content_digest
+from support.delta_tables import delete_by_vector
 from support.documents import copy_project, follow
 from support.mlflow_client import raw
 from support.steps import FIRST, new_run, train
@@ -136,6 +140,29 @@ def test_objects_are_told_by_their_etags_or_versions_and_broken_ones_are_named(b
     in_s3(rows(), bucket)
     facts = read_whole(source, ["x"]).facts
     assert len({one["version"] for one in facts["objects"]} - {None}) == 3
+
+
+def test_a_delta_table_in_s3_is_read_without_the_rows_that_a_vector_deletes(
+    bucket: Any, tmp_path: Path
+) -> None:
+    table = rows().drop(columns=["n"])
+    write_deltalake(str(tmp_path / "toy"), table)
+    delete_by_vector(tmp_path / "toy", [0, 599])
+    for file in (tmp_path / "toy").rglob("*"):
+        if file.is_file():
+            key = f"lake/{file.relative_to(tmp_path)}"
+            bucket.put_object(Bucket="rows", Key=key, Body=file.read_bytes())
+    source = Source("delta:s3://rows/lake/toy", PROJECT_ROOT)
+    read = read_whole(source)
+    assert read.facts == {"delta": "s3://rows/lake/toy", "version": 1}
+    assert content_digest({"": read.rows}) == content_digest({"": table.iloc[1:-1]})
+    known = replace(source, as_of=datetime(2024, 1, 4), time_column="day")
+    assert read_whole(known, ["x"]).rows["x"].tolist() == table["x"].tolist()[1:3]
+    with pytest.raises(DataError, match="delta:s3://rows/lake/away: there is no Delta table"):
+        read_whole(Source("delta:s3://rows/lake/away", PROJECT_ROOT))
+    bucket.delete_object(Bucket="rows", Key=f"lake/toy/{next((tmp_path / 'toy').glob('*.parquet')).name}")
+    with pytest.raises(DataError, match=r"delta:s3://rows/lake/toy cannot be read: .*parquet"):
+        read_whole(source)
 
 
 def test_the_document_on_sources_is_followed_literally(bucket: Any, tmp_path: Path) -> None:

@@ -20,31 +20,37 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from podium.ledger.events import Event, EventKind
+from podium.ledger import custody
+from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.live_answers import LiveCount, LiveStore
 from podium.ledger.watch_counts import Counts, tell_watched
 from podium.lifecycle.ramped import ramp_terms
+from podium.lifecycle.retention import Done, run_retention
 from podium.model_file.ramp import EachStep, RampSpec
 from podium.model_file.spec import ModelSpec
 from podium.model_file.watch import WatchSpec
 from podium.monitoring.ramp import begin_ramp, step_ramp
 from podium.monitoring.watch_record import judge_window
+from podium.names import RETENTION
 from podium.operations.backup.index import Index, read_index
+from podium.registry.disposal import Disposal, Login
 from podium.registry.model_files import load_model
 from podium.services import Services, connect
 from podium.settings import PROJECT_ROOT
 from podium.stack import backups, control
-from podium.stack.layout import Paths
+from podium.stack.layout import Layout, Paths, load_layout
 from podium.stack.running_stack import Stack, running_stack
 from podium.versions import verified
 from support.command_line import stack_command
 from support.monitored import record_windows
 from support.patience import PATIENCE_SECONDS
 from support.places import MODELS
+from support.retained import RULES, add_version, crown, later, loads
 from support.serving import as_server
 from support.steps import TRAINED, decide, new_run, nominate_unjudged, promote_as_of, roll_back, train
 from support.toy import TOY
 
+OLD = "toy-restored"
 COPY = PROJECT_ROOT / ".podium" / "test-copy"
 QUIET = Console(file=StringIO())
 MIDNIGHT = datetime.combine(datetime.now(UTC).date(), time(), UTC)
@@ -101,11 +107,15 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
     roll_back(services, SPEC)
     counted = count_rows(services)
     record_windows(services, SPEC.name, 1, [0.0, 0.0, 4.0, 4.0, 4.0])
+    retention = Disposal(stack.mlflow_url, Login(RETENTION, _layout(stack).secrets.mlflow_retention))
+    with_old_versions(services, retention, patch)
     with moving(services) as moved:
         said = {"backup": stack_command(stack.state_dir, "backup", "--to", str(folder))}
         assert said["backup"].returncode in (0, 3), said["backup"].stdout + said["backup"].stderr
         index = read_index(folder)
     source = [event for event in services.ledger.record() if event.seq <= index.ledger_events]
+    assert let_go(services, retention, patch, days=15).deleted == [4, 5]
+    assert not loads(services, OLD, 4)
     answers = answers_of(services, index.champions[SPEC.name])
 
     control.clean(Paths(COPY))
@@ -116,6 +126,38 @@ def copy(stack: Stack, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Copi
         said[name] = stack_command(COPY, "restore", "--from", str(folder))
     with running_stack(COPY, parts={"mlflow"}) as second:
         yield Copied(second, folder, index, source, answers, counted, len(moved), said)
+
+
+def _layout(stack: Stack) -> Layout:
+    layout = load_layout(Paths(stack.state_dir))
+    assert layout is not None
+    return layout
+
+
+def with_old_versions(services: Services, retention: Disposal, patch: pytest.MonkeyPatch) -> None:
+    """Make versions of ``OLD``: v2 is champion, v1 was, v3 is deleted, v4 in quarantine, v5 half deleted."""
+    for _ in range(4):
+        add_version(services, OLD)
+    crown(services, OLD, 1)
+    crown(services, OLD, 2, 1)
+    assert let_go(services, retention, patch).quarantined == [3]
+    assert let_go(services, retention, patch, days=15).deleted == [3]
+    for _ in range(2):
+        add_version(services, OLD)
+    assert let_go(services, retention, patch).quarantined == [4, 5]
+    begun = {"place": services.registry.version(OLD, 5).source.removeprefix("models:/"), "mlflow_run": ""}
+    services.ledger.append(NewEvent(EventKind.DELETION_STARTED, OLD, 5, details=begun))
+    with patch.context() as killed:
+        killed.setattr(Disposal, "files", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            let_go(services, retention, patch)
+
+
+def let_go(services: Services, retention: Disposal, patch: pytest.MonkeyPatch, days: float = 0) -> Done:
+    """Run retention of ``OLD`` so many days from now."""
+    with patch.context() as ahead:
+        ahead.setattr(custody, "now", later(days))
+        return run_retention(services, retention, OLD, RULES, new_run())
 
 
 def raise_a_share(services: Services) -> None:

@@ -16,8 +16,8 @@ from podium.monitoring.evidence import counts_content, rules_content
 from podium.monitoring.inputs import stream_shares
 from podium.monitoring.journal import Judged, Rules, observe
 from podium.monitoring.on_record import Basis
-from podium.monitoring.run import Seen
 from podium.monitoring.run import record_windows as record_seen
+from podium.monitoring.seen import Seen
 from podium.services import Services
 
 DAY = timedelta(days=1)

@@ -14,15 +14,15 @@ from podium.metrics.answers import Numbers
 from podium.metrics.predictions import answer_streams
 from podium.metrics.reference import Column, Reference, count_rows, make_reference
 from podium.metrics.row_scores import row_losses
-from podium.metrics.windows import Window, windows_between
+from podium.metrics.windows import Window, inside, windows_between
 from podium.model_file.loading import load_spec
 from podium.monitoring.evidence import window_content
 from podium.monitoring.harm import after, first_harm, judge_harm, losses
 from podium.monitoring.inputs import stream_shares
 from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe
 from podium.monitoring.known_rows import rules_of
-from podium.monitoring.on_record import RecordedWindow, tolerated_by
-from podium.monitoring.rows import examples_of, inside
+from podium.monitoring.on_record import RecordedWindow
+from podium.monitoring.rows import examples_of
 from podium.monitoring.verdicts import Said
 from podium.monitoring.whole import Whole
 from podium.settings import PROJECT_ROOT
@@ -207,8 +207,7 @@ def _observed(
 ) -> list[Observation]:
     seen = []
     for window in windows:
-        inside = (times >= window.start) & (times < window.end)
-        counts = count_rows(reference.columns, frame[inside])
+        counts = count_rows(reference.columns, frame[inside(times, window)])
         seen.append(observe(reference.columns, window, counts))
     return seen
 
@@ -287,7 +286,4 @@ def football() -> tuple[Rules, list[Judged]]:
 
 def recorded(rules: Rules, judged: Sequence[Judged]) -> list[RecordedWindow]:
     """Return judged windows as they would be on record, of version 1."""
-    return [
-        RecordedWindow(1, one.observation.window, window_content(one, {}), tolerated_by(rules))
-        for one in judged
-    ]
+    return [RecordedWindow(1, one.observation.window, window_content(one, {}), rules) for one in judged]

@@ -115,6 +115,7 @@ LIBRARIES = (
         "mlflow.store.model_registry.sqlalchemy_workspace_store:WorkspaceAwareSqlAlchemyStore", "db_uri"
     ),
     PrivateApi(f"{_STORE}._get_registered_model", "session, name, eager="),
+    PrivateApi(f"{_STORE}._get_latest_versions_for_models", "session, model_names", overridden=True),
     PrivateApi(f"{_STORE}._populate_model_version_aliases", "session, name, version"),
     PrivateApi(f"{_STORE}._get_workspace_clauses", "model"),
     PrivateApi("mlflow.tracking.client:MlflowClient._get_registry_client", ""),
@@ -215,6 +216,12 @@ AIRFLOW = (
         "airflow.executors.local_executor:LocalExecutor._spawn_workers_with_gc_freeze",
         "spawn_number",
         overridden=True,
+    ),
+    PrivateApi(
+        "airflow.executors.local_executor:LocalExecutor._process_workloads",
+        "workload_list",
+        overridden=True,
+        found_by="._process_workloads(workload_list)",
     ),
     PrivateApi(
         "airflow.executors.local_executor:LocalExecutor.start",

@@ -18,13 +18,21 @@ from podium.ledger import history
 from podium.ledger.custody import OnRecord
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import Present
-from podium.lifecycle import retention
+from podium.lifecycle import orphans, retention, retention_look
 from podium.model_file.retention import AskAboveSpec, RetentionSpec
+from podium.names import Tag
 from podium.registry.client import Version
 from podium.registry.labels import Labels
+from podium.registry.leftovers import LoggedModel
 
+LONGEST_RUN = 4
 RULES = RetentionSpec(
-    former_champions=1, versions=1, days=2, quarantine_days=3, ask_above=AskAboveSpec(versions=1000)
+    former_champions=1,
+    versions=1,
+    days=2,
+    quarantine_days=3,
+    ask_above=AskAboveSpec(versions=1000),
+    longest_run=f"{LONGEST_RUN}d",  # type: ignore[arg-type]
 )
 MODEL, OTHER = "m", "elsewhere"
 FILES = frozenset({"MLmodel", "model.skops"})
@@ -33,6 +41,27 @@ BEGUN = (EventKind.DELETION_STARTED, EventKind.DELETED)
 
 class Killed(BaseException):
     """The process of a run was killed."""
+
+
+@dataclass
+class Logged:
+    """A run that logged a model, which no version may name.
+
+    Attributes:
+        model: What it logged.
+        taken: On which day a lifecycle began that registers it, or took it again; no clock changes days.
+        mark: Its tag, since when it is reported; "" without.
+        trained: A training of equal inputs would find it.
+        deleted: It was deleted softly.
+        begun: The deletion of its model began.
+    """
+
+    model: LoggedModel
+    taken: int
+    mark: str = ""
+    trained: bool = True
+    deleted: bool = False
+    begun: bool = False
 
 
 @dataclass
@@ -47,6 +76,9 @@ class World:
     digests: dict[int, str] = field(default_factory=dict)
     served: set[int] = field(default_factory=set)
     waiting: set[int] = field(default_factory=set)
+    # Runs by their ids, and how many days went by, whatever the clock says.
+    logged: dict[str, Logged] = field(default_factory=dict)
+    day: int = 0
     # After so many steps the process is killed, or something happens; asked is how many there were.
     kill_at: int | None = None
     happens_at: int | None = None
@@ -54,6 +86,8 @@ class World:
     asked: int = 0
     locked: bool = False
     sure: bool = False
+    last_look: bool = False
+    swept: orphans.Swept = field(default_factory=orphans.Swept)
 
     def step(self) -> None:
         """Count a step, and let happen what is to happen before it."""
@@ -62,7 +96,9 @@ class World:
         due = self.happens_at is not None and self.asked >= self.happens_at
         if self.happens is not None and due and not self.sure:
             happens, self.happens = self.happens, None
+            asked, kill_at, self.kill_at = self.asked, self.kill_at, None
             happens(self)
+            self.asked, self.kill_at = asked, kill_at
         if self.kill_at is not None and self.asked >= self.kill_at:
             self.kill_at = None
             raise Killed
@@ -94,7 +130,7 @@ class World:
         try:
             yield SimpleNamespace(assert_held=self.step)
         finally:
-            self.locked = self.sure = False
+            self.locked = self.sure = self.last_look = False
 
     def on_record(self, _: Any, model: str, numbers: Any = None) -> list[OnRecord]:
         self.step()
@@ -137,6 +173,7 @@ class World:
 
         def sharing(run_ids: Any, sources: Any = ()) -> list[Version]:
             self.step()
+            self.sure = self.sure or self.last_look
             runs, places = set(run_ids), set(sources)
             return [one for one in self.versions.values() if one.run_id in runs or one.source in places]
 
@@ -144,7 +181,59 @@ class World:
             find_version=find_version,
             versions=lambda model: [one for one in self.versions.values() if one.model == model],
             versions_sharing=sharing,
+            tracking_uri="",
+            deleted_runs=lambda runs: {run for run in runs if self.logged[run].deleted},
+            run=lambda run: SimpleNamespace(tags={Tag.ORPHAN_SINCE: self.logged[run].mark}),
+            is_deleted=self.is_deleted,
         )
+
+    # What runs left in MLflow.
+
+    def is_deleted(self, run: str) -> bool:
+        self.step()
+        self.last_look = self.locked
+        return self.logged[run].deleted
+
+    def models(self, _: str, before: datetime) -> list[LoggedModel]:
+        self.step()
+        found = [one.model for one in self.logged.values() if one.model.place in self.files]
+        return [one for one in found if one.made_at < before]
+
+    def marked(self, _: str) -> dict[str, str]:
+        self.step()
+        return {run: one.mark for run, one in self.logged.items() if one.mark and not one.deleted}
+
+    def mark(self, run: str, since: str = "") -> None:
+        self.step()
+        self.logged[run].mark = since
+
+    def history(self, model: str, kinds: Any) -> list[Event]:
+        self.step()
+        return [event for event in self.events if event.model == model and event.event in kinds]
+
+    def forget_inputs(self, run: str) -> None:
+        self.step()
+        if run in self.logged:
+            one = self.logged[run]
+            kept = run in self.registered() or one.begun or not one.deleted
+            assert kept, f"{run} was deleted softly, and may be restored"
+            one.trained, one.begun = False, True
+
+    def delete_logged_model(self, place: str) -> None:
+        self.step()
+        assert not self.files.pop(place), f"{place} has files, and nobody would find them any more"
+
+    def wanted(self) -> set[str]:
+        """The models without a version that may not be harmed, said anew."""
+        kept = (one for run, one in self.logged.items() if run not in self.registered())
+        return {
+            one.model.place
+            for one in kept
+            if (one.deleted and not one.begun) or self.day - one.taken < LONGEST_RUN
+        }
+
+    def registered(self) -> set[str]:
+        return {str(event.details["run"]) for event in self.events if event.event is EventKind.REGISTERED}
 
     def server(self) -> Any:
         self.sure = self.locked
@@ -158,6 +247,7 @@ class World:
     def delete_files(self, place: str) -> None:
         for name in sorted(self.files.get(place, ())):
             self.step()
+            assert place not in self.wanted(), f"{name} of {place} is deleted, and a run needs it"
             for number in self.protected():
                 assert self.place(number) != place, f"{name} of {place} is deleted, and v{number} needs it"
             self.files[place].discard(name)
@@ -202,6 +292,8 @@ class World:
         for number in self.protected():
             assert (MODEL, number) in self.versions, f"v{number} has no entry"
             assert self.files[self.place(number)] == FILES, f"v{number} has lost files"
+        for place in self.wanted():
+            assert self.files.get(place) == FILES, f"{place} has lost files, and a run needs it"
 
     def check_bytes(self, _: Any, __: Any, ___: str, number: int) -> None:
         self.step()
@@ -213,12 +305,16 @@ class World:
         """Run retention once."""
         services: Any = SimpleNamespace(ledger=self, registry=self.registry())
         disposal: Any = SimpleNamespace(
-            forget_inputs=lambda _: self.step(),
+            forget_inputs=self.forget_inputs,
             delete_files=self.delete_files,
             files=self.files_of,
             delete_version=self.delete_version,
+            delete_logged_model=self.delete_logged_model,
         )
-        return retention.run_retention(services, disposal, MODEL, RULES, f"retention/{len(self.events)}")
+        run = f"retention/{len(self.events)}"
+        done = retention.run_retention(services, disposal, MODEL, RULES, run)
+        self.swept = orphans.sweep(services, disposal, MODEL, RULES, run)
+        return done
 
 
 @contextmanager
@@ -228,12 +324,17 @@ def patched(monkeypatch: Any, world: World) -> Iterator[None]:
         patch.setattr(retention.custody, "now", lambda _: world.now)
         patch.setattr(retention.custody, "versions_on_record", world.on_record)
         patch.setattr(retention.custody, "newest_numbers", world.newest)
-        patch.setattr(retention, "servers_of", lambda *_: {MODEL: [world.server()]})
+        patch.setattr(retention_look, "servers_of", lambda *_: {MODEL: [world.server()]})
         patch.setattr(
-            retention, "open_requests", lambda _: [SimpleNamespace(version=one) for one in world.waiting]
+            retention_look,
+            "open_requests",
+            lambda _: [SimpleNamespace(version=one, removes=0) for one in world.waiting],
         )
-        patch.setattr(retention, "witnessed", world.witnessed)
-        patch.setattr(retention, "record", lambda _, new: world.append(new))
+        patch.setattr(retention_look, "witnessed", world.witnessed)
+        for module in (retention, orphans):
+            patch.setattr(module, "record", lambda _, new: world.append(new))
+        left = SimpleNamespace(models=world.models, marked=world.marked, mark=world.mark, unmark=world.mark)
+        patch.setattr(orphans, "Leftovers", lambda _: left)
         patch.setattr(retention, "mirror", lambda *_: world.step())
         patch.setattr(retention, "check_bytes", world.check_bytes)
         patch.setattr(retention, "_forget_answers", lambda *_: 0)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _TASK = "approve"
 Number = Annotated[
-    int | None, typer.Option("--request", help="Where a promotion and a rollback wait: the number of one.")
+    int | None, typer.Option("--request", help="Where more than one decision waits: the number of one.")
 ]
 # Enough people have approved: so long it takes until the task has recorded the decision.
 _DECIDES_WITHIN_SECONDS = 60
@@ -54,7 +54,7 @@ def approve(  # noqa: PLR0913 - what the command line says
     user: User = "",
     password: Password = "",
 ) -> None:
-    """Approve the waiting version or rollback through Airflow; prints whether the approval counts."""
+    """Approve the waiting version, rollback or removal in Airflow; prints whether the approval counts."""
     _answer(model, "Approve", reason, yes=yes, number=number, user=user, password=password)
 
 
@@ -67,7 +67,7 @@ def reject(  # noqa: PLR0913 - as above
     user: User = "",
     password: Password = "",
 ) -> None:
-    """Reject the waiting version or rollback through Airflow; prints whether the rejection counts."""
+    """Reject the waiting version, rollback or removal in Airflow; prints whether the rejection counts."""
     _answer(model, "Reject", reason, yes=yes, number=number, user=user, password=password)
 
 
@@ -137,7 +137,8 @@ def _say_what_became_of_it(
     if invalid:
         raise PodiumError(f"{name}: your answer does not count: {invalid[-1].reason}. It is on record")
     if any(event.event == "rejected" for event in own):
-        console.print(f"{name} is rejected. Your answer is on record, and the champion stays.")
+        stays = "no version goes" if item.request.removes else "the champion stays"
+        console.print(f"{name} is rejected. Your answer is on record, and {stays}.")
         return
     given = {login_key(who) for who in (*item.given, user)}
     required = 1 if item.spec is None else item.spec.approval.required
@@ -153,10 +154,12 @@ def _say_what_became_of_it(
     if decision is None:
         console.print(
             f"Your approval of {name} counts. Airflow has not continued yet; `podium status` shows when it "
-            f"has."
+            "has."
         )
     elif decision.event == "approved":
         what = "rolls back" if item.request.rolls_back else "promotes it"
-        console.print(f"{name} is approved. Podium {what} now; `podium status` shows when it has.")
+        shows = "history" if item.request.removes else "status"
+        what = "removes these versions" if item.request.removes else what
+        console.print(f"{name} is approved. Podium {what} now; `podium {shows}` shows when it has.")
     else:
         raise PodiumError(f"{name} is {decision.event}, not approved: {decision.reason}")

@@ -15,7 +15,7 @@ from podium.text import one_line
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Check every part, one line each: what was found, and what to do about it. Exit code 1 for a problem.
+    """Check every service, one line each: the finding, and the remedy. Exit code 1 for a problem.
 
     Looks at what is configured: ledger, MLflow, store, Airflow, clocks, libraries, disks, model files, and
     champions, whose files it downloads. It changes nothing, but for a small object that it writes through

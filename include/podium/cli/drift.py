@@ -15,12 +15,12 @@ from podium.cli.app import Json, Model, app, console, parse_moment, print_json
 def drift(
     model: Model,
     since: Annotated[str | None, typer.Option(help="Only windows from this date or moment on (UTC).")] = None,
-    png: Annotated[Path | None, typer.Option(help="Draw them into this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw the windows into this PNG file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what monitoring has on record of a model: each window's verdict, and what moved most.
 
-    It asks the ledger alone. A window that was judged again is shown as it was judged last.
+    It reads only the ledger. A window that was judged again is shown as it was judged last.
     """
     from podium.monitoring.on_record import recorded_windows
     from podium.reporting.drift import drift_sentence, drift_table, evidence_table

@@ -20,7 +20,7 @@ Password = Annotated[
 
 @app.command()
 def hold(model: Model, version: Number, reason: Reason, user: User = "", password: Password = "") -> None:
-    """Keep a version from retention, against all rules of the model file; for approvers of the model."""
+    """Protect a version from deletion, whatever the model file's rules are; for approvers of the model."""
     _say_of_version(model, version, "hold", reason, (user, password))
 
 
@@ -40,11 +40,11 @@ def restore(model: Model, version: Number, reason: Reason, user: User = "", pass
 def retire(
     model: Model,
     reason: Reason,
-    undo: Annotated[bool, typer.Option("--undo", help="Let a retired model go on.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Let a retired model continue.")] = False,
     user: User = "",
     password: Password = "",
 ) -> None:
-    """End a model: no run starts any more, and its versions go after a while; for its approvers."""
+    """End a model: no run starts, and its versions are deleted after a while; for its approvers."""
     from podium.operations.airflow_client import RETIRE_DAG
 
     form = {"model": model, "what": "undo" if undo else "retire", "reason": reason}

@@ -53,19 +53,23 @@ def new_model(  # noqa: PLR0913 - what a model needs
 
     Proposes label, time column, task, inputs, holdout and gates, and says why; asks where it is not sure.
     The model is tried once on the rows, so that the gates fit. Warns of columns that give the label away.
+    Looks at 200,000 rows of a larger table, and says which.
     """
     from podium.model_file.metric_names import TaskKind
     from podium.settings import project_home
-    from podium.training.new_model import NewModel, asked, read_table, write_model
+    from podium.training.new_model import NewModel, asked, look_at, write_model
 
     log_to_stderr()
     home = project_home()
-    table = read_table(source, database, home)
+    sample = look_at(source, database, home)
+    if sample.which:
+        seen = f"looked at {sample.which}; others may have other labels, gaps and days"
+        console.print(seen, highlight=False)
     if task and task not in NEW_TASKS:
         raise PodiumError(f"--task: '{task}'; allowed: {', '.join(NEW_TASKS)}")
     kind = TaskKind(task) if task else None
     said = NewModel(name, owner, source, label, time_column, database, time_format, kind)
-    for path in write_model(asked(said, table, _refuse if yes else _ask), home, table):
+    for path in write_model(asked(said, sample.rows, _refuse if yes else _ask), home, sample):
         console.print(f"wrote {path.relative_to(home)}", highlight=False)
     console.print("Next: docs/add-a-model.md walks through them.")
 

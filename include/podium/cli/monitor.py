@@ -17,12 +17,12 @@ def monitor(
     as_of: Annotated[
         str | None, typer.Option(help="See only rows before this date or moment (UTC); without it: now.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="List the windows that need nobody, too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List windows without an alarm, too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say of the rows in data.source whether inputs moved, and whether they are whole, window by window.
+    """Check the rows in data.source, window by window: did inputs move, and are the rows whole?
 
-    The rows before --since are what is usual. It needs no service, and changes nothing.
+    The rows before --since are the reference. It works offline and changes nothing.
     """
     from podium.model_file.loading import find_spec
     from podium.monitoring.known_rows import judge_known_rows

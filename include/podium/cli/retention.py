@@ -28,10 +28,11 @@ def retention(
     user: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_USER")] = "",
     password: Annotated[str, typer.Option(envvar="PODIUM_AIRFLOW_PASSWORD", show_default=False)] = "",
 ) -> None:
-    """Let old versions go by the rules of the model files; --dry-run changes nothing."""
-    from podium.lifecycle.retention import look
+    """Delete old versions by the rules of the model files; --dry-run changes nothing."""
+    from podium.lifecycle.orphans import reported
+    from podium.lifecycle.retention_look import look
     from podium.lifecycle.retention_rules import describe
-    from podium.reporting.retention import verdict_json, verdict_lines
+    from podium.reporting.retention import orphan_json, orphan_lines, verdict_json, verdict_lines
     from podium.services import connect
 
     services, rules = connect(), _rules(model)
@@ -41,12 +42,22 @@ def retention(
     found: dict[str, list[Verdict]] = {
         name: look(services, name, section).verdicts for name, section in rules.items()
     }
+    orphans = {name: reported(services, name) for name in rules}
     if as_json:
-        print_json({name: [verdict_json(one) for one in verdicts] for name, verdicts in found.items()})
+        print_json(
+            {
+                name: [
+                    *map(verdict_json, verdicts),
+                    *(orphan_json(one, rules[name].longest_run) for one in orphans[name].values()),
+                ]
+                for name, verdicts in found.items()
+            }
+        )
         return
     for name, verdicts in found.items():
         console.print(f"{name}: {describe(verdicts)}", soft_wrap=True, highlight=False, markup=False)
-        for line in verdict_lines(verdicts):
+        lines = [*verdict_lines(verdicts), *orphan_lines(orphans[name], rules[name].longest_run)]
+        for line in lines:
             console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
 
 

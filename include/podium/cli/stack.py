@@ -67,7 +67,7 @@ def _show(running: Stack, paths: Paths) -> None:
     for what, path in (("Logs:", running.logs), ("For clients:", paths.client_env)):
         console.print(f"{what:<13}{path}", soft_wrap=True, highlight=False)
     console.print(
-        "Lifecycles start paused: switch one on in Airflow. 'make down' stops everything, the data stays."
+        "Next: open Airflow, log in as operator and choose Models. 'make down' stops all; the data stays."
     )
 
 

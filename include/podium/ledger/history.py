@@ -26,6 +26,8 @@ PROFILE = "profile"
 # Under this name a request for a decision, and all answers to it, hold the number of the verdict on a watch
 # window that proposes a rollback; other requests are about a promotion.
 VERDICT = "watch_verdict"
+# Under this name a request to remove old versions, and all answers to it, hold how many they are.
+REMOVAL = "removal"
 # With the version that it watches: who rolls back by itself, as it is on record.
 WATCH_ACTOR = "watch window of "
 _STARTED = (EventKind.PROMOTION_STARTED, EventKind.ROLLBACK_STARTED)

@@ -50,6 +50,9 @@ NOTIFICATIONS = Receiver(
         EventKind.WATCH_SETTLED,
         EventKind.RAMP_STEP,
         EventKind.RAMP_ENDED,
+        EventKind.QUARANTINED,
+        EventKind.DELETED,
+        EventKind.RETENTION_CHECKED,
     ),
 )
 RETRAINING_ASSET = Receiver("asset: retraining", (EventKind.RETRAIN_WANTED,))

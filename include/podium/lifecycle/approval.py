@@ -19,7 +19,7 @@ from podium.errors import ApprovalNotGiven, NotApproved, NotFound, PodiumError, 
 from podium.gates.report import GateReport
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.history import DECISIONS, GATES, VERDICT
+from podium.ledger.history import DECISIONS, GATES, REMOVAL, VERDICT
 from podium.lifecycle import canary
 from podium.lifecycle.approval_policy import (
     APPROVE,
@@ -28,6 +28,7 @@ from podium.lifecycle.approval_policy import (
     Request,
     form_digest,
     problems,
+    removal_name,
     who_may_decide,
 )
 from podium.lifecycle.data_age import describe_as_of
@@ -94,32 +95,47 @@ def _open_request(  # noqa: PLR0913 - as above
     if nominated is None or nominated.model != model or nominated.version is None:
         raise NotFound(f"the ledger holds no nomination of run {run}: clear its task 'nominate'")
     events = services.ledger.present(model, nominated.version)
-    event = record(
-        services,
-        NewEvent(
-            event=EventKind.APPROVAL_REQUESTED,
-            model=model,
-            version=nominated.version,
-            from_version=nominated.from_version,
-            reason=f"waits for {who_may_decide(policy)}",
-            run=run,
-            key=request_key(run),
-            details={
-                "requester": requester,
-                "form": dict(form),
-                "form_digest": form_digest(form),
-                "manifest": manifest_digest(events, nominated.version),
-                "gates": gate_report(events, nominated.version).details["digest"],
-                "expires_after_seconds": policy.expires_after.total_seconds(),
-            },
-        ),
+    asked = NewEvent(
+        event=EventKind.APPROVAL_REQUESTED,
+        model=model,
+        version=nominated.version,
+        from_version=nominated.from_version,
+        run=run,
+        details={
+            "requester": requester,
+            "form": dict(form),
+            "manifest": manifest_digest(events, nominated.version),
+            "gates": gate_report(events, nominated.version).details["digest"],
+        },
     )
-    request = request_of(event)
+    request = ask(services, policy, asked)
     newer = [later for later in events if later.event is EventKind.NOMINATED and later.seq > nominated.seq]
     if newer:
         reason = _overtaken_by(services, newer[-1])
         record(services, _decision(request, EventKind.SUPERSEDED, "podium", reason))
     return request
+
+
+def ask(services: Services, policy: ApprovalSpec, asked: NewEvent) -> Request:
+    """Record a request; a run's first one stays as it is.
+
+    Args:
+        services: The registry and the ledger.
+        policy: The model file's approval section.
+        asked: What is asked: model, version, champion and run, and in its details what it is bound to.
+    """
+    details = {"requester": None, "form": {}, **asked.details}
+    event = replace(
+        asked,
+        reason=f"waits for {who_may_decide(policy)}",
+        key=request_key(str(asked.run)),
+        details={
+            **details,
+            "form_digest": form_digest(details["form"]),
+            "expires_after_seconds": policy.expires_after.total_seconds(),
+        },
+    )
+    return request_of(record(services, event))
 
 
 def void_changed_form(services: Services, request: Request, form: Mapping[str, Any]) -> Event | None:
@@ -247,16 +263,24 @@ def find_approval(services: Services, model: str, run: str) -> Event:
         ApprovalNotGiven: There is an approval, and the answers that it is made of are not on record.
         Refused: The decision was no approval.
     """
+    try:
+        return approved_decision(services, model, run)
+    except NotApproved as error:
+        record_refusal(services, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
+        raise
+
+
+def approved_decision(services: Services, model: str, run: str) -> Event:
+    """Return the decision of a run if it is an approval; raises as ``find_approval``, and records nothing."""
     decision = find_decision(services, run)
     if decision is None or decision.model != model:
-        error = NotApproved(
+        raise NotApproved(
             f"the ledger holds no decision of run {run}: nobody has approved. Marking a task as success "
             "approves nothing. Clear the approval task, and decide in Airflow's required actions."
         )
-        record_refusal(services, NewEvent(EventKind.PROMOTION_STARTED, model, run=run), error)
-        raise error
     if decision.event is not EventKind.APPROVED:
-        raise Refused(f"{describe_decision(decision)}; nothing is moved")
+        what = "removed" if REMOVAL in decision.details else "moved"
+        raise Refused(f"{describe_decision(decision)}; nothing is {what}")
     return decision
 
 
@@ -376,7 +400,7 @@ def take_answer(services: Services, policy: ApprovalSpec, request: Request, answ
         return taken
     events = services.ledger.present(request.model, request.version, run=request.run)
     wrong = problems(policy, request, answer, approvals(events, request.run))
-    if answer.option == APPROVE and not request.rolls_back:
+    if answer.option == APPROVE and request.version is not None and not request.rolls_back:
         wrong += canary.problems(services, events, request.version, answer.at)
     late = answer.at >= request.expires_at
     if late:
@@ -435,6 +459,9 @@ def changes_since(request: Request, events: Sequence[Event], champion: int | Non
         events: The model's history.
         champion: The live champion.
     """
+    if request.version is None:
+        # Whether something keeps a version is asked again right before it goes.
+        return []
     changed = []
     if champion != request.champion:
         changed.append(
@@ -495,7 +522,7 @@ def supersede(services: Services, nominated: Event) -> list[Event]:
     since = {event.run: event.seq for event in events if event.event is EventKind.NOMINATED}
     reason = _overtaken_by(services, nominated)
     for request in open_requests(events):
-        if request.rolls_back or since.get(request.run, 0) >= nominated.seq:
+        if not request.promotes or since.get(request.run, 0) >= nominated.seq:
             continue
         if request.expires_at <= datetime.now(UTC):
             record_expiry(services, request)
@@ -511,6 +538,8 @@ def describe_decision(decision: Event) -> str:
     if VERDICT in decision.details:
         back = f"{version_name(decision.from_version)} to {version_name(decision.version)}"
         name = f"{decision.model}: the rollback of {back}"
+    elif REMOVAL in decision.details:
+        name = f"{decision.model}: {removal_name(decision.details[REMOVAL])}"
     return f"{name} was {decision.event} by {decision.actor}: {decision.reason}"
 
 
@@ -541,8 +570,9 @@ def _answered(request: Request, answer: Answer) -> NewEvent:
 
 
 def _about(request: Request) -> dict[str, int]:
-    """Return what tells events about a rollback from those about a promotion."""
-    return {} if request.verdict is None else {VERDICT: request.verdict}
+    """Return what tells events about a rollback, and about a removal, from those about a promotion."""
+    about = {VERDICT: request.verdict or 0, REMOVAL: request.removes}
+    return {name: value for name, value in about.items() if value}
 
 
 def _is_by(decision: Event, answered: NewEvent) -> bool:
@@ -594,7 +624,7 @@ def request_of(event: Event) -> Request:
         NotFound: It names no version.
         PodiumError: It cannot be read.
     """
-    if event.version is None or event.run is None:
+    if event.run is None or (event.version is None and REMOVAL not in event.details):
         raise NotFound(f"{event.model}: approval request {event.seq} names no version")
     try:
         waits = timedelta(seconds=event.details["expires_after_seconds"])
@@ -613,6 +643,7 @@ def request_of(event: Event) -> Request:
             form_digest=event.details.get("form_digest"),
             verdict=event.details.get(VERDICT),
             why=event.details.get("why", ""),
+            removes=event.details.get(REMOVAL, 0),
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise PodiumError(

@@ -25,29 +25,31 @@ NOBODY_KNOWN = "nobody known"
 
 @dataclass(frozen=True)
 class Request:
-    """A candidate, or a rollback that a watch window proposes, waiting for a decision.
+    """A candidate, a rollback that a watch window proposes, or a removal of versions: it waits for people.
 
     Attributes:
         seq: Its number in the ledger.
         model: The registered model.
-        version: The candidate; of a rollback the version to go back to.
+        version: The candidate; of a rollback the version to go back to; None for a removal, of many.
         champion: The champion at the time of asking: promotion compares it before it swaps.
         run: The Airflow run that asks, as ``dag_id/run_id``.
         requester: Who triggered that run, as Airflow's login says; None for a scheduled run; ``NOBODY_KNOWN``
             where somebody may have, and nobody knows who.
-        manifest: Digest of the candidate's files.
-        gates: Digest of the gate report that the approver is shown; of a rollback that of the evidence.
+        manifest: Digest of the candidate's files; "" for a removal.
+        gates: Digest of the gate report that the approver is shown; of a rollback that of the evidence, of a
+            removal that of the list of versions.
         expires_at: When the request is void.
         waits: How long it waits in all.
         form: What the run's form asked for, without what was left empty; None where an older Podium asked.
         form_digest: ``form_digest`` of it.
         verdict: The number of the verdict on a watch window that proposes a rollback; None for a promotion.
-        why: That verdict in words.
+        why: That verdict in words; of a removal what would go.
+        removes: How many old versions would go; 0 for what is no removal.
     """
 
     seq: int
     model: str
-    version: int
+    version: int | None
     champion: int | None
     run: str
     requester: str | None
@@ -59,6 +61,7 @@ class Request:
     form_digest: str | None = None
     verdict: int | None = None
     why: str = ""
+    removes: int = 0
 
     @property
     def rolls_back(self) -> bool:
@@ -66,8 +69,22 @@ class Request:
         return self.verdict is not None
 
     @property
+    def candidate(self) -> int:
+        """The version that is to be champion, for what is no removal."""
+        if self.version is None:
+            raise LookupError(f"{self.name} is about no single version")
+        return self.version
+
+    @property
+    def promotes(self) -> bool:
+        """Whether it is about a promotion."""
+        return not self.rolls_back and not self.removes
+
+    @property
     def name(self) -> str:
         """What it is about, as part of a sentence."""
+        if self.removes:
+            return f"{self.model}: {removal_name(self.removes)}"
         if self.rolls_back:
             return (
                 f"{self.model}: the rollback of {version_name(self.champion)} to {version_name(self.version)}"
@@ -112,6 +129,11 @@ class Answer:
     def name(self) -> str:
         """The login name, for the record."""
         return self.who.name if self.who else "unknown"
+
+
+def removal_name(versions: int) -> str:
+    """Name a removal of so many versions, as part of a sentence."""
+    return f"the removal of {versions:,} old version{'s' * (versions != 1)}"
 
 
 def form_digest(form: Mapping[str, Any]) -> str:
@@ -196,7 +218,7 @@ def problems(
     if answer.who is None:
         found.append("the answer has no user")
     elif not answer.who.active:
-        found.append(f"{answer.who.name} has no active account in Airflow any more")
+        found.append(f"{answer.who.name} no longer has an active account in Airflow")
     elif not may_decide(policy, answer.who):
         found.append(f"{answer.who.name} is not an approver (approvers: {who_may_decide(policy)})")
     if answer.option not in (APPROVE, REJECT):

@@ -46,7 +46,7 @@ def retired_problem(events: Sequence[Event]) -> str:
     ended = history.retirement(events)
     if ended is None:
         return ""
-    return f"{ended.model} is retired since {in_utc(ended.at)}, by {ended.actor}: {ended.reason}"
+    return f"{ended.model} was retired on {in_utc(ended.at)} by {ended.actor}: {ended.reason}"
 
 
 def refuse_retired(events: Sequence[Event]) -> None:

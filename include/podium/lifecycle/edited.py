@@ -298,7 +298,7 @@ def _made_anew(services: Services, model: str, events: Sequence[Event]) -> list[
             if alias in registry.aliases(model):
                 registry.delete_alias(model, alias)
         registry.rename(model, aside)
-        done.append(f"what was there is called {aside} now; delete it when nobody needs it")
+        done.append(f"the old one is called {aside} now; delete it when nobody needs it")
     registry.rename(beside, model)
     done.insert(0, f"{model} is created again, with the versions of the ledger")
     if gone := sorted((kept & set(runs)) - there):

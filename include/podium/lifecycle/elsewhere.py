@@ -66,7 +66,9 @@ def _newest_waiting(services: Services, spec: ModelSpec) -> TrainingRun:
     newest = services.registry.training_runs(spec.name, 1)
     asset = spec.training.asset if spec.training else ""
     if not newest:
-        raise Refused(f"{spec.name}: no training was announced yet; the asset {asset} starts this with one")
+        raise Refused(
+            f"{spec.name}: no training has been announced yet; the asset {asset} starts this with one"
+        )
     if services.registry.version_of_inputs(spec.name, newest[0].tags[Tag.INPUTS_DIGEST]) is not None:
         raise Refused(f"{spec.name}: the newest announced training, {newest[0].run_id}, is a version already")
     return newest[0]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 
-from podium.errors import NotFound, NothingToDo, OutOfUse, PodiumError
+from podium.errors import NotFound, NothingToDo, OutOfUse
 from podium.ledger import custody, history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import Present
 from podium.lifecycle.approval_policy import Person, approver_of
 from podium.lifecycle.custody_rules import use_problem
 from podium.lifecycle.registry_sync import mirror
-from podium.lifecycle.retention import look
-from podium.lifecycle.retention_rules import goes
 from podium.lifecycle.witness import record, witnessed
 from podium.model_file.spec import ModelSpec
 from podium.names import version_name
@@ -61,18 +59,6 @@ def ending_request(
 ) -> NewEvent:
     """Describe what an approver says about a model; raises what ``keeping_request`` does."""
     return _request(spec, _ENDING[ending], asks=asks, reason=reason, run=run)
-
-
-def record_allowance(
-    services: Services, spec: ModelSpec, *, asks: Person | None, reason: str, run: str
-) -> Event:
-    """Record that an approver allows what would go now; raises what ``keeping_request`` does."""
-    request = _request(spec, EventKind.DELETION_ALLOWED, asks=asks, reason=reason, run=run)
-    if spec.retention is None:
-        raise PodiumError(f"{spec.name}: the model file has no section retention; nothing goes")
-    verdicts = look(services, spec.name, spec.retention).verdicts
-    numbers = sorted(one.number for one in goes(verdicts))
-    return record(services, replace(request, details={"versions": numbers}))
 
 
 def say(services: Services, request: NewEvent) -> Event:

@@ -20,7 +20,7 @@ _DECIDED = {
     EventKind.VOIDED: RunOutcome.VOIDED,
 }
 _NEXT = {
-    RunOutcome.PROMOTED: "Servers and batch scoring follow by themselves. The way back: rollback_champion",
+    RunOutcome.PROMOTED: "Servers and batch scoring follow within seconds. The way back: rollback_champion",
     RunOutcome.REJECTED: "The champion stays. To ask again, start a run with version {number}",
     RunOutcome.EXPIRED: "The champion stays. To ask again, start a run with version {number}",
     RunOutcome.SUPERSEDED: "The newer candidate waits for a decision instead",
@@ -29,7 +29,7 @@ _NEXT = {
     RunOutcome.NOTHING_TO_PROMOTE: "Nothing to do",
     RunOutcome.ONLY_A_PROFILE: "To get a version that can be promoted, start a run without a profile",
     RunOutcome.OLDER_DATA: "Decide about the version on newer data first",
-    RunOutcome.RAMP_ENDED: "The champion stays. Look at why; to ask again, start a run with version {number}",
+    RunOutcome.RAMP_ENDED: "The champion stays. Find the cause; then start a run with version {number}",
     RunOutcome.FAILED: "Read the log of the task that failed; then clear that task, or start a run",
     RunOutcome.UNDECIDED: "To be asked again, clear the task 'approve'",
 }

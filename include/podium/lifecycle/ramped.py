@@ -77,7 +77,7 @@ class Ramp:
         name = version_name(self.window.new)
         if self.stopped:
             return f"the ramp of {name} stopped at {self.share}% of the clients: {self.reason}"
-        return f"{name} answers {self.share}% of the clients until {in_utc(self.closes)} at most"
+        return f"{name} answers {self.share}% of the clients until {in_utc(self.closes)} at the latest"
 
 
 def ramp_terms(spec: ModelSpec) -> Terms | None:

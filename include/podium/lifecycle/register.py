@@ -40,7 +40,7 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
         run: The Airflow run.
 
     Raises:
-        NotFound: There is no such training run.
+        NotFound: There is no such training run, or retention deleted its model.
         TrainerError: Podium did not save the model, and it does not load in a process of its own or holds a
             pickle that the model file does not trust; nothing is registered.
         CannotAdopt: The same, where another Dag trained it.
@@ -59,6 +59,8 @@ def register_version(services: Services, spec: ModelSpec, mlflow_run: str, run: 
     with services.ledger.lock(spec.name):
         witnessed(services, spec.name)
         refuse_taken_numbers(services, spec.name)
+        # Retention deletes a model that no version names under this lock.
+        read_trained_run(services.registry, mlflow_run)
         version = services.registry.register(spec.name, trained.run_id, trained.model_id, tags)
         key = f"registered:{spec.name}:{version.number}"
         if (found := services.ledger.find(key)) is None:
@@ -175,7 +177,17 @@ def run_to_take(services: Services, model: str, form: Mapping[str, Any]) -> str 
         )
     if form["version"]:
         return _run_of_version(services, model, form["version"])
-    return services.registry.training_run(model, form["mlflow_run"]).run_id if form["mlflow_run"] else None
+    return _run_by_name(services, model, form["mlflow_run"]) if form["mlflow_run"] else None
+
+
+def _run_by_name(services: Services, model: str, run_id: str) -> str:
+    found = services.registry.training_run(model, run_id)
+    if since := found.tags.get(Tag.ORPHAN_SINCE):
+        raise PodiumError(
+            f"{model}: run {run_id} has been reported since {since[:10]}: no version names its model, and "
+            f"retention deletes it. To register it, remove its tag {Tag.ORPHAN_SINCE} in MLflow first"
+        )
+    return found.run_id
 
 
 def _run_of_version(services: Services, model: str, number: int) -> str:

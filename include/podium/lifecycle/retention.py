@@ -7,29 +7,27 @@ that is deleted the files go first and the entry last; the ledger keeps all that
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from podium.errors import BytesChanged, Damaged, NotFound, Outage, PodiumError
 from podium.ledger import custody, history
-from podium.ledger.custody import OnRecord
 from podium.ledger.events import Event, EventKind, NewEvent
-from podium.ledger.history import Present
 from podium.ledger.live_answers import LiveStore
-from podium.ledger.servers import servers_of
 from podium.lifecycle.approval import open_requests
+from podium.lifecycle.approval_policy import Request
 from podium.lifecycle.custody_rules import refuse_damaged
-from podium.lifecycle.ramped import open_ramp
+from podium.lifecycle.orphans import sweep
 from podium.lifecycle.registry_sync import mirror
-from podium.lifecycle.retention_rules import Action, Facts, Model, Verdict, describe, goes, judge, must_ask
+from podium.lifecycle.retention_look import Looked, look, sharers
+from podium.lifecycle.retention_rules import Action, Approved, Verdict, describe, goes, must_ask
+from podium.lifecycle.trials import thin_trials
 from podium.lifecycle.watched import open_window
-from podium.lifecycle.witness import record, witnessed
+from podium.lifecycle.witness import record
 from podium.model_file.retention import RetentionSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import RETENTION, version_name
-from podium.registry.client import Version
 from podium.registry.disposal import Disposal, Login
 from podium.services import Services
 from podium.versions import check_bytes
@@ -37,26 +35,6 @@ from podium.versions import check_bytes
 log = logging.getLogger(__name__)
 
 ACTOR = "podium retention"
-# What a run made so long ago without a version is not about to get one.
-LONGEST_RUN = timedelta(days=30)
-_MODELS = "models:/"
-
-
-@dataclass(frozen=True)
-class Looked:
-    """A model as retention sees it at one moment.
-
-    Attributes:
-        events: Its present, with all events of the versions that were asked for.
-        verdicts: On these versions, by number.
-    """
-
-    events: Present
-    verdicts: list[Verdict]
-
-    def of(self, number: int) -> Verdict | None:
-        """Return the verdict on a version; None where the ledger does not know it."""
-        return next((one for one in self.verdicts if one.number == number), None)
 
 
 @dataclass
@@ -66,7 +44,7 @@ class Done:
     Attributes:
         model: The registered model.
         seen: What it saw first, in one sentence.
-        asks: It did nothing, since more would go than goes unasked.
+        asks: It removed nothing new, since more would go than goes unasked, or people are asked already.
         quarantined: The versions that went to quarantine.
         deleted: Those that were deleted.
         kept_meanwhile: Those that something kept by the time that their turn came, and what.
@@ -74,7 +52,8 @@ class Done:
         damages: Files that had to stay, and are not those that were registered.
         checked: How many versions' files were looked at afterwards.
         answers: How many live answers were forgotten.
-        orphans: Models of old training runs that no version names; they are only counted.
+        trials: How many trials of searches were deleted.
+        orphans: What was said and done about models that no version names.
     """
 
     model: str
@@ -87,62 +66,48 @@ class Done:
     damages: list[str] = field(default_factory=list)
     checked: int = 0
     answers: int = 0
-    orphans: int = 0
+    trials: int = 0
+    orphans: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Say it in words."""
         said = [f"{self.model}: {self.seen}"]
         if self.asks:
-            said.append("more than goes unasked: an approver allows it, or nothing goes")
-        for what, numbers in (("quarantined", self.quarantined), ("deleted", self.deleted)):
-            if numbers:
-                said.append(f"{what}: {', '.join(map(version_name, numbers))}")
+            said.append("that is more than goes unasked: nothing goes before an approver has decided")
+        if self.quarantined or self.deleted:
+            said.append(self.went())
         if self.checked:
             said.append(f"the files of {self.checked} versions that stay were looked at")
         if self.answers:
             said.append(f"{self.answers:,} live answers forgotten")
-        if self.orphans:
-            said.append(f"{self.orphans:,} models of old runs that no version names are left as they are")
-        return "; ".join([*said, *self.kept_meanwhile, *self.failed, *self.damages])
+        if self.trials:
+            said.append(f"{self.trials:,} trials of searches deleted")
+        return "; ".join([*said, *self.orphans, *self.kept_meanwhile, *self.failed, *self.damages])
+
+    def went(self) -> str:
+        """Name the versions that went."""
+        moved = (("quarantined", self.quarantined), ("deleted", self.deleted))
+        told = [f"{what}: {', '.join(map(version_name, numbers))}" for what, numbers in moved if numbers]
+        return "; ".join(told) or "no version went"
 
 
-def look(
-    services: Services, model: str, rules: RetentionSpec, numbers: Collection[int] | None = None
-) -> Looked:
-    """Judge the versions of a model, or some of them, by what is true now.
-
-    Args:
-        services: The registry and the ledger.
-        model: The registered model.
-        rules: Those of the model file.
-        numbers: Which; those that share files with them are looked at too. None: all.
-
-    Raises:
-        OtherLedger: The ledger lacks what MLflow was told.
-        Outage: A part did not answer.
-    """
-    now = custody.now(services.ledger)
-    # MLflow last: an alias that is moved meanwhile is seen.
-    events = services.ledger.present(model, *(numbers or ()))
-    about = _model(services, model, rules, events)
-    records = custody.versions_on_record(services.ledger, model, None if numbers is None else sorted(numbers))
-    there = _there(services, model, numbers)
-    aliases: Mapping[str, int] = witnessed(services, model).aliases
-    facts = [_facts(one, there, aliases) for one in records]
-    going = goes(judge(facts, about, rules, now))
-    if going:
-        facts = _with_sharers(services, model, facts, going, there, thoroughly=numbers is not None)
-    return Looked(events, judge(facts, about, rules, now))
+def removal_asked(events: Sequence[Event]) -> Request | None:
+    """Return the request about a removal that waits for people; None if there is none."""
+    asked = [request for request in open_requests(events) if request.removes]
+    return next((request for request in asked if request.expires_at > datetime.now(UTC)), None)
 
 
-def retain(services: Services, spec: ModelSpec, password: str, run: str) -> Done:
+def retain(
+    services: Services, spec: ModelSpec, password: str, run: str, approved: Approved | None = None
+) -> Done:
     """Let go what the rules of a model file do not keep; see ``run_retention``.
 
     Args:
         services: The registry and the ledger.
         spec: The model file.
         password: Of MLflow's account that may delete.
-        run: The Airflow run; what an approver allowed in it counts.
+        run: The Airflow run.
+        approved: What people approved, if they were asked.
 
     Raises:
         Damaged: Files that had to stay are not those that were registered.
@@ -152,13 +117,14 @@ def retain(services: Services, spec: ModelSpec, password: str, run: str) -> Done
     if spec.retention is None:
         return Done(spec.name, "the model file has no section retention; nothing goes")
     disposal = Disposal(services.registry.tracking_uri, Login(RETENTION, password))
-    allowed = services.ledger.find(f"{EventKind.DELETION_ALLOWED}:{run}")
-    done = run_retention(services, disposal, spec.name, spec.retention, run, allowed=allowed)
-    old = custody.now(services.ledger) - LONGEST_RUN
-    done.orphans = len(services.registry.models_without_version(spec.name, old))
+    done = run_retention(services, disposal, spec.name, spec.retention, run, approved=approved)
     # A run that fails is told to people; all else of it is done.
     if done.damages:
         raise Damaged(str(done))
+    swept = sweep(services, disposal, spec.name, spec.retention, run)
+    done.orphans = swept.lines()
+    done.failed += swept.failed
+    done.trials = thin_trials(services, disposal, spec.name, spec.retention, run)
     if done.failed:
         raise PodiumError(str(done))
     return done
@@ -171,7 +137,7 @@ def run_retention(  # noqa: PLR0913 - what a run is given
     rules: RetentionSpec,
     run: str,
     *,
-    allowed: Event | None = None,
+    approved: Approved | None = None,
 ) -> Done:
     """Move to quarantine what nothing keeps, delete what nobody restored, and look at what stays.
 
@@ -183,7 +149,7 @@ def run_retention(  # noqa: PLR0913 - what a run is given
         model: The registered model.
         rules: Those of the model file.
         run: The Airflow run.
-        allowed: An approver's word that more may go than goes unasked.
+        approved: What people approved: exactly this may go. None: what the model file lets go unasked.
 
     Raises:
         OtherLedger: The ledger lacks what MLflow was told.
@@ -196,9 +162,12 @@ def run_retention(  # noqa: PLR0913 - what a run is given
         refuse_damaged(services.ledger.present(model))
     seen = look(services, model, rules)
     done.seen = describe(seen.verdicts)
-    if must_ask(seen.verdicts, rules) and not _allows(allowed, seen.verdicts):
+    if approved is not None:
+        going = [one for one in goes(seen.verdicts) if approved.allows(one) or _was_begun(one)]
+        done.kept_meanwhile += [str(one) for one in seen.verdicts if approved.stays(one)]
+    elif must_ask(seen.verdicts, rules) or removal_asked(seen.events) is not None:
         done.asks = True
-        going = _ends_what_was_begun(seen.verdicts)
+        going = [one for one in goes(seen.verdicts) if _was_begun(one)]
     else:
         going = goes(seen.verdicts)
     # Deletions last: what was quarantined a moment ago is not deleted in the same run.
@@ -207,31 +176,30 @@ def run_retention(  # noqa: PLR0913 - what a run is given
             _quarantine(services, model, rules, verdict.number, run, done)
         else:
             _delete(services, disposal, rules, seen.verdicts, verdict, run, done)
-    if done.deleted:
+    if done.deleted or _was_not_looked_at(seen):
         _look_at_what_stays(services, model, rules, run, done)
     done.answers = _forget_answers(services, model, rules)
     return done
 
 
-def digest_of(verdicts: Sequence[Verdict]) -> list[int]:
-    """Return the numbers of what would go: an approver allows exactly these."""
-    return sorted(one.number for one in goes(verdicts))
+def _was_not_looked_at(seen: Looked) -> bool:
+    """Whether a run was stopped between a deletion and its look at what stays."""
+    records = [one.facts.record for one in seen.verdicts]
+    deleted = [one.custody_at for one in records if one.custody is EventKind.DELETED and one.custody_at]
+    looked = [event.at for event in seen.events if event.event is EventKind.RETENTION_CHECKED]
+    return bool(deleted) and (not looked or max(looked) < max(deleted))
 
 
-def _allows(allowed: Event | None, verdicts: Sequence[Verdict]) -> bool:
-    """Whether an approver saw all that would go."""
-    return allowed is not None and set(digest_of(verdicts)) <= set(allowed.details.get("versions", ()))
-
-
-def _ends_what_was_begun(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    return [one for one in goes(verdicts) if one.facts.record.custody is EventKind.DELETION_STARTED]
+def _was_begun(verdict: Verdict) -> bool:
+    """Whether a deletion was begun: it is ended, whoever is asked."""
+    return verdict.facts.record.custody is EventKind.DELETION_STARTED
 
 
 def _quarantine(  # noqa: PLR0913 - as it is called
     services: Services, model: str, rules: RetentionSpec, number: int, run: str, done: Done
 ) -> None:
     with services.ledger.lock(model) as lock:
-        seen = look(services, model, rules, _group(services, model, number))
+        seen = look(services, model, rules, sharers(services, model, number))
         verdict = seen.of(number)
         if verdict is None or verdict.action is not Action.QUARANTINE:
             done.kept_meanwhile += [str(verdict)] if verdict else []
@@ -265,7 +233,7 @@ def _delete(  # noqa: PLR0913 - as it is called
     number, digest = seen_first.number, seen_first.facts.record.digest
     equals = {one.number for one in all_verdicts if one.facts.record.digest == digest}
     with services.ledger.lock(done.model) as lock:
-        seen = look(services, done.model, rules, equals | _group(services, done.model, number))
+        seen = look(services, done.model, rules, equals | sharers(services, done.model, number))
         verdict = seen.of(number)
         if verdict is None or verdict.action is not Action.DELETE:
             done.kept_meanwhile += [str(verdict)] if verdict else []
@@ -412,110 +380,3 @@ def _forget_answers(services: Services, model: str, rules: RetentionSpec) -> int
     since = None if candidate is None else history.candidate_since(events, candidate)
     counted = [moment for moment in (window and window.opened, since and since.at) if moment]
     return LiveStore(services.ledger).forget(model, min([before, *counted]))
-
-
-def _model(services: Services, model: str, rules: RetentionSpec, events: Present) -> Model:
-    window, ramp, begun = open_window(events), open_ramp(events), history.unfinished_move(events)
-    watched = set() if window is None else {window.new, window.old}
-    if ramp is not None:
-        watched |= {ramp.window.new, ramp.window.old}
-    waiting = {request.version for request in open_requests(events)}
-    # Of a move that was begun neither side goes.
-    if begun is not None:
-        waiting |= {number for number in (begun.version, begun.from_version) if number is not None}
-    ended = history.retirement(events)
-    return Model(
-        name=model,
-        champion=history.champion(events),
-        candidate=history.candidate(events),
-        waiting=frozenset(waiting),
-        watched=frozenset(watched),
-        former=tuple(history.former_champions(events)),
-        newest=frozenset(custody.newest_numbers(services.ledger, model, rules.versions)),
-        served=frozenset(
-            number
-            for server in servers_of(services.ledger, [model])[model]
-            for number in server.versions
-            if number is not None
-        ),
-        retired_at=None if ended is None else ended.at,
-    )
-
-
-def _group(services: Services, model: str, number: int) -> set[int]:
-    """Return a version and those of its model that share its files."""
-    version = services.registry.find_version(model, number)
-    if version is None:
-        return {number}
-    sharing = services.registry.versions_sharing([version.run_id], _sources(version))
-    return {number} | {one.number for one in sharing if one.model == model}
-
-
-def _there(services: Services, model: str, numbers: Collection[int] | None) -> dict[int, Version]:
-    if numbers is None:
-        return {version.number: version for version in services.registry.versions(model)}
-    found = {number: services.registry.find_version(model, number) for number in numbers}
-    return {number: version for number, version in found.items() if version is not None}
-
-
-def _facts(one: OnRecord, there: Mapping[int, Version], aliases: Mapping[str, int]) -> Facts:
-    version = there.get(one.number)
-    return Facts(
-        record=one,
-        there=version is not None,
-        place="" if version is None else _place(version, there),
-        aliases=tuple(sorted(alias for alias, number in aliases.items() if number == one.number)),
-    )
-
-
-def _place(version: Version, there: Mapping[int, Version]) -> str:
-    """Return what names a version's files: the logged model, also where it is a copy of another version."""
-    seen = {version.number}
-    while version.source.startswith(f"{_MODELS}{version.model}/"):
-        number = version.source.rpartition("/")[2]
-        original = there.get(int(number)) if number.isdecimal() else None
-        if original is None or original.number in seen:
-            break
-        seen.add(original.number)
-        version = original
-    return version.source.removeprefix(_MODELS)
-
-
-def _sources(version: Version) -> list[str]:
-    """Return what the source of another version with the same files can be."""
-    return [version.source, f"{_MODELS}{version.model}/{version.number}"]
-
-
-def _with_sharers(  # noqa: PLR0913 - what is known of them
-    services: Services,
-    model: str,
-    facts: Sequence[Facts],
-    going: Sequence[Verdict],
-    there: Mapping[int, Version],
-    *,
-    thoroughly: bool,
-) -> list[Facts]:
-    """Add which versions of other models, or such that the ledger does not know, have the same files."""
-    known = {one.number for one in facts}
-    few = {one.number for one in going}
-    sources = [source for number in few if number in there for source in _sources(there[number])]
-    # Of a few versions each source is asked for; of a whole model the runs, by as few requests as possible.
-    found = services.registry.versions_sharing(
-        {one.facts.record.run_id for one in going}, sources if thoroughly else ()
-    )
-    others: dict[str, list[str]] = defaultdict(list)
-    for version in found:
-        if version.model == model and version.number in known:
-            continue
-        others[version.run_id].append(f"{version.model} {version_name(version.number)}")
-        others[version.source.removeprefix(_MODELS)].append(f"{version.model} {version_name(version.number)}")
-    return [
-        replace(one, shared_with=tuple(dict.fromkeys(_of(others, one, model)))) if one.number in few else one
-        for one in facts
-    ]
-
-
-def _of(others: Mapping[str, Sequence[str]], one: Facts, model: str) -> Iterable[str]:
-    for name in (one.record.run_id, one.place, f"{model}/{one.number}"):
-        if name:
-            yield from others.get(name, ())

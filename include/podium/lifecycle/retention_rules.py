@@ -7,7 +7,7 @@ lock, the one version that is about to be moved or deleted.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -91,10 +91,12 @@ class Reason:
     Attributes:
         kind: Under which it is counted.
         text: In words, about the version.
+        until: When it ends by itself; None: nobody can tell.
     """
 
     kind: str
     text: str
+    until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,12 @@ class Verdict:
         """1, 2, ..."""
         return self.facts.number
 
+    @property
+    def due(self) -> datetime | None:
+        """Of a version that is kept, when the last reason ends by itself; None where one does not."""
+        ends = [reason.until for reason in self.reasons]
+        return max((end for end in ends if end), default=None) if all(ends) else None
+
     def __str__(self) -> str:
         """Say it in words."""
         name = version_name(self.number)
@@ -126,6 +134,25 @@ class Verdict:
         if self.action is Action.WAIT and self.until is not None:
             return f"{name} is in quarantine until {in_utc(self.until)}"
         return f"{name}: {self.action}"
+
+
+@dataclass(frozen=True)
+class Approved:
+    """What people approved.
+
+    Attributes:
+        versions: By number what may happen to a version, and the digest of its manifest.
+    """
+
+    versions: Mapping[int, tuple[Action, str]]
+
+    def allows(self, verdict: Verdict) -> bool:
+        """Whether they approved that this happens to these files."""
+        return self.versions.get(verdict.number) == (verdict.action, verdict.facts.record.digest)
+
+    def stays(self, verdict: Verdict) -> bool:
+        """Whether they approved that it goes, and something keeps it by now."""
+        return verdict.number in self.versions and verdict.action is Action.KEEP
 
 
 def judge(versions: Sequence[Facts], model: Model, rules: RetentionSpec, now: datetime) -> list[Verdict]:
@@ -171,11 +198,8 @@ def _reasons(facts: Facts, model: Model, rules: RetentionSpec, now: datetime) ->
         return tuple(_always(facts, model))
     found = [*_by_use(facts, model), *_always(facts, model), *_by_age(facts, model, rules, now)]
     if model.retired_at is not None:
-        found.append(
-            Reason(
-                "grace", f"is of a model that was ended; it stays until {in_utc(model.retired_at + grace)}"
-            )
-        )
+        until = model.retired_at + grace
+        found.append(Reason("grace", f"is of a model that was ended; it stays until {in_utc(until)}", until))
     return tuple(found)
 
 
@@ -213,9 +237,11 @@ def _by_age(facts: Facts, model: Model, rules: RetentionSpec, now: datetime) -> 
     if facts.number in model.newest:
         yield Reason("newest", f"is {_among(rules.versions, 'version')}")
     if now - record.registered_at < kept:
-        yield Reason("recent", f"was registered on {in_utc(record.registered_at)}, within {rules.days} days")
+        since = record.registered_at
+        yield Reason("recent", f"was registered on {in_utc(since)}, within {rules.days} days", since + kept)
     if record.custody is EventKind.RESTORED and record.custody_at and now - record.custody_at < kept:
-        yield Reason("restored", f"was restored by {record.custody_by} on {in_utc(record.custody_at)}")
+        since = record.custody_at
+        yield Reason("restored", f"was restored by {record.custody_by} on {in_utc(since)}", since + kept)
     if record.copied_here and not record.judged:
         yield Reason("unjudged", "was brought here and not judged yet")
 
@@ -259,6 +285,17 @@ def must_ask(verdicts: Sequence[Verdict], rules: RetentionSpec) -> bool:
     going = [one for one in goes(verdicts) if one.facts.record.custody is not EventKind.DELETION_STARTED]
     most = rules.ask_above
     return len(going) > most.versions or _bytes(going) > most.gigabytes * 1e9
+
+
+def counted(verdicts: Sequence[Verdict]) -> str:
+    """Say how many versions go to quarantine, and how many are deleted."""
+    counts = Counter(one.action for one in verdicts)
+    told = []
+    if many := counts[Action.QUARANTINE]:
+        told.append(f"{many:,} go{'es' * (many == 1)} to quarantine")
+    if many := counts[Action.DELETE]:
+        told.append(f"{many:,} {'is' if many == 1 else 'are'} deleted for good")
+    return ", ".join(told)
 
 
 def describe(verdicts: Sequence[Verdict]) -> str:

@@ -98,8 +98,13 @@ def alarmed(log_wealth: Numbers, weights: Numbers, run_length: float) -> npt.NDA
         weights: Shape (d,), which add up to 1: the share of the alarms that each may raise.
         run_length: The least mean number of windows between two false alarms of all.
     """
+    return np.asarray(log_wealth >= alarm_at(weights, run_length))
+
+
+def alarm_at(weights: Numbers, run_length: float) -> Numbers:
+    """Return the log wealth at which each of several detectors raises an alarm, see ``alarmed``."""
     with np.errstate(divide="ignore"):
-        return np.asarray(log_wealth >= np.log(run_length) - np.log(weights))
+        return np.asarray(np.log(run_length) - np.log(weights))
 
 
 def dependence(series: Numbers) -> Numbers:

@@ -65,6 +65,12 @@ def season(window: Window, match: Match | None) -> int:
     return 0 if match is None else start.weekday() if match == "weekday" else start.month
 
 
+def inside(times: pd.Series, window: Window) -> npt.NDArray[np.bool_]:
+    """Return which moments are in a window; those without a zone are in UTC."""
+    moments = pd.to_datetime(times, utc=True)
+    return ((moments >= window.start) & (moments < window.end)).to_numpy(bool)
+
+
 def windows_between(schedule: str, first: datetime, last: datetime) -> tuple[Window, ...]:
     """Return the windows of a schedule that hold two moments and all between them.
 

@@ -7,6 +7,7 @@ _EXTRAS = {
     **dict.fromkeys(("catboost", "lightgbm", "xgboost", "xgboost-cpu"), "boost"),
     **dict.fromkeys(("onnx", "onnxruntime", "skl2onnx", "onnxscript"), "onnx"),
     **dict.fromkeys(("transformers", "peft", "tokenizers"), "llm"),
+    "deltalake": "delta",
     "keras": "keras",
     "statsmodels": "statsmodels",
     "torch": "torch",

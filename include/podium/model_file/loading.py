@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -24,11 +24,21 @@ _OF_AN_EDITOR = (".", "#")
 
 
 class ModelFile(NamedTuple):
-    """A good model file, with the lines of its keys."""
+    """A good model file."""
 
     path: Path
-    document: Document
     spec: ModelSpec
+
+
+class _Found(NamedTuple):
+    """What one file is: a model, or what is wrong with it.
+
+    The name that it gives its model counts even if other keys are wrong; what is no name, no other file has.
+    """
+
+    claim: object
+    line_of_name: int
+    found: ModelSpec | SpecError
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -68,23 +78,17 @@ def load_specs_of(files: Iterable[Path]) -> tuple[dict[str, ModelSpec], list[Spe
     """Read model files; see ``read_model_files``. A good file is read again only if it has changed."""
     files, home = list(files), project_home()
     stamps = {path: _stamp(path, home) for path in files}
-    specs = {path: _READ[path].spec for path in files if path in _READ and _READ[path].stamp == stamps[path]}
-    read, errors = _read(path for path in files if path not in specs)
-    claimed = Counter([*(spec.name for spec in specs.values()), *map(_claim, read.values())])
-    taken = [path for path, spec in specs.items() if claimed[spec.name] > 1]
-    also_read, also_wrong = _read(taken)
-    good, wrong = _judge(read | also_read, errors | also_wrong)
-    for file in good.values():
-        specs[file.path] = file.spec
-        if (stamp := stamps[file.path]) is not None:
-            _READ[file.path] = _AsRead(stamp, file.spec)
-    kept = {path: spec for path, spec in specs.items() if claimed[spec.name] == 1}
-    return {kept[path].name: kept[path] for path in files if path in kept}, wrong
+    found = {path: _as_before(path, stamps[path]) or _look(path) for path in files}
+    for path, stamp in stamps.items():
+        if stamp is not None and isinstance(found[path].found, ModelSpec):
+            _READ[path] = _AsRead(stamp, found[path])
+    good, wrong = _judge(found)
+    return {name: file.spec for name, file in good.items()}, wrong
 
 
 class _AsRead(NamedTuple):
     stamp: tuple[object, ...]
-    spec: ModelSpec
+    file: _Found
 
 
 # Good model files of this process; the API server asks for one model's at each answer.
@@ -104,6 +108,11 @@ def _stamp(path: Path, home: Path) -> tuple[object, ...] | None:
     return home, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+def _as_before(path: Path, stamp: tuple[object, ...] | None) -> _Found | None:
+    """Return what a file that has not changed was."""
+    return _READ[path].file if path in _READ and _READ[path].stamp == stamp else None
+
+
 def read_model_files(files: Iterable[Path]) -> tuple[dict[str, ModelFile], list[SpecError]]:
     """Read model files.
 
@@ -112,45 +121,38 @@ def read_model_files(files: Iterable[Path]) -> tuple[dict[str, ModelFile], list[
         files of one model are both wrong, even if one of them has other mistakes: which of them counts is
         nothing to guess.
     """
-    return _judge(*_read(files))
+    return _judge({path: _look(path) for path in files})
 
 
-def _judge(
-    read: Mapping[Path, Document], errors: dict[Path, SpecError]
-) -> tuple[dict[str, ModelFile], list[SpecError]]:
+def _look(path: Path) -> _Found:
+    """Read a file. Its text is dropped: many objects that stay slow down Python's garbage collections."""
+    try:
+        _check_suffix(path)
+        document = read_document(path)
+    except SpecError as error:
+        return _Found(path, 0, error)
+    name, line = document.content.get("name"), document.line(("name",))
+    claim = name if isinstance(name, str) else path
+    try:
+        return _Found(claim, line, _parse(path, document))
+    except SpecError as error:
+        return _Found(claim, line, error)
+
+
+def _judge(files: Mapping[Path, _Found]) -> tuple[dict[str, ModelFile], list[SpecError]]:
     claims: defaultdict[object, list[Path]] = defaultdict(list)
-    for path, document in read.items():
-        claims[_claim(document)].append(path)
+    for path, file in files.items():
+        claims[file.claim].append(path)
     good: dict[str, ModelFile] = {}
-    for path, document in read.items():
-        try:
-            spec = _parse(path, document)
-        except SpecError as error:
-            errors[path] = error
-            continue
-        if others := [other for other in claims[spec.name] if other != path]:
-            errors[path] = SpecError(path, [_taken(document, spec.name, others)])
-        else:
-            good[spec.name] = ModelFile(path, document, spec)
-    return good, [errors[path] for path in sorted(errors)]
-
-
-def _claim(document: Document) -> object:
-    """Return the name that a file gives its model; what is no name, no other file has."""
-    name = document.content.get("name")
-    return name if isinstance(name, str) else id(document)
-
-
-def _read(files: Iterable[Path]) -> tuple[dict[Path, Document], dict[Path, SpecError]]:
-    read: dict[Path, Document] = {}
     errors: dict[Path, SpecError] = {}
-    for path in files:
-        try:
-            _check_suffix(path)
-            read[path] = read_document(path)
-        except SpecError as error:
-            errors[path] = error
-    return read, errors
+    for path, file in files.items():
+        if isinstance(file.found, SpecError):
+            errors[path] = file.found
+        elif others := [other for other in claims[file.claim] if other != path]:
+            errors[path] = SpecError(path, [_taken(file, others)])
+        else:
+            good[file.found.name] = ModelFile(path, file.found)
+    return good, [errors[path] for path in sorted(errors)]
 
 
 def _check_suffix(path: Path) -> None:
@@ -159,9 +161,10 @@ def _check_suffix(path: Path) -> None:
         raise SpecError(path, [f"is not read: a model file ends in {_SUFFIX}; rename it to {wanted}"])
 
 
-def _taken(document: Document, name: str, others: Iterable[Path]) -> str:
-    line, also = document.line(("name",)), ", ".join(map(str, others))
-    return f"line {line}: name: '{name}': is also the name in {also}; neither is loaded until one is left"
+def _taken(file: _Found, others: Iterable[Path]) -> str:
+    also = ", ".join(map(str, others))
+    name = f"line {file.line_of_name}: name: '{file.claim}'"
+    return f"{name}: is also the name in {also}; neither is loaded until one is left"
 
 
 def find_spec(folder: Path, name: str) -> ModelSpec:

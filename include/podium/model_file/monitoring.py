@@ -18,16 +18,17 @@ class AlarmsSpec(Closed):
         default=1000,
         ge=10,
         le=1_000_000,
-        description="Windows in which all alarms together may be false once, on average.",
+        description="Windows in which the model may raise one false alarm at most, on average.",
     )
 
 
 class RetrainingSpec(Closed):
-    """How often a model is trained again by itself."""
+    """How often a training starts automatically."""
 
     at_most_a_week: StrictInt = Field(default=1, ge=0, le=100, description="Trainings in any seven days.")
     cool_down: Duration = Field(
-        default=timedelta(days=7), description="Time between two of them, and after the data of the champion."
+        default=timedelta(days=7),
+        description="Time between two of them, and from the champion's data to the first.",
     )
 
 
@@ -57,7 +58,8 @@ class MonitoringSpec(Closed):
     )
     alarms: AlarmsSpec = Field(default=AlarmsSpec(), description="The promise on false alarms.")
     match: Literal["weekday", "month"] | None = Field(
-        default=None, description="Compare a window only with those that begin on an equal weekday or month."
+        default=None,
+        description="Compare a window only with those of the same weekday or month, by its start.",
     )
     min_rows: StrictInt = Field(
         default=30, ge=1, le=1_000_000, description="A window of fewer rows is not judged."
@@ -65,11 +67,11 @@ class MonitoringSpec(Closed):
     tolerance: Annotated[StrictFloat, Field(ge=0)] | None = Field(
         default=None,
         description="How much worse than at promotion the first gated mean over rows may be; without it "
-        "nobody asks.",
+        "harm is not judged.",
     )
     weights: dict[Name, Annotated[StrictFloat, Field(ge=0)]] = Field(
         default_factory=dict,
-        description="Which inputs matter, by name; no input has less than a tenth of an equal share.",
+        description="How much each input matters, by name; no input has less than a tenth of an equal share.",
     )
     rows: Literal["server"] | None = Field(
         default=None,
@@ -82,11 +84,11 @@ class MonitoringSpec(Closed):
     )
     retrain_on: Literal["inputs"] | None = Field(
         default=None,
-        description="`inputs`: moved inputs are said to be a reason to train.",
+        description="`inputs`: moved inputs start a training, too.",
     )
     labels: LabelsSpec | None = Field(
         default=None, description="Labels of scored rows; rows of `data.source` have their own."
     )
     retraining: RetrainingSpec = Field(
-        default=RetrainingSpec(), description="How often a verdict starts a training by itself."
+        default=RetrainingSpec(), description="Limits of trainings that start automatically."
     )

@@ -30,6 +30,10 @@ class Topic(StrEnum):
     SETTLED = "settled"
     MONITORING = "monitoring"
     WATCH = "watch"
+    REMOVAL_WANTED = "removal_wanted"
+    QUARANTINED = "quarantined"
+    DELETED = "deleted"
+    DAMAGED = "damaged"
     SERVERS_BEHIND = "servers_behind"
     LEDGER_DAMAGED = "ledger_damaged"
 

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, StrictFloat, StrictInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat, StrictInt, model_validator
 
-from podium.model_file.types import Closed, Duration, WrongKey
+from podium.model_file.types import Closed, Duration, WrongKey, looks_like
+
+_BEST = re.compile(r"best ([1-9][0-9]{0,3})", re.ASCII)
+_SHORTEST_RUN = timedelta(days=1)
+
+
+def _parse_best(value: object) -> object:
+    found = _BEST.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("must be `best N`, such as `best 3` (N from 1 to 9999); leave it out to keep all")
+    return int(found[1])
+
+
+_Best = Annotated[int, BeforeValidator(_parse_best), looks_like(_BEST.pattern, "best 3")]
+
+
+def _check_longest_run(longest: timedelta) -> timedelta:
+    if longest < _SHORTEST_RUN:
+        raise ValueError("must be at least 1d: a model that was just logged has no version yet")
+    return longest
+
+
+_LongestRun = Annotated[Duration, AfterValidator(_check_longest_run)]
 
 
 class AskAboveSpec(Closed):
@@ -40,6 +63,16 @@ class RetentionSpec(Closed):
     )
     ask_above: AskAboveSpec = Field(
         default=AskAboveSpec(), description="More than this at once goes only if an approver allows it."
+    )
+
+    longest_run: _LongestRun = Field(
+        default=timedelta(days=30),
+        description="Longer than any run, from training to registration: models without a version wait "
+        "so long, twice.",
+    )
+    trials: _Best | None = Field(
+        default=None,
+        description="Only the best trials of a version's search stay, after `quarantine_days`.",
     )
 
     @model_validator(mode="after")

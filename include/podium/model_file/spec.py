@@ -170,7 +170,7 @@ class ModelSpec(Closed):
     )
     watch: WatchSpec | None = Field(
         default=None,
-        description="Servers keep the champion before beside a new one for a while, and say if the new one "
+        description="Servers keep the previous champion beside a new one for a while, and say if the new one "
         "is worse.",
     )
     ramp: RampSpec | None = Field(

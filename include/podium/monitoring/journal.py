@@ -13,7 +13,7 @@ import numpy as np
 
 from podium.metrics.answers import Numbers
 from podium.metrics.bins import Counts
-from podium.metrics.detectors import coins, mean_wealth
+from podium.metrics.detectors import alarm_at, coins, mean_wealth
 from podium.metrics.reference import Column, Measured, measure
 from podium.metrics.windows import Match, Window, season
 from podium.monitoring import harm as harms
@@ -83,6 +83,11 @@ class Rules:
     def weights(self) -> Numbers:
         """The shares of the streams, shape (d,)."""
         return np.fromiter(self.shares.values(), float)
+
+    @property
+    def alarm_at(self) -> Numbers:
+        """The log wealth at which each stream raises an alarm, shape (d,)."""
+        return alarm_at(self.weights, self.run_length)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import pandas as pd
 
 from podium.errors import DataError
 from podium.metrics.reference import Detector, Reference, count_rows, make_reference
-from podium.metrics.windows import Window, backtest, windows_between
+from podium.metrics.windows import Window, backtest, inside, windows_between
 from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.inputs import stream_shares
 from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe
 from podium.monitoring.whole import Whole
-from podium.training.data import load_window
+from podium.training.data import rows_as_of
 from podium.training.detectors import own_detectors
 
 
@@ -37,7 +37,7 @@ def judge_known_rows(spec: ModelSpec, since: datetime, as_of: datetime, home: Pa
     """
     if spec.monitoring is None:
         raise DataError(f"{spec.name}: its model file has no section monitoring; see docs/monitoring.md")
-    known = load_window(spec, as_of, home)
+    known = rows_as_of(spec, as_of, home)
     inputs = pd.concat([known.train.inputs, known.holdout.inputs])
     times = pd.to_datetime(pd.concat([known.train.time, known.holdout.time]), utc=True)
     before = times < since
@@ -53,7 +53,7 @@ def judge_known_rows(spec: ModelSpec, since: datetime, as_of: datetime, home: Pa
     seen = [
         with_own(_observed(spec, reference, window, rows), detectors, pool, rows)
         for window in windows
-        for rows in [inputs[_inside(times, window) & ~before]]
+        for rows in [inputs[inside(times, window) & ~before]]
     ]
     return list(judge_all(spec.name, rules(spec.monitoring, reference), reference.past, seen))
 
@@ -99,10 +99,6 @@ def with_own(
     """
     own = {name: detect(pool, rows) for name, detect in detectors.items()} if len(rows) else {}
     return replace(seen, distances={**seen.distances, **own}, shifts={**seen.shifts, **own})
-
-
-def _inside(times: pd.Series, window: Window) -> pd.Series:
-    return (times >= window.start) & (times < window.end)
 
 
 def _observed(spec: ModelSpec, reference: Reference, window: Window, rows: pd.DataFrame) -> Observation:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from podium.errors import PodiumError
 from podium.ledger.events import Event, EventKind, canonical_json
 from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.store import Ledger
+from podium.metrics.detectors import START
 from podium.metrics.reference import Reference
 from podium.metrics.reference_file import read_reference, read_window
 from podium.metrics.windows import Window
@@ -45,13 +48,13 @@ class RecordedWindow:
         version: The version whose rows they were.
         window: When.
         content: What is kept of it, see ``evidence.window_content``.
-        tolerated: The mean loss that was tolerated; NaN where nobody asked.
+        rules: How it was judged.
     """
 
     version: int
     window: Window
     content: Mapping[str, Any]
-    tolerated: float = math.nan
+    rules: Rules
 
     @property
     def worst(self) -> Verdict:
@@ -73,6 +76,28 @@ class RecordedWindow:
         """The standard error of the risk; NaN where it is not judged."""
         harm = self.content["harm"] or {"error": None}
         return math.nan if harm["error"] is None else float(harm["error"])
+
+    @property
+    def tolerated(self) -> float:
+        """The mean loss that was tolerated; NaN where nobody asked."""
+        if self.rules.tolerance is None:
+            return math.nan
+        return tolerated_loss(self.rules.metric, self.rules.at_promotion, self.rules.tolerance)
+
+    @property
+    def evidence(self) -> dict[str, float]:
+        """How far the bets of each stream have come to an alarm, from 0 to 1, on a log scale.
+
+        A stream that made no bet on this window has none.
+        """
+        inputs = self.content["inputs"]
+        if inputs is None:
+            return {}
+        needed = dict(zip(self.rules.streams, self.rules.alarm_at, strict=True))
+        return {
+            name: float(np.clip(inputs["log_wealth"].get(name, START) / needed[name], 0.0, 1.0))
+            for name in inputs["p"]
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return it with plain JSON values."""
@@ -219,7 +244,7 @@ def recorded_windows(ledger: Ledger, model: str, since: datetime | None = None) 
         kept = contents(store, chosen)
         rules = {digest: read_rules(store.one(digest).read()) for digest in _named(kept, "rules")}
         found += [
-            RecordedWindow(version, window, content, tolerated_by(rules[str(content["rules"])]))
+            RecordedWindow(version, window, content, rules[str(content["rules"])])
             for window, content in kept.items()
         ]
     return found
@@ -244,14 +269,7 @@ def newest_window(ledger: Ledger, events: Sequence[Event]) -> RecordedWindow | N
     newest = max(windows)
     (content,) = contents(store, {newest: windows[newest]}).values()
     rules = read_rules(store.one(str(content["rules"])).read())
-    return RecordedWindow(version, newest, content, tolerated_by(rules))
-
-
-def tolerated_by(rules: Rules) -> float:
-    """Return the mean loss that rules tolerate; NaN where nobody asks whether it hurts."""
-    if rules.tolerance is None:
-        return math.nan
-    return tolerated_loss(rules.metric, rules.at_promotion, rules.tolerance)
+    return RecordedWindow(version, newest, content, rules)
 
 
 def _named(kept: Mapping[Window, Mapping[str, Any]], name: str) -> set[str]:

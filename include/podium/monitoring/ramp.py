@@ -314,4 +314,4 @@ def _refuse_unfit(services: Services, events: Sequence[Event], decision: Event) 
     if frozen := history.watch_freeze(events):
         raise FrozenByWatch(model, frozen.reason, in_utc(frozen.at))
     refuse_retired(events)
-    refuse_out_of_use(events, request.version)
+    refuse_out_of_use(events, request.candidate)

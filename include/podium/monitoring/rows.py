@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,14 @@ import pyarrow as pa
 from podium.errors import DataError
 from podium.metrics.answers import Answers, Numbers, true_values
 from podium.metrics.predictions import answer_streams, predict
-from podium.metrics.windows import Window
+from podium.metrics.windows import Window, inside
 from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
 from podium.scoring.inputs import scorable, text_columns
 from podium.scoring.run import columns_read, source_of
 from podium.scoring.scorer import Readied, Scored, Scorer
 from podium.sources.read import Chunk, Source, list_partitions, open_partition
-from podium.training.data import load_window, normalised_labels, parse_times
+from podium.training.data import normalised_labels, parse_times, rows_as_of
 from podium.training.examples import DataWindow, TrainingExamples
 from podium.training.input_types import as_clients_send
 from podium.training.split import subset
@@ -87,14 +88,8 @@ def answered(spec: ModelSpec, examples: TrainingExamples, scorer: Scorer) -> Ans
     return Answers(spec.task, spec.labels, truth, predictions)
 
 
-def inside(times: pd.Series, window: Window) -> npt.NDArray[np.bool_]:
-    """Return which moments are in a window; those without a zone are in UTC."""
-    moments = pd.to_datetime(times, utc=True)
-    return ((moments >= window.start) & (moments < window.end)).to_numpy(bool)
-
-
 def _known(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Part:
-    examples = examples_of(load_window(spec, window.end, home))
+    examples = examples_of(rows_as_of(spec, _read_until(spec, window.end), home))
     which = inside(examples.time, window)
     rows = subset(examples, pd.Series(which))
     asks = spec.monitoring is not None and spec.monitoring.tolerance is not None
@@ -106,24 +101,41 @@ def _known(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Part:
     return Part(inputs, counted, answers if asks else None)
 
 
+def _read_until(spec: ModelSpec, end: datetime) -> datetime:
+    """Return until when rows are read for a window: where days are read whole, to the end of its last one."""
+    midnight = end.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if spec.data.time_resolution == "moment" or end == midnight:
+        return end
+    return midnight + timedelta(days=1)
+
+
 def _scored(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iterator[Part]:
     source, time, labels = source_of(spec, home), str(spec.data.time_column), arrived_labels(spec, home)
     keys = [] if labels is None else list(source_keys(spec))
-    joined = np.zeros(0 if labels is None else len(labels), dtype=bool)
+    joined, undated = np.zeros(0 if labels is None else len(labels), dtype=bool), 0
     for partition in list_partitions(source):
         with open_partition(source, partition, columns_read([scorer], [time, *keys])) as reader:
             for name, why in {**dict.fromkeys(keys, "scoring.keys"), time: "data.time_column"}.items():
                 _assert_there(name, why, reader.columns, partition.at)
             for chunk in reader.chunks:
-                which = inside(_times(spec, chunk), window)
-                readied = scorer.ready(_only(chunk, which), partition.at)
-                if labels is None:
-                    yield _unlabelled(spec, readied, scorer)
-                    continue
-                texts = _key_texts(chunk.rows, keys)
-                found = labels.index.get_indexer(texts)
-                joined[found[found >= 0]] = True
-                yield _answered(spec, readied, scorer, labels.reindex(texts[which]))
+                times = _times(spec, chunk)
+                undated += int(times.isna().sum())
+                which = inside(times, window)
+                here = None
+                if labels is not None:
+                    texts = _key_texts(chunk.rows, keys)
+                    found = labels.index.get_indexer(texts)
+                    joined[found[found >= 0]] = True
+                    here = labels.reindex(texts[which])
+                # A file that lacks a column breaks the windows of its rows, and no other.
+                if which.any():
+                    readied = scorer.ready(_only(chunk, which), partition.at)
+                    yield _scored_part(spec, readied, scorer, here)
+    if undated:
+        log.warning(
+            "%s: %s rows of %s are in no window: %s holds no time of data.time_formats",
+            *(spec.name, f"{undated:,}", source.source, time),
+        )
     if labels is not None and not joined.all():
         log.warning(
             "%s: %s of %s labels are of no row of %s, the first one of %s; they count for nothing. Do the "
@@ -139,19 +151,19 @@ def _scored(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iter
         )
 
 
-def _unlabelled(spec: ModelSpec, readied: Readied, scorer: Scorer) -> Part:
-    if spec.task is TaskKind.GENERATION:
+def _scored_part(spec: ModelSpec, readied: Readied, scorer: Scorer, labels: pd.Series | None) -> Part:
+    """Ask the version about some rows, and say which of its answers have a label."""
+    if labels is None and spec.task is TaskKind.GENERATION:
         return Part(readied.inputs, readied.inputs)
-    return Part(readied.inputs, _scored_rows(spec, readied, scorer.score(readied)))
-
-
-def _answered(spec: ModelSpec, readied: Readied, scorer: Scorer, labels: pd.Series) -> Part:
     scored = scorer.score(readied)
+    counted = _scored_rows(spec, readied, scored)
+    if labels is None:
+        return Part(readied.inputs, counted)
     found = pd.Series(labels.to_numpy()[scored.good])
     here = found.notna().to_numpy()
     truth = true_values(spec.task, found[here], spec.labels)
     answers = Answers(spec.task, spec.labels, truth, scored.answers[here])
-    return Part(readied.inputs, _scored_rows(spec, readied, scored), answers, scored.answers[~here])
+    return Part(readied.inputs, counted, answers, scored.answers[~here])
 
 
 def _scored_rows(spec: ModelSpec, readied: Readied, scored: Scored) -> pd.DataFrame:

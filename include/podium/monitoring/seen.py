@@ -15,6 +15,7 @@ import pandas as pd
 from podium.errors import ColumnGone, DataError
 from podium.ledger.served_counts import KEPT_DAYS, OnBins, Span, served_in
 from podium.ledger.store import Ledger
+from podium.metrics.answers import Answers, Numbers
 from podium.metrics.bins import Counts
 from podium.metrics.reference import Detector, Reference, add_counts, count_rows
 from podium.metrics.reference_file import bins_digest
@@ -22,11 +23,11 @@ from podium.metrics.row_scores import row_losses
 from podium.metrics.windows import Window
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.evidence import counts_content
-from podium.monitoring.harm import Losses, losses
+from podium.monitoring.harm import Losses, Sums, losses
 from podium.monitoring.journal import Observation, observe
 from podium.monitoring.known_rows import with_own
 from podium.monitoring.proxies import Proxy
-from podium.monitoring.rows import Part, parts_of
+from podium.monitoring.rows import parts_of
 from podium.monitoring.whole import Whole, category_problems
 from podium.names import version_name
 from podium.scoring.scorer import Scorer
@@ -121,9 +122,10 @@ def _read(watched: Watched, window: Window, home: Path) -> _Read:
     """
     spec, columns = watched.spec, watched.reference.columns
     asks = spec.monitoring is not None and spec.monitoring.tolerance is not None
-    read, whole = _Read(), Whole(spec, watched.reference.columns)
+    read, whole = _Read(cost=_cost_of_no_row(spec)), Whole(spec, columns)
     for part in parts_of(spec, window, home, watched.scorer) if asks or not watched.served else ():
-        read.cost = _sum(read.cost, _cost(watched, part))
+        if read.cost is not None and part.answers is not None:
+            read.cost += _cost(watched, part.answers, part.rest)
         if watched.served:
             continue
         counted = count_rows(columns, part.counted)
@@ -164,17 +166,20 @@ def _served(ledger: Ledger, watched: Watched, window: Window) -> tuple[int, dict
     return served.rows, dict(served.counts)
 
 
-def _cost(watched: Watched, part: Part) -> Losses | None:
-    answers, proxy, none = part.answers, watched.proxy, np.empty(0)
-    if answers is None:
+def _cost_of_no_row(spec: ModelSpec) -> Losses | None:
+    """Return what no row costs; None where no labels are read."""
+    section = spec.monitoring
+    if section is None or section.tolerance is None:
         return None
+    return Losses(Sums()) if spec.scoring is None or section.labels is not None else None
+
+
+def _cost(watched: Watched, answers: Answers, rest: Numbers | None) -> Losses:
+    """Return what labelled rows cost, and what is expected of the rest."""
+    proxy, none = watched.proxy, np.empty(0)
     costs = row_losses(watched.spec.row_metric, answers) if len(answers) else none
     there = ~np.isnan(costs)
-    if proxy is None or part.rest is None:
+    if proxy is None or rest is None:
         return losses(costs[there], np.zeros(int(there.sum())), none)
     expected = proxy(answers.predictions[there]) if there.any() else none
-    return losses(costs[there], expected, proxy(part.rest) if len(part.rest) else none)
-
-
-def _sum(one: Losses | None, other: Losses | None) -> Losses | None:
-    return one + other if one is not None and other is not None else one or other
+    return losses(costs[there], expected, proxy(rest) if len(rest) else none)

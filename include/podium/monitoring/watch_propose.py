@@ -8,34 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
-from podium.errors import CannotRollBack, DecisionVoid, NothingToDo, PodiumError
+from podium.errors import CannotRollBack, NothingToDo, PodiumError
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import VERDICT
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
-from podium.lifecycle.approval_policy import Request, form_digest, who_may_decide
+from podium.lifecycle.approval_policy import Request
 from podium.lifecycle.asked import Asked
+from podium.lifecycle.proposals import event_about, refuse_late, run_about
 from podium.lifecycle.rollback import rollback
 from podium.lifecycle.witness import record
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.loading import load_specs
 from podium.monitoring.watching import Ending
-from podium.names import in_utc, version_name
+from podium.names import version_name
 from podium.services import Services
 
 # The Dag that asks, and how its runs are named.
 DAG = "propose_rollback"
-_RUN = "verdict-"
+_WHAT = "verdict"
 # Of so many requests of a model one may be about a rollback.
 _NEWEST = 5
 
 
 def run_of(verdict: Event) -> str:
     """Name the run that asks about a verdict."""
-    return f"{DAG}/{_RUN}{verdict.seq}"
+    return run_about(DAG, _WHAT, verdict)
 
 
 def owed_proposals(services: Services, models: Sequence[str]) -> list[Event]:
@@ -61,10 +61,7 @@ def verdict_of(ledger: Ledger, run: str) -> Event:
         PodiumError: The run is named after no verdict that proposes a rollback.
         Outage: The ledger did not answer.
     """
-    number = run.removeprefix(f"{DAG}/{_RUN}")
-    event = (
-        ledger.event(int(number)) if number.isascii() and number.isdecimal() and len(number) < 18 else None
-    )
+    event = event_about(ledger, DAG, _WHAT, run)
     if event is None or not _proposes(event):
         raise PodiumError(
             f"{run} is named after no verdict that proposes a rollback: watch_champion starts these runs"
@@ -105,21 +102,15 @@ def propose(services: Services, policy: ApprovalSpec, run: str) -> Request:
             model,
             old,
             from_version=new,
-            reason=f"waits for {who_may_decide(policy)}",
             run=run,
-            key=approval.request_key(run),
             details={
-                "requester": None,
-                "form": {},
-                "form_digest": form_digest({}),
                 "manifest": approval.manifest_digest(events, old),
                 "gates": verdict.details["digest"],
-                "expires_after_seconds": policy.expires_after.total_seconds(),
                 VERDICT: verdict.seq,
                 "why": verdict.reason,
             },
         )
-        return approval.request_of(record(services, asked))
+        return approval.ask(services, policy, asked)
 
 
 def roll_back_approved(services: Services, run: str) -> Event:
@@ -150,7 +141,12 @@ def roll_back_approved(services: Services, run: str) -> Event:
         run=run,
         details={"decision": decision.seq, VERDICT: verdict.seq},
     )
-    _refuse_late(services, decision)
+    refuse_late(
+        services.ledger,
+        decision,
+        [EventKind.ROLLBACK_STARTED],
+        "nothing was moved. Run `podium rollback`",
+    )
     with frozen_if_refused(services, verdict):
         return roll_back_as_judged(services, request, verdict)
 
@@ -224,19 +220,3 @@ def _proposes(event: Event) -> bool:
     if event.event is not EventKind.WATCH_JUDGED:
         return False
     return event.details.get("said") == Ending.BAD and event.details.get("auto_rollback") == "propose"
-
-
-def _refuse_late(services: Services, decision: Event) -> None:
-    """Refuse an approval that is too old, unless the alias is on its way already."""
-    run = str(decision.run)
-    begun = [
-        event
-        for event in services.ledger.of_run(decision.model, run)
-        if event.event is EventKind.ROLLBACK_STARTED
-    ]
-    until = datetime.fromisoformat(decision.details["valid_until"])
-    if not begun and datetime.now(UTC) > until:
-        raise DecisionVoid(
-            f"{approval.describe_decision(decision)}. It was valid until {in_utc(until)}; nothing was moved. "
-            "Run `podium rollback`"
-        )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from podium.errors import DataError, SpecError, TrainerError
 from podium.model_file.baseline_file import baseline_paths, read_baseline_file
+from podium.model_file.document import read_document
 from podium.model_file.gates import Gate
 from podium.model_file.loading import ModelFile, model_files, read_model_files
 from podium.model_file.metric_gate import MetricGate
@@ -47,7 +48,8 @@ def check_files(paths: Iterable[Path]) -> tuple[list[str], list[Path]]:
 def _wrong_functions(file: ModelFile) -> Iterator[str]:
     for location, path in _functions(file.spec):
         if wrong := function_problem(path):
-            yield f"line {file.document.line(location)}: {key_text(location)}: '{path}': {wrong}"
+            line = read_document(file.path).line(location)
+            yield f"line {line}: {key_text(location)}: '{path}': {wrong}"
 
 
 def _wrong_code(file: ModelFile) -> Iterator[str]:
@@ -55,7 +57,7 @@ def _wrong_code(file: ModelFile) -> Iterator[str]:
         try:
             code_file(project_home(), path)
         except TrainerError as error:
-            yield f"line {file.document.line(('code', place))}: {error}"
+            yield f"line {read_document(file.path).line(('code', place))}: {error}"
 
 
 def _functions(spec: ModelSpec) -> Iterator[tuple[Location, str]]:

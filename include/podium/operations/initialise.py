@@ -19,6 +19,8 @@ from podium.operations.mlflow_server import PROMOTER, READER
 from podium.settings import load_settings, read_settings
 
 log = logging.getLogger(__name__)
+# MLflow's addresses for the parts of an upload end within an hour.
+_UPLOAD_DAYS = 7
 _GENERATED = "`make compose-up` generates what is missing in .env"
 
 
@@ -68,6 +70,8 @@ def make_registry() -> None:
 def make_bucket(name: str) -> None:
     """Make the bucket at ``AWS_ENDPOINT_URL`` if there is none, and let it keep what is overwritten.
 
+    A bucket without any lifecycle rule gets one: parts of uploads that never ended go. Others are left alone.
+
     Raises:
         PodiumError: The store refused these keys.
     """
@@ -80,11 +84,41 @@ def make_bucket(name: str) -> None:
             store.create_bucket(Bucket=name)
             log.info("Bucket %s created.", name)
         store.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        _end_uploads(store, name)
     except ClientError as error:
         raise PodiumError(
             f"the object store refused these keys access to its bucket {name}: {error}. Set "
             f"AWS_ACCESS_KEY_ID and its secret to keys that may create and read it"
         ) from error
+
+
+def _end_uploads(store: Any, bucket: str) -> None:
+    """Let the store remove the parts of uploads that never ended; MLflow can list no such upload."""
+    rule = {
+        "ID": "podium-uploads",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _UPLOAD_DAYS},
+    }
+    try:
+        if _has_rules(store, bucket):
+            log.info("Bucket %s has lifecycle rules of its own; they stay as they are.", bucket)
+            return
+        store.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
+    except ClientError as error:
+        log.warning("Bucket %s got no rule that ends uploads: %s. See docs/retention.md.", bucket, error)
+        return
+    log.info("Bucket %s removes parts of uploads that did not end in %d days.", bucket, _UPLOAD_DAYS)
+
+
+def _has_rules(store: Any, bucket: str) -> bool:
+    try:
+        store.get_bucket_lifecycle_configuration(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchLifecycleConfiguration":
+            return False
+        raise
+    return True
 
 
 def _is_there(store: Any, bucket: str) -> bool:

@@ -147,7 +147,9 @@ class Registry:
         with mlflow_errors(f"looking for a run of the inputs {inputs_digest[:12]}"):
             found = self._client.search_runs(
                 [experiment_id],
-                f"tags.`{Tag.INPUTS_DIGEST}` = '{inputs_digest}' and attributes.status = 'FINISHED'",
+                f"tags.`{Tag.INPUTS_DIGEST}` = '{inputs_digest}' and attributes.status = 'FINISHED'"
+                # Retention is about to delete the model of such a run.
+                f" and tags.`{Tag.ORPHAN_SINCE}` IS NULL",
                 order_by=["attributes.start_time ASC"],
                 max_results=1,
             )
@@ -367,35 +369,6 @@ class Registry:
                 for version in _all(self._client.search_model_versions, filter_string=words)
             ]
         return list({(version.model, version.number): version for version in found}.values())
-
-    def models_without_version(self, model: str, before: datetime) -> list[str]:
-        """Return logged models of a model's experiment, made before a moment, that no version of any names.
-
-        A run that was deleted softly still has its own: somebody may restore it, so it is left out.
-
-        Raises:
-            Outage: MLflow did not answer.
-        """
-        with mlflow_errors(f"looking for files of {model} that no version names"):
-            experiment = self._client.get_experiment_by_name(model)
-            if experiment is None:
-                return []
-            made = {
-                one.model_id: one.source_run_id or ""
-                for one in self._logged_models(experiment.experiment_id)
-                if one.creation_timestamp / 1000 < before.timestamp()
-            }
-        named = {one.source.removeprefix("models:/") for one in self.versions_sharing(made.values())}
-        kept = self.deleted_runs(filter(None, made.values()))
-        return sorted(place for place, run in made.items() if place not in named and run not in kept)
-
-    def _logged_models(self, experiment_id: str) -> Iterator[Any]:
-        token: str | None = None
-        while True:
-            page = self._client.search_logged_models([experiment_id], page_token=token)
-            yield from page
-            if not (token := page.token):
-                return
 
     def deleted_runs(self, run_ids: Iterable[str]) -> set[str]:
         """Return the runs that were deleted, or whose experiment was, and wait for ``mlflow gc``."""

@@ -79,6 +79,30 @@ class Disposal:
         except NotFound:
             return
 
+    def delete_logged_model(self, place: str) -> None:
+        """Delete the entry of a logged model that no version names; does nothing where there is none.
+
+        Raises:
+            Outage: MLflow did not answer.
+        """
+        try:
+            with self._logged_in(), mlflow_errors(f"deleting the model {place}"):
+                self._client.delete_logged_model(place)
+        except NotFound:
+            return
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run, which MLflow keeps until ``mlflow gc``; does nothing where there is none.
+
+        Raises:
+            Outage: MLflow did not answer.
+        """
+        try:
+            with self._logged_in(), mlflow_errors(f"deleting run {run_id}"):
+                self._client.delete_run(run_id)
+        except NotFound:
+            return
+
     def forget_inputs(self, run_id: str) -> None:
         """Let no training find a run whose model is deleted: equal inputs are trained again then.
 
@@ -87,12 +111,26 @@ class Disposal:
         """
         try:
             with self._logged_in(), mlflow_errors(f"noting that the model of run {run_id} is deleted"):
-                digest = self._client.get_run(run_id).data.tags.get(Tag.INPUTS_DIGEST)
+                run = self._client.get_run(run_id)
+                digest = run.data.tags.get(Tag.INPUTS_DIGEST)
                 if digest is not None:
-                    self._client.set_tag(run_id, Tag.DELETED_INPUTS, digest)
-                    self._client.delete_tag(run_id, Tag.INPUTS_DIGEST)
+                    with self._active(run):
+                        self._client.set_tag(run_id, Tag.DELETED_INPUTS, digest)
+                        self._client.delete_tag(run_id, Tag.INPUTS_DIGEST)
         except NotFound:
             return
+
+    @contextmanager
+    def _active(self, run: mlflow.entities.Run) -> Iterator[None]:
+        """Let MLflow take tags of a run that somebody deleted: restored later, it would be found again."""
+        deleted = run.info.lifecycle_stage == "deleted"
+        if deleted:
+            self._client.restore_run(run.info.run_id)
+        try:
+            yield
+        finally:
+            if deleted:
+                self._client.delete_run(run.info.run_id)
 
     def _location(self, place: str) -> str:
         """Return where a logged model's files are.

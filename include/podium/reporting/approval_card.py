@@ -36,6 +36,8 @@ def subject(request: Request) -> str:
     if request.rolls_back:
         back = f"{version_name(request.champion)} to {version_name(request.version)}"
         return f"Roll back {request.model} {back}?"
+    if request.removes:
+        return f"Remove {request.removes:,} old version{'s' * (request.removes != 1)} of {request.model}?"
     champion = "the first champion" if request.champion is None else f"over {version_name(request.champion)}"
     return f"Promote {request.model} {version_name(request.version)} to champion, {champion}?"
 
@@ -53,6 +55,37 @@ class Pages(NamedTuple):
     decision: str
 
 
+def asks_of_itself(
+    services: Services, spec: ModelSpec, request: Request, pages: Pages, otherwise: str
+) -> list[str]:
+    """Return the lines of a card for what Podium proposes: who may decide, until when, the state.
+
+    Args:
+        services: Only the ledger is asked.
+        spec: The model file.
+        request: What is asked.
+        pages: Where the links lead.
+        otherwise: What becomes of it without a decision.
+    """
+    policy = spec.approval
+    given = len(approval.approvals(services.ledger.of_run(request.model, request.run), request.run))
+    state = f"Approved by {given} of {policy.required} when this card was created"
+    by_a_person = policy.prevent_self_approval and request.requester is not None
+    return [
+        f"Who may decide: {who_may_decide(policy)}. A reason of at least {policy.reason_min_length} letters "
+        "and digits is required, also to reject.",
+        *([f"{_plain(str(request.requester))} asked for it and may not approve it."] if by_a_person else []),
+        *(["To approve, tick every statement of the checklist."] if policy.checklist else []),
+        f"Without a valid decision the request expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC, "
+        f"and {otherwise}",
+        "",
+        f"[![{state}; open until {in_utc(request.expires_at)}]({pages.answers})]({pages.answers})",
+        "",
+        f"[Current state]({pages.answers}), [the page of this decision]({pages.decision})",
+        "",
+    ]
+
+
 def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) -> str:
     """Return the card: what would change, verdict, numbers and rules; then every gate, lineage and links.
 
@@ -61,7 +94,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
     Raises:
         Outage: A part did not answer.
     """
-    events = services.ledger.present(request.model, request.version, request.champion, run=request.run)
+    events = services.ledger.present(request.model, request.candidate, request.champion, run=request.run)
     report = approval.report_asked_about(events, request)
     given = len(approval.approvals(events, request.run))
     state = f"Approved by {given} of {spec.approval.required} when this card was created"
@@ -71,7 +104,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
             "",
             _ages(events, request),
             "",
-            *_profile(spec, events, request.version),
+            *_profile(spec, events, request.candidate),
             *report.warnings(),
             *ramp_before(events, request),
             f"**{cell(report.sentence())}**, on {count_rows(report.scores.rows)}.",
@@ -79,12 +112,12 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
             *_rules(spec, request),
             *(
                 f"Too early to approve: {problem}."
-                for problem in canary.problems(services, events, request.version, datetime.now(UTC))
+                for problem in canary.problems(services, events, request.candidate, datetime.now(UTC))
             ),
             "",
             f"[![{state}; open until {in_utc(request.expires_at)}]({pages.answers})]({pages.answers})",
             "",
-            f"[The state now]({pages.answers}), [all about this decision]({pages.decision})",
+            f"[Current state]({pages.answers}), [the page of this decision]({pages.decision})",
             "",
             spec.description,
             "",
@@ -98,14 +131,14 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
 
 def _ages(events: Sequence[Event], request: Request) -> str:
     """Say on what was known when candidate and champion were trained, and since when the champion is one."""
-    candidate = f"{version_name(request.version)}{describe_as_of(events, request.version)}"
+    candidate = f"{version_name(request.candidate)}{describe_as_of(events, request.candidate)}"
     if request.champion is None:
         return f"{candidate}; there is no champion yet."
     champion = f"{version_name(request.champion)}{describe_as_of(events, request.champion)}"
     move = history.champion_move(events)
     since = f" ({move.event.replace('_', ' ')} on {in_utc(move.at)})" if move else ""
-    older = older_than_champion(events, request.version, request.champion)
-    warning = f" **⚠️ {version_name(request.version)} was trained {older}.**" if older else ""
+    older = older_than_champion(events, request.candidate, request.champion)
+    warning = f" **⚠️ {version_name(request.candidate)} was trained {older}.**" if older else ""
     return f"{candidate}; champion {champion}{since}.{warning}"
 
 
@@ -141,6 +174,8 @@ def _closing(request: Request, newest: Mapping[EventKind, Event]) -> str:
         return f"Promoted on {in_utc(done.at)}: {version_name(done.version)} became champion."
     if done := newest.get(EventKind.ROLLED_BACK):
         return f"Rolled back on {in_utc(done.at)}: {version_name(done.version)} is champion again."
+    if done := newest.get(EventKind.REMOVAL_DONE):
+        return f"Done on {in_utc(done.at)}: {done.reason}."
     decision = next((newest[kind] for kind in history.DECISIONS if kind in newest), None)
     if decision is None:
         expired = request.expires_at <= datetime.now(UTC)
@@ -149,6 +184,7 @@ def _closing(request: Request, newest: Mapping[EventKind, Event]) -> str:
     stopped = newest.get(EventKind.PROMOTION_REFUSED) or newest.get(EventKind.ROLLBACK_REFUSED)
     if decision.event is EventKind.APPROVED:
         what, is_so = ("rollback", "rolled back") if request.rolls_back else ("promotion", "promoted")
+        what = "removal" if request.removes else what
         follows = describe_ramp(newest) or f"The {what} follows"
         after = f"Not {is_so}: {stopped.reason}" if stopped else follows
         return f"Approved on {when} by {decision.actor}. {after}."
@@ -228,7 +264,7 @@ def _asked_for(request: Request) -> list[str]:
         return []
     who = "a schedule or another Dag" if request.requester is None else _plain(request.requester)
     form = _plain(approval.describe_form(request.form)) if request.form else "all from the model file"
-    return [f"Asked for by {who}: {form}.", ""]
+    return [f"Requested by {who}: {form}.", ""]
 
 
 def _rules(spec: ModelSpec, request: Request) -> list[str]:
@@ -265,7 +301,7 @@ def _profile(spec: ModelSpec, events: Sequence[Event], version: int) -> list[str
 
 def _lineage(services: Services, events: Sequence[Event], request: Request) -> list[str]:
     """Put candidate and champion side by side, as they were registered; tags in MLflow can be edited."""
-    numbers = [request.version] if request.champion is None else [request.version, request.champion]
+    numbers = [request.candidate] if request.champion is None else [request.candidate, request.champion]
     sides = [history.registration(events, number) for number in numbers]
     names = [
         f"{role} {version_name(number)}"

@@ -20,7 +20,8 @@ from podium.ledger.evidence import EvidenceStore
 from podium.ledger.history import DECISIONS
 from podium.lifecycle import canary
 from podium.lifecycle.approval import answers, describe_form, find_request, report_asked_about
-from podium.lifecycle.approval_policy import Person, Request
+from podium.lifecycle.approval_policy import Person, Request, removal_name
+from podium.lifecycle.removal import Listed, versions_asked_about
 from podium.model_file.metric_gate import Level
 from podium.model_file.metric_names import KNOWN_METRICS
 from podium.model_file.spec import ModelSpec
@@ -44,6 +45,7 @@ _FACTS = {
 _ENDS = (
     *(EventKind.PROMOTED, EventKind.PROMOTION_REFUSED),
     *(EventKind.ROLLED_BACK, EventKind.ROLLBACK_REFUSED),
+    EventKind.REMOVAL_DONE,
 )
 
 
@@ -71,8 +73,9 @@ class DecisionPage:
     Attributes:
         request: What is asked.
         spec: The model file; None if there is none any more.
-        report: The gate report that the request is bound to; None for a rollback.
+        report: The gate report that the request is bound to; None for what is no promotion.
         evidence: Of a rollback what the watch window asked and saw.
+        listed: Of a removal the versions that would go.
         waits: Who may decide, and what keeps the reader from it.
         answers: What was answered so far.
         closing: The decision; None while it is open.
@@ -89,6 +92,7 @@ class DecisionPage:
     spec: ModelSpec | None
     report: GateReport | None
     evidence: Sequence[Question]
+    listed: Sequence[Listed]
     waits: Waiting
     answers: Sequence[Event]
     closing: Event | None
@@ -117,9 +121,10 @@ class DecisionPage:
         return [] if self.report is None else sorted(self.report.results, key=_gate_order)
 
     @property
-    def pictures(self) -> tuple[str, str]:
+    def pictures(self) -> tuple[str, ...]:
         """The folders of the training run that hold pictures: its own, and that of the gate report."""
-        return "", kept_in(self.request.version, self.request.champion)
+        version = self.request.version
+        return () if version is None else ("", kept_in(version, self.request.champion))
 
     @property
     def state(self) -> str:
@@ -129,18 +134,20 @@ class DecisionPage:
         if self.request.rolls_back:
             name, move = f"The rollback to {name}", "move"
             done, became, could_not = EventKind.ROLLED_BACK, "is done: it became champion again", "be done"
+        if self.request.removes:
+            name, move = removal_name(self.request.removes).capitalize(), "removal"
+            if self.end is not None:
+                return f"{name} was done on {in_utc(self.end.at)}: {self.end.reason}."
         if self.end is not None and self.end.event is done:
             return f"{name} {became} on {in_utc(self.end.at)}."
         if self.end is not None:
             return f"{name} was approved and could not {could_not}: {self.end.reason}"
         if self.closing is not None and self.closing.event is EventKind.APPROVED:
-            return f"{name} is approved by {self.closing.actor}; the {move} is under way."
+            return f"{name} was approved by {self.closing.actor}; the {move} is in progress."
         if self.closing is not None:
-            return (
-                f"Closed on {in_utc(self.closing.at)}: {describe(self.closing)}. No answer counts any more."
-            )
+            return f"Closed on {in_utc(self.closing.at)}: {describe(self.closing)}. Answers no longer count."
         if not self.open:
-            return f"Nobody decided until {in_utc(self.request.expires_at)}; no answer counts any more."
+            return f"Expired on {in_utc(self.request.expires_at)}: nobody decided. Answers no longer count."
         return f"Waits for {self.waits.may_decide}; {self.waits.given} of {self.waits.needed} have approved."
 
     def metrics(self) -> list[Compared]:
@@ -155,6 +162,8 @@ class DecisionPage:
 
     def sentence(self) -> str:
         """Say in one sentence what an approval changes."""
+        if self.request.removes:
+            return self.request.why
         if self.report is None:
             return f"The watch window of {version_name(self.request.champion)} said {self.request.why}"
         return in_one_sentence(self.report, self.spec)
@@ -179,15 +188,18 @@ def decision_page(services: Services, spec: ModelSpec | None, asked: Event, pers
     given = answers(of_run, request.run)
     closing = next((event for event in of_run if event.event in DECISIONS), None)
     mine = [event for event in of_run if event.actor.lower() == person.name.lower() and _is_answer(event)]
-    back = request.rolls_back
+    back, version = request.rolls_back, request.version
     too_early = (
-        [] if closing or back else canary.problems(services, events, request.version, datetime.now(UTC))
+        []
+        if closing or back or version is None
+        else canary.problems(services, events, version, datetime.now(UTC))
     )
     return DecisionPage(
         request=request,
         spec=spec,
-        report=None if back else report_asked_about(events, request),
+        report=report_asked_about(events, request) if request.promotes else None,
         evidence=evidence_of(EvidenceStore(services.ledger).one(request.gates).read()) if back else (),
+        listed=versions_asked_about(services.ledger, request.gates) if request.removes else (),
         waits=waiting(spec, request, of_run, person),
         answers=given,
         closing=closing,
@@ -195,7 +207,7 @@ def decision_page(services: Services, spec: ModelSpec | None, asked: Event, pers
         champion_since=_since(events, request.champion),
         problems=too_early,
         facts=_facts(events, request),
-        mlflow_run=_mlflow_run(events, request.version),
+        mlflow_run="" if version is None else _mlflow_run(events, version),
         mine=mine[-1] if mine else None,
         newest=max(event.seq for event in of_run),
     )
@@ -205,6 +217,8 @@ def asked_for(request: Request) -> str:
     """Say who asked for the version, and with which form."""
     if request.rolls_back:
         return f"the watch window of {version_name(request.champion)}"
+    if request.removes:
+        return f"retention, which {request.requester or 'a schedule'} started"
     who = request.requester or "a schedule or another Dag"
     form = describe_form(request.form) if request.form else "all from the model file"
     return f"{who}: {form}"
@@ -217,10 +231,11 @@ def describe_mine(page: DecisionPage) -> tuple[bool, str]:
         return True, ""
     when = in_utc(mine.at)
     if mine.event is EventKind.ANSWER_INVALID:
-        return False, f"Your answer of {when} did not count: {mine.reason}. It decided nothing."
+        return False, f"Your answer of {when} did not count: {mine.reason}. Nothing was decided."
     if mine.event is EventKind.REJECTED:
-        what = "the rollback" if page.request.rolls_back else version_name(page.request.version)
-        return True, f"Recorded on {when}: you rejected {what}. It ends here."
+        what = "the removal" if page.request.removes else version_name(page.request.version)
+        what = "the rollback" if page.request.rolls_back else what
+        return True, f"Recorded on {when}: you rejected {what}. The request is closed."
     counts = f"{page.waits.given} of {page.waits.needed} approvals"
     return True, f"Recorded on {when}: your approval counts ({counts})."
 

@@ -44,14 +44,14 @@ def drift_table(windows: Sequence[RecordedWindow], width: int) -> ShownTable:
 
 def evidence_table(windows: Sequence[RecordedWindow], width: int) -> ShownTable:
     """Render what the newest window says of each column, the strongest evidence first."""
-    inputs = windows[-1].content["inputs"] or {"log_wealth": {}, "p": {}}
-    wealth, p = inputs["log_wealth"], inputs["p"]
-    order = sorted(wealth, key=lambda name: -wealth[name])[:_MOST_STREAMS]
-    distances = windows[-1].content["distances"]
+    newest = windows[-1]
+    inputs, evidence = newest.content["inputs"] or {"p": {}}, newest.evidence
+    order = sorted(evidence, key=lambda name: (-evidence[name], inputs["p"][name]))[:_MOST_STREAMS]
+    distances = newest.content["distances"]
     return fitted(
         width,
         Column("moved most, newest window", order, whole=True),
         Column("distance", [number(distances.get(name)) for name in order], justify="right"),
-        Column("p", [number(p.get(name)) for name in order], justify="right"),
-        Column("wealth (log)", [number(wealth[name]) for name in order], justify="right"),
+        Column("p-value", [number(inputs["p"][name]) for name in order], justify="right"),
+        Column("evidence (alarm at 100%)", [f"{evidence[name]:.0%}" for name in order], justify="right"),
     )

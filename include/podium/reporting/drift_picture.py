@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,6 +18,7 @@ from podium.monitoring.verdicts import ALARMS, Said
 from podium.names import version_name
 
 _MOST_STREAMS = 30
+_MOST_DATES = 15
 _STANDARD_ERRORS = 2
 _LETTERS = {Said.RETRAIN: "R", Said.MOVED: "x", Said.BROKEN: "b"}
 
@@ -57,22 +59,25 @@ def drift_picture(windows: Sequence[RecordedWindow], moves: Sequence[Event] = ()
     """Draw the evidence of each column and the risk, by window; alarms and new champions are marked."""
     windows = sorted(windows, key=lambda one: (one.window, one.version))
     streams = _strongest(windows)
-    figure = Figure(figsize=(10, 3.5 + 0.22 * len(streams)), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[max(len(streams), 4), 8])
+    figure = Figure(figsize=(11, 4 + 0.24 * len(streams)), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[max(len(streams), 4), 9])
     _heat(above, windows, streams)
     _risk(below, windows)
     for place, window in enumerate(windows):
         if window.worst.said in ALARMS:
             letter = _LETTERS[window.worst.said]
-            above.annotate(letter, (place, -0.7), ha="center", annotation_clip=False)
+            above.annotate(letter, (place, -0.7), ha="center", weight="bold", annotation_clip=False)
     for mark in marks(windows, moves):
         for axes in (above, below):
             color, style = ("firebrick", "--") if mark.back else ("black", "-")
             axes.axvline(mark.place - 0.5, color=color, linestyle=style)
-        below.annotate(mark.said, (mark.place - 0.4, below.get_ylim()[1]), va="top", fontsize=8)
-    step = max(1, len(windows) // 12)
+        at = (mark.place - 0.5, below.get_ylim()[1])
+        below.annotate(mark.said, at, (4, -4), textcoords="offset points", va="top", fontsize=8)
+    step = max(1, -(-len(windows) // _MOST_DATES))
     shown = range(0, len(windows), step)
-    below.set_xticks(shown, [f"{windows[place].window.start:%Y-%m-%d}" for place in shown], rotation=45)
+    dates = [str(windows[place].window).partition(" to ")[0] for place in shown]
+    below.set_xticks(shown, dates, rotation=30, ha="right", fontsize=8)
+    below.set_xlabel("first moment of the window (UTC)")
     return figure
 
 
@@ -103,12 +108,21 @@ def _mark(place: int, version: int, moves: Sequence[Event], before: Sequence[Rec
 
 
 def _heat(axes: Axes, windows: Sequence[RecordedWindow], streams: Sequence[str]) -> None:
-    values = [[_wealth(window, name) for window in windows] for name in streams]
-    axes.set_title("Evidence by column (log wealth); x: moved, R: retrain, b: broken data", pad=16)
+    """Draw how far each stream has come to an alarm; where no bet was made it is grey."""
+    axes.set_title(
+        "Did inputs or answers move? Above a window, x: moved, R: retrain, b: broken data",
+        loc="left",
+        pad=18,
+    )
+    values = [[window.evidence.get(name, np.nan) for window in windows] for name in streams]
     table = np.asarray(values, dtype=float).reshape(len(streams), len(windows))
-    shades = axes.imshow(table, cmap="Reds", vmin=0, aspect="auto")
-    axes.set_yticks(range(len(streams)), streams, fontsize=7)
-    axes.figure.colorbar(shades, ax=axes)
+    shades = axes.imshow(
+        table, cmap=colormaps["Reds"].with_extremes(bad="gainsboro"), vmin=0, vmax=1, aspect="auto"
+    )
+    axes.set_yticks(range(len(streams)), streams, fontsize=8)
+    bar = axes.figure.colorbar(shades, ax=axes, ticks=[0, 0.5, 1], pad=0.01, aspect=30)
+    bar.set_ticklabels(["none", "half-way", "alarm"])
+    bar.set_label("evidence, on a log scale; grey: not judged", fontsize=8)
 
 
 def _risk(axes: Axes, windows: Sequence[RecordedWindow]) -> None:
@@ -122,24 +136,24 @@ def _risk(axes: Axes, windows: Sequence[RecordedWindow]) -> None:
         _STANDARD_ERRORS * errors,
         marker=".",
         linestyle="",
+        elinewidth=1,
         label=f"mean loss, {_STANDARD_ERRORS} standard errors",
     )
     if np.isfinite(bound).any():
         axes.step(places, bound, where="mid", color="firebrick", label="tolerated")
-    axes.set_title("Risk by window", loc="left")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+    axes.set_title("Does it hurt?", loc="left")
+    axes.set_ylabel(f"mean loss ({_metrics(windows)})", fontsize=8)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=8)
+
+
+def _metrics(windows: Sequence[RecordedWindow]) -> str:
+    return ", ".join(sorted({window.rules.metric.replace("_", " ") for window in windows}))
 
 
 def _strongest(windows: Sequence[RecordedWindow]) -> list[str]:
     """Return the streams that any bet was made on, the strongest evidence first."""
     most: dict[str, float] = {}
     for window in windows:
-        inputs = window.content["inputs"] or {"log_wealth": {}, "p": {}}
-        for name in inputs["p"]:
-            most[name] = max(most.get(name, -np.inf), inputs["log_wealth"].get(name, -np.inf))
+        for name, evidence in window.evidence.items():
+            most[name] = max(most.get(name, 0.0), evidence)
     return sorted(most, key=lambda name: -most[name])[:_MOST_STREAMS]
-
-
-def _wealth(window: RecordedWindow, stream: str) -> float:
-    inputs = window.content["inputs"]
-    return np.nan if inputs is None else inputs["log_wealth"].get(stream, np.nan)

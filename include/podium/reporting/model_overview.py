@@ -32,12 +32,15 @@ _KEPT = (
     *(EventKind.HELD, EventKind.HOLD_RELEASED, EventKind.QUARANTINED, EventKind.RESTORED),
     *(EventKind.DELETION_FAILED, EventKind.DELETED),
 )
+# What approvers say of a version.
+_SAID = (EventKind.HELD, EventKind.HOLD_RELEASED, EventKind.RESTORED)
 _TOLD = (
     *(EventKind.APPROVAL_REQUESTED, EventKind.APPROVAL_GIVEN, EventKind.ANSWER_INVALID),
     *(EventKind.ACCEPTANCE_GIVEN, EventKind.NOMINATION_REFUSED, *DECISIONS, *_MOVES, *_REFUSED),
     *(EventKind.RETRAIN_WANTED, EventKind.WATCH_JUDGED),
     *(EventKind.WATCH_FROZE, EventKind.WATCH_SETTLED),
     *(EventKind.RAMP_STEP, EventKind.RAMP_ENDED),
+    *(EventKind.REMOVAL_DONE,),
     *(*_KEPT, EventKind.RETIRED, EventKind.RETIREMENT_UNDONE, EventKind.RETENTION_CHECKED),
 )
 _WIDTH, _HEIGHT, _LEFT, _TOP = 720, 220, 64, 24
@@ -166,8 +169,8 @@ def version_report(services: Services, model: str, version: int) -> tuple[GateRe
 
 
 def result_of_run(services: Services, model: str, run: str) -> Event | None:
-    """Return what a run recorded last of moving a model's champion; None if nothing is on record yet."""
-    ends = (*_MOVES, *_REFUSED, EventKind.ACCEPTANCE_GIVEN)
+    """Return what a run recorded last that somebody asked for; None if nothing is on record yet."""
+    ends = (*_MOVES, *_REFUSED, EventKind.ACCEPTANCE_GIVEN, *_SAID)
     found = [event for event in services.ledger.of_run(model, run) if event.event in ends]
     return found[-1] if found else None
 

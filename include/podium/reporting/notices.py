@@ -6,16 +6,18 @@ an earlier one, or follows it in one thread; each has an id of its own, by which
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from podium.errors import PodiumError
 from podium.gates.report import count_rows
 from podium.ledger.events import Event, EventKind
+from podium.ledger.history import DAMAGES
 from podium.lifecycle.approval import report_asked_about
 from podium.lifecycle.approval_policy import Request, who_may_decide
 from podium.lifecycle.ramped import GOOD
+from podium.lifecycle.retention_rules import size_text
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
 from podium.model_file.notify import Topic
 from podium.model_file.spec import ModelSpec
@@ -25,28 +27,40 @@ from podium.reporting.comparison import in_one_sentence
 from podium.reporting.links import decision_page, model_page, models_page
 
 # Told in quiet hours too.
-URGENT = (Topic.ESCALATION, Topic.MOVED_OUTSIDE, Topic.SERVERS_BEHIND, Topic.LEDGER_DAMAGED)
+URGENT = (
+    *(Topic.ESCALATION, Topic.MOVED_OUTSIDE, Topic.SERVERS_BEHIND, Topic.LEDGER_DAMAGED),
+    Topic.DAMAGED,
+)
 _DECIDED = {
     EventKind.APPROVED: "was approved by {actor}",
     EventKind.REJECTED: "was rejected by {actor}",
     EventKind.EXPIRED: "expired: nobody decided in time",
-    EventKind.SUPERSEDED: "needs no decision any more: a newer candidate took its place",
-    EventKind.VOIDED: "needs no decision any more: what was asked about has changed",
+    EventKind.SUPERSEDED: "no longer needs a decision: a newer candidate replaced it",
+    EventKind.VOIDED: "no longer needs a decision: the version, its gates or the champion changed",
 }
 _FOLLOWS = {
     EventKind.APPROVED: "Podium promotes it now.",
-    EventKind.REJECTED: "The champion stays {champion}.",
-    EventKind.EXPIRED: "The champion stays {champion}. Start the lifecycle again to ask again.",
-    EventKind.SUPERSEDED: "Answers to it no longer count. The champion stays {champion}.",
+    EventKind.REJECTED: "{stays}",
+    EventKind.EXPIRED: "{stays} To ask again, start the lifecycle again.",
+    EventKind.SUPERSEDED: "Answers no longer count. {stays}",
     EventKind.VOIDED: "Nothing was promoted. Start the lifecycle again to ask about the present state.",
 }
 _FOLLOWS_A_ROLLBACK = {
     EventKind.APPROVED: "Podium rolls back now.",
-    EventKind.REJECTED: "The champion stays {champion}.",
-    EventKind.EXPIRED: "The champion stays {champion}. `podium rollback` still works.",
-    EventKind.SUPERSEDED: "An answer to it counts no more.",
-    EventKind.VOIDED: "An answer to it counts no more.",
+    EventKind.REJECTED: "{stays}",
+    EventKind.EXPIRED: "{stays} `podium rollback` still works.",
+    EventKind.SUPERSEDED: "Answers no longer count.",
+    EventKind.VOIDED: "Answers no longer count.",
 }
+_FOLLOWS_A_REMOVAL = {
+    EventKind.APPROVED: "Podium removes exactly these versions now, as far as nothing keeps them by then.",
+    EventKind.REJECTED: "No version goes. The next run of retention asks again: hold what has to stay.",
+    EventKind.EXPIRED: "No version goes. The next run of retention asks again.",
+    EventKind.SUPERSEDED: "No version goes.",
+    EventKind.VOIDED: "No version goes.",
+}
+# Of these events one run records many: they are told of together.
+OF_MANY_VERSIONS = (EventKind.QUARANTINED, EventKind.DELETED)
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,16 @@ def approval_wanted(request: Request, spec: ModelSpec, comparison: str, airflow:
             f"waits for approval until {in_utc(request.expires_at)}",
             f"The watch window of {version_name(request.champion)} said {request.why}.",
         )
+    if request.removes:
+        return _to_deciders(
+            request,
+            spec.approval,
+            airflow,
+            Topic.REMOVAL_WANTED,
+            f"waits for approval until {in_utc(request.expires_at)}",
+            f"{request.why}.",
+            "Without an approval no version goes. The page of the decision lists each with size and age.",
+        )
     over = "as the first champion" if request.champion is None else f"over {version_name(request.champion)}"
     who = request.requester or "A schedule"
     return _to_deciders(
@@ -106,17 +130,14 @@ def approval_wanted(request: Request, spec: ModelSpec, comparison: str, airflow:
 def reminder(request: Request, policy: ApprovalSpec, airflow: str) -> Notice:
     """Say that half of the time is over."""
     what = f"still waits for approval, until {in_utc(request.expires_at)}"
-    said = "Half of the time is over, and there is no decision."
+    said = "Half of the time is over, and nobody has decided."
     return _to_deciders(request, policy, airflow, Topic.REMINDER, what, said)
 
 
 def escalation(request: Request, policy: ApprovalSpec, airflow: str) -> Notice:
     """Say that a request is about to expire."""
     what = f"expires at {in_utc(request.expires_at)} unless somebody decides"
-    said = (
-        "Nine tenths of the time are over. A request that expires is closed, and the champion stays "
-        f"{version_name(request.champion)}."
-    )
+    said = f"90% of the time is over. Without a decision the request is closed then. {_stays(request)}"
     return _to_deciders(request, policy, airflow, Topic.ESCALATION, what, said)
 
 
@@ -128,7 +149,7 @@ def answer_did_not_count(event: Event, request: Request, airflow: str) -> Notice
         Topic.ANSWER_DID_NOT_COUNT,
         f"the answer of {event.actor} did not count",
         f"Why: {event.reason}.",
-        "It decided nothing.",
+        "Nothing was decided.",
     )
     return replace(notice, id=f"event:{event.seq}", people=(event.actor,))
 
@@ -137,7 +158,9 @@ def decided(event: Event, request: Request, spec: ModelSpec | None, airflow: str
     """Say how a request ended."""
     said = _DECIDED[event.event].format(actor=event.actor)
     follows = _FOLLOWS_A_ROLLBACK if request.rolls_back else _FOLLOWS
-    then = follows[event.event].format(champion=version_name(request.champion))
+    if request.removes:
+        follows = _FOLLOWS_A_REMOVAL
+    then = follows[event.event].format(stays=_stays(request))
     notice = _of_request(request, airflow, Topic.DECIDED, said, f"Why: {event.reason}.", then)
     asked = () if request.requester is None else (request.requester,)
     deciders = () if spec is None else spec.approval.approvers
@@ -186,7 +209,7 @@ def of_event(event: Event, airflow: str) -> Notice | None:
             Topic.CHAMPION_CHANGED,
             f"{version} was adopted as champion",
             why,
-            "Nothing was moved: it was the champion before Podium knew it.",
+            "Nothing was moved: it was champion already.",
         ),
         EventKind.OUTSIDE_MOVE_REVERTED: (
             Topic.SETTLED,
@@ -201,6 +224,10 @@ def of_event(event: Event, airflow: str) -> Notice | None:
         return _of_ramp(event, airflow)
     if event.event in (EventKind.WINDOWS_JUDGED, EventKind.RETRAIN_WANTED):
         return _of_monitoring(event, airflow)
+    if event.event in OF_MANY_VERSIONS:
+        return of_versions([event], airflow)
+    if event.event is EventKind.RETENTION_CHECKED:
+        return _of_check(event, airflow)
     if event.event not in said:
         return None
     topic, what, *sentences = said[event.event]
@@ -221,16 +248,17 @@ def _of_monitoring(event: Event, airflow: str) -> Notice | None:
     version, wanted = version_name(event.version), event.event is EventKind.RETRAIN_WANTED
     if not wanted and not alarms_in(event.details):
         return None
-    what = f"is to be trained again: {event.reason}" if wanted else f"was monitored: {event.reason}"
+    what = "asks for a training" if wanted else "raised an alarm"
     then = (
-        "Its lifecycle starts automatically; gates and approval still apply."
+        "Its lifecycle starts automatically if that Dag is switched on; gates and approval still apply."
         if wanted
-        else "The champion serves on. docs/monitoring.md says what each verdict means."
+        else f"The champion keeps serving. `podium drift {event.model}` shows the windows; "
+        "docs/monitoring.md explains each verdict."
     )
     return Notice(
         Topic.MONITORING,
         event.model,
-        f"{event.model} {version} {what}",
+        f"{event.model} {version}: monitoring {what}: {event.reason}",
         then,
         key=f"{event.model}:monitoring:{event.version}",
         id=f"event:{event.seq}",
@@ -242,18 +270,18 @@ def _of_watch(event: Event, airflow: str) -> Notice:
     """Tell how a watch window ended, or that the freeze after one did."""
     details = event.details
     said, goes_back = details.get("said"), details.get("auto_rollback")
-    then = "The champion serves on."
+    then = "The champion keeps serving."
     if event.event is EventKind.WATCH_SETTLED:
         then = "Versions of the model can be promoted again."
     elif said == "bad" and goes_back == "on":
-        then = "It is rolled back by itself, and no version is promoted until an approver settles it."
+        then = "Podium rolls it back, and promotes no version until an approver settles it."
     elif said == "bad" and goes_back == "propose":
-        then = "The champion serves on until a person decides: a card asks the approvers."
+        then = "The champion keeps serving until a person decides; a card asks the approvers."
     elif details.get("freezes") or event.event is EventKind.WATCH_FROZE:
         then = (
             "Nothing was moved. No version is promoted until an approver settles it: settle_champion, accept."
         )
-    what = f"came out of its watch window: {event.reason}"
+    what = f"ended its watch window: {event.reason}"
     if event.event is EventKind.WATCH_SETTLED:
         what = f"is free again: {event.actor} settled its watch window: {event.reason}"
     elif event.event is EventKind.WATCH_FROZE:
@@ -264,6 +292,55 @@ def _of_watch(event: Event, airflow: str) -> Notice:
         f"{event.model} {version_name(event.version)} {what}",
         then,
         key=f"{event.model}:watch:{details.get('promotion', event.seq)}",
+        id=f"event:{event.seq}",
+        link=model_page(airflow, event.model) if airflow else "",
+    )
+
+
+def of_versions(events: Sequence[Event], airflow: str) -> Notice:
+    """Tell which versions a run of retention put into quarantine, or deleted.
+
+    Args:
+        events: Those of one run and of one of the kinds ``OF_MANY_VERSIONS``, oldest first.
+        airflow: Where Airflow is.
+    """
+    last, names = events[-1], [version_name(event.version) for event in events]
+    size = size_text(sum(int(event.details.get("bytes", 0)) for event in events))
+    many = f"{len(names):,} old version{'s' * (len(names) != 1)}"
+    were = "were" if names[1:] else "was"
+    if last.event is EventKind.QUARANTINED:
+        topic, what = Topic.QUARANTINED, f"{many} went to quarantine"
+        them, one = ("them", "one") if names[1:] else ("it", "it")
+        then = f"Nobody can use {them}. An approver restores {one}: `podium restore {last.model} VERSION`."
+    else:
+        topic, what = Topic.DELETED, f"{many} {were} deleted for good"
+        then = f"{'Their' if names[1:] else 'Its'} record stays in the ledger."
+    return Notice(
+        topic,
+        last.model,
+        f"{last.model}: {what}, {size}",
+        "\n".join([f"{', '.join(names)}: {last.reason}.", then]),
+        key=f"{last.model}:{topic}:{last.run}",
+        id=f"event:{last.seq}",
+        link=model_page(airflow, last.model) if airflow else "",
+    )
+
+
+def _of_check(event: Event, airflow: str) -> Notice | None:
+    """Tell of files that had to stay and are changed or gone; None where all is well."""
+    if not event.details.get(DAMAGES):
+        return None
+    return Notice(
+        Topic.DAMAGED,
+        event.model,
+        f"{event.model}: FROZEN: files of versions that had to stay are damaged",
+        "\n".join(
+            [
+                *event.details[DAMAGES],
+                "Nothing is promoted or deleted. Restore the files from a backup, then run retention again.",
+            ]
+        ),
+        key=f"{event.model}:damaged",
         id=f"event:{event.seq}",
         link=model_page(airflow, event.model) if airflow else "",
     )
@@ -376,7 +453,7 @@ def trial(channel: str, now: datetime, airflow: str) -> Notice:
 def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | None) -> str:
     """Say how what is asked about compares with the champion, or why nobody can say.
 
-    Of a rollback that is what the watch window said.
+    Of a rollback that is what the watch window said, of a removal what would go.
 
     One report that cannot be read keeps no other request from being told.
 
@@ -387,12 +464,22 @@ def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | N
     """
     if request.rolls_back:
         return f"The watch window of {version_name(request.champion)} said {request.why}."
+    if request.removes:
+        return f"{request.why}."
     try:
         report = report_asked_about(events, request)
     except PodiumError as error:
         return f"Its gate report cannot be shown: {error}."
-    judged = f"On {count_rows(report.scores.rows)} held out it {report.verdict()}."
+    judged = f"On the holdout of {count_rows(report.scores.rows)} it {report.verdict()}."
     return f"{in_one_sentence(report, spec)}. {judged}"
+
+
+def _stays(request: Request) -> str:
+    if request.removes:
+        return "No version goes."
+    if request.champion is None:
+        return "There is still no champion."
+    return f"The champion stays {version_name(request.champion)}."
 
 
 def time_left(request: Request, share: float) -> datetime:

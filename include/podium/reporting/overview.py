@@ -17,11 +17,19 @@ from podium.errors import PodiumError
 from podium.gates.report import number
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
-from podium.ledger.history import DECISIONS, GATES, VERDICT, Present
+from podium.ledger.history import DECISIONS, GATES, REMOVAL, VERDICT, Present
 from podium.ledger.present import FEW_MOVES
 from podium.ledger.servers import NOBODY, Following, Server, following, servers_of
 from podium.lifecycle.approval import approvals, readable_requests, report_of
-from podium.lifecycle.approval_policy import APPROVE, Answer, Person, Request, problems, who_may_decide
+from podium.lifecycle.approval_policy import (
+    APPROVE,
+    Answer,
+    Person,
+    Request,
+    problems,
+    removal_name,
+    who_may_decide,
+)
 from podium.lifecycle.custody_rules import retired_problem
 from podium.lifecycle.ramped import open_ramp
 from podium.lifecycle.watched import open_window
@@ -52,8 +60,11 @@ _URGENCY = {state: place for place, state in enumerate(State)}
 
 # They are about a model, and name no version.
 _OF_MODELS = (
-    EventKind.DELETION_ALLOWED,
+    EventKind.REMOVAL_PROPOSED,
+    EventKind.REMOVAL_DONE,
     EventKind.RETENTION_CHECKED,
+    EventKind.ORPHANS_REPORTED,
+    EventKind.ORPHAN_DELETED,
     EventKind.RETIRED,
     EventKind.RETIREMENT_UNDONE,
 )
@@ -65,38 +76,42 @@ _WORDS = {
     EventKind.ANSWER_INVALID: "got an answer that did not count,",
     EventKind.ASKED_AGAIN: "was asked about again",
     EventKind.PROMOTED: "was promoted to champion",
-    EventKind.ROLLED_BACK: "became champion again by a rollback",
-    EventKind.ROLLBACK_REFUSED: "was refused as the target of a rollback, asked",
+    EventKind.ROLLED_BACK: "became champion again in a rollback",
+    EventKind.ROLLBACK_REFUSED: "was refused as the target of a rollback, requested",
     EventKind.MOVED_OUTSIDE: "was made champion outside Podium",
     EventKind.OUTSIDE_MOVE_REVERTED: "became champion again, the move outside was reverted",
     EventKind.OUTSIDE_MOVE_ACCEPTED: "stays champion, the move outside was accepted",
     EventKind.ACCEPTANCE_GIVEN: "got one acceptance of several",
-    EventKind.SETTLEMENT_REFUSED: "was not settled, asked",
+    EventKind.SETTLEMENT_REFUSED: "was not settled, requested",
     EventKind.PROMOTION_REFUSED: "could not be promoted",
     EventKind.PROMOTION_STARTED: "is being promoted",
     EventKind.ROLLBACK_STARTED: "is being rolled back to",
     EventKind.REFERENCE_MADE: "got its reference for monitoring",
     EventKind.WINDOWS_JUDGED: "was monitored",
-    EventKind.RETRAIN_WANTED: "is to be trained again",
-    EventKind.WATCH_JUDGED: "came out of its watch window",
+    EventKind.RETRAIN_WANTED: "will be trained again",
+    EventKind.WATCH_JUDGED: "ended its watch window",
     EventKind.WATCH_FROZE: "is frozen",
     EventKind.WATCH_SETTLED: "stays champion, its watch window was settled",
     EventKind.RAMP_STEP: "is on its ramp",
     EventKind.RAMP_ENDED: "came to the end of its ramp",
     EventKind.ADOPTED: "was adopted",
     EventKind.CHAMPION_ADOPTED: "was adopted as champion",
-    EventKind.ADOPTION_REFUSED: "was not adopted, asked",
+    EventKind.ADOPTION_REFUSED: "was not adopted, requested",
     EventKind.HELD: "is held",
-    EventKind.HOLD_RELEASED: "is not held any more,",
+    EventKind.HOLD_RELEASED: "is no longer held,",
     EventKind.COPIED_TO: "was copied to another registry",
     EventKind.QUARANTINED: "went to quarantine",
     EventKind.RESTORED: "was restored from quarantine",
-    EventKind.DELETION_ALLOWED: "more than goes unasked was allowed to go",
+    EventKind.REMOVAL_PROPOSED: "people are asked about more than goes unasked",
+    EventKind.REMOVAL_DONE: "the removal was done",
     EventKind.DELETION_STARTED: "is being deleted",
     EventKind.DELETION_FAILED: "could not be deleted",
     EventKind.DELETED: "was deleted",
-    EventKind.RETENTION_CHECKED: "what stays was looked at after a deletion",
-    EventKind.RETIRED: "the model was ended",
+    EventKind.RETENTION_CHECKED: "the remaining files were checked after a deletion",
+    EventKind.ORPHANS_REPORTED: "models that no version names were reported",
+    EventKind.ORPHAN_DELETED: "a model that no version names was deleted",
+    EventKind.TRIALS_THINNED: "was made by a search, whose other trials were deleted",
+    EventKind.RETIRED: "the model was retired",
     EventKind.RETIREMENT_UNDONE: "the model continues",
 }
 
@@ -284,7 +299,7 @@ def _row(  # noqa: PLR0913 - as above
         champion=history.champion(events),
         move=history.champion_move(events),
         waiting=_waiting(spec, readable_requests(events), answers, person),
-        decided=describe(decided[-1]) if decided else "nothing was decided yet",
+        decided=describe(decided[-1]) if decided else "no decision yet",
         metric=_numbers(spec, last),
         refused_at=last.at if last is not None and last.event is EventKind.GATES_REFUSED else None,
         watched=_watch_window(events, newest),
@@ -324,7 +339,7 @@ def _with_state(
         said = f"{version_name(last.version)} was {last.reason}"
         return replace(row, state=State.REFUSED, sentence=said)
     if row.champion is None:
-        return replace(row, state=State.EMPTY, sentence="No version was champion yet.")
+        return replace(row, state=State.EMPTY, sentence="No version has been champion yet.")
     return replace(row, sentence=f"{version_name(row.champion)} is champion{_watched(events)}.")
 
 
@@ -334,7 +349,7 @@ def _watch_window(events: Present, newest: Sequence[Event]) -> str:
     window = open_window(events)
     if window is not None:
         new, old = version_name(window.new), version_name(window.old)
-        return f"open: {new} beside {old} until {in_utc(window.closes)} at most"
+        return f"open: {new} beside {old} until {in_utc(window.closes)} at the latest"
     return f"{version_name(judged[-1].version)}, {judged[-1].reason}" if judged else ""
 
 
@@ -343,7 +358,7 @@ def _watched(events: Present) -> str:
     window = open_window(events)
     if window is None:
         return ""
-    return f", watched beside {version_name(window.old)} until {in_utc(window.closes)} at most"
+    return f", watched beside {version_name(window.old)} until {in_utc(window.closes)} at the latest"
 
 
 def freeze(model: str, events: Sequence[Event], live: Mapping[str, int | None] | None) -> str:
@@ -355,22 +370,30 @@ def freeze(model: str, events: Sequence[Event], live: Mapping[str, int | None] |
         live: The live champions; None where MLflow did not answer.
     """
     if outside := history.outside_move(events):
-        moved = f"{version_name(outside.from_version)} -> {version_name(outside.version)}"
-        return f"The champion was moved outside Podium, {moved}, found on {in_utc(outside.at)}."
+        return f"{_moved_outside(outside)} outside Podium, found on {in_utc(outside.at)}."
     if froze := history.watch_freeze(events):
         return (
-            f"No version is promoted since a watch window ended on {in_utc(froze.at)}, {froze.reason}. An "
-            "approver settles it: settle_champion, accept."
+            f"Promotions are stopped: a watch window ended on {in_utc(froze.at)}, {froze.reason}. An "
+            "approver settles this with settle_champion, accept."
         )
     if damaged := history.damage(events):
-        return f"Nothing moves since {in_utc(damaged.at)}: {damaged.reason}"
+        return f"Found damaged on {in_utc(damaged.at)}, so nothing moves: {damaged.reason}"
     recorded, now = history.champion(events), (live or {}).get(model)
     if live is None or now == recorded or history.stopped_move(events, now) is not None:
         return ""
     return (
         f"MLflow's champion is {version_name(now)}, the ledger's is {version_name(recorded)}: it was moved "
-        "outside Podium. reconcile records that within minutes; then an approver settles it."
+        "outside Podium. The Dag reconcile records this within minutes; then an approver settles it."
     )
+
+
+def _moved_outside(found: Event) -> str:
+    before, after = version_name(found.from_version), version_name(found.version)
+    if found.from_version is None:
+        return f"{after} was made champion"
+    if found.version is None:
+        return f"The champion, {before}, was removed"
+    return f"The champion was moved from {before} to {after}"
 
 
 def _is_newer(event: Event, than: Event | None) -> bool:
@@ -386,8 +409,8 @@ def _waiting(
     in_time = [request for request in requests if request.expires_at > datetime.now(UTC)]
     if not in_time:
         return None
-    # A bad champion serves until somebody decides about that one.
-    request = next((found for found in in_time if found.rolls_back), in_time[-1])
+    # A bad champion serves until somebody decides about that one; old versions can wait.
+    request = max(in_time, key=lambda found: (found.rolls_back, found.promotes, found.seq))
     return waiting(spec, request, answers.get(request.run, []), person)
 
 
@@ -401,7 +424,7 @@ def waiting(spec: ModelSpec | None, request: Request, answers: Sequence[Event], 
         person: Who looks.
     """
     if spec is None:
-        return Waiting(request, 0, 1, "nobody: it has no model file", "The model has no model file any more.")
+        return Waiting(request, 0, 1, "nobody: it has no model file", "The model no longer has a model file.")
     given, policy = approvals(answers, request.run), spec.approval
     would_be = Answer(
         APPROVE,
@@ -426,6 +449,8 @@ def _asked(waits: Waiting, judged: Event | None, spec: ModelSpec | None) -> str:
     if request.rolls_back:
         back = f"{version_name(request.champion)} to {version_name(request.version)}"
         return f"Roll back {back}? Its watch window said {request.why}.{given}"
+    if request.removes:
+        return f"Remove old versions? {request.why}.{given}"
     if judged is not None and judged.details.get("digest") == request.gates:
         return f"{in_one_sentence(report_of(judged), spec)}.{given}"
     over = (
@@ -433,7 +458,7 @@ def _asked(waits: Waiting, judged: Event | None, spec: ModelSpec | None) -> str:
         if request.champion is None
         else f"in place of {version_name(request.champion)}"
     )
-    return f"{version_name(request.version)} waits to be champion {over}.{given}"
+    return f"{version_name(request.version)} waits for approval {over}.{given}"
 
 
 _JUDGED_BY_ITSELF = (EventKind.WATCH_JUDGED, EventKind.RAMP_STEP, EventKind.RAMP_ENDED)
@@ -448,9 +473,14 @@ def describe(event: Event) -> str:
     why = f": {event.reason}" if event.reason and event.event not in GATES else ""
     if event.version is None and event.event in _OF_MODELS:
         return f"{what}{why}"
+    if event.event is EventKind.MOVED_OUTSIDE:
+        said = event.reason.removeprefix(f"{event.model}: ")
+        return said[0].upper() + said[1:] if said else f"{_moved_outside(event)} outside Podium"
     name = version_name(event.version)
     if VERDICT in event.details and event.event in _ASKED:
         name = f"the rollback of {version_name(event.from_version)} to {name}"
+    if REMOVAL in event.details and event.event in _ASKED:
+        name = removal_name(event.details[REMOVAL])
     return f"{name} {what}{why}"
 
 

@@ -42,7 +42,7 @@ class Pending:
         asked = self.request
         left = _describe(asked.expires_at - datetime.now(UTC))
         until = f"waits until {in_utc(asked.expires_at)} ({left} left)"
-        if asked.rolls_back:
+        if not asked.promotes:
             return f"{asked.name}: {until}"
         over = "the first champion" if asked.champion is None else f"over {version_name(asked.champion)}"
         return f"{asked.name}, {over}: {until}"
@@ -52,7 +52,7 @@ class Pending:
         by_itself = "the watch window" if self.request.rolls_back else "a schedule"
         asked = f"asked by {self.request.requester or by_itself}"
         if self.spec is None:
-            return f"{asked}; the model has no model file any more, so nobody may decide"
+            return f"{asked}; the model no longer has a model file, so nobody may decide"
         policy = self.spec.approval
         by = f" ({', '.join(self.given)})" if self.given else ""
         return (
@@ -69,6 +69,7 @@ class Pending:
             "champion": asked.champion,
             "request": asked.seq,
             "rolls_back": asked.rolls_back,
+            "removes": asked.removes,
             "run": asked.run,
             "requester": asked.requester,
             "expires_at": asked.expires_at.astimezone(UTC).isoformat(),
@@ -112,14 +113,14 @@ def pending_of(services: Services, model: str, airflow: str, number: int | None 
 
     Raises:
         NotFound: Nothing does, or not this one.
-        PodiumError: A promotion and a rollback wait, and nobody says which is meant.
+        PodiumError: Decisions about several things wait, and nobody says which is meant.
         Outage: The ledger did not answer.
     """
     found = [item for item in all_pending(services, airflow) if item.request.model == model]
     chosen = [item for item in found if number in (None, item.request.seq)]
     if not chosen:
         raise NotFound(f"{model}: no version waits for approval; `podium pending` shows what does")
-    if len({item.request.rolls_back for item in chosen}) > 1:
+    if len({(item.request.rolls_back, item.request.promotes) for item in chosen}) > 1:
         there = "; ".join(f"--request {item.request.seq}: {item.request.name}" for item in chosen)
         raise PodiumError(f"{model}: more than one decision waits, say which: {there}")
     return max(chosen, key=lambda item: item.request.seq)

@@ -7,11 +7,10 @@ from typing import Any
 
 from podium.gates.report import cell
 from podium.ledger.evidence import EvidenceStore
-from podium.lifecycle import approval
-from podium.lifecycle.approval_policy import Request, who_may_decide
+from podium.lifecycle.approval_policy import Request
 from podium.model_file.spec import ModelSpec
-from podium.names import in_utc, version_name
-from podium.reporting.approval_card import Pages
+from podium.names import version_name
+from podium.reporting.approval_card import Pages, asks_of_itself
 from podium.reporting.watched import bar, evidence_of
 from podium.services import Services
 
@@ -26,9 +25,6 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
         Outage: The ledger did not answer.
     """
     new, old = version_name(request.champion), version_name(request.version)
-    events = services.ledger.present(request.model, request.version, run=request.run)
-    given = len(approval.approvals(events, request.run))
-    state = f"Approved by {given} of {spec.approval.required} when this card was put up"
     content = EvidenceStore(services.ledger).one(request.gates).read()
     return "\n".join(
         [
@@ -37,16 +33,13 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
             f"{new} is champion and serves. If you approve, {old} is champion again, once its files are "
             f"proved and it predicts its stored example. If you reject, {new} stays champion.",
             "",
-            f"Who may decide: {who_may_decide(spec.approval)}. A reason of at least "
-            f"{spec.approval.reason_min_length} letters and digits is required, also to reject.",
-            *(["To approve, tick every statement of the checklist."] if spec.approval.checklist else []),
-            f"Without a valid decision the request expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC, "
-            f"and {new} stays. A move of the champion by anybody closes it.",
-            "",
-            f"[![{state}; open until {in_utc(request.expires_at)}]({pages.answers})]({pages.answers})",
-            "",
-            f"[The state now]({pages.answers}), [all about this decision]({pages.decision})",
-            "",
+            *asks_of_itself(
+                services,
+                spec,
+                request,
+                pages,
+                f"{new} stays. If anybody moves the champion, the request closes.",
+            ),
             *_evidence(content),
         ]
     )

@@ -14,7 +14,7 @@ from podium.ledger.events import ENTERED, Event
 from podium.ledger.history import Present
 from podium.ledger.present import FEW_MOVES
 from podium.lifecycle.approval import readable_requests
-from podium.lifecycle.approval_policy import Request
+from podium.lifecycle.approval_policy import Request, removal_name
 from podium.lifecycle.custody_rules import retired_problem
 from podium.lifecycle.ramped import Ramp, open_ramp
 from podium.model_file.loading import load_specs
@@ -28,15 +28,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Waiting:
-    """A candidate, or a rollback to a version, that waits for a person."""
+    """A candidate, a rollback to a version, or a removal of old versions: it waits for a person."""
 
-    version: int
+    version: int | None
     run: str
     expires_at: datetime
     rolls_back: bool = False
+    removes: int = 0
 
     @property
     def _name(self) -> str:
+        if self.removes:
+            return removal_name(self.removes)
         return f"{'back to ' if self.rolls_back else ''}{version_name(self.version)}"
 
     def short(self) -> str:
@@ -57,7 +60,7 @@ class ModelStatus:
         recorded_champion: What the ledger says; where ``champion`` is another one, the model is frozen.
         retired: Since when and why the model was ended; "" if it goes on.
         damaged: Which files a deletion changed; "" if none.
-        unsettled: Why no version is promoted since a watch window ended; "" if nobody need settle it.
+        unsettled: Why no version has been promoted since a watch window ended; "" if nobody need settle it.
         ramp: The ramp of an approved version, or None.
     """
 
@@ -173,7 +176,7 @@ def _status(model: str, live: Mapping[str, int], events: Present) -> ModelStatus
 
 def _unsettled(froze: Event) -> str:
     return (
-        f"no version is promoted since its watch window ended on {in_utc(froze.at)}, {froze.reason}; "
+        f"no version has been promoted since its watch window ended on {in_utc(froze.at)}, {froze.reason}; "
         "settle_champion settles it"
     )
 
@@ -200,7 +203,7 @@ def _newest_version(events: Iterable[Event]) -> int | None:
 def _waiting(requests: Iterable[Request]) -> Iterable[Waiting]:
     now = datetime.now(UTC)
     return (
-        Waiting(request.version, request.run, request.expires_at, request.rolls_back)
+        Waiting(request.version, request.run, request.expires_at, request.rolls_back, request.removes)
         for request in requests
         if request.expires_at > now
     )

@@ -229,7 +229,7 @@ class Counting:
 
     def _say(self, problem: str) -> None:
         if problem and problem != self._problem:
-            log.warning("%s: %s. Requests go on.", self._model, problem)
+            log.warning("%s: %s. Requests are still answered.", self._model, problem)
         self._problem = problem
 
 

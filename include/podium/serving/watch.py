@@ -154,8 +154,8 @@ class Watch:
             return ""
         what, closes = ("watch window", window.closes) if ramp is None else ("ramp", ramp.closes)
         return (
-            f"the {what} of {version_name(window.new)} has the memory until {in_utc(closes)} at most; then "
-            "the candidate is loaded"
+            f"the {what} of {version_name(window.new)} has the memory until {in_utc(closes)} at the latest; "
+            "then the candidate is loaded"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -213,7 +213,7 @@ class Watch:
             self._change(found)
         if ramp != self.ramp:
             self.ramp = ramp
-            log.info("%s: %s.", self._model, "no ramp is open any more" if ramp is None else ramp)
+            log.info("%s: %s.", self._model, "the ramp is over" if ramp is None else ramp)
         return ""
 
     def _change(self, found: WatchWindow | None) -> None:
@@ -223,7 +223,7 @@ class Watch:
         with self._counting:
             self.window, self._counts, self._told = found, Counts(), None
         if found is None:
-            log.info("%s: no watch window is open any more.", self._model)
+            log.info("%s: the watch window is closed.", self._model)
         else:
             new, old = version_name(found.new), version_name(found.old)
             log.info("%s: a watch window is open: %s is compared with %s.", self._model, new, old)
@@ -298,7 +298,7 @@ class Watch:
 
     def _say(self, problem: str) -> None:
         if problem and problem != self._problem:
-            log.warning("%s: %s. Requests go on.", self._model, problem)
+            log.warning("%s: %s. Requests are still answered.", self._model, problem)
         self._problem = problem
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from podium.errors import DataError, Outage, PodiumError
+from podium.model_file.extras import how_to_install
 from podium.model_file.source import DELTA, S3
 from podium.sources.chunks import (
     Partition,
@@ -19,14 +20,23 @@ from podium.sources.chunks import (
     Source,
     chosen,
     is_moment,
-    moment_of,
     numbered,
     of_size,
-    once_each,
 )
 
 ALL = "all"
-INSTALL = ".venv/bin/uv pip install --require-hashes -r requirements-delta.txt"
+# Files in their order, one after the other: equal tables give equal rows in equal order.
+_IN_ORDER = {
+    "datafusion.execution.target_partitions": "1",
+    "datafusion.execution.parquet.schema_force_view_types": "false",
+}
+# Objects that are not there are told otherwise.
+_OF_THE_STORE = re.compile(r"Generic S3 error|HTTP error|error sending request")
+_OTHER_WAYS = (
+    "; read it through the database that wrote it (sql:), or write a copy without that feature of Delta"
+)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST = 1000
 
 
 def delta_partitions(source: Source) -> list[Partition]:
@@ -37,39 +47,56 @@ def delta_partitions(source: Source) -> list[Partition]:
 
 @contextmanager
 def open_delta(source: Source, partition: Partition, wanted: Sequence[str] | None) -> Iterator[Reader]:
-    """Open a version of a table; columns and ``as_of`` are left to the statistics of its files."""
+    """Open a version of a table; columns and ``as_of`` are left to the statistics of its files.
+
+    It is read by the query engine of deltalake, which knows deletion vectors and mapped columns. Its dataset
+    of pyarrow refuses the first, and gives only missing values for the second.
+    """
     with _delta_errors(source):
-        dataset = _table(source, int(partition.at)).to_pyarrow_dataset()
-        names = list(dataset.schema.names)
-        once_each(names, source.source)
-        columns = chosen(names, wanted) or names[:1]
-        scanner = dataset.scanner(columns, filter=_known(dataset.schema, source))
-    empty = pa.schema([dataset.schema.field(name) for name in columns]).empty_table()
+        table = _table(source, int(partition.at))
+        schema = pa.schema(table.schema().to_arrow()).remove_metadata()
+        columns = chosen(schema.names, wanted) or schema.names[:1]
+        batches = _asked(table, columns, _known(schema, source))
+    # The engine has text in a type of its own.
+    kinds = pa.schema([schema.field(name).remove_metadata() for name in columns])
 
     def tables() -> Iterator[pa.Table]:
         with _delta_errors(source):
-            for batch in scanner.to_batches():
-                if len(batch):
-                    yield pa.Table.from_batches([batch]).replace_schema_metadata()
+            for batch in batches:
+                yield pa.Table.from_batches([batch]).replace_schema_metadata().cast(kinds)
 
-    yield Reader(names, numbered(of_size(tables(), source.chunk_rows, empty)))
+    yield Reader(schema.names, numbered(of_size(tables(), source.chunk_rows, kinds.empty_table())))
 
 
-def _known(schema: pa.Schema, source: Source) -> Any:
+def _asked(table: Any, columns: Sequence[str], known: str) -> pa.RecordBatchReader:
+    from deltalake import QueryBuilder
+
+    query = f"SELECT {', '.join(map(_quoted, columns))} FROM podium_rows{known}"  # noqa: S608 - all are quoted
+    return pa.RecordBatchReader.from_stream(
+        QueryBuilder(_IN_ORDER).register("podium_rows", table).execute(query)
+    )
+
+
+def _known(schema: pa.Schema, source: Source) -> str:
+    """Return the condition that leaves out later rows; "" where nobody can tell."""
     name = source.time_column
     if source.as_of is None or name is None or name not in schema.names:
-        return None
+        return ""
     if not is_moment(schema.field(name).type):
-        return None
-    field = pc.field(name)
-    return (field < moment_of(source.as_of, schema.field(name).type)) | field.is_null()
+        return ""
+    return f" WHERE {_quoted(name)} < TIMESTAMP '{source.as_of.isoformat()}Z' OR {_quoted(name)} IS NULL"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name.replace(chr(34), chr(34) * 2)}"'
 
 
 def _table(source: Source, version: int | None) -> Any:
     try:
         from deltalake import DeltaTable
     except ImportError as error:
-        raise PodiumError(f"{source.source}: the package deltalake is not installed: {INSTALL}") from error
+        hint = how_to_install("deltalake")
+        raise PodiumError(f"{source.source}: the package deltalake is not installed{hint}") from error
     place = source.source.removeprefix(DELTA).strip()
     is_s3 = place.startswith(S3)
     at = place if is_s3 else str(Path(source.home) / place)
@@ -107,6 +134,19 @@ def _delta_errors(source: Source) -> Iterator[None]:
     except TableNotFoundError as error:
         raise DataError(f"{source.source}: there is no Delta table") from error
     except (DeltaError, pa.ArrowInvalid) as error:
-        raise DataError(f"{source.source} cannot be read: {str(error).splitlines()[0]}") from error
+        if _OF_THE_STORE.search(str(error)):
+            raise _outage(source, error) from error
+        way_out = _OTHER_WAYS if "nsupported" in str(error) or "not supported" in str(error) else ""
+        raise DataError(f"{source.source} cannot be read: {_plain(error)}{way_out}") from error
     except OSError as error:
-        raise Outage(f"{source.source}: the store did not answer: {str(error).splitlines()[0]}") from error
+        raise _outage(source, error) from error
+
+
+def _outage(source: Source, error: Exception) -> Outage:
+    return Outage(f"{source.source}: the store did not answer: {_plain(error)}")
+
+
+def _plain(error: Exception) -> str:
+    """Return what deltalake says, on one line and without colours."""
+    said = " ".join(_COLOURS.sub("", str(error)).replace("↳", " ").split())
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."

@@ -11,11 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from podium.errors import DataError, Outage
 from podium.model_file.source import DELTA, S3, SQL
 from podium.sources.chunks import Partition, Source
+from podium.sources.dvc import describe_dvc
 from podium.sources.storage import query_of
 
 Facts = Mapping[str, Any]
@@ -32,7 +31,7 @@ def source_facts(source: Source, partitions: Sequence[Partition]) -> Facts:
         partitions: Its parts: those that are read.
 
     Raises:
-        DataError: A part is gone, or the ``.dvc`` file is none.
+        DataError: A part is gone.
         Outage: The store did not answer.
     """
     if source.source.startswith(SQL):
@@ -43,9 +42,7 @@ def source_facts(source: Source, partitions: Sequence[Partition]) -> Facts:
         return {"delta": source.source.removeprefix(DELTA).strip(), "version": int(partitions[0].at)}
     if source.source.startswith(S3):
         return {"objects": _objects([partition.at for partition in partitions])}
-    found = {"files": [_file(Path(partition.at), source.home) for partition in partitions]}
-    dvc = source.home / f"{source.source.rstrip('/')}.dvc"
-    return {**found, "dvc": _dvc(dvc)} if dvc.is_file() else found
+    return {"files": [_file(Path(partition.at), source.home) for partition in partitions]}
 
 
 def changed(before: Facts, after: Facts) -> str:
@@ -74,7 +71,7 @@ def describe(facts: Facts) -> str:
     if "objects" in facts:
         return _parts(facts["objects"], "object", "version" if _all_versioned(facts) else "etag")
     said = _parts(facts.get("files", ()), "file", "bytes")
-    return f"{said}, DVC md5 {facts['dvc']['md5']}" if "dvc" in facts else said
+    return f"{said}, {describe_dvc(facts['dvc'])}" if "dvc" in facts else said
 
 
 def _all_versioned(facts: Facts) -> bool:
@@ -139,16 +136,7 @@ def _store_errors(address: str) -> Iterator[None]:
         yield
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
-            raise DataError(f"there is no {address} any more") from error
+            raise DataError(f"{address} no longer exists") from error
         raise Outage(f"{address}: the store did not answer: {error}") from error
     except BotoCoreError as error:
         raise Outage(f"{address}: the store did not answer: {error}") from error
-
-
-def _dvc(path: Path) -> dict[str, str]:
-    """Return the hash that a ``.dvc`` file has of what stands beside it: https://dvc.org/doc/user-guide."""
-    try:
-        (out,) = yaml.safe_load(path.read_text(encoding="utf-8"))["outs"]
-        return {"file": path.name, "md5": str(out["md5"])}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is not a DVC file with one output and its md5") from error

@@ -26,8 +26,8 @@ from podium.sources.storage import database_engine, database_errors, query_of
 
 ALL = "all"
 _PIPE_BYTES = 4 << 20
-# Large, so that each column of a block has memory of its own, which is given back when it is not needed.
-_BLOCK_BYTES = 32 << 20
+# Arrow reads 32 blocks ahead of what it parses.
+_BLOCK_BYTES = 2 << 20
 # Types of Postgres by their numbers, which never change (pg_type.dat), that COPY writes as Arrow reads them.
 _DECIMAL = 1700
 _PLAIN: Mapping[int, pa.DataType] = {
@@ -238,6 +238,10 @@ def _parsed(stream: Any, kinds: Mapping[str, pa.DataType], shown: str) -> Iterat
         )
         yield from reader
     except pa.ArrowInvalid as error:
+        if "straddling" in str(error):
+            # A line longer than a block: https://arrow.apache.org/docs/python/generated/pyarrow.csv.ReadOptions.html
+            long = f"a row is longer than {_BLOCK_BYTES >> 20} MB; leave its long column out of the query"
+            raise DataError(f"{shown}: {long}") from error
         raise DataError(f"{shown}: {str(error).splitlines()[0]}; cast it in the query") from error
 
 

@@ -21,7 +21,7 @@ from podium.operations.mlflow_server import SERVER_FOLDER
 from podium.operations.private_files import write_private
 from podium.operations.program import handled_by
 from podium.stack import orphans, postgres, store_certificate
-from podium.stack.environment import client_env
+from podium.stack.environment import client_env, own_s3
 from podium.stack.layout import (
     Layout,
     Paths,
@@ -134,7 +134,7 @@ def start(
             console.print(f"  ended {lost} processes that an earlier run left behind")
         if is_new and _remove_fallback(paths):
             console.print("  removed the databases of a state directory that was here before and is gone")
-        plan = _prepare(paths, parts, extra_airflow_env, console)
+        plan = _prepare(paths, parts, {**own_s3(os.environ), **extra_airflow_env}, console)
         try:
             write_private(paths.session, session.model_dump_json() + "\n")
             plan.supervisor.launch()

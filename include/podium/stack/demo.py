@@ -115,7 +115,7 @@ def _tell_the_story(stack: Stack, spec: ModelSpec, teller: Demo) -> None:
             _expect_champion(as_of)
         teller.chapter(
             "Roll back, as the operator",
-            "People complain. The version before proves that it still predicts, and is champion again.",
+            "People complain. The previous version proves that it predicts, and becomes champion again.",
         )
         _roll_back(operator)
     teller.chapter(

@@ -11,12 +11,13 @@ from podium.names import LOOKUP_ACCOUNT, LOOKUP_PASSWORD, password_variables
 from podium.operations.mlflow_server import PROMOTER
 from podium.stack.layout import Layout, Paths, repo_root
 
+_S3 = "AWS_"
 # A developer's own settings must not leak into the stack: real AWS keys would become the keys of our store.
 _DROPPED_PREFIXES = (
     "AIRFLOW_",
     "MLFLOW_",
     "_MLFLOW_",
-    "AWS_",
+    _S3,
     "PG",
     "PYTHON",
     "OTEL_",
@@ -47,6 +48,11 @@ def base_env(environ: Mapping[str, str]) -> dict[str, str]:
         # Forking after a framework was loaded ends the child on macOS; Airflow forks.
         env["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] = "YES"
     return env
+
+
+def own_s3(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's own S3, for Airflow alone: a task may read rows there."""
+    return {name: value for name, value in environ.items() if name.startswith(_S3)}
 
 
 def client_env(layout: Layout) -> dict[str, str]:

@@ -46,6 +46,20 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
             that such rows are dropped, the training or holdout window is empty, or ``as_of`` is of a year
             outside 1900 to 2200.
     """
+    window = rows_as_of(spec, as_of, home)
+    for name, part in (("training", window.train), ("holdout", window.holdout)):
+        if not len(part):
+            stale = stale_problem(spec, window)
+            raise DataError(
+                f"{spec.name}: no {name} rows as of {window.as_of.date()} (holdout: "
+                f"{spec.holdout.describe()}; {spec.data.source}: {window.report.describe()})"
+                f"{f': {stale}' if stale else ''}"
+            )
+    return window
+
+
+def rows_as_of(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
+    """Read rows as ``load_window`` does, for whoever does not train on them: any part may be empty."""
     if problem := moment_problem(as_of):
         raise DataError(f"{spec.name}: as_of {problem}")
     moment = as_of.astimezone(UTC).replace(tzinfo=None)
@@ -59,7 +73,7 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
     typed = _with_types(unique, spec.data, source.text)
     examples, unlabelled, unknown, counted = _examples(spec, typed, tables, source.columns)
     in_holdout = held_out(spec.holdout, examples, moment)
-    window = DataWindow(
+    return DataWindow(
         version=_version(typed, tables, None if spec.data.examples is None else examples),
         train=subset(examples, ~in_holdout),
         holdout=subset(examples, in_holdout),
@@ -77,14 +91,6 @@ def load_window(spec: ModelSpec, as_of: datetime, home: Path) -> DataWindow:
             counted={**({_DROPPED: source.dropped} if source.dropped else {}), **counted},
         ),
     )
-    for name, part in (("training", window.train), ("holdout", window.holdout)):
-        if not len(part):
-            stale = stale_problem(spec, window)
-            raise DataError(
-                f"{spec.name}: no {name} rows as of {moment.date()} (holdout: {spec.holdout.describe()}; "
-                f"{spec.data.source}: {window.report.describe()}){f': {stale}' if stale else ''}"
-            )
-    return window
 
 
 def columns_read(spec: ModelSpec) -> list[str] | None:

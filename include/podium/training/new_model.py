@@ -26,7 +26,7 @@ from podium.model_file.loading import load_spec
 from podium.model_file.metric_names import TaskKind
 from podium.model_file.source import SQL, check_source, without_passwords
 from podium.sources.chunks import Source
-from podium.sources.whole import inferred, read_whole
+from podium.sources.sample import Sample, read_sample
 from podium.text import one_line
 from podium.training.data import parse_times
 from podium.training.first_run import measure_first_run
@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 _MOST_LABELS = 20
+_MOST_ROWS = 200_000
 ISO = "ISO8601"
 # A fifth of the days that there are is held out.
 _HELD_OUT = 5
@@ -85,8 +86,8 @@ class NewModel:
         return self.name.replace("-", "_")
 
 
-def read_table(source: str, database: str | None, home: Path) -> pd.DataFrame:
-    """Return all rows of a source, with the types that their values show.
+def look_at(source: str, database: str | None, home: Path) -> Sample:
+    """Return the rows of a source, of a large one some, with the types that their values show.
 
     Raises:
         DataError: It cannot be read.
@@ -97,8 +98,8 @@ def read_table(source: str, database: str | None, home: Path) -> pd.DataFrame:
     except ValueError as error:
         raise DataError(f"{without_passwords(source)}: {error}") from error
     # Of a query all that is known now.
-    table = read_whole(Source(source, home, database, as_of=datetime.now(UTC).replace(tzinfo=None)))
-    return inferred(table.rows, table.text)
+    known = Source(source, home, database, as_of=datetime.now(UTC).replace(tzinfo=None))
+    return read_sample(known, _MOST_ROWS)
 
 
 def asked(new: NewModel, table: pd.DataFrame, ask: Callable[[str, Choice], str]) -> NewModel:
@@ -144,7 +145,7 @@ def asked(new: NewModel, table: pd.DataFrame, ask: Callable[[str, Choice], str])
     )
 
 
-def write_model(new: NewModel, home: Path, table: pd.DataFrame | None = None) -> list[Path]:
+def write_model(new: NewModel, home: Path, sample: Sample | None = None) -> list[Path]:
     """Write ``include/models/NAME.yaml``, ``include/trainers/NAME.py`` and ``tests/models/test_NAME.py``.
 
     Whether it is a classification or a regression, the labels, the inputs, the length of the holdout and the
@@ -153,7 +154,7 @@ def write_model(new: NewModel, home: Path, table: pd.DataFrame | None = None) ->
     Args:
         new: What to write.
         home: The project's top folder.
-        table: Its rows, if they are read already.
+        sample: Its rows, if they are read already.
 
     Returns:
         The files, in the order in which to read them.
@@ -171,9 +172,9 @@ def write_model(new: NewModel, home: Path, table: pd.DataFrame | None = None) ->
     }
     if there := [path for path in files if path.exists()]:
         raise PodiumError(f"{there[0]} exists already; nothing was written")
-    table = read_table(new.source, new.database, home) if table is None else table
-    words, templates = _words(new, table), _templates()
-    suspicious, proposal = _suspicious(new, table, words), _proposal(templates, words, home)
+    sample = look_at(new.source, new.database, home) if sample is None else sample
+    words, templates = _words(new, sample), _templates()
+    suspicious, proposal = _suspicious(new, sample.rows, words), _proposal(templates, words, sample.rows)
     words |= {"remarks": _remarks(suspicious), "gates": proposal.gates, "left_out": proposal.left_out}
     texts = {path: templates.get_template(template).render(words) for path, template in files.items()}
     for path, text in texts.items():
@@ -200,16 +201,22 @@ def _usable(inputs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=inputs.index)
 
 
-def _proposal(templates: Environment, words: Mapping[str, Any], home: Path) -> Proposal:
-    """Try the model that is to be written, and propose gates that fit."""
+def _proposal(templates: Environment, words: Mapping[str, Any], rows: pd.DataFrame) -> Proposal:
+    """Try the model that is to be written on these rows, and propose gates that fit."""
     task, metric, baseline = words["task"], str(words["metric"]), str(words["baseline"])
-    first = dict(words) | {"gates": without_a_first_run(metric, baseline, "").gates}
+    gates = without_a_first_run(metric, baseline, "").gates
+    first = {**words, "gates": gates}
+    used = [*words["inputs"], *filter(None, (words["label"], words["time"]))]
     with TemporaryDirectory(prefix="podium-") as folder:
-        files = {"model.yaml": Path(folder) / "model.yaml", "trainer.py": Path(folder) / "trainer.py"}
+        home = Path(folder)
+        files = {"model.yaml": home / "model.yaml", "trainer.py": home / "trainer.py"}
         for name, path in files.items():
             text = templates.get_template(f"{name}.jinja").render(first)
             path.write_text(text, encoding="utf-8")
+        rows[used].to_parquet(home / "rows.parquet", index=False)
         spec, as_of = load_spec(files["model.yaml"]), words["newest"].to_pydatetime().astimezone(UTC)
+        data = spec.data.model_copy(update={"source": "rows.parquet", "database": None})
+        spec = spec.model_copy(update={"data": data})
         try:
             run = measure_first_run(spec, files["trainer.py"], as_of, home)
         except PodiumError as error:
@@ -263,7 +270,8 @@ def _in_docstring(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, Any]:
+def _words(new: NewModel, sample: Sample) -> dict[str, Any]:
+    rows = sample.rows
     named = [column for column in (new.label, new.time) if column is not None]
     for column in named:
         if column not in rows:
@@ -292,6 +300,7 @@ def _words(new: NewModel, rows: pd.DataFrame) -> dict[str, Any]:
         "positive": positive,
         "unlabelled": int(rows[new.label].isna().sum()),
         "rows": len(rows),
+        "which": sample.which,
         "remarks": {},
         "left_out": [],
         "source": new.source,

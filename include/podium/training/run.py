@@ -29,7 +29,7 @@ from typing import Any
 import mlflow
 import yaml
 
-from podium.errors import PodiumError, TrainerError
+from podium.errors import NotFound, PodiumError, TrainerError
 from podium.metrics.measures import reported_metrics
 from podium.metrics.reference import Reference
 from podium.model_file.metric_names import TRAINER_METRIC
@@ -210,7 +210,7 @@ def read_trained_run(registry: Registry, run_id: str) -> TrainedRun:
     """Return a finished training run as MLflow has it.
 
     Raises:
-        NotFound: There is no such run.
+        NotFound: There is no such run, or retention deleted its model.
         Outage: MLflow did not answer.
     """
     return _trained_run(registry.run(run_id))
@@ -290,6 +290,10 @@ def _in_dates(examples: TrainingExamples) -> str:
 
 
 def _trained_run(run: TrainingRun) -> TrainedRun:
+    if Tag.DELETED_INPUTS in run.tags and Tag.INPUTS_DIGEST not in run.tags:
+        raise NotFound(
+            f"run {run.run_id}: retention deleted its model; start the Dag again, and it trains a new one"
+        )
     return TrainedRun(
         run_id=run.run_id,
         model_id=run.model_id,

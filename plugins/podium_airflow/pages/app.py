@@ -26,15 +26,26 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from podium.errors import ForeignForm, NotFound, Outage, PodiumError
 from podium.ledger.events import Event, EventKind
 from podium.lifecycle import approval
-from podium.lifecycle.approval_policy import APPROVE, REJECT, Answer, problems, reason_problem
+from podium.lifecycle.approval_policy import (
+    APPROVE,
+    REJECT,
+    Answer,
+    approver_of,
+    may_decide,
+    problems,
+    reason_problem,
+)
+from podium.lifecycle.holding import Keeping
 from podium.lifecycle.settle import Settlement
 from podium.model_file.loading import load_specs, model_files
 from podium.model_file.spec import ModelSpec, lifecycle_dag_id
 from podium.names import LOOKUP_ACCOUNT, Alias
+from podium.operations.airflow_client import HOLD_DAG, RETENTION_DAG
 from podium.registry.labels import all_labels
 from podium.registry.pictures import Reader
-from podium.reporting import approval_card, decision_overview, model_overview, watched
+from podium.reporting import approval_card, decision_overview, model_overview, removal_card, watched
 from podium.reporting import overview as overviews
+from podium.reporting.old_versions import old_versions
 from podium.settings import models_dir
 from podium_airflow.answers import connected
 from podium_airflow.closing import end_closed_approval
@@ -65,7 +76,7 @@ def refused(request: Request, error: AnyHTTPException) -> Response:
     if not lost or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": error.detail}, error.status_code, headers=HEADERS)
     if request.method != "GET":
-        told = "You are not logged in any more, and nothing was done. Log in, go back and send it again."
+        told = "You are no longer logged in, and nothing was done. Log in, go back and send the form again."
         return render(request, "message.html", 401, title="Log in again", told=told)
     here = f"{_airflow(request)}/podium{request.url.path.partition('/podium')[2]}"
     login = urlencode({"next": f"{here}?{request.url.query}" if request.url.query else here})
@@ -192,7 +203,8 @@ def _model(  # noqa: PLR0913 - what is shown, and what was typed
         may_unpause=who.may_edit(dag_id),
         may_roll_back=spec is not None and who.may_trigger(_ROLLBACK),
         may_settle=spec is not None and who.may_trigger(_SETTLE),
-        settle_reason=_settle_reason(spec),
+        settle_reason=_approvers_reason(spec),
+        may_keep=_may_keep(who, spec),
         rollback_reason=_ROLLBACK_REASON,
         version=version,
         report=report,
@@ -212,6 +224,20 @@ def watch_window(request: Request, who: SomeVisitor, model: str) -> Response:
     _known(who, model)
     beside = watched.beside_each_other(connected().ledger, model)
     return render(request, "watch.html", watched=watched, beside=beside)
+
+
+@app.get("/old/models/{model:path}", response_class=HTMLResponse)
+def old(request: Request, who: SomeVisitor, model: str) -> Response:
+    """Show what old versions of a model wait for, as a part of its page: there may be thousands."""
+    spec = _known(who, model)
+    return render(
+        request,
+        "old.html",
+        old=old_versions(connected(), model, None if spec is None else spec.retention),
+        has_rules=spec is not None and spec.retention is not None,
+        dag=_dags([RETENTION_DAG]).get(RETENTION_DAG),
+        may_keep=_may_keep(who, spec),
+    )
 
 
 @app.post("/train")
@@ -248,14 +274,46 @@ async def settle(request: Request, who: SomeVisitor, form: SentForm) -> Response
     spec = await to_thread.run_sync(_known, who, model)
     if how not in tuple(Settlement):
         return await _model_again(request, who, model, "Choose how to settle it.", form)
-    if wrong := reason_problem(reason, _settle_reason(spec)):
+    if wrong := reason_problem(reason, _approvers_reason(spec)):
         return await _model_again(request, who, model, f"Not sent: {wrong}.", form)
     asked = {"model": model, "settlement": how, "reason": reason.strip()}
     return await _triggered(request, who, model, _SETTLE, asked, form)
 
 
-def _settle_reason(spec: ModelSpec | None) -> int:
-    """Return how many letters and digits a settlement's reason needs: by the model file and the form."""
+@app.post("/keep")
+async def keep(request: Request, who: SomeVisitor, form: SentForm) -> Response:
+    """Ask to hold a version, to release it, or to restore it from quarantine."""
+    model, reason = form.get("model", ""), form.get("reason", "")
+    spec = await to_thread.run_sync(_known, who, model)
+    what, _, version = form.get("keep", "").partition(":")
+    if what not in tuple(Keeping) or not version.isdecimal():
+        return await _model_again(request, who, model, "Choose what to do with which version.", form)
+    if wrong := await to_thread.run_sync(_cannot_keep, who, spec, reason):
+        return await _model_again(request, who, model, f"Not sent: {wrong}.", form)
+    asked = {"model": model, "version": int(version), "what": what, "reason": reason.strip()}
+    return await _triggered(request, who, model, HOLD_DAG, asked, form)
+
+
+def _may_keep(who: Visitor, spec: ModelSpec | None) -> bool:
+    """Tell whether somebody is an approver of a model, and may trigger what holds versions."""
+    return spec is not None and who.may_trigger(HOLD_DAG) and may_decide(spec.approval, who.person())
+
+
+def _cannot_keep(who: Visitor, spec: ModelSpec | None, reason: str) -> str:
+    """Say why somebody's word about a version would not count, before it is sent; "" if it would."""
+    if spec is None:
+        return "the model no longer has a model file, so nobody may decide"
+    if wrong := reason_problem(reason, _approvers_reason(spec)):
+        return wrong
+    try:
+        approver_of(spec.name, spec.approval, who.person(), reason)
+    except PodiumError as error:
+        return str(error)
+    return ""
+
+
+def _approvers_reason(spec: ModelSpec | None) -> int:
+    """Return how many letters and digits an approver's reason needs: by the model file and the form."""
     return max(_ROLLBACK_REASON, spec.approval.reason_min_length if spec else 0)
 
 
@@ -293,8 +351,14 @@ async def state_of_model(request: Request, who: SomeVisitor, model: str, run: st
         return seq, model_overview.result_of_run(services, model, run) if run else None
 
     seq, result = await to_thread.run_sync(newest)
-    state = await calls.run_state(request, run) if run and result is None else ""
-    told = {"newest": seq, "run": state, "done": result is not None or state == "failed"}
+    state, note = await calls.run_state(request, run) if run and result is None else ("", "")
+    ended = state in ("success", "failed")
+    told = {
+        "newest": seq,
+        "run": f"{state}: {note}" if ended and note else state,
+        "ended": ended,
+        "done": result is not None,
+    }
     return JSONResponse(told, headers=HEADERS)
 
 
@@ -330,6 +394,8 @@ def _decision(  # noqa: PLR0913 - what is shown, and what was typed
         status,
         page=page,
         asked_for=decision_overview.asked_for(page.request),
+        consequences=removal_card.consequences(page.listed, spec),
+        happens=removal_card.HAPPENS,
         counts=counts,
         mine=mine,
         may_answer=who.may_answer(page.request.run.partition("/")[0]),
@@ -361,7 +427,7 @@ def _problem(who: Visitor, asked: Event, spec: ModelSpec | None, form: Mapping[s
     if form.get("option") not in (APPROVE, REJECT):
         return "choose to approve or to reject"
     if spec is None:
-        return f"{asked.model} has no model file any more, so nobody may decide"
+        return f"{asked.model} no longer has a model file, so nobody may decide"
     page = decision_overview.decision_page(connected(), spec, asked, who.person())
     if not page.open:
         return f"the request is closed. {page.state}"
@@ -405,7 +471,7 @@ def of_dag(request: Request, who: SomeVisitor, dag_id: str) -> Response:
     for spec in _specs()[0].values():
         if dag_id in spec.dag_ids:
             return _model(request, who, spec.name)
-    told = f"The Dag {dag_id} belongs to no model: it trains, approves and scores nothing."
+    told = f"The Dag {dag_id} does not belong to a single model."
     return render(request, "message.html", title="No model", told=told)
 
 

@@ -40,10 +40,11 @@ async def unpause(request: Request, dag_id: str) -> httpx.Response:
     return await _call(request, "PATCH", f"/api/v2/dags/{quote(dag_id, safe='')}", {"is_paused": False})
 
 
-async def run_state(request: Request, run: str) -> str:
-    """Return the state of a run; "" where Airflow does not tell."""
+async def run_state(request: Request, run: str) -> tuple[str, str]:
+    """Return the state of a run and the note beside it; "" where Airflow does not tell."""
     found = await _call(request, "GET", _run(run), None)
-    return str(found.json().get("state", "")) if found.is_success else ""
+    told = found.json() if found.is_success else {}
+    return str(told.get("state") or ""), str(told.get("note") or "")
 
 
 def told(response: httpx.Response) -> str:

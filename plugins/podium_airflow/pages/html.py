@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from podium.gates.report import OUTCOMES, outcome, quantity
+from podium.lifecycle.retention_rules import size_text
 from podium.names import in_utc, version_name
 from podium.registry.pages import version_page
 from podium.reporting.overview import describe
@@ -73,6 +74,7 @@ def _environment() -> Environment:
         "utc": in_utc,
         "ago": ago,
         "version": version_name,
+        "size": size_text,
         "in_path": lambda text: quote(str(text), safe=""),
         "outcome": lambda result: _words(outcome(result)),
         "status": lambda status: _words(OUTCOMES[status]),

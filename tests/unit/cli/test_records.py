@@ -140,7 +140,7 @@ def test_status_names_a_ramp_that_stopped_and_a_freeze_by_a_watch_window(
     frozen = {"promotion": 1, "said": "both bad", "freezes": True}
     services.ledger.append(NewEvent(EventKind.WATCH_JUDGED, model, 1, reason="both bad", details=frozen))
     shown, status = told()
-    assert f"{model}: no version is promoted since its watch window ended on " in shown
+    assert f"{model}: no version has been promoted since its watch window ended on " in shown
     assert ", both bad; settle_champion settles it" in status["unsettled"]
 
 

@@ -52,6 +52,29 @@ def test_a_dry_run_says_what_would_go_and_each_reason_why_the_rest_stays(
     assert services.registry.version(model, 2).tags == {}
 
 
+def test_a_dry_run_names_reported_models_that_no_version_names(services: Services, model: str) -> None:
+    about = {
+        "mlflow_run": "r1",
+        "made_at": "2025-03-01T12:00:00+00:00",
+        "bytes": 4_200_000,
+        "whole": False,
+        "since": "2025-05-01T12:00:00+00:00",
+    }
+    services.ledger.append(NewEvent(EventKind.ORPHANS_REPORTED, model, details={"orphans": {"m-1": about}}))
+    told = run("retention", model, "--dry-run")
+    orphan = "m-1 of run r1 (4.2 MB, of 2025-03-01 12:00 UTC, half written)"
+    assert f"no version names {orphan}; it is deleted after 2025-05-31 12:00 UTC" in told
+    as_json = json.loads(CliRunner().invoke(app, ["retention", model, "--dry-run", "--json"]).stdout)
+    until = "2025-05-31T12:00:00+00:00"
+    assert as_json[model][-1] == {
+        "version": None,
+        "action": "orphan",
+        "until": until,
+        "model_id": "m-1",
+        **about,
+    }
+
+
 def test_a_retired_model_is_shown_as_such(services: Services, model: str) -> None:
     ended = NewEvent(EventKind.RETIRED, model, actor="amy", reason="nobody needs it")
     services.ledger.append(ended)

@@ -132,12 +132,12 @@ def test_a_reason_is_text_that_can_be_read(reason: str, said: str | None) -> Non
         (POLICY, says(who="Amy"), [SELF.replace("amy", "Amy", 1)]),
         (TWO, says(who="role:op"), ["role:op is not an approver (approvers: 2 of: amy, ben, any op)"]),
         (TWO, says(who="ROLE:op"), ["ROLE:op is not an approver (approvers: 2 of: amy, ben, any op)"]),
-        (POLICY, says(active=False), ["ben has no active account in Airflow any more"]),
-        (POLICY, says("Reject", active=False), ["ben has no active account in Airflow any more"]),
+        (POLICY, says(active=False), ["ben no longer has an active account in Airflow"]),
+        (POLICY, says("Reject", active=False), ["ben no longer has an active account in Airflow"]),
         (
             TWO,
             says(who="olga", roles=("op",), active=False),
-            ["olga has no active account in Airflow any more"],
+            ["olga no longer has an active account in Airflow"],
         ),
         # Each statement that was not ticked is named; to reject, none is needed.
         (CHECKED, says(who="amy", ticked=BOXES), [SELF]),

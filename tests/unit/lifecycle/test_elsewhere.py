@@ -149,7 +149,7 @@ def test_what_cannot_be_announced_is_refused_where_it_is_trained(
 def test_a_run_without_an_asset_event_takes_the_newest_training_that_waits(
     services: Services, spec: ModelSpec, rows: pd.DataFrame
 ) -> None:
-    with pytest.raises(Refused, match="no training was announced yet; the asset trained toy elsewhere"):
+    with pytest.raises(Refused, match="no training has been announced yet; the asset trained toy elsewhere"):
         taken(services, spec, None)
     run_id, run = train_elsewhere(spec.name, rows), new_run()
     assert taken(services, spec, None) == run_id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -18,17 +17,17 @@ from podium.errors import (
     Retired,
 )
 from podium.ledger import custody
-from podium.ledger.events import EventKind, NewEvent
-from podium.lifecycle import custody_rules, retention, rollback
+from podium.ledger.events import Event, EventKind, NewEvent
+from podium.lifecycle import custody_rules, retention, retention_look, rollback
 from podium.lifecycle import promote as promote_module
 from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.holding import Ending, Keeping, ending_request, keeping_request, say
 from podium.lifecycle.nominate import nominate_version
 from podium.lifecycle.retention import Done, run_retention
 from podium.lifecycle.retention_rules import Action
+from podium.lifecycle.settle import Settlement, settle, settle_request
 from podium.lifecycle.train import train
 from podium.lifecycle.verify import all_differences
-from podium.model_file.retention import AskAboveSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
 from podium.operations.copy_version import CopyTarget, copy_version
@@ -37,6 +36,8 @@ from podium.scoring.pinned_version import pin
 from podium.services import Services
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import ServedTarget, check_may_serve
+from podium.serving.settings import ServingSettings
+from podium.serving.trial import LiveTrial
 from support.mlflow_client import raw
 from support.retained import RULES, add_version, crown, disposal, later, loads, run_of
 from support.steps import FIRST, asked_now, new_run
@@ -149,14 +150,14 @@ def test_an_alias_that_is_moved_while_it_runs_wins(
 ) -> None:
     go(services, model)
     monkeypatch.setattr(custody, "now", later(15))
-    asked = retention._group
+    asked = retention.sharers
 
     def moved(services: Services, name: str, number: int) -> set[int]:
         if number == 4:
             services.registry.set_alias(name, Alias.SMOKE, 4)
         return asked(services, name, number)
 
-    monkeypatch.setattr(retention, "_group", moved)
+    monkeypatch.setattr(retention, "sharers", moved)
     done = go(services, model)
     assert done.deleted == [3]
     assert done.kept_meanwhile == ["v4 stays: it has the alias smoke"]
@@ -167,12 +168,12 @@ def test_files_that_another_version_needs_stay(
     services: Services, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares = add_version(services, model, of=run_of(services, model, 3))
-    verdict = retention.look(services, model, RULES).of(3)
+    verdict = retention_look.look(services, model, RULES).of(3)
     assert verdict is not None
     assert str(verdict) == f"v3 stays: it has the same files as v{shares}"
     raw(services.registry).create_registered_model(f"{model}-copy")
     raw(services.registry).copy_model_version(f"models:/{model}/4", f"{model}-copy")
-    verdict = retention.look(services, model, RULES).of(4)
+    verdict = retention_look.look(services, model, RULES).of(4)
     assert verdict is not None
     assert str(verdict) == f"v4 stays: it has the same files as {model}-copy v1"
     # Nothing keeps either of the two: the first goes without its files, the second takes them along.
@@ -197,7 +198,13 @@ def test_what_a_run_that_was_killed_began_the_next_one_ends(
             go(services, model)
     with pytest.raises(OutOfUse, match="v3 is being deleted since"):
         tell(services, toy_spec, Keeping.RESTORE, 3)
-    assert go(services, model).deleted == [3, 4]
+    with monkeypatch.context() as killed:
+        killed.setattr(retention, "_look_at_what_stays", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            go(services, model)
+    again = go(services, model)
+    assert (again.deleted, again.checked) == ([], 3), "v3 and v4 are gone, and nobody looked at what stays"
+    assert go(services, model).checked == 0
 
 
 def test_a_store_that_deletes_nothing_leaves_the_version_whole_and_is_named(
@@ -237,30 +244,13 @@ def test_damage_to_what_stays_freezes_the_model_until_its_files_are_back(
     assert go(services, model).quarantined == [5]
 
 
-def test_much_at_once_needs_the_word_of_an_approver(services: Services, model: str) -> None:
-    rules = RULES.model_copy(update={"ask_above": AskAboveSpec(versions=1)})
-    done = run_retention(services, disposal(services), model, rules, new_run())
-    assert (done.asks, done.quarantined) == (True, [])
-    allowed = NewEvent(EventKind.DELETION_ALLOWED, model, actor="amy", details={"versions": [3]})
-    run = new_run()
-    done = run_retention(
-        services, disposal(services), model, rules, run, allowed=services.ledger.append(allowed)
-    )
-    assert done.asks, "v4 was not seen by who allowed it"
-    allowed = NewEvent(EventKind.DELETION_ALLOWED, model, actor="amy", details={"versions": [3, 4]})
-    done = run_retention(
-        services, disposal(services), model, rules, run, allowed=services.ledger.append(allowed)
-    )
-    assert done.quarantined == [3, 4]
-
-
 def test_an_ended_model_keeps_its_versions_for_its_days_of_grace_and_then_only_what_is_held(
     services: Services, toy_spec: ModelSpec, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tell(services, toy_spec, Keeping.HOLD, 1)
     ended = ending_request(toy_spec, Ending.RETIRE, asks=AMY, reason="nobody needs it", run=new_run())
     say(services, ended)
-    with pytest.raises(Retired, match="is retired since .*, by amy: nobody needs it"):
+    with pytest.raises(Retired, match="was retired on .* by amy: nobody needs it"):
         pin(services, model, "champion")
     assert services.registry.labels(model).tags[Tag.RETIRED].endswith("by amy: nobody needs it")
     assert go(services, model).quarantined == []
@@ -278,7 +268,7 @@ def test_an_ended_model_keeps_its_versions_for_its_days_of_grace_and_then_only_w
         ending_request(toy_spec, Ending.RETIRE, asks=AMY, reason="now it ends for good", run=new_run()),
     )
     monkeypatch.setattr(custody, "now", later(91))
-    seen = retention.look(services, model, RULES)
+    seen = retention_look.look(services, model, RULES)
     assert {one.number for one in seen.verdicts if one.action is Action.KEEP} == {1}
 
 
@@ -300,6 +290,46 @@ def test_a_quarantined_version_that_was_approved_is_not_promoted(
     with pytest.raises(OutOfUse, match="v3 is in quarantine"):
         promote_module.promote(services, model, "lifecycle_toy/r")
     assert services.registry.champion(model) == 2
+
+
+def test_a_move_outside_to_a_version_in_quarantine_is_not_accepted(
+    services: Services, toy_spec: ModelSpec, model: str
+) -> None:
+    go(services, model)
+    services.registry.set_alias(model, Alias.CHAMPION, 3)
+    services.ledger.append(NewEvent(EventKind.MOVED_OUTSIDE, model, 3, 2))
+
+    def accept() -> Event:
+        said = {"asks": AMY, "reason": "it is what we want", "run": new_run()}
+        return settle(services, toy_spec, settle_request(toy_spec, Settlement.ACCEPT, **said), asked_now())
+
+    with pytest.raises(OutOfUse, match=r"v3 is in quarantine since .*`podium restore .* 3 --reason"):
+        accept()
+    assert services.ledger.history(model)[-1].event is EventKind.SETTLEMENT_REFUSED
+    tell(services, toy_spec, Keeping.RESTORE, 3)
+    accepted = accept()
+    assert (accepted.event, accepted.version) == (EventKind.OUTSIDE_MOVE_ACCEPTED, 3)
+
+
+@pytest.mark.parametrize("followed", ["v3", Alias.CANDIDATE])
+def test_no_server_loads_a_version_in_quarantine_beside_the_champion(
+    services: Services, model: str, followed: str
+) -> None:
+    """Neither as the shadow that ``--shadow v3`` names, nor as the candidate of a canary."""
+    go(services, model)
+    services.registry.set_alias(model, Alias.CANDIDATE, 3)
+    settings = ServingSettings(
+        models=(model,), shadow=followed, canary=10.0 if followed == Alias.CANDIDATE else 0.0
+    )
+    trial = LiveTrial(services, settings, model, lambda: "")
+    for follower in (trial._shadowed, trial._canary):
+        if follower is not None:
+            follower.follow_once()
+    said = trial.as_json()
+    for beside in said.values():
+        assert beside["version"] is None
+        assert "v3 is in quarantine since" in beside["problem"]
+    assert set(said) == ({"shadow"} if followed == "v3" else {"shadow", "canary"})
 
 
 def test_servers_runs_and_copies_know_what_is_out_of_use(
@@ -329,15 +359,34 @@ def test_servers_runs_and_copies_know_what_is_out_of_use(
         check_may_serve(services.ledger.present(model, 2), 2, ServedTarget(model, Alias.CHAMPION, None))
 
 
-def test_a_run_counts_old_models_that_no_version_names_and_leaves_them(
+@pytest.mark.parametrize(
+    ("entered", "details"),
+    [(EventKind.ADOPTED, {}), (EventKind.REGISTERED, {"podium.copied_from": "http://dev"})],
+)
+def test_a_version_that_was_adopted_or_copied_here_stays_until_it_was_judged_once(
+    services: Services, model: str, entered: EventKind, details: dict[str, str]
+) -> None:
+    brought = add_version(services, model, entered=entered, **details)
+    add_version(services, model)
+    assert brought not in go(services, model).quarantined
+    verdict = retention_look.look(services, model, RULES).of(brought)
+    assert str(verdict) == f"v{brought} stays: it was brought here and not judged yet"
+    services.ledger.append(
+        NewEvent(EventKind.GATES_REFUSED, model, brought, run="r", details={"digest": "d"})
+    )
+    assert go(services, model).quarantined == [brought]
+
+
+def test_a_version_whose_run_was_deleted_softly_goes_and_the_restored_run_is_not_trained_of(
     services: Services, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = services.registry.ensure_experiment(model)
-    run = services.registry.create_run(experiment, "never registered", {})
-    folder = stored_files(services, model, 1)
-    place = services.registry.upload_model(experiment, run, "model", folder)
-    now = custody.now(services.ledger)
-    assert services.registry.models_without_version(model, now + timedelta(days=1)) == [place]
-    assert services.registry.models_without_version(model, now - timedelta(days=1)) == []
-    raw(services.registry).delete_run(run)
-    assert services.registry.models_without_version(model, now + timedelta(days=1)) == []
+    run, client = run_of(services, model, 3), raw(services.registry)
+    inputs = services.registry.run(run).tags[Tag.INPUTS_DIGEST]
+    client.delete_run(run)
+    go(services, model)
+    monkeypatch.setattr(custody, "now", later(15))
+    done = go(services, model)
+    assert (done.deleted, done.failed) == ([3, 4], [])
+    assert client.get_run(run).info.lifecycle_stage == "deleted", "it stays as somebody left it"
+    client.restore_run(run)
+    assert services.registry.finished_run(services.registry.ensure_experiment(model), inputs) is None

@@ -10,27 +10,34 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podium.ledger import history
-from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import Present
 from podium.lifecycle.custody_rules import use_problem
 from podium.registry.client import Version
-from support.retention_world import FILES, MODEL, OTHER, Killed, World, patched
+from podium.registry.leftovers import LoggedModel
+from support.retention_world import FILES, LONGEST_RUN, MODEL, OTHER, Killed, Logged, World, patched
 
 BY_HAND = ("alias", "no alias", "copy", "serve")
 REGISTERED = ("register", "share", "twin")
+OF_RUNS = ("log", "log half", "register logged", "take again", "unmark", "delete run", "restore run")
 SAID = ("promote", "roll back", "hold", "release", "restore", "ask", "decide")
 PICKS = st.integers(0, 30)
+# More than any clock was set back.
+FAR = 60
 
 
-def register(world: World, how: str, pick: int) -> None:
+def register(world: World, how: str, pick: int, logged: Logged | None = None) -> None:
     number = len(world.digests) + 1
     one_of = pick % number or number
     shares = how == "share" and (MODEL, one_of) in world.versions and not world.began(one_of)
     place = world.place(one_of) if shares else f"m-{number}"
+    run = world.versions[MODEL, one_of].run_id if shares else f"run-{number}"
+    if logged is not None:
+        place, run = logged.model.place, logged.model.run_id
+        assert world.files[place] == FILES, f"{place} is registered, and has lost files"
     world.files.setdefault(place, set(FILES))
     if world.files[place] != FILES:
         return
-    run = world.versions[MODEL, one_of].run_id if shares else f"run-{number}"
     twin = (how == "twin" and one_of in world.digests) or shares
     world.digests[number] = world.digests[one_of] if twin else f"digest-{number}"
     details = {"run": run, "place": place}
@@ -51,6 +58,9 @@ def do(world: World, what: str, pick: int) -> None:
     if what in REGISTERED:
         register(world, what, pick)
         return
+    if what in OF_RUNS:
+        of_runs(world, what, pick)
+        return
     if not world.digests:
         return
     number = pick % len(world.digests) + 1
@@ -61,6 +71,30 @@ def do(world: World, what: str, pick: int) -> None:
         world.aliases.pop("theirs", None)
     elif what in SAID:
         by_podium(world, what, number)
+
+
+def of_runs(world: World, what: str, pick: int) -> None:
+    """Let a run log a model, and let somebody do something with one that was logged."""
+    if what.startswith("log"):
+        run = f"logged-{len(world.logged)}"
+        logged = LoggedModel(f"m-{run}", run, world.now, whole=what == "log")
+        world.logged[run] = Logged(logged, world.day, trained=logged.whole)
+        world.files[logged.place] = set(FILES)
+        return
+    if not world.logged:
+        return
+    run = list(world.logged)[pick % len(world.logged)]
+    one = world.logged[run]
+    if what == "register logged" and not world.locked and one.trained and run not in world.registered():
+        # Whoever registers it took it before, and holds the lock now.
+        if world.day - one.taken < LONGEST_RUN:
+            register(world, "logged", pick, one)
+    elif what == "take again" and one.trained and not one.mark and not one.deleted:
+        one.taken = world.day
+    elif what == "unmark" and not one.deleted:
+        one.mark = ""
+    elif what in ("delete run", "restore run"):
+        one.deleted = what == "delete run"
 
 
 def by_hand(world: World, what: str, number: int) -> None:
@@ -97,11 +131,11 @@ def by_podium(world: World, what: str, number: int) -> None:
         world.waiting.discard(number)
 
 
-OPS = st.tuples(st.sampled_from((*BY_HAND, *SAID, *REGISTERED, *("register",) * 4)), PICKS)
+OPS = st.tuples(st.sampled_from((*BY_HAND, *SAID, *REGISTERED, *OF_RUNS, *("register", "log") * 3)), PICKS)
 RUN = st.tuples(
-    st.none() | st.integers(1, 120),
-    st.integers(1, 50),
-    st.sampled_from((*BY_HAND, "alias", "nothing")),
+    st.none() | st.integers(1, 150),
+    st.integers(1, 80),
+    st.sampled_from((*BY_HAND, *OF_RUNS, "alias", "nothing")),
     PICKS,
 )
 # What people do, how many days go by, back too, and a run of retention.
@@ -123,18 +157,46 @@ def test_nothing_that_is_protected_is_ever_harmed_and_a_second_run_finds_nothing
             for what, pick in done:
                 do(world, what, pick)
                 world.assert_whole()
-            world.now += timedelta(days=days)
+            pass_days(world, days)
             if run is not None:
                 let_run(world, *run)
                 world.assert_whole()
         world.run()
+        reports = len(world.history(MODEL, [EventKind.ORPHANS_REPORTED]))
         again = world.run()
         world.assert_whole()
+        assert (world.swept.deleted, world.swept.failed) == ([], [])
+        assert len(world.history(MODEL, [EventKind.ORPHANS_REPORTED])) == reports
     assert (again.quarantined, again.deleted, again.failed, again.damages) == ([], [], [], [])
     referred = {world.place(number) for model, number in world.versions if model == MODEL}
     referred |= {world.place(n) for n in world.digests if f"models:/{MODEL}/{n}" in copies(world)}
+    loose = {one.model.place for run, one in world.logged.items() if run not in world.registered()}
     left = {place for place, files in world.files.items() if files}
-    assert left <= referred, "files are left that no version needs"
+    assert left <= referred | loose, "files are left that no version needs"
+    # Whatever happened, also to the clock: models that no version names go after a report and the wait.
+    with patched(monkeypatch, world):
+        for _ in range(3):
+            pass_days(world, FAR)
+            world.run()
+            world.assert_whole()
+    kept = {one.model.place for one in world.logged.values() if one.deleted}
+    left = {place for place in world.files if place in loose}
+    assert left <= kept, "models are left that no version names"
+    for event in world.events:
+        if event.event is EventKind.ORPHAN_DELETED:
+            assert was_reported(world, event), "it was deleted, and no run before named it"
+
+
+def was_reported(world: World, deleted: Event) -> bool:
+    place = deleted.details["model_id"]
+    reports = [event for event in world.events if event.event is EventKind.ORPHANS_REPORTED]
+    return any(place in event.details["orphans"] and event.run != deleted.run for event in reports)
+
+
+def pass_days(world: World, days: int) -> None:
+    """Let days go by; the clock may be set back instead."""
+    world.now += timedelta(days=days)
+    world.day += max(days, 0)
 
 
 def copies(world: World) -> set[str]:
@@ -150,4 +212,4 @@ def let_run(world: World, kill_at: int | None, happens_at: int, happens: str, pi
     except Killed:
         pass
     finally:
-        world.kill_at, world.happens, world.sure = None, None, False
+        world.kill_at, world.happens, world.sure, world.last_look = None, None, False, False

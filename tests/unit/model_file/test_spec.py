@@ -136,6 +136,7 @@ DIMENSION = "unknown key; did you mean 'high'? allowed: choices, high, log, low,
 NAME = "must be lower-case words and digits joined by '-', such as soccer-match-outcome"
 IMPORT = "must be an import path such as trainers.my_model:train"
 DURATION = "must be a duration such as 30m, 12h or 3d (s, m, h, d; more than zero, at most 365d)"
+BEST = "must be `best N`, such as `best 3` (N from 1 to 9999); leave it out to keep all"
 CRON = "must be a cron expression such as '0 6 * * 1' (UTC), or null for no schedule"
 FIVE = "must have 5 fields (minute, hour, day, month, weekday), such as '0 6 * * 1'"
 NEVER = "never occurs; give a day that its month has, such as '0 6 1 * *'"
@@ -366,7 +367,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     (
         {"retention": {"keep_versions": 20}},
         "retention.keep_versions: unknown key; did you mean 'versions'? allowed: ask_above, days, "
-        "former_champions, live_answers, quarantine_days, retired_days, versions",
+        "former_champions, live_answers, longest_run, quarantine_days, retired_days, trials, versions",
     ),
     (
         {"retention": {"versions": 0, "days": 0}},
@@ -375,6 +376,14 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"retention": {"former_champions": 0}}, "retention.former_champions: 0: must be at least 1"),
     ({"retention": {"quarantine_days": 0}}, "retention.quarantine_days: 0: must be at least 1"),
     ({"retention": {"live_answers": "90"}}, f"retention.live_answers: '90': {DURATION}"),
+    ({"retention": {"longest_run": 30}}, f"retention.longest_run: 30: {DURATION}"),
+    (
+        {"retention": {"longest_run": "23h"}},
+        "retention.longest_run: '23h': must be at least 1d: a model that was just logged has no version yet",
+    ),
+    ({"retention": {"trials": "best 0"}}, f"retention.trials: 'best 0': {BEST}"),
+    ({"retention": {"trials": "worst 3"}}, f"retention.trials: 'worst 3': {BEST}"),
+    ({"retention": {"trials": 3}}, f"retention.trials: 3: {BEST}"),
     (
         {"retention": {"ask_above": {"gigabytes": -1}}},
         "retention.ask_above.gigabytes: -1: must be at least 0",

@@ -140,7 +140,8 @@ def test_an_asset_event_that_nothing_on_record_asked_for_starts_no_training(
     own_services: Services, spec: ModelSpec
 ) -> None:
     some = own_services.ledger.history(spec.name)[-1]
-    for told in ([], [None, "7"], [some.seq], [10**9]):
+    of_another = own_services.ledger.append(NewEvent(EventKind.RETRAIN_WANTED, "another", 1))
+    for told in ([], [None, "7"], [some.seq], [of_another.seq], [10**9]):
         with pytest.raises(PodiumError, match="nothing on record asked for a training"):
             retraining_on_record(own_services.ledger, spec.name, told)
 
@@ -225,6 +226,25 @@ def test_a_new_window_is_judged_alone_and_a_changed_one_with_those_after_it(
     monitor(own_services, spec, 5)
     assert judged == [week(5), week(6), week(7)]
     assert evidence_differences(own_services.ledger, [spec.name]) == []
+
+
+def test_a_window_that_ends_within_a_day_has_its_rows_of_that_day_and_no_later_ones(
+    own_services: Services, spec: ModelSpec, tmp_path: Path
+) -> None:
+    hours = pd.Series([MONDAY.replace(tzinfo=None) + timedelta(hours=hour) for hour in [5] * 30 + [7] * 20])
+    rows = pd.DataFrame({"day": hours.dt.strftime("%Y-%m-%dT%H:%M"), "x": 0.5, "y": "yes"})
+    rows.to_csv(tmp_path / "toy.csv", mode="a", header=False, index=False)
+    window = Window(MONDAY, MONDAY + timedelta(hours=6))
+    (judged,) = monitor_window(own_services, spec, window, "monitor_toy/morning")
+    assert judged.observation.rows == 30
+
+
+def test_a_window_long_after_the_newest_row_is_empty_and_no_error(
+    own_services: Services, spec: ModelSpec, tmp_path: Path
+) -> None:
+    add_rows(tmp_path, 0, 1)
+    (judged,) = monitor(own_services, spec, 20)
+    assert (judged.observation.rows, judged.moved.reason, judged.hurts.reason) == (0, "no rows", "no rows")
 
 
 def test_verify_names_evidence_that_was_changed_or_is_gone(

@@ -152,6 +152,51 @@ def test_a_window_without_a_feature_is_broken_data_and_changes_no_wealth(
     assert evidence_differences(own_services.ledger, [spec.name]) == []
 
 
+def test_a_file_without_a_feature_breaks_its_own_window_alone(
+    own_services: Services, spec: ModelSpec, tmp_path: Path
+) -> None:
+    label(tmp_path, {0: 40, 2: 40})
+    broken = tmp_path / "new" / "1.csv"
+    pd.read_csv(broken).drop(columns="x").to_csv(broken, index=False)
+    judged = monitor(own_services, spec, 0, 1, 2)
+    assert [one.whole.said for one in judged] == [Said.NOTHING_SEEN, Said.BROKEN, Said.NOTHING_SEEN]
+    assert [one.observation.rows for one in judged] == [ROWS, 0, ROWS]
+
+
+def test_rows_without_a_time_are_in_no_window_and_it_is_said_how_many_there_are(
+    own_services: Services, spec: ModelSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    some = tmp_path / "new" / "0.csv"
+    rows = pd.read_csv(some)
+    rows.loc[:2, "day"] = ["soon", "", "31/12/2025"]
+    rows.to_csv(some, index=False)
+    with caplog.at_level(logging.WARNING):
+        judged = monitor(own_services, spec, 0)
+    assert judged[0].observation.rows == ROWS - 3
+    assert "3 rows of new are in no window: day holds no time of data.time_formats" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["moments of Berlin", "texts with their offset"])
+def test_rows_of_the_hour_that_daylight_saving_repeats_are_in_two_windows(
+    own_services: Services, spec: ModelSpec, tmp_path: Path, kind: str
+) -> None:
+    hour = pd.to_datetime(["2025-10-26 00:30", "2025-10-26 01:30"]).tz_localize("UTC")
+    moments = pd.Series(np.repeat(hour, [40, 10])).dt.tz_convert("Europe/Berlin")
+    assert set(moments.dt.hour) == {2}, "by their clock they are the same"
+    for file in (tmp_path / "new").iterdir():
+        file.unlink()
+    rows = pd.DataFrame({"id": range(50), "x": np.linspace(-1, 1, 50)})
+    if kind == "moments of Berlin":
+        rows.assign(day=moments).to_parquet(tmp_path / "new" / "rows.parquet")
+    else:
+        rows.assign(day=moments.map(str)).to_csv(tmp_path / "new" / "rows.csv", index=False)
+    begin = hour[0].floor("h").to_pydatetime()
+    for place, number in enumerate((40, 10)):
+        window = Window(begin + place * timedelta(hours=1), begin + (place + 1) * timedelta(hours=1))
+        judged = monitor_window(own_services, spec, window, "monitor_toy/hour")
+        assert judged[-1].observation.rows == number
+
+
 def test_a_source_without_the_column_of_times_is_named_with_what_there_is(
     own_services: Services, spec: ModelSpec, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from podium.operations.doctor.machine_checks import check_clocks, check_librarie
 from podium.operations.doctor.mlflow_checks import check_mlflow
 from podium.operations.doctor.model_checks import check_champions, check_model_files
 from podium.operations.doctor.store_checks import check_store
+from podium.operations.initialise import make_bucket
 from podium.services import Services
 from podium.settings import PROJECT_ROOT, Settings
 from podium.stack import control, postgres
@@ -409,7 +411,9 @@ def store() -> Iterator[dict[str, str]]:
         }
 
 
-def test_the_store_is_asked_directly_where_its_keys_are_known(store: dict[str, str]) -> None:
+def test_the_store_is_asked_directly_where_its_keys_are_known(
+    store: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "no bucket models" in seen(check_store, **store)["store bucket"].observed
     client = boto3.client(
         "s3",
@@ -423,7 +427,23 @@ def test_the_store_is_asked_directly_where_its_keys_are_known(store: dict[str, s
     assert (bucket.state, "not versioned" in bucket.observed) == ("problem", True)
     client.put_bucket_versioning(Bucket="models", VersioningConfiguration={"Status": "Enabled"})
     found = seen(check_store, **store)
+    uploads = found.pop("store uploads")
     assert states(found) == dict.fromkeys(["store", "store bucket", "store keys"], "ok")
+    assert uploads.state == "warning"
+    assert uploads.observed.startswith("no upload is open; no lifecycle rule removes the parts")
+    client.create_multipart_upload(Bucket="models", Key="1/models/m-1/artifacts/model.skops")
+    for name, key in (("AWS_ENDPOINT_URL", "store_url"), ("AWS_ACCESS_KEY_ID", "store_key")):
+        monkeypatch.setenv(name, store[key])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", store["store_secret"])
+    make_bucket("models")
+    uploads = seen(check_store, **store)["store uploads"]
+    assert uploads.state == "ok"
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert uploads.observed == f"1 upload is open, since {today}; after 7 days the store removes the parts"
+    rule = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "x/"}, "Expiration": {"Days": 400}}
+    client.put_bucket_lifecycle_configuration(Bucket="models", LifecycleConfiguration={"Rules": [rule]})
+    make_bucket("models")
+    assert "no lifecycle rule removes" in seen(check_store, **store)["store uploads"].observed
     refused = seen(check_store, **{**store, "store_secret": "guessed"})["store"]
     assert (refused.state, "refused" in refused.observed) == ("problem", True)
     assert "PODIUM_BUCKET not set" in seen(check_store, **{**store, "bucket": None})["store"].observed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.utils.workspace_context import WorkspaceContext
 
-from podium.operations.mlflow_registry_store import FlatRegistryStore
+from podium.operations.mlflow_registry_store import FlatRegistryStore, make_index
 from podium.operations.mlflow_server import own_folder
+from podium.stack.layout import Layout
 from support.mlflow_server import guarded_environment
 
 Stores = tuple[FlatRegistryStore, WorkspaceAwareSqlAlchemyStore]
@@ -72,6 +74,18 @@ def by_number(versions: Iterable[ModelVersion]) -> dict[int, dict[str, object]]:
     return {version.version: dict(version) for version in versions}
 
 
+def test_a_page_of_models_is_mlflows_own(stores: Stores) -> None:
+    of_ours, of_theirs = (
+        {
+            model.name: dict(model) | {"latest_versions": by_number(model.latest_versions)}
+            for model in store.search_registered_models()
+        }
+        for store in stores
+    )
+    assert of_ours == of_theirs
+    assert list(of_ours) == ["empty", "old", "young"]
+
+
 def test_a_model_that_is_not_there_is_not_found(stores: Stores) -> None:
     for store in stores:
         with pytest.raises(MlflowException, match="not found"):
@@ -84,8 +98,51 @@ def test_an_old_model_costs_what_a_young_one_does(stores: Stores) -> None:
         with loaded_versions() as versions:
             stores[0].get_registered_model(name)
             stores[0].get_latest_versions(name)
+            stores[0].search_registered_models(f"name = '{name}'")
         loaded[name] = len(versions)
-    assert loaded["old"] == loaded["young"] == 2 * 3  # the newest of None, Production and Archived
+    assert loaded["old"] == loaded["young"] == 3 * 3  # the newest of None, Production and Archived
+
+
+def test_the_newest_versions_are_looked_up_in_an_index(stores: Stores) -> None:
+    plans: list[str] = []
+
+    def explain(
+        connection: sa.Connection, _: object, statement: str, values: tuple[object, ...], *__: object
+    ) -> None:
+        if "max(" in statement:
+            found = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", values)  # type: ignore[func-returns-value]
+            plans.extend(row[-1] for row in found)
+
+    sa.event.listen(stores[0].engine, "before_cursor_execute", explain)
+    try:
+        stores[0].get_registered_model("old")
+        stores[0].search_registered_models()
+    finally:
+        sa.event.remove(stores[0].engine, "before_cursor_execute", explain)
+    searches = [plan for plan in plans if plan.startswith("SEARCH")]
+    assert (
+        sum(
+            "podium_newest_of_stage (workspace=? AND name=? AND current_stage=?)" in plan for plan in searches
+        )
+        == 8
+    )
+    assert not [plan for plan in plans if "model_versions" in plan and "podium_newest_of_stage" not in plan]
+
+
+def test_servers_that_start_at_once_make_the_index_once(layout: Layout) -> None:
+    engine = sa.create_engine(layout.database_url("mlflow", "mlflow"))
+    columns = "workspace text, name text, current_stage text, version int"
+    try:
+        for _ in range(10):
+            with engine.begin() as connection:
+                connection.execute(sa.text("DROP TABLE IF EXISTS model_versions"))
+                connection.execute(sa.text(f"CREATE TABLE model_versions ({columns})"))
+            with ThreadPoolExecutor(8) as servers:
+                list(servers.map(make_index, [engine] * 8))
+        with engine.begin() as connection:
+            connection.execute(sa.text("DROP TABLE model_versions"))
+    finally:
+        engine.dispose()
 
 
 def test_the_server_takes_it(tmp_path: Path) -> None:

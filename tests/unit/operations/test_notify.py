@@ -144,7 +144,7 @@ def test_who_wants_a_decision_says_so_to_each_channel_once(
     assert posted["link"] == f"{AIRFLOW}/podium/decisions/{asked.seq}"
     assert posted["message"].splitlines()[:2] == [
         "operator asks to promote toy-shop v5, over v4.",
-        "v5 replaces v4: log loss 0.8667 -> 0.8666. On 1,050 rows held out it passed all 0 gates.",
+        "v5 replaces v4: log loss 0.8667 -> 0.8666. On the holdout of 1,050 rows it passed all 0 gates.",
     ]
     assert posted["link"] in posted["message"]
 
@@ -203,6 +203,19 @@ def test_all_of_one_request_is_one_thread_and_one_key(
             {},
             ": no longer frozen: the move outside Podium to v5 was accepted",
         ),
+        (
+            EventKind.WINDOWS_JUDGED,
+            {
+                "reason": "2026-05-01 to 2026-06-01: moved, price moved",
+                "details": {"windows": [{"said": "nothing seen"}, {"said": "moved"}]},
+            },
+            "v5: monitoring raised an alarm: 2026-05-01 to 2026-06-01: moved, price moved",
+        ),
+        (
+            EventKind.RETRAIN_WANTED,
+            {"reason": "log loss 0.91 over 0.85 + 0.03 since 2026-05-12"},
+            "v5: monitoring asks for a training: log loss 0.91 over 0.85 + 0.03 since 2026-05-12",
+        ),
     ],
 )
 def test_each_event_has_a_subject_that_can_be_read_alone(
@@ -219,6 +232,97 @@ def test_each_event_has_a_subject_that_can_be_read_alone(
     (posted,) = hook.got
     assert posted["title"] == f"Podium: toy-shop{subject if subject[0] == ':' else f' {subject}'}"
     assert posted["link"] == f"{AIRFLOW}/podium/models/toy-shop"
+
+
+def test_versions_that_went_in_one_run_are_told_of_at_once(
+    model: ModelSpec, record: Announce, tell: Callable[..., Swept], hook: Inbox
+) -> None:
+    run, said = "retention/r", "no rule keeps it; it is deleted after 14 days"
+    for version in (3, 4):
+        record(EventKind.QUARANTINED, version, run=run, reason=said, details={"bytes": 1_000_000})
+    record(EventKind.DELETION_STARTED, 1, run=run, reason="nobody restored it from quarantine")
+    record(EventKind.DELETED, 1, run=run, reason="nobody restored it from quarantine", details={"bytes": 5})
+    record(EventKind.RETENTION_CHECKED, None, run=run, reason="all well", details={"damages": []})
+    tell()
+    tell()
+    quarantined, deleted = hook.got
+    assert quarantined["title"] == "Podium: toy-shop: 2 old versions went to quarantine, 2.0 MB"
+    assert quarantined["message"].splitlines()[:2] == [
+        f"v3, v4: {said}.",
+        "Nobody can use them. An approver restores one: `podium restore toy-shop VERSION`.",
+    ]
+    assert quarantined["event"] == "quarantined"
+    assert deleted["title"] == "Podium: toy-shop: 1 old version was deleted for good, 5 bytes"
+    assert deleted["message"].splitlines()[:2] == [
+        "v1: nobody restored it from quarantine.",
+        "Its record stays in the ledger.",
+    ]
+    assert deleted["event"] == "deleted"
+
+
+def test_versions_that_went_are_named_again_until_every_channel_was_told(
+    model: ModelSpec, record: Announce, tell: Callable[..., Swept], hook: Inbox
+) -> None:
+    record(EventKind.QUARANTINED, 3, run="retention/r", details={"bytes": 1})
+    record(EventKind.PROMOTED)
+    record(EventKind.QUARANTINED, 4, run="retention/r", details={"bytes": 1})
+    hook.status = 500
+    tell(notify='{"all": ["hook"]}')
+    hook.status = 200
+    tell(notify='{"all": ["hook"]}')
+    titles = [post["title"] for post in hook.got]
+    assert "Podium: toy-shop: 2 old versions went to quarantine, 2 bytes" in titles
+
+
+def test_a_damage_is_told_at_night_with_the_file(
+    model: ModelSpec, record: Announce, tell: Callable[..., Swept], hook: Inbox
+) -> None:
+    damage = "toy-shop v2 is not what was registered: model.skops is missing"
+    record(EventKind.RETENTION_CHECKED, None, reason=damage, details={"damages": [damage]})
+    tell(notify_quiet="00:00-23:59 UTC")
+    (posted,) = hook.got
+    assert posted["event"] == "damaged"
+    assert posted["title"] == "Podium: toy-shop: FROZEN: files of versions that had to stay are damaged"
+    assert posted["message"].splitlines()[0] == damage
+
+
+def test_a_removal_that_wants_a_decision_is_told_to_the_approvers_and_how_it_ended(
+    asked: Event, record: Announce, tell: Callable[..., Swept], hook: Inbox
+) -> None:
+    tell()
+    why = "31 versions, 4.2 GB, oldest of March 2025: 24 go to quarantine, 7 are deleted for good"
+    run = "propose_removal/proposal-7"
+    details = {**asked.details, "requester": None, "removal": 31, "why": why}
+    request = record(
+        EventKind.APPROVAL_REQUESTED, None, run=run, key=f"approval_requested:{run}", details=details
+    )
+    for hours in (0, 5.1, 9.1):
+        tell(now=request.at + timedelta(hours=hours))
+    record(EventKind.REJECTED, None, run=run, actor="amy", reason="not these", details={"removal": 31})
+    tell()
+    wanted, reminded, expires, decided = [post for post in hook.got if post["key"].endswith(str(request.seq))]
+    until = f"{request.at + timedelta(hours=10):%Y-%m-%d %H:%M} UTC"
+    name = "Podium: toy-shop: the removal of 31 old versions"
+    assert wanted["title"] == f"{name} waits for approval until {until}"
+    assert wanted["event"] == "removal_wanted"
+    assert wanted["message"].splitlines()[:2] == [
+        f"{why}.",
+        "Without an approval no version goes. The page of the decision lists each with size and age.",
+    ]
+    assert wanted["link"] == f"{AIRFLOW}/podium/decisions/{request.seq}"
+    assert reminded["title"] == f"{name} still waits for approval, until {until}"
+    assert "A request that expires is closed, and no version goes." in expires["message"]
+    assert decided["title"] == f"{name} was rejected by amy"
+    assert "No version goes. The next run of retention asks again" in decided["message"]
+
+
+def test_of_windows_without_an_alarm_nobody_is_told(
+    model: ModelSpec, record: Announce, tell: Callable[..., Swept], hook: Inbox
+) -> None:
+    windows = [{"said": "nothing seen"}, {"said": "not judged"}]
+    record(EventKind.WINDOWS_JUDGED, details={"windows": windows})
+    tell()
+    assert hook.got == []
 
 
 def test_a_reminder_at_half_of_the_time_and_an_escalation_at_nine_tenths_each_once(

@@ -66,7 +66,7 @@ NOT_ON_KUBERNETES = {
     "AIRFLOW__METRICS__STATSD_HOST",
     "AIRFLOW__METRICS__STATSD_ON",
     "AIRFLOW__METRICS__STATSD_PORT",
-    # The pod of the Dag `retention` alone gets it (podium_airflow/retention_secret.py).
+    # The pods of the two tasks that delete alone get it (podium_airflow/retention_secret.py).
     "MLFLOW_RETENTION_PASSWORD",
     "OPENLINEAGE_URL",
     "OTEL_EXPORTER_OTLP_ENDPOINT",

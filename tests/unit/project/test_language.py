@@ -38,6 +38,19 @@ def language() -> ModuleType:
         ("A changed file trains anew.", "stiff"),
         ("The environment says where.", "stiff"),
         ("It takes a version that is there.", "stiff"),
+        ("Answers do not count any more.", "stiff"),
+        ("A move in MLflow cannot be told.", "stiff"),
+        ("An answer to it counts no more.", "stiff"),
+        ("The champion of now stays.", "stiff"),
+        ("The champion serves on.", "stiff"),
+        ("It is open until 12:00 UTC at most.", "stiff"),
+        ("The model is frozen since Monday.", "stiff"),
+        ("No version was champion yet.", "stiff"),
+        ("It counts as approved by who settles.", "stiff"),
+        ("The page shows what became of it.", "stiff"),
+        ("The model is to be trained again.", "stiff"),
+        ("The version before keeps serving.", "stiff"),
+        ("A card is put up.", "stiff"),
         ("make backup # to a folder", "command outside a code block"),
     ],
 )
@@ -53,6 +66,8 @@ def test_a_sentence_that_breaks_a_rule_is_found(language: ModuleType, markdown: 
         "What happens when you clear a task?",
         "## What runs",
         "Of course it does.",
+        "No more than ten, as of now. Its files are unchanged since then; the two cannot be told apart.",
+        "It serves on localhost, and goes back to the champion before that window.",
         "Write `made anew, of each the files` there.",
         "```sh\nmake backup # anew, to a folder\n```",
         f"[{'word ' * 20}](https://example.org/{'word/' * 30})",
@@ -103,6 +118,42 @@ def test_docstrings_that_airflow_or_help_shows_are_read(language: ModuleType) ->
     assert language.check("include/podium/errors.py", source) == []
 
 
+PAGE = """{% if asked %}
+<p class="anew">Show
+ {{ name | upper }} anew</p>
+{# no word that is there #}
+<img alt="what shall be champion">
+{% endif %}<h2>What serves</h2><p>{{ "no answer counts any more" if over }} <b>It</b>
+is of {% if now %}now{% else %}then{% endif %}.</p>
+"""
+
+
+def test_of_a_template_all_that_a_browser_shows_or_reads_out_is_read(language: ModuleType) -> None:
+    found = language.check("plugins/page.html", PAGE)
+    assert [(one.line, one.text.partition(":")[0]) for one in found] == [
+        (2, "'anew'"),
+        (5, "'shall'"),
+        (6, "'any more'"),
+    ]
+    long = (
+        "<p>{% for one in all %}A <b>sentence</b> "
+        + "{{ that }} <i>stands</i> here " * 12
+        + "{% endfor %}</p>"
+    )
+    assert [one.rule for one in language.check("plugins/page.html", long)] == ["long sentence"]
+
+
+SCRIPT = """// It trains anew.
+const no = "anew";
+told.textContent = few ? `${count(one)} cannot be told` : "a good text";
+"""
+
+
+def test_of_a_script_the_texts_are_read(language: ModuleType) -> None:
+    (found,) = language.check("plugins/page.js", SCRIPT)
+    assert (found.line, found.text) == (3, "'cannot be told': better is unknown, or who can see it")
+
+
 def test_a_page_opens_with_what_its_reader_can_do(language: ModuleType) -> None:
     page = "# Gates\n\nGates decide.\n\nAfter this you can write one.\n"
     assert [one.rule for one in language.check("docs/gates.md", page)] == ["opening"]
@@ -126,6 +177,8 @@ def test_all_documents_are_checked(language: ModuleType) -> None:
     assert {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/adr/0001-the-ledger-decides.md"} <= names
     assert pages <= names
     assert {"include/podium/errors.py", "plugins/podium_plugin.py", "dags/lifecycle.py"} <= names
+    folder = "plugins/podium_airflow/pages"
+    assert {f"{folder}/templates/decision.html", f"{folder}/static/page.js"} <= names
 
 
 DECISION = """# 7. A title

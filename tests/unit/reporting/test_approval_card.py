@@ -74,7 +74,7 @@ def test_the_card_of_a_first_version_shows_what_is_asked_and_by_which_rules(
     assert first[6].startswith("Who may decide: 2 of: amy, ben, any Op. A reason of at least 10")
     # The picture of the state has the words of the state.
     assert f"[![Approved by 0 of 2 when this card was created; open until {until}](/podium/x.svg)]" in body
-    assert "[all about this decision](/podium/decisions/7)" in body
+    assert "[the page of this decision](/podium/decisions/7)" in body
     assert body.index("Who may decide") < body.index("A toy.") < body.index("| gate | measured")
     assert f"`{request.manifest[:12]}`" in body
     assert request.manifest == services.registry.version(spec.name, 1).tags[Tag.MANIFEST_DIGEST]
@@ -90,16 +90,16 @@ def test_the_card_says_who_asked_for_what(services: Services, spec: ModelSpec) -
     form = {"version": 1, "params": {"strength": "`|<b>\n# loud"}}
     request = approval.open_request(services, spec.approval, spec.name, run, "olga", form)
     body = approval_card.body(services, spec, request, PAGES)
-    said = """Asked for by `olga`: `params {"strength": "'|<b>\\n# loud"}, version 1`."""
+    said = """Requested by `olga`: `params {"strength": "'|<b>\\n# loud"}, version 1`."""
     assert said in body.splitlines()
     for asked, expected in (
-        (replace(request, form={}), "Asked for by `olga`: all from the model file."),
-        (replace(request, form={}, requester=None), "Asked for by a schedule or another Dag: all from"),
+        (replace(request, form={}), "Requested by `olga`: all from the model file."),
+        (replace(request, form={}, requester=None), "Requested by a schedule or another Dag: all from"),
     ):
         assert expected in approval_card.body(services, spec, asked, PAGES)
     # An older Podium did not record it.
     older = approval_card.body(services, spec, replace(request, form=None), PAGES)
-    assert "Asked for by" not in older
+    assert "Requested by" not in older
 
 
 def test_both_cards_say_why_a_pickle_is_trusted(

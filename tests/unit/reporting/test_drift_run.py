@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from podium.ledger.events import CHAMPION_MOVES, EventKind, NewEvent
 from podium.monitoring.on_record import RecordedWindow, recorded_windows
+from podium.monitoring.verdicts import Said
 from podium.reporting.drift_picture import Mark, drift_picture, marks
 from podium.reporting.drift_run import PICTURE, WINDOWS, keep_picture
 from podium.services import Services
@@ -57,10 +59,24 @@ def test_the_picture_has_each_stream_the_alarms_and_the_bound_of_the_risk(
     heat, risk = drift_picture(windows).axes[:2]
     assert {label.get_text() for label in heat.get_yticklabels()} == {"x"}, "none is ever missing"
     assert "x" in [text.get_text() for text in heat.texts]
-    bounded = [RecordedWindow(1, one.window, one.content, 0.5) for one in windows]
-    risk = drift_picture(bounded).axes[1]
+    asked = [replace(one, rules=replace(one.rules, at_promotion=0.4, tolerance=0.1)) for one in windows]
+    risk = drift_picture(asked).axes[1]
     (bound,) = [line for line in risk.lines if line.get_label() == "tolerated"]
     assert np.asarray(bound.get_ydata()).tolist() == [0.5] * 5
+
+
+def test_what_raises_an_alarm_is_all_evidence_and_what_was_not_judged_is_grey(
+    services: Services, model: str
+) -> None:
+    record_windows(services, model, 1, [0.0, 4.0, 4.0, 4.0])
+    windows = drawn(services, model)
+    raised = [one.worst.said is Said.MOVED for one in windows]
+    assert any(raised)
+    assert [one.evidence["x"] == 1.0 for one in windows] == raised
+    assert [set(one.evidence) for one in windows] == [{"x"}] * 4, "no bet is made on what is never missing"
+    broken = replace(windows[0], content={**windows[0].content, "inputs": None})
+    (shades,) = drift_picture([broken, *windows[1:]]).axes[0].images
+    assert np.ma.getmaskarray(np.ma.asarray(shades.get_array())).tolist() == [[True, False, False, False]]
 
 
 def test_a_run_of_the_version_keeps_the_picture_and_the_record_and_is_no_training(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ import sqlalchemy as sa
 
 from podium.errors import NotFound
 from podium.ledger import servers
-from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.events import Event, EventKind, NewEvent
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Person, Request
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.names import CANDIDATE, CHAMPION
 from podium.reporting import decision_overview, model_overview
-from podium.reporting.overview import ModelRow, State, overview
+from podium.reporting.overview import ModelRow, State, describe, freeze, overview
 from podium.services import Services
 from support.monitored import record_windows
 from support.services import services_with
@@ -280,7 +281,7 @@ def test_a_decision_says_what_became_of_an_answer_also_when_it_did_not_count(
     approval.judge(ledger_only, toy_spec.approval, request, answer("Reject"), None)
     page = decision(ledger_only, toy_spec, run, AMY)
     assert not page.open
-    assert "rejected by amy: it is good enough. No answer counts any more." in page.state
+    assert "rejected by amy: it is good enough. Answers no longer count." in page.state
     counts, words = decision_overview.describe_mine(page)
     assert counts
     assert "you rejected" in words
@@ -318,3 +319,20 @@ def test_a_real_report_of_a_trained_version_is_shown(services: Services, toy_spe
     assert "v1 becomes the first champion: log loss 0." in page.sentence()
     assert page.mlflow_run == services.registry.version(toy_spec.name, 1).run_id
     assert page.gates[-1].status.value == "no_champion"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (1, 3, "The champion was moved from v1 to v3 outside Podium, found on 2026-05-01 00:00 UTC."),
+        (1, None, "The champion, v1, was removed outside Podium, found on 2026-05-01 00:00 UTC."),
+        (None, 3, "v3 was made champion outside Podium, found on 2026-05-01 00:00 UTC."),
+    ],
+)
+def test_a_move_outside_is_told_from_where_to_where(before: int | None, now: int | None, said: str) -> None:
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    moved = Event(6, at, EventKind.MOVED_OUTSIDE, "m", now, before, "unknown", "", None, None, {}, "", "")
+    assert freeze("m", [moved], None) == said
+    assert describe(moved) == said.partition(", found on")[0]
+    why = "m: its champion alias, at v1, was deleted, outside Podium; promotions and rollbacks are frozen"
+    assert describe(replace(moved, reason=why)).startswith("Its champion alias, at v1, was deleted, outside")

@@ -41,10 +41,10 @@ def judged(said: str, auto_rollback: str = "propose", *, freezes: bool = False) 
 @pytest.mark.parametrize(
     ("event", "then"),
     [
-        (judged("good"), "The champion serves on."),
-        (judged("bad"), "The champion serves on until a person decides: a card asks the approvers."),
-        (judged("bad", "off"), "The champion serves on."),
-        (judged("bad", "on", freezes=True), "It is rolled back by itself, and no version is promoted until"),
+        (judged("good"), "The champion keeps serving."),
+        (judged("bad"), "The champion keeps serving until a person decides; a card asks the approvers."),
+        (judged("bad", "off"), "The champion keeps serving."),
+        (judged("bad", "on", freezes=True), "Podium rolls it back, and promotes no version until"),
         (judged("both bad", freezes=True), "Nothing was moved. No version is promoted until an approver"),
     ],
 )
@@ -52,17 +52,17 @@ def test_each_ending_is_told_with_what_follows(event: Event, then: str) -> None:
     notice = of_event(event, "")
     assert notice is not None
     assert notice.topic == "watch"
-    assert notice.subject == f"m v8 came out of its watch window: {event.reason}"
+    assert notice.subject == f"m v8 ended its watch window: {event.reason}"
     assert then in notice.text
 
 
 def test_a_frozen_model_is_told_with_who_settles_it() -> None:
     frozen = judged("both bad", freezes=True)
     assert freeze("m", [frozen], None).startswith(
-        "No version is promoted since a watch window ended on 2026-05-01"
+        "Promotions are stopped: a watch window ended on 2026-05-01"
     )
     assert freeze("m", [judged("good")], None) == ""
-    assert describe(frozen) == "v8 came out of its watch window: both bad: v8 alone failed 12"
+    assert describe(frozen) == "v8 ended its watch window: both bad: v8 alone failed 12"
 
 
 ASKED = Request(
@@ -105,7 +105,7 @@ def test_a_proposed_rollback_is_told_to_the_approvers_as_one(toy_spec: ModelSpec
             "expired: nobody decided in time",
             "The champion stays v8. `podium rollback` still",
         ),
-        (EventKind.VOIDED, "needs no decision any more", "An answer to it counts no more."),
+        (EventKind.VOIDED, "no longer needs a decision", "Answers no longer count."),
     ],
 )
 def test_what_was_decided_about_a_rollback_is_told_as_that(

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from podium.errors import DataError, SourceChanged
-from podium.sources import whole
+from podium.sources import parts
 from podium.sources.chunks import Partition, Reader, Source
+from podium.sources.dvc import dvc_facts
 from podium.sources.facts import describe
 from podium.sources.read import open_partition
 from podium.sources.whole import read_whole
@@ -45,20 +46,54 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(
         if partition.name == "b":
             CHANGES[said](folder / "rows")
 
-    monkeypatch.setattr(whole, "open_partition", opened)
+    monkeypatch.setattr(parts, "open_partition", opened)
     with pytest.raises(SourceChanged, match=rf"rows changed while it was read: rows/{said}"):
         read_whole(Source("rows", folder))
 
 
-def test_files_are_told_with_their_sizes_and_dvc_with_its_hash(folder: Path) -> None:
+def test_files_are_told_with_their_names_and_sizes(folder: Path) -> None:
     facts = read_whole(Source("rows", folder)).facts
     assert [one["file"] for one in facts["files"]] == ["rows/a.parquet", "rows/b.parquet"]
     assert facts["files"][0]["bytes"] == (folder / "rows" / "a.parquet").stat().st_size
     assert describe(facts).startswith("2 files, sha256 of their names and bytes ")
-    (folder / "rows.dvc").write_text("outs:\n- md5: 0cc175b9.dir\n  size: 9\n  path: rows\n")
-    facts = read_whole(Source("rows/", folder)).facts
-    assert facts["dvc"] == {"file": "rows.dvc", "md5": "0cc175b9.dir"}
-    assert describe(facts).endswith(", DVC md5 0cc175b9.dir")
+    assert "dvc" not in facts
+
+
+@pytest.fixture
+def tracked(tmp_path: Path) -> Path:
+    """A file and a folder with the hashes that DVC 3.67 gave them."""
+    (tmp_path / "rows" / "more").mkdir(parents=True)
+    (tmp_path / "rows" / "_SUCCESS").write_text("")
+    (tmp_path / "rows" / "a.csv").write_text("x\n1\n")
+    (tmp_path / "rows" / "more" / "b.csv").write_text("x\n2\n")
+    (tmp_path / "a.csv").write_bytes(b"x,y\r\n1,2\r\n")
+    for name, md5 in (("a.csv", A_CSV), ("rows", ROWS_FOLDER)):
+        (tmp_path / f"{name}.dvc").write_text(f"outs:\n- md5: {md5}\n  hash: md5\n  path: {name}\n")
+    return tmp_path
+
+
+A_CSV, ROWS_FOLDER = "ef4330228809c42919ada65a11393fd1", "1cbe697eac872e1809f31bf259e99bb1.dir"
+
+
+@pytest.mark.parametrize(("name", "md5"), [("a.csv", A_CSV), ("rows/", ROWS_FOLDER)])
+def test_the_hash_of_dvc_is_told_if_the_rows_have_it(tracked: Path, name: str, md5: str) -> None:
+    assert describe(read_whole(Source(name, tracked), ["x"]).facts).endswith(f", DVC md5 {md5}")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "rows"])
+def test_a_hash_of_dvc_that_the_rows_do_not_have_is_not_told_as_theirs(
+    tracked: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tracked / ("a.csv" if name == "a.csv" else "rows/a.csv")).write_text("x,y\n3,4\n")
+    said = describe({"files": [], **dvc_facts(tracked, name)})
+    stale = A_CSV if name == "a.csv" else ROWS_FOLDER
+    assert f"DVC md5 {stale}" not in said
+    assert said.endswith(f", which is not the {stale} of {name}.dvc")
+    assert f"{name}.dvc has the md5 {stale}, which is not that of {name}: " in caplog.text
+    assert f"`dvc add {name}` renews it" in caplog.text
+
+
+def test_what_is_no_dvc_file_is_told(folder: Path) -> None:
     (folder / "rows.dvc").write_text("md5: nothing")
     with pytest.raises(DataError, match=r"rows\.dvc is not a DVC file with one output and its md5"):
         read_whole(Source("rows", folder))

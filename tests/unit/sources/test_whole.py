@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from podium.errors import DataError
+from podium.sources.parts import read_part
 from podium.sources.read import Reader, Source, open_partition, the_only_partition
 from podium.sources.whole import WholeTable, inferred, read_whole
 from podium.training.data_version import content_digest
@@ -35,6 +39,7 @@ def scored(folder: Path, name: str = "rows.csv", rows: int = 2) -> tuple[dict[st
     return pa.concat_tables([chunk.rows for chunk in chunks]).to_pydict(), rejected
 
 
+ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 TRAILING = "room,out,hours\n21.5,6.0,7.5,\n20.9,5.0,12.0,\n21.1,4.0,3.0,\n"
 
 
@@ -283,6 +288,37 @@ def test_parts_may_be_of_types_that_hold_each_other_and_of_no_others(tmp_path: P
         read_whole(Source("in", tmp_path))
 
 
+def test_parts_between_which_others_fit_are_named_too(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, column in {"a": pa.nulls(1), "b": pa.array([1]), "c": pa.array(["x"])}.items():
+        pq.write_table(pa.table({"x": column}), tmp_path / "in" / f"{name}.parquet")
+    with pytest.raises(DataError, match=r"column x is int64 in .*b.parquet and string in .*c.parquet"):
+        read_whole(Source("in", tmp_path))
+
+
+def test_no_whole_number_is_changed_by_parts_that_hold_floats(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, column in {"a": pa.array([2**53 + 1]), "b": pa.array([0.5])}.items():
+        pq.write_table(pa.table({"x": column}), tmp_path / "in" / f"{name}.parquet")
+    with pytest.raises(DataError, match=r"from .*a.parquet to .*b.parquet have no types in common that hold"):
+        read_whole(Source("in", tmp_path))
+
+
+def test_the_numbers_of_rows_count_those_that_small_chunks_left_out(tmp_path: Path) -> None:
+    day = pa.array([date(2025, 1, 1 + place % 3) for place in range(90)])
+    rows = pa.table({"day": day, "x": list(range(90))})
+    pq.write_table(rows, tmp_path / "rows.parquet", row_group_size=7)
+    source = Source("rows.parquet", tmp_path, as_of=datetime(2025, 1, 3), time_column="day")
+    table = read_whole(source)
+    assert (table.later, table.rows.index.tolist()) == (30, table.rows["x"].tolist())
+
+
+def test_a_name_that_a_parquet_file_has_twice_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table([[1], [2], [3]], names=["x", "y", "x"]), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=r"rows.parquet: column 'x' appears twice"):
+        read_whole(Source("rows.parquet", tmp_path))
+
+
 def test_csv_and_parquet_are_not_mixed(tmp_path: Path) -> None:
     write(tmp_path / "in/a.csv", pd.DataFrame({"x": [1]}))
     write(tmp_path / "in/b.parquet", pd.DataFrame({"x": [1]}))
@@ -386,3 +422,23 @@ def test_odd_types_are_read_and_have_one_version_over_parts_and_in_one_file(
     one, parts = (read_whole(Source(source, tmp_path)).rows for source in ("all.parquet", "in"))
     assert content_digest({"": one}) == content_digest({"": parts})
     assert content_digest({"": one}) != content_digest({"": one.iloc[[0, 0, 0]]})
+
+
+@pytest.mark.parametrize(("given", "taken"), [({}, "system"), ({ALLOCATOR: "mimalloc"}, "mimalloc")])
+def test_arrow_gives_memory_back_unless_somebody_chose_another_allocator(
+    given: dict[str, str], taken: str
+) -> None:
+    others = {name: value for name, value in os.environ.items() if name != ALLOCATOR}
+    program = "import podium, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**others, **given}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == taken
+
+
+def test_small_chunks_become_large_pieces(tmp_path: Path) -> None:
+    csv = "".join(f"{place},{'x' * 90}\n" for place in range(100_000))
+    (tmp_path / "rows.csv").write_text(f"n,text\n{csv}")
+    source = replace(Source("rows.csv", tmp_path), chunk_rows=1000)
+    part = read_part(source, the_only_partition(source), None)
+    assert (len(part.rows), part.rows.column("text").num_chunks) == (100_000, 1)

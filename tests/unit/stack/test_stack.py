@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from supervisor.options import ServerOptions
 from podium.errors import PartFailedError, StackError
 from podium.stack import backups, control, orphans
 from podium.stack.control import clean
-from podium.stack.environment import accounts_env, airflow_env, base_env, client_env
+from podium.stack.environment import accounts_env, airflow_env, base_env, client_env, own_s3
 from podium.stack.layout import (
     Layout,
     Paths,
@@ -158,6 +159,30 @@ def test_foreign_settings_do_not_reach_the_programs() -> None:
     assert env["AIRFLOW_CONN_MAIL"] == "smtp://"
     assert env["HTTPS_PROXY"] == "http://proxy"
     assert env["NO_PROXY"] == "corp,127.0.0.1,localhost"
+
+
+def test_airflow_alone_gets_the_callers_own_s3(layout: Layout, paths: Paths) -> None:
+    callers = {"AWS_ENDPOINT_URL": "https://rows.example.com", "AWS_ACCESS_KEY_ID": "mine", "HOME": "/me"}
+    assert own_s3(callers) == {name: callers[name] for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID")}
+    home = PostgresHome(layout.postgres_home, own_binaries=False, user=None)
+    for program in all_programs(layout, paths, home, own_s3(callers)):
+        is_airflow = program.part not in (Part.POSTGRES, Part.S3, Part.MLFLOW)
+        assert (program.env.get("AWS_ENDPOINT_URL") == "https://rows.example.com") is is_airflow
+        assert ("mine" in program.env.values()) is is_airflow
+
+
+def test_a_stack_is_started_with_the_callers_own_s3(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, str] = {}
+
+    def prepare(*arguments: Any) -> None:
+        given.update(arguments[2])
+        raise StackError("seen")
+
+    monkeypatch.setattr(control, "_prepare", prepare)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    with pytest.raises(StackError, match="seen"):
+        control.start(paths, Console(quiet=True), extra_airflow_env={"A": "b"}, detached=True)
+    assert (given["AWS_ACCESS_KEY_ID"], given["A"]) == ("mine", "b")
 
 
 def test_database_urls_name_the_driver(layout: Layout) -> None:

@@ -17,7 +17,7 @@ import pytest
 from podium.errors import DataError, PodiumError, SpecError, TrainerError
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
-from podium.training.data import load_window
+from podium.training.data import load_window, parse_times
 from podium.training.new_model import NewModel, write_model
 from support import toy_trainer
 
@@ -476,3 +476,12 @@ def test_a_long_column_of_numbers_and_text_is_all_text(toy_spec: ModelSpec, tmp_
     window = load_window(toy_spec, AS_OF, tmp_path)
     assert set(window.train.inputs["x"]) == {"0"}
     assert set(window.holdout.inputs["x"]) == {"0", "a"}
+
+
+def test_moments_of_several_zones_are_brought_to_utc() -> None:
+    written = pd.Series(["2025-01-01T00:30+02:00", "2025-01-01", "2024-12-31T23:00:00Z", "soon"])
+    assert parse_times(written, ["ISO8601"]).dropna().tolist() == [
+        pd.Timestamp("2024-12-31 22:30"),
+        pd.Timestamp("2025-01-01"),
+        pd.Timestamp("2024-12-31 23:00"),
+    ]

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.model_file.loading import load_spec
+from podium.training import new_model
 from podium.training.look import likely_label, likely_task, likely_time, look
 
 DAYS = pd.date_range("2025-01-01", periods=60)
@@ -124,6 +125,24 @@ def test_what_is_sure_is_written_without_a_question_and_each_proposal_has_its_re
         "# left out: one: holds one value only",
     ):
         assert line in text, line
+
+
+def test_of_a_large_table_some_rows_are_looked_at_and_that_is_said(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_model, "_MOST_ROWS", 40)
+    code, said = run("--from", "rows.parquet", "--yes")
+    assert code == 0, said
+    assert "looked at the first 40 rows; others may have other labels, gaps and days" in said
+    assert "could not be tried" not in said
+    text = (home / "include" / "models" / "made.yaml").read_text()
+    assert "# Proposed from the first 40 rows. A training reads all" in text
+    assert "newest fifth of 39 days" in text
+    monkeypatch.undo()
+    monkeypatch.setenv("PODIUM_HOME", str(home))
+    code, said = run("--from", "rows.parquet", "--yes")
+    assert "looked at" not in said
+    assert "Proposed from" not in (home / "include" / "models" / "made.yaml").read_text()
 
 
 def test_what_is_not_sure_is_refused_or_asked_for(run: Run, home: Path) -> None:

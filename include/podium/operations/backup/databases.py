@@ -140,6 +140,7 @@ def read_facts(taken: Mapping[str, Snapshot]) -> Facts:
     mlflow, ledger = taken[MLFLOW].connection, taken[LEDGER_DATABASE].connection
     champions: dict[str, int] = {}
     manifests: dict[tuple[str, int], Manifest] = {}
+    going: set[tuple[str, int]] = set()
     with _answers():
         told = {seq: (model, digest) for model, seq, digest in _told_heads(mlflow)}
         there: dict[int, str] = {}
@@ -153,6 +154,7 @@ def read_facts(taken: Mapping[str, Snapshot]) -> Facts:
                     champions.pop(event.model, None)
                     if event.version is not None:
                         champions[event.model] = event.version
+                _note_deletion(event, going)
                 # Registered by an earlier version there is none; of an accepted one there may be.
                 if event.event in (*ENTERED, EventKind.OUTSIDE_MOVE_ACCEPTED) and "manifest" in event.details:
                     try:
@@ -176,8 +178,16 @@ def read_facts(taken: Mapping[str, Snapshot]) -> Facts:
             chain=chain,
             problems=tuple(problems),
             champions=champions,
-            versions=tuple(_versions(mlflow, manifests)),
+            versions=tuple(one for one in _versions(mlflow, manifests) if one[:2] not in going),
         )
+
+
+def _note_deletion(event: Event, going: set[tuple[str, int]]) -> None:
+    """Keep the versions whose deletion was begun: what is missing of them is gone on purpose."""
+    if event.event is EventKind.DELETION_STARTED:
+        going.add((event.model, int(event.version or 0)))
+    elif event.event is EventKind.DELETION_FAILED:
+        going.discard((event.model, int(event.version or 0)))
 
 
 def _versions(

@@ -17,7 +17,7 @@ _PARTS = {
     "metadatabase": "start Airflow's Postgres, and see the API server's log",
     "scheduler": "start `airflow scheduler`: nothing runs without it",
     "dag_processor": "start `airflow dag-processor`: changed Dags are not seen without it",
-    "triggerer": "start `airflow triggerer`: deferred tasks do not go on without it",
+    "triggerer": "start `airflow triggerer`: deferred tasks do not continue without it",
 }
 
 

@@ -57,7 +57,7 @@ def check_champions(working: Callable[[str], None]) -> Iterator[Finding]:
 
 def _told(model: str, problem: str | None) -> Iterator[Finding]:
     if problem:
-        remedy = "`podium verify` tells where the ledger differs; docs/operations.md tells how to go on"
+        remedy = "`podium verify` shows where the ledger differs; docs/operations.md has the remedies"
         yield Finding(f"ledger of {model}", State.PROBLEM, problem, remedy)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from secrets import token_hex
 from typing import Any
@@ -16,7 +16,7 @@ from podium.operations.addresses import without_login
 from podium.operations.doctor.findings import TIMEOUT_SECONDS, Finding, State
 from podium.settings import Settings
 
-STORE, KEYS, BUCKET = "store", "store keys", "store bucket"
+STORE, KEYS, BUCKET, UPLOADS = "store", "store keys", "store bucket", "store uploads"
 _NEEDED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PODIUM_BUCKET")
 _INITIALISE = "`podium initialise stores` makes it, with versioning"
 _REFUSED = (400, 401, 403)
@@ -31,26 +31,28 @@ def check_store(settings: Settings) -> Iterator[Finding]:
         return
     place = without_login(str(settings.store_url))
     try:
-        yield from _bucket(settings, place)
+        is_there = yield from _bucket(settings, place)
         yield _keys(settings)
+        if is_there:
+            yield _uploads(settings)
     except (BotoCoreError, ValueError) as error:
         remedy = "start the store, or set AWS_ENDPOINT_URL to where it is"
         yield Finding(STORE, State.PROBLEM, f"{place}: {error}", remedy)
 
 
-def _bucket(settings: Settings, place: str) -> Iterator[Finding]:
-    secret = None if settings.store_secret is None else settings.store_secret.get_secret_value()
-    client = _client(settings, secret)
+def _bucket(settings: Settings, place: str) -> Generator[Finding, None, bool]:
+    """Yield what is found; return whether the bucket answers to these keys."""
+    client = _client(settings, _secret(settings))
     name = settings.bucket
     status, error = _status(partial(client.head_bucket, Bucket=name))
     if status == 404:
         yield Finding(BUCKET, State.PROBLEM, f"there is no bucket {name} at {place}", _INITIALISE)
-        return
+        return False
     if error:
         yield Finding(
             STORE, State.PROBLEM, f"{place} refused: {error}", "set AWS_ACCESS_KEY_ID and its secret"
         )
-        return
+        return False
     yield Finding(STORE, State.OK, f"{place} answers to these keys")
     versioning: dict[str, Any] = {}
     status, error = _status(lambda: versioning.update(client.get_bucket_versioning(Bucket=name)))
@@ -62,6 +64,39 @@ def _bucket(settings: Settings, place: str) -> Iterator[Finding]:
         yield Finding(BUCKET, State.PROBLEM, observed, "`podium initialise stores` turns versioning on")
     else:
         yield Finding(BUCKET, State.OK, f"{name} exists, and is versioned")
+    return True
+
+
+def _secret(settings: Settings) -> str | None:
+    return None if settings.store_secret is None else settings.store_secret.get_secret_value()
+
+
+def _uploads(settings: Settings) -> Finding:
+    """Look for uploads that never ended, which MLflow cannot list, and for a rule that removes them."""
+    client, bucket = _client(settings, _secret(settings)), settings.bucket
+    found: dict[str, Any] = {}
+    _, error = _status(lambda: found.update(client.list_multipart_uploads(Bucket=bucket)))
+    if error:
+        remedy = "let these keys list the bucket's uploads, or look at them in the store"
+        return Finding(UPLOADS, State.WARNING, f"uploads to {bucket} could not be listed: {error}", remedy)
+    begun = sorted(upload["Initiated"] for upload in found.get("Uploads", ()))
+    observed = "no upload is open"
+    if begun:
+        count = "1 upload is open," if len(begun) == 1 else f"{len(begun):,} uploads are open, the oldest"
+        observed = f"{count} since {begun[0]:%Y-%m-%d}"
+    rules: dict[str, Any] = {}
+    # A bucket without any rule answers with an error.
+    _status(lambda: rules.update(client.get_bucket_lifecycle_configuration(Bucket=bucket)))
+    days = [
+        rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]
+        for rule in rules.get("Rules", ())
+        if rule["Status"] == "Enabled" and "AbortIncompleteMultipartUpload" in rule
+    ]
+    if not days:
+        observed += "; no lifecycle rule removes the parts of uploads that never end"
+        remedy = "`podium initialise stores` makes one where the bucket has no rules: docs/retention.md"
+        return Finding(UPLOADS, State.WARNING, observed, remedy)
+    return Finding(UPLOADS, State.OK, f"{observed}; after {min(days)} days the store removes the parts")
 
 
 def _keys(settings: Settings) -> Finding:

@@ -11,9 +11,10 @@ from podium.ledger.chain import walk
 from podium.ledger.history import Present
 from podium.ledger.servers import Server, following, servers_of
 from podium.ledger.store import Ledger
+from podium.lifecycle.removal import DAG as REMOVAL_DAG
 from podium.model_file.spec import ModelSpec
 from podium.names import version_name
-from podium.operations.airflow_client import ROLLBACK_DAG, AirflowClient
+from podium.operations.airflow_client import HOLD_DAG, RETENTION_DAG, RETIRE_DAG, ROLLBACK_DAG, AirflowClient
 from podium.reporting import notices
 from podium.reporting.notices import Notice
 from podium.services import Services
@@ -22,7 +23,10 @@ from podium.services import Services
 NEWS = timedelta(days=1)
 _LATE = timedelta(minutes=30)
 _BEHIND = timedelta(minutes=5)
-_OF_ALL = (ROLLBACK_DAG, "settle_champion", "reconcile", "watch_champion", "propose_rollback")
+_OF_ALL = (
+    *(ROLLBACK_DAG, "settle_champion", "reconcile", "watch_champion", "propose_rollback"),
+    *(RETENTION_DAG, REMOVAL_DAG, HOLD_DAG, RETIRE_DAG),
+)
 
 
 def failed_runs(airflow: AirflowClient, specs: Iterable[ModelSpec], now: datetime, page: str) -> list[Notice]:

@@ -95,8 +95,8 @@ def sweep(
     specs = load_specs(settings.models_dir)[0]
     looked = _Look(services, specs, now, airflow_of(settings))
     events = to_announce(services.ledger, NOTIFICATIONS)
-    by_event = [(event, _of_event(looked, event)) for event in events]
-    wanted = [notice for _, notice in by_event if notice is not None]
+    by_event = _notices(looked, events)
+    wanted = [*{notice.id: notice for _, notice in by_event if notice is not None}.values()]
     wanted += looked.due()
     wanted += looked.overdue(airflow, done, dry_run=dry_run)
     people = _People(airflow)
@@ -225,6 +225,19 @@ class _People:
             for account in known
             if login_key(account.name) in logins or account.roles & roles
         }
+
+
+def _notices(looked: _Look, events: Sequence[Event]) -> list[tuple[Event, Notice | None]]:
+    """Return what is told of each event, in order; versions that went in one run have one notice."""
+    together: dict[tuple[str, EventKind, str | None], list[Event]] = {}
+    for event in events:
+        if event.event in notices.OF_MANY_VERSIONS and looked.now - event.at <= overdue.NEWS:
+            together.setdefault((event.model, event.event, event.run), []).append(event)
+    of_many = {key: notices.of_versions(many, looked.page) for key, many in together.items()}
+    return [
+        (event, of_many.get((event.model, event.event, event.run)) or _of_event(looked, event))
+        for event in events
+    ]
 
 
 def _of_event(looked: _Look, event: Event) -> Notice | None:

@@ -56,7 +56,7 @@ function watchReasons() {
     const show = () => {
       const missing = least - count(field.value);
       told.textContent =
-        missing > 0 ? `${count(field.value)} of the ${least} letters and digits that are needed` : `${count(field.value)} letters and digits`;
+        missing > 0 ? `${count(field.value)} of at least ${least} letters and digits` : `${count(field.value)} letters and digits`;
       if (missing <= 0) {
         wrong.textContent = "";
         field.removeAttribute("aria-invalid");
@@ -79,11 +79,13 @@ function sendOnce() {
   for (const form of document.querySelectorAll("form[method=post]")) {
     form.addEventListener("submit", () => {
       // After the browser has taken the value of the button that was pressed.
-      setTimeout(() => form.querySelectorAll("button").forEach((button) => (button.disabled = true)), 0);
+      // A button of another part of the page can belong to the form.
+      const buttons = [...form.elements].filter((field) => field.type === "submit");
+      setTimeout(() => buttons.forEach((button) => (button.disabled = true)), 0);
     });
   }
   window.addEventListener("pageshow", () =>
-    document.querySelectorAll("form button").forEach((button) => (button.disabled = false)),
+    document.querySelectorAll("button").forEach((button) => (button.disabled = false)),
   );
 }
 
@@ -127,15 +129,18 @@ function look() {
   if (!page.watch) return;
   const ask = async () => {
     let changed = false;
+    let ended = false;
     try {
       const answer = await fetch(page.watch, { headers: { Accept: "application/json" } });
       const told = answer.ok ? await answer.json() : null;
       changed = told !== null && (String(told.newest) !== page.newest || (told.done === true && page.done !== "yes"));
+      ended = told !== null && told.ended === true;
       const state = document.getElementById("run-state");
       if (state && told && told.run) state.textContent = told.run;
     } catch {
       changed = false;
     }
+    if (!changed && ended) return;
     if (!changed) setTimeout(ask, Number(page.every));
     else if (typing()) document.getElementById("changed").hidden = false;
     else window.location.reload();
@@ -143,15 +148,15 @@ function look() {
   setTimeout(ask, Number(page.every));
 }
 
-async function loadPictures() {
-  const place = document.getElementById("pictures");
+async function loadPart(id, what) {
+  const place = document.getElementById(id);
   if (!place) return;
   try {
     const answer = await fetch(place.dataset.from);
     place.innerHTML = answer.ok ? await answer.text() : "";
-    if (!answer.ok) place.textContent = `The pictures could not be read (${answer.status}).`;
+    if (!answer.ok) place.textContent = `${what} are not available: Airflow answered ${answer.status}.`;
   } catch {
-    place.textContent = "The pictures could not be read: Airflow did not answer.";
+    place.textContent = `${what} are not available: Airflow did not answer.`;
   }
   place.removeAttribute("aria-busy");
 }
@@ -177,5 +182,6 @@ watchReasons();
 sendOnce();
 filterModels();
 look();
-loadPictures();
+loadPart("pictures", "The pictures");
+loadPart("old", "The old versions");
 followWatch();
