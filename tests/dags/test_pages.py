@@ -323,7 +323,7 @@ def test_pictures_are_read_from_two_folders_only_and_a_silent_mlflow_is_told(
     told: Mapping[str, Told],
 ) -> None:
     assert told["pictures"].status == 200
-    assert "The pictures cannot be read now" in told["pictures"].text
+    assert "The pictures are not available" in told["pictures"].text
     assert (told["third folder"].status, told["model file"].status) == (404, 404)
 
 
