@@ -38,7 +38,7 @@ def build_scoring(spec: ModelSpec) -> None:
         from podium.services import connect
 
         form = context["params"]
-        version, rolled_back = form["version"], form["allow_rolled_back"]
+        version, rolled_back = form["version"], bool(form["allow_rolled_back"])
         return plan(connect(), spec, version, form["partitions"], allow_rolled_back=rolled_back)
 
     @podium_task(

@@ -26,20 +26,13 @@ def lifecycle_form(spec: ModelSpec) -> dict[str, Param]:
             title="As of",
             description="Train on what was known at this moment. Empty: now, or the date of a scheduled run.",
         ),
-        "mlflow_run": Param(
+        "profile": Param(
             None,
             type=["null", "string"],
-            title="MLflow run",
-            description="Use the model of this finished run instead of training; gates and approval still "
-            "apply.",
-        ),
-        "version": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            title="Version",
-            description="Use this existing version instead of training, for example one that `podium copy` "
-            "brought here; gates and approval still apply.",
+            enum=[None, *(profile.value for profile in spec.profiles)],
+            values_display={"null": "no trial run: train on all data"},
+            title="Trial run",
+            description="A trial run trains on a sample of the data; its version is never promoted.",
         ),
         # Airflow's form marks as required what must not be null.
         "params": Param(
@@ -48,13 +41,20 @@ def lifecycle_form(spec: ModelSpec) -> dict[str, Param]:
             title="Params",
             description="Values that replace those under params in the model file, as JSON by name.",
         ),
-        "profile": Param(
+        "version": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Version",
+            description="Use this existing version instead of training, such as one that podium copy brought "
+            "here; gates and approval still apply.",
+        ),
+        "mlflow_run": Param(
             None,
             type=["null", "string"],
-            enum=[None, *(profile.value for profile in spec.profiles)],
-            values_display={"null": "no trial run: train on all data"},
-            title="Trial run",
-            description="A trial run trains on a sample of the data; its version is never promoted.",
+            title="MLflow run",
+            description="Use the model of this finished run instead of training; gates and approval still "
+            "apply.",
         ),
     }
 
@@ -93,7 +93,7 @@ def rollback_form(models: Iterable[str]) -> dict[str, Any]:
         "reason": _reason(),
         "force_version": Param(
             False,
-            type="boolean",
+            type=["null", "boolean"],
             title="Force version",
             description="Allow a version that was never champion. Only approvers of the model may do so; it "
             "is recorded.",
@@ -174,7 +174,7 @@ def retention_form(models: Iterable[str]) -> dict[str, Any]:
             enum=[None, *models],
             values_display={"null": "all"},
             title="Model",
-            description="Empty: all that have a section retention.",
+            description="One model, or all that have a section retention.",
         ),
     }
 
@@ -197,7 +197,7 @@ def scoring_form() -> dict[str, Any]:
         ),
         "allow_rolled_back": Param(
             False,
-            type="boolean",
+            type=["null", "boolean"],
             title="Allow rolled back",
             description="Also score with a version that a rollback replaced.",
         ),

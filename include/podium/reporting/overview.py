@@ -71,7 +71,7 @@ _OF_MODELS = (
 _WORDS = {
     EventKind.REGISTERED: "was registered",
     EventKind.NOMINATED: "became the candidate",
-    EventKind.APPROVAL_REQUESTED: "waits for a decision",
+    EventKind.APPROVAL_REQUESTED: "was submitted for approval",
     EventKind.APPROVAL_GIVEN: "got an approval",
     EventKind.ANSWER_INVALID: "got an answer that did not count,",
     EventKind.ASKED_AGAIN: "was asked about again",
@@ -470,7 +470,9 @@ def describe(event: Event) -> str:
     who = "" if by_itself else f" by {event.actor}"
     words = _WORDS.get(event.event, f"was {str(event.event).replace('_', ' ')}")
     what = event.reason if event.event in GATES else f"{words}{who}"
-    why = f": {event.reason}" if event.reason and event.event not in GATES else ""
+    # "waits for amy" is not true for ever.
+    asked = event.event is EventKind.APPROVAL_REQUESTED and VERDICT not in event.details
+    why = f": {event.reason}" if event.reason and event.event not in GATES and not asked else ""
     if event.version is None and event.event in _OF_MODELS:
         return f"{what}{why}"
     if event.event is EventKind.MOVED_OUTSIDE:

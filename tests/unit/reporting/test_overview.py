@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from podium.errors import NotFound
 from podium.ledger import servers
 from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.history import VERDICT
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Person, Request
 from podium.model_file.loading import load_spec
@@ -336,3 +337,11 @@ def test_a_move_outside_is_told_from_where_to_where(before: int | None, now: int
     assert describe(moved) == said.partition(", found on")[0]
     why = "m: its champion alias, at v1, was deleted, outside Podium; promotions and rollbacks are frozen"
     assert describe(replace(moved, reason=why)).startswith("Its champion alias, at v1, was deleted, outside")
+
+
+def test_a_request_is_history_later_and_tells_nobody_to_wait() -> None:
+    at, reason = datetime(2026, 5, 1, tzinfo=UTC), "waits for amy"
+    asked = Event(6, at, EventKind.APPROVAL_REQUESTED, "m", 2, 1, "podium", reason, "d/1", None, {}, "", "")
+    assert describe(asked) == "v2 was submitted for approval"
+    proposed = replace(asked, reason="v2 alone failed 12", details={VERDICT: 5})
+    assert describe(proposed) == "the rollback of v1 to v2 was submitted for approval: v2 alone failed 12"
