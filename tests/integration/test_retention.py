@@ -148,11 +148,12 @@ def test_old_versions_go_as_an_approver_approved_and_one_by_itself_with_their_fi
 
 
 def test_an_upload_that_never_ended_is_known_to_the_store_alone(
-    stack: Stack, layout: Layout, parts: Services
+    stack: Stack, layout: Layout, parts: Services, tmp_path: Path
 ) -> None:
-    number = add_version(parts, "toy-uploads")
-    place = parts.registry.version("toy-uploads", number).source.removeprefix("models:/")
     experiment = parts.registry.ensure_experiment("toy-uploads")
+    run = parts.registry.create_run(experiment, "never registered", {})
+    (tmp_path / "model.skops").write_text("weights")
+    place = parts.registry.upload_model(experiment, run, "model", tmp_path)
     folder = f"{experiment}/models/{place}/artifacts"
 
     def asked(what: str, who: str, password: str, **form: object) -> requests.Response:
