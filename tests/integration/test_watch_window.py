@@ -146,7 +146,7 @@ def test_bad_by_labels_is_proposed_and_approved_by_a_person_and_a_window_may_be_
     assert f"said {bad.reason}.**" in asking.wait_for_card("Open until")
     tell_watched(stack_services.ledger, other.model, other.seq, "a", Counts(5, 5), "")
     assert verdict_on(stack_services, other).details["said"] == "good"
-    started = [run["run_id"] for run in get(operator, f"/api/v2/dags/{DAG}/dagRuns")["dag_runs"]]
+    started = [one["dag_run_id"] for one in get(operator, f"/api/v2/dags/{DAG}/dagRuns")["dag_runs"]]
     assert [name for name in started if name.startswith("after__")], "no schedule is waited for"
     assert "the reason has 5 letters and digits" in asking.answer_in_vain(approver, "Approve", "short")
     asking.approve(approver, "the labels are right")
