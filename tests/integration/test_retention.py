@@ -102,7 +102,7 @@ def test_old_versions_go_as_an_approver_approved_and_one_by_itself_with_their_fi
     run = operator.trigger(RETENTION_DAG, {"model": MODEL})
     assert wait_for_run(admin, RETENTION_DAG, run) == "success"
     assert f"{MODEL}: 6 versions" in note_of(admin, RETENTION_DAG, run)
-    assert "nothing goes before an approver has decided" in note_of(admin, RETENTION_DAG, run)
+    assert "no version goes until an approver has decided" in note_of(admin, RETENTION_DAG, run)
     assert custody_of(parts, 4) is None
     (proposal,) = parts.ledger.history(MODEL, kinds=[EventKind.REMOVAL_PROPOSED])
     asking = LifecycleRun(

@@ -73,7 +73,7 @@ class Done:
         """Say it in words."""
         said = [f"{self.model}: {self.seen}"]
         if self.asks:
-            said.append("that is more than goes unasked: nothing goes before an approver has decided")
+            said.append("that is more than ask_above allows: no version goes until an approver has decided")
         if self.quarantined or self.deleted:
             said.append(self.went())
         if self.checked:

@@ -226,7 +226,7 @@ def _always(facts: Facts, model: Model) -> Iterable[Reason]:
     if record.copied_to:
         yield Reason("copied", f"is the source of a copy at {record.copied_to}")
     if facts.number in model.served:
-        yield Reason("served", "is what a model server answers with")
+        yield Reason("served", "is served by a model server")
 
 
 def _by_age(facts: Facts, model: Model, rules: RetentionSpec, now: datetime) -> Iterable[Reason]:

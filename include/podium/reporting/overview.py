@@ -102,7 +102,7 @@ _WORDS = {
     EventKind.COPIED_TO: "was copied to another registry",
     EventKind.QUARANTINED: "went to quarantine",
     EventKind.RESTORED: "was restored from quarantine",
-    EventKind.REMOVAL_PROPOSED: "people are asked about more than goes unasked",
+    EventKind.REMOVAL_PROPOSED: "approvers were asked whether many old versions may go",
     EventKind.REMOVAL_DONE: "the removal was done",
     EventKind.DELETION_STARTED: "is being deleted",
     EventKind.DELETION_FAILED: "could not be deleted",

@@ -80,7 +80,7 @@ def kinds(services: Services, spec: ModelSpec) -> list[EventKind]:
 def test_people_approve_a_list_and_exactly_these_versions_go(here: Services, spec: ModelSpec) -> None:
     done = go(here, spec)
     assert (done.asks, done.quarantined) == (True, [])
-    assert "that is more than goes unasked: nothing goes before an approver has decided" in str(done)
+    assert "that is more than ask_above allows: no version goes until an approver has decided" in str(done)
     request = asked(here, spec)
     assert removal.ask(here, spec.approval, request.run) == request, "a task that runs again"
     listed = removal.versions_asked_about(here.ledger, request.gates)
