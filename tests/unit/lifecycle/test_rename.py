@@ -39,7 +39,7 @@ def test_a_model_is_renamed_by_retiring_it_and_adopting_copies_under_the_new_nam
     adopted = adopt(services, renamed, request, asked_now(), champion="2")
     assert (adopted.versions, adopted.left_out) == (2, [])
 
-    with pytest.raises(Retired, match=f"{old} is retired since .*, by amy: {said}"):
+    with pytest.raises(Retired, match=f"{old} was retired on .* by amy: {said}"):
         pin(services, old, "champion")
     assert pin(services, new, "champion").version == 2
     assert roll_back(services, renamed).version == 1

@@ -286,7 +286,7 @@ def test_a_move_of_the_champion_and_another_approval_end_it(services: Services, 
     [
         (EventKind.QUARANTINED, {}, "v2 is in quarantine since "),
         (EventKind.WATCH_JUDGED, {"freezes": True, "said": "both bad"}, "no version is promoted"),
-        (EventKind.RETIRED, {}, "is retired since "),
+        (EventKind.RETIRED, {}, "was retired on "),
         (EventKind.GATES_PASSED, {"digest": "another", "sentence": "passed"}, "the gates ran again since"),
     ],
 )
