@@ -285,7 +285,7 @@ def test_a_move_of_the_champion_and_another_approval_end_it(services: Services, 
     ("kind", "details", "why"),
     [
         (EventKind.QUARANTINED, {}, "v2 is in quarantine since "),
-        (EventKind.WATCH_JUDGED, {"freezes": True, "said": "both bad"}, "no version is promoted"),
+        (EventKind.WATCH_JUDGED, {"freezes": True, "said": "both bad"}, "promotions are stopped"),
         (EventKind.RETIRED, {}, "was retired on "),
         (EventKind.GATES_PASSED, {"digest": "another", "sentence": "passed"}, "the gates ran again since"),
     ],
@@ -488,7 +488,7 @@ def test_people_are_told_where_it_stands_where_it_stopped_and_how_it_ended(
 
     status, card = told()
     assert "v2 answers 5% of the clients until" in status.replace("V2", "v2")
-    assert card.endswith(" at most.")
+    assert card.endswith(" at the latest.")
     assert "by amy. V2 answers 5% of the clients" in card
     assert of_event(first, "") is None
     with monkeypatch.context() as later:
