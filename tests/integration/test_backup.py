@@ -207,7 +207,8 @@ def test_what_is_in_use_or_half_restored_is_refused(copied: Copied) -> None:
     assert copied.said["restore"].returncode == 0, copied.said["restore"].stderr
     again = copied.said["restore again"]
     assert again.returncode == 1
-    assert "the databases are in use (airflow: " in again.stderr
+    assert "the databases are in use (" in again.stderr
+    assert "mlflow: " in again.stderr
     assert "a restore overwrites nothing" in again.stderr
     stores = backups.stores_of(layout_of(copied.stack))
     with pytest.raises(PodiumError, match="clients are connected to the databases .* connected to mlflow"):
