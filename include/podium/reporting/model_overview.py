@@ -237,7 +237,7 @@ def quality_picture(metric: str, lines: Sequence[VersionLine], moves: Sequence[E
     path = " ".join(f"{x:.0f},{y:.0f}" for x, y in places.values())
     every = max(1, len(shown) // 12)
     labels = "".join(
-        f'<text x="{x:.0f}" y="{_HEIGHT - 26}" class="axis" text-anchor="middle">v{version}</text>'
+        f'<text x="{x:.0f}" y="{_HEIGHT - 10}" class="axis" text-anchor="middle">v{version}</text>'
         for place, (version, (x, _)) in enumerate(places.items())
         if place % every == 0
     )
