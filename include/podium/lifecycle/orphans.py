@@ -16,17 +16,16 @@ from typing import Any
 from podium.errors import NotFound, Outage, PodiumError
 from podium.ledger import custody
 from podium.ledger.events import EventKind, NewEvent
-from podium.lifecycle.retention_rules import size_text
+from podium.lifecycle.retention_rules import ACTOR, size_text
 from podium.lifecycle.witness import record
 from podium.model_file.retention import RetentionSpec
 from podium.names import Tag, in_utc
-from podium.registry.disposal import Disposal
+from podium.registry.disposal import Disposal, delete_bytes
 from podium.registry.leftovers import Leftovers, LoggedModel
 from podium.services import Services
 
 log = logging.getLogger(__name__)
 
-ACTOR = "podium retention"
 ORPHANS = "orphans"
 _NAMED = 5
 
@@ -261,11 +260,7 @@ def _delete(  # noqa: PLR0913 - as it is called
             return
         lock.assert_held()
         try:
-            disposal.forget_inputs(one.run)
-            disposal.delete_files(one.place)
-            if left := disposal.files(one.place):
-                some = ", ".join(sorted(left)[:3])
-                raise PodiumError(f"the store did not delete {len(left)} of its files: {some}")
+            delete_bytes(disposal, one.place, one.run)
         except Outage:
             raise
         except PodiumError as error:

@@ -22,9 +22,18 @@ from podium.ledger.store import Ledger
 from podium.lifecycle import approval
 from podium.lifecycle.approval_policy import Request
 from podium.lifecycle.proposals import event_about, refuse_late, run_about
-from podium.lifecycle.retention import ACTOR, Done, removal_asked, retain
+from podium.lifecycle.retention import Done, removal_asked, retain
 from podium.lifecycle.retention_look import look
-from podium.lifecycle.retention_rules import Action, Approved, Verdict, counted, goes, must_ask, summary
+from podium.lifecycle.retention_rules import (
+    ACTOR,
+    Action,
+    Approved,
+    Verdict,
+    counted,
+    goes,
+    must_ask,
+    summary,
+)
 from podium.lifecycle.witness import record
 from podium.model_file.approval import ApprovalSpec
 from podium.model_file.loading import find_spec

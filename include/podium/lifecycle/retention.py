@@ -21,20 +21,18 @@ from podium.lifecycle.custody_rules import refuse_damaged
 from podium.lifecycle.orphans import sweep
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.retention_look import Looked, look, sharers
-from podium.lifecycle.retention_rules import Action, Approved, Verdict, describe, goes, must_ask
+from podium.lifecycle.retention_rules import ACTOR, Action, Approved, Verdict, describe, goes, must_ask
 from podium.lifecycle.trials import thin_trials
 from podium.lifecycle.watched import open_window
 from podium.lifecycle.witness import record
 from podium.model_file.retention import RetentionSpec
 from podium.model_file.spec import ModelSpec
 from podium.names import RETENTION, version_name
-from podium.registry.disposal import Disposal, Login
+from podium.registry.disposal import Disposal, Login, delete_bytes
 from podium.services import Services
 from podium.versions import check_bytes
 
 log = logging.getLogger(__name__)
-
-ACTOR = "podium retention"
 
 
 @dataclass
@@ -287,12 +285,7 @@ def _started(services: Services, seen: Looked, verdict: Verdict, run: str) -> Ev
 def _delete_bytes_then_entry(disposal: Disposal, started: Event) -> None:
     place, run_id = started.details["place"], started.details["mlflow_run"]
     if place:
-        if run_id:
-            disposal.forget_inputs(run_id)
-        disposal.delete_files(place)
-        if left := disposal.files(place):
-            some = ", ".join(sorted(left)[:3])
-            raise PodiumError(f"the store did not delete {len(left)} of its files: {some}")
+        delete_bytes(disposal, place, run_id)
     disposal.delete_version(started.model, int(started.version or 0))
 
 

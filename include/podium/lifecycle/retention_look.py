@@ -70,7 +70,7 @@ def look(
     return Looked(events, judge(facts, about, rules, now))
 
 
-def forecast(services: Services, model: str, rules: RetentionSpec) -> list[Verdict]:
+def forecast(services: Services, model: str, rules: RetentionSpec) -> Looked:
     """Judge all versions of a model by what the ledger alone says, in a second where MLflow takes longer.
 
     It knows of no alias that somebody set by hand, and of no copy in MLflow: ``look`` asks for these.
@@ -89,7 +89,8 @@ def forecast(services: Services, model: str, rules: RetentionSpec) -> list[Verdi
         )
         for one in custody.versions_on_record(services.ledger, model)
     ]
-    return judge(facts, _model(services, model, rules, events), rules, custody.now(services.ledger))
+    about = _model(services, model, rules, events)
+    return Looked(events, judge(facts, about, rules, custody.now(services.ledger)))
 
 
 def _model(services: Services, model: str, rules: RetentionSpec, events: Present) -> Model:

@@ -17,6 +17,7 @@ from podium.ledger.events import EventKind
 from podium.model_file.retention import RetentionSpec
 from podium.names import in_utc, version_name
 
+ACTOR = "podium retention"
 _HELD, _FORMER, _CHAMPION = "held", "former champion", "champion"
 
 

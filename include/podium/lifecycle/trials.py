@@ -16,14 +16,13 @@ from podium.errors import NotFound
 from podium.ledger import custody
 from podium.ledger.custody import OnRecord
 from podium.ledger.events import EventKind, NewEvent
+from podium.lifecycle.retention_rules import ACTOR
 from podium.lifecycle.witness import record
 from podium.model_file.retention import RetentionSpec
 from podium.registry.disposal import Disposal
 from podium.registry.leftovers import Leftovers, TrialRun
 from podium.services import Services
 from podium.training.search_result import FOLDER, RESULT
-
-ACTOR = "podium retention"
 
 
 def thin_trials(services: Services, disposal: Disposal, model: str, rules: RetentionSpec, run: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import mlflow
@@ -73,11 +73,8 @@ class Disposal:
         Raises:
             Outage: MLflow did not answer.
         """
-        try:
-            with self._logged_in(), mlflow_errors(f"deleting {model} {version_name(number)}"):
-                self._client.delete_model_version(model, str(number))
-        except NotFound:
-            return
+        with suppress(NotFound), self._logged_in(), mlflow_errors(f"deleting {model} {version_name(number)}"):
+            self._client.delete_model_version(model, str(number))
 
     def delete_logged_model(self, place: str) -> None:
         """Delete the entry of a logged model that no version names; does nothing where there is none.
@@ -85,11 +82,8 @@ class Disposal:
         Raises:
             Outage: MLflow did not answer.
         """
-        try:
-            with self._logged_in(), mlflow_errors(f"deleting the model {place}"):
-                self._client.delete_logged_model(place)
-        except NotFound:
-            return
+        with suppress(NotFound), self._logged_in(), mlflow_errors(f"deleting the model {place}"):
+            self._client.delete_logged_model(place)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run, which MLflow keeps until ``mlflow gc``; does nothing where there is none.
@@ -97,11 +91,8 @@ class Disposal:
         Raises:
             Outage: MLflow did not answer.
         """
-        try:
-            with self._logged_in(), mlflow_errors(f"deleting run {run_id}"):
-                self._client.delete_run(run_id)
-        except NotFound:
-            return
+        with suppress(NotFound), self._logged_in(), mlflow_errors(f"deleting run {run_id}"):
+            self._client.delete_run(run_id)
 
     def forget_inputs(self, run_id: str) -> None:
         """Let no training find a run whose model is deleted: equal inputs are trained again then.
@@ -109,16 +100,17 @@ class Disposal:
         Raises:
             Outage: MLflow did not answer.
         """
-        try:
-            with self._logged_in(), mlflow_errors(f"noting that the model of run {run_id} is deleted"):
-                run = self._client.get_run(run_id)
-                digest = run.data.tags.get(Tag.INPUTS_DIGEST)
-                if digest is not None:
-                    with self._active(run):
-                        self._client.set_tag(run_id, Tag.DELETED_INPUTS, digest)
-                        self._client.delete_tag(run_id, Tag.INPUTS_DIGEST)
-        except NotFound:
-            return
+        with (
+            suppress(NotFound),
+            self._logged_in(),
+            mlflow_errors(f"noting that the model of run {run_id} is deleted"),
+        ):
+            run = self._client.get_run(run_id)
+            digest = run.data.tags.get(Tag.INPUTS_DIGEST)
+            if digest is not None:
+                with self._active(run):
+                    self._client.set_tag(run_id, Tag.DELETED_INPUTS, digest)
+                    self._client.delete_tag(run_id, Tag.INPUTS_DIGEST)
 
     @contextmanager
     def _active(self, run: mlflow.entities.Run) -> Iterator[None]:
@@ -169,3 +161,23 @@ class Disposal:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def delete_bytes(disposal: Disposal, place: str, run_id: str) -> None:
+    """Delete all files of a logged model, so that no training finds its run any more.
+
+    Args:
+        disposal: What may delete.
+        place: The logged model's id.
+        run_id: The run that made it; "" if nobody knows.
+
+    Raises:
+        PodiumError: The place is none of a logged model, MLflow refused, or the store left files.
+        Outage: MLflow or the store did not answer.
+    """
+    if run_id:
+        disposal.forget_inputs(run_id)
+    disposal.delete_files(place)
+    if left := disposal.files(place):
+        some = ", ".join(sorted(left)[:3])
+        raise PodiumError(f"the store did not delete {len(left)} of its files: {some}")

@@ -68,13 +68,13 @@ def old_versions(services: Services, model: str, rules: RetentionSpec | None) ->
     Raises:
         Outage: The ledger did not answer.
     """
-    verdicts = forecast(services, model, rules or RetentionSpec())
-    shown = sorted((one for one in verdicts if _is_shown(one, rules)), key=_order)
+    seen = forecast(services, model, rules or RetentionSpec())
+    shown = sorted((one for one in seen.verdicts if _is_shown(one, rules)), key=_order)
     return OldVersions(
-        sentence=describe(verdicts),
+        sentence=describe(seen.verdicts),
         rows=[_row(one, rules) for one in shown[:_SHOWN]],
         more=max(len(shown) - _SHOWN, 0),
-        asked=removal_asked(services.ledger.present(model)),
+        asked=removal_asked(seen.events),
     )
 
 
