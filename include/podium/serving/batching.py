@@ -1,6 +1,8 @@
 """Join the requests that are in flight into one prediction: while one is computed, the next ones gather.
 
-Nobody waits for company: a request that finds the model idle is answered at once.
+Nobody waits for company: a request that finds the model idle is answered at once. Between two predictions the
+event loop takes its turn, so that the clients who were just answered ask again in the same batch. Without it
+they would form two groups that take turns, and each prediction would answer half as many.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from podium.serving.requests import Rows
 
 MAX_JOINED_ROWS = 1024
 MAX_WAITING_ROWS = 100_000
+# Of the event loop between two predictions: it sends the answers, receives what is asked next, and reads it.
+TURN_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Batcher:
                 )
                 for waiting, answer in zip(batch, answers, strict=True):
                     _tell(waiting.answer, answer)
+                for _ in range(TURN_ROUNDS):
+                    await asyncio.sleep(0)
         finally:
             self._running = None
 

@@ -31,6 +31,41 @@ LARGE_AT_ONCE = 8
 _REQUEST_ID = re.compile(r"[!-~]{1,200}")
 
 
+class _JoinedWrites:
+    """A transport that sends at once what is written in pieces.
+
+    uvicorn writes the head and the body of an answer apart, and uvloop sends each piece immediately. A second
+    system call and packet take a tenth of all the time of a small answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send something in the loop's next round, or when told to."""
+        if not data:
+            return
+        if not self._pieces:
+            self._loop.call_soon(self.flush)
+        self._pieces.append(data)
+
+    def flush(self) -> None:
+        """Send what was written."""
+        pieces, self._pieces = self._pieces, []
+        if pieces and not self._transport.is_closing():
+            self._transport.writelines(pieces)
+
+    def close(self) -> None:
+        """Send what was written, and close."""
+        self.flush()
+        self._transport.close()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, which alone would wait for ever, for headers of any size."""
 
@@ -42,7 +77,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: the headers of the first request have to come in time."""
-        super().connection_made(transport)
+        self._writes = _JoinedWrites(transport, self.loop)
+        super().connection_made(self._writes)  # type: ignore[arg-type]
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -90,6 +126,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Give the rest of a request that was answered early, or the next one's headers, their time."""
+        self._writes.flush()
         super().on_response_complete()
         if self.cycle.response_complete:
             self._start_timer()

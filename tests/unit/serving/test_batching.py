@@ -82,6 +82,33 @@ def test_what_gathers_while_the_model_works_is_one_prediction() -> None:
     assert model.calls == [2, 64]
 
 
+def test_clients_who_ask_again_as_soon_as_they_are_answered_stay_in_one_prediction() -> None:
+    model = Recorded()
+    served = version(model)
+
+    async def client(batcher: Batcher) -> None:
+        for _ in range(10):
+            await batcher.answer(served, rows(1.0))
+            # The answer is sent, and the next request is received.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    async def ask() -> None:
+        batcher = Batcher("m")
+        clients = [asyncio.ensure_future(client(batcher)) for _ in range(2)]
+        # These two come while the model works for the first two: a group of their own.
+        while not model.calls:
+            model.gate.set()
+            await asyncio.sleep(0)
+        clients += [asyncio.ensure_future(client(batcher)) for _ in range(2)]
+        await asyncio.gather(*clients)
+        batcher.close()
+
+    asyncio.run(ask())
+    assert sum(model.calls) == 40
+    assert len(model.calls) <= 13, "two groups that take turns need 20 predictions"
+
+
 def test_one_request_that_cannot_be_answered_spoils_no_other() -> None:
     model = Recorded()
     served = version(model)

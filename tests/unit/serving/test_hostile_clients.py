@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import numpy as np
@@ -90,6 +90,59 @@ def served(server: Server) -> None:
 def request(path: str = "/predict", body: bytes = BODY, method: str = "POST", more: str = "") -> bytes:
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{more}"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+class Sends(guards.GuardedProtocol):
+    """The server's protocol, which notes what each call hands to the network."""
+
+    seen: ClassVar[list[bytes]] = []
+
+    def connection_made(self, transport: Any) -> None:
+        seen = self.seen
+
+        class Noting:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(transport, name)
+
+            def write(self, data: bytes) -> None:
+                seen.append(data)
+                transport.write(data)
+
+            def writelines(self, pieces: list[bytes]) -> None:
+                seen.append(b"".join(pieces))
+                transport.writelines(pieces)
+
+        super().connection_made(Noting())  # type: ignore[arg-type]
+
+
+def test_head_and_body_of_an_answer_are_sent_at_once(
+    reached: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(guards.UVICORN, "http", Sends)
+    with serving(reached, "hostile") as running:
+        running.wait_until_ready()
+        Sends.seen.clear()
+        for _ in range(3):
+            assert running.client.post("/predict", json=RECORD).status_code == 200
+        assert len(Sends.seen) == 3
+        assert all(sent.startswith(b"HTTP/1.1 200") and sent.endswith(b"}") for sent in Sends.seen)
+        # A client that asks whether it may send its body is told before the answer.
+        Sends.seen.clear()
+        with connected(running) as client:
+            client.sendall(request(more="Expect: 100-continue\r\n")[: -len(BODY)])
+            assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.sendall(BODY)
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_requests_of_one_packet_are_answered_in_their_order(server: Server) -> None:
+    bodies = [json.dumps([{"a": float(at), "b": 0.0}]).encode() for at in range(5)]
+    with connected(server) as client:
+        client.sendall(b"".join(request(body=body) for body in bodies[:-1]))
+        client.sendall(request(body=bodies[-1], more="Connection: close\r\n"))
+        answers = rest(client).split(b"HTTP/1.1 200")[1:]
+    found = [json.loads(answer.partition(b"\r\n\r\n")[2])["predictions"][0] for answer in answers]
+    assert found == pytest.approx(range(5))
 
 
 CHUNKED = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
