@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -28,6 +28,7 @@ from podium.monitoring.watch_propose import propose, run_of
 from podium.monitoring.watch_record import judge_window
 from podium.services import Services
 from podium.settings import PROJECT_ROOT
+from support.aliases import ToldAliases, mlflow_with_aliases
 from support.services import services_with
 from support.toy import TOY
 from support.watched import ramp_step, terms
@@ -124,7 +125,14 @@ def asked(ledger_url: str, tmp_path_factory: pytest.TempPathFactory) -> Asked:
 
 
 @pytest.fixture(scope="module")
-def told(run_script: Callable[..., dict[str, Any]], asked: Asked) -> Mapping[str, Told]:
+def mlflow() -> Iterator[ToldAliases]:
+    """An MLflow in which somebody set aliases by hand."""
+    with mlflow_with_aliases({KEPT: {"champion": 5, "case-4711": 1, "baseline": 3}}) as there:
+        yield there
+
+
+@pytest.fixture(scope="module")
+def told(run_script: Callable[..., dict[str, Any]], asked: Asked, mlflow: ToldAliases) -> Mapping[str, Told]:
     """All that is asked, in this order, of one application: starting it takes half a minute."""
     for number in (1, 2):
         promoted = NewEvent(EventKind.PROMOTED, OTHER, number, number - 1 or None, actor="amy")
@@ -138,6 +146,8 @@ def told(run_script: Callable[..., dict[str, Any]], asked: Asked) -> Mapping[str
         **actions(),
         **windows(proposal),
         **keeping(old_versions(asked)),
+        "old with aliases": get("approver", f"/podium/old/models/{KEPT}")
+        | {"environment": {"MLFLOW_TRACKING_URI": mlflow.url}},
         **outage(asked),
     }
     found = run_script("ask_pages.py", ASKED=json.dumps(list(asks.values())), **asked.environment)
@@ -270,7 +280,7 @@ def keeping(proposal: Request) -> dict[str, Any]:
 
 
 def outage(asked: Asked) -> dict[str, Any]:
-    away = {"ledger": "postgresql+psycopg2://nobody@127.0.0.1:1/ledger"}
+    away = {"environment": {"PODIUM_LEDGER_URL": "postgresql+psycopg2://nobody@127.0.0.1:1/ledger"}}
     return {
         "every without ledger": get("viewer", "/podium/models") | away,
         "one without ledger": get("viewer", f"/podium/models/{asked.model}") | away,
@@ -356,6 +366,19 @@ def test_old_versions_say_what_they_wait_for_and_an_approver_gets_buttons(told: 
             "An approver of the model holds, releases and restores versions" in told[f"kept for {who}"].text
         )
     assert told["old of nobody's"].status == 404
+
+
+def test_an_alias_set_by_hand_keeps_an_old_version_by_one_request_to_mlflow(
+    told: Mapping[str, Told], mlflow: ToldAliases
+) -> None:
+    silent, found = told["old"].text, told["old with aliases"].text
+    assert "MLflow does not answer" in silent
+    assert "it has the alias" not in silent
+    assert "MLflow does not answer" not in found
+    assert "in quarantine, and kept: it has the alias case-4711" in found
+    assert 'value="hold:3"' in silent
+    assert 'value="hold:3"' not in found, "an alias keeps it: it waits for nothing"
+    assert mlflow.asked == ["/api/2.0/mlflow/registered-models/search"]
 
 
 def test_what_an_approver_says_of_a_version_is_judged_before_it_is_sent(told: Mapping[str, Told]) -> None:
