@@ -198,11 +198,6 @@ class ModelRow:
             told.append(f"{silent} silent")
         return ", ".join(told)
 
-    @property
-    def has_model_file(self) -> bool:
-        """Whether a model file says who may decide and where its Dag is."""
-        return bool(self.owner)
-
 
 @dataclass(frozen=True)
 class Overview:
