@@ -90,7 +90,6 @@ class DecisionSensor(HITLOperator):
         of_run = services.ledger.of_run(request.model, request.run)
         if earlier_tries > len(approval.answers(of_run, request.run)):
             approval.record_asked_again(services, request, earlier_tries)
-        self.subject = approval_card.subject(request)
         pages = approval_card.Pages(answers_url(request.run), decision_page(airflow_path(), request.seq))
         self.body = card(services, self.spec, request, pages)
         return self._ask(services, context, request)
@@ -122,7 +121,8 @@ class DecisionSensor(HITLOperator):
         if judged.event in DECISIONS:
             return self._close(services, judged)
         words = "approved" if judged.event == "approval_given" else "gave an answer that does not count"
-        self.log.warning("%s %s: %s. Asking again.", one_line(judged.actor), words, one_line(judged.reason))
+        actor, why = one_line(judged.actor), one_line(judged.reason)
+        self.log.warning("%s: %s %s: %s. Asking again.", request.name, actor, words, why)
         return self._ask(services, context, request)
 
     def _read_spec(self, services: Services, context: Context) -> None:
@@ -145,6 +145,8 @@ class DecisionSensor(HITLOperator):
         """
         from podium.reporting import approval_card
 
+        # Of a run that was resumed the operator knows only the Dag's placeholder.
+        self.subject = approval_card.subject(request)
         upsert_hitl_detail(
             ti_id=context["task_instance"].id,
             options=self.options,
@@ -161,7 +163,7 @@ class DecisionSensor(HITLOperator):
             return self._close(services, decision)
         self.log.info(
             "%s Answer under required actions of this task until %s.",
-            approval_card.subject(request),
+            self.subject,
             in_utc(request.expires_at),
         )
         left = max(request.expires_at - datetime.now(UTC), timedelta(seconds=1))

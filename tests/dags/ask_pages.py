@@ -51,8 +51,8 @@ def main() -> None:
             if logins[ask["who"]]:
                 # As the browser does: Airflow's pages log in by this cookie.
                 client.cookies.set("_token", logins[ask["who"]])
-            if ask.get("ledger", os.environ["PODIUM_LEDGER_URL"]) != os.environ["PODIUM_LEDGER_URL"]:
-                os.environ["PODIUM_LEDGER_URL"] = ask["ledger"]
+            if ask.get("environment"):
+                os.environ.update(ask["environment"])
                 connected.cache_clear()
             headers = {"Accept": "text/html", **ask.get("headers", {})}
             form = ask.get("form")

@@ -125,17 +125,42 @@ def test_each_is_on_record_and_the_rejection_wins(answered: dict[int, Told], req
     assert any("changes nothing" in text for _, _, text in told)
 
 
+@pytest.fixture(scope="module")
+def sensors(
+    run_script: Callable[..., Any], ledger_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Asked, Asked, dict[str, Any]]:
+    """A run that was overtaken, one that was answered by nobody, and what their sensors did."""
+    folder = tmp_path_factory.mktemp("sensors")
+    overtaken, answered = (Asked(folder, ledger_url, required=1) for _ in range(2))
+    client = MlflowClient(overtaken.environment["MLFLOW_TRACKING_URI"])
+    for one in (overtaken, answered):
+        client.create_registered_model(one.model)
+        client.create_model_version(one.model, source=str(folder))
+    overtaken.record(EventKind.NOMINATED, run="lifecycle/newer")
+    approval.open_request(answered.services, answered.policy, answered.model, answered.run)
+    both = {
+        name: f"{overtaken.environment[name]} {answered.environment[name]}" for name in ("ASKED", "MODEL")
+    }
+    return overtaken, answered, run_script("approval_sensors.py", **{**overtaken.environment, **both})
+
+
 def test_a_run_that_is_overtaken_before_anybody_was_asked_puts_up_no_card(
-    run_script: Callable[..., Any], ledger_url: str, tmp_path: Path
+    sensors: tuple[Asked, Asked, dict[str, Any]],
 ) -> None:
-    asked = Asked(tmp_path, ledger_url, required=1)
-    client = MlflowClient(asked.environment["MLFLOW_TRACKING_URI"])
-    client.create_registered_model(asked.model)
-    client.create_model_version(asked.model, source=str(tmp_path))
-    asked.record(EventKind.NOMINATED, run="lifecycle/newer")
-    closed = run_script("overtaken.py", **asked.environment)
-    assert closed == {"parked": False}
+    asked, _, found = sensors
+    assert found["parked"] == [False, True]
     decision = approval.find_decision(asked.services, asked.run)
     assert decision is not None
     assert (decision.event, decision.run) == ("superseded", asked.run)
     assert decision.reason == "v1 of run lifecycle/newer is a newer candidate"
+
+
+def test_after_an_answer_that_does_not_count_the_log_names_model_and_version(
+    sensors: tuple[Asked, Asked, dict[str, Any]],
+) -> None:
+    _, asked, found = sensors
+    question = f"Promote {asked.model} v1 to champion, the first champion?"
+    assert found["asked"] == [question]
+    refused, parked = found["logged"][-2:]
+    assert refused.startswith(f"{asked.model} v1: unknown gave an answer that does not count: ")
+    assert parked.startswith(f"{question} Answer under required actions of this task until ")

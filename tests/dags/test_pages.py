@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -28,12 +28,14 @@ from podium.monitoring.watch_propose import propose, run_of
 from podium.monitoring.watch_record import judge_window
 from podium.services import Services
 from podium.settings import PROJECT_ROOT
+from support.answering import answering
 from support.services import services_with
 from support.toy import TOY
 from support.watched import ramp_step, terms
 
 PASSWORDS = ("VIEWER", "OPERATOR", "APPROVER", "ADMIN", "LOOKUP")
 SCRIPT = "<script>alert(1)</script>"
+SEARCH = "/api/2.0/mlflow/registered-models/search"
 WATCHED = f"paged-watched-{uuid.uuid4().hex[:8]}"
 RAMPED = f"paged-ramped-{uuid.uuid4().hex[:8]}"
 OTHER = f"paged-too-{uuid.uuid4().hex[:8]}"
@@ -124,7 +126,19 @@ def asked(ledger_url: str, tmp_path_factory: pytest.TempPathFactory) -> Asked:
 
 
 @pytest.fixture(scope="module")
-def told(run_script: Callable[..., dict[str, Any]], asked: Asked) -> Mapping[str, Told]:
+def mlflow() -> Iterator[tuple[str, list[str]]]:
+    """Where an MLflow is in which somebody set aliases by hand, and what it is asked."""
+    aliases = {"champion": 5, "case-4711": 1, "baseline": 3}
+    bears = [{"alias": alias, "version": str(version)} for alias, version in aliases.items()]
+    asked: list[str] = []
+    with answering({SEARCH: {"registered_models": [{"name": KEPT, "aliases": bears}]}}, asked=asked) as url:
+        yield url, asked
+
+
+@pytest.fixture(scope="module")
+def told(
+    run_script: Callable[..., dict[str, Any]], asked: Asked, mlflow: tuple[str, list[str]]
+) -> Mapping[str, Told]:
     """All that is asked, in this order, of one application: starting it takes half a minute."""
     for number in (1, 2):
         promoted = NewEvent(EventKind.PROMOTED, OTHER, number, number - 1 or None, actor="amy")
@@ -138,6 +152,8 @@ def told(run_script: Callable[..., dict[str, Any]], asked: Asked) -> Mapping[str
         **actions(),
         **windows(proposal),
         **keeping(old_versions(asked)),
+        "old with aliases": get("approver", f"/podium/old/models/{KEPT}")
+        | {"environment": {"MLFLOW_TRACKING_URI": mlflow[0]}},
         **outage(asked),
     }
     found = run_script("ask_pages.py", ASKED=json.dumps(list(asks.values())), **asked.environment)
@@ -270,7 +286,12 @@ def keeping(proposal: Request) -> dict[str, Any]:
 
 
 def outage(asked: Asked) -> dict[str, Any]:
-    away = {"ledger": "postgresql+psycopg2://nobody@127.0.0.1:1/ledger"}
+    away = {
+        "environment": {
+            "PODIUM_LEDGER_URL": "postgresql+psycopg2://nobody@127.0.0.1:1/ledger",
+            "MLFLOW_TRACKING_URI": asked.environment["MLFLOW_TRACKING_URI"],
+        }
+    }
     return {
         "every without ledger": get("viewer", "/podium/models") | away,
         "one without ledger": get("viewer", f"/podium/models/{asked.model}") | away,
@@ -356,6 +377,19 @@ def test_old_versions_say_what_they_wait_for_and_an_approver_gets_buttons(told: 
             "An approver of the model holds, releases and restores versions" in told[f"kept for {who}"].text
         )
     assert told["old of nobody's"].status == 404
+
+
+def test_an_alias_set_by_hand_keeps_an_old_version_by_one_request_to_mlflow(
+    told: Mapping[str, Told], mlflow: tuple[str, list[str]]
+) -> None:
+    silent, found = told["old"].text, told["old with aliases"].text
+    assert "MLflow does not answer" in silent
+    assert "it has the alias" not in silent
+    assert "MLflow does not answer" not in found
+    assert "in quarantine, and kept: it has the alias case-4711" in found
+    assert 'value="hold:3"' in silent
+    assert 'value="hold:3"' not in found, "an alias keeps it: it waits for nothing"
+    assert mlflow[1] == [f"GET {SEARCH}"]
 
 
 def test_what_an_approver_says_of_a_version_is_judged_before_it_is_sent(told: Mapping[str, Told]) -> None:

@@ -12,8 +12,12 @@ from typing import Any
 
 
 @contextmanager
-def answering(pages: Mapping[str, Any], at: Callable[[], float] | None = None) -> Iterator[str]:
+def answering(
+    pages: Mapping[str, Any], at: Callable[[], float] | None = None, asked: list[str] | None = None
+) -> Iterator[str]:
     """Answer a path (or a method and a path) with a status, a text or JSON, dated as ``at`` tells; else 404.
+
+    The method and path of each request are added to ``asked``.
 
     What is written with PUT is kept and read back, where no page says otherwise.
     """
@@ -23,6 +27,8 @@ def answering(pages: Mapping[str, Any], at: Callable[[], float] | None = None) -
         def do(self) -> None:
             path = self.path.partition("?")[0]
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if asked is not None:
+                asked.append(f"{self.command} {path}")
             page = pages.get(f"{self.command} {path}", pages.get(path, 404))
             if page == "keep":
                 page = self._keep(path, body)

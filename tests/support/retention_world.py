@@ -19,6 +19,7 @@ from podium.ledger.custody import OnRecord
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import Present
 from podium.lifecycle import orphans, retention, retention_look
+from podium.lifecycle.approval_policy import Act
 from podium.model_file.retention import AskAboveSpec, RetentionSpec
 from podium.names import Tag
 from podium.registry.client import Version
@@ -327,7 +328,7 @@ def patched(monkeypatch: Any, world: World) -> Iterator[None]:
         patch.setattr(
             retention_look,
             "open_requests",
-            lambda _: [SimpleNamespace(version=one, removes=0) for one in world.waiting],
+            lambda _: [SimpleNamespace(version=one, act=Act.PROMOTION) for one in world.waiting],
         )
         patch.setattr(retention_look, "witnessed", world.witnessed)
         for module in (retention, orphans):

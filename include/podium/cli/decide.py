@@ -127,9 +127,10 @@ def _say_what_became_of_it(
         PodiumError: It does not count, or is not on record.
     """
     from podium.lifecycle.approval import find_decision
+    from podium.lifecycle.approval_policy import Act
     from podium.model_file.approval import login_key
 
-    name = item.request.name
+    name, act = item.request.name, item.request.act
     own = [event for event in new if login_key(event.actor) == login_key(user)]
     invalid = [event for event in own if event.event == "answer_invalid"]
     if not own:
@@ -137,7 +138,7 @@ def _say_what_became_of_it(
     if invalid:
         raise PodiumError(f"{name}: your answer does not count: {invalid[-1].reason}. It is on record")
     if any(event.event == "rejected" for event in own):
-        stays = "no version goes" if item.request.removes else "the champion stays"
+        stays = "no version goes" if act is Act.REMOVAL else "the champion stays"
         console.print(f"{name} is rejected. Your answer is on record, and {stays}.")
         return
     given = {login_key(who) for who in (*item.given, user)}
@@ -153,13 +154,15 @@ def _say_what_became_of_it(
             time.sleep(0 if decision else 0.5)
     if decision is None:
         console.print(
-            f"Your approval of {name} counts. Airflow has not continued yet; `podium status` shows when it "
-            "has."
+            f"Your approval of {name} counts. Airflow has not continued yet; "
+            "`podium status` shows when it has."
         )
     elif decision.event == "approved":
-        what = "rolls back" if item.request.rolls_back else "promotes it"
-        shows = "history" if item.request.removes else "status"
-        what = "removes these versions" if item.request.removes else what
-        console.print(f"{name} is approved. Podium {what} now; `podium {shows}` shows when it has.")
+        does, shows = {
+            Act.PROMOTION: ("promotes it", "status"),
+            Act.ROLLBACK: ("rolls back", "status"),
+            Act.REMOVAL: ("removes these versions", "history"),
+        }[act]
+        console.print(f"{name} is approved. Podium {does} now; `podium {shows}` shows when it has.")
     else:
         raise PodiumError(f"{name} is {decision.event}, not approved: {decision.reason}")

@@ -106,7 +106,7 @@ def score_sides(case: Case, versions: Mapping[str, int]) -> dict[str, Side]:
                 )
             raise Outage(
                 f"{what} {broken}, so there is nothing to compare with. The task retries. If the problem "
-                f"stays, roll back to a version that can be scored, or repair what it needs"
+                "stays, roll back to a version that can be scored, or repair what it needs"
             )
     return sides
 

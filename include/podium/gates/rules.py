@@ -270,7 +270,7 @@ def _canary(gate: CanaryGate, evidence: Evidence) -> GateResult:  # noqa: ARG001
         live, limit, unit = canary.live, canary.live.not_worse.margin, WORSE
         words = (
             f"{live.metric} not worse than champion by more than {limit:g} on {live.labelled_rows:,} "
-            f"labelled live rows before anybody approves, "
+            "labelled live rows before anybody approves, "
             f"with {100 * live.not_worse.confidence:g}% confidence"
         )
     else:

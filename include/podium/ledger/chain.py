@@ -59,7 +59,7 @@ def walk(
         if event.event not in _KNOWN:
             unknown.append(
                 f"event {event.seq} of {event.model} has the kind '{event.event}', which this version of "
-                f"Podium does not know: a newer version recorded it"
+                "Podium does not know: a newer version recorded it"
             )
         previous, last = event.hash, event
         if not wrong:

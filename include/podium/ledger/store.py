@@ -332,13 +332,14 @@ class Ledger:
 
     def of_run(self, model: str, run: str) -> list[Event]:
         """Return what an Airflow run recorded of a model, in order."""
-        query = sa.select(*_EVENT).where(_EVENTS.c.model == model, _EVENTS.c.run == run)
-        with outages(), self.engine.connect() as connection:
-            return list(filter(_is_known, map(_event, connection.execute(query.order_by(_EVENTS.c.seq)))))
+        return self._known(sa.select(*_EVENT).where(_EVENTS.c.model == model, _EVENTS.c.run == run))
 
     def of_runs(self, runs: Sequence[str]) -> list[Event]:
         """Return what some Airflow runs recorded of any model, in order, by one query."""
-        query = sa.select(*_EVENT).where(_EVENTS.c.run == sa.any_(sa.cast(list(runs), sa.ARRAY(sa.Text))))
+        some = sa.any_(sa.cast(list(runs), sa.ARRAY(sa.Text)))
+        return self._known(sa.select(*_EVENT).where(_EVENTS.c.run == some))
+
+    def _known(self, query: sa.Select[Any]) -> list[Event]:
         with outages(), self.engine.connect() as connection:
             return list(filter(_is_known, map(_event, connection.execute(query.order_by(_EVENTS.c.seq)))))
 
@@ -424,8 +425,8 @@ class Ledger:
             began = connection.scalar(begin)
             if began is None:
                 raise PodiumError(
-                    f"the ledger does not know the receiver '{receiver.name}': migrate it with this version "
-                    f"of Podium"
+                    f"the ledger does not know the receiver '{receiver.name}': "
+                    "migrate it with this version of Podium"
                 )
             query = (
                 sa.select(*_EVENT)
@@ -636,7 +637,7 @@ def outages() -> Iterator[None]:
 def _no_moment_for_a_standstill(_: RetryCallState) -> NoReturn:
     raise Outage(
         f"for {STANDSTILL_WAIT_SECONDS} s there was no moment without a registration, promotion or rollback "
-        f"under way; run it again"
+        "under way; run it again"
     )
 
 

@@ -106,6 +106,7 @@ def adopt(  # noqa: PLR0913 - what is adopted, for whom, and who is told
         NotFound: There is no such model, alias, stage or version.
         CannotAdopt: What is there lacks something; says what, and how to give it.
         Frozen: The ledger has a champion, and it was moved outside Podium.
+        OutOfUse: The champion to adopt is in quarantine.
         BytesChanged: The files of a version on record are not those that were recorded.
         OtherLedger: The ledger lacks what MLflow was told.
         Outage: A part did not answer; run it again.

@@ -12,6 +12,7 @@ from podium.errors import CannotAdopt, NotFound, PodiumError
 from podium.ledger import history
 from podium.ledger.events import ENTERED, Event, EventKind
 from podium.lifecycle.champion import refuse_frozen
+from podium.lifecycle.custody_rules import refuse_out_of_use
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, version_name
 from podium.registry.client import RunFacts, Version
@@ -86,6 +87,7 @@ def plan_adoption(services: Services, spec: ModelSpec, champion: str | None, sta
         NotFound: There is no such model, alias, stage or version.
         CannotAdopt: Another version is champion, or an alias that Podium itself sets is set; says what to do.
         Frozen: The ledger has a champion, and it was moved outside Podium.
+        OutOfUse: The champion to adopt is in quarantine.
         Outage: A part did not answer.
     """
     model = spec.name
@@ -113,6 +115,8 @@ def plan_adoption(services: Services, spec: ModelSpec, champion: str | None, sta
             f"{model}: the alias champion is at {version_name(live[Alias.CHAMPION])} in MLflow, not at "
             f"{version_name(chosen)}; adopting moves nothing. Leave the champion out, or move the alias first"
         )
+    if chosen is not None:
+        refuse_out_of_use(services.ledger.present(model, chosen), chosen)
     former = live.get(Alias.PREVIOUS_CHAMPION) if recorded is None and chosen is not None else None
     known = _entered(services, model)
     to_enter = [versions[number] for number in sorted(set(versions) - known)]

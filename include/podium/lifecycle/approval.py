@@ -24,11 +24,14 @@ from podium.lifecycle import canary
 from podium.lifecycle.approval_policy import (
     APPROVE,
     REASON_MAX_LENGTH,
+    Act,
     Answer,
     Request,
+    act_of,
     form_digest,
     problems,
     removal_name,
+    rollback_name,
     who_may_decide,
 )
 from podium.lifecycle.data_age import describe_as_of
@@ -250,7 +253,7 @@ def _refuse_not_given(services: Services, decision: Event) -> None:
     if missing:
         raise ApprovalNotGiven(
             f"{describe_decision(decision)}. But no such answer of {', '.join(map(str, missing))} is on "
-            f"record, so nothing is promoted. Somebody with the ledger's password wrote event "
+            "record, so nothing is promoted. Somebody with the ledger's password wrote event "
             f"{decision.seq}: find out who, change the password, and trigger a new run"
         )
 
@@ -279,7 +282,7 @@ def approved_decision(services: Services, model: str, run: str) -> Event:
             "approves nothing. Clear the approval task, and decide in Airflow's required actions."
         )
     if decision.event is not EventKind.APPROVED:
-        what = "removed" if REMOVAL in decision.details else "moved"
+        what = "removed" if act_of(decision) is Act.REMOVAL else "moved"
         raise Refused(f"{describe_decision(decision)}; nothing is {what}")
     return decision
 
@@ -400,8 +403,8 @@ def take_answer(services: Services, policy: ApprovalSpec, request: Request, answ
         return taken
     events = services.ledger.present(request.model, request.version, run=request.run)
     wrong = problems(policy, request, answer, approvals(events, request.run))
-    if answer.option == APPROVE and request.version is not None and not request.rolls_back:
-        wrong += canary.problems(services, events, request.version, answer.at)
+    if answer.option == APPROVE and request.act is Act.PROMOTION:
+        wrong += canary.problems(services, events, request.candidate, answer.at)
     late = answer.at >= request.expires_at
     if late:
         wrong.append(f"the request expired on {in_utc(request.expires_at)}")
@@ -467,7 +470,7 @@ def changes_since(request: Request, events: Sequence[Event], champion: int | Non
         changed.append(
             f"the champion was {version_name(request.champion)} and is {version_name(champion)} now"
         )
-    if not request.rolls_back:
+    if request.act is Act.PROMOTION:
         report = gate_report(events, request.version)
         if report.details["digest"] != request.gates:
             changed.append(f"the gates ran again since, with a different report: {report.reason}")
@@ -496,7 +499,7 @@ def record_asked_again(services: Services, request: Request, try_number: int) ->
             event=EventKind.ASKED_AGAIN,
             model=request.model,
             version=request.version,
-            from_version=request.champion if request.rolls_back else None,
+            from_version=request.champion if request.act is Act.ROLLBACK else None,
             reason="the task was cleared, or Airflow lost an answer given within a second of asking",
             run=request.run,
             key=f"asked_again:{request.run}:{try_number}",
@@ -522,7 +525,7 @@ def supersede(services: Services, nominated: Event) -> list[Event]:
     since = {event.run: event.seq for event in events if event.event is EventKind.NOMINATED}
     reason = _overtaken_by(services, nominated)
     for request in open_requests(events):
-        if not request.promotes or since.get(request.run, 0) >= nominated.seq:
+        if request.act is not Act.PROMOTION or since.get(request.run, 0) >= nominated.seq:
             continue
         if request.expires_at <= datetime.now(UTC):
             record_expiry(services, request)
@@ -534,12 +537,13 @@ def supersede(services: Services, nominated: Event) -> list[Event]:
 
 def describe_decision(decision: Event) -> str:
     """Say who decided what and why."""
-    name = f"{decision.model} {version_name(decision.version)}"
-    if VERDICT in decision.details:
-        back = f"{version_name(decision.from_version)} to {version_name(decision.version)}"
-        name = f"{decision.model}: the rollback of {back}"
-    elif REMOVAL in decision.details:
-        name = f"{decision.model}: {removal_name(decision.details[REMOVAL])}"
+    match act_of(decision):
+        case Act.PROMOTION:
+            name = f"{decision.model} {version_name(decision.version)}"
+        case Act.ROLLBACK:
+            name = f"{decision.model}: {rollback_name(decision.from_version, decision.version)}"
+        case Act.REMOVAL:
+            name = f"{decision.model}: {removal_name(decision.details[REMOVAL])}"
     return f"{name} was {decision.event} by {decision.actor}: {decision.reason}"
 
 
@@ -560,7 +564,7 @@ def _answered(request: Request, answer: Answer) -> NewEvent:
         event=EventKind.APPROVAL_GIVEN,
         model=request.model,
         version=request.version,
-        from_version=request.champion if request.rolls_back else None,
+        from_version=request.champion if request.act is Act.ROLLBACK else None,
         actor=answer.name,
         reason=reason,
         run=request.run,
@@ -624,7 +628,7 @@ def request_of(event: Event) -> Request:
         NotFound: It names no version.
         PodiumError: It cannot be read.
     """
-    if event.run is None or (event.version is None and REMOVAL not in event.details):
+    if event.run is None or (event.version is None and act_of(event) is not Act.REMOVAL):
         raise NotFound(f"{event.model}: approval request {event.seq} names no version")
     try:
         waits = timedelta(seconds=event.details["expires_after_seconds"])

@@ -7,10 +7,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from podium.errors import PodiumError
 from podium.ledger.events import Event, canonical_json
+from podium.ledger.history import REMOVAL, VERDICT
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
 from podium.names import version_name
 from podium.text import is_unseen
@@ -21,6 +23,14 @@ REJECT = "Reject"
 REASON_MAX_LENGTH = 2_000
 # Who asked for a training elsewhere of which nobody knows who started it; no login has such a name.
 NOBODY_KNOWN = "nobody known"
+
+
+class Act(StrEnum):
+    """What an approval leads to."""
+
+    PROMOTION = "promotion"
+    ROLLBACK = "rollback"
+    REMOVAL = "removal"
 
 
 @dataclass(frozen=True)
@@ -64,9 +74,11 @@ class Request:
     removes: int = 0
 
     @property
-    def rolls_back(self) -> bool:
-        """Whether it is about a rollback."""
-        return self.verdict is not None
+    def act(self) -> Act:
+        """What an approval leads to."""
+        if self.removes:
+            return Act.REMOVAL
+        return Act.PROMOTION if self.verdict is None else Act.ROLLBACK
 
     @property
     def candidate(self) -> int:
@@ -76,20 +88,15 @@ class Request:
         return self.version
 
     @property
-    def promotes(self) -> bool:
-        """Whether it is about a promotion."""
-        return not self.rolls_back and not self.removes
-
-    @property
     def name(self) -> str:
         """What it is about, as part of a sentence."""
-        if self.removes:
-            return f"{self.model}: {removal_name(self.removes)}"
-        if self.rolls_back:
-            return (
-                f"{self.model}: the rollback of {version_name(self.champion)} to {version_name(self.version)}"
-            )
-        return f"{self.model} {version_name(self.version)}"
+        match self.act:
+            case Act.PROMOTION:
+                return f"{self.model} {version_name(self.version)}"
+            case Act.ROLLBACK:
+                return f"{self.model}: {rollback_name(self.champion, self.version)}"
+            case Act.REMOVAL:
+                return f"{self.model}: {removal_name(self.removes)}"
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,18 @@ class Answer:
     def name(self) -> str:
         """The login name, for the record."""
         return self.who.name if self.who else "unknown"
+
+
+def act_of(event: Event) -> Act:
+    """Tell what an event of a run that asks people is about."""
+    if REMOVAL in event.details:
+        return Act.REMOVAL
+    return Act.ROLLBACK if VERDICT in event.details else Act.PROMOTION
+
+
+def rollback_name(champion: int | None, version: int | None) -> str:
+    """Name a rollback of a champion to a version, as part of a sentence."""
+    return f"the rollback of {version_name(champion)} to {version_name(version)}"
 
 
 def removal_name(versions: int) -> str:

@@ -54,11 +54,11 @@ def asking_problem(events: Iterable[Event], model: str, run: str | None, asked: 
             return None
         return (
             f"{model}: this run was cleared before its first try was recorded, so the time of the request is "
-            f"unknown; trigger a new run"
+            "unknown; trigger a new run"
         )
     if asked.at > asked.queued_at:
         return (
             f"{model}: this run was asked for on {in_utc(asked.queued_at)} to run on {in_utc(asked.at)}: "
-            f"nobody can know the champion of a later moment; trigger a new run when it is due"
+            "nobody can know the champion of a later moment; trigger a new run when it is due"
         )
     return None

@@ -8,7 +8,7 @@ a version is the ledger's if its training run is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, NoReturn
 
@@ -19,6 +19,7 @@ from podium.ledger.events import ENTERED, Event
 from podium.lifecycle.registry_sync import mirror_all
 from podium.lifecycle.witness import witnessed
 from podium.names import Alias, Tag, version_name
+from podium.registry.client import Registry
 from podium.registry.manifest import Manifest, check_same, downloaded
 from podium.services import Services
 from podium.training.run import read_trained_run
@@ -271,39 +272,53 @@ def _made_anew(services: Services, model: str, events: Sequence[Event]) -> list[
     if not there or champion not in (None, *there):
         raise NotFound(
             f"{model}: the training run of champion {version_name(champion)} is gone from MLflow, so the "
-            f"version cannot be restored: restore MLflow from a backup"
+            "version cannot be restored: restore MLflow from a backup"
         )
+    _fill(registry, beside, events, there)
+    if champion is not None:
+        _crown(registry, beside, events, champion)
+    done = [f"{model} is created again, with the versions of the ledger", *_put_aside(registry, model)]
+    registry.rename(beside, model)
+    if gone := sorted((kept & set(runs)) - there):
+        done.append(f"lost for good, with their training runs: {', '.join(map(version_name, gone))}")
+    return done
+
+
+def _fill(registry: Registry, beside: str, events: Sequence[Event], there: Collection[int]) -> None:
+    """Make the versions again whose training runs are there, each with its number."""
+    runs = _runs(events)
     for number in range(1, max(runs) + 1):
         if number not in there:
             # MLflow counts on from a version that was deleted, so that the next one gets its own number.
             registry.delete_version(beside, registry.add_version(beside, runs[min(there)], {}))
             continue
-        source = runs[number]
         registered = history.registration(events, number)
-        tags = dict(read_trained_run(registry, source).tags)
+        tags = dict(read_trained_run(registry, runs[number]).tags)
         if registered is not None:
             tags[str(Tag.MANIFEST_DIGEST)] = registered.details["manifest_digest"]
-        registry.add_version(beside, source, tags)
-    if champion is not None:
-        registered = history.registration(events, champion)
-        manifest = Manifest.from_json(registered.details["manifest"] if registered else [])
-        with downloaded(registry, beside, champion, manifest) as folder:
-            check_same(manifest, folder, f"{model} {version_name(champion)}")
-        registry.set_alias(beside, Alias.CHAMPION, champion)
-    done = []
-    if registry.exists(model):
-        aside = f"{model}-edited-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        # Else the aliases would go along, and there would be a champion that the ledger does not know.
-        for alias in Alias:
-            if alias in registry.aliases(model):
-                registry.delete_alias(model, alias)
-        registry.rename(model, aside)
-        done.append(f"the old one is called {aside} now; delete it when nobody needs it")
-    registry.rename(beside, model)
-    done.insert(0, f"{model} is created again, with the versions of the ledger")
-    if gone := sorted((kept & set(runs)) - there):
-        done.append(f"lost for good, with their training runs: {', '.join(map(version_name, gone))}")
-    return done
+        registry.add_version(beside, runs[number], tags)
+
+
+def _crown(registry: Registry, beside: str, events: Sequence[Event], champion: int) -> None:
+    """Set the alias of the champion, if its files are those that were registered."""
+    registered = history.registration(events, champion)
+    manifest = Manifest.from_json(registered.details["manifest"] if registered else [])
+    with downloaded(registry, beside, champion, manifest) as folder:
+        check_same(manifest, folder, f"{events[-1].model} {version_name(champion)}")
+    registry.set_alias(beside, Alias.CHAMPION, champion)
+
+
+def _put_aside(registry: Registry, model: str) -> list[str]:
+    """Give a registered model that was edited another name; return what was done."""
+    if not registry.exists(model):
+        return []
+    aside = f"{model}-edited-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    # Else the aliases would go along, and there would be a champion that the ledger does not know.
+    for alias in Alias:
+        if alias in registry.aliases(model):
+            registry.delete_alias(model, alias)
+    registry.rename(model, aside)
+    return [f"the old one is called {aside} now; delete it when nobody needs it"]
 
 
 def _kept(services: Services, model: str, events: Sequence[Event]) -> set[int]:

@@ -50,7 +50,7 @@ def refuse_alias(alias: str | None) -> None:
     if alias == Profile.CI_SMOKE:
         raise ProfileOnly(
             f"the alias '{alias}' is not served: its versions are trained on toy data, to check the wiring "
-            f"only. Serve 'champion'"
+            "only. Serve 'champion'"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from podium.errors import BytesChanged, PodiumError, TrainerError
 from podium.ledger.events import EventKind, NewEvent
 from podium.ledger.history import EXAMPLE, PROFILE
+from podium.lifecycle.custody_rules import refuse_out_of_use
 from podium.lifecycle.edited import refuse_number, refuse_taken_numbers
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.witness import record, witnessed
@@ -161,6 +162,7 @@ def run_to_take(services: Services, model: str, form: Mapping[str, Any]) -> str 
 
     Raises:
         NotFound: There is no such version, or it is no finished training run of this model.
+        OutOfUse: The version is in quarantine, or retention deleted it.
         PodiumError: The form names more than one, or what a finished run cannot be given any more, or the
             version is another one's twin.
     """
@@ -191,6 +193,7 @@ def _run_by_name(services: Services, model: str, run_id: str) -> str:
 
 
 def _run_of_version(services: Services, model: str, number: int) -> str:
+    refuse_out_of_use(services.ledger.present(model, number), number)
     trained = services.registry.training_run(model, services.registry.version(model, number).run_id)
     first = services.registry.version_of_inputs(model, trained.tags[Tag.INPUTS_DIGEST])
     if first is not None and first.number != number:

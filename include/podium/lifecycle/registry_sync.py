@@ -12,6 +12,7 @@ from podium.ledger import history
 from podium.ledger.chain import write_head
 from podium.ledger.events import Event, EventKind
 from podium.ledger.history import Present
+from podium.lifecycle.approval_policy import Act, act_of
 from podium.lifecycle.custody_rules import retired_problem, use_problem
 from podium.lifecycle.witness import tell, witnessed
 from podium.names import Alias, Tag
@@ -145,7 +146,7 @@ def _mirrored(live: Labels) -> int:
 def version_tags(events: Sequence[Event], version: int) -> dict[Tag, str]:
     """Return the tags that the ledger gives a version."""
     # What is asked and decided about a rollback says nothing of whether the version was approved.
-    about = [event for event in events if event.version == version and history.VERDICT not in event.details]
+    about = [event for event in events if event.version == version and act_of(event) is not Act.ROLLBACK]
     tags = {
         Tag.LIFECYCLE_STAGE: history.lifecycle_stage(events, version),
         Tag.VALIDATION_STATUS: "pending",

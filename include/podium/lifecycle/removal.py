@@ -20,7 +20,7 @@ from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.history import REMOVAL
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
-from podium.lifecycle.approval_policy import Request
+from podium.lifecycle.approval_policy import Act, Request
 from podium.lifecycle.proposals import event_about, refuse_late, run_about
 from podium.lifecycle.retention import Done, removal_asked, retain
 from podium.lifecycle.retention_look import look
@@ -88,13 +88,15 @@ def propose(services: Services, spec: ModelSpec, run: str, requester: str | None
         Outage: A part did not answer.
     """
     model, key = spec.name, f"{EventKind.REMOVAL_PROPOSED}:{run}:{spec.name}"
-    if spec.retention is None or history.damage(services.ledger.present(model)) is not None:
+    if spec.retention is None:
+        return None
+    seen = look(services, model, spec.retention)
+    if history.damage(seen.events) is not None:
         return None
     if found := services.ledger.find(key):
         return found
-    seen = look(services, model, spec.retention)
     for request in approval.open_requests(seen.events):
-        if request.removes and request.expires_at <= datetime.now(UTC):
+        if request.act is Act.REMOVAL and request.expires_at <= datetime.now(UTC):
             # Its run is gone, and nobody else records that.
             approval.record_expiry(services, request)
     if removal_asked(seen.events) is not None or not must_ask(seen.verdicts, spec.retention):

@@ -16,7 +16,7 @@ from podium.ledger import custody, history
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.live_answers import LiveStore
 from podium.lifecycle.approval import open_requests
-from podium.lifecycle.approval_policy import Request
+from podium.lifecycle.approval_policy import Act, Request
 from podium.lifecycle.custody_rules import refuse_damaged
 from podium.lifecycle.orphans import sweep
 from podium.lifecycle.registry_sync import mirror
@@ -91,7 +91,7 @@ class Done:
 
 def removal_asked(events: Sequence[Event]) -> Request | None:
     """Return the request about a removal that waits for people; None if there is none."""
-    asked = [request for request in open_requests(events) if request.removes]
+    asked = [request for request in open_requests(events) if request.act is Act.REMOVAL]
     return next((request for request in asked if request.expires_at > datetime.now(UTC)), None)
 
 

@@ -70,16 +70,25 @@ def look(
     return Looked(events, judge(facts, about, rules, now))
 
 
-def forecast(services: Services, model: str, rules: RetentionSpec) -> Looked:
-    """Judge all versions of a model by what the ledger alone says, in a second where MLflow takes longer.
+def forecast(
+    services: Services, model: str, rules: RetentionSpec, aliases: Mapping[str, int] | None
+) -> Looked:
+    """Judge all versions of a model by what the ledger says, in a second where MLflow takes longer.
 
-    It knows of no alias that somebody set by hand, and of no copy in MLflow: ``look`` asks for these.
+    It knows of no copy in MLflow, and not whether a version is still there: ``look`` asks for these.
+
+    Args:
+        services: Only the ledger is asked.
+        model: The registered model.
+        rules: Those of the model file.
+        aliases: Those in MLflow; None: MLflow did not tell, and those that the ledger knows count.
 
     Raises:
         Outage: The ledger did not answer.
     """
     events = services.ledger.present(model)
-    aliases = {str(alias): number for alias, number in history.aliases(events).items()}
+    if aliases is None:
+        aliases = {str(alias): number for alias, number in history.aliases(events).items()}
     facts = [
         Facts(
             record=one,

@@ -220,9 +220,8 @@ def _choose_target(
     if not was and target != current and not request.details.get("forced"):
         there_are = ", ".join(map(version_name, former)) or "none"
         raise CannotRollBack(
-            f"{model}: {version_name(target)} was never champion; earlier champions: {there_are}. An "
-            f"approver "
-            "may force another version."
+            f"{model}: {version_name(target)} was never champion; earlier champions: {there_are}. "
+            "An approver may force another version."
         )
     return replace(request, version=target, from_version=current)
 

@@ -14,6 +14,7 @@ from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import PROFILE, profile_of
 from podium.lifecycle import canary
 from podium.lifecycle.approval import gate_report
+from podium.lifecycle.custody_rules import refuse_out_of_use
 from podium.lifecycle.model_card import write_model_card
 from podium.lifecycle.registry_sync import mirror
 from podium.lifecycle.witness import record, witnessed
@@ -31,6 +32,7 @@ def validate_version(services: Services, spec: ModelSpec, number: int, run: str)
     The report goes to the version's MLflow run as JSON, Markdown and pictures, to its tags and to the ledger.
 
     Raises:
+        OutOfUse: The version, or one to compare it with, is in quarantine.
         BytesChanged: The files of the version or of the champion are not those that were registered.
         Outage: A part did not answer, or the champion cannot be scored: no report, neither pass nor refusal.
         PodiumError: A baseline file or an own metric function cannot be used.
@@ -40,6 +42,8 @@ def validate_version(services: Services, spec: ModelSpec, number: int, run: str)
     spec = _as_trained(spec, services.ledger.present(spec.name, number), number)
     versions = versions_to_compare(services.registry, spec, number)
     events = services.ledger.present(spec.name, number, *versions.values())
+    for loaded in (number, *versions.values()):
+        refuse_out_of_use(events, loaded)
     with stored_report.downloaded_holdout(services.registry, version) as folder:
         case = Case(services, events, spec, version, folder)
         sides = score_sides(case, versions)
@@ -82,11 +86,13 @@ def replay_gates(services: Services, spec: ModelSpec, number: int) -> GateReport
 
     Raises:
         NotFound: The version was not validated, or its validation kept no answers.
+        OutOfUse: It is in quarantine, or retention deleted it.
         DataError: The kept answers are of other labels than the model file's.
         Outage: A part did not answer.
     """
     champion = gate_report(services.ledger.present(spec.name, number), number).from_version
     events = services.ledger.present(spec.name, number, champion)
+    refuse_out_of_use(events, number)
     spec = _as_trained(spec, events, number)
     version = services.registry.version(spec.name, number)
     sides = stored_report.kept_sides(services.registry, version, spec, champion)

@@ -15,7 +15,7 @@ from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.history import VERDICT
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
-from podium.lifecycle.approval_policy import Request
+from podium.lifecycle.approval_policy import Act, Request
 from podium.lifecycle.asked import Asked
 from podium.lifecycle.proposals import event_about, refuse_late, run_about
 from podium.lifecycle.rollback import rollback
@@ -205,7 +205,7 @@ def overtaken(ledger: Ledger, models: Sequence[str]) -> list[tuple[Request, int 
         found += [
             (request, champion)
             for request in approval.readable_requests(events)
-            if request.rolls_back and request.champion != champion
+            if request.act is Act.ROLLBACK and request.champion != champion
         ]
     return found
 

@@ -216,7 +216,7 @@ def _source(services: Services, model: str, number: int) -> _Source:
     if registered is None or "mlflow_run" not in registered.details:
         raise NotFound(
             f"{name}: the ledger holds no registration of it by a lifecycle, so its bytes and its training "
-            f"run cannot be verified"
+            "run cannot be verified"
         )
     refuse_out_of_use(events, number)
     if profile := history.profile_of(events, number):

@@ -88,7 +88,7 @@ def make_bucket(name: str) -> None:
     except ClientError as error:
         raise PodiumError(
             f"the object store refused these keys access to its bucket {name}: {error}. Set "
-            f"AWS_ACCESS_KEY_ID and its secret to keys that may create and read it"
+            "AWS_ACCESS_KEY_ID and its secret to keys that may create and read it"
         ) from error
 
 

@@ -373,34 +373,28 @@ class Registry:
     def deleted_runs(self, run_ids: Iterable[str]) -> set[str]:
         """Return the runs that were deleted, or whose experiment was, and wait for ``mlflow gc``."""
         with mlflow_errors("looking for deleted runs"):
-            experiments = [
-                one.experiment_id for one in _all(self._client.search_experiments, view_type=ViewType.ALL)
-            ]
-            return {
-                run.info.run_id
-                for runs in _some(run_ids)
-                for run in self._client.search_runs(
-                    experiments, _in("attributes.run_id", runs), run_view_type=ViewType.DELETED_ONLY
-                )
-            }
+            return {run.info.run_id for run in self._runs(run_ids, ViewType.DELETED_ONLY)}
 
     def run_facts(self, run_ids: Iterable[str]) -> dict[str, RunFacts]:
         """Return what is known of runs by id, of deleted ones too; one that is gone is not among them."""
         with mlflow_errors("looking for the runs of versions"):
-            experiments = [
-                one.experiment_id for one in _all(self._client.search_experiments, view_type=ViewType.ALL)
-            ]
             return {
                 run.info.run_id: RunFacts(
                     run.info.run_name or "",
                     run.data.tags.get("mlflow.user") or run.info.user_id or "",
                     run.info.lifecycle_stage == "deleted",
                 )
-                for runs in _some(run_ids)
-                for run in self._client.search_runs(
-                    experiments, _in("attributes.run_id", runs), run_view_type=ViewType.ALL
-                )
+                for run in self._runs(run_ids, ViewType.ALL)
             }
+
+    def _runs(self, run_ids: Iterable[str], view: str) -> Iterator[mlflow.entities.Run]:
+        """Yield runs by id, in whatever experiment they are."""
+        experiments = [
+            one.experiment_id for one in _all(self._client.search_experiments, view_type=ViewType.ALL)
+        ]
+        for runs in _some(run_ids):
+            chosen = _in("attributes.run_id", runs)
+            yield from self._client.search_runs(experiments, chosen, run_view_type=view)
 
     def version(self, model: str, number: int) -> Version:
         """Return one version.
@@ -421,15 +415,7 @@ class Registry:
     def versions(self, model: str) -> list[Version]:
         """Return all versions, newest first."""
         with mlflow_errors(f"listing the versions of {model}"):
-            found: list[ModelVersion] = []
-            token: str | None = None
-            while True:
-                page = self._client.search_model_versions(
-                    _named(model), max_results=MODELS_A_PAGE, page_token=token
-                )
-                found.extend(page)
-                if not (token := page.token):
-                    break
+            found = list(_all(self._client.search_model_versions, filter_string=_named(model)))
         return sorted(map(_version, found), key=lambda version: version.number, reverse=True)
 
     def describe_version(self, model: str, number: int, text: str) -> None:

@@ -12,7 +12,7 @@ from podium.gates.report import cell, count_rows
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
 from podium.lifecycle import approval, canary
-from podium.lifecycle.approval_policy import Request, who_may_decide
+from podium.lifecycle.approval_policy import Act, Request, who_may_decide
 from podium.lifecycle.data_age import describe_as_of, older_than_champion
 from podium.lifecycle.ramped import GOOD, ramp_of
 from podium.model_file.approval import ApprovalSpec
@@ -25,6 +25,7 @@ from podium.services import Services
 from podium.text import visible
 
 _UNKNOWN = "unknown"
+_DONE = {Act.PROMOTION: "promoted", Act.ROLLBACK: "rolled back", Act.REMOVAL: "removed"}
 # Airflow shows pictures on a card 300 pixels wide.
 _PICTURE_COLUMNS = 40
 _PICTURE_WIDTH = 300
@@ -33,13 +34,15 @@ _PICTURE_ROW = 16
 
 def subject(request: Request) -> str:
     """Return the card's headline."""
-    if request.rolls_back:
-        back = f"{version_name(request.champion)} to {version_name(request.version)}"
-        return f"Roll back {request.model} {back}?"
-    if request.removes:
-        return f"Remove {request.removes:,} old version{'s' * (request.removes != 1)} of {request.model}?"
-    champion = "the first champion" if request.champion is None else f"over {version_name(request.champion)}"
-    return f"Promote {request.model} {version_name(request.version)} to champion, {champion}?"
+    model, version, champion = request.model, version_name(request.version), version_name(request.champion)
+    match request.act:
+        case Act.PROMOTION:
+            over = "the first champion" if request.champion is None else f"over {champion}"
+            return f"Promote {model} {version} to champion, {over}?"
+        case Act.ROLLBACK:
+            return f"Roll back {model} {champion} to {version}?"
+        case Act.REMOVAL:
+            return f"Remove {request.removes:,} old version{'s' * (request.removes != 1)} of {model}?"
 
 
 class Pages(NamedTuple):
@@ -67,18 +70,32 @@ def asks_of_itself(
         pages: Where the links lead.
         otherwise: What becomes of it without a decision.
     """
-    policy = spec.approval
-    given = len(approval.approvals(services.ledger.of_run(request.model, request.run), request.run))
-    state = f"Approved by {given} of {policy.required} when this card was created"
+    of_run = services.ledger.of_run(request.model, request.run)
+    return [
+        *_who_decides(spec.approval, request, "asked for it"),
+        f"Without a valid decision the request expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC, "
+        f"and {otherwise}",
+        "",
+        *_state(spec.approval, of_run, request, pages),
+    ]
+
+
+def _who_decides(policy: ApprovalSpec, request: Request, did: str) -> list[str]:
+    """Say who may decide, and what a decision needs; ``did`` says what the requester did."""
     by_a_person = policy.prevent_self_approval and request.requester is not None
     return [
         f"Who may decide: {who_may_decide(policy)}. A reason of at least {policy.reason_min_length} letters "
         "and digits is required, also to reject.",
-        *([f"{_plain(str(request.requester))} asked for it and may not approve it."] if by_a_person else []),
+        *([f"{_plain(str(request.requester))} {did} and may not approve it."] if by_a_person else []),
         *(["To approve, tick every statement of the checklist."] if policy.checklist else []),
-        f"Without a valid decision the request expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC, "
-        f"and {otherwise}",
-        "",
+    ]
+
+
+def _state(policy: ApprovalSpec, events: Sequence[Event], request: Request, pages: Pages) -> list[str]:
+    """Show the state of a request by a picture that is always new, and link it."""
+    given = len(approval.approvals(events, request.run))
+    state = f"Approved by {given} of {policy.required} when this card was created"
+    return [
         f"[![{state}; open until {in_utc(request.expires_at)}]({pages.answers})]({pages.answers})",
         "",
         f"[Current state]({pages.answers}), [the page of this decision]({pages.decision})",
@@ -96,8 +113,6 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
     """
     events = services.ledger.present(request.model, request.candidate, request.champion, run=request.run)
     report = approval.report_asked_about(events, request)
-    given = len(approval.approvals(events, request.run))
-    state = f"Approved by {given} of {spec.approval.required} when this card was created"
     return "\n".join(
         [
             f"**{cell(in_one_sentence(report, spec))}.**",
@@ -115,10 +130,7 @@ def body(services: Services, spec: ModelSpec, request: Request, pages: Pages) ->
                 for problem in canary.problems(services, events, request.candidate, datetime.now(UTC))
             ),
             "",
-            f"[![{state}; open until {in_utc(request.expires_at)}]({pages.answers})]({pages.answers})",
-            "",
-            f"[Current state]({pages.answers}), [the page of this decision]({pages.decision})",
-            "",
+            *_state(spec.approval, events, request, pages),
             spec.description,
             "",
             *_asked_for(request),
@@ -183,10 +195,8 @@ def _closing(request: Request, newest: Mapping[EventKind, Event]) -> str:
     when = in_utc(decision.at)
     stopped = newest.get(EventKind.PROMOTION_REFUSED) or newest.get(EventKind.ROLLBACK_REFUSED)
     if decision.event is EventKind.APPROVED:
-        what, is_so = ("rollback", "rolled back") if request.rolls_back else ("promotion", "promoted")
-        what = "removal" if request.removes else what
-        follows = describe_ramp(newest) or f"The {what} follows"
-        after = f"Not {is_so}: {stopped.reason}" if stopped else follows
+        follows = describe_ramp(newest) or f"The {request.act} follows"
+        after = f"Not {_DONE[request.act]}: {stopped.reason}" if stopped else follows
         return f"Approved on {when} by {decision.actor}. {after}."
     if decision.event is EventKind.REJECTED:
         return f"Rejected on {when} by {decision.actor}: {decision.reason}. Answers no longer count."
@@ -268,22 +278,12 @@ def _asked_for(request: Request) -> list[str]:
 
 
 def _rules(spec: ModelSpec, request: Request) -> list[str]:
-    policy = spec.approval
-    asked = "" if request.requester is None else f"{_plain(request.requester)} triggered this run"
-    lines = [
-        f"Who may decide: {who_may_decide(policy)}. A reason of at least {policy.reason_min_length} letters "
-        "and digits is required, also to reject."
-    ]
-    if asked and policy.prevent_self_approval:
-        lines.append(f"{asked} and may not approve it.")
-    if policy.checklist:
-        lines.append("To approve, tick every statement of the checklist.")
-    lines.append(
+    return [
+        *_who_decides(spec.approval, request, "triggered this run"),
         f"Without a valid decision the request expires on {request.expires_at:%Y-%m-%d at %H:%M} UTC. The "
         "answer is about exactly these files, this gate report and this champion; if one of them changes, it "
-        "is void."
-    )
-    return lines
+        "is void.",
+    ]
 
 
 def _profile(spec: ModelSpec, events: Sequence[Event], version: int) -> list[str]:

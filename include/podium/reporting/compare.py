@@ -10,7 +10,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from podium.errors import NotFound, PodiumError
+from podium.errors import NotFound, OutOfUse, PodiumError
+from podium.lifecycle.custody_rules import use_problem
 from podium.model_file.metric_gate import MetricGate
 from podium.model_file.metric_names import KNOWN_METRICS, REPORTED, TRAINER_METRIC, TaskKind
 from podium.model_file.spec import ModelSpec
@@ -68,12 +69,14 @@ class Comparison:
         sides: What is compared.
         metric: By which the best is found.
         greater_is_better: Its direction.
+        out_of_use: Why versions among the newest take no part.
     """
 
     model: str
     sides: tuple[ComparedVersion, ...]
     metric: str
     greater_is_better: bool
+    out_of_use: tuple[str, ...] = ()
 
     @property
     def same_rows(self) -> bool:
@@ -122,7 +125,8 @@ class Comparison:
                 f"the best is one of those on the newest rows, {ordered}" if ordered else "none is the best"
             )
             said.append(f"They were judged on different rows, so their numbers cannot be compared: {which}.")
-        return said + [f"Not compared: {side.unfair}." for side in self.sides if side.unfair]
+        unfair = [side.unfair for side in self.sides if side.unfair]
+        return said + [f"Not compared: {why}." for why in (*unfair, *self.out_of_use)]
 
     def no_best(self) -> str:
         """Say why there is no best side, and what to do."""
@@ -130,9 +134,8 @@ class Comparison:
             return f"{self.model}: none of them has a {self.metric} that can be compared"
         return (
             f"{self.model}: they were judged on different rows, so their numbers cannot be compared, so none "
-            f"is "
-            "nominated. Train the runs with the same as_of, or compare versions, which are scored again on "
-            "the same rows; a run of your choice goes into the form's mlflow_run"
+            "is nominated. Train the runs with the same as_of, or compare versions, which are scored again "
+            "on the same rows; a run of your choice goes into the form's mlflow_run"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -170,8 +173,11 @@ class Comparison:
 def compare_versions(services: Services, spec: ModelSpec, metric: str | None) -> Comparison:
     """Compare the registered versions of a model; those of different rows are scored again on the newest.
 
+    One that is in quarantine takes no part: it is not scored, and never the best.
+
     Raises:
         NotFound: There is none.
+        OutOfUse: All of them are in quarantine.
         BytesChanged: The files of a version that is scored again are not those that were registered.
         PodiumError: None of them has the metric, or nobody knows its direction.
         Outage: MLflow did not answer.
@@ -180,12 +186,18 @@ def compare_versions(services: Services, spec: ModelSpec, metric: str | None) ->
     versions = services.registry.versions(spec.name)[:_SHOWN]
     if not versions:
         raise NotFound(f"{spec.name} has no version yet")
+    events = services.ledger.present(spec.name, *(version.number for version in versions))
+    shut = {version.number: use_problem(events, version.number) for version in versions}
+    out_of_use = tuple(filter(None, shut.values()))
+    versions = [version for version in versions if not shut[version.number]]
+    if not versions:
+        raise OutOfUse("; ".join(out_of_use))
     sides = []
     for version in versions:
         bears = [alias for alias in Alias if aliases.get(alias) == version.number]
         run = services.registry.training_run(spec.name, version.run_id)
         sides.append(_side(run, version_name(version.number), ", ".join(bears)))
-    compared = _comparison(spec, sides, metric)
+    compared = replace(_comparison(spec, sides, metric), out_of_use=out_of_use)
     # Ten models that write code, each tried on every row, would take hours.
     slow = spec.task is TaskKind.GENERATION
     if slow or compared.same_rows or compared.metric.startswith(TRAINER_METRIC):

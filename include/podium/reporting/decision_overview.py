@@ -20,7 +20,7 @@ from podium.ledger.evidence import EvidenceStore
 from podium.ledger.history import DECISIONS
 from podium.lifecycle import canary
 from podium.lifecycle.approval import answers, describe_form, find_request, report_asked_about
-from podium.lifecycle.approval_policy import Person, Request, removal_name
+from podium.lifecycle.approval_policy import Act, Person, Request, removal_name
 from podium.lifecycle.removal import Listed, versions_asked_about
 from podium.model_file.metric_gate import Level
 from podium.model_file.metric_names import KNOWN_METRICS
@@ -42,11 +42,13 @@ _FACTS = {
     "checksum of all files": "manifest_digest",
     "copied from": Tag.COPIED_FROM,
 }
-_ENDS = (
-    *(EventKind.PROMOTED, EventKind.PROMOTION_REFUSED),
-    *(EventKind.ROLLED_BACK, EventKind.ROLLBACK_REFUSED),
-    EventKind.REMOVAL_DONE,
-)
+_ENDS = {
+    EventKind.PROMOTED: "is promoted: it became champion on {at}.",
+    EventKind.PROMOTION_REFUSED: "was approved and could not be promoted: {why}",
+    EventKind.ROLLED_BACK: "is done: it became champion again on {at}.",
+    EventKind.ROLLBACK_REFUSED: "was approved and could not be done: {why}",
+    EventKind.REMOVAL_DONE: "was done on {at}: {why}.",
+}
 
 
 @dataclass(frozen=True)
@@ -129,26 +131,28 @@ class DecisionPage:
     @property
     def state(self) -> str:
         """Where the request stands, in one sentence."""
-        name, move = version_name(self.request.version), "promotion"
-        done, became, could_not = EventKind.PROMOTED, "is promoted: it became champion", "be promoted"
-        if self.request.rolls_back:
-            name, move = f"The rollback to {name}", "move"
-            done, became, could_not = EventKind.ROLLED_BACK, "is done: it became champion again", "be done"
-        if self.request.removes:
-            name, move = removal_name(self.request.removes).capitalize(), "removal"
-            if self.end is not None:
-                return f"{name} was done on {in_utc(self.end.at)}: {self.end.reason}."
-        if self.end is not None and self.end.event is done:
-            return f"{name} {became} on {in_utc(self.end.at)}."
+        name = self._name
         if self.end is not None:
-            return f"{name} was approved and could not {could_not}: {self.end.reason}"
+            at, why = in_utc(self.end.at), self.end.reason
+            return f"{name} {_ENDS[self.end.event].format(at=at, why=why)}"
         if self.closing is not None and self.closing.event is EventKind.APPROVED:
-            return f"{name} was approved by {self.closing.actor}; the {move} is in progress."
+            return f"{name} was approved by {self.closing.actor}; the {self.request.act} is in progress."
         if self.closing is not None:
             return f"Closed on {in_utc(self.closing.at)}: {describe(self.closing)}. Answers no longer count."
         if not self.open:
             return f"Expired on {in_utc(self.request.expires_at)}: nobody decided. Answers no longer count."
         return f"Waits for {self.waits.may_decide}; {self.waits.given} of {self.waits.needed} have approved."
+
+    @property
+    def _name(self) -> str:
+        """What is asked, as the subject of a sentence."""
+        match self.request.act:
+            case Act.PROMOTION:
+                return version_name(self.request.version)
+            case Act.ROLLBACK:
+                return f"The rollback to {version_name(self.request.version)}"
+            case Act.REMOVAL:
+                return removal_name(self.request.removes).capitalize()
 
     def metrics(self) -> list[Compared]:
         """Compare all metrics of candidate and champion."""
@@ -162,7 +166,7 @@ class DecisionPage:
 
     def sentence(self) -> str:
         """Say in one sentence what an approval changes."""
-        if self.request.removes:
+        if self.request.act is Act.REMOVAL:
             return self.request.why
         if self.report is None:
             return f"The watch window of {version_name(self.request.champion)} said {self.request.why}"
@@ -188,18 +192,22 @@ def decision_page(services: Services, spec: ModelSpec | None, asked: Event, pers
     given = answers(of_run, request.run)
     closing = next((event for event in of_run if event.event in DECISIONS), None)
     mine = [event for event in of_run if event.actor.lower() == person.name.lower() and _is_answer(event)]
-    back, version = request.rolls_back, request.version
+    act, version = request.act, request.version
     too_early = (
-        []
-        if closing or back or version is None
-        else canary.problems(services, events, version, datetime.now(UTC))
+        canary.problems(services, events, request.candidate, datetime.now(UTC))
+        if act is Act.PROMOTION and closing is None
+        else []
     )
     return DecisionPage(
         request=request,
         spec=spec,
-        report=report_asked_about(events, request) if request.promotes else None,
-        evidence=evidence_of(EvidenceStore(services.ledger).one(request.gates).read()) if back else (),
-        listed=versions_asked_about(services.ledger, request.gates) if request.removes else (),
+        report=report_asked_about(events, request) if act is Act.PROMOTION else None,
+        evidence=(
+            evidence_of(EvidenceStore(services.ledger).one(request.gates).read())
+            if act is Act.ROLLBACK
+            else ()
+        ),
+        listed=versions_asked_about(services.ledger, request.gates) if act is Act.REMOVAL else (),
         waits=waiting(spec, request, of_run, person),
         answers=given,
         closing=closing,
@@ -215,9 +223,9 @@ def decision_page(services: Services, spec: ModelSpec | None, asked: Event, pers
 
 def asked_for(request: Request) -> str:
     """Say who asked for the version, and with which form."""
-    if request.rolls_back:
+    if request.act is Act.ROLLBACK:
         return f"the watch window of {version_name(request.champion)}"
-    if request.removes:
+    if request.act is Act.REMOVAL:
         return f"retention, which {request.requester or 'a schedule'} started"
     who = request.requester or "a schedule or another Dag"
     form = describe_form(request.form) if request.form else "all from the model file"
@@ -233,8 +241,8 @@ def describe_mine(page: DecisionPage) -> tuple[bool, str]:
     if mine.event is EventKind.ANSWER_INVALID:
         return False, f"Your answer of {when} did not count: {mine.reason}. Nothing was decided."
     if mine.event is EventKind.REJECTED:
-        what = "the removal" if page.request.removes else version_name(page.request.version)
-        what = "the rollback" if page.request.rolls_back else what
+        act = page.request.act
+        what = version_name(page.request.version) if act is Act.PROMOTION else f"the {act}"
         return True, f"Recorded on {when}: you rejected {what}. The request is closed."
     counts = f"{page.waits.given} of {page.waits.needed} approvals"
     return True, f"Recorded on {when}: your approval counts ({counts})."

@@ -6,7 +6,7 @@ an earlier one, or follows it in one thread; each has an id of its own, by which
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from podium.gates.report import count_rows
 from podium.ledger.events import Event, EventKind
 from podium.ledger.history import DAMAGES
 from podium.lifecycle.approval import report_asked_about
-from podium.lifecycle.approval_policy import Request, who_may_decide
+from podium.lifecycle.approval_policy import Act, Request, who_may_decide
 from podium.lifecycle.ramped import GOOD
 from podium.lifecycle.retention_rules import size_text
 from podium.model_file.approval import ROLE, ApprovalSpec, login_key
@@ -38,7 +38,7 @@ _DECIDED = {
     EventKind.SUPERSEDED: "no longer needs a decision: a newer candidate replaced it",
     EventKind.VOIDED: "no longer needs a decision: the version, its gates or the champion changed",
 }
-_FOLLOWS = {
+_FOLLOWS_A_PROMOTION = {
     EventKind.APPROVED: "Podium promotes it now.",
     EventKind.REJECTED: "{stays}",
     EventKind.EXPIRED: "{stays} To ask again, start the lifecycle again.",
@@ -58,6 +58,59 @@ _FOLLOWS_A_REMOVAL = {
     EventKind.EXPIRED: "No version goes. The next run of retention asks again.",
     EventKind.SUPERSEDED: "No version goes.",
     EventKind.VOIDED: "No version goes.",
+}
+_FOLLOWS = {
+    Act.PROMOTION: _FOLLOWS_A_PROMOTION,
+    Act.ROLLBACK: _FOLLOWS_A_ROLLBACK,
+    Act.REMOVAL: _FOLLOWS_A_REMOVAL,
+}
+_WHY = "By {actor}: {reason}"
+_FOLLOW = "Model servers and batch scoring follow within seconds."
+# Of each event the topic, the subject and the sentences.
+_OF_CHAMPION: Mapping[EventKind, tuple[Topic, str, str, str]] = {
+    EventKind.GATES_REFUSED: (
+        Topic.REFUSED_BY_GATES,
+        "{version} was refused by its gates",
+        "{reason}",
+        "Nobody is asked to approve it, and the champion stays.",
+    ),
+    EventKind.PROMOTED: (Topic.CHAMPION_CHANGED, "{version} is champion now, {over}", _WHY, _FOLLOW),
+    EventKind.PROMOTION_REFUSED: (
+        Topic.NOT_PROMOTED,
+        "{version} was approved but could not be promoted",
+        "{reason}",
+        "The champion has not changed.",
+    ),
+    EventKind.ROLLED_BACK: (
+        Topic.ROLLED_BACK,
+        "the champion was rolled back, {before} to {version}",
+        _WHY,
+        _FOLLOW,
+    ),
+    EventKind.MOVED_OUTSIDE: (
+        Topic.MOVED_OUTSIDE,
+        "FROZEN: the champion was moved outside Podium, {before} to {version}",
+        "{reason}",
+        "An approver settles it with settle_champion, unless the model file reverts it at once.",
+    ),
+    EventKind.OUTSIDE_MOVE_ACCEPTED: (
+        Topic.SETTLED,
+        "no longer frozen: the move outside Podium to {version} was accepted",
+        _WHY,
+        _FOLLOW,
+    ),
+    EventKind.OUTSIDE_MOVE_REVERTED: (
+        Topic.SETTLED,
+        "no longer frozen: the champion is back at {version}",
+        _WHY,
+        _FOLLOW,
+    ),
+    EventKind.CHAMPION_ADOPTED: (
+        Topic.CHAMPION_CHANGED,
+        "{version} was adopted as champion",
+        _WHY,
+        "Nothing was moved: it was champion already.",
+    ),
 }
 # Of these events one run records many: they are told of together.
 OF_MANY_VERSIONS = (EventKind.QUARANTINED, EventKind.DELETED)
@@ -94,37 +147,22 @@ class Notice:
 
 
 def approval_wanted(request: Request, spec: ModelSpec, comparison: str, airflow: str) -> Notice:
-    """Ask for a decision; ``comparison_of`` says how the candidate compares."""
-    if request.rolls_back:
-        return _to_deciders(
-            request,
-            spec.approval,
-            airflow,
-            Topic.APPROVAL_WANTED,
-            f"waits for approval until {in_utc(request.expires_at)}",
-            f"The watch window of {version_name(request.champion)} said {request.why}.",
-        )
-    if request.removes:
-        return _to_deciders(
-            request,
-            spec.approval,
-            airflow,
-            Topic.REMOVAL_WANTED,
-            f"waits for approval until {in_utc(request.expires_at)}",
-            f"{request.why}.",
-            "Without an approval no version goes. The page of the decision lists each with size and age.",
-        )
+    """Ask for a decision; ``comparison_of`` says how the candidate compares, or what else is asked."""
+    topic = Topic.REMOVAL_WANTED if request.act is Act.REMOVAL else Topic.APPROVAL_WANTED
     over = "as the first champion" if request.champion is None else f"over {version_name(request.champion)}"
-    who = request.requester or "A schedule"
-    return _to_deciders(
-        request,
-        spec.approval,
-        airflow,
-        Topic.APPROVAL_WANTED,
-        f"waits for approval until {in_utc(request.expires_at)}",
-        f"{who} asks to promote {request.model} {version_name(request.version)}, {over}.",
-        comparison,
-    )
+    who, until = request.requester or "A schedule", in_utc(request.expires_at)
+    said = {
+        Act.PROMOTION: (
+            f"{who} asks to promote {request.model} {version_name(request.version)}, {over}.",
+            comparison,
+        ),
+        Act.ROLLBACK: (comparison,),
+        Act.REMOVAL: (
+            comparison,
+            "Without an approval no version goes. The page of the decision lists each with size and age.",
+        ),
+    }[request.act]
+    return _to_deciders(request, spec.approval, airflow, topic, f"waits for approval until {until}", *said)
 
 
 def reminder(request: Request, policy: ApprovalSpec, airflow: str) -> Notice:
@@ -157,10 +195,7 @@ def answer_did_not_count(event: Event, request: Request, airflow: str) -> Notice
 def decided(event: Event, request: Request, spec: ModelSpec | None, airflow: str) -> Notice:
     """Say how a request ended."""
     said = _DECIDED[event.event].format(actor=event.actor)
-    follows = _FOLLOWS_A_ROLLBACK if request.rolls_back else _FOLLOWS
-    if request.removes:
-        follows = _FOLLOWS_A_REMOVAL
-    then = follows[event.event].format(stays=_stays(request))
+    then = _FOLLOWS[request.act][event.event].format(stays=_stays(request))
     notice = _of_request(request, airflow, Topic.DECIDED, said, f"Why: {event.reason}.", then)
     asked = () if request.requester is None else (request.requester,)
     deciders = () if spec is None else spec.approval.approvers
@@ -169,68 +204,22 @@ def decided(event: Event, request: Request, spec: ModelSpec | None, airflow: str
 
 def of_event(event: Event, airflow: str) -> Notice | None:
     """Tell of an event that is about no request; None if it is not to be told."""
-    version, before = version_name(event.version), version_name(event.from_version)
-    over = "the first champion" if event.from_version is None else f"over {before}"
-    why = f"By {event.actor}: {event.reason}"
-    follow = "Model servers and batch scoring follow within seconds."
-    said: dict[EventKind, tuple[Topic, str, str, str]] = {
-        EventKind.GATES_REFUSED: (
-            Topic.REFUSED_BY_GATES,
-            f"{version} was refused by its gates",
-            event.reason,
-            "Nobody is asked to approve it, and the champion stays.",
-        ),
-        EventKind.PROMOTED: (Topic.CHAMPION_CHANGED, f"{version} is champion now, {over}", why, follow),
-        EventKind.PROMOTION_REFUSED: (
-            Topic.NOT_PROMOTED,
-            f"{version} was approved but could not be promoted",
-            event.reason,
-            "The champion has not changed.",
-        ),
-        EventKind.ROLLED_BACK: (
-            Topic.ROLLED_BACK,
-            f"the champion was rolled back, {before} to {version}",
-            why,
-            follow,
-        ),
-        EventKind.MOVED_OUTSIDE: (
-            Topic.MOVED_OUTSIDE,
-            f"FROZEN: the champion was moved outside Podium, {before} to {version}",
-            event.reason,
-            "An approver settles it with settle_champion, unless the model file reverts it at once.",
-        ),
-        EventKind.OUTSIDE_MOVE_ACCEPTED: (
-            Topic.SETTLED,
-            f"no longer frozen: the move outside Podium to {version} was accepted",
-            why,
-            follow,
-        ),
-        EventKind.CHAMPION_ADOPTED: (
-            Topic.CHAMPION_CHANGED,
-            f"{version} was adopted as champion",
-            why,
-            "Nothing was moved: it was champion already.",
-        ),
-        EventKind.OUTSIDE_MOVE_REVERTED: (
-            Topic.SETTLED,
-            f"no longer frozen: the champion is back at {version}",
-            why,
-            follow,
-        ),
+    tell = _TELLS.get(event.event)
+    return None if tell is None else tell(event, airflow)
+
+
+def _of_champion(event: Event, airflow: str) -> Notice:
+    """Tell that the champion was moved, or why a version does not become it."""
+    before = version_name(event.from_version)
+    words = {
+        "version": version_name(event.version),
+        "before": before,
+        "over": "the first champion" if event.from_version is None else f"over {before}",
+        "actor": event.actor,
+        "reason": event.reason,
     }
-    if event.event in (EventKind.WATCH_JUDGED, EventKind.WATCH_FROZE, EventKind.WATCH_SETTLED):
-        return _of_watch(event, airflow)
-    if event.event in (EventKind.RAMP_STEP, EventKind.RAMP_ENDED):
-        return _of_ramp(event, airflow)
-    if event.event in (EventKind.WINDOWS_JUDGED, EventKind.RETRAIN_WANTED):
-        return _of_monitoring(event, airflow)
-    if event.event in OF_MANY_VERSIONS:
-        return of_versions([event], airflow)
-    if event.event is EventKind.RETENTION_CHECKED:
-        return _of_check(event, airflow)
-    if event.event not in said:
-        return None
-    topic, what, *sentences = said[event.event]
+    topic = _OF_CHAMPION[event.event][0]
+    what, *sentences = (text.format(**words) for text in _OF_CHAMPION[event.event][1:])
     outside = topic in (Topic.MOVED_OUTSIDE, Topic.SETTLED)
     return Notice(
         topic,
@@ -370,6 +359,16 @@ def _of_ramp(event: Event, airflow: str) -> Notice | None:
     )
 
 
+_TELLS: Mapping[EventKind, Callable[[Event, str], Notice | None]] = {
+    **dict.fromkeys(_OF_CHAMPION, _of_champion),
+    **dict.fromkeys((EventKind.WATCH_JUDGED, EventKind.WATCH_FROZE, EventKind.WATCH_SETTLED), _of_watch),
+    **dict.fromkeys((EventKind.RAMP_STEP, EventKind.RAMP_ENDED), _of_ramp),
+    **dict.fromkeys((EventKind.WINDOWS_JUDGED, EventKind.RETRAIN_WANTED), _of_monitoring),
+    **dict.fromkeys(OF_MANY_VERSIONS, lambda event, airflow: of_versions([event], airflow)),
+    EventKind.RETENTION_CHECKED: _of_check,
+}
+
+
 def run_failed(model: str, run: str, why: str, address: str) -> Notice:
     """Say that a run of Airflow failed for good.
 
@@ -462,9 +461,9 @@ def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | N
         request: What was asked.
         spec: The model file, if there is one.
     """
-    if request.rolls_back:
+    if request.act is Act.ROLLBACK:
         return f"The watch window of {version_name(request.champion)} said {request.why}."
-    if request.removes:
+    if request.act is Act.REMOVAL:
         return f"{request.why}."
     try:
         report = report_asked_about(events, request)
@@ -475,7 +474,7 @@ def comparison_of(events: Iterable[Event], request: Request, spec: ModelSpec | N
 
 
 def _stays(request: Request) -> str:
-    if request.removes:
+    if request.act is Act.REMOVAL:
         return "No version goes."
     if request.champion is None:
         return "There is still no champion."

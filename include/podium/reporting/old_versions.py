@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -57,18 +57,21 @@ class OldVersions:
     asked: Request | None
 
 
-def old_versions(services: Services, model: str, rules: RetentionSpec | None) -> OldVersions:
+def old_versions(
+    services: Services, model: str, rules: RetentionSpec | None, aliases: Mapping[str, int] | None
+) -> OldVersions:
     """Say what the versions of a model wait for, by as many queries for an old model as for a new one.
 
     Args:
         services: Only the ledger is asked.
         model: The registered model.
         rules: Those of the model file; None: nothing goes.
+        aliases: Those in MLflow, which somebody may have set by hand; None: MLflow did not tell.
 
     Raises:
         Outage: The ledger did not answer.
     """
-    seen = forecast(services, model, rules or RetentionSpec())
+    seen = forecast(services, model, rules or RetentionSpec(), aliases)
     shown = sorted((one for one in seen.verdicts if _is_shown(one, rules)), key=_order)
     return OldVersions(
         sentence=describe(seen.verdicts),

@@ -17,17 +17,20 @@ from podium.errors import PodiumError
 from podium.gates.report import number
 from podium.ledger import history
 from podium.ledger.events import Event, EventKind
-from podium.ledger.history import DECISIONS, GATES, REMOVAL, VERDICT, Present
+from podium.ledger.history import DECISIONS, GATES, REMOVAL, Present
 from podium.ledger.present import FEW_MOVES
 from podium.ledger.servers import NOBODY, Following, Server, following, servers_of
 from podium.lifecycle.approval import approvals, readable_requests, report_of
 from podium.lifecycle.approval_policy import (
     APPROVE,
+    Act,
     Answer,
     Person,
     Request,
+    act_of,
     problems,
     removal_name,
+    rollback_name,
     who_may_decide,
 )
 from podium.lifecycle.custody_rules import retired_problem
@@ -56,7 +59,8 @@ class State(StrEnum):
 
 
 _URGENCY = {state: place for place, state in enumerate(State)}
-
+# A bad champion serves until somebody decides about that one; old versions can wait.
+_PRESSING = (Act.REMOVAL, Act.PROMOTION, Act.ROLLBACK)
 
 # They are about a model, and name no version.
 _OF_MODELS = (
@@ -193,11 +197,6 @@ class ModelRow:
         if silent := len(self.servers.silent):
             told.append(f"{silent} silent")
         return ", ".join(told)
-
-    @property
-    def has_model_file(self) -> bool:
-        """Whether a model file says who may decide and where its Dag is."""
-        return bool(self.owner)
 
 
 @dataclass(frozen=True)
@@ -409,8 +408,7 @@ def _waiting(
     in_time = [request for request in requests if request.expires_at > datetime.now(UTC)]
     if not in_time:
         return None
-    # A bad champion serves until somebody decides about that one; old versions can wait.
-    request = max(in_time, key=lambda found: (found.rolls_back, found.promotes, found.seq))
+    request = max(in_time, key=lambda found: (_PRESSING.index(found.act), found.seq))
     return waiting(spec, request, answers.get(request.run, []), person)
 
 
@@ -446,10 +444,10 @@ def _asked(waits: Waiting, judged: Event | None, spec: ModelSpec | None) -> str:
     """Say what an approval changes; without numbers where the gates judged another version since."""
     request = waits.request
     given = f" {waits.given} of {waits.needed} approvals given." if waits.needed > 1 else ""
-    if request.rolls_back:
+    if request.act is Act.ROLLBACK:
         back = f"{version_name(request.champion)} to {version_name(request.version)}"
         return f"Roll back {back}? Its watch window said {request.why}.{given}"
-    if request.removes:
+    if request.act is Act.REMOVAL:
         return f"Remove old versions? {request.why}.{given}"
     if judged is not None and judged.details.get("digest") == request.gates:
         return f"{in_one_sentence(report_of(judged), spec)}.{given}"
@@ -471,7 +469,7 @@ def describe(event: Event) -> str:
     words = _WORDS.get(event.event, f"was {str(event.event).replace('_', ' ')}")
     what = event.reason if event.event in GATES else f"{words}{who}"
     # "waits for amy" is not true for ever.
-    asked = event.event is EventKind.APPROVAL_REQUESTED and VERDICT not in event.details
+    asked = event.event is EventKind.APPROVAL_REQUESTED and act_of(event) is not Act.ROLLBACK
     why = f": {event.reason}" if event.reason and event.event not in GATES and not asked else ""
     if event.version is None and event.event in _OF_MODELS:
         return f"{what}{why}"
@@ -479,9 +477,9 @@ def describe(event: Event) -> str:
         said = event.reason.removeprefix(f"{event.model}: ")
         return said[0].upper() + said[1:] if said else f"{_moved_outside(event)} outside Podium"
     name = version_name(event.version)
-    if VERDICT in event.details and event.event in _ASKED:
-        name = f"the rollback of {version_name(event.from_version)} to {name}"
-    if REMOVAL in event.details and event.event in _ASKED:
+    if event.event in _ASKED and act_of(event) is Act.ROLLBACK:
+        name = rollback_name(event.from_version, event.version)
+    if event.event in _ASKED and act_of(event) is Act.REMOVAL:
         name = removal_name(event.details[REMOVAL])
     return f"{name} {what}{why}"
 

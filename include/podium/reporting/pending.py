@@ -9,7 +9,7 @@ from typing import Any
 from podium.errors import NotFound, PodiumError
 from podium.ledger.present import FEW_MOVES
 from podium.lifecycle import approval
-from podium.lifecycle.approval_policy import Request, who_may_decide
+from podium.lifecycle.approval_policy import Act, Request, who_may_decide
 from podium.model_file.loading import load_specs
 from podium.model_file.spec import ModelSpec
 from podium.names import in_utc, version_name
@@ -42,14 +42,14 @@ class Pending:
         asked = self.request
         left = _describe(asked.expires_at - datetime.now(UTC))
         until = f"waits until {in_utc(asked.expires_at)} ({left} left)"
-        if not asked.promotes:
+        if asked.act is not Act.PROMOTION:
             return f"{asked.name}: {until}"
         over = "the first champion" if asked.champion is None else f"over {version_name(asked.champion)}"
         return f"{asked.name}, {over}: {until}"
 
     def people(self) -> str:
         """Say who may decide, who has, and who asked."""
-        by_itself = "the watch window" if self.request.rolls_back else "a schedule"
+        by_itself = "the watch window" if self.request.act is Act.ROLLBACK else "a schedule"
         asked = f"asked by {self.request.requester or by_itself}"
         if self.spec is None:
             return f"{asked}; the model no longer has a model file, so nobody may decide"
@@ -68,7 +68,7 @@ class Pending:
             "version": asked.version,
             "champion": asked.champion,
             "request": asked.seq,
-            "rolls_back": asked.rolls_back,
+            "rolls_back": asked.act is Act.ROLLBACK,
             "removes": asked.removes,
             "run": asked.run,
             "requester": asked.requester,
@@ -120,7 +120,7 @@ def pending_of(services: Services, model: str, airflow: str, number: int | None 
     chosen = [item for item in found if number in (None, item.request.seq)]
     if not chosen:
         raise NotFound(f"{model}: no version waits for approval; `podium pending` shows what does")
-    if len({(item.request.rolls_back, item.request.promotes) for item in chosen}) > 1:
+    if len({item.request.act for item in chosen}) > 1:
         there = "; ".join(f"--request {item.request.seq}: {item.request.name}" for item in chosen)
         raise PodiumError(f"{model}: more than one decision waits, say which: {there}")
     return max(chosen, key=lambda item: item.request.seq)

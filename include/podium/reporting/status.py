@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from podium.ledger.events import ENTERED, Event, EventKind
 from podium.ledger.history import Present
 from podium.ledger.present import FEW_MOVES
 from podium.lifecycle.approval import readable_requests
-from podium.lifecycle.approval_policy import Request, removal_name
+from podium.lifecycle.approval_policy import Act, Request, removal_name
 from podium.lifecycle.custody_rules import retired_problem
 from podium.lifecycle.ramped import Ramp, open_ramp
 from podium.model_file.loading import load_specs
@@ -30,25 +30,35 @@ log = logging.getLogger(__name__)
 class Waiting:
     """A candidate, a rollback to a version, or a removal of old versions: it waits for a person."""
 
-    version: int | None
-    run: str
-    expires_at: datetime
-    rolls_back: bool = False
-    removes: int = 0
+    request: Request
 
     @property
     def _name(self) -> str:
-        if self.removes:
-            return removal_name(self.removes)
-        return f"{'back to ' if self.rolls_back else ''}{version_name(self.version)}"
+        match self.request.act:
+            case Act.PROMOTION:
+                return version_name(self.request.version)
+            case Act.ROLLBACK:
+                return f"back to {version_name(self.request.version)}"
+            case Act.REMOVAL:
+                return removal_name(self.request.removes)
 
     def short(self) -> str:
         """Say so in a table, in UTC, of which the year is not in doubt."""
-        return f"{self._name} until {self.expires_at.astimezone(UTC):%m-%d %H:%M}"
+        return f"{self._name} until {self.request.expires_at.astimezone(UTC):%m-%d %H:%M}"
 
     def describe(self) -> str:
         """Say what waits and how long."""
-        return f"{self._name} waits for approval until {in_utc(self.expires_at)}"
+        return f"{self._name} waits for approval until {in_utc(self.request.expires_at)}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it with plain JSON values."""
+        return {
+            "version": self.request.version,
+            "run": self.request.run,
+            "expires_at": self.request.expires_at.isoformat(),
+            "rolls_back": self.request.act is Act.ROLLBACK,
+            "removes": self.request.removes,
+        }
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ class ModelStatus:
             "damaged": self.damaged,
             "unsettled": self.unsettled,
             "ramp": None if self.ramp is None else _ramp_json(self.ramp),
-            "waiting": [{**asdict(item), "expires_at": item.expires_at.isoformat()} for item in self.waiting],
+            "waiting": [item.as_json() for item in self.waiting],
         }
 
 
@@ -203,8 +213,4 @@ def _newest_version(events: Iterable[Event]) -> int | None:
 
 def _waiting(requests: Iterable[Request]) -> Iterable[Waiting]:
     now = datetime.now(UTC)
-    return (
-        Waiting(request.version, request.run, request.expires_at, request.rolls_back, request.removes)
-        for request in requests
-        if request.expires_at > now
-    )
+    return (Waiting(request) for request in requests if request.expires_at > now)

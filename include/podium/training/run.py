@@ -47,7 +47,7 @@ from podium.settings import Settings
 from podium.sources.facts import describe
 from podium.training.data import load_window
 from podium.training.examples import DataWindow, TrainingExamples
-from podium.training.fit import answers_of, fit
+from podium.training.fit import Fitted, answers_of, fit
 from podium.training.freshness import refuse_a_stale_holdout, say_how_fresh
 from podium.training.holdout import FOLDER as HOLDOUT
 from podium.training.holdout import overlap_columns, store_holdout
@@ -141,7 +141,20 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
         log.info("Equal inputs were trained before: run %s is used again.", finished.run_id)
         log.info("Its rows: %s. Now: %s.", finished.tags.get(Tag.DATA_SOURCE), describe(window.facts))
         return _trained_run(finished)
-    tags: dict[str, str] = {
+    name = f"as of {window.as_of.date()}" + (f", {profile}" if profile else "")
+    metric = spec.search.metric if spec.search else ""
+    with without_links(), active_run(experiment_id, name, _lineage(settings, window, run)) as run_id:
+        fitted = fit(spec, window, settings.home, partial(as_nested_run, experiment_id, run, metric))
+        with mlflow_errors(f"logging the training of {spec.name}"):
+            _log_training(spec, settings.home, window, fitted, profile)
+            # Last: by this tag a run is found and used again, so a half-written one must not have it.
+            mlflow.set_tag(Tag.INPUTS_DIGEST, digest)
+    log.info("In MLflow: %s", run_page(settings.mlflow_pages, experiment_id, run_id))
+    return read_trained_run(registry, run_id)
+
+
+def _lineage(settings: Settings, window: DataWindow, run: str) -> dict[str, str]:
+    return {
         Tag.AIRFLOW_RUN: run,
         Tag.AS_OF: window.as_of.isoformat(),
         Tag.TRAINED_ON: _in_dates(window.train),
@@ -150,33 +163,28 @@ def train_model(  # noqa: PLR0913 - what a lifecycle run is asked for
         Tag.DATA_SOURCE: describe(window.facts),
         Tag.GIT_COMMIT: settings.git_commit or _git_commit(settings.home),
     }
-    name = f"as of {window.as_of.date()}" + (f", {profile}" if profile else "")
-    metric = spec.search.metric if spec.search else ""
-    with without_links(), active_run(experiment_id, name, tags) as run_id:
-        fitted = fit(spec, window, settings.home, partial(as_nested_run, experiment_id, run, metric))
-        with (
-            usable_models(spec, fitted.trained, settings.home) as models,
-            mlflow_errors(f"logging the training of {spec.name}"),
-        ):
-            log_params(fitted.params | ({Tag.PROFILE: profile} if profile else {}))
-            mlflow.log_dict(asdict(window.report), "data_report.json")
-            mlflow.log_dict(dict(window.facts), DATA_SOURCE)
-            if fitted.search is not None:
-                log_search(fitted.search)
-            _log_holdout(spec, fitted.trained, models, window)
-            watched = spec.monitoring if profile is None else None
-            proved = log_model(
-                models[CANDIDATE],
-                window.train.inputs,
-                pinned(spec),
-                spec.skops_trusted_types,
-                None if watched is None else _reference(spec, watched, window, models[CANDIDATE]),
-            )
-            mlflow.set_tag(Tag.PROVED, proved)
-            # Last: by this tag a run is found and used again, so a half-written one must not have it.
-            mlflow.set_tag(Tag.INPUTS_DIGEST, digest)
-    log.info("In MLflow: %s", run_page(settings.mlflow_pages, experiment_id, run_id))
-    return read_trained_run(registry, run_id)
+
+
+def _log_training(
+    spec: ModelSpec, home: Path, window: DataWindow, fitted: Fitted, profile: Profile | None
+) -> None:
+    """Log params, data, search, holdout and model to the active run."""
+    with usable_models(spec, fitted.trained, home) as models:
+        log_params(fitted.params | ({Tag.PROFILE: profile} if profile else {}))
+        mlflow.log_dict(asdict(window.report), "data_report.json")
+        mlflow.log_dict(dict(window.facts), DATA_SOURCE)
+        if fitted.search is not None:
+            log_search(fitted.search)
+        _log_holdout(spec, fitted.trained, models, window)
+        watched = spec.monitoring if profile is None else None
+        proved = log_model(
+            models[CANDIDATE],
+            window.train.inputs,
+            pinned(spec),
+            spec.skops_trusted_types,
+            None if watched is None else _reference(spec, watched, window, models[CANDIDATE]),
+        )
+        mlflow.set_tag(Tag.PROVED, proved)
 
 
 def read_window(spec: ModelSpec, as_of: datetime, home: Path, less: float | None = None) -> DataWindow:

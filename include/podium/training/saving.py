@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, infer_signature
+from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.pyfunc import PyFuncModel
 
@@ -297,7 +298,7 @@ def _described(
     given = trained.model.signature if isinstance(trained.model, FromCode) else None
     metadata = {CLASSES: list(trained.classes), EXAMPLE_OUTPUT: example_output(output)}
     return Described(
-        signature=given or infer_signature(_kinds_of(as_clients_send(inputs)), output),
+        signature=given or _signature(inputs, output),
         example=as_clients_send(example),
         requirements=requirements,
         metadata=metadata | ({PICKLE: trained.pickle} if trained.pickle else {}),
@@ -305,6 +306,15 @@ def _described(
         classifies=bool(trained.classes),
         pickle=trained.pickle,
     )
+
+
+def _signature(inputs: pd.DataFrame, output: Any) -> ModelSignature:
+    """Read the signature off all training rows, so that a column with gaps is none of whole numbers."""
+    with warnings.catch_warnings():
+        # It warns of each column of whole numbers that these have no gaps; all rows were looked at for gaps.
+        # https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/types/utils.py
+        warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer column")
+        return infer_signature(_kinds_of(as_clients_send(inputs)), output)
 
 
 def _example(inputs: pd.DataFrame) -> pd.DataFrame:

@@ -41,7 +41,7 @@ from podium.model_file.loading import load_specs, model_files
 from podium.model_file.spec import ModelSpec, lifecycle_dag_id
 from podium.names import LOOKUP_ACCOUNT, Alias
 from podium.operations.airflow_client import HOLD_DAG, RETENTION_DAG
-from podium.registry.labels import all_labels
+from podium.registry.labels import Labels, all_labels
 from podium.registry.pictures import Reader
 from podium.reporting import approval_card, decision_overview, model_overview, removal_card, watched
 from podium.reporting import overview as overviews
@@ -145,8 +145,8 @@ def static(name: str) -> Response:
 def models(request: Request, who: SomeVisitor) -> Response:
     """Show all models that somebody may see, the most urgent first."""
     specs, broken = _specs()
-    live, silent = _live()
-    found = overviews.overview(connected(), specs, who.person(), who.may_read, live)
+    labels, silent = _labels()
+    found = overviews.overview(connected(), specs, who.person(), who.may_read, _champions(labels))
     dags = _dags([lifecycle_dag_id(row.model) for row in found.rows])
     return render(
         request,
@@ -184,8 +184,8 @@ def _model(  # noqa: PLR0913 - what is shown, and what was typed
     form: Mapping[str, str] | None = None,
 ) -> Response:
     services, spec = connected(), _known(who, model)
-    live, silent = _live()
-    page = model_overview.model_page(services, spec, model, who.person(), live)
+    labels, silent = _labels()
+    page = model_overview.model_page(services, spec, model, who.person(), _champions(labels))
     report, happened = (
         (None, ()) if version is None else model_overview.version_report(services, model, version)
     )
@@ -230,10 +230,13 @@ def watch_window(request: Request, who: SomeVisitor, model: str) -> Response:
 def old(request: Request, who: SomeVisitor, model: str) -> Response:
     """Show what old versions of a model wait for, as a part of its page: there may be thousands."""
     spec = _known(who, model)
+    labels, silent = _labels()
+    aliases = None if labels is None else labels[model].aliases if model in labels else {}
     return render(
         request,
         "old.html",
-        old=old_versions(connected(), model, None if spec is None else spec.retention),
+        old=old_versions(connected(), model, None if spec is None else spec.retention, aliases),
+        silent=silent,
         has_rules=spec is not None and spec.retention is not None,
         dag=_dags([RETENTION_DAG]).get(RETENTION_DAG),
         may_keep=_may_keep(who, spec),
@@ -521,19 +524,23 @@ def _read_specs(folder: Path, _files: tuple[Any, ...]) -> tuple[Mapping[str, Mod
     return specs, list(errors)
 
 
-def _live() -> tuple[dict[str, int | None] | None, str]:
-    """Return the live champions, or None and why MLflow did not tell them."""
+def _labels() -> tuple[Mapping[str, Labels] | None, str]:
+    """Return what all registered models bear, by one request; or None, and why MLflow did not tell."""
     services = connected()
     try:
         reader = services.settings.mlflow_reader_password
         if reader is None:
-            labels = services.all_labels()
-        else:
-            login = ("reader", reader.get_secret_value())
-            labels = all_labels(services.settings.mlflow_tracking_uri, login, _MLFLOW_SECONDS)
+            return services.all_labels(), ""
+        login = ("reader", reader.get_secret_value())
+        return all_labels(services.settings.mlflow_tracking_uri, login, _MLFLOW_SECONDS), ""
     except PodiumError as error:
         return None, str(error)
-    return {model: of.aliases.get(Alias.CHAMPION) for model, of in labels.items()}, ""
+
+
+def _champions(labels: Mapping[str, Labels] | None) -> dict[str, int | None] | None:
+    if labels is None:
+        return None
+    return {model: of.aliases.get(Alias.CHAMPION) for model, of in labels.items()}
 
 
 def _reader() -> Reader:

@@ -12,9 +12,18 @@ import pytest
 
 from podium.errors import ApprovalNotGiven, NotFound, RequesterUnknown
 from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.history import REMOVAL, VERDICT
 from podium.ledger.store import Ledger
 from podium.lifecycle import approval
-from podium.lifecycle.approval_policy import Answer, Person, Request, problems, reason_problem
+from podium.lifecycle.approval_policy import (
+    Act,
+    Answer,
+    Person,
+    Request,
+    act_of,
+    problems,
+    reason_problem,
+)
 from podium.model_file.approval import ApprovalSpec
 from support.services import services_with
 
@@ -237,6 +246,26 @@ def test_a_version_without_manifest_or_gates_cannot_be_asked_for(ledger: Ledger,
     record(ledger, model, EventKind.REGISTERED, 1, details=details)
     with pytest.raises(NotFound, match="no gate report of v1"):
         approval.open_request(services_with(ledger), POLICY, model, model)
+
+
+@pytest.mark.parametrize(
+    ("version", "details", "act", "name"),
+    [
+        (2, {}, Act.PROMOTION, "m v2"),
+        (2, {VERDICT: 6}, Act.ROLLBACK, "m: the rollback of v3 to v2"),
+        (None, {REMOVAL: 4}, Act.REMOVAL, "m: the removal of 4 old versions"),
+    ],
+)
+def test_a_request_and_its_events_say_alike_what_they_are_about(
+    version: int | None, details: dict[str, int], act: Act, name: str
+) -> None:
+    bound = {"requester": None, "manifest": "d", "gates": "g", "expires_after_seconds": 60, **details}
+    at, kind = datetime(2026, 5, 1, tzinfo=UTC), EventKind.APPROVAL_REQUESTED
+    event = Event(9, at, kind, "m", version, 3, "podium", "", "dag/r", None, bound, "", "")
+    request = approval.request_of(event)
+    assert (request.act, act_of(event), request.name) == (act, act, name)
+    rejected = replace(event, event=EventKind.REJECTED, actor="amy", reason="no")
+    assert approval.describe_decision(rejected) == f"{name} was rejected by amy: no"
 
 
 def test_a_run_asks_once_and_its_clock_does_not_start_again(ledger: Ledger, request_: Request) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from podium.errors import DecisionVoid, NotApproved, NothingToDo, PodiumError, Refused
-from podium.ledger import custody
+from podium.ledger import custody, history
 from podium.ledger.events import Event, EventKind, NewEvent
+from podium.ledger.store import Ledger
 from podium.lifecycle import approval, removal, retention
 from podium.lifecycle.approval_policy import Person, Request
 from podium.lifecycle.holding import Keeping, keeping_request, say
@@ -119,6 +121,23 @@ def test_what_is_deleted_for_good_is_asked_about_once_more(
     done = remove(here, spec, request)
     assert (done.deleted, done.checked) == ([3, 4, 5], 3)
     assert [loads(here, spec.name, number) for number in (1, 2, 3, 6)] == [True, True, False, True]
+
+
+def test_nobody_is_asked_about_a_damaged_model_and_its_present_is_read_once(
+    here: Services, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present, reads = Ledger.present, []
+
+    def counted(ledger: Ledger, *asked: Any, **options: Any) -> history.Present:
+        reads.append(asked)
+        return present(ledger, *asked, **options)
+
+    monkeypatch.setattr(Ledger, "present", counted)
+    proposed(here, spec)
+    assert len(reads) == 1
+    damaged = {history.DAMAGES: ["v1: model.skops is missing."]}
+    here.ledger.append(NewEvent(EventKind.RETENTION_CHECKED, spec.name, details=damaged))
+    assert removal.propose(here, spec, new_run(), None) is None
 
 
 def test_an_approval_to_quarantine_deletes_nothing(

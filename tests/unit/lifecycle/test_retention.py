@@ -13,7 +13,6 @@ from podium.errors import (
     NothingToDo,
     OutOfUse,
     PodiumError,
-    Refused,
     Retired,
 )
 from podium.ledger import custody
@@ -22,7 +21,6 @@ from podium.lifecycle import custody_rules, retention, retention_look, rollback
 from podium.lifecycle import promote as promote_module
 from podium.lifecycle.approval_policy import Person
 from podium.lifecycle.holding import Ending, Keeping, ending_request, keeping_request, say
-from podium.lifecycle.nominate import nominate_version
 from podium.lifecycle.retention import Done, run_retention
 from podium.lifecycle.retention_rules import Action
 from podium.lifecycle.settle import Settlement, settle, settle_request
@@ -30,7 +28,6 @@ from podium.lifecycle.train import train
 from podium.lifecycle.verify import all_differences
 from podium.model_file.spec import ModelSpec
 from podium.names import Alias, Tag
-from podium.operations.copy_version import CopyTarget, copy_version
 from podium.registry.disposal import Disposal
 from podium.scoring.pinned_version import pin
 from podium.services import Services
@@ -332,20 +329,9 @@ def test_no_server_loads_a_version_in_quarantine_beside_the_champion(
     assert set(said) == ({"shadow"} if followed == "v3" else {"shadow", "canary"})
 
 
-def test_servers_runs_and_copies_know_what_is_out_of_use(
+def test_servers_and_runs_know_that_a_model_was_retired(
     services: Services, toy_spec: ModelSpec, model: str
 ) -> None:
-    go(services, model)
-    events = services.ledger.present(model, 3)
-    with pytest.raises(OutOfUse, match="v3 is in quarantine"):
-        check_may_serve(events, 3, ServedTarget(model, None, 3))
-    with pytest.raises(OutOfUse, match="v3 is in quarantine"):
-        copy_version(services, model, 3, CopyTarget("http://127.0.0.1:1", None, None))
-    services.ledger.append(
-        NewEvent(EventKind.GATES_PASSED, model, 3, 2, run="lifecycle_toy/again", details={"digest": "of it"})
-    )
-    with pytest.raises(Refused, match="v3 is in quarantine"):
-        nominate_version(services, model, "lifecycle_toy/again")
     follower = Follower(services, ServedTarget(model, Alias.CHAMPION, None), 10)
     follower.current = SimpleNamespace(number=2)  # type: ignore[assignment]
     say(services, ending_request(toy_spec, Ending.RETIRE, asks=AMY, reason="nobody needs it", run=new_run()))

@@ -181,17 +181,24 @@ def test_unless_told_so_nothing_goes_back_by_itself(
     assert owed_rollbacks(services.ledger, [spec.name]) == []
 
 
+def bad_after_two_rollbacks(services: Services, spec: ModelSpec) -> Event:
+    """The verdict that v2 is worse than v1, in a week in which two others went back by themselves."""
+    promote_as_of(services, spec, FIRST)
+    for before in (11, 12):
+        actor = f"watch window of v{before}"
+        back = NewEvent(EventKind.ROLLED_BACK, spec.name, 1, from_version=before, actor=actor)
+        services.ledger.append(back)
+    tell(services, promote_as_of(services, spec, SECOND), BAD)
+    judged = judge_window(services, spec.name)
+    assert judged is not None
+    return judged
+
+
 def test_two_a_week_go_back_by_themselves_and_the_third_is_refused_on_record(
     services: Services, toy_spec: ModelSpec
 ) -> None:
     spec, ledger = watched(toy_spec, auto_rollback="on"), services.ledger
-    promote_as_of(services, spec, FIRST)
-    for before in (11, 12):
-        actor = f"watch window of v{before}"
-        ledger.append(NewEvent(EventKind.ROLLED_BACK, spec.name, 1, from_version=before, actor=actor))
-    tell(services, promote_as_of(services, spec, SECOND), BAD)
-    judged = judge_window(services, spec.name)
-    assert judged is not None
+    judged = bad_after_two_rollbacks(services, spec)
     with pytest.raises(CannotRollBack, match="the next rollback is a person's"):
         roll_back(services, judged)
     refused, frozen = ledger.history(spec.name)[-2:]
@@ -205,14 +212,8 @@ def test_two_a_week_go_back_by_themselves_and_the_third_is_refused_on_record(
 def test_the_week_is_one_of_the_ledgers_clock(
     services: Services, toy_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec, ledger = watched(toy_spec, auto_rollback="on"), services.ledger
-    promote_as_of(services, spec, FIRST)
-    for before in (11, 12):
-        actor = f"watch window of v{before}"
-        ledger.append(NewEvent(EventKind.ROLLED_BACK, spec.name, 1, from_version=before, actor=actor))
-    tell(services, promote_as_of(services, spec, SECOND), BAD)
-    judged = judge_window(services, spec.name)
-    assert judged is not None
+    spec = watched(toy_spec, auto_rollback="on")
+    judged = bad_after_two_rollbacks(services, spec)
     monkeypatch.setattr(Ledger, "now", lambda _: judged.at + timedelta(days=8))
     back = roll_back(services, judged)
     assert (back.version, back.from_version) == (1, 2)

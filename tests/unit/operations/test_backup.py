@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from podium.errors import PodiumError
-from podium.operations.backup import backup
+from podium.ledger.chain import write_head
+from podium.ledger.events import EventKind, NewEvent
+from podium.ledger.store import Ledger
+from podium.names import Tag
+from podium.operations.backup import backup, databases
+from podium.operations.backup.databases import Snapshot
 from podium.operations.backup.index import (
     INDEX,
     Dump,
@@ -135,6 +143,37 @@ def test_a_backup_of_newer_programs_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "b", mlflow="99.1")
     with pytest.raises(PodiumError, match=r"of mlflow 99\.1, and .* is installed here"):
         backup.restore(NOWHERE, tmp_path / "b", QUIET)
+
+
+def test_what_copied_databases_say_is_read_off_the_record_once(own_ledger: Ledger) -> None:
+    manifest = [{"path": "MLmodel", "size": 1, "sha256": "s"}]
+    kept: list[Any] = [manifest, manifest, manifest, 5]
+    for number, files in enumerate(kept, 1):
+        own_ledger.append(NewEvent(EventKind.REGISTERED, "m", number, details={"manifest": files}))
+    own_ledger.append(NewEvent(EventKind.PROMOTED, "m", 1))
+    for number, kind in ((2, EventKind.DELETION_STARTED), (3, EventKind.DELETION_STARTED)):
+        own_ledger.append(NewEvent(kind, "m", number))
+    newest = own_ledger.append(NewEvent(EventKind.DELETION_FAILED, "m", 2))
+    mlflow = sa.create_engine("sqlite://").connect()
+    mlflow.execute(sa.text("CREATE TABLE registered_model_tags (name, key, value)"))
+    mlflow.execute(sa.text("CREATE TABLE model_versions (name, version, storage_location, current_stage)"))
+    heads = [("m", write_head(newest)), ("lost", write_head(replace(newest, hash="f" * 64, seq=99)))]
+    for model, head in heads:
+        told = {"model": model, "key": str(Tag.LEDGER_HEAD), "head": head}
+        mlflow.execute(sa.text("INSERT INTO registered_model_tags VALUES (:model, :key, :head)"), told)
+    for number in range(1, 5):
+        row = {"number": number, "place": f"s3://b/{number}"}
+        mlflow.execute(sa.text("INSERT INTO model_versions VALUES ('m', :number, :place, 'None')"), row)
+    with own_ledger.engine.connect() as connection:
+        facts = databases.read_facts(
+            {"mlflow": Snapshot("mlflow", "s", mlflow), "ledger": Snapshot("ledger", "s", connection)}
+        )
+    assert facts.champions == {"m": 1}
+    assert [one[:3] for one in facts.versions] == [("m", 1, "s3://b/1"), ("m", 2, "s3://b/2")]
+    assert facts.problems == (
+        "the ledger: the manifest of event 4 cannot be read",
+        "the ledger: event 99 is not in it, although MLflow has it on record for lost",
+    )
 
 
 def test_the_command_names_what_is_not_set() -> None:

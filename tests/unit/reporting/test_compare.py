@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from podium.cli.main import app
-from podium.errors import NotFound, PodiumError
+from podium.errors import NotFound, OutOfUse, PodiumError
+from podium.ledger.events import EventKind, NewEvent
 from podium.lifecycle.nominate import nominate_version
 from podium.lifecycle.register import register_version
 from podium.lifecycle.validate import validate_version
@@ -34,6 +36,7 @@ from support.steps import (
     promote_as_of,
     train,
 )
+from support.store import stored_files
 
 invoke = CliRunner().invoke
 
@@ -139,6 +142,28 @@ def test_versions_of_different_rows_are_scored_again_on_the_newest(
     assert "Each was scored again on the same rows, those of v2: 2025-03-23 to" in " ".join(
         shown.stdout.split()
     )
+
+
+def test_a_version_in_quarantine_is_not_loaded_and_never_the_best(
+    services: Services, toy_spec: ModelSpec
+) -> None:
+    name = toy_spec.name
+    for as_of, strength in ((FIRST, 2.0), (SECOND, 1.0), (SECOND, 0.0001)):
+        trained = train(services, toy_spec, as_of, strength=strength)
+        register_version(services, toy_spec, trained.run_id, new_run())
+    for number in (2, 1):
+        services.ledger.append(NewEvent(EventKind.QUARANTINED, name, number, reason="nothing keeps it"))
+        shutil.rmtree(stored_files(services, name, number))
+    found = compare_versions(services, toy_spec, None)
+    assert [side.name for side in found.sides] == ["v3"]
+    assert found.best("log_loss") is found.sides[0]
+    assert [said.partition(" since ")[0] for said in found.rows()] == [
+        f"Not compared: {name} v2 is in quarantine",
+        f"Not compared: {name} v1 is in quarantine",
+    ]
+    services.ledger.append(NewEvent(EventKind.QUARANTINED, name, 3))
+    with pytest.raises(OutOfUse, match=f"{name} v3 is in quarantine since .*{name} v2 is in quarantine"):
+        compare_versions(services, toy_spec, None)
 
 
 def test_a_version_that_knows_the_newest_rows_is_not_compared(

@@ -34,6 +34,10 @@ def model(services: Services) -> str:
     return name
 
 
+def seen(services: Services, model: str, rules: RetentionSpec | None, **aliases: int) -> OldVersions:
+    return old_versions(services, model, rules, {"champion": 2, "previous_champion": 1, **aliases})
+
+
 def said(found: OldVersions) -> dict[int, tuple[str, tuple[Keeping, ...]]]:
     return {one.number: (one.said, one.can) for one in found.rows}
 
@@ -45,7 +49,7 @@ def day(services: Services, days: float) -> str:
 def test_each_version_says_what_it_waits_for_and_what_an_approver_can_do(
     services: Services, model: str
 ) -> None:
-    found = old_versions(services, model, RULES)
+    found = seen(services, model, RULES)
     assert found.sentence.startswith("6 versions, 12.0 MB, oldest of ")
     assert said(found) == {
         5: ("goes to quarantine with the next run of retention", (HOLD,)),
@@ -57,15 +61,26 @@ def test_each_version_says_what_it_waits_for_and_what_an_approver_can_do(
 
 def test_a_version_that_only_its_age_keeps_has_a_day(services: Services, model: str) -> None:
     rules = RULES.model_copy(update={"days": 30})
-    found = said(old_versions(services, model, rules))
+    found = said(seen(services, model, rules))
     assert found[5] == (f"goes to quarantine from {day(services, 30)} on", (HOLD,))
     assert found[3][0].startswith("in quarantine, and kept: it was registered on ")
     assert not {1, 2, 6} & set(found), "the champion, the way back and the newest go on no day"
 
 
+def test_an_alias_that_somebody_set_in_mlflow_keeps_a_version(services: Services, model: str) -> None:
+    found = said(seen(services, model, RULES, baseline=5, **{"case-4711": 3}))
+    assert 5 not in found
+    assert found[3] == ("in quarantine, and kept: it has the alias case-4711", (HOLD, RESTORE))
+    assert found[4] == said(seen(services, model, RULES))[4]
+
+
+def test_while_mlflow_is_silent_the_aliases_on_record_count(services: Services, model: str) -> None:
+    assert said(old_versions(services, model, RULES, None)) == said(seen(services, model, RULES))
+
+
 def test_a_hold_on_a_version_in_quarantine_shows_both(services: Services, model: str) -> None:
     services.ledger.append(NewEvent(EventKind.HELD, model, 3, actor="amy", reason="case 4712"))
-    assert said(old_versions(services, model, RULES))[3] == (
+    assert said(seen(services, model, RULES))[3] == (
         "held by amy because: case 4712; in quarantine, and kept: it is held by amy: case 4712",
         (RELEASE, RESTORE),
     )
@@ -78,7 +93,7 @@ def test_what_is_due_what_failed_and_what_was_begun_is_said(
     services.ledger.append(NewEvent(EventKind.DELETION_STARTED, model, 6))
     services.ledger.append(NewEvent(EventKind.DELETED, model, 1))
     monkeypatch.setattr(custody, "now", later(15))
-    found = said(old_versions(services, model, RULES))
+    found = said(seen(services, model, RULES))
     assert found[3] == ("in quarantine, deleted with the next run of retention", (HOLD, RESTORE))
     assert found[5][0] == ("in quarantine, deleted with the next run of retention: a deletion failed before")
     assert found[6] == ("is being deleted", ())
@@ -86,7 +101,7 @@ def test_what_is_due_what_failed_and_what_was_begun_is_said(
 
 
 def test_without_rules_nothing_is_said_to_go(services: Services, model: str) -> None:
-    assert said(old_versions(services, model, None)) == {
+    assert said(seen(services, model, None)) == {
         3: ("in quarantine, and stays there: the model file has no section retention", (HOLD, RESTORE)),
         4: ("held by amy because: case 4711", (RELEASE,)),
     }
@@ -96,7 +111,7 @@ def test_a_screen_is_filled_and_the_rest_counted(services: Services, model: str)
     for number in range(7, 50):
         details = {"manifest": [{"size": 1}], "manifest_digest": f"{model}-{number}"}
         services.ledger.append(NewEvent(EventKind.REGISTERED, model, number, details=details))
-    found = old_versions(services, model, RetentionSpec(versions=1, days=0))
+    found = seen(services, model, RetentionSpec(versions=1, days=0))
     assert (len(found.rows), found.more) == (30, 16)
 
 

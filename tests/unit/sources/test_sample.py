@@ -19,20 +19,24 @@ def rows(count: int, first: int = 0) -> pd.DataFrame:
     return pd.DataFrame({"x": range(first, first + count), "plan": ["a", "b"] * (count // 2)})
 
 
+def written(table: pd.DataFrame, folder: Path, suffix: str) -> Source:
+    write = {"csv": pd.DataFrame.to_csv, "parquet": pd.DataFrame.to_parquet}[suffix]
+    write(table, folder / f"rows.{suffix}", index=False)
+    return Source(f"rows.{suffix}", folder)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_of_a_small_source_all_rows_are_seen(tmp_path: Path, suffix: str) -> None:
-    write = {"csv": pd.DataFrame.to_csv, "parquet": pd.DataFrame.to_parquet}[suffix]
-    write(rows(10), tmp_path / f"rows.{suffix}", index=False)
-    sample = read_sample(Source(f"rows.{suffix}", tmp_path), 10)
+    source = written(rows(10), tmp_path, suffix)
+    sample = read_sample(source, 10)
     assert (sample.which, sample.rows["x"].tolist()) == ("", list(range(10)))
     assert str(sample.rows["x"].dtype) == "int64"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_of_a_large_file_the_first_rows_are_seen(tmp_path: Path, suffix: str) -> None:
-    write = {"csv": pd.DataFrame.to_csv, "parquet": pd.DataFrame.to_parquet}[suffix]
-    write(rows(11_000), tmp_path / f"rows.{suffix}", index=False)
-    sample = read_sample(Source(f"rows.{suffix}", tmp_path), 10_000)
+    source = written(rows(11_000), tmp_path, suffix)
+    sample = read_sample(source, 10_000)
     assert (sample.which, sample.rows["x"].tolist()) == ("the first 10,000 rows", list(range(10_000)))
 
 

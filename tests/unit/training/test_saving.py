@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from podium.services import Services
 from podium.versions import verified
 from support.steps import new_run, train
 from support.toy_line import SCRIPT
+from support.trained_kinds import train_on
 
 LINE: dict[str, Any] = {
     "trainer": "support.toy_line:train",
@@ -115,3 +117,11 @@ def test_models_that_are_loaded_at_once_are_not_mixed_up(tmp_path: Path) -> None
         second = pool.submit(load_model, tmp_path / "2")
         rows = pd.DataFrame({"x": [0.0]})
         assert (first.result().predict(rows), second.result().predict(rows)) == ([1], [2])
+
+
+def test_a_training_on_whole_numbers_prints_no_advice_of_mlflow(tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        trained = train_on("whole numbers", tmp_path)
+    assert [str(one.message) for one in said if "integer column" in str(one.message)] == []
+    assert trained.model.metadata.get_input_schema().input_types()[0].name == "long"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -138,56 +138,71 @@ def dump(url: str, snapshot: Snapshot, folder: Path) -> Dump:
 def read_facts(taken: Mapping[str, Snapshot]) -> Facts:
     """Read what snapshots say about champions and versions, and whether the ledger's chain is whole."""
     mlflow, ledger = taken[MLFLOW].connection, taken[LEDGER_DATABASE].connection
-    champions: dict[str, int] = {}
-    manifests: dict[tuple[str, int], Manifest] = {}
-    going: set[tuple[str, int]] = set()
     with _answers():
         told = {seq: (model, digest) for model, seq, digest in _told_heads(mlflow)}
-        there: dict[int, str] = {}
-        unreadable: list[str] = []
-
-        def noted(events: Iterable[Event]) -> Iterator[Event]:
-            for event in events:
-                if event.seq in told:
-                    there[event.seq] = event.hash
-                if event.event in CHAMPION_MOVES:
-                    champions.pop(event.model, None)
-                    if event.version is not None:
-                        champions[event.model] = event.version
-                _note_deletion(event, going)
-                # Registered by an earlier version there is none; of an accepted one there may be.
-                if event.event in (*ENTERED, EventKind.OUTSIDE_MOVE_ACCEPTED) and "manifest" in event.details:
-                    try:
-                        manifest = Manifest.from_json(event.details["manifest"])
-                    except TypeError:
-                        unreadable.append(f"the ledger: the manifest of event {event.seq} cannot be read")
-                    else:
-                        manifests[event.model, int(event.version or 0)] = manifest
-                yield event
-
-        chain = walk(noted(record_on(ledger)))
-        problems = [*(f"the ledger: {difference}" for difference in chain.differences), *unreadable]
+        noted = _Noted(told)
+        chain = walk(noted.passing(record_on(ledger)))
+        problems = [*(f"the ledger: {difference}" for difference in chain.differences), *noted.unreadable]
         problems += [
             f"the ledger: event {seq} is not in it, although MLflow has it on record for {model}"
             for seq, (model, digest) in told.items()
-            if there.get(seq) != digest and not chain.difference
+            if noted.hashes.get(seq) != digest and not chain.difference
         ]
+        versions = _versions(mlflow, noted.manifests)
         return Facts(
             postgres=str(ledger.scalar(sa.text("SHOW server_version"))),
             ledger_schema=str(ledger.scalar(sa.text("SELECT version_num FROM alembic_version"))),
             chain=chain,
             problems=tuple(problems),
-            champions=champions,
-            versions=tuple(one for one in _versions(mlflow, manifests) if one[:2] not in going),
+            champions=noted.champions,
+            versions=tuple(one for one in versions if one[:2] not in noted.going),
         )
 
 
-def _note_deletion(event: Event, going: set[tuple[str, int]]) -> None:
-    """Keep the versions whose deletion was begun: what is missing of them is gone on purpose."""
-    if event.event is EventKind.DELETION_STARTED:
-        going.add((event.model, int(event.version or 0)))
-    elif event.event is EventKind.DELETION_FAILED:
-        going.discard((event.model, int(event.version or 0)))
+@dataclass
+class _Noted:
+    """What one walk over the record keeps of it.
+
+    Attributes:
+        told: The events that MLflow was told of.
+        hashes: Of these the hash, by number.
+        champions: By the model.
+        manifests: By model and version.
+        going: The versions whose deletion was begun: what is missing of them is gone on purpose.
+        unreadable: Which manifests cannot be read.
+    """
+
+    told: Collection[int]
+    hashes: dict[int, str] = field(default_factory=dict)
+    champions: dict[str, int] = field(default_factory=dict)
+    manifests: dict[tuple[str, int], Manifest] = field(default_factory=dict)
+    going: set[tuple[str, int]] = field(default_factory=set)
+    unreadable: list[str] = field(default_factory=list)
+
+    def passing(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Note events, and pass them on."""
+        for event in events:
+            self._note(event)
+            yield event
+
+    def _note(self, event: Event) -> None:
+        named = event.model, int(event.version or 0)
+        if event.seq in self.told:
+            self.hashes[event.seq] = event.hash
+        if event.event in CHAMPION_MOVES:
+            self.champions.pop(event.model, None)
+            if event.version is not None:
+                self.champions[event.model] = event.version
+        if event.event is EventKind.DELETION_STARTED:
+            self.going.add(named)
+        elif event.event is EventKind.DELETION_FAILED:
+            self.going.discard(named)
+        # Registered by an earlier version there is none; of an accepted one there may be.
+        elif event.event in (*ENTERED, EventKind.OUTSIDE_MOVE_ACCEPTED) and "manifest" in event.details:
+            try:
+                self.manifests[named] = Manifest.from_json(event.details["manifest"])
+            except TypeError:
+                self.unreadable.append(f"the ledger: the manifest of event {event.seq} cannot be read")
 
 
 def _versions(
@@ -348,7 +363,7 @@ def _answers() -> Iterator[None]:
     except sa.exc.ProgrammingError as error:
         cause = str(error.orig).strip().splitlines()[0]
         raise PodiumError(
-            f"the databases do not have the expected tables or rights (all migrated? run as the superuser?): "
+            "the databases do not have the expected tables or rights (all migrated? run as the superuser?): "
             f"{cause}"
         ) from error
 
