@@ -50,7 +50,9 @@ class Bins:
 
 def is_numeric(column: pd.Series) -> bool:
     """Whether a column is counted as numbers: numbers, flags and moments."""
-    return _numbers(column) is not None
+    kind: Any = column.dtype
+    kinds = (pd.api.types.is_datetime64_any_dtype, pd.api.types.is_bool_dtype, pd.api.types.is_numeric_dtype)
+    return any(is_one(kind) for is_one in kinds)
 
 
 def make_bins(column: pd.Series) -> Bins:
@@ -140,13 +142,12 @@ def _widths(bins: Bins) -> Numbers:
 
 def _numbers(column: pd.Series) -> Numbers | None:
     """Return numbers, flags and moments (seconds) as numbers; None of anything else."""
-    kind: Any = column.dtype
-    if pd.api.types.is_datetime64_any_dtype(kind):
+    if not is_numeric(column):
+        return None
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
         since = pd.to_datetime(column, utc=True) - pd.Timestamp(0, tz="UTC")
         return np.asarray(since.dt.total_seconds(), dtype=np.float64)
-    if pd.api.types.is_bool_dtype(kind) or pd.api.types.is_numeric_dtype(kind):
-        return column.to_numpy(np.float64, na_value=np.nan)
-    return None
+    return column.to_numpy(np.float64, na_value=np.nan)
 
 
 def _texts(column: pd.Series) -> pd.Series:
