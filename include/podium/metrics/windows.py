@@ -82,8 +82,10 @@ def windows_between(schedule: str, first: datetime, last: datetime) -> tuple[Win
     Raises:
         DataError: They are more than ``MOST_WINDOWS``.
     """
-    ticks = croniter(schedule, first.astimezone(UTC))
-    ends = [ticks.get_prev(datetime) if not croniter.match(schedule, first) else first.astimezone(UTC)]
+    # A schedule ticks at whole minutes, and croniter takes all seconds of one for its tick.
+    minute = first.astimezone(UTC).replace(second=0, microsecond=0)
+    is_tick = croniter.match(schedule, minute)
+    ends = [minute if is_tick else croniter(schedule, minute).get_prev(datetime)]
     ticks = croniter(schedule, ends[0])
     while ends[-1] <= last:
         ends.append(ticks.get_next(datetime))
