@@ -125,6 +125,7 @@ def test_the_application_inserts_and_selects(ledger_url: str) -> None:
         *REFUSED,
         "INSERT INTO ledger_events (event) VALUES ('approved')",
         "SELECT forget_live_answers('toy', clock_timestamp() - interval '9 days', 1)",
+        "SELECT keep_scored('toy', 1, repeat('0', 64), 'a', '', now(), NULL, NULL, 0, true, '[]')",
         "INSERT INTO ledger_events (event) SELECT event FROM ledger_events",
         "COPY ledger_events FROM STDIN",
         "MERGE INTO ledger_events USING live_counts ON false WHEN NOT MATCHED THEN INSERT (seq) VALUES (9)",
