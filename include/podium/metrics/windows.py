@@ -132,7 +132,7 @@ class Spread:
         asked = seconds >= self._since
         found = self._known(seconds, asked)
         if (asked & (found < 0)).any():
-            self._meet(np.unique(seconds[asked & (found < 0)]))
+            self._meet(np.sort(seconds[asked & (found < 0)]))
             found = self._known(seconds, asked)
         return found
 
