@@ -98,7 +98,7 @@ class CountedWindow:
                 identity = self.identities[partition.name]
                 if now[partition.name] != identity:
                     continue
-                span = {Span(self.window.start, self.window.end): rows.content()} if rows.rows else {}
+                span = [(Span(self.window.start, self.window.end), rows.content())] if rows.rows else []
                 kept = counted_partition(partition, identity, self.begun, times, whole=False)
                 keep_scored(self.ledger, self.of, kept, span)
         except PodiumError as error:

@@ -33,6 +33,11 @@ def span(number: int) -> Span:
     return Span(BEGAN + number * DAY, BEGAN + (number + 1) * DAY)
 
 
+def keep(ledger: Ledger, of: OnBasis, part: CountedPartition, rows: dict[int, int]) -> None:
+    """Keep so many rows in each window."""
+    keep_scored(ledger, of, part, [(span(number), {"rows": count}) for number, count in rows.items()])
+
+
 def found(ledger: Ledger, of: OnBasis, number: int) -> dict[str, object]:
     return {
         name: kept.content and kept.content["rows"]
@@ -41,11 +46,11 @@ def found(ledger: Ledger, of: OnBasis, number: int) -> dict[str, object]:
 
 
 def test_all_windows_of_a_partition_replace_what_was_kept_of_it(ledger: Ledger, of: OnBasis) -> None:
-    keep_scored(ledger, of, PART, {span(0): {"rows": 1}, span(1): {"rows": 2}})
-    keep_scored(ledger, of, replace(PART, name="b"), {span(0): {"rows": 9}})
+    keep(ledger, of, PART, {0: 1, 1: 2})
+    keep(ledger, of, replace(PART, name="b"), {0: 9})
     (kept,) = (one for one in scored_in(ledger, of, span(1)).values() if one.partition.name == "a")
     assert (kept.partition, kept.content) == (PART, {"rows": 2})
-    keep_scored(ledger, of, PART, {span(0): {"rows": 5}})
+    keep(ledger, of, PART, {0: 5})
     assert found(ledger, of, 0) == {"a": 5, "b": 9}
     assert found(ledger, of, 1) == {"a": None, "b": None}
     for other in (of._replace(basis="c" * 64), of._replace(version=3), of._replace(model="other")):
@@ -54,13 +59,13 @@ def test_all_windows_of_a_partition_replace_what_was_kept_of_it(ledger: Ledger, 
 
 def test_one_window_is_added_as_long_as_the_partition_is_the_same(ledger: Ledger, of: OnBasis) -> None:
     some = replace(PART, whole=False)
-    keep_scored(ledger, of, some, {span(0): {"rows": 1}})
-    keep_scored(ledger, of, some, {span(1): {"rows": 2}})
+    keep(ledger, of, some, {0: 1})
+    keep(ledger, of, some, {1: 2})
     assert [found(ledger, of, number) for number in (0, 1)] == [{"a": 1}, {"a": 2}]
-    keep_scored(ledger, of, replace(some, identity="version 2"), {span(1): {"rows": 3}})
+    keep(ledger, of, replace(some, identity="version 2"), {1: 3})
     assert [found(ledger, of, number) for number in (0, 1)] == [{"a": None}, {"a": 3}]
-    keep_scored(ledger, of, replace(PART, identity="version 2"), {span(0): {"rows": 4}, span(1): {"rows": 4}})
-    keep_scored(ledger, of, replace(some, identity="version 2"), {span(1): {"rows": 4}})
+    keep(ledger, of, replace(PART, identity="version 2"), {0: 4, 1: 4})
+    keep(ledger, of, replace(some, identity="version 2"), {1: 4})
     kept = scored_in(ledger, of, span(0))["a"]
     assert kept.partition.whole, "what a window adds takes nothing from all of them"
     assert kept.content == {"rows": 4}
@@ -69,19 +74,18 @@ def test_one_window_is_added_as_long_as_the_partition_is_the_same(ledger: Ledger
 def test_of_many_at_once_one_remains_whole(ledger: Ledger, of: OnBasis) -> None:
     together = threading.Barrier(6)
 
-    def keep(number: int) -> None:
+    def run(number: int) -> None:
         together.wait()
-        windows = {span(place): {"rows": number} for place in range(number + 1)}
-        keep_scored(ledger, of, replace(PART, undated=number), windows)
+        keep(ledger, of, replace(PART, undated=number), dict.fromkeys(range(number + 1), number))
 
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(keep, range(6)))
+        list(pool.map(run, range(6)))
     (last,) = {kept.partition.undated for kept in scored_in(ledger, of, span(0)).values()}
     assert [found(ledger, of, place)["a"] for place in range(7)] == [last] * (last + 1) + [None] * (6 - last)
 
 
 def test_what_cannot_be_is_refused_and_leaves_what_was(ledger: Ledger, of: OnBasis) -> None:
-    keep_scored(ledger, of, PART, {span(0): {"rows": 1}})
+    keep(ledger, of, PART, {0: 1})
     for wrong, part in (
         (of._replace(version=3), PART),
         (of._replace(basis="short"), PART),
@@ -89,7 +93,7 @@ def test_what_cannot_be_is_refused_and_leaves_what_was(ledger: Ledger, of: OnBas
         (of, replace(PART, undated=-1)),
     ):
         with pytest.raises(PodiumError):
-            keep_scored(ledger, wrong, part, {})
+            keep_scored(ledger, wrong, part, [])
     assert found(ledger, of, 0) == {"a": 1}
 
 
@@ -103,6 +107,6 @@ def test_model_servers_neither_read_nor_write_them(ledger_server_url: str) -> No
 def test_a_ledger_that_is_away_is_an_outage(of: OnBasis) -> None:
     away = Ledger("postgresql+psycopg2://127.0.0.1:1/x")
     with pytest.raises(Outage):
-        keep_scored(away, of, PART, {})
+        keep_scored(away, of, PART, [])
     with pytest.raises(Outage):
         scored_in(away, of, span(0))

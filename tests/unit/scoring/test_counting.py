@@ -100,6 +100,21 @@ def test_without_the_ledger_the_scores_are_written_and_monitoring_reads_the_rows
     assert judged_rows(services, spec, 1) == 50
 
 
+def test_whatever_goes_wrong_beside_the_scores_are_written(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = scored_model(services, scoring={"chunk_rows": 20})
+    write(tmp_path, "a.csv", rows(50, [1], seed=1))
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(counting_module, "counted_frame", broken)
+    assert score(services, spec) == 50
+    assert caplog.text.count("a is not counted, so monitoring reads it itself: odd. Scoring continues") == 1
+    assert (len(scores(tmp_path)), kept(services.ledger, spec)) == (50, [])
+
+
 def test_two_runs_at_once_on_one_partition_count_it_once(services: Services, tmp_path: Path) -> None:
     spec = scored_model(services)
     write(tmp_path, "a.parquet", rows(3000, [1, 2, 3], seed=1))
