@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from podium.gates.schema import SchemaFindings
-from podium.metrics.bins import Bins, Counts, is_numeric, other_rows
-from podium.metrics.reference import Column, add_counts, count_rows
+from podium.metrics.bins import Bins, Counts, count, is_numeric, other_rows
+from podium.metrics.reference import Column, add_counts
 from podium.model_file.gates import SchemaGate
 from podium.model_file.spec import ModelSpec
 
@@ -46,12 +46,16 @@ class CountedRows:
             return
         for schema in self._schemas:
             schema.add(frame)
+        counts = {}
         for name, column in self._columns.items():
-            there = name in frame
-            wrong = _type_problem(name, column.bins, frame[name]) if there else f"column {name} is gone"
-            if wrong:
+            if name not in frame:
+                self._wrong.setdefault(name, f"column {name} is gone")
+                continue
+            values = frame[name]
+            if wrong := _type_problem(name, column.bins, values):
                 self._wrong.setdefault(name, wrong)
-        self._count(len(frame), count_rows(self._columns, frame))
+            counts[name] = count(column.bins, values)
+        self._count(len(frame), counts)
 
     def take(self, later: Self) -> None:
         """Take what was counted of later rows, on the same bins by the same model file."""

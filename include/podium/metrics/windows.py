@@ -130,17 +130,18 @@ class Spread:
         # To the second below: windows begin at whole ones. No moment lies before all.
         seconds = times.view(np.int64) // 1_000_000
         asked = seconds >= self._since
-        found = self._known(seconds, asked)
-        if (asked & (found < 0)).any():
-            self._meet(np.sort(seconds[asked & (found < 0)]))
-            found = self._known(seconds, asked)
+        found = self._known(seconds)
+        found[~asked] = -1
+        if len(new := np.flatnonzero(asked & (found < 0))):
+            self._meet(np.sort(seconds[new]))
+            found[new] = self._known(seconds[new])
         return found
 
-    def _known(self, seconds: npt.NDArray[np.int64], asked: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    def _known(self, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
         if not self.windows:
             return np.full(len(seconds), -1, dtype=np.intp)
         at = np.maximum(np.searchsorted(self._starts, seconds, side="right") - 1, 0)
-        inside_it = asked & (seconds >= self._starts[at]) & (seconds < self._ends[at])
+        inside_it = (seconds >= self._starts[at]) & (seconds < self._ends[at])
         return np.where(inside_it, self._numbers[at], -1)
 
     def _meet(self, seconds: npt.NDArray[np.int64]) -> None:
