@@ -3,8 +3,9 @@
 One Dag per model file that has a section `monitoring`, with a run per window (its data interval). It asks:
 does the model do harm, did its inputs move, is the data whole? docs/monitoring.md explains it.
 
-- **judge** counts the rows of the window, judges it with all windows before, and records it. A window that
-  was judged before is replaced; one that the champion was trained on is skipped.
+- **judge** adds up what batch scoring counted of the window, and counts rows that it did not count. It judges
+  the window with all windows before, and records it. A window that was judged before is replaced; one that
+  the champion was trained on is skipped.
 - **picture** draws all windows into the MLflow run "monitoring of v3" of the model's experiment.
 - **announce** updates the asset `retraining of <model>` where the record wants a new training of the
   model: its lifecycle starts. **note_announced** records that it did.

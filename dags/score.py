@@ -7,7 +7,7 @@ One Dag per model file that has a section `scoring`: resolve, score (one task pe
   allows it.
 - **score** checks the version's bytes, and replaces all scores of its partition. A cleared run refuses a
   version that a rollback replaced since. A row that cannot be scored goes to the rejects, with its reason;
-  the log has their number and the progress.
+  the log has their number and the progress. The rows are counted for `monitor_<model>` in the same pass.
 - **announce** updates the asset of all partitions; each **score** updates that of its own. A Dag can be
   scheduled on the asset `scores of <model>: <partition>`, on the alias `scores of <model>, by partition`, or
   on the asset `scores of <model>`, after all of them.

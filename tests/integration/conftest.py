@@ -82,7 +82,12 @@ TOYS: dict[str, dict[str, Any]] = {
         "ramp": {"steps": [50, 90], "each": {"rows": 5}, "at_most": "1h"},
     },
     "toy-scored": {
-        "scoring": {"source": str(PROJECT / "new"), "output": str(PROJECT / "scores" / "toy"), "keys": ["id"]}
+        "scoring": {
+            "source": str(PROJECT / "new"),
+            "output": str(PROJECT / "scores" / "toy"),
+            "keys": ["id"],
+        },
+        "monitoring": {"windows": "0 0 * * *", "min_rows": 5},
     },
 }
 

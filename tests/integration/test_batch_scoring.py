@@ -30,14 +30,14 @@ from support.steps import promote_past_airflow
 from support.watched import counted
 
 MODELS, SCORES = PROJECT / "include" / "models", PROJECT / "scores" / "toy"
-MODEL, DAG = "toy-scored", "score_toy_scored"
+MODEL, DAG, MONITORING = "toy-scored", "score_toy_scored", "monitor_toy_scored"
 
 
 def write_rows(name: str, rows: int) -> None:
     (PROJECT / "new").mkdir(exist_ok=True)
-    frame = pd.DataFrame(
-        {"id": [f"{name}-{row}" for row in range(rows)], "x": [row / rows for row in range(rows)]}
-    )
+    yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+    ids = [f"{name}-{row}" for row in range(rows)]
+    frame = pd.DataFrame({"id": ids, "day": yesterday, "x": [row / rows for row in range(rows)]})
     frame.astype({"x": object}).replace({"x": {0.0: "oops"}}).to_csv(
         PROJECT / "new" / f"{name}.csv", index=False
     )
@@ -65,8 +65,8 @@ def events_of(client: AirflowClient, run_id: str) -> dict[str, dict[str, Any]]:
     return {event["name"]: event["extra"] for event in told}
 
 
-def log_of(stack: Stack, run_id: str, task_id: str) -> str:
-    logs = sorted(stack.logs.rglob(f"dag_id={DAG}/run_id={run_id}/task_id={task_id}/**/attempt=*.log"))
+def log_of(stack: Stack, run_id: str, task_id: str, dag_id: str = DAG) -> str:
+    logs = sorted(stack.logs.rglob(f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}/**/attempt=*.log"))
     return " ".join(log.read_text() for log in logs)
 
 
@@ -101,6 +101,11 @@ def test_a_task_and_an_asset_per_partition_and_a_re_run_replaces(
     assert told[f"scores of {MODEL}"]["rows"] == 50
     assert "19 of 20 rows scored to" in log_of(stack, run_id, "score")
     assert "1 rejected to" in log_of(stack, run_id, "score")
+    judged, state = run_dag(operator, MONITORING)
+    assert state == "success"
+    counted_before = "2 of 2 partitions; by an earlier run of monitoring: 0; read now: 0"
+    assert f"counted by batch scoring: {counted_before}" in log_of(stack, judged, "judge", MONITORING)
+    assert ", 48 rows" in get(operator, f"/api/v2/dags/{MONITORING}/dagRuns/{judged}")["note"]
     write_rows("tuesday", 10)
     run_id, state = run_dag(operator, DAG, version="1", partitions="tues*")
     assert state == "success"

@@ -52,4 +52,7 @@ def test_in_twelve_years_of_matches_there_is_one_alarm_at_most_and_no_training()
 
 
 def test_growing_rentals_are_noticed_in_four_days() -> None:
-    assert np.median([watch_bikes(seed) for seed in range(SEEDS)]) <= 4
+    found = [watch_bikes(seed) for seed in range(SEEDS)]
+    assert np.median(found) <= 4
+    # The first day that differs is the first one: that is four days after it.
+    assert max(found) <= 5

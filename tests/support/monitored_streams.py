@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 
+from podium.gates.counted_rows import CountedRows
 from podium.metrics.answers import Numbers
 from podium.metrics.predictions import answer_streams
 from podium.metrics.reference import Column, Reference, count_rows, make_reference
@@ -24,7 +25,6 @@ from podium.monitoring.known_rows import rules_of
 from podium.monitoring.on_record import RecordedWindow
 from podium.monitoring.rows import examples_of
 from podium.monitoring.verdicts import Said
-from podium.monitoring.whole import Whole
 from podium.settings import PROJECT_ROOT
 from podium.training.data import load_window
 from podium.training.fit import answers_of, fit
@@ -270,14 +270,14 @@ def football() -> tuple[Rules, list[Judged]]:
                 continue
             answers = answers_of(spec, model, rows)
             frame = pd.concat([rows.inputs, answer_streams(spec.labels, answers.predictions)], axis=1)
-            counts, whole = count_rows(reference.columns, frame), Whole(spec, reference.columns)
-            whole.add(frame)
+            counted = CountedRows(spec, reference.columns)
+            counted.add(frame)
             costs = row_losses(spec.row_metric, answers)
             seen.append(
                 replace(
-                    observe(reference.columns, window, counts),
+                    observe(reference.columns, window, counted.counts),
                     losses=losses(costs, np.zeros(len(costs)), np.empty(0)),
-                    problems=whole.problems(counts),
+                    problems=counted.problems(),
                 )
             )
     rules = rules_of(spec, section, reference)

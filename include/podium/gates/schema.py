@@ -5,8 +5,9 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,34 @@ class SchemaFindings:
         except SchemaErrors as error:
             cases = error.failure_cases
             self._broken.update(zip(cases["column"], cases["check"], strict=True))
+
+    def take(self, other: Self) -> None:
+        """Take what was found in later rows, of the same gate."""
+        self._rows += other._rows
+        self._missing |= other._missing
+        self._empty.update(other._empty)
+        self._broken.update(other._broken)
+        for name, hashes in self._hashes.items():
+            hashes.extend(other._hashes[name])
+
+    def content(self) -> dict[str, Any]:
+        """Return what was found as plain JSON values; not of a rule ``unique``, which takes all values."""
+        broken = [[name, check, count] for (name, check), count in self._broken.items()]
+        return {
+            "rows": self._rows,
+            "empty": dict(self._empty),
+            "broken": broken,
+            "missing": sorted(self._missing),
+        }
+
+    @classmethod
+    def read(cls, gate: SchemaGate, content: Mapping[str, Any]) -> Self:
+        """Return the findings that were kept."""
+        found = cls(gate)
+        found._rows, found._missing = int(content["rows"]), set(content["missing"])
+        found._empty.update({name: int(count) for name, count in content["empty"].items()})
+        found._broken.update({(name, check): int(count) for name, check, count in content["broken"]})
+        return found
 
     def problems(self) -> list[str]:
         """Say what is wrong, a sentence per column and rule; empty if nothing is."""

@@ -111,6 +111,8 @@ PRIVILEGES = {
     "servers": "SELECT",
     "watch_counts": "SELECT",
     "served_counts": "SELECT",
+    "scored_partitions": "SELECT",
+    "scored_counts": "SELECT",
     "alembic_version": "SELECT",
 }
 SERVER_PRIVILEGES = {
@@ -121,8 +123,12 @@ SERVER_PRIVILEGES = {
     "alembic_version": "SELECT",
 }
 
-# Deletes live answers; the application may call it, and model servers may not.
-_FORGET = "forget_live_answers(text, timestamptz, integer)"
+# The application may call these, and model servers may not: one deletes live answers, one keeps counts.
+_OF_THE_APPLICATION = (
+    "forget_live_answers(text, timestamptz, integer)",
+    "keep_scored(text, integer, text, text, text, timestamptz, timestamptz, timestamptz, bigint, boolean, "
+    "text)",
+)
 
 # From one name to the next by the index: DISTINCT would read every event.
 _MODELS = sa.text("""WITH RECURSIVE named (model) AS (
@@ -595,9 +601,12 @@ def _grant(url: str, by_role: Mapping[str, Mapping[str, str]]) -> None:
             connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM PUBLIC, {quoted(role)}")
             if table in granted:
                 connection.exec_driver_sql(f"GRANT {granted[table]} ON {table} TO {quoted(role)}")
-        for role in by_role:
-            connection.exec_driver_sql(f"REVOKE ALL ON FUNCTION {_FORGET} FROM PUBLIC, {quoted(role)}")
-        connection.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION {_FORGET} TO {quoted(next(iter(by_role)))}")
+        for function in _OF_THE_APPLICATION:
+            for role in by_role:
+                connection.exec_driver_sql(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC, {quoted(role)}")
+            connection.exec_driver_sql(
+                f"GRANT EXECUTE ON FUNCTION {function} TO {quoted(next(iter(by_role)))}"
+            )
         kinds = [{"kind": str(kind)} for kind in EventKind]
         connection.execute(insert(_KINDS).on_conflict_do_nothing(), kinds)
         for receiver in RECEIVERS:

@@ -139,8 +139,8 @@ def count_rows(columns: Mapping[str, Column], frame: pd.DataFrame) -> dict[str, 
 
 
 def add_counts(one: Mapping[str, Counts], other: Mapping[str, Counts]) -> dict[str, Counts]:
-    """Return the counts of two parts of a window together."""
-    return {name: one[name] + other[name] for name in one.keys() & other.keys()}
+    """Return the counts of two parts of a window together, in the order of the first."""
+    return {name: counted + other[name] for name, counted in one.items() if name in other}
 
 
 def measure(columns: Mapping[str, Column], window: Window, counts: Mapping[str, Counts]) -> Measured:

@@ -82,14 +82,84 @@ def windows_between(schedule: str, first: datetime, last: datetime) -> tuple[Win
     Raises:
         DataError: They are more than ``MOST_WINDOWS``.
     """
-    ticks = croniter(schedule, first.astimezone(UTC))
-    ends = [ticks.get_prev(datetime) if not croniter.match(schedule, first) else first.astimezone(UTC)]
+    # A schedule ticks at whole minutes, and croniter takes all seconds of one for its tick.
+    minute = first.astimezone(UTC).replace(second=0, microsecond=0)
+    is_tick = croniter.match(schedule, minute)
+    ends = [minute if is_tick else croniter(schedule, minute).get_prev(datetime)]
     ticks = croniter(schedule, ends[0])
     while ends[-1] <= last:
         ends.append(ticks.get_next(datetime))
         if len(ends) > MOST_WINDOWS + 1:
             raise DataError(f"'{schedule}' makes more than {MOST_WINDOWS:,} windows of {first} to {last}")
     return tuple(Window(start, end) for start, end in itertools.pairwise(ends))
+
+
+def is_one_of(schedule: str, window: Window) -> bool:
+    """Whether a window is one of a schedule."""
+    return windows_between(schedule, window.start, window.start)[0] == window
+
+
+class Spread:
+    """Which windows of a schedule moments are in; it knows those that have some, however far they are apart.
+
+    Args:
+        schedule: A cron expression, in UTC.
+        since: Windows that begin before are left out.
+        most: So many windows may have moments.
+
+    Attributes:
+        windows: By their numbers: those that had a moment.
+    """
+
+    def __init__(self, schedule: str, since: datetime, most: int = MOST_WINDOWS) -> None:
+        (first,) = windows_between(schedule, since, since)
+        self._schedule, self._most = schedule, most
+        self._since = int((first.start if first.start == since else first.end).timestamp())
+        self.windows: list[Window] = []
+        # By time: where each window begins and ends, in seconds, and its number.
+        self._starts, self._ends = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        self._numbers = np.empty(0, dtype=np.intp)
+
+    def numbers(self, moments: pd.Series) -> npt.NDArray[np.intp]:
+        """Return the number of each moment's window, -1 where it has none; as ``inside`` takes moments.
+
+        Raises:
+            DataError: They are in too many windows.
+        """
+        times = pd.to_datetime(moments, utc=True).to_numpy(dtype="datetime64[us]")
+        # To the second below: windows begin at whole ones. No moment lies before all.
+        seconds = times.view(np.int64) // 1_000_000
+        asked = seconds >= self._since
+        found = self._known(seconds)
+        found[~asked] = -1
+        if len(new := np.flatnonzero(asked & (found < 0))):
+            self._meet(np.sort(seconds[new]))
+            found[new] = self._known(seconds[new])
+        return found
+
+    def _known(self, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+        if not self.windows:
+            return np.full(len(seconds), -1, dtype=np.intp)
+        at = np.maximum(np.searchsorted(self._starts, seconds, side="right") - 1, 0)
+        inside_it = (seconds >= self._starts[at]) & (seconds < self._ends[at])
+        return np.where(inside_it, self._numbers[at], -1)
+
+    def _meet(self, seconds: npt.NDArray[np.int64]) -> None:
+        """Look up the windows of moments, in ascending order, that are in none that is known."""
+        while len(seconds):
+            moment = datetime.fromtimestamp(int(seconds[0]), UTC)
+            (window,) = windows_between(self._schedule, moment, moment)
+            if len(self.windows) == self._most:
+                raise DataError(f"its rows are in more than {self._most:,} windows of '{self._schedule}'")
+            start, end = int(window.start.timestamp()), int(window.end.timestamp())
+            place = int(np.searchsorted(self._starts, start))
+            self._starts, self._ends = (
+                np.insert(self._starts, place, start),
+                np.insert(self._ends, place, end),
+            )
+            self._numbers = np.insert(self._numbers, place, len(self.windows))
+            self.windows.append(window)
+            seconds = seconds[np.searchsorted(seconds, end) :]
 
 
 def newest_whole(schedule: str, moment: datetime) -> Window:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from podium.errors import DataError
-from podium.metrics.reference import Detector, Reference, count_rows, make_reference
+from podium.gates.counted_rows import CountedRows
+from podium.metrics.reference import Detector, Reference, make_reference
 from podium.metrics.windows import Window, backtest, inside, windows_between
 from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.spec import ModelSpec
 from podium.monitoring.inputs import stream_shares
 from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe
-from podium.monitoring.whole import Whole
 from podium.training.data import rows_as_of
 from podium.training.detectors import own_detectors
 
@@ -102,6 +102,6 @@ def with_own(
 
 
 def _observed(spec: ModelSpec, reference: Reference, window: Window, rows: pd.DataFrame) -> Observation:
-    counts, whole = count_rows(reference.columns, rows), Whole(spec, reference.columns)
-    whole.add(rows)
-    return replace(observe(reference.columns, window, counts), problems=whole.problems(counts))
+    counted = CountedRows(spec, reference.columns)
+    counted.add(rows)
+    return replace(observe(reference.columns, window, counted.counts), problems=counted.problems())

@@ -1,11 +1,11 @@
-"""The rows of a window: what batch scoring scores, or else what training reads, part by part."""
+"""The rows of a window: what batch scoring scores, partition by partition, or else what training reads."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,15 +16,16 @@ import pyarrow as pa
 
 from podium.errors import DataError
 from podium.metrics.answers import Answers, Numbers, true_values
-from podium.metrics.predictions import answer_streams, predict
+from podium.metrics.predictions import predict
 from podium.metrics.windows import Window, inside
 from podium.model_file.metric_names import TaskKind
 from podium.model_file.spec import ModelSpec
-from podium.scoring.inputs import scorable, text_columns
-from podium.scoring.run import columns_read, source_of
-from podium.scoring.scorer import Readied, Scored, Scorer
-from podium.sources.read import Chunk, Source, list_partitions, open_partition
-from podium.training.data import normalised_labels, parse_times, rows_as_of
+from podium.scoring.counting import Times, counted_frame, row_times, with_answers
+from podium.scoring.inputs import text_columns
+from podium.scoring.run import columns_read
+from podium.scoring.scorer import Readied, Scorer
+from podium.sources.read import Chunk, Partition, Source, list_partitions, open_partition
+from podium.training.data import normalised_labels, rows_as_of
 from podium.training.examples import DataWindow, TrainingExamples
 from podium.training.input_types import as_clients_send
 from podium.training.split import subset
@@ -49,22 +50,29 @@ class Part:
     rest: Numbers | None = None
 
 
-def parts_of(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iterator[Part]:
-    """Yield the rows of a window in bounded memory, if batch scoring reads them; else at once.
+def known_part(spec: ModelSpec, window: Window, home: Path, scorer: Callable[[], Scorer]) -> Part:
+    """Return the rows of a window as training reads them.
 
     Args:
         spec: The model file, with a section ``monitoring``.
         window: The window.
         home: The project's top folder.
-        scorer: The version that is monitored.
+        scorer: Loads the version that is monitored.
 
     Raises:
         DataError: The rows cannot be read, or a column is missing.
         Outage: The store or the database did not answer.
     """
-    if spec.scoring is None:
-        return iter([_known(spec, window, home, scorer)])
-    return _scored(spec, window, home, scorer)
+    examples = examples_of(rows_as_of(spec, _read_until(spec, window.end), home))
+    which = inside(examples.time, window)
+    rows = subset(examples, pd.Series(which))
+    asks = spec.monitoring is not None and spec.monitoring.tolerance is not None
+    inputs = as_clients_send(rows.inputs)
+    if not asks and spec.task is TaskKind.GENERATION:
+        return Part(inputs, inputs)
+    answers = answered(spec, rows, scorer())
+    counted = with_answers(spec, inputs, answers.predictions, np.ones(len(inputs), dtype=bool))
+    return Part(inputs, counted, answers if asks else None)
 
 
 def examples_of(known: DataWindow) -> TrainingExamples:
@@ -88,19 +96,6 @@ def answered(spec: ModelSpec, examples: TrainingExamples, scorer: Scorer) -> Ans
     return Answers(spec.task, spec.labels, truth, predictions)
 
 
-def _known(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Part:
-    examples = examples_of(rows_as_of(spec, _read_until(spec, window.end), home))
-    which = inside(examples.time, window)
-    rows = subset(examples, pd.Series(which))
-    asks = spec.monitoring is not None and spec.monitoring.tolerance is not None
-    inputs = as_clients_send(rows.inputs)
-    if not asks and spec.task is TaskKind.GENERATION:
-        return Part(inputs, inputs)
-    answers = answered(spec, rows, scorer)
-    counted = _with_answers(spec, inputs, answers.predictions, np.ones(len(inputs), dtype=bool))
-    return Part(inputs, counted, answers if asks else None)
-
-
 def _read_until(spec: ModelSpec, end: datetime) -> datetime:
     """Return until when rows are read for a window: where days are read whole, to the end of its last one."""
     midnight = end.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -109,46 +104,84 @@ def _read_until(spec: ModelSpec, end: datetime) -> datetime:
     return midnight + timedelta(days=1)
 
 
-def _scored(spec: ModelSpec, window: Window, home: Path, scorer: Scorer) -> Iterator[Part]:
-    source, time, labels = source_of(spec, home), str(spec.data.time_column), arrived_labels(spec, home)
-    keys = [] if labels is None else list(source_keys(spec))
-    joined, undated = np.zeros(0 if labels is None else len(labels), dtype=bool), 0
-    for partition in list_partitions(source):
-        with open_partition(source, partition, columns_read([scorer], [time, *keys])) as reader:
-            for name, why in {**dict.fromkeys(keys, "scoring.keys"), time: "data.time_column"}.items():
-                _assert_there(name, why, reader.columns, partition.at)
-            for chunk in reader.chunks:
-                times = _times(spec, chunk)
-                undated += int(times.isna().sum())
-                which = inside(times, window)
-                here = None
-                if labels is not None:
-                    texts = _key_texts(chunk.rows, keys)
-                    found = labels.index.get_indexer(texts)
-                    joined[found[found >= 0]] = True
-                    here = labels.reindex(texts[which])
-                # A file that lacks a column breaks the windows of its rows, and no other.
-                if which.any():
-                    readied = scorer.ready(_only(chunk, which), partition.at)
-                    yield _scored_part(spec, readied, scorer, here)
-    if undated:
-        log.warning(
-            "%s: %s rows of %s are in no window: %s holds no time of data.time_formats",
-            *(spec.name, f"{undated:,}", source.source, time),
-        )
-    if labels is not None and not joined.all():
+class ArrivedLabels:
+    """The labels that are here, by the text of their keys, and which of them some row has.
+
+    Args:
+        spec: The model file, with ``monitoring.labels``.
+        by_key: The labels.
+    """
+
+    def __init__(self, spec: ModelSpec, by_key: pd.Series) -> None:
+        self.keys = source_keys(spec)
+        self._spec, self._by_key = spec, by_key
+        self._joined = np.zeros(len(by_key), dtype=bool)
+
+    def of(self, rows: pa.Table, which: npt.NDArray[np.bool_]) -> pd.Series:
+        """Return the label of each of some rows, missing where it is not here yet."""
+        texts = _key_texts(rows, self.keys)
+        found = self._by_key.index.get_indexer(texts)
+        self._joined[found[found >= 0]] = True
+        return self._by_key.reindex(texts[which])
+
+    def tell(self) -> None:
+        """Say in the log how many labels are of no row, once all rows were looked at."""
+        if self._joined.all():
+            return
+        scoring = self._spec.scoring
         log.warning(
             "%s: %s of %s labels are of no row of %s, the first one of %s; they count for nothing. Do the "
             "keys %s mean the same in monitoring.labels and in scoring.source?",
             *(
-                spec.name,
-                f"{int((~joined).sum()):,}",
-                f"{len(labels):,}",
-                source.source,
-                labels.index[~joined][0],
-                ", ".join(keys),
+                self._spec.name,
+                f"{int((~self._joined).sum()):,}",
+                f"{len(self._by_key):,}",
+                "" if scoring is None else scoring.source,
+                self._by_key.index[~self._joined][0],
+                ", ".join(self.keys),
             ),
         )
+
+
+@dataclass
+class PartitionRows:
+    """The rows of a window in one partition of what batch scoring scores, read in bounded memory.
+
+    Attributes:
+        spec: The model file.
+        source: What is scored.
+        partition: The partition.
+        labels: The labels that are here; None: no label is read.
+        times: When its rows are, as far as they are read.
+    """
+
+    spec: ModelSpec
+    source: Source
+    partition: Partition
+    labels: ArrivedLabels | None
+    times: Times = field(default_factory=Times)
+
+    def parts(self, window: Window, scorer: Scorer) -> Iterator[Part]:
+        """Yield the rows of a window.
+
+        Raises:
+            DataError: The rows cannot be read, or a column is missing.
+            Outage: The store or the database did not answer.
+        """
+        time, where = str(self.spec.data.time_column), self.partition.at
+        keys = [] if self.labels is None else list(self.labels.keys)
+        with open_partition(self.source, self.partition, columns_read([scorer], [time, *keys])) as reader:
+            for name, why in {**dict.fromkeys(keys, "scoring.keys"), time: "data.time_column"}.items():
+                _assert_there(name, why, reader.columns, where)
+            for chunk in reader.chunks:
+                times = row_times(self.spec, chunk)
+                self.times.add(times)
+                which = inside(times, window)
+                here = None if self.labels is None else self.labels.of(chunk.rows, which)
+                # A file that lacks a column breaks the windows of its rows, and no other.
+                if which.any():
+                    readied = scorer.ready(_only(chunk, which), where)
+                    yield _scored_part(self.spec, readied, scorer, here)
 
 
 def _scored_part(spec: ModelSpec, readied: Readied, scorer: Scorer, labels: pd.Series | None) -> Part:
@@ -156,7 +189,7 @@ def _scored_part(spec: ModelSpec, readied: Readied, scorer: Scorer, labels: pd.S
     if labels is None and spec.task is TaskKind.GENERATION:
         return Part(readied.inputs, readied.inputs)
     scored = scorer.score(readied)
-    counted = _scored_rows(spec, readied, scored)
+    counted = counted_frame(spec, scored)
     if labels is None:
         return Part(readied.inputs, counted)
     found = pd.Series(labels.to_numpy()[scored.good])
@@ -166,27 +199,12 @@ def _scored_part(spec: ModelSpec, readied: Readied, scorer: Scorer, labels: pd.S
     return Part(readied.inputs, counted, answers, scored.answers[~here])
 
 
-def _scored_rows(spec: ModelSpec, readied: Readied, scored: Scored) -> pd.DataFrame:
-    """Return the rows that could be asked, with the answers to those that the model could answer."""
-    asked = scorable(readied.reasons, len(readied.chunk.numbers))
-    return _with_answers(spec, readied.inputs, scored.answers, scored.good[asked])
-
-
-def _with_answers(
-    spec: ModelSpec, inputs: pd.DataFrame, answers: Numbers, good: npt.NDArray[np.bool_]
-) -> pd.DataFrame:
-    if spec.task is TaskKind.GENERATION:
-        return inputs
-    streams = answer_streams(spec.labels, answers).set_axis(np.flatnonzero(good))
-    return pd.concat([inputs.reset_index(drop=True), streams.reindex(range(len(inputs)))], axis=1)
-
-
 def source_keys(spec: ModelSpec) -> tuple[str, ...]:
     """Return the columns by which labels are joined to the rows that are scored."""
     return () if spec.scoring is None else spec.scoring.keys
 
 
-def arrived_labels(spec: ModelSpec, home: Path) -> pd.Series | None:
+def arrived_labels(spec: ModelSpec, home: Path) -> ArrivedLabels | None:
     """Return the labels that are here, by the text of their keys; None where the model file names none.
 
     Of two labels of one row the first counts; how many others contradict it is logged.
@@ -216,7 +234,7 @@ def arrived_labels(spec: ModelSpec, home: Path) -> pd.Series | None:
             "label of a row counts",
             *(spec.name, f"{len(contradicting):,}", section.source, contradicting.index[0]),
         )
-    return first
+    return ArrivedLabels(spec, first)
 
 
 def normalised(spec: ModelSpec, labels: pd.Series) -> pd.Series:
@@ -240,13 +258,6 @@ def _key_text(value: object) -> str:
 def _assert_there(name: str, why: str, columns: Sequence[str], where: str) -> None:
     if name not in columns:
         raise DataError(f"{where}: no column '{name}' ({why}); available: {', '.join(columns)}")
-
-
-def _times(spec: ModelSpec, chunk: Chunk) -> pd.Series:
-    column = text_columns(chunk.rows.select([str(spec.data.time_column)]))[0].iloc[:, 0]
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return column
-    return parse_times(column, spec.data.time_formats)
 
 
 def _only(chunk: Chunk, which: npt.NDArray[np.bool_]) -> Chunk:

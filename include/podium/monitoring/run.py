@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import pandas as pd
@@ -30,7 +30,7 @@ from podium.monitoring.retraining import Limits, why_not
 from podium.monitoring.seen import Seen, Watched, observed, still_counted
 from podium.monitoring.version_reference import pool_rows, recorded_reference, trained_as_of
 from podium.names import Tag, version_name
-from podium.scoring.pinned_version import loaded, pin
+from podium.scoring.pinned_version import loaded_when_asked, pin
 from podium.scoring.scorer import Scorer
 from podium.services import Services
 from podium.training.detectors import own_detectors
@@ -68,7 +68,7 @@ def monitor_window(services: Services, spec: ModelSpec, window: Window, run: str
             f"after the window {window} began: it is judged on later ones"
         )
     again = _without_labels(services, spec, version, window)
-    with loaded(services, spec, pin(services, spec.name, str(version))) as scorer:
+    with loaded_when_asked(services, spec, pin(services, spec.name, str(version))) as scorer:
         reference = recorded_reference(services, spec, section, trained, scorer, run)
         home, detectors = services.settings.home, own_detectors(section.detectors)
         pool = pool_rows(spec, section, trained, home) if detectors and not reference.unknown else None
@@ -123,7 +123,7 @@ def _champion(services: Services, model: str) -> tuple[int, Event]:
     return version, trained
 
 
-def _proxy(services: Services, spec: ModelSpec, version: int, scorer: Scorer) -> Proxy | None:
+def _proxy(services: Services, spec: ModelSpec, version: int, scorer: Callable[[], Scorer]) -> Proxy | None:
     """Return what a row is expected to cost before its label is here; None where no label comes later."""
     section = section_of(spec)
     if section.labels is None or section.tolerance is None:
@@ -132,7 +132,7 @@ def _proxy(services: Services, spec: ModelSpec, version: int, scorer: Scorer) ->
         held = pd.concat(list(batches(folder)), ignore_index=True)
     inputs = held[list(spec.data.inputs)]
     truth = true_values(spec.task, held[spec.data.label], spec.labels)
-    answers = Answers(spec.task, spec.labels, truth, predict(scorer.model, inputs, spec.labels))
+    answers = Answers(spec.task, spec.labels, truth, predict(scorer().model, inputs, spec.labels))
     return fit_proxy(spec.row_metric, answers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pandas as pd
 from podium.errors import DataError
 from podium.ledger.events import Event, EventKind, NewEvent
 from podium.ledger.evidence import Evidence, EvidenceStore
+from podium.lifecycle.recorded_reference import reference_on_record
 from podium.lifecycle.witness import record
 from podium.metrics.reference import Reference
-from podium.metrics.reference_file import read_reference, reference_content, reference_of
+from podium.metrics.reference_file import reference_content, reference_of
 from podium.metrics.windows import backtest
 from podium.model_file.monitoring import MonitoringSpec
 from podium.model_file.spec import ModelSpec
@@ -32,7 +34,12 @@ def trained_as_of(trained: Event) -> datetime:
 
 
 def recorded_reference(  # noqa: PLR0913 - a version, loaded from its files, and who records
-    services: Services, spec: ModelSpec, section: MonitoringSpec, trained: Event, scorer: Scorer, run: str
+    services: Services,
+    spec: ModelSpec,
+    section: MonitoringSpec,
+    trained: Event,
+    scorer: Callable[[], Scorer],
+    run: str,
 ) -> Reference:
     """Return what the windows of a version are held against, and record it if it is new.
 
@@ -41,19 +48,17 @@ def recorded_reference(  # noqa: PLR0913 - a version, loaded from its files, and
         spec: The model file.
         section: Its section ``monitoring``.
         trained: The registration of the version.
-        scorer: The version, loaded.
+        scorer: Loads the version, which only a new reference needs.
         run: The Airflow run.
     """
-    version, store = int(trained.version or 0), EvidenceStore(services.ledger)
-    known = on_record(services.ledger.history(spec.name, kinds=KINDS), version)
-    if known.reference:
-        reference = read_reference(store.one(known.reference).read())
-        if _fits(spec, section, reference):
-            return reference
-    reference, how = _made(spec, section, trained, scorer, services.settings.home)
+    version = int(trained.version or 0)
+    known = reference_on_record(services.ledger, spec.name, version)
+    if known is not None and _fits(spec, section, known[1]):
+        return known[1]
+    reference, how = _made(spec, section, trained, scorer(), services.settings.home)
     kept = Evidence.of(spec.name, version, reference_content(reference))
-    if kept.digest != known.reference:
-        store.keep([kept])
+    if known is None or kept.digest != known[0]:
+        EvidenceStore(services.ledger).keep([kept])
         said = reference.unknown or (
             f"{len(reference.columns)} columns and {len(reference.past)} windows of the training data, {how}"
         )

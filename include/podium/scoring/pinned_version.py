@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from podium.errors import NotFound, Outage, PodiumError
 from podium.ledger import history
@@ -151,3 +152,10 @@ def loaded(services: Services, spec: ModelSpec, pinned: Pinned) -> Iterator[Scor
             )
         # Some models read their files late.
         yield Scorer(model, spec.labels, prepare, folder)
+
+
+@contextmanager
+def loaded_when_asked(services: Services, spec: ModelSpec, pinned: Pinned) -> Iterator[Callable[[], Scorer]]:
+    """Give what loads the pinned version where it is first needed, and holds it until the end: ``loaded``."""
+    with ExitStack() as held:
+        yield cache(lambda: held.enter_context(loaded(services, spec, pinned)))

@@ -23,6 +23,7 @@ from podium.model_file.scoring import ScoringSpec, key_problem
 from podium.model_file.spec import ModelSpec
 from podium.names import version_name
 from podium.scoring.columns import answer_columns, carried, rejects_table, repeated, repeated_text
+from podium.scoring.counting import Counting, counting
 from podium.scoring.inputs import Reasons
 from podium.scoring.outputs import Output, Writer, output_of, writing
 from podium.scoring.pinned_version import Pinned, loaded, pin, refuse_rolled_away
@@ -198,11 +199,12 @@ def score_planned(
     output = output_of(scoring.output, partition.name, home, scoring.database)
     job = Job(source_of(spec, home), partition, output, scoring.keys)
     progress = LogProgress(f"{pinned.model} {pinned.name}, {partition.name}")
-    with (
-        loaded(services, spec, pinned) as scorer,
-        beside(services, spec, pinned, scorer, partition.name) as both,
-    ):
-        done = score_to(scorer, pinned, job, progress, both)
+    with loaded(services, spec, pinned) as scorer:
+        counts = counting(services, spec, pinned, scorer, job.source, partition)
+        with beside(services, spec, pinned, scorer, partition.name) as both:
+            done = score_to(scorer, pinned, job, progress, both, counts)
+    if counts is not None:
+        counts.keep(services)
     log.info("%s.", done.describe())
     return done
 
@@ -215,8 +217,13 @@ def total(scored: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {**same, **sums, "partitions": [one["partition"] for one in all_scored]}
 
 
-def score_to(
-    scorer: Scorer, pinned: Pinned, job: Job, tell: Callable[[Progress], None], both: Beside | None = None
+def score_to(  # noqa: PLR0913 - what is scored and told, and who looks on
+    scorer: Scorer,
+    pinned: Pinned,
+    job: Job,
+    tell: Callable[[Progress], None],
+    both: Beside | None = None,
+    counts: Counting | None = None,
 ) -> PartitionScores:
     """Score rows with a loaded version and write them.
 
@@ -226,12 +233,15 @@ def score_to(
         job: Which rows, and where to.
         tell: Called with how far it is.
         both: The versions of a watch window; they are compared on a share of the rows.
+        counts: Counts the rows for monitoring.
 
     Raises:
         DataError: A column is missing, no row can be scored, or a place cannot be read or written.
         Outage: A store or database did not answer.
     """
-    with open_partition(job.source, job.partition, columns_read([scorer], job.keys)) as reader:
+    beside_keys = [] if counts is None else [counts.time_column]
+    wanted = columns_read([scorer], [*job.keys, *beside_keys])
+    with open_partition(job.source, job.partition, wanted) as reader:
         assert_keys(job, reader)
         run = _Run(pinned, job, tell)
         with (
@@ -240,6 +250,8 @@ def score_to(
         ):
             for scored in chunks:
                 run.write(scored, writer, scorer.labels)
+                if counts is not None:
+                    counts.add(scored)
             run.counts.assert_some_scored(f"{pinned.model} {pinned.name}", job.partition)
     return run.result()
 
@@ -361,7 +373,7 @@ class _Run:
         kept = carried(scored.chunk, self._job.keys, good)
         writer.add(pa.table({**kept, **answer_columns(scored.answers, labels), **own}))
         self.counts.add(scored.chunk, scored.reasons, writer)
-        self.counts.noted.update(scored.noted)
+        self.counts.noted.update(scored.readied.noted)
         self._tell(self.counts.progress(scored.chunk))
 
     def result(self) -> PartitionScores:

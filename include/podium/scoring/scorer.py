@@ -56,16 +56,19 @@ class Scored:
     """A chunk with its answers.
 
     Attributes:
-        chunk: The rows as they came.
+        readied: The chunk, and what the model was asked.
         reasons: Why rows could not be scored.
         answers: Of the rows that could, in their order: shape (rows, labels), or (rows,) without labels.
-        noted: What is scored, but may not be meant so, with how many rows.
     """
 
-    chunk: Chunk
+    readied: Readied
     reasons: Reasons
     answers: Numbers
-    noted: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def chunk(self) -> Chunk:
+        """The rows as they came."""
+        return self.readied.chunk
 
     @property
     def good(self) -> npt.NDArray[np.bool_]:
@@ -132,7 +135,7 @@ class Scorer:
         """
         answers, said = self._answers(readied.inputs)
         places = np.flatnonzero(scorable(readied.reasons, len(readied.chunk.numbers)))
-        return Scored(readied.chunk, readied.reasons | take(said, places), answers, readied.noted)
+        return Scored(readied, readied.reasons | take(said, places), answers)
 
     def _answers(self, inputs: pd.DataFrame) -> tuple[Numbers, Reasons]:
         said: Reasons = {}

@@ -20,13 +20,12 @@ import numpy as np
 import pandas as pd
 
 from podium.errors import Outage, PodiumError
-from podium.ledger.events import EventKind
-from podium.ledger.evidence import EvidenceStore
 from podium.ledger.served_counts import Minute, OnBins, tell_counted
+from podium.lifecycle.recorded_reference import reference_on_record
 from podium.metrics.bins import Bins, Counts, count
 from podium.metrics.labels import spelling
 from podium.metrics.predictions import ANSWER
-from podium.metrics.reference_file import bins_digest, read_reference
+from podium.metrics.reference_file import bins_digest
 from podium.services import Services
 from podium.serving.bounded_queue import BoundedQueue
 from podium.serving.follower import Follower
@@ -150,23 +149,15 @@ class Counting:
             return
         self._looked = (version.number, monotonic())
         try:
-            bins = self._recorded_bins(version.number)
+            recorded = reference_on_record(self._services.ledger, self._model, version.number)
         except PodiumError as error:
             self._say(f"on which bins to count is not known for sure: {error}")
             if version.number in self._counted:
                 return
-            bins = None
-        found = version.bins if bins is None else bins
+            recorded = None
+        found = version.bins if recorded is None else recorded[1].bins
         of = OnBins(self._model, version.number, bins_digest(found or {}))
         self._counted = {version.number: _Counted(of, found)} if found else {}
-
-    def _recorded_bins(self, version: int) -> Mapping[str, Bins] | None:
-        events = self._services.ledger.history(self._model, kinds=[EventKind.REFERENCE_MADE])
-        made = [event for event in events if event.version == version]
-        if not made:
-            return None
-        content = EvidenceStore(self._services.ledger).one(str(made[-1].details["digest"])).read()
-        return read_reference(content).bins
 
     def _count(self) -> bool:
         """Count some of what waits, and say whether there may be more."""

@@ -45,6 +45,25 @@ def source_facts(source: Source, partitions: Sequence[Partition]) -> Facts:
     return {"files": [_file(Path(partition.at), source.home) for partition in partitions]}
 
 
+def identities(source: Source, partitions: Sequence[Partition]) -> dict[str, str]:
+    """Return a text for what is in each part now, by its name: the same for as long as the part is.
+
+    The result of a query has none.
+
+    Raises:
+        DataError: A part is gone.
+        Outage: The store did not answer.
+    """
+    facts = source_facts(source, partitions)
+    if "query" in facts:
+        return {}
+    parts = facts.get("files", facts.get("objects", [facts]))
+    return {
+        partition.name: json.dumps(part, sort_keys=True)
+        for partition, part in zip(partitions, parts, strict=True)
+    }
+
+
 def changed(before: Facts, after: Facts) -> str:
     """Name the first part that was added, removed or written between two looks; "" if none was."""
     for key, name in (("files", "file"), ("objects", "object")):

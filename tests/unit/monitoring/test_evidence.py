@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from podium.ledger.evidence import Evidence, EvidenceStore
 from podium.ledger.receivers import RETRAINING_ASSET
 from podium.lifecycle.announce import to_announce
 from podium.lifecycle.wanted import retraining_on_record
-from podium.metrics.windows import Window
+from podium.metrics.windows import Window, windows_between
 from podium.model_file.loading import load_spec
 from podium.model_file.spec import ModelSpec
 from podium.monitoring import journal
@@ -153,6 +154,41 @@ def test_no_training_starts_in_the_cool_down_after_what_the_champion_was_trained
     cool = load_spec(toy_file(monitoring={**SECTION, "retraining": {"cool_down": "30d"}}))
     assert monitor(own_services, cool, 0)[0].retrain
     assert recorded(own_services, spec, EventKind.RETRAIN_WANTED) == []
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_no_more_trainings_start_in_a_week_than_the_model_file_says(
+    own_services: Services,
+    toy_file: Callable[..., Path],
+    spec: ModelSpec,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    most: int,
+) -> None:
+    schedule, draws = "0 0 * * 1,4", np.random.default_rng(4)
+    windows = windows_between(schedule, MONDAY, MONDAY + 4 * WEEK)
+    number = np.repeat(np.arange(len(windows)), 35)
+    x = draws.normal(size=len(number))
+    # From the third window on all labels are the other way round, so that alarm follows alarm.
+    y = np.where((x + draws.normal(scale=0.7, size=len(number)) > 0) ^ (number >= 2), "yes", "no")
+    days = [f"{windows[place].start:%Y-%m-%d}" for place in number]
+    rows = pd.DataFrame({"day": days, "x": x, "y": y})
+    rows.to_csv(tmp_path / "toy.csv", mode="a", header=False, index=False)
+    limits = {"at_most_a_week": most, "cool_down": "1h"}
+    limited = load_spec(toy_file(monitoring={**SECTION, "windows": schedule, "retraining": limits}))
+    asked = []
+    for window in windows:
+        judged = monitor_window(own_services, limited, window, f"monitor_toy/{window}")
+        asked += [window.end] if judged[-1].retrain else []
+    assert any(end - start < WEEK for start, end in pairwise(asked))
+    wanted = recorded(own_services, spec, EventKind.RETRAIN_WANTED)
+    started = [datetime.fromisoformat(event.details["as_of"]) for event in wanted]
+    assert started[:1] == asked[:most]
+    assert len(started) >= 2 * most
+    assert not any(end - start < WEEK for start, end in pairwise(started))
+    # As soon as the week is over, the next window that asks for a training gets it.
+    assert started[1:2] == [end for end in asked if most and end - asked[0] >= WEEK][:1]
+    assert f"no training starts: {most} trainings in seven days already, {most} at most" in caplog.text
 
 
 def test_a_window_judged_twice_is_recorded_once_and_replaced_where_its_rows_changed(

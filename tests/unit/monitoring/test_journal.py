@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from podium.gates.counted_rows import CountedRows
 from podium.metrics.reference import count_rows, make_reference
 from podium.metrics.windows import Window
 from podium.model_file.spec import ModelSpec
@@ -16,7 +17,6 @@ from podium.monitoring.harm import losses
 from podium.monitoring.inputs import stream_shares
 from podium.monitoring.journal import Judged, Observation, Rules, judge_all, observe, row_problem
 from podium.monitoring.verdicts import Said
-from podium.monitoring.whole import Whole
 from support.toy import TOY
 
 DAY = timedelta(days=1)
@@ -138,10 +138,10 @@ SPEC = ModelSpec.model_validate(
 
 
 def problems(frame: pd.DataFrame) -> tuple[str, ...]:
-    whole = Whole(SPEC, REFERENCE.columns)
+    counted = CountedRows(SPEC, REFERENCE.columns)
     for part in (frame[:60], frame[60:]):
-        whole.add(part)
-    return whole.problems(count_rows(REFERENCE.columns, frame))
+        counted.add(part)
+    return counted.problems()
 
 
 def test_what_is_broken_is_named_by_its_column() -> None:

@@ -186,8 +186,8 @@ def test_the_owner_of_the_ledger_is_no_role_for_the_application(layout: Layout, 
     assert role.state == "problem"
     assert role.observed == (
         "ledger_owner may create tables; owns alembic_version, announced, event_kinds, ledger_events, "
-        "live_answers, live_counts, live_labels, monitoring_evidence, notices, served_counts, servers, "
-        "watch_counts"
+        "live_answers, live_counts, live_labels, monitoring_evidence, notices, scored_counts, "
+        "scored_partitions, served_counts, servers, watch_counts"
     )
 
 
@@ -211,8 +211,9 @@ def test_a_model_server_with_another_role_is_a_problem(layout: Layout) -> None:
     assert (found.state, found.observed) == (
         "problem",
         "podium may SELECT, INSERT on announced; may SELECT on event_kinds; may INSERT on ledger_events; "
-        "may INSERT on monitoring_evidence; may SELECT, INSERT on notices; may SELECT on served_counts; "
-        "may SELECT on servers; may SELECT on watch_counts; may take the ledger's locks",
+        "may INSERT on monitoring_evidence; may SELECT, INSERT on notices; may SELECT on scored_counts; "
+        "may SELECT on scored_partitions; may SELECT on served_counts; may SELECT on servers; "
+        "may SELECT on watch_counts; may take the ledger's locks",
     )
     assert "PODIUM_LEDGER_SERVER_URL" in found.remedy
     owner = seen(check_server_role, ledger_server_url=layout.ledger_owner_url)[ROLE_OF_SERVERS]

@@ -31,13 +31,18 @@ ALLOWED = {
     ("servers", "SELECT"),
     ("watch_counts", "SELECT"),
     ("served_counts", "SELECT"),
+    ("scored_partitions", "SELECT"),
+    ("scored_counts", "SELECT"),
     *(
         (table, privilege)
         for table in ("ledger_events", "announced", "notices", "monitoring_evidence", *ADDED_TO_BY_SERVERS)
         for privilege in ("SELECT", "INSERT")
     ),
 }
-NOT_FOR_SERVERS = ("announced", "notices", "event_kinds", "servers", "watch_counts", "served_counts")
+NOT_FOR_SERVERS = (
+    *("announced", "notices", "event_kinds", "servers", "watch_counts", "served_counts"),
+    *("scored_partitions", "scored_counts"),
+)
 ALLOWED_TO_SERVERS = {row for row in ALLOWED if row[0] not in NOT_FOR_SERVERS} - {
     ("ledger_events", "INSERT"),
     ("monitoring_evidence", "INSERT"),
@@ -85,6 +90,10 @@ REFUSED = [
     "DELETE FROM watch_counts",
     "UPDATE served_counts SET lost = 0",
     "DELETE FROM served_counts",
+    "UPDATE scored_partitions SET undated = 0",
+    "DELETE FROM scored_partitions",
+    "INSERT INTO scored_counts DEFAULT VALUES",
+    "DELETE FROM scored_counts",
     "UPDATE monitoring_evidence SET content = '{}'",
     "DELETE FROM monitoring_evidence",
     "SELECT * FROM ledger_events FOR SHARE",
@@ -116,6 +125,7 @@ def test_the_application_inserts_and_selects(ledger_url: str) -> None:
         *REFUSED,
         "INSERT INTO ledger_events (event) VALUES ('approved')",
         "SELECT forget_live_answers('toy', clock_timestamp() - interval '9 days', 1)",
+        "SELECT keep_scored('toy', 1, repeat('0', 64), 'a', '', now(), NULL, NULL, 0, true, '[]')",
         "INSERT INTO ledger_events (event) SELECT event FROM ledger_events",
         "COPY ledger_events FROM STDIN",
         "MERGE INTO ledger_events USING live_counts ON false WHEN NOT MATCHED THEN INSERT (seq) VALUES (9)",

@@ -13,8 +13,8 @@ from podium.errors import DataError, SourceChanged
 from podium.sources import parts
 from podium.sources.chunks import Partition, Reader, Source
 from podium.sources.dvc import dvc_facts
-from podium.sources.facts import describe
-from podium.sources.read import open_partition
+from podium.sources.facts import describe, identities
+from podium.sources.read import list_partitions, open_partition
 from podium.sources.whole import read_whole
 
 ROWS = pd.DataFrame({"x": [1, 2]})
@@ -109,3 +109,24 @@ def test_one_part_is_told_by_its_version_and_many_by_a_digest() -> None:
     assert describe({"delta": "rows", "version": 3}) == "Delta table rows, version 3"
     asked = {"query": "SELECT 1", "database": "SHOP", "as_of": "2025-01-01T00:00:00Z", "read_at": "now"}
     assert describe(asked) == "a query of SHOP (sha256 e004ebd5b553), read at now, as of 2025-01-01T00:00:00Z"
+
+
+def test_the_identity_of_a_part_changes_with_what_is_in_it_alone(folder: Path) -> None:
+    source = Source("rows", folder)
+    parts_there = list_partitions(source)
+    before = identities(source, parts_there)
+    assert before.keys() == {"a", "b"}
+    assert identities(source, parts_there[::-1]) == before
+    pd.concat([ROWS, ROWS]).to_parquet(folder / "rows" / "a.parquet")
+    after = identities(source, parts_there)
+    assert (after["a"] != before["a"], after["b"] == before["b"]) == (True, True)
+    (folder / "rows" / "a.parquet").unlink()
+    with pytest.raises(DataError, match="a.parquet cannot be read"):
+        identities(source, parts_there)
+
+
+def test_a_version_of_a_delta_table_has_an_identity_and_a_query_has_none(folder: Path) -> None:
+    table = Source("delta:rows", folder)
+    first, second = (identities(table, [Partition("all", version)])["all"] for version in ("7", "8"))
+    assert first != second
+    assert identities(Source("sql:SELECT 1", folder, "URL"), [Partition("all", "")]) == {}
