@@ -15,6 +15,9 @@ from podium.settings import PROJECT_ROOT
 from podium.stack import postgres
 from podium.stack.layout import Layout, Paths, load_layout
 
+# Of a copied database: without the write-ahead log, where no disk is waited for.
+BY_FILES = "STRATEGY FILE_COPY"
+
 _claimed: list[Path] = []
 
 
