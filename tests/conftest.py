@@ -59,6 +59,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Free now and then what tests left: each pool of connections keeps one of the hundred of Postgres."""
     if "ledger_url" in getattr(item, "fixturenames", ()) and next(_ENDED) % _COLLECT_AFTER == 0:
         gc.collect()
+        # What is left is the libraries' above all, half a million objects: later looks pass them by.
+        gc.freeze()
 
 
 @pytest.fixture
@@ -123,10 +125,13 @@ def hasty_sqlite() -> Iterator[None]:
     from podium.operations.mlflow_registry_store import FlatRegistryStore
 
     class HastyStore(sqlalchemy_store.SqlAlchemyStore):  # type: ignore[misc]  # MLflow types it Any
-        _get_eager_registered_model_query_options = (
-            FlatRegistryStore._get_eager_registered_model_query_options
-        )
-        _get_eager_model_version_query_options = FlatRegistryStore._get_eager_model_version_query_options
+        @staticmethod
+        def _get_eager_registered_model_query_options() -> Any:
+            return FlatRegistryStore._get_eager_registered_model_query_options()
+
+        @staticmethod
+        def _get_eager_model_version_query_options() -> Any:
+            return FlatRegistryStore._get_eager_model_version_query_options()
 
     def hasten(connection: Any, _: Any) -> None:
         if isinstance(connection, sqlite3.Connection):
@@ -194,10 +199,12 @@ def trained_only(tmp_path_factory: pytest.TempPathFactory, hasty_sqlite: None) -
 
 
 @pytest.fixture
-def ledger(ledger_url: str) -> Ledger:
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     from podium.ledger.store import Ledger
 
-    return Ledger(ledger_url)
+    ledger = Ledger(ledger_url)
+    yield ledger
+    ledger.engine.dispose()
 
 
 @pytest.fixture(scope="session")
