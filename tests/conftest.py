@@ -106,6 +106,7 @@ def ledger_url() -> Iterator[str]:
         with running_stack(state, parts={"postgres"}) as stack:
             make_haste(Paths(state))
             yield stack.ledger_url
+        control.clean(Paths(state))
 
 
 @pytest.fixture(scope="session")
