@@ -59,8 +59,6 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Free now and then what tests left: each pool of connections keeps one of the hundred of Postgres."""
     if "ledger_url" in getattr(item, "fixturenames", ()) and next(_ENDED) % _COLLECT_AFTER == 0:
         gc.collect()
-        # What is left is the libraries' above all, half a million objects: later looks pass them by.
-        gc.freeze()
 
 
 @pytest.fixture
