@@ -104,6 +104,7 @@ def ledger_url() -> Iterator[str]:
         with running_stack(state, parts={"postgres"}) as stack:
             make_haste(Paths(state))
             yield stack.ledger_url
+        control.clean(Paths(state))
 
 
 @pytest.fixture(scope="session")
@@ -114,17 +115,31 @@ def ledger_server_url(layout: Layout) -> str:
 
 @pytest.fixture(scope="session")
 def hasty_sqlite() -> Iterator[None]:
-    """SQLite files of this process are given to the system, which need not write them to the disk at once."""
+    """MLflow on a SQLite file waits for no disk, and asks the registry's questions as our server does."""
     import sqlite3
 
+    from mlflow.store.model_registry import sqlalchemy_store
     from sqlalchemy import Engine, event
+
+    from podium.operations.mlflow_registry_store import FlatRegistryStore
+
+    class HastyStore(sqlalchemy_store.SqlAlchemyStore):  # type: ignore[misc]  # MLflow types it Any
+        @staticmethod
+        def _get_eager_registered_model_query_options() -> Any:
+            return FlatRegistryStore._get_eager_registered_model_query_options()
+
+        @staticmethod
+        def _get_eager_model_version_query_options() -> Any:
+            return FlatRegistryStore._get_eager_model_version_query_options()
 
     def hasten(connection: Any, _: Any) -> None:
         if isinstance(connection, sqlite3.Connection):
             connection.execute("PRAGMA synchronous = OFF")
 
     event.listen(Engine, "connect", hasten)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlalchemy_store, "SqlAlchemyStore", HastyStore)
+        yield
     event.remove(Engine, "connect", hasten)
 
 
@@ -183,10 +198,12 @@ def trained_only(tmp_path_factory: pytest.TempPathFactory, hasty_sqlite: None) -
 
 
 @pytest.fixture
-def ledger(ledger_url: str) -> Ledger:
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     from podium.ledger.store import Ledger
 
-    return Ledger(ledger_url)
+    ledger = Ledger(ledger_url)
+    yield ledger
+    ledger.engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -216,12 +233,12 @@ def migrated_database(layout: Layout) -> str:
 @pytest.fixture
 def empty_database(layout: Layout, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of its own, for the ledger's owner; nothing is in it, but for ``own_ledger`` its tables."""
-    from support.database import as_superuser
+    from support.database import BY_FILES, as_superuser
 
     name = f"scratch_{uuid.uuid4().hex[:8]}"
     migrated = "own_ledger" in request.fixturenames
     template = request.getfixturevalue("migrated_database") if migrated else "template1"
-    as_superuser(layout, f"CREATE DATABASE {name} OWNER ledger_owner TEMPLATE {template}")
+    as_superuser(layout, f"CREATE DATABASE {name} OWNER ledger_owner TEMPLATE {template} {BY_FILES}")
     yield name
     as_superuser(layout, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +17,11 @@ from podium.settings import PROJECT_ROOT
 from podium.stack import postgres
 from podium.stack.layout import Layout, Paths, load_layout
 
+# Of a copied database: without the write-ahead log, where no disk is waited for.
+BY_FILES = "STRATEGY FILE_COPY"
+
+# Postgres keeps up to 1 GB of its write-ahead log, and two runs of tests may go on at once.
+_ROOM = 4 * 2**30
 _claimed: list[Path] = []
 
 
@@ -22,7 +29,7 @@ _claimed: list[Path] = []
 def claimed_postgres_state() -> Iterator[Path]:
     """Claim a folder for the Postgres of this run of tests: another run at the same time has another."""
     for number in itertools.count():
-        state = PROJECT_ROOT / ".podium" / f"test-postgres{number}"
+        state = _place() / f"test-postgres{number}"
         state.parent.mkdir(exist_ok=True)
         with state.with_suffix(".lock").open("w") as lock:
             try:
@@ -32,6 +39,14 @@ def claimed_postgres_state() -> Iterator[Path]:
             _claimed.append(state)
             yield state
             return
+
+
+def _place() -> Path:
+    """Return a folder in memory, where there is room: each database is three hundred files."""
+    memory = Path("/dev/shm")  # noqa: S108 - the lock of a state is opened in it, and tests hold no secret
+    if memory.is_dir() and shutil.disk_usage(memory).free > _ROOM:
+        return memory / f"podium-tests-{os.getuid()}"
+    return PROJECT_ROOT / ".podium"
 
 
 def postgres_state() -> Path:

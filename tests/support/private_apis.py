@@ -116,6 +116,8 @@ LIBRARIES = (
     ),
     PrivateApi(f"{_STORE}._get_registered_model", "session, name, eager="),
     PrivateApi(f"{_STORE}._get_latest_versions_for_models", "session, model_names", overridden=True),
+    PrivateApi(f"{_STORE}._get_eager_registered_model_query_options", "", overridden=True),
+    PrivateApi(f"{_STORE}._get_eager_model_version_query_options", "", overridden=True),
     PrivateApi(f"{_STORE}._populate_model_version_aliases", "session, name, version"),
     PrivateApi(f"{_STORE}._get_workspace_clauses", "model"),
     PrivateApi("mlflow.tracking.client:MlflowClient._get_registry_client", ""),

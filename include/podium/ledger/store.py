@@ -494,10 +494,10 @@ class Ledger:
             Outage: The ledger cannot be reached, or the lock is not free within ``LOCK_TIMEOUT_SECONDS``.
         """
         number = int.from_bytes(hashlib.sha256(model.encode()).digest()[:8], signed=True)
-        # A process that waits keeps one connection open, not two: Postgres has few.
-        self.engine.dispose()
         with outages():
             connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        # A process that waits keeps one connection open, not two: Postgres has few.
+        self.engine.dispose()
         try:
             with outages():
                 connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))

@@ -18,6 +18,7 @@ from sqlalchemy.orm import selectinload
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+    from sqlalchemy.orm.interfaces import ORMOption
 
 # MLflow's migrations know nothing of it, and go on beside it.
 _INDEX = (
@@ -68,6 +69,19 @@ class FlatRegistryStore(WorkspaceAwareSqlAlchemyStore):  # type: ignore[misc]  #
                 if version.current_stage in wanted
             ]
 
+    @staticmethod
+    def _get_eager_registered_model_query_options() -> list[ORMOption]:
+        """Look up tags and aliases by the models found; MLflow asks the whole question again for each."""
+        return [
+            selectinload(SqlRegisteredModel.registered_model_tags),
+            selectinload(SqlRegisteredModel.registered_model_aliases),
+        ]
+
+    @staticmethod
+    def _get_eager_model_version_query_options() -> list[ORMOption]:
+        """The same of the tags of versions."""
+        return [selectinload(SqlModelVersion.model_version_tags)]
+
     def _newest(self, session: Session, name: str) -> list[SqlModelVersion]:
         return self._get_latest_versions_for_models(session, [name]).get(name, [])
 
@@ -103,7 +117,7 @@ class FlatRegistryStore(WorkspaceAwareSqlAlchemyStore):  # type: ignore[misc]  #
                 *self._get_workspace_clauses(SqlModelVersion),
                 sa.tuple_(SqlModelVersion.name, SqlModelVersion.version).in_(numbers),
             )
-            .options(selectinload(SqlModelVersion.model_version_tags))
+            .options(*self._get_eager_model_version_query_options())
         )
         versions: dict[str, list[SqlModelVersion]] = {name: [] for name in model_names}
         for version in found:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
+from sqlalchemy.event import listen
 
 from podium.errors import Outage, PodiumError
 from podium.ledger import store as ledger_module
@@ -259,6 +260,19 @@ def test_a_lock_that_is_not_free_in_time_is_an_outage(
     monkeypatch.setattr(ledger_module, "LOCK_TIMEOUT_SECONDS", 0.1)
     with ledger.lock(model), pytest.raises(Outage, match="another process held the lock"), ledger.lock(model):
         pass
+
+
+def test_a_lock_takes_over_an_open_connection_and_leaves_no_other_open(
+    own_ledger: Ledger, model: str
+) -> None:
+    opened: list[Any] = []
+    listen(own_ledger.engine, "connect", lambda connection, _: opened.append(connection))
+    with own_ledger.engine.connect(), own_ledger.engine.connect():
+        assert len(opened) == 2
+    with own_ledger.lock(model) as lock:
+        lock.assert_held()
+        assert (len(opened), sum(not connection.closed for connection in opened)) == (2, 1)
+    assert all(connection.closed for connection in opened)
 
 
 def test_at_a_standstill_no_step_begins_and_nothing_is_recorded(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from mlflow.entities.model_registry import ModelVersion, RegisteredModelTag
+from mlflow.entities.model_registry import ModelVersion, ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
@@ -56,6 +56,9 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
                     for number in range(1, size + 1)
                 )
             theirs.set_registered_model_alias(name, "champion", 5)
+            theirs.set_registered_model_alias(name, "candidate", size - 1)
+            for number in (1, size - 1):
+                theirs.set_model_version_tag(name, number, ModelVersionTag("number", str(number)))
         theirs.create_registered_model("empty")
         yield ours, theirs
 
@@ -68,6 +71,13 @@ def test_it_answers_as_mlflows_own(stores: Stores, name: str) -> None:
     for stages in (None, ["Production"], ["None", "Staging"]):
         of_ours, of_theirs = (store.get_latest_versions(name, stages) for store in stores)
         assert by_number(of_ours) == by_number(of_theirs)
+
+
+def test_versions_that_are_looked_for_are_mlflows_own(stores: Stores) -> None:
+    for asked in ("name = 'young'", "tags.number = '299'"):
+        of_ours, of_theirs = (by_number(store.search_model_versions(asked)) for store in stores)
+        assert of_ours == of_theirs
+        assert of_ours[max(of_ours)]["tags"] == {"number": str(max(of_ours))}
 
 
 def by_number(versions: Iterable[ModelVersion]) -> dict[int, dict[str, object]]:
@@ -101,6 +111,31 @@ def test_an_old_model_costs_what_a_young_one_does(stores: Stores) -> None:
             stores[0].search_registered_models(f"name = '{name}'")
         loaded[name] = len(versions)
     assert loaded["old"] == loaded["young"] == 3 * 3  # the newest of None, Production and Archived
+
+
+def test_many_cost_as_many_questions_as_one(stores: Stores) -> None:
+    ours = stores[0]
+    assert questions(ours, ours.search_registered_models) == questions(
+        ours, lambda: ours.search_registered_models("name = 'old'")
+    )
+    assert questions(ours, lambda: ours.search_model_versions("name = 'old'")) == questions(
+        ours, lambda: ours.search_model_versions("name = 'old' and tags.number = '299'")
+    )
+
+
+def questions(store: FlatRegistryStore, ask: Callable[[], object]) -> int:
+    """Return how many SELECT statements the database is sent."""
+    sent: list[str] = []
+
+    def note(_: sa.Connection, __: object, statement: str, *___: object) -> None:
+        sent.append(statement)
+
+    sa.event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        ask()
+    finally:
+        sa.event.remove(store.engine, "before_cursor_execute", note)
+    return sum(statement.startswith("SELECT") for statement in sent)
 
 
 def test_the_newest_versions_are_looked_up_in_an_index(stores: Stores) -> None:
