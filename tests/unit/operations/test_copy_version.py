@@ -349,7 +349,8 @@ def test_a_form_that_names_a_version_takes_its_run(
     register(services, toy_spec, FIRST, new_run())
     copy_version(services, name, 1, target)
     with target.registry() as registry:
-        form, there = {"version": 1, "mlflow_run": None, "profile": None}, services_with(registry=registry)
+        form = {"version": 1, "mlflow_run": None, "profile": None}
+        there = services_with(registry=registry, ledger=services.ledger)
         with pytest.raises(NotFound):
             register_module.run_to_take(there, name, {**form, "version": 2})
         with pytest.raises(PodiumError, match="the form names run abc and version 1; give one of them"):
