@@ -86,8 +86,8 @@ compose-smoke: $(HAS_RUN) ## Prove the containers: up, one lifecycle with approv
 	@$(PYTHON) deploy/make_env.py
 
 test: $(HAS_DEV) ## Run all tests
-	@# Three at a time, the longest first. What waits for programs goes before what computes, so that it stays short.
-	$(MAKE) -j3 --keep-going test-integration test-unit test-scenarios test-stack test-dags PATIENT="nice -n 10"
+	@# Two at a time, the longest first: each leaves half of two cores idle; three take longer.
+	$(MAKE) -j2 --keep-going test-integration test-unit test-stack test-scenarios test-dags
 
 test-fast: $(HAS_DEV) ## Run what needs neither a stack nor a training, in under 90 s on two quiet cores
 	@# The tests of the shipped models all train, and import torch.
@@ -97,10 +97,10 @@ test-integration: $(HAS_DEV) ## Run the tests that share one embedded stack
 	$(PYTEST) tests/integration
 
 test-stack: $(HAS_DEV) ## Take the other shipped models through their lifecycles on a stack, kill it, and see it heal
-	$(PATIENT) $(PYTEST) tests/stack
+	$(PYTEST) tests/stack
 
 test-dags: $(HAS_DEV) ## Run the tests of the Dag files and of the examples
-	$(PATIENT) $(PYTEST) tests/dags tests/examples
+	$(PYTEST) tests/dags tests/examples
 
 test-browser: $(HAS_DEV) ## Let people log in, decide and roll back on the pages, in the system's Chromium
 	$(PYTEST) tests/browser
@@ -109,10 +109,10 @@ screenshots: $(HAS_DEV) ## Take the pictures of the pages in docs/pictures again
 	$(PYTEST) tests/browser/screenshots.py
 
 test-scenarios: $(HAS_DEV) ## Run what takes long: kills at every step, fifty processes at once, memory, documents followed
-	$(PATIENT) $(PYTEST) tests/scenarios
+	$(PYTEST) tests/scenarios
 
 test-unit: $(HAS_DEV) ## Run the tests of each room
-	$(PATIENT) $(PYTEST) tests/unit $(wildcard tests/models)
+	$(PYTEST) tests/unit $(wildcard tests/models)
 
 # What `make bench` runs, the shortest first. SIZE is for the ledger and the page, which take longer with all rows.
 SUITE := bench-parse bench-score bench-lifecycle bench-waiting bench-ledger bench-serving bench-growth bench-page bench-fleet
