@@ -84,6 +84,6 @@ def test_thousands_of_versions_are_judged_by_as_many_requests_as_there_are_pages
     assert custody.newest_numbers(own_ledger, model, 1) == [MANY]
     # The page of a model asks the ledger alone.
     asked.clear()
-    found = old_versions(services, model, RULES)
+    found = old_versions(services, model, RULES, {})
     assert (len(found.rows), found.more) == (30, MANY - 50)
     assert not asked

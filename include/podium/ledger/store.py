@@ -22,6 +22,9 @@ from typing import Any, NoReturn
 
 import psycopg2
 import sqlalchemy as sa
+
+# Whole before any thread asks the ledger: while another one imports it, as MLflow does, queries fail.
+import sqlalchemy.orm
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 

@@ -30,6 +30,7 @@ from podium.services import Services
 from podium.serving.bounded_queue import BoundedQueue
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion
+from podium.serving.process import survived
 from podium.serving.shadow import Answered
 
 log = logging.getLogger(__name__)
@@ -76,9 +77,11 @@ class _Tally:
 
     def add(self, bins: Mapping[str, Bins], columns: Mapping[str, Any], rows: int) -> None:
         """Count some rows; a column that they lack is missing in all of them."""
-        for name, binned in bins.items():
-            counted = count(binned, pd.Series(columns[name] if name in columns else np.full(rows, np.nan)))
-            self.counts[name] = self.counts[name] + counted if name in self.counts else counted
+        counts = {
+            name: count(binned, pd.Series(columns[name] if name in columns else np.full(rows, np.nan)))
+            for name, binned in bins.items()
+        }
+        self.counts = {name: self.counts.get(name, 0) + counted for name, counted in counts.items()}
         self.rows += rows
 
 
@@ -127,13 +130,15 @@ class Counting:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._look()
-            begun = thread_time()
-            waiting = self._count()
-            spent = thread_time() - begun
-            if not waiting:
-                self._end_minutes(datetime.now(UTC))
-            self._write()
+            spent = 0.0
+            with survived(f"{self._model}: counting"):
+                self._look()
+                begun = thread_time()
+                waiting = self._count()
+                spent = thread_time() - begun
+                if not waiting:
+                    self._end_minutes(datetime.now(UTC))
+                self._write()
             self._stop.wait(max(COUNT_SECONDS, spent * (1 / SHARE_OF_TIME - 1)))
         while self._count():
             pass
@@ -179,11 +184,10 @@ class Counting:
         rows = sum(request.rows.count for request in requests)
         try:
             columns = _columns(version, counted.bins, requests)
-        except (TypeError, ValueError) as error:
+            self._tallies.setdefault((counted.of, minute), _Tally()).add(counted.bins, columns, rows)
+        except Exception as error:  # noqa: BLE001 - whatever it raises, the rows are lost to the counts alone
             self._say(f"{rows} rows are not counted: {error}")
             self._lose(rows)
-            return
-        self._tallies.setdefault((counted.of, minute), _Tally()).add(counted.bins, columns, rows)
 
     def _end_minutes(self, now: datetime) -> None:
         """Make rows of the minutes that are over: nothing is counted in them any more."""

@@ -13,6 +13,7 @@ from podium.ledger.servers import Served, tell
 from podium.ledger.store import Ledger
 from podium.names import Alias
 from podium.serving.follower import Follower
+from podium.serving.process import survived
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,13 @@ class Presence:
     def _run(self) -> None:
         told, at = None, 0.0
         while not self._stop.wait(LOOK_SECONDS):
-            served = self.served()
-            # A problem may be told in other words at each look.
-            known = [(of.model, of.version, bool(of.problem)) for of in served]
-            if known != told or monotonic() - at >= TELL_SECONDS:
-                self._tell(served)
-                told, at = known, monotonic()
+            with survived("The report of what is served"):
+                served = self.served()
+                # A problem may be told in other words at each look.
+                known = [(of.model, of.version, bool(of.problem)) for of in served]
+                if known != told or monotonic() - at >= TELL_SECONDS:
+                    self._tell(served)
+                    told, at = known, monotonic()
         self._tell([])
 
     def _tell(self, served: Sequence[Served]) -> None:

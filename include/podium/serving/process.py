@@ -66,6 +66,19 @@ def spare_collections() -> None:
     gc.freeze()
 
 
+@contextmanager
+def survived(what: str) -> Iterator[None]:
+    """Log whatever is raised, and go on: a thread that ended would be missed until the next start.
+
+    Args:
+        what: What the thread does, as the log names it.
+    """
+    try:
+        yield
+    except Exception:
+        log.exception("%s failed, and goes on. Requests are still answered", what)
+
+
 def end_with_parent() -> None:
     """End this process, as SIGTERM does, when the one that started it is gone: nobody else would end it."""
     if (parent := parent_process()) is not None:

@@ -22,6 +22,7 @@ from podium.serving import instruments
 from podium.serving.answers import dumps, jsonable
 from podium.serving.bounded_queue import BoundedQueue
 from podium.serving.loaded_version import LoadedVersion
+from podium.serving.process import survived
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +102,11 @@ class Recorder:
     def _run(self) -> None:
         counted_at = monotonic()
         while not self._stop.wait(WRITE_SECONDS):
-            self._write_all()
-            if monotonic() - counted_at >= COUNT_SECONDS:
-                self._count()
-                counted_at = monotonic()
+            with survived(f"{self._model}: storing answers"):
+                self._write_all()
+                if monotonic() - counted_at >= COUNT_SECONDS:
+                    self._count()
+                    counted_at = monotonic()
         self._write_all()
         self._count()
         self._tell("lost", sum(answer.rows for answer in self._unwritten))

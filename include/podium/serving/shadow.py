@@ -15,6 +15,7 @@ from podium.serving import instruments, requests
 from podium.serving.batching import answers_of, layout
 from podium.serving.bounded_queue import BoundedQueue
 from podium.serving.loaded_version import LoadedVersion
+from podium.serving.process import survived
 from podium.serving.requests import Body, Rows
 
 MAX_WAITING, MAX_WAITING_BYTES = 1000, 64 * 2**20
@@ -91,7 +92,8 @@ class Shadow:
         while self._queue.wait():
             begun = monotonic()
             for version, group in groupby(self._queue.take(_JOINED_AT_ONCE), lambda mirrored: mirrored[1]):
-                self._ask(version, [answered for answered, _ in group])
+                with survived(f"{self._model}: asking a version beside"):
+                    self._ask(version, [answered for answered, _ in group])
             # It shares the processor with the version that serves. What gathers meanwhile is asked together.
             self._stopped.wait((monotonic() - begun) * (1 / SHARE_OF_TIME - 1))
 

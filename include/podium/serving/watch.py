@@ -36,6 +36,7 @@ from podium.serving.answers import jsonable
 from podium.serving.batching import Batcher
 from podium.serving.follower import Follower
 from podium.serving.loaded_version import LoadedVersion, ServedTarget
+from podium.serving.process import survived
 from podium.serving.recorder import Compared, Recorder
 from podium.serving.requests import Rows
 from podium.serving.settings import ServingSettings
@@ -177,10 +178,11 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            problem = self._look()
-            self._beside.follow_once()
-            unwritten = self._tell()
-            self._say(problem or unwritten)
+            with survived(f"{self._model}: the watch"):
+                problem = self._look()
+                self._beside.follow_once()
+                unwritten = self._tell()
+                self._say(problem or unwritten)
             self._stop.wait(self._poll_seconds)
         self._tell()
 

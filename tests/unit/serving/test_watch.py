@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import mlflow
@@ -26,11 +30,12 @@ from podium.lifecycle.watched import window_of as window_opened_by
 from podium.monitoring.watch_record import standing
 from podium.monitoring.watching import TIME_TO_LOAD, Ending, judge
 from podium.services import Services
-from podium.serving import recorder, shadow, watch
+from podium.serving import counting, presence, recorder, shadow, watch
 from podium.serving.watch import is_answer
 from podium.stack.layout import Layout
 from podium.training.run import FromCode
 from support import odd_script
+from support.patience import PATIENCE_SECONDS
 from support.proxy import Proxy
 from support.serving import Server, make_champion, register_model, serving
 from support.trial import RECORDS, ROWS, nominate, predict, regression
@@ -61,6 +66,49 @@ def window_of(promotion: Event) -> WatchWindow:
     window = window_opened_by(promotion)
     assert window is not None
     return window
+
+
+@pytest.mark.parametrize(
+    ("step", "thread"),
+    [
+        (watch.Watch._look, "watch-"),
+        (shadow.Shadow._ask, "shadow-"),
+        (recorder.Recorder._write_all, "record-"),
+        (counting.Counting._look, "count-"),
+        (presence.Presence.served, "presence"),
+    ],
+)
+def test_a_thread_goes_on_after_an_error_that_nobody_expects(
+    services: Services,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    step: Any,
+    thread: str,
+) -> None:
+    calls = Counter[str]()
+
+    def fails_once(self: Any, *given: Any) -> Any:
+        calls[thread] += 1
+        if calls[thread] == 1:
+            raise AttributeError("partially initialized module")
+        return step(self, *given)
+
+    owner = sys.modules[step.__module__].__dict__[step.__qualname__.split(".")[0]]
+    monkeypatch.setattr(owner, step.__name__, fails_once)
+    monkeypatch.setattr(presence, "LOOK_SECONDS", 0.02)
+    promotion = promoted(services, model, regression(1), regression(2))
+    with serving(services, model) as server:
+        server.wait_until_ready()
+        watching(server, 1)
+        until = monotonic() + PATIENCE_SECONDS
+        while calls[thread] < 2 or not counted(services, promotion).requests:
+            assert monotonic() < until, calls
+            predict(server, RECORDS[:1])
+            sleep(0.05)
+        assert any(alive.name.startswith(thread) for alive in threading.enumerate())
+    assert "partially initialized module" in caplog.text
+    assert "goes on" in caplog.text
 
 
 def end_window(services: Services, promotion: Event) -> None:
