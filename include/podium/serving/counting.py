@@ -168,19 +168,18 @@ class Counting:
         """Count some of what waits, and say whether there may be more."""
         begun = thread_time()
         taken = self._queue.take(self._at_once)
-        for (version, minute, _), group in groupby(taken, _alike):
+        for (version, _, _), group in groupby(taken, _alike):
             counted, requests = self._counted.get(version.number), list(group)
             if counted is not None:
-                self._add(version, counted, minute, requests)
+                self._add(version, counted, requests)
         more = len(taken) == self._at_once
         if more:
             factor = _AT_ONCE_SECONDS / max(thread_time() - begun, 1e-6)
             self._at_once = int(np.clip(self._at_once * factor, _FEWEST_AT_ONCE, _MOST_AT_ONCE))
         return more
 
-    def _add(
-        self, version: LoadedVersion, counted: _Counted, minute: datetime, requests: Sequence[Answered]
-    ) -> None:
+    def _add(self, version: LoadedVersion, counted: _Counted, requests: Sequence[Answered]) -> None:
+        minute = requests[0].at.replace(second=0, microsecond=0)
         rows = sum(request.rows.count for request in requests)
         try:
             columns = _columns(version, counted.bins, requests)
@@ -228,10 +227,9 @@ class Counting:
         self._problem = problem
 
 
-def _alike(answered: Answered) -> tuple[LoadedVersion, datetime, type]:
-    """Return what requests share that are counted together."""
-    minute = answered.at.replace(second=0, microsecond=0)
-    return answered.version, minute, type(answered.rows.values)
+def _alike(answered: Answered) -> tuple[LoadedVersion, int, type]:
+    """Return what requests that follow each other share if they are counted together."""
+    return answered.version, answered.at.minute, type(answered.rows.values)
 
 
 def _columns(
