@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 
 from podium.gates.schema import SchemaFindings
+from podium.ledger.served_counts import dense, sparse
 from podium.metrics.bins import Bins, Counts, count, is_numeric, other_rows
 from podium.metrics.reference import Column, add_counts
 from podium.model_file.gates import SchemaGate
@@ -77,12 +77,8 @@ class CountedRows:
 
     def content(self) -> dict[str, Any]:
         """Return it as plain JSON values; of a model file alone whose counts can be kept: ``adds_up``."""
-        sparse = {
-            name: {str(place): int(counted[place]) for place in np.flatnonzero(counted)}
-            for name, counted in self.counts.items()
-        }
         schemas = [schema.content() for schema in self._schemas]
-        return {"rows": self.rows, "counts": sparse, "wrong": self._wrong, "schemas": schemas}
+        return {"rows": self.rows, "counts": sparse(self.counts), "wrong": self._wrong, "schemas": schemas}
 
     @classmethod
     def read(cls, spec: ModelSpec, columns: Mapping[str, Column], content: Mapping[str, Any]) -> Self:
@@ -95,13 +91,13 @@ class CountedRows:
         found.rows = int(content["rows"])
         found._wrong = {str(name): str(wrong) for name, wrong in content["wrong"].items()}
         pairs = zip(_of_inputs(spec), content["schemas"], strict=True)
-        found._schemas = [SchemaFindings.read(gate, kept) for gate, kept in pairs]
-        sparse = content["counts"]
-        if unknown := sparse.keys() - columns.keys():
+        found._schemas = [SchemaFindings.read(gate, findings) for gate, findings in pairs]
+        kept = content["counts"]
+        if unknown := kept.keys() - columns.keys():
             raise ValueError(f"columns {', '.join(sorted(unknown))}")
         for name, column in columns.items():
-            if name in sparse:
-                found.counts[name] = _dense(name, sparse[name], len(column.counts), found.rows)
+            if name in kept:
+                found.counts[name] = dense(name, kept[name], len(column.counts), found.rows)
         return found
 
     def _count(self, rows: int, counts: Mapping[str, Counts]) -> None:
@@ -135,17 +131,6 @@ def category_problems(columns: Mapping[str, Column], counts: Mapping[str, Counts
         if not has_rare and new > _MOST_NEW * rows:
             said.append(f"column {name}: {new:,} of {rows:,} rows have a category that its reference has not")
     return tuple(said)
-
-
-def _dense(name: str, sparse: Mapping[str, Any], size: int, rows: int) -> Counts:
-    counted = np.zeros(size, dtype=np.int64)
-    for place, number in sparse.items():
-        if int(place) < 0 or int(number) < 0:
-            raise ValueError(f"column {name}: place {place} has {number} rows")
-        counted[int(place)] += int(number)
-    if counted.sum() != rows:
-        raise ValueError(f"column {name} does not add up to {rows} rows")
-    return counted
 
 
 def _type_problem(name: str, bins: Bins, column: pd.Series) -> str:

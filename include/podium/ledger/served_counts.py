@@ -97,13 +97,9 @@ def tell_counted(ledger: Ledger, minute: Minute) -> None:
         Outage: The database did not answer.
         PodiumError: It does not take this, or is older than this Podium.
     """
-    sparse = {
-        name: {str(place): int(counted[place]) for place in np.flatnonzero(counted)}
-        for name, counted in minute.counts.items()
-    }
     of = {"model": minute.of.model, "version": minute.of.version, "bins": minute.of.digest}
     when = {"process": minute.process, "minute": minute.minute}
-    numbers = {"rows": minute.rows, "lost": minute.lost, "counts": json.dumps(sparse)}
+    numbers = {"rows": minute.rows, "lost": minute.lost, "counts": json.dumps(sparse(minute.counts))}
     ledger.tell(_TELL, {**of, **when, **numbers})
 
 
@@ -143,12 +139,32 @@ def served_in(ledger: Ledger, of: OnBins, span: Span, sizes: Mapping[str, int]) 
     return Served(rows, lost, counts if rows else {})
 
 
-def _add(counts: Mapping[str, npt.NDArray[np.int64]], sparse: Mapping[str, Any], rows: int) -> None:
-    if sparse.keys() != counts.keys():
-        raise ValueError(f"columns {', '.join(sorted(sparse.keys() ^ counts.keys()))}")
-    for name, by_place in sparse.items():
-        numbers = {int(place): int(number) for place, number in by_place.items()}
-        if any(place < 0 or number < 0 for place, number in numbers.items()) or sum(numbers.values()) != rows:
-            raise ValueError(f"column {name} does not add up to {rows} rows")
-        for place, number in numbers.items():
-            counts[name][place] += number
+def sparse(counts: Counted) -> dict[str, dict[str, int]]:
+    """Return counts as plain JSON values, without the bins that have no row."""
+    return {
+        name: {str(place): int(counted[place]) for place in np.flatnonzero(counted)}
+        for name, counted in counts.items()
+    }
+
+
+def dense(name: str, by_place: Mapping[str, Any], size: int, rows: int) -> npt.NDArray[np.int64]:
+    """Return the counts of one column that were kept, shape (size,).
+
+    Raises:
+        ValueError: They do not add up to the rows; names the column.
+        IndexError: There is no such bin.
+    """
+    numbers = {int(place): int(number) for place, number in by_place.items()}
+    if any(place < 0 or number < 0 for place, number in numbers.items()) or sum(numbers.values()) != rows:
+        raise ValueError(f"column {name} does not add up to {rows} rows")
+    counted = np.zeros(size, dtype=np.int64)
+    for place, number in numbers.items():
+        counted[place] = number
+    return counted
+
+
+def _add(counts: Mapping[str, npt.NDArray[np.int64]], kept: Mapping[str, Any], rows: int) -> None:
+    if kept.keys() != counts.keys():
+        raise ValueError(f"columns {', '.join(sorted(kept.keys() ^ counts.keys()))}")
+    for name, by_place in kept.items():
+        counts[name][:] += dense(name, by_place, len(counts[name]), rows)

@@ -90,11 +90,12 @@ def propose(services: Services, spec: ModelSpec, run: str, requester: str | None
     model, key = spec.name, f"{EventKind.REMOVAL_PROPOSED}:{run}:{spec.name}"
     if spec.retention is None:
         return None
-    seen = look(services, model, spec.retention)
-    if history.damage(seen.events) is not None:
+    events = services.ledger.present(model)
+    if history.damage(events) is not None:
         return None
     if found := services.ledger.find(key):
         return found
+    seen = look(services, model, spec.retention, events=events)
     for request in approval.open_requests(seen.events):
         if request.act is Act.REMOVAL and request.expires_at <= datetime.now(UTC):
             # Its run is gone, and nobody else records that.

@@ -42,7 +42,11 @@ class Looked:
 
 
 def look(
-    services: Services, model: str, rules: RetentionSpec, numbers: Collection[int] | None = None
+    services: Services,
+    model: str,
+    rules: RetentionSpec,
+    numbers: Collection[int] | None = None,
+    events: Present | None = None,
 ) -> Looked:
     """Judge the versions of a model, or some of them, by what is true now.
 
@@ -51,6 +55,7 @@ def look(
         model: The registered model.
         rules: Those of the model file.
         numbers: Which; those that share files with them are looked at too. None: all.
+        events: The model's present, if it was read just now.
 
     Raises:
         OtherLedger: The ledger lacks what MLflow was told.
@@ -58,7 +63,7 @@ def look(
     """
     now = custody.now(services.ledger)
     # MLflow last: an alias that is moved meanwhile is seen.
-    events = services.ledger.present(model, *(numbers or ()))
+    events = services.ledger.present(model, *(numbers or ())) if events is None else events
     about = _model(services, model, rules, events)
     records = custody.versions_on_record(services.ledger, model, None if numbers is None else sorted(numbers))
     there = _there(services, model, numbers)

@@ -148,15 +148,13 @@ def _read_partitions(ledger: Ledger, watched: Watched, window: Window, home: Pat
     partitions, undated, opened = list_partitions(source), 0, 0
     counts = counted_window(ledger, spec, watched.version, watched.reference, source, partitions, window)
     for partition in partitions:
-        known = None if watched.served else counts.known(partition)
+        known = counts.known(partition)
         if known is not None and labels is None and not watched.detectors:
             read.counted.take(known.rows)
             undated += known.undated
             continue
-        rows, now = (
-            PartitionRows(spec, source, partition, labels),
-            CountedRows(spec, watched.reference.columns),
-        )
+        rows = PartitionRows(spec, source, partition, labels)
+        now = CountedRows(spec, watched.reference.columns)
         for part in rows.parts(window, watched.scorer()):
             read.add(watched, part)
             if known is None and not watched.served:

@@ -76,7 +76,7 @@ def survived(what: str) -> Iterator[None]:
     try:
         yield
     except Exception:
-        log.exception("%s failed, and continues. Requests are still answered", what)
+        log.exception("%s failed, and continues. Requests are still answered.", what)
 
 
 def end_with_parent() -> None:
