@@ -102,7 +102,10 @@ class CountedWindow:
                 kept = counted_partition(partition, identity, self.begun, times, whole=False)
                 keep_scored(self.ledger, self.of, kept, span)
         except PodiumError as error:
-            log.warning("%s: what was counted is not kept, so it is read again: %s", self.spec.name, error)
+            log.warning(
+                "%s %s, window %s: what was counted is not kept, so the next run reads it again: %s",
+                *(self.spec.name, version_name(self.of.version), self.window, error),
+            )
 
     def _is_same(self, kept: Kept) -> bool:
         identity = self.identities.get(kept.partition.name, "")
